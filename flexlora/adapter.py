@@ -1,0 +1,215 @@
+"""``attach``: put P diag(λ) Q beside every targeted weight matrix of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flexlora.config import FlexLoRAConfig
+from flexlora.errors import FlexLoRAError
+from flexlora.initializers import direction_generator, gaussian
+from flexlora.linear import FlexLoRALinear, check_rank, linear_shape
+from flexlora.regularization import add_orthogonality_gradient, orthogonality
+
+HEAD_NAMES = ("classifier", "score", "qa_outputs", "head", "heads", "regressor", "pre_classifier")
+"""Modules that transformers initialises anew for a task; they are trained whole and not adapted."""
+
+
+class Adapter:
+    """The adapted matrices of one model, by the names they had before ``attach``.
+
+    Attributes:
+        model: the adapted model, changed in place.
+        config: the configuration it was attached with.
+        matrices: name → ``FlexLoRALinear``, in module order.
+        head: names of the parameters outside the adapter that are trained.
+    """
+
+    def __init__(self, model: nn.Module, config: FlexLoRAConfig, matrices: dict[str, FlexLoRALinear]) -> None:
+        self.model = model
+        self.config = config
+        self.matrices = matrices
+        self.head = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        for matrix in matrices.values():
+            for parameter in matrix_parameters(matrix):
+                parameter.requires_grad_(True)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the adapter's own parameters that are trained (P, λ, Q of each matrix), without the head."""
+        found = (parameter for matrix in self.matrices.values() for parameter in matrix_parameters(matrix))
+        return [parameter for parameter in found if parameter.requires_grad]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Return the trained parameters outside the adapter."""
+        return [self.model.get_parameter(name) for name in self.head]
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """Return everything an optimizer should train: the adapter and the head."""
+        return [*self.parameters(), *self.head_parameters()]
+
+    def regularization(self) -> Tensor:
+        """Return the unweighted orthogonality regulariser, a differentiable fp32 scalar."""
+        return orthogonality(self.matrices.values(), self.config.regularizer)
+
+    def add_regularization_gradient(self) -> Tensor:
+        """Add the weighted regulariser's gradient to ``.grad``; return its unweighted value, an fp32 scalar."""
+        weight = self.config.regularization_weight
+        return add_orthogonality_gradient(self.matrices.values(), weight, self.config.regularizer)
+
+    def singular_values(self) -> dict[str, np.ndarray]:
+        """Return name → λ of the active directions in slot order, signed as trained, float32."""
+        slots = [matrix.slots for matrix in self.matrices.values()]
+        # One copy for all matrices: on an accelerator each would be a synchronisation.
+        flat = torch.cat([matrix.lam.detach() for matrix in self.matrices.values()]).cpu().numpy()
+        starts = np.cumsum([0, *(matrix.capacity for matrix in self.matrices.values())])
+        return {name: flat[start + np.array(own, int)] for name, start, own in zip(self.matrices, starts, slots)}
+
+    def ranks(self) -> dict[str, int]:
+        """Return name → number of active directions."""
+        return {name: matrix.rank for name, matrix in self.matrices.items()}
+
+    def merge(self) -> nn.Module:
+        """Add ΔW to each frozen weight, put the plain layers back and return the model."""
+        for name, matrix in self.matrices.items():
+            weight = matrix.base.get_parameter("weight")
+            delta = matrix.delta_weight()
+            with torch.no_grad():
+                weight += (delta if isinstance(matrix.base, nn.Linear) else delta.T).to(weight)
+            set_module(self.model, name, matrix.base)
+        return self.model
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the adapter and the head, compacted to the exact ranks, as safetensors; return the folder."""
+        from flexlora.adapter_files import save_adapter
+
+        return save_adapter(self, Path(folder))
+
+    def export_peft(self, folder: str | Path) -> Path:
+        """Write a PEFT LoRA adapter that computes the same ΔW; return the folder.
+
+        lora_A = diag(λ) Q, lora_B = P, ``rank_pattern`` r_k and ``alpha_pattern`` alpha · r_k / initial_rank, so that
+        PEFT's alpha / r is the fixed scale for every matrix.
+        """
+        from flexlora.adapter_files import export_peft
+
+        return export_peft(self, Path(folder))
+
+
+def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
+    """Adapt a model in place: freeze it, add P diag(λ) Q to each target, keep the head trainable.
+
+    The output does not change: λ = 0 everywhere.
+
+    Args:
+        model: any model made of ``nn.Linear`` or GPT-2 ``Conv1D``.
+        config: ``target_modules`` t matches a module named n when n == t or n ends with "." + t; None means every
+            linear layer outside the head.
+
+    Returns:
+        The adapter; ``matrices`` are named as in ``model.named_modules()`` before the call.
+
+    Raises:
+        FlexLoRAError: nothing matches, a rank that does not fit, or a model that is adapted already.
+    """
+    targets = find_targets(model, config.target_modules)
+    for name, module in targets.items():
+        check_rank(name, config.initial_rank, linear_shape(module) or (0, 0))
+    heads = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in heads)
+    matrices = {}
+    for index, (name, module) in enumerate(targets.items()):
+        matrix = FlexLoRALinear(
+            module,
+            name=name,
+            rank=config.initial_rank,
+            capacity=config.initial_rank if config.max_rank == config.initial_rank else 2 * config.initial_rank,
+            scale=config.alpha / config.initial_rank,
+        )
+        for part in matrix_parameters(matrix):
+            part.requires_grad_(False)
+        _draw(matrix, config, index)
+        set_module(model, name, matrix)
+        matrices[name] = matrix
+    return Adapter(model, config, matrices)
+
+
+def find_targets(model: nn.Module, target_modules: tuple[str, ...] | None) -> dict[str, nn.Module]:
+    """Return name → linear layer to adapt, in module order.
+
+    Raises:
+        FlexLoRAError: a target that matches nothing (with the names that exist) or a model that is adapted already.
+    """
+    adapted = [name for name, module in model.named_modules() if isinstance(module, FlexLoRALinear)]
+    if adapted:
+        raise FlexLoRAError(f"The model is adapted already ({adapted[0]} and {len(adapted) - 1} more). Merge it first.")
+    left_out = {id(part) for module in _not_targets(model) for part in module.modules()}
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if name and linear_shape(module) is not None and id(module) not in left_out
+    }
+    if target_modules is None:
+        if not linear:
+            raise FlexLoRAError(f"{type(model).__name__} has no Linear or Conv1D layer outside its head.")
+        return linear
+    unmatched = [target for target in target_modules if not any(_matches(name, target) for name in linear)]
+    if unmatched:
+        endings = sorted({_ending(name) for name in linear})
+        raise FlexLoRAError(
+            f"target_modules {', '.join(unmatched)!r} matches no linear layer of {type(model).__name__}. "
+            f"Names that exist: {', '.join(endings)}."
+        )
+    return {name: m for name, m in linear.items() if any(_matches(name, target) for target in target_modules)}
+
+
+def head_modules(model: nn.Module) -> list[nn.Module]:
+    """Return the task head: what the model has outside its pretrained body and what is not an output embedding."""
+    embeddings = _output_embeddings(model)
+    return [m for name, m in model.named_children() if name in HEAD_NAMES and m is not embeddings]
+
+
+def matrix_parameters(matrix: FlexLoRALinear) -> tuple[nn.Parameter, nn.Parameter, nn.Parameter]:
+    """Return P (transposed), λ and Q of one matrix."""
+    return matrix.Pt, matrix.lam, matrix.Q
+
+
+def set_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put ``module`` where ``name`` points."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+def _draw(matrix: FlexLoRALinear, config: FlexLoRAConfig, index: int) -> None:
+    generator = direction_generator(config.seed, 0, index)
+    for slot in range(config.initial_rank):
+        p = gaussian(matrix.out_features, config.initial_std, generator)
+        matrix.fill(slot, p, 0.0, gaussian(matrix.in_features, config.initial_std, generator))
+
+
+def _not_targets(model: nn.Module) -> Iterator[nn.Module]:
+    yield from head_modules(model)
+    embeddings = _output_embeddings(model)
+    if embeddings is not None:
+        yield embeddings
+
+
+def _output_embeddings(model: nn.Module) -> nn.Module | None:
+    # lm_head is pretrained (often tied to the input embeddings): neither adapted nor unfrozen.
+    getter = getattr(model, "get_output_embeddings", None)
+    return getter() if callable(getter) else None  # pyright: ignore[reportReturnType]
+
+
+def _matches(name: str, target: str) -> bool:
+    return name == target or name.endswith("." + target)
+
+
+def _ending(name: str) -> str:
+    # "encoder.layer.3.attention.output.dense" → "attention.output.dense": what a user would type.
+    parts = name.split(".")
+    last = max((index for index, part in enumerate(parts) if part.isdigit()), default=-1)
+    return ".".join(parts[last + 1 :]) or name

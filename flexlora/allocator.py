@@ -1,0 +1,267 @@
+"""``RankAllocator``: at an event, read λ, ask the plan, move directions, and say what was done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim import Optimizer
+
+from flexlora.adapter import Adapter, matrix_parameters
+from flexlora.config import FlexLoRAConfig
+from flexlora.errors import FlexLoRAError
+from flexlora.importance import IMPORTANCES, spectral_entropy
+from flexlora.initializers import NEW_DIRECTIONS, direction_generator
+from flexlora.linear import FlexLoRALinear
+from flexlora.optimizer_state import YoungDirections, clear_slot, replace_parameters
+from flexlora.reallocation import PLANS, Reallocation
+from flexlora.spectra import true_singular_values
+
+ENTROPIES = ("spectral_entropy", "true_spectral_entropy")
+"""Measures that divide by log r, and so say nothing about a matrix of rank 1."""
+
+
+def smallest_magnitude(matrix: FlexLoRALinear) -> int:
+    """Slot with the smallest |λ| (the paper): what costs least in the Frobenius norm when P and Q are orthonormal."""
+    return matrix.slots[int(matrix.lam.detach()[matrix.slots].abs().argmin())]
+
+
+def smallest_signed(matrix: FlexLoRALinear) -> int:
+    """Slot with the smallest signed λ (the released code): the most negative one, however large."""
+    return matrix.slots[int(matrix.lam.detach()[matrix.slots].argmin())]
+
+
+def smallest_component(matrix: FlexLoRALinear) -> int:
+    """Slot with the smallest |λ| · ‖p‖ · ‖q‖, the direction's own Frobenius norm whether or not P, Q are orthonormal."""
+    P, lam, Q = matrix.directions()
+    return matrix.slots[int((lam.abs() * P.norm(dim=0) * Q.norm(dim=1)).argmin())]
+
+
+PRUNE_RULES: dict[str, Callable[[FlexLoRALinear], int]] = {
+    "magnitude": smallest_magnitude,
+    "signed": smallest_signed,
+    "component_norm": smallest_component,
+}
+"""Rule name → f(matrix) → slot to prune."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What one event saw and did, ready for the run log.
+
+    Attributes:
+        step: finished optimizer steps.
+        budget: b(t), the most directions that may be pruned and the most that may be extended.
+        measure: key of the importance that decided.
+        importance: measure → matrix → value or None, for every measure that can be scored.
+        decided: matrix → value that the plan used where a rule replaced the measure's own; None = undefined.
+        prune: in order, ``{"matrix", "slot", "singular_value", "rules"}``.
+        extend: in order, ``{"matrix", "slot", "rules"}``.
+        refused: matrix → reason why it was passed over.
+        rules: names of the rules that acted.
+    """
+
+    step: int
+    budget: int
+    measure: str
+    importance: dict[str, dict[str, float | None]]
+    decided: dict[str, float | str | None]
+    prune: list[dict[str, Any]] = field(default_factory=list)
+    extend: list[dict[str, Any]] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    rules: list[str] = field(default_factory=list)
+
+
+class RankAllocator:
+    """Moves rank between the matrices of one adapter.
+
+    Call ``step(t)`` after ``optimizer.step()`` and before ``zero_grad()``, t counting finished optimizer steps from 1.
+    The optimizer keeps its parameter groups, its learning-rate schedule and the moments of every direction that stays;
+    only ``optimizer_at_event="reset"`` (preset ``reference``) loses them, as the released code does.
+
+    Attributes:
+        config: may be replaced while training (``RankAllocator.config = config.replace(...)``); used from the next step.
+        last: the latest ``Event``.
+        log_all_measures: also score ``sensitivity`` and ``true_spectral_entropy``, which need more than λ.
+        lr_released: True once preset ``reference`` has lost the learning-rate schedule.
+    """
+
+    def __init__(self, adapter: Adapter, optimizer: Optimizer, config: FlexLoRAConfig) -> None:
+        if config.total_steps is None:
+            raise FlexLoRAError("RankAllocator needs total_steps: pass FlexLoRAConfig(total_steps=...).")
+        trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if not all(id(parameter) in trained for parameter in adapter.parameters()):
+            raise FlexLoRAError(
+                "The optimizer does not train the adapter. Build it from adapter.trainable_parameters() after attach."
+            )
+        self.adapter = adapter
+        self.optimizer = optimizer
+        self.config = config
+        self.log_all_measures = False
+        self.last: Event | None = None
+        self.lr_released = False
+        self.young = YoungDirections(optimizer)
+        self.extended_at: dict[str, int] = {}
+
+    def step(self, t: int) -> Reallocation | None:
+        """Reallocate if t is an event step.
+
+        Args:
+            t: finished optimizer steps, from 1.
+
+        Returns:
+            What was moved (possibly nothing) at an event step, None at any other.
+        """
+        config = self.config
+        if not config.is_event(t):
+            return None
+        importance = self._importance()
+        decided = self._decide(importance[config.importance])
+        ranks = self.adapter.ranks()
+        order = list(ranks)
+        if config.plan == "disjoint":
+            # A seeded order for ties: module order would look like a finding about depth.
+            shuffled = np.random.default_rng([config.seed, t]).permutation(len(order))
+            order = [order[index] for index in shuffled]
+        plan = PLANS[config.plan](
+            decided,
+            ranks,
+            config.budget(t),
+            direction=config.direction,
+            max_rank={name: self._limit(matrix) for name, matrix in self.adapter.matrices.items()},
+            protected=self._protected(t),
+            tie_order=order,
+        )
+        prune = [self._prune(name) for name in plan.prune]
+        extend = [self._extend(name, t) for name in plan.extend]
+        own = importance[config.importance]
+        changed = {name: _readable(value) for name, value in decided.items() if value != own[name]}
+        self._mark_rank_one(changed, ranks, [*prune, *extend])
+        rules = dict.fromkeys([*plan.rules, *(rule for move in [*prune, *extend] for rule in move["rules"])])
+        self.last = Event(
+            step=t,
+            budget=config.budget(t),
+            measure=config.importance,
+            importance=importance,
+            decided=changed,
+            prune=prune,
+            extend=extend,
+            refused=dict(plan.refused),
+            rules=list(rules),
+        )
+        if config.optimizer_at_event == "reset":
+            self.optimizer.state.clear()
+            self.young.ages.clear()
+        self.lr_released |= config.lr_at_event == "peak"
+        return plan
+
+    def true_singular_values(self) -> dict[str, np.ndarray]:
+        """Return matrix → singular values of ΔW, (r,) descending float64, by thin QR and an r × r SVD."""
+        found = {}
+        for name, matrix in self.adapter.matrices.items():
+            P, lam, Q = (part.to("cpu", torch.float64).numpy() for part in matrix.directions())
+            found[name] = true_singular_values(P, lam, Q, matrix.scale)
+        return found
+
+    def _importance(self) -> dict[str, dict[str, float | None]]:
+        lam = {name: value.astype(np.float64) for name, value in self.adapter.singular_values().items()}
+        scored: dict[str, Mapping[str, np.ndarray]] = {key: lam for key in IMPORTANCES}
+        wanted = self.log_all_measures
+        if wanted or self.config.importance == "sensitivity":
+            scored["sensitivity"] = self._sensitivity()
+        else:
+            del scored["sensitivity"]
+        if wanted or self.config.importance == "true_spectral_entropy":
+            scored["true_spectral_entropy"] = self.true_singular_values()
+        else:
+            del scored["true_spectral_entropy"]
+        importance = {
+            key: {name: IMPORTANCES[key](array) for name, array in arrays.items()} for key, arrays in scored.items()
+        }
+        if self.config.epsilon:
+            epsilon = self.config.epsilon
+            importance["spectral_entropy"] = {
+                name: spectral_entropy(array, epsilon=epsilon) for name, array in lam.items()
+            }
+        return importance
+
+    def _sensitivity(self) -> dict[str, np.ndarray]:
+        """|λ · ∂L/∂λ| of each direction at this step: AdaLoRA's sensitivity without its smoothing over time."""
+        found = {}
+        for name, matrix in self.adapter.matrices.items():
+            if matrix.lam.grad is None:
+                raise FlexLoRAError(
+                    "sensitivity needs gradients: call RankAllocator.step between backward() and zero_grad()."
+                )
+            product = (matrix.lam.detach() * matrix.lam.grad).abs()[matrix.slots]
+            found[name] = product.double().cpu().numpy()
+        return found
+
+    def _decide(self, own: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Apply the rules for matrices about which the measure says nothing: rank 1 and λ = 0."""
+        decided = dict(own)
+        config, ranks = self.config, self.adapter.ranks()
+        if config.all_zero == "first":
+            decided = {name: math.inf if value is None else value for name, value in decided.items()}
+        if config.importance not in ENTROPIES or config.rank_one == "one":
+            return decided
+        alone = [name for name, rank in ranks.items() if rank == 1 and own[name] is not None]
+        others = [value for name, value in own.items() if value is not None and ranks[name] > 1]
+        median = float(np.median(others)) if others else None
+        replaced = {"zero": 0.0, "undefined": None, "median": median, "first": math.inf}[config.rank_one]
+        return {**decided, **dict.fromkeys(alone, replaced)}
+
+    def _mark_rank_one(self, changed: Mapping[str, object], ranks: Mapping[str, int], moves: list[dict]) -> None:
+        entropy = self.config.importance in ENTROPIES
+        for move in moves:
+            if entropy and ranks[move["matrix"]] == 1:
+                move["rules"].append("rank_one")
+            elif move["matrix"] in changed:
+                move["rules"].append("undefined")
+
+    def _limit(self, matrix: FlexLoRALinear) -> int:
+        return min(matrix.in_features, matrix.out_features, self.config.max_rank or matrix.in_features)
+
+    def _protected(self, t: int) -> frozenset[str]:
+        window = self.config.protection * (self.config.interval or 1)
+        return frozenset(
+            name for name, step in self.extended_at.items() if window and t - step <= window
+        )
+
+    def _prune(self, name: str) -> dict[str, Any]:
+        matrix = self.adapter.matrices[name]
+        slot = PRUNE_RULES[self.config.prune_rule](matrix)
+        removed = float(matrix.lam.detach()[slot])
+        matrix.empty(slot)
+        clear_slot(self.optimizer, matrix_parameters(matrix), slot)
+        self.young.forget(matrix_parameters(matrix), slot)
+        return {"matrix": name, "slot": slot, "singular_value": removed, "rules": []}
+
+    def _extend(self, name: str, t: int) -> dict[str, Any]:
+        matrix = self.adapter.matrices[name]
+        rules = []
+        slot = matrix.free_slot()
+        if slot is None:
+            replaced = matrix.grow()
+            replace_parameters(self.optimizer, replaced)
+            self.young.replace(replaced)
+            slot = matrix.free_slot()
+            rules.append("grown")
+        if slot is None:
+            raise RuntimeError(f"{name} is full; the plan must not extend it")
+        P, _, Q = matrix.directions()
+        generator = direction_generator(self.config.seed, t, list(self.adapter.matrices).index(name))
+        p, lam, q = NEW_DIRECTIONS[self.config.new_direction](P, Q, self.config.new_direction_std, generator)
+        matrix.fill(slot, p, lam, q)
+        clear_slot(self.optimizer, matrix_parameters(matrix), slot)
+        self.young.add(matrix_parameters(matrix), slot)
+        self.extended_at[name] = t
+        return {"matrix": name, "slot": slot, "rules": rules}
+
+
+def _readable(value: float | None) -> float | str | None:
+    return "first" if value == math.inf else value

@@ -1,0 +1,100 @@
+"""A checkpoint: one safetensors file from which a session goes on bit for bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from flexlora.config import FlexLoRAConfig
+from flexlora.errors import FlexLoRAError
+from flexlora.optimizer_state import replace_parameters
+from flexlora.session import Session
+
+FILE = "state.safetensors"
+
+
+def save_checkpoint(session: Session, folder: Path, step: int) -> None:
+    """Write the state after ``step`` to ``folder/state.safetensors``, replacing the last one atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    named = session.named_parameters()
+    tensors: dict[str, Tensor] = {"rng.cpu": torch.get_rng_state()}
+    if session.device.type == "cuda":
+        tensors["rng.cuda"] = torch.cuda.get_rng_state(session.device)
+    for name, parameter in named.items():
+        tensors[f"parameter.{name}"] = parameter.detach().cpu().contiguous()
+        for key, value in session.optimizer.state.get(parameter, {}).items():
+            # clone: fused AdamW may share one step tensor between parameters, which safetensors refuses.
+            tensors[f"optimizer.{key}.{name}"] = value.detach().cpu().clone()
+    ages = {name: session.allocator.young.ages.get(parameter, {}) for name, parameter in named.items()}
+    state = {
+        "step": step,
+        "config": session.allocator.config.to_dict(),
+        "slots": {name: matrix.slots for name, matrix in session.adapter.matrices.items()},
+        "bounds": {name: matrix.bounds for name, matrix in session.adapter.matrices.items()},
+        "ages": {name: list(slots.items()) for name, slots in ages.items() if slots},
+        "extended_at": session.allocator.extended_at,
+        "lr_released": session.allocator.lr_released,
+    }
+    temporary = folder / (FILE + ".tmp")
+    save_file(tensors, temporary, metadata={"state": json.dumps(state)})
+    temporary.replace(folder / FILE)
+
+
+def load_checkpoint(session: Session, folder: Path) -> int:
+    """Put a session into the state of a checkpoint; return its step.
+
+    Raises:
+        FlexLoRAError: the file is missing, damaged or belongs to another job.
+    """
+    path = folder / FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads(file.metadata()["state"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
+        _restore(session, state, tensors)
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
+        raise FlexLoRAError(f"{path} cannot be resumed from: {error}") from error
+    return int(state["step"])
+
+
+def checkpoint_step(folder: Path) -> int | None:
+    """Return the step a checkpoint was taken at, or None when there is none that can be read."""
+    try:
+        with safe_open(folder / FILE, framework="pt") as file:
+            return int(json.loads(file.metadata()["state"])["step"])
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError):
+        return None
+
+
+@torch.no_grad()
+def _restore(session: Session, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    for name, matrix in session.adapter.matrices.items():
+        while matrix.capacity < state["bounds"][name][-1]:
+            replace_parameters(session.optimizer, matrix.grow())
+        matrix.slots = list(state["slots"][name])
+        matrix.mask.zero_()
+        matrix.mask[matrix.slots] = 1.0
+    for name, parameter in session.named_parameters().items():
+        parameter.copy_(tensors[f"parameter.{name}"])
+        moments = {}
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            value = tensors.get(f"optimizer.{key}.{name}")
+            if value is not None:
+                moments[key] = value.to(session.device)
+        if moments:
+            session.optimizer.state[parameter] = moments
+        ages = state["ages"].get(name)
+        if ages:
+            session.allocator.young.ages[parameter] = {int(slot): int(age) for slot, age in ages}
+    session.allocator.config = FlexLoRAConfig.from_dict(state["config"])
+    session.allocator.extended_at = dict(state["extended_at"])
+    session.allocator.lr_released = bool(state["lr_released"])
+    torch.set_rng_state(tensors["rng.cpu"])
+    if "rng.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng.cuda"], session.device)

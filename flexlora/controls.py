@@ -1,0 +1,111 @@
+"""The command channel of a running job: pause, resume, step, next event, stop, set. Torch-free."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Callable
+from typing import IO, Any
+
+from flexlora.errors import FlexLoRAError
+
+COMMANDS: dict[str, str] = {
+    "pause": "Wait before the next step.",
+    "resume": "Go on.",
+    "step": "Make one step, then pause.",
+    "next_event": "Go on to the next reallocation, then pause.",
+    "stop": "End the run after the current step; it can be resumed.",
+    "set": 'Change one live option from the next step on: {"command": "set", "key": ..., "value": ...}.',
+}
+
+
+class Controls:
+    """A thread-safe mailbox between whoever steers (page, terminal, parent process) and the training loop.
+
+    Attributes:
+        stopping: True once a stop was asked for.
+    """
+
+    def __init__(self, *, paused: bool = False) -> None:
+        self.stopping = False
+        self._mode = "paused" if paused else "running"
+        self._arrived = threading.Condition()
+        self._edits: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    @property
+    def paused(self) -> bool:
+        """True while the loop waits, or will wait before its next step."""
+        return self._mode == "paused"
+
+    def send(self, command: dict[str, Any]) -> None:
+        """Accept one command.
+
+        Raises:
+            FlexLoRAError: an unknown command, or ``set`` without key and value.
+        """
+        name = command.get("command")
+        if name not in COMMANDS:
+            raise FlexLoRAError(f"Unknown command {name!r}. Choose one of: {', '.join(COMMANDS)}.")
+        with self._arrived:
+            if name == "set":
+                if "key" not in command or "value" not in command:
+                    raise FlexLoRAError(f"A set command needs key and value, got {command}.")
+                self._edits.put((str(command["key"]), command["value"]))
+            elif name == "stop":
+                self.stopping = True
+            else:
+                self._mode = {"pause": "paused", "resume": "running"}.get(name, name)
+            self._arrived.notify_all()
+
+    def edits(self) -> list[tuple[str, Any]]:
+        """Return and forget the ``set`` commands received since the last call."""
+        found = []
+        while not self._edits.empty():
+            found.append(self._edits.get())
+        return found
+
+    def wait(self, on_wait: Callable[[], None] | None = None) -> None:
+        """Block while paused; return at once when running, stopping or when an edit has arrived.
+
+        Args:
+            on_wait: called once, before the first wait.
+        """
+        with self._arrived:
+            if self._blocked() and on_wait is not None:
+                on_wait()
+            self._arrived.wait_for(lambda: not self._blocked())
+
+    def finished_step(self, event: bool) -> None:
+        """Tell the mailbox that a step is done, so that ``step`` and ``next_event`` pause again."""
+        with self._arrived:
+            if self._mode == "step" or (self._mode == "next_event" and event):
+                self._mode = "paused"
+
+    def _blocked(self) -> bool:
+        return self._mode == "paused" and not self.stopping and self._edits.empty()
+
+
+def read_commands(stream: IO[str], controls: Controls, report: Callable[[str], None]) -> threading.Thread:
+    """Feed JSON lines from ``stream`` to ``controls`` in a daemon thread; the end of the stream means stop.
+
+    A parent that dies closes the pipe, so its training ends instead of becoming an orphan.
+
+    Args:
+        stream: text stream, one JSON object a line.
+        controls: where the commands go.
+        report: called with one line for each command that cannot be understood.
+    """
+
+    def feed() -> None:
+        for line in stream:
+            try:
+                command = json.loads(line)
+                controls.send(command if isinstance(command, dict) else {"command": command})
+            except (json.JSONDecodeError, FlexLoRAError) as error:
+                report(f"command ignored: {error}")
+        controls.send({"command": "stop"})
+
+    thread = threading.Thread(target=feed, name="commands", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,68 @@
+"""How a new direction starts: functions that draw (p, λ, q) for one matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SMALL_VALUE = 1e-3
+"""λ of a ``small_value`` direction: the paper names the strategy but no number; this is one AdamW step at lr 1e-3."""
+
+Draw = Callable[[Tensor, Tensor, float | None, torch.Generator], tuple[Tensor, float, Tensor]]
+
+
+def direction_generator(seed: int, step: int, matrix: int) -> torch.Generator:
+    """Return the random generator that belongs to one direction.
+
+    A generator of its own, so that dropout sees the same random numbers with and without an event, and all processes
+    of a distributed job draw the same vectors.
+    """
+    state = np.random.SeedSequence([seed, step, matrix]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def gaussian(size: int, std: float | None, generator: torch.Generator) -> Tensor:
+    """Draw (size,) normal values in fp32 on the CPU; std None means 1/√size, so that the norm is about 1."""
+    return torch.randn(size, generator=generator) * (1.0 / math.sqrt(size) if std is None else std)
+
+
+def zero_impact(P: Tensor, Q: Tensor, std: float | None, generator: torch.Generator) -> tuple[Tensor, float, Tensor]:
+    """λ = 0 with Gaussian vectors (the paper's choice): the output does not change, and λ receives a gradient."""
+    return gaussian(P.shape[0], std, generator), 0.0, gaussian(Q.shape[1], std, generator)
+
+
+def small_value(P: Tensor, Q: Tensor, std: float | None, generator: torch.Generator) -> tuple[Tensor, float, Tensor]:
+    """A small λ with Gaussian vectors: the output changes by s · λ · p qᵀ at once."""
+    return gaussian(P.shape[0], std, generator), SMALL_VALUE, gaussian(Q.shape[1], std, generator)
+
+
+def all_zero(P: Tensor, Q: Tensor, std: float | None, generator: torch.Generator) -> tuple[Tensor, float, Tensor]:
+    """λ, p and q zero: every gradient is exactly zero for ever, so the direction never wakes up."""
+    return torch.zeros(P.shape[0]), 0.0, torch.zeros(Q.shape[1])
+
+
+def gram_schmidt(P: Tensor, Q: Tensor, std: float | None, generator: torch.Generator) -> tuple[Tensor, float, Tensor]:
+    """λ = 0 with unit vectors orthogonal to the active ones."""
+    p = _orthonormal(gaussian(P.shape[0], std, generator), P)
+    return p, 0.0, _orthonormal(gaussian(Q.shape[1], std, generator), Q.T)
+
+
+def _orthonormal(vector: Tensor, basis: Tensor) -> Tensor:
+    # Least squares rather than projection onto each column: trained columns are only nearly orthogonal.
+    columns = basis.detach().to("cpu", torch.float64)
+    wide = vector.to(torch.float64)
+    rest = wide - columns @ (torch.linalg.pinv(columns) @ wide) if columns.shape[1] else wide
+    return (rest / rest.norm()).to(torch.float32)
+
+
+NEW_DIRECTIONS: dict[str, Draw] = {
+    "zero_impact": zero_impact,
+    "small_value": small_value,
+    "all_zero": all_zero,
+    "gram_schmidt": gram_schmidt,
+}
+"""Strategy name → f(P (out, r), Q (r, in), std, generator) → (p (out,), λ, q (in,)); all in fp32 on the CPU."""

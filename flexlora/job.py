@@ -1,0 +1,196 @@
+"""A job: everything one run needs to know, checked before anything is loaded. Torch-free."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePath
+from typing import Any
+
+from flexlora.config import FlexLoRAConfig, parse_setting
+from flexlora.errors import FlexLoRAError
+from flexlora.methods import METHODS
+from flexlora.tasks import CONTROLS, TASKS
+
+PRECISIONS = ("fp32", "bf16")
+DECAYS = ("linear", "constant")
+MEASURES = ("all", "lambda")
+
+
+def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """Options of the training loop, the same for every method; None means the task's own default."""
+
+    control: str = _option("none", "A control: what happens without the adapters or without pretraining.", CONTROLS)
+    batch_size: int | None = _option(None, "Examples a step.")
+    learning_rate: float | None = _option(None, "Peak learning rate of P, λ, Q and the head.")
+    lr_lambda: float = _option(1.0, "Learning rate of λ as a multiple of learning_rate.")
+    lr_warmup_steps: int | None = _option(None, "Steps over which the learning rate rises from 0.")
+    lr_decay: str = _option("linear", "How the learning rate falls after its warm-up.", DECAYS)
+    weight_decay: float = _option(0.0, "AdamW weight decay of the head; P, λ and Q never decay.")
+    max_grad_norm: float = _option(1.0, "Clip the task gradient to this norm; the regulariser is not clipped.")
+    precision: str = _option("fp32", "fp32, or bf16 by autocast.", PRECISIONS)
+    device: str = _option("cpu", "Where to train: cpu, cuda or cuda:N.")
+    threads: int = _option(1, "Torch threads; two threads beside a server and a browser are slower than one.")
+    eval_interval: int | None = _option(None, "Steps between evaluations on the validation subset.")
+    eval_samples: int | None = _option(None, "Size of the validation subset.")
+    log_measures: str = _option("all", "Measures logged at events: all, or only those that λ alone gives.", MEASURES)
+    spectrum_interval: int = _option(1, "Steps between logged spectra; events are always logged.")
+    checkpoint_interval_s: float = _option(10.0, "Seconds between checkpoints, from which --resume goes on.")
+    save_adapter: bool = _option(True, "Write the trained adapter into the run folder at the end.")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, choices = getattr(self, item.name), item.metadata["choices"]
+            if choices and value not in choices:
+                raise FlexLoRAError(f"{item.name}={value!r} is not one of: {', '.join(choices)}.")
+        for key in ("batch_size", "eval_interval", "eval_samples", "spectrum_interval", "threads"):
+            _at_least(key, getattr(self, key), 1)
+        for key in ("learning_rate", "lr_lambda", "max_grad_norm"):
+            _above_zero(key, getattr(self, key))
+        for key in ("lr_warmup_steps", "weight_decay", "checkpoint_interval_s"):
+            _at_least(key, getattr(self, key), 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run: task, method, loop options and method configuration.
+
+    Attributes:
+        task: key of ``TASKS``.
+        method: key of ``METHODS``.
+        loop: loop options with the task's defaults filled in.
+        config: method configuration; ``config.total_steps`` is the number of steps.
+    """
+
+    task: str
+    method: str
+    loop: LoopOptions
+    config: FlexLoRAConfig
+
+    @property
+    def steps(self) -> int:
+        """Number of optimizer steps."""
+        return self.config.total_steps or 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the flat dictionary that the run log keeps."""
+        return {"task": self.task, "method": self.method, **asdict(self.loop), **self.config.to_dict()}
+
+    @classmethod
+    def from_dict(cls, flat: Mapping[str, Any]) -> Job:
+        """Rebuild a job from ``to_dict``.
+
+        Raises:
+            FlexLoRAError: a key that this version does not know, or a bad value.
+        """
+        rest = dict(flat)
+        task, method = str(rest.pop("task")), str(rest.pop("method"))
+        loop = {key: rest.pop(key) for key in LOOP_OPTIONS if key in rest}
+        return cls(task=task, method=method, loop=LoopOptions(**loop), config=FlexLoRAConfig.from_dict(rest))
+
+
+LOOP_OPTIONS: dict[str, Any] = {item.name: item for item in fields(LoopOptions)}
+"""Name → dataclass field of each loop option."""
+
+
+def build_job(
+    task: str = "words",
+    method: str = "flexlora",
+    preset: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> Job:
+    """Check a request and fill in defaults.
+
+    Args:
+        task: key of ``TASKS``.
+        method: key of ``METHODS``.
+        preset: one of the method's presets; None means its first.
+        steps: optimizer steps; None means the task's default.
+        seed: draws the head, the directions and the data order.
+        settings: flat option name → value, text as typed on a command line or a typed value.
+
+    Raises:
+        FlexLoRAError: anything unknown or impossible, naming what is allowed.
+    """
+    if task not in TASKS:
+        raise FlexLoRAError(f"Unknown task {task!r}. Choose one of: {', '.join(TASKS)}.")
+    if method not in METHODS:
+        raise FlexLoRAError(f"Unknown method {method!r}. Choose one of: {', '.join(METHODS)}.")
+    defaults = TASKS[task].defaults
+    steps = defaults["steps"] if steps is None else steps
+    _at_least("steps", steps, 1)
+    typed = {key: _typed(key, value) for key, value in (settings or {}).items()}
+    loop = {key: value for key, value in typed.items() if key in LOOP_OPTIONS}
+    own = {key: value for key, value in typed.items() if key not in LOOP_OPTIONS}
+    for key in LOOP_OPTIONS:
+        if loop.get(key) is None and key in defaults:
+            value = defaults[key]
+            loop[key] = value[method] if isinstance(value, Mapping) else value
+    for key in ("initial_rank", "target_modules"):
+        own.setdefault(key, defaults[key])
+    config = METHODS[method].config(preset, {**own, "total_steps": steps, "seed": seed})
+    return Job(task=task, method=method, loop=LoopOptions(**loop), config=config)
+
+
+def _typed(key: str, value: Any) -> Any:
+    if key in ("task", "method", "preset", "seed", "total_steps"):
+        option = "steps" if key == "total_steps" else key
+        raise FlexLoRAError(f"{key} has its own option: use --{option} instead of --set {key}=...")
+    known = [*LOOP_OPTIONS, *FlexLoRAConfig.__dataclass_fields__]
+    if key not in known:
+        close = difflib.get_close_matches(key, known, 3)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise FlexLoRAError(f"Unknown option {key!r}.{hint} Options: {', '.join(sorted(known))}.")
+    if not isinstance(value, str):
+        return value
+    return parse_setting(LoopOptions if key in LOOP_OPTIONS else FlexLoRAConfig, key, value)
+
+
+def _at_least(key: str, value: float | None, least: float) -> None:
+    if value is not None and not value >= least:
+        raise FlexLoRAError(f"{key}={value} must be at least {least}.")
+
+
+def _above_zero(key: str, value: float | None) -> None:
+    if value is not None and not 0 < value < float("inf"):
+        raise FlexLoRAError(f"{key}={value} must be a number above 0.")
+
+
+def command_line(job: Job, out: str | PurePath) -> str:
+    """Return the command that makes this run, with only the settings that differ from the defaults."""
+    plain = build_job(job.task, job.method, job.config.preset, job.steps, job.config.seed).to_dict()
+    words = ["python", "-m", "flexlora.train", "--task", job.task, "--method", job.method]
+    words += ["--preset", job.config.preset, "--steps", str(job.steps), "--seed", str(job.config.seed)]
+    words += ["--out", PurePath(out).as_posix()]
+    for key, value in job.to_dict().items():
+        if value != plain[key]:
+            words += ["--set", f"{key}={_setting_text(value)}"]
+    return shlex.join(words)
+
+
+def _setting_text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ",".join(value) if all(isinstance(item, str) for item in value) else json.dumps(value)
+    return str(value)
+
+
+def new_run_folder(root: Path, job: Job) -> Path:
+    """Return a folder below ``root`` that does not exist yet, named after what is trained."""
+    base = f"{job.task}-{job.method}-{job.config.preset}-s{job.config.seed}"
+    names = itertools.chain([base], (f"{base}-{count}" for count in itertools.count(2)))
+    return next(root / name for name in names if not (root / name).exists())

@@ -1,0 +1,153 @@
+"""One adapted weight matrix: a frozen linear layer plus ``s · P diag(λ) Q`` kept in slots."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flexlora.errors import FlexLoRAError
+
+
+def linear_shape(module: nn.Module) -> tuple[int, int] | None:
+    """Return ``(in_features, out_features)`` of a linear layer, or None for any other module.
+
+    GPT-2's ``Conv1D`` is a linear layer that stores its weight transposed, as (in, out).
+    """
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    if type(module).__name__ == "Conv1D" and isinstance(getattr(module, "nf", None), int):
+        weight = module.get_parameter("weight")
+        return weight.shape[0], weight.shape[1]
+    return None
+
+
+def check_rank(name: str, rank: int, shape: tuple[int, int]) -> None:
+    """Raise ``FlexLoRAError`` when a matrix of ``shape`` (in, out) cannot have this initial rank."""
+    if not 1 <= rank <= min(shape):
+        raise FlexLoRAError(
+            f"initial_rank={rank} does not fit {name}, which is {shape[1]} × {shape[0]}: its rank can be 1 to "
+            f"{min(shape)}. Lower initial_rank or leave this matrix out of target_modules."
+        )
+
+
+class FlexLoRALinear(nn.Module):
+    """``y = W0 x + s · P diag(λ) Q x`` with room for more directions than are active.
+
+    Equation 3 of FlexLoRA (ICLR 2026), https://openreview.net/forum?id=tqnkbdYWWm. Each of the ``capacity`` slots
+    holds one direction or is empty. An empty slot is zero in P, λ and Q, so it adds exactly nothing and receives
+    exactly no gradient: no mask is needed in the forward pass, and filling a slot with λ = 0 leaves the output
+    bit for bit as it was. The scale s is fixed for ever: one that follows the rank would rescale ΔW at each event.
+
+    Attributes:
+        base: the frozen layer, ``nn.Linear`` or ``Conv1D``.
+        Pt: ``P`` transposed, (capacity, out_features), one row a slot.
+        lam: signed singular values as trained, (capacity,).
+        Q: (capacity, in_features), one row a slot.
+        mask: 1.0 for an active slot, 0.0 for an empty one, (capacity,).
+        bounds: slot numbers at which the storage grew; each block keeps its own products, see ``forward``.
+    """
+
+    mask: Tensor
+
+    def __init__(self, base: nn.Module, *, name: str, rank: int, capacity: int, scale: float) -> None:
+        super().__init__()
+        shape = linear_shape(base)
+        if shape is None:
+            raise FlexLoRAError(f"{name} is a {type(base).__name__}; only Linear and Conv1D can be adapted.")
+        self.in_features, self.out_features = shape
+        check_rank(name, rank, shape)
+        self.name = name
+        self.scale = float(scale)
+        self.base = base
+        weight = base.get_parameter("weight")
+        capacity = min(max(capacity, rank), *shape)
+        # fp32 whatever the base: λ moves by less than a bf16 step near 1.
+        self.Pt = nn.Parameter(torch.zeros(capacity, self.out_features, device=weight.device))
+        self.lam = nn.Parameter(torch.zeros(capacity, device=weight.device))
+        self.Q = nn.Parameter(torch.zeros(capacity, self.in_features, device=weight.device))
+        self.register_buffer("mask", torch.zeros(capacity, device=weight.device), persistent=False)
+        self.slots: list[int] = []
+        self.bounds: list[int] = [0, capacity]
+
+    @property
+    def capacity(self) -> int:
+        """Number of slots, active or empty."""
+        return self.lam.shape[0]
+
+    @property
+    def rank(self) -> int:
+        """Number of active directions."""
+        return len(self.slots)
+
+    def directions(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return detached P (out, r), λ (r,) and Q (r, in) of the active directions, in slot order."""
+        return self.Pt.detach()[self.slots].T, self.lam.detach()[self.slots], self.Q.detach()[self.slots]
+
+    def delta_weight(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        """Return ``s · P diag(λ) Q``, (out_features, in_features)."""
+        P, lam, Q = (part.to(dtype) for part in self.directions())
+        return self.scale * (P * lam) @ Q
+
+    @torch.no_grad()
+    def fill(self, slot: int, p: Tensor, lam: float, q: Tensor) -> None:
+        """Put a direction into an empty slot: p (out_features,), λ, q (in_features,)."""
+        if slot in self.slots:
+            raise ValueError(f"slot {slot} of {self.name} is in use")
+        self.Pt[slot], self.lam[slot], self.Q[slot] = p.to(self.Pt), lam, q.to(self.Q)
+        self.mask[slot] = 1.0
+        self.slots = sorted([*self.slots, slot])
+
+    @torch.no_grad()
+    def empty(self, slot: int) -> None:
+        """Remove the direction in ``slot``; ΔW changes by exactly ``−s · λ · p qᵀ``."""
+        self.slots.remove(slot)
+        for part in (self.Pt, self.lam, self.Q, self.mask):
+            part[slot] = 0.0
+
+    def free_slot(self) -> int | None:
+        """Return the lowest empty slot, or None when the storage is full."""
+        return next((slot for slot in range(self.capacity) if slot not in self.slots), None)
+
+    @torch.no_grad()
+    def grow(self) -> dict[nn.Parameter, nn.Parameter]:
+        """Double the storage, at most to min(in, out); return old → new parameters for the optimizer.
+
+        New parameters rather than resized data: a graph that still holds the old tensors stays valid.
+        """
+        capacity = min(2 * self.capacity, self.in_features, self.out_features)
+        replaced = {}
+        for key in ("Pt", "lam", "Q"):
+            old = self.get_parameter(key)
+            new = old.new_zeros(capacity, *old.shape[1:])
+            new[: old.shape[0]] = old
+            parameter = nn.Parameter(new, requires_grad=old.requires_grad)
+            setattr(self, key, parameter)
+            replaced[old] = parameter
+        mask = self.mask.new_zeros(capacity)
+        mask[self.slots] = 1.0
+        self.mask = mask
+        self.bounds.append(capacity)
+        return replaced
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in_features) to (..., out_features).
+
+        s·λ goes into Q once (capacity × in products instead of tokens × out), and ``addmm`` adds in the product's
+        epilogue, so no extra pass runs over the (tokens, out) output. Storage that has grown is multiplied block by
+        block: each product then has the shape it had before, and an empty block adds exact zeros.
+        """
+        base = self.base(x)
+        inputs = x.reshape(-1, self.in_features).to(base.dtype)
+        y = base.reshape(-1, self.out_features)
+        scaled_q = ((self.scale * self.lam).unsqueeze(1) * self.Q).to(base.dtype)
+        Pt = self.Pt.to(base.dtype)
+        for start, stop in pairwise(self.bounds):
+            y = torch.addmm(y, F.linear(inputs, scaled_q[start:stop]), Pt[start:stop])
+        return y.reshape(base.shape)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print(model)``."""
+        return f"{self.in_features} → {self.out_features}, rank={self.rank}, capacity={self.capacity}"

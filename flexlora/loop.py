@@ -1,0 +1,273 @@
+"""``run_job``: train one job, write its log, obey its controls."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flexlora.checkpoint import checkpoint_step, load_checkpoint, save_checkpoint
+from flexlora.config import FlexLoRAConfig, parse_setting
+from flexlora.controls import Controls
+from flexlora.errors import FlexLoRAError
+from flexlora.job import Job, command_line
+from flexlora.matrix_names import describe_matrix
+from flexlora.run_log import RunLogError, RunWriter
+from flexlora.session import Session, StepResult, TrainingFailed
+
+CHECKPOINT = "checkpoint"
+ADAPTER = "adapter"
+FLUSH_INTERVAL_S = 0.4
+"""Live views promise two updates a second; the log must reach the disk faster than that."""
+TRUE_SPECTRUM_INTERVAL_S = 0.5
+
+Progress = Callable[[int, StepResult], None]
+
+
+def run_job(
+    job: Job,
+    folder: str | Path,
+    *,
+    controls: Controls | None = None,
+    resume: bool = False,
+    parent: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a job to its end (or until told to stop) and leave a complete run log in ``folder``.
+
+    Args:
+        job: what to train.
+        folder: run folder; must not hold a run unless ``resume``.
+        controls: mailbox for pause, step, stop and live edits; None means run to the end.
+        resume: go on from the last checkpoint in ``folder`` (from step 0 when there is none).
+        parent: name of the run whose configuration this one was edited from.
+        progress: called after each step.
+
+    Returns:
+        A summary: run, state, steps, moved directions, last metrics, wall_s.
+
+    Raises:
+        FlexLoRAError: bad input, or training that cannot go on (the log says why and stays readable).
+        RunLogError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    controls = controls or Controls()
+    session = Session(job)
+    start = 0
+    if resume and checkpoint_step(folder / CHECKPOINT) is not None:
+        start = load_checkpoint(session, folder / CHECKPOINT)
+    header = _header(session, folder, parent)
+    with RunWriter(
+        folder, header, resume_from=start if resume else None, flush_interval_s=FLUSH_INTERVAL_S
+    ) as writer:
+        return _Run(session, folder, writer, controls, start).train(progress)
+
+
+class _Run:
+    """One pass of the loop over an open log."""
+
+    def __init__(self, session: Session, folder: Path, writer: RunWriter, controls: Controls, start: int) -> None:
+        self.session = session
+        self.job = session.job
+        self.folder = folder
+        self.writer = writer
+        self.controls = controls
+        self.step = start
+        self.moved = 0
+        self.metrics: dict[str, dict[str, float]] = {}
+        self.peak_memory = 0
+        self.began = time.monotonic()
+        self.saved = time.monotonic()
+        self.true_spectrum_at = 0.0
+
+    def train(self, progress: Progress | None) -> dict[str, Any]:
+        try:
+            if self.step == 0:
+                self._spectrum(0, complete=True)
+                self._evaluate("validation", self.job.loop.eval_samples)
+            while self.step < self.job.steps and self._may_go_on():
+                result = self._one_step()
+                if progress is not None:
+                    progress(self.step, result)
+            return self._finish()
+        except RunLogError:
+            raise
+        except BaseException as error:
+            # Whatever happened, the log says so; a reader must not mistake it for a run that is still alive.
+            reason = str(error) if isinstance(error, FlexLoRAError) else f"{type(error).__name__}: {error}"
+            self.writer.end("failed", message=reason, **self._cost())
+            raise
+
+    def _may_go_on(self) -> bool:
+        """Apply edits and wait while paused; False once a stop was asked for."""
+        waited = False
+
+        def pausing() -> None:
+            nonlocal waited
+            waited = True
+            self.writer.note("paused", step=self.step)
+            self.writer.flush()
+            self._save_checkpoint()
+
+        while True:
+            for key, value in self.controls.edits():
+                self._edit(key, value)
+            if self.controls.stopping:
+                return False
+            if not self.controls.paused:
+                if waited:
+                    self.writer.note("resumed", step=self.step)
+                return True
+            self.controls.wait(None if waited else pausing)
+
+    def _one_step(self) -> StepResult:
+        began = time.perf_counter()
+        step = self.step + 1
+        result = self.session.train_step(step)
+        event = self.session.is_event(step)
+        elapsed = time.perf_counter() - began
+        memory = self.session.memory_bytes()
+        self.peak_memory = max(self.peak_memory, memory)
+        weight = self.session.adapter.config.regularization_weight
+        self.writer.step(
+            step,
+            task_loss=result.task_loss,
+            regularizer=result.regularizer,
+            loss=result.task_loss + weight * result.regularizer,
+            learning_rate=result.learning_rate,
+            budget=self.session.budget(step),
+            samples_per_s=self.session.samples_per_step / elapsed,
+            step_s=elapsed,
+            memory_bytes=memory,
+        )
+        self._spectrum(step, complete=event or step == self.job.steps)
+        self.step = step
+        if event:
+            self._reallocate(step)
+        self.session.finish_step()
+        last = step == self.job.steps
+        if not last and step % (self.job.loop.eval_interval or self.job.steps) == 0:
+            self._evaluate("validation", self.job.loop.eval_samples)
+        if not last and time.monotonic() - self.saved >= self.job.loop.checkpoint_interval_s:
+            self._save_checkpoint()
+        self.controls.finished_step(event)
+        return result
+
+    def _reallocate(self, step: int) -> None:
+        plan = self.session.allocator.step(step)
+        event = self.session.allocator.last
+        if plan is None or event is None:
+            raise RuntimeError(f"step {step} was announced as an event and is none")
+        self.moved += len(plan.prune) + len(plan.extend)
+        self.writer.event(**asdict(event))
+
+    def _spectrum(self, step: int, *, complete: bool) -> None:
+        due = time.monotonic() - self.true_spectrum_at >= TRUE_SPECTRUM_INTERVAL_S
+        if not complete and step % self.job.loop.spectrum_interval:
+            return
+        true = None
+        if complete or due:
+            true = list(self.session.allocator.true_singular_values().values())
+            self.true_spectrum_at = time.monotonic()
+        self.writer.spectrum(step, list(self.session.adapter.singular_values().values()), true)
+
+    def _evaluate(self, split: str, samples: int | None) -> None:
+        began = time.perf_counter()
+        data = getattr(self.session.data, split)
+        metrics = self.session.evaluate(data, samples)
+        self.metrics[split] = metrics
+        count = min(samples or len(data), len(data))
+        self.writer.eval(self.step, split, metrics, samples=count, wall_s=time.perf_counter() - began)
+
+    def _edit(self, key: str, value: Any) -> None:
+        config = self.session.allocator.config
+        field = FlexLoRAConfig.__dataclass_fields__.get(key)
+        try:
+            if field is None or not field.metadata.get("live"):
+                live = [name for name, item in FlexLoRAConfig.__dataclass_fields__.items() if item.metadata.get("live")]
+                raise FlexLoRAError(f"{key} cannot change while training. These can: {', '.join(live)}.")
+            typed = parse_setting(FlexLoRAConfig, key, value) if isinstance(value, str) else value
+            self.session.allocator.config = config.replace(**{key: typed})
+        except FlexLoRAError as error:
+            self.writer.note("edit_refused", step=self.step, key=key, value=value, message=str(error))
+            return
+        self.writer.note("edited", step=self.step, key=key, old=getattr(config, key), new=typed)
+
+    def _finish(self) -> dict[str, Any]:
+        completed = self.step >= self.job.steps
+        if completed:
+            self._evaluate("validation", None)
+            self._evaluate("test", None)
+            if self.job.loop.save_adapter:
+                self.session.adapter.save(self.folder / ADAPTER)
+            (self.folder / CHECKPOINT / "state.safetensors").unlink(missing_ok=True)
+        else:
+            self._save_checkpoint()
+        state = "completed" if completed else "stopped"
+        self.writer.end(state, **self._cost())
+        return {
+            "run": str(self.folder),
+            "state": state,
+            "steps": self.step,
+            "total_steps": self.job.steps,
+            "moved": self.moved,
+            "total_rank": sum(self.session.adapter.ranks().values()),
+            **{f"{split}_{name}": value for split, found in self.metrics.items() for name, value in found.items()},
+            **self._cost(),
+        }
+
+    def _cost(self) -> dict[str, Any]:
+        return {"wall_s": time.monotonic() - self.began, "peak_memory_bytes": self.peak_memory or None}
+
+    def _save_checkpoint(self) -> None:
+        try:
+            save_checkpoint(self.session, self.folder / CHECKPOINT, self.step)
+        except OSError as error:
+            raise TrainingFailed(
+                f"The checkpoint of step {self.step} could not be written to {self.folder}: {error}. "
+                "The log up to here is intact; free some space and resume."
+            ) from error
+        self.saved = time.monotonic()
+
+
+def _header(session: Session, folder: Path, parent: str | None) -> dict[str, Any]:
+    job, matrices = session.job, session.adapter.matrices
+    table = []
+    for name, matrix in matrices.items():
+        layer, module_type = describe_matrix(name)
+        table.append(
+            {
+                "name": name,
+                "layer": layer,
+                "module_type": module_type,
+                "in_features": matrix.in_features,
+                "out_features": matrix.out_features,
+            }
+        )
+    packages = ("torch", "transformers", "numpy", "flexlora-lab")
+    return {
+        "name": folder.name,
+        "method": job.method,
+        "preset": job.config.preset,
+        "task": job.task,
+        "config": job.to_dict(),
+        "model": session.data.model_name,
+        "data": session.data.info,
+        "matrices": table,
+        "seed": job.config.seed,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "command": command_line(job, folder),
+        "device": str(session.device),
+        "parent": parent,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,166 @@
+"""The command: ``python -m flexlora.train --task words --method flexlora --preset paper --out runs/demo``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from flexlora.config import FlexLoRAConfig
+from flexlora.controls import Controls, read_commands
+from flexlora.errors import FlexLoRAError
+from flexlora.job import LOOP_OPTIONS, Job, build_job, new_run_folder
+from flexlora.methods import METHODS
+from flexlora.run_log import RunLogError, read_run
+from flexlora.tasks import TASKS
+
+if TYPE_CHECKING:
+    from flexlora.session import StepResult
+
+STOPPED = 130
+"""Exit status after Ctrl-C, as a shell reports it; the run ended cleanly and can be resumed."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise FlexLoRAError(f"{message} (python -m flexlora.train --help lists every option)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 done, 2 bad input or failed training, 130 stopped."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in arguments
+    try:
+        options = _parser().parse_args(arguments)
+        summary = _train(options)
+    except (FlexLoRAError, RunLogError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        if as_json:
+            sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+        return 2
+    sys.stderr.write(_sentence(summary) + "\n")
+    if as_json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+    return 0 if summary["state"] == "completed" else STOPPED
+
+
+def _parser() -> argparse.ArgumentParser:
+    loop = {name: item.metadata["help"] for name, item in LOOP_OPTIONS.items()}
+    own = {name: item.metadata.get("help", "") for name, item in FlexLoRAConfig.__dataclass_fields__.items()}
+    keys = "\n".join(f"  {name:24} {text}" for name, text in {**own, **loop}.items() if name not in ("preset", "seed"))
+    parser = _Parser(
+        prog="python -m flexlora.train",
+        description="Train an adapter on an embedded task and log every decision.",
+        epilog=f"keys for --set:\n{keys}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--task", help=f"one of: {', '.join(TASKS)} (default words)")
+    parser.add_argument("--method", help=f"one of: {', '.join(METHODS)} (default flexlora)")
+    parser.add_argument("--preset", help="one of the method's presets (default paper)")
+    parser.add_argument("--steps", type=int, help="optimizer steps (default: the task's)")
+    parser.add_argument("--seed", type=int, help="draws head, directions and data order (default 0)")
+    parser.add_argument("--out", type=Path, help="run folder (default: a new one under runs/)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set an option; repeats")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out from its last checkpoint")
+    parser.add_argument("--json", action="store_true", help="print one JSON object last")
+    parser.add_argument(
+        "--commands", action="store_true", help="read JSON commands from standard input; its end stops the run"
+    )
+    return parser
+
+
+def _train(options: argparse.Namespace) -> dict[str, Any]:
+    settings = dict(_pair(text) for text in options.set)
+    job = _resumed_job(options, settings) if options.resume else _new_job(options, settings)
+    folder = options.out or new_run_folder(Path("runs"), job)
+    sys.stderr.write(f"{job.task} · {METHODS[job.method].title} · {job.config.preset} → {folder}\n")
+    controls = Controls()
+    if options.commands:
+        read_commands(sys.stdin, controls, lambda line: sys.stderr.write(line + "\n") and None)
+    _stop_on_signals(controls)
+
+    # torch costs over a second to import: only once the request is known to be good.
+    from tqdm import tqdm
+
+    from flexlora.loop import run_job
+
+    bar = tqdm(total=job.steps, unit="step", file=sys.stderr, disable=None, dynamic_ncols=True)
+
+    def progress(step: int, result: StepResult) -> None:
+        bar.set_postfix(loss=f"{result.task_loss:.3f}", refresh=False)
+        bar.update(step - bar.n)
+
+    with bar:
+        return run_job(job, folder, controls=controls, resume=options.resume, progress=progress)
+
+
+def _new_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:
+    job = build_job(
+        task=options.task or "words",
+        method=options.method or "flexlora",
+        preset=options.preset,
+        steps=options.steps,
+        seed=options.seed or 0,
+        settings=settings,
+    )
+    if options.out and (options.out / "run.json").exists():
+        raise FlexLoRAError(f"{options.out} holds a run already. Choose another --out, or go on with it by --resume.")
+    return job
+
+
+def _resumed_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:
+    if options.out is None:
+        raise FlexLoRAError("--resume needs --out: the folder of the run to go on with.")
+    log = read_run(options.out)
+    job = Job.from_dict(log.header["config"])
+    if log.state == "running":
+        raise FlexLoRAError(f"{options.out} is being trained by another process. Stop that one first.")
+    if log.state == "finished":
+        raise FlexLoRAError(f"{options.out} is complete: {job.steps} of {job.steps} steps. There is nothing to resume.")
+    asked = {"task": options.task, "method": options.method, "preset": options.preset}
+    asked |= {"total_steps": options.steps, "seed": options.seed}
+    kept = job.to_dict()
+    wanted = build_job(job.task, job.method, job.config.preset, job.steps, job.config.seed, settings).to_dict()
+    asked |= {key: wanted[key] for key in settings}
+    for key, value in asked.items():
+        if value is not None and value != kept[key]:
+            raise FlexLoRAError(
+                f"{options.out} was started with {key}={kept[key]}, not {value}. "
+                "Resume with the same options (or none), or start a new run with another --out."
+            )
+    return job
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise FlexLoRAError(f"--set {text!r} is not KEY=VALUE, for example --set initial_rank=4.")
+    return key.strip(), value.strip()
+
+
+def _stop_on_signals(controls: Controls) -> None:
+    def stop(number: int, _frame: object) -> None:
+        if controls.stopping:
+            raise KeyboardInterrupt
+        sys.stderr.write("\nstopping after this step; press Ctrl-C again to abort at once\n")
+        controls.send({"command": "stop"})
+
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), stop)
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    text = f"{summary['state']}: {summary['steps']} of {summary['total_steps']} steps in {summary['wall_s']:.1f} s"
+    if "test_accuracy" in summary:
+        text += f", test accuracy {summary['test_accuracy']:.3f}"
+    if summary["moved"]:
+        text += f", {summary['moved']} directions pruned or extended"
+    return f"{text}. Look at it: make app"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
