@@ -1,0 +1,7 @@
+"""The one exception that means: what you asked for cannot be done, and here is what can."""
+
+from __future__ import annotations
+
+
+class FlexLoRAError(ValueError):
+    """A user's mistake, told in one clear line that names the fix. Anything else that is raised is a bug."""

@@ -1,0 +1,198 @@
+"""Settings as dataclass fields: what a value may be, how text becomes one, and what to say when it cannot."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, field
+from typing import Any
+
+from flexlora.errors import FlexLoRAError
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Iterable[str] = (),
+    live: bool = False,
+    least: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """Return a dataclass field that knows what it may hold.
+
+    Args:
+        default: as in ``dataclasses.field``.
+        help: one sentence for people.
+        choices: the allowed names; empty = any.
+        live: True when it may change while training.
+        least: smallest number allowed.
+        above: the number must be larger than this.
+    """
+    metadata = {"help": help, "choices": tuple(choices), "live": live, "least": least, "above": above}
+    return field(default=default, metadata=metadata)
+
+
+def checked(item: Field[Any], value: Any) -> Any:
+    """Return the value in the field's own type.
+
+    Raises:
+        FlexLoRAError: a wrong type, a name that is not among the choices, or a number out of range.
+    """
+    if value is None and "None" in _types(item):
+        return None
+    kind = _types(item)[0]
+    try:
+        value = _CONVERSIONS[kind](value)
+    except (TypeError, ValueError, OverflowError):
+        raise FlexLoRAError(f"{item.name}={value!r} is not {_WORDS[kind]}.{_none_hint(item)}") from None
+    choices, least, above = (item.metadata.get(key) for key in ("choices", "least", "above"))
+    if choices and value not in choices:
+        close = difflib.get_close_matches(str(value), choices, 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise FlexLoRAError(f"Unknown {item.name} {value!r}.{hint} Choose one of: {', '.join(choices)}.")
+    if least is not None and value < least:
+        raise FlexLoRAError(f"{item.name}={value} must be at least {least}.{_none_hint(item)}")
+    if above is not None and value <= above:
+        raise FlexLoRAError(f"{item.name}={value} must be above {above}.{_none_hint(item)}")
+    return value
+
+
+def parse_setting(cls: type, key: str, text: str) -> Any:
+    """Turn text as typed on a command line into the type of a dataclass field.
+
+    Args:
+        cls: a dataclass; its fields may carry ``choices``, ``least`` and ``above`` in their metadata.
+        key: name of the field.
+        text: ``none``, ``true``, ``4``, ``1e-3``, ``query,value``, or JSON for a list of points.
+
+    Returns:
+        The value; whether it fits together with the other settings is checked when the object is built.
+
+    Raises:
+        FlexLoRAError: an unknown key, with the close ones and all of them, or text that is no such value.
+    """
+    items: Mapping[str, Field[Any]] = cls.__dataclass_fields__
+    if key not in items:
+        raise FlexLoRAError(unknown_key(key, items))
+    item, text = items[key], text.strip()
+    kinds = _types(item)
+    if text.lower() in ("none", "null") and (kinds[0] != "str" or "None" in kinds):
+        if "None" in kinds or item.default is None:
+            return None
+        raise FlexLoRAError(f"{key} cannot be none: it must be {_WORDS[kinds[0]]}.")
+    return checked(item, _READERS[kinds[0]](item, text))
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Return the message for a setting that does not exist: close names first, then all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(key, known, 3)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    return f"Unknown setting {key!r}.{hint} Settings: {', '.join(sorted(known))}."
+
+
+def _types(item: Field[Any]) -> list[str]:
+    # The dataclasses that use this module have postponed annotations, so a type is its source text.
+    return [part.strip() for part in str(item.type).split("|")]
+
+
+def _none_hint(item: Field[Any]) -> str:
+    return " Leave it out for the default." if "None" in _types(item) or item.default is None else ""
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool | str):
+        raise TypeError
+    value = float(value)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = tuple(_text(name).strip() for name in (value.split(",") if isinstance(value, str) else value))
+    if not names or not all(names):
+        raise ValueError
+    return names
+
+
+def _points(value: Any) -> tuple[tuple[int, float], ...]:
+    points = tuple((_integer(step), _number(budget)) for step, budget in value)
+    steps = [step for step, _ in points]
+    if steps != sorted(set(steps)) or any(step < 0 or budget < 0 for step, budget in points):
+        raise ValueError
+    return points
+
+
+_CONVERSIONS = {
+    "int": _integer,
+    "float": _number,
+    "str": _text,
+    "bool": _flag,
+    "tuple[str, ...]": _names,
+    "tuple[tuple[int, float], ...]": _points,
+}
+
+_WORDS = {
+    "int": "a whole number",
+    "float": "a finite number",
+    "str": "a name",
+    "bool": "true or false",
+    "tuple[str, ...]": "a list of names such as query,value",
+    "tuple[tuple[int, float], ...]": "a list of [step, budget] pairs such as [[10, 8], [100, 0]]: "
+    "steps rising, nothing negative",
+}
+
+
+def _read_number(item: Field[Any], text: str) -> int | float:
+    reader = int if _types(item)[0] == "int" else float
+    try:
+        return reader(text)
+    except ValueError:
+        raise FlexLoRAError(f"{item.name}={text!r} is not {_WORDS[_types(item)[0]]}.{_none_hint(item)}") from None
+
+
+def _read_flag(item: Field[Any], text: str) -> bool:
+    flags = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in flags:
+        raise FlexLoRAError(f"{item.name}={text!r} is not true or false.")
+    return flags[text.lower()]
+
+
+def _read_json(item: Field[Any], text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise FlexLoRAError(f"{item.name}={text!r} is not {_WORDS[_types(item)[0]]}.") from None
+
+
+_READERS = {
+    "int": _read_number,
+    "float": _read_number,
+    "str": lambda item, text: text,
+    "bool": _read_flag,
+    "tuple[str, ...]": lambda item, text: text,
+    "tuple[tuple[int, float], ...]": _read_json,
+}
