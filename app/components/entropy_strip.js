@@ -1,0 +1,133 @@
+/** When it happened: time × matrix, painted once; rows by module type, then layer. */
+
+import { colourIndex, energyShare, stripColour } from "./colour.js";
+import { formatEntropy, formatNumber, matrixLabel } from "./format.js";
+import { tableColour } from "./palette.js";
+
+/** @typedef {import("./model.js").Model} Model */
+/** @typedef {import("./palette.js").Palette} Palette */
+/** @typedef {import("./palette.js").Colour} Colour */
+/** @typedef {import("./draw.js").CanvasPen} CanvasPen */
+/** @typedef {import("./draw.js").Box} Box */
+/** @typedef {{x: (step: number) => number, step: (x: number) => number, left: number, right: number}} TimeScale */
+
+/**
+ * @typedef {object} StripLayout
+ * @property {Array<{m: number, y: number, h: number}>} rows
+ * @property {Array<{type: string, count: number, y: number, h: number}>} groups
+ * @property {Box} box
+ */
+
+/** @param {Model} model @param {Box} box @returns {StripLayout} */
+export function layoutStrip(model, box) {
+  /** @type {Map<string, number[]>} */
+  const byType = new Map();
+  for (const m of model.order) {
+    const type = model.matrices[m].type;
+    byType.set(type, [...(byType.get(type) ?? []), m]);
+  }
+  const gap = box.h / Math.max(1, model.M) > 1.5 ? 2 : 0;
+  const height = (box.h - gap * (byType.size - 1)) / Math.max(1, model.M);
+  const rows = [];
+  const groups = [];
+  let y = box.y;
+  for (const [type, members] of byType) {
+    groups.push({ type, count: members.length, y, h: members.length * height });
+    for (const m of members) {
+      rows.push({ m, y, h: height });
+      y += height;
+    }
+    y += gap;
+  }
+  return { rows, groups, box };
+}
+
+/**
+ * One pixel row per matrix and one pixel column per screen column; stretched to the rows when drawn.
+ * @param {Model} model @param {Palette} palette @param {Colour} colour @param {TimeScale} scale @param {number} ratio screen pixels per CSS pixel
+ * @returns {HTMLCanvasElement}
+ */
+export function paintStrip(model, palette, colour, scale, ratio) {
+  const width = Math.max(1, Math.round((scale.right - scale.left) * ratio));
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = Math.max(1, model.M);
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const pixels = context.createImageData(canvas.width, canvas.height);
+  const shown = stripColour(colour);
+  const table = palette.tables[shown];
+  const hatch = palette.dark ? 90 : 190;
+  for (let column = 0; column < width; column += 1) {
+    const step = scale.step(scale.left + (column + 0.5) / ratio);
+    if (step < model.firstStep || step > model.lastStep) continue;
+    const t = model.recordAt(step);
+    for (let row = 0; row < model.order.length; row += 1) {
+      const place = 4 * (row * width + column);
+      const index = colourIndex(model, shown, t, model.order[row]);
+      const striped = index < 0;
+      for (let c = 0; c < 3; c += 1) pixels.data[place + c] = striped ? hatch : table[3 * index + c];
+      pixels.data[place + 3] = striped && (column + row * 3) % 6 > 1 ? 0 : 255;
+    }
+  }
+  context.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+/**
+ * @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {StripLayout} layout @param {HTMLCanvasElement} image
+ * @param {TimeScale} scale @param {number} selected
+ */
+export function drawStrip(pen, model, palette, layout, image, scale, selected) {
+  let row = 0;
+  for (const group of layout.groups) {
+    pen.image(image, row, group.count, { x: scale.left, y: group.y, w: scale.right - scale.left, h: group.h });
+    row += group.count;
+    if (group.h >= 10) pen.text(scale.left - 8, group.y + group.h / 2, group.type, { fill: palette.muted, size: 10.5, align: "right", maxWidth: scale.left - 10 });
+  }
+  const chosen = layout.rows.find((entry) => entry.m === selected);
+  if (chosen) drawSelectedRow(pen, model, palette, chosen, scale);
+}
+
+/** The selected matrix: framed, with its own − and +. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {{m: number, y: number, h: number}} row @param {TimeScale} scale */
+function drawSelectedRow(pen, model, palette, row, scale) {
+  const pad = 1.5;
+  const width = scale.right - scale.left;
+  pen.rect(scale.left - pad, row.y - pad, width + 2 * pad, row.h + 2 * pad, { stroke: palette.background, width: 3.5 });
+  pen.rect(scale.left - pad, row.y - pad, width + 2 * pad, row.h + 2 * pad, { stroke: palette.text, width: 1.5 });
+  const name = model.matrices[row.m].name;
+  for (const event of model.events) {
+    const pruned = event.prune.some((move) => move.matrix === name);
+    const extended = event.extend.some((move) => move.matrix === name);
+    const x = scale.x(event.step);
+    if (pruned) mark(pen, palette, "minus", x, row.y + row.h / 2, palette.pruned);
+    if (extended) mark(pen, palette, "plus", x, row.y + row.h / 2, palette.extended);
+  }
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {"plus" | "minus"} kind @param {number} x @param {number} y @param {string} colour */
+function mark(pen, palette, kind, x, y, colour) {
+  pen.glyph("circle", x, y, 5, { fill: palette.background, stroke: colour, width: 1.5 });
+  pen.glyph(kind, x, y, 2.8, { stroke: colour, width: 1.75 });
+}
+
+/** Beside each row, what the strip does not colour, at the clock: energy, or entropy where energy is the colour. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {StripLayout} layout @param {Colour} colour @param {number} record @param {number} left @param {number} width */
+export function drawRowBars(pen, model, palette, layout, colour, record, left, width) {
+  const other = stripColour(colour) === "energy" ? "entropy" : "energy";
+  const fill = other === "energy" ? tableColour(palette.tables.energy, 170) : tableColour(palette.tables.entropy, palette.dark ? 190 : 110);
+  for (const row of layout.rows) {
+    const share = other === "energy" ? energyShare(model, model.energy(record, row.m)) : model.entropy(record, row.m);
+    if (share > 0) pen.rect(left, row.y, Math.max(0.5, share * width), Math.max(0.75, row.h - (row.h > 2 ? 0.75 : 0)), { fill });
+  }
+}
+
+/** @param {StripLayout} layout @param {number} y @returns {number} matrix at this height, or -1 */
+export function stripMatrixAt(layout, y) {
+  return layout.rows.find((row) => y >= row.y && y < row.y + row.h)?.m ?? -1;
+}
+
+/** @param {Model} model @param {number} t @param {number} m @returns {string} */
+export function describeCell(model, t, m) {
+  const change = model.change(t, m);
+  const delta = change === 0 ? "" : ` (${change > 0 ? "+" : "−"}${Math.abs(change)} since the start)`;
+  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · rank ${model.rank(t, m)}${delta} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${formatNumber(model.energy(t, m))}`;
+}

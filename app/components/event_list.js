@@ -1,0 +1,123 @@
+/** The list of events, and what the current one moved. */
+
+import { element } from "./draw.js";
+import { formatNumber, matrixLabel } from "./format.js";
+
+/** @typedef {import("./model.js").Model} Model */
+/** @typedef {import("./decode.js").Move} Move */
+
+export class EventList {
+  /** @param {{seek: (step: number) => void, select: (m: number) => void}} actions */
+  constructor(actions) {
+    this.actions = actions;
+    this.heading = element("span", { class: "fl-count" });
+    this.list = element("ol", { class: "fl-events", "aria-label": "Events" });
+    this.moves = element("div", { class: "fl-moves" });
+    this.root = element("section", { class: "fl-panel fl-eventpanel", "aria-label": "Events" }, [
+      element("header", {}, [element("h3", { text: "Events" }), this.heading]),
+      this.list,
+      this.moves,
+    ]);
+    /** @type {HTMLButtonElement[]} */
+    this.buttons = [];
+    this.current = -2;
+    this.shown = "";
+  }
+
+  /** @param {Model} model */
+  accept(model) {
+    this.model = model;
+    this.heading.textContent = model.events.length ? `${model.events.length}` : "";
+    for (let i = this.buttons.length; i < model.events.length; i += 1) this.append(model, i);
+    while (this.buttons.length > model.events.length) this.buttons.pop()?.parentElement?.remove();
+    if (!model.events.length) {
+      this.list.replaceChildren(element("li", { class: "fl-none", text: "This run has no events: its ranks stay as they are." }));
+    }
+    this.current = -2;
+  }
+
+  /** Another run: start over. */
+  clear() {
+    this.list.replaceChildren();
+    this.buttons = [];
+    this.current = -2;
+    this.shown = "";
+  }
+
+  /** @param {Model} model @param {number} i */
+  append(model, i) {
+    if (i === 0) this.list.replaceChildren();
+    const event = model.events[i];
+    const button = element("button", { type: "button", class: "fl-event", "data-step": String(event.step) }, [
+      element("span", { class: "fl-number", text: String(i + 1) }),
+      element("span", { class: "fl-step", text: `step ${event.step}` }),
+      element("span", { class: "fl-minus", text: `−${event.prune.length}` }),
+      element("span", { class: "fl-plus", text: `+${event.extend.length}` }),
+    ]);
+    button.addEventListener("click", () => this.actions.seek(event.step));
+    this.buttons.push(button);
+    this.list.append(element("li", {}, [button]));
+  }
+
+  /** @param {number} step @param {number} selected */
+  update(step, selected) {
+    const model = this.model;
+    if (!model) return;
+    const exact = model.eventAt(step);
+    const current = exact >= 0 ? exact : model.eventBefore(step);
+    if (current !== this.current) {
+      this.buttons.forEach((button, i) => {
+        if (i === current) button.setAttribute("aria-current", "step");
+        else button.removeAttribute("aria-current");
+      });
+      this.current = current;
+      this.scrollTo(current);
+    }
+    const key = `${current}|${selected}|${exact >= 0}`;
+    if (key === this.shown) return;
+    this.shown = key;
+    this.moves.replaceChildren(...(current >= 0 ? this.describe(model, current, selected, exact >= 0) : []));
+  }
+
+  /** Inside the list only: the page itself never moves. @param {number} index */
+  scrollTo(index) {
+    const item = this.buttons[index]?.parentElement;
+    if (!item) {
+      this.list.scrollTop = 0;
+      return;
+    }
+    const top = item.offsetTop - this.list.offsetTop;
+    if (top < this.list.scrollTop || top + item.offsetHeight > this.list.scrollTop + this.list.clientHeight) {
+      this.list.scrollTop = top - (this.list.clientHeight - item.offsetHeight) / 2;
+    }
+  }
+
+  /** @param {Model} model @param {number} index @param {number} selected @param {boolean} exact @returns {Node[]} */
+  describe(model, index, selected, exact) {
+    const event = model.events[index];
+    const when = exact ? `Event ${index + 1}` : `Last event: ${index + 1}`;
+    return [
+      this.column(model, event, `${when} pruned`, "fl-minus", event.prune, selected),
+      this.column(model, event, "extended", "fl-plus", event.extend, selected),
+    ];
+  }
+
+  /** @param {Model} model @param {any} event @param {string} title @param {string} kind @param {Move[]} moves @param {number} selected */
+  column(model, event, title, kind, moves, selected) {
+    const scores = event.importance?.[event.measure] ?? event.importance ?? {};
+    const rows = moves.map((move) => {
+      const m = model.indexOf.get(move.matrix) ?? -1;
+      const score = scores[move.matrix];
+      const button = element("button", { type: "button", class: `fl-move ${kind}` }, [
+        element("span", { text: m >= 0 ? matrixLabel(model.matrices[m]) : move.matrix }),
+        element("span", { class: "fl-score", text: typeof score === "number" ? formatNumber(score) : "" }),
+      ]);
+      if (move.rules?.length) button.title = `rule: ${move.rules.join(", ")}`;
+      if (m === selected) button.setAttribute("aria-current", "true");
+      button.addEventListener("click", () => this.actions.select(m));
+      return button;
+    });
+    if (!rows.length) rows.push(element("button", { type: "button", class: "fl-move", disabled: "", text: "none" }));
+    return element("div", {}, [element("h4", { class: kind, text: title }), ...rows]);
+  }
+}

@@ -1,0 +1,44 @@
+/** Keys: they work anywhere on the page, except where the user is typing or using another control. */
+
+import { COLOURS } from "./colour.js";
+
+const TYPING = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=listbox], [role=slider]";
+
+/**
+ * @param {any} player
+ * @param {KeyboardEvent} event
+ */
+export function keyAction(player, event) {
+  const target = event.composedPath()[0];
+  const inside = event.composedPath().includes(player.root);
+  if (event.ctrlKey || event.metaKey || event.altKey || !(target instanceof Element) || !player.model) return;
+  if (target.matches(TYPING) || player.help.open) return;
+  const button = target.closest("button, a, summary, [role=button], [role=tab]");
+  if (!inside && (button || target.matches("input"))) return;
+  if (button && (event.key === " " || event.key === "Enter")) return;
+  if (!inside && (event.key === "ArrowUp" || event.key === "ArrowDown")) return;
+  const act = ACTIONS[event.shiftKey && event.key.startsWith("Arrow") ? `Shift${event.key}` : event.key];
+  if (!act) return;
+  event.preventDefault();
+  act(player);
+  player.commitSoon();
+}
+
+/** @type {Record<string, (player: any) => void>} */
+const ACTIONS = {
+  " ": (player) => player.clock.toggle(),
+  ArrowLeft: (player) => player.clock.stepBy(-1),
+  ArrowRight: (player) => player.clock.stepBy(1),
+  ShiftArrowLeft: (player) => player.clock.eventBy(-1),
+  ShiftArrowRight: (player) => player.clock.eventBy(1),
+  ArrowUp: (player) => player.moveSelection(0, -1),
+  ArrowDown: (player) => player.moveSelection(0, 1),
+  Home: (player) => player.seek(-Infinity),
+  End: (player) => player.seek(Infinity),
+  "-": (player) => player.transport.changeSpeed(-1),
+  "+": (player) => player.transport.changeSpeed(1),
+  "?": (player) => player.help.showModal(),
+};
+COLOURS.forEach(({ key }, i) => {
+  ACTIONS[String(i + 1)] = (player) => player.setColour(key);
+});

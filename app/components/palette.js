@@ -1,0 +1,122 @@
+/** Colours: they follow Streamlit's theme, and every scale can be read without telling red from green. */
+
+/** @typedef {"rank" | "change" | "entropy" | "energy"} Colour */
+
+// Cividis (Nuñez, Anderton, Renslow 2018): the same lightness order for every kind of colour vision.
+const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
+const BLUES = ["#eaf2fb", "#cfe1f4", "#a9cbea", "#79afdc", "#4c90ca", "#2b71b3", "#16539a", "#0b3a78", "#072654"];
+const VIOLETS = ["#f3effa", "#ded3ef", "#c4b1e2", "#a78bd2", "#8a67bf", "#6f47a6", "#572d88", "#401a68", "#2b0d49"];
+const ORANGE_BLUE = ["#8a3c00", "#b85a0a", "#de8a3f", "#f2bd8a", "#eeeeee", "#a5c9e8", "#5d9dd0", "#2a6fb0", "#0e4480"];
+const ORANGE_BLUE_DARK = ["#ffb066", "#ec8f3a", "#b9661c", "#74431a", "#33363b", "#1f4a73", "#2f74b5", "#5b9fdd", "#9ccbf5"];
+
+/**
+ * @param {string} colour "#rrggbb" or "rgb(…)"
+ * @returns {number[]} red, green, blue in 0..255
+ */
+export function parseColour(colour) {
+  const text = colour.trim();
+  if (text.startsWith("#")) {
+    const hex = text.length === 4 ? [...text.slice(1)].map((digit) => digit + digit).join("") : text.slice(1, 7);
+    return [0, 2, 4].map((start) => Number.parseInt(hex.slice(start, start + 2), 16));
+  }
+  const numbers = text.match(/[\d.]+/g);
+  return numbers && numbers.length >= 3 ? numbers.slice(0, 3).map(Number) : [0, 0, 0];
+}
+
+/**
+ * @param {string[]} stops
+ * @returns {Uint8Array} 256 colours, three bytes each
+ */
+export function ramp(stops) {
+  const table = new Uint8Array(256 * 3);
+  const parsed = stops.map(parseColour);
+  for (let i = 0; i < 256; i += 1) {
+    const position = (i / 255) * (parsed.length - 1);
+    const low = Math.min(Math.floor(position), parsed.length - 2);
+    for (let c = 0; c < 3; c += 1) {
+      table[3 * i + c] = Math.round(parsed[low][c] + (parsed[low + 1][c] - parsed[low][c]) * (position - low));
+    }
+  }
+  return table;
+}
+
+/** @param {Uint8Array} table @param {number} index 0..255 @returns {string} */
+export function tableColour(table, index) {
+  return `rgb(${table[3 * index]},${table[3 * index + 1]},${table[3 * index + 2]})`;
+}
+
+/** @param {number[]} rgb @returns {number} relative luminance in [0, 1] (WCAG) */
+export function luminance(rgb) {
+  const [r, g, b] = rgb.map((part) => {
+    const share = part / 255;
+    return share <= 0.03928 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+/** @param {string} colour @returns {string} black or white, whichever reads better on it */
+export function inkOn(colour) {
+  return luminance(parseColour(colour)) > 0.2 ? "#10151c" : "#ffffff";
+}
+
+/**
+ * @param {number[]} a @param {number[]} b @param {number} share of b
+ * @returns {string}
+ */
+function mix(a, b, share) {
+  return `rgb(${a.map((part, i) => Math.round(part + (b[i] - part) * share)).join(",")})`;
+}
+
+/**
+ * @typedef {object} Palette
+ * @property {string} key changes exactly when a colour changes
+ * @property {boolean} dark
+ * @property {string} font
+ * @property {string} background
+ * @property {string} text
+ * @property {string} muted
+ * @property {string} faint
+ * @property {string} line
+ * @property {string} accent
+ * @property {string} pruned
+ * @property {string} extended
+ * @property {string} task
+ * @property {string} regularizer
+ * @property {string} evaluation
+ * @property {Record<Colour, Uint8Array>} tables
+ */
+
+/**
+ * @param {Element} root an element inside Streamlit's theme
+ * @returns {Palette}
+ */
+export function readPalette(root) {
+  const style = getComputedStyle(root);
+  const read = (/** @type {string} */ name, /** @type {string} */ other) => style.getPropertyValue(name).trim() || other;
+  const background = parseColour(read("--st-background-color", "#ffffff"));
+  const text = parseColour(read("--st-text-color", "#1c2530"));
+  const dark = luminance(background) < 0.25;
+  const sequential = (/** @type {string[]} */ stops) => ramp(dark ? [...stops].reverse() : stops);
+  const palette = {
+    dark,
+    font: read("--st-font", "sans-serif"),
+    background: mix(background, background, 0),
+    text: mix(text, text, 0),
+    muted: mix(background, text, 0.66),
+    faint: mix(background, text, 0.3),
+    line: mix(background, text, dark ? 0.2 : 0.14),
+    accent: read("--st-primary-color", "#0a6e8a"),
+    pruned: dark ? "#ffa04d" : "#c25100",
+    extended: dark ? "#6fb6ff" : "#0b58a8",
+    task: dark ? "#e4e7ea" : "#28313c",
+    regularizer: dark ? "#b9a3e3" : "#6f47a6",
+    evaluation: dark ? "#e58fbd" : "#9a2f6b",
+    tables: {
+      rank: sequential(BLUES),
+      change: ramp(dark ? ORANGE_BLUE_DARK : ORANGE_BLUE),
+      entropy: ramp(CIVIDIS),
+      energy: sequential(VIOLETS),
+    },
+  };
+  return { ...palette, key: [palette.background, palette.text, palette.accent, palette.font].join(";") };
+}

@@ -1,0 +1,153 @@
+/** The transport bar: buttons, the slider on the time axis, speed, keys. */
+
+import { element } from "./draw.js";
+import { GUTTER } from "./timeline.js";
+
+/** @typedef {import("./clock.js").Clock} Clock */
+
+export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
+
+const ICONS = {
+  first: "M3 3h2v10H3zM13 3v10L6 8z",
+  eventBack: "M8 3v10L2 8zM14 3v10L8 8z",
+  back: "M11 3v10L4 8z",
+  play: "M4 2.5v11l9.5-5.5z",
+  pause: "M4 3h3v10H4zM9 3h3v10H9z",
+  forward: "M5 3l7 5-7 5z",
+  eventForward: "M2 3l6 5-6 5zM8 3l6 5-6 5z",
+  last: "M11 3h2v10h-2zM3 3l7 5-7 5z",
+};
+
+const KEYS = [
+  ["space", "play or pause"],
+  ["← →", "one record back or forward"],
+  ["shift ← →", "previous or next event"],
+  ["Home End", "first or last record"],
+  ["↑ ↓", "previous or next matrix"],
+  ["1 2 3 4", "colour: rank, change, entropy, energy"],
+  ["− +", "slower or faster"],
+  ["?", "this list"],
+];
+
+/** @param {keyof typeof ICONS} name @returns {SVGSVGElement} */
+function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+export class Transport {
+  /**
+   * @param {Clock} clock
+   * @param {{commit: () => void, copyLink: () => void, help: () => void}} actions
+   */
+  constructor(clock, actions) {
+    this.clock = clock;
+    this.actions = actions;
+    const act = (/** @type {() => void} */ move) => () => {
+      move();
+      actions.commit();
+    };
+    const button = (/** @type {keyof typeof ICONS} */ name, /** @type {string} */ label, /** @type {() => void} */ move) => {
+      const node = element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label }, [icon(name)]);
+      node.addEventListener("click", act(move));
+      return node;
+    };
+    this.playButton = button("play", "Play (space)", () => clock.toggle());
+    this.playButton.classList.add("fl-primary");
+    this.slider = element("input", { type: "range", class: "fl-slider", "aria-label": "Step", step: "1" });
+    this.readout = element("output", { class: "fl-readout" });
+    this.speed = element(
+      "select",
+      { class: "fl-select", "aria-label": "Playback speed" },
+      SPEEDS.map((speed) => element("option", { value: String(speed), text: `${speed}×` })),
+    );
+    this.copy = element("button", { type: "button", class: "fl-button fl-text fl-copy", text: "Copy link" });
+    const help = element("button", { type: "button", class: "fl-button", "aria-label": "Keys (?)", title: "Keys (?)", text: "?" });
+    this.copy.addEventListener("click", actions.copyLink);
+    help.addEventListener("click", actions.help);
+    this.wireSlider();
+    this.speed.value = "1";
+    this.speed.addEventListener("change", () => {
+      clock.speed = Number(this.speed.value);
+    });
+    this.bar = element("div", { class: "fl-bar", role: "toolbar", "aria-label": "Playback" }, [
+      button("first", "First record (Home)", () => clock.seek(-Infinity)),
+      button("eventBack", "Previous event (shift ←)", () => clock.eventBy(-1)),
+      button("back", "Step back (←)", () => clock.stepBy(-1)),
+      this.playButton,
+      button("forward", "Step forward (→)", () => clock.stepBy(1)),
+      button("eventForward", "Next event (shift →)", () => clock.eventBy(1)),
+      button("last", "Last record (End)", () => clock.seek(Infinity)),
+      this.readout,
+      element("span", { class: "fl-space" }),
+      element("label", { class: "fl-label" }, [element("span", { text: "Speed" }), this.speed]),
+      this.copy,
+      help,
+    ]);
+    this.track = element("div", { class: "fl-track" }, [this.slider]);
+    this.track.style.paddingLeft = `${GUTTER.left - 7}px`;
+    this.track.style.paddingRight = `${GUTTER.right - 7}px`;
+  }
+
+  wireSlider() {
+    this.slider.addEventListener("input", () => {
+      this.clock.pause();
+      this.clock.seek(Number(this.slider.value));
+    });
+    this.slider.addEventListener("change", () => this.actions.commit());
+  }
+
+  /** @param {number} delta places in the list of speeds */
+  changeSpeed(delta) {
+    const now = SPEEDS.indexOf(this.clock.speed);
+    this.clock.speed = SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, now + delta))];
+    this.speed.value = String(this.clock.speed);
+  }
+
+  /** Shows the clock as it is. @param {boolean} live the run still grows */
+  update(live) {
+    const { clock } = this;
+    const model = clock.model;
+    if (!model) return;
+    this.slider.min = String(model.domain[0]);
+    this.slider.max = String(model.domain[1]);
+    this.slider.value = String(clock.time);
+    const events = model.events.length;
+    const past = model.eventBefore(clock.step) + 1;
+    const parts = [`step ${clock.step} of ${model.domain[1]}`];
+    parts.push(events ? `event ${past} of ${events}` : "no events");
+    if (live) parts.push(clock.atEnd ? "live" : "run goes on: End follows it");
+    this.readout.textContent = parts.join(" · ");
+    this.slider.setAttribute("aria-valuetext", this.readout.textContent);
+    const wanted = clock.playing ? "pause" : "play";
+    if (this.playButton.dataset.icon !== wanted) {
+      this.playButton.dataset.icon = wanted;
+      this.playButton.replaceChildren(icon(wanted));
+      const label = clock.playing ? "Pause (space)" : "Play (space)";
+      this.playButton.setAttribute("aria-label", label);
+      this.playButton.title = label;
+    }
+  }
+}
+
+/** @returns {HTMLDialogElement} */
+export function helpDialog() {
+  const rows = KEYS.flatMap(([key, meaning]) => [element("dt", { text: key }), element("dd", { text: meaning })]);
+  const close = element("button", { type: "button", class: "fl-button fl-text", text: "Close" });
+  const dialog = element("dialog", { class: "fl-help", "aria-label": "Keys" }, [
+    element("h3", { text: "Keys" }),
+    element("dl", {}, rows),
+    element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock." }),
+    close,
+  ]);
+  close.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  return dialog;
+}
