@@ -87,9 +87,12 @@ class FlexLoRALinear(nn.Module):
         return self.Pt.detach()[self.slots].T, self.lam.detach()[self.slots], self.Q.detach()[self.slots]
 
     def delta_weight(self, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Return ``s · P diag(λ) Q``, (out_features, in_features)."""
-        P, lam, Q = (part.to(dtype) for part in self.directions())
-        return self.scale * (P * lam) @ Q
+        """Return ``s · P diag(λ) Q``, (out_features, in_features).
+
+        Summed over all slots, so that pruning leaves bit for bit the product with that λ set to zero.
+        """
+        Pt, lam, Q = (part.detach().to(dtype) for part in (self.Pt, self.lam, self.Q))
+        return self.scale * (Pt.T * lam) @ Q
 
     @torch.no_grad()
     def fill(self, slot: int, p: Tensor, lam: float, q: Tensor) -> None:

@@ -1,0 +1,57 @@
+"""Small real models, made from configurations: nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def make_bert():
+    """A factory of two-layer BERT classifiers (12 linear layers of width 32 and 64, a pooler and a head)."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    def make(seed: int = 0, dropout: float = 0.0):
+        torch.manual_seed(seed)
+        config = BertConfig(
+            vocab_size=60,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=16,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+            num_labels=2,
+        )
+        return BertForSequenceClassification(config).eval()
+
+    return make
+
+
+@pytest.fixture
+def make_gpt2():
+    """A factory of two-layer GPT-2 classifiers: its linear layers are ``Conv1D``, with transposed weights."""
+    import torch
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
+    def make(seed: int = 0):
+        torch.manual_seed(seed)
+        config = GPT2Config(vocab_size=60, n_positions=16, n_embd=32, n_layer=2, n_head=2, num_labels=2, pad_token_id=0)
+        return GPT2ForSequenceClassification(config).eval()
+
+    return make
+
+
+@pytest.fixture
+def token_batch():
+    """Token ids (4, 8) and labels (4,)."""
+    import torch
+
+    generator = torch.Generator().manual_seed(5)
+    ids = torch.randint(1, 60, (4, 8), generator=generator)
+    return {"input_ids": ids, "labels": torch.tensor([0, 1, 1, 0])}
