@@ -112,7 +112,7 @@ def player(
     Args:
         data: Payload of `analysis.payload.pack_run`.
         key: Streamlit key; the element keeps its state as long as the key stays.
-        run: Name of the run, as in the payload: a report about another run is not returned.
+        run: What tells this run from others: another one resets clock and selection, and its report is not returned.
         step: Where the clock starts; None = where the payload parks it, or the newest record of a growing run.
         matrix: Matrix to select; None = one of the parked event.
         colour: One of `COLOURS`; None = rank.
@@ -124,6 +124,7 @@ def player(
     wish = {"step": step, "matrix": matrix, "colour": colour}
     request = {
         **wish,
+        "run": run,
         "id": json.dumps([run, *wish.values()]),
         "content": f"{len(data)}-{zlib.crc32(data):08x}",
         "link": dict(link) if link else None,

@@ -73,7 +73,7 @@ function lossPanel(model) {
   return {
     label: "task loss",
     note: window > 1 ? `bold: mean of ${window}` : undefined,
-    weight: 2.4,
+    weight: 2.2,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
       const xs = places(model.lossSteps, scale);
@@ -104,8 +104,9 @@ function evaluationPanel(model) {
   if (!found) return null;
   const top = found.values.every((value) => value <= 1) ? 1 : niceCeiling(largest(found.values));
   return {
-    label: found.name,
-    weight: 1.3,
+    label: found.metric,
+    note: found.split,
+    weight: 1.4,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
       const xs = places(found.steps, scale);
@@ -156,7 +157,7 @@ function totalRankPanel(model) {
   const top = Math.max(1, largest(model.totalRank));
   return {
     label: "total rank",
-    weight: 0.9,
+    weight: 0.8,
     draw: (pen, palette, box, scale) => {
       const inner = { ...box, y: box.y + 3, h: box.h - 3 };
       pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });

@@ -12,6 +12,7 @@ const ARRAY_TYPES = {
 
 /**
  * @typedef {object} Request what Python asks the player to show, and what a link to it must hold
+ * @property {string} run which run it is; another one resets clock and selection
  * @property {string} id changes when the caller asks for something else; the user's clock stays until then
  * @property {string} content changes when the payload does
  * @property {number | null} step

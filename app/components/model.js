@@ -53,7 +53,6 @@ export class Model {
     this.T = this.steps.length;
     this.indexOf = new Map(this.matrices.map((matrix, index) => [matrix.name, index]));
     this.eventSteps = this.events.map((event) => event.step);
-    this.identity = `${this.run.name}|${this.run.created ?? ""}`;
     this.measure();
     this.order = this.displayOrder();
     this.sigmaRecords = this.recordsWithSigma();
@@ -182,7 +181,7 @@ export class Model {
     return { steps: this.lossSteps, values: this.budgetAt };
   }
 
-  /** @returns {{name: string, steps: number[], values: number[]} | null} the first metric of the validation split, else of any */
+  /** @returns {{split: string, metric: string, steps: number[], values: number[]} | null} the first metric of the validation split, else of any */
   evaluationSeries() {
     const evals = this.header.evals ?? [];
     const split = evals.find((/** @type {any} */ entry) => entry.split === "validation")?.split ?? evals[0]?.split;
@@ -191,7 +190,8 @@ export class Model {
     if (!metric) return null;
     const points = own.filter((/** @type {any} */ entry) => Number.isFinite(entry.metrics[metric]));
     return {
-      name: `${split === "validation" ? "valid." : split} ${metric}`,
+      split,
+      metric,
       steps: points.map((/** @type {any} */ entry) => entry.step),
       values: points.map((/** @type {any} */ entry) => entry.metrics[metric]),
     };

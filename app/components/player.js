@@ -132,7 +132,7 @@ class Player {
     const before = this.request;
     if (before?.content !== request.content) {
       const model = new Model(payload);
-      const same = this.model?.identity === model.identity;
+      const same = before?.run === request.run;
       const chosen = same ? this.model?.matrices[this.selected]?.name : undefined;
       if (!same) this.reset();
       this.model = model;
@@ -249,7 +249,7 @@ class Player {
   commit() {
     if (!this.model || this.clock.playing) return;
     if (this.request?.link) window.history.replaceState({}, "", `${window.location.pathname}?${this.linkParameters}`);
-    this.setStateValue("view", { run: this.model.run.name, ...this.view });
+    this.setStateValue("view", { run: this.request?.run, ...this.view });
   }
 
   async copyLink() {

@@ -137,7 +137,8 @@ function drawCell(pen, model, palette, cell, m, state) {
   const roomy = cell.w >= 22 && cell.h >= 12;
   if (roomy) {
     const size = Math.max(10, Math.min(16, cell.h * 0.46));
-    pen.text(cell.x + cell.w / 2, cell.y + cell.h / 2 + 0.5, cellText(model, cell, m, state), { fill: ink, size, weight: 600, align: "center" });
+    const taken = badgeSize(cell) * 2 * (Number(state.prune.has(m)) + Number(state.extend.has(m)));
+    pen.text(cell.x + (cell.w + Math.max(0, taken - 4)) / 2, cell.y + cell.h / 2 + 0.5, cellText(model, cell, m, state), { fill: ink, size, weight: 600, align: "center" });
     drawGauge(pen, model, cell, m, state, ink);
   }
   drawMoves(pen, palette, cell, state.prune.has(m), state.extend.has(m), roomy);
@@ -160,6 +161,11 @@ function drawGauge(pen, model, cell, m, state, ink) {
   if (share > 0) pen.rect(x, cell.y + 3 + length * (1 - share), 3, length * share, { fill: ink, alpha: 0.8 });
 }
 
+/** @param {Box} cell @returns {number} radius of the sign in a cell that holds a number */
+function badgeSize(cell) {
+  return Math.min(8, cell.h * 0.3, cell.w * 0.13);
+}
+
 /** @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {boolean} pruned @param {boolean} extended @param {boolean} roomy */
 function drawMoves(pen, palette, cell, pruned, extended, roomy) {
   const marks = /** @type {Array<["minus" | "plus", string]>} */ ([]);
@@ -171,9 +177,9 @@ function drawMoves(pen, palette, cell, pruned, extended, roomy) {
     const radius = roomy ? 3 : 0;
     pen.rect(...frame, { stroke: palette.background, width: roomy ? 5 : 2.5, radius });
     pen.rect(...frame, { stroke: colour, width: roomy ? 2.5 : 1.5, radius });
-    const size = roomy ? Math.min(8, cell.h * 0.3) : Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4);
-    const x = roomy ? cell.x + size + 3 + i * (2 * size + 2) : cell.x + cell.w / 2;
-    const y = roomy ? cell.y + size + 3 : cell.y + (cell.h * (i + 1)) / (marks.length + 1);
+    const size = roomy ? badgeSize(cell) : Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4);
+    const x = roomy ? cell.x + size + 4 + i * (2 * size + 2) : cell.x + cell.w / 2;
+    const y = cell.y + (roomy ? cell.h / 2 : (cell.h * (i + 1)) / (marks.length + 1));
     pen.glyph("circle", x, y, size + 1, { fill: colour, stroke: palette.background, width: 1.5 });
     pen.glyph(kind, x, y, size * 0.55, { stroke: inkOn(colour), width: roomy ? 2 : 1.5 });
   });

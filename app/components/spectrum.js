@@ -71,7 +71,7 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
   for (let i = 0; i < arriving; i += 1) {
     const x = plot.x + (directions.length + i + 0.5) * column;
     pen.glyph("circle", x, y(0), 6.5, { stroke: palette.extended, width: 2, dash: [2, 2] });
-    pen.text(x, y(0) - 14, "+ next", { fill: palette.extended, size: 10, align: "center" });
+    pen.text(x, y(0) - 14, "+1", { fill: palette.extended, size: 10, align: "center" });
   }
   drawShares(pen, palette, { x: plot.x, y: plot.y + plot.h + 20, w: plot.w, h: 18 }, directions);
   drawKey(pen, palette, plot.x, height - 9, width - plot.x, truth ? truth.step : null);
@@ -111,7 +111,7 @@ function drawStem(pen, palette, plot, x, column, direction, y) {
   });
   if (direction.fresh) pen.glyph("circle", x, at, size + 3.5, { stroke: colour, width: 1.5 });
   if (column < 15) return;
-  const label = direction.pruned ? "− cut" : direction.fresh ? "new" : direction.slot === null ? "" : String(direction.slot);
+  const label = direction.pruned ? (column < 44 ? "−" : "pruned") : direction.fresh ? "new" : direction.slot === null ? "" : String(direction.slot);
   const fill = direction.pruned || direction.fresh ? colour : palette.muted;
   pen.text(x, plot.y + plot.h + 11, label, { fill, size: 10, align: "center", weight: direction.pruned || direction.fresh ? 600 : 400 });
 }
@@ -146,7 +146,7 @@ function drawKey(pen, palette, x, y, width, truthStep) {
       pen.rect(at, y - 5, 10, 10, { fill: palette.muted, alpha: 0.2 });
       pen.line(at, y - 5, at + 10, y - 5, { stroke: palette.muted, width: 1.5 });
     }],
-    ["cut", (at) => pen.glyph("circle", at + 5, y, 4, { fill: palette.background, stroke: palette.pruned, width: 1.75 })],
+    ["pruned", (at) => pen.glyph("circle", at + 5, y, 4, { fill: palette.background, stroke: palette.pruned, width: 1.75 })],
     ["new", (at) => pen.glyph("circle", at + 5, y, 5, { stroke: palette.extended, width: 1.75 })],
   ]);
   let at = x;

@@ -49,7 +49,7 @@ export class Timeline {
     this.panels = panelsOf(model);
     const room = height - TICKS_HEIGHT - AXIS_HEIGHT;
     const total = this.panels.reduce((sum, panel) => sum + panel.weight, 0);
-    const panelRoom = Math.min(room * 0.58, total * 30 + this.panels.length * PANEL_GAP);
+    const panelRoom = Math.min(room * 0.54, total * 30 + this.panels.length * PANEL_GAP);
     const unit = (panelRoom - this.panels.length * PANEL_GAP) / total;
     this.strip = layoutStrip(model, { x: left, y: TICKS_HEIGHT, w: right - left, h: room - panelRoom });
     let y = TICKS_HEIGHT + room - panelRoom;
@@ -80,7 +80,7 @@ export class Timeline {
     this.panels.forEach((panel, i) => {
       const box = /** @type {Box[]} */ (this.boxes)[i];
       panel.draw(pen, palette, box, scale);
-      const inner = box.h >= 26 && panel.note;
+      const inner = box.h >= 23 && panel.note;
       const labelled = { fill: palette.text, size: 11, maxWidth: 62 };
       pen.text(2, box.y + box.h / 2 - (inner ? 5 : 0), panel.label, labelled);
       if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 9.5, maxWidth: 70 });

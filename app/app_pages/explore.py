@@ -1,0 +1,206 @@
+"""Explore: a recorded run, parked at its most instructive event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import streamlit as st
+from components import COLOURS, PlayerView, player
+from data import OpenRun, RunEntry, open_run, resolve_run, run_entries, samples_root
+
+from analysis.figures import FIGURES
+from analysis.metrics import describe_run
+
+PICKER = "explore_run"
+PLAYER = "explore_player"
+DETAILS = "explore_details"
+
+
+class Link(NamedTuple):
+    """What a deep link asks for, checked against the run.
+
+    Attributes:
+        step: Step for the clock.
+        matrix: Name of a matrix.
+        colour: One of `COLOURS`.
+        notes: What could not be followed, in words.
+    """
+
+    step: int | None = None
+    matrix: str | None = None
+    colour: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def page() -> None:
+    """Draws the page."""
+    entries = run_entries()
+    _follow_address(entries)
+    if not entries and "explore_asked" not in st.session_state:
+        _show_empty()
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        entry = _pick(entries)
+        caption = st.empty()
+    opened = open_run(entry.folder) if entry else None
+    if entry is None or opened is None:
+        return
+    caption.caption(describe_run(opened.run))
+    link = read_link(st.session_state.get("explore_asked", {}), opened)
+    for note in (*opened.run.notices, *link.notes):
+        st.info(note, icon=":material/info:")
+    _show_run(entry, opened, link)
+
+
+def read_link(asked: Mapping[str, str], opened: OpenRun) -> Link:
+    """Checks a link's step, matrix and colour.
+
+    Args:
+        asked: Query parameters, from outside.
+        opened: The run they are about.
+
+    Returns:
+        What can be followed; the rest is left out and named in the notes.
+    """
+    run = opened.run
+    notes = []
+    step = matrix = colour = None
+    if "step" in asked:
+        try:
+            step = int(asked["step"])
+        except ValueError:
+            notes.append("The link's step is not a whole number; the clock stands where the run is parked.")
+        else:
+            first, last = (int(run.steps[0]), int(run.steps[-1])) if len(run.steps) else (0, 0)
+            if not first <= step <= last:
+                notes.append(f"The link's step {step} is not in this run, which was recorded from {first} to {last}.")
+                step = min(max(step, first), last)
+    if "matrix" in asked:
+        if asked["matrix"] in {m.name for m in run.matrices}:
+            matrix = asked["matrix"]
+        else:
+            notes.append("The link names a matrix that this run does not have; another one is selected.")
+    if "colour" in asked:
+        if asked["colour"] in COLOURS:
+            colour = asked["colour"]
+        else:
+            notes.append(f"The link's colour is none of {', '.join(COLOURS)}; the map shows rank.")
+    return Link(step, matrix, colour, tuple(notes))
+
+
+def _follow_address(entries: list[RunEntry]) -> None:
+    """Takes over what the address bar asks for, unless the page itself wrote it."""
+    address = st.query_params.to_dict()
+    state = st.session_state
+    if address in (state.get("explore_written"), state.get("explore_address")):
+        return
+    state["explore_address"] = address
+    state["explore_asked"] = address
+    state["explore_unknown"] = ""
+    if "run" not in address:
+        return
+    entry = resolve_run(address["run"], entries)
+    if entry is None:
+        state["explore_unknown"] = address["run"]
+        state["explore_asked"] = {}
+    else:
+        state[PICKER] = entry.key
+
+
+def _pick(entries: list[RunEntry]) -> RunEntry | None:
+    """The run picker."""
+    by_key = {entry.key: entry for entry in entries}
+    chosen = st.session_state.get(PICKER)
+    if chosen and chosen not in by_key and (named := resolve_run(chosen, entries)):
+        by_key[chosen] = named
+    if not by_key:
+        _show_empty()
+        return None
+    if chosen not in by_key:
+        st.session_state[PICKER] = default_run(list(by_key))
+    key = st.selectbox(
+        "Run", list(by_key), key=PICKER, format_func=_label, label_visibility="collapsed", width=300, on_change=_picked
+    )
+    if unknown := st.session_state.get("explore_unknown"):
+        st.caption(f"The link names a run that is not here ({unknown[:60]!r}); this is {key}.")
+    return by_key[key]
+
+
+def default_run(keys: list[str]) -> str:
+    """The run that a newcomer sees: the bundled one of the paper's preset.
+
+    Args:
+        keys: Keys of `RunEntry`, bundled ones first; at least one.
+
+    Returns:
+        One of them.
+    """
+    return next((key for key in keys if "paper" in key and not key.startswith("runs/")), keys[0])
+
+
+def _label(key: str) -> str:
+    return key.removeprefix("runs/") + (" (yours)" if key.startswith("runs/") else "")
+
+
+def _picked() -> None:
+    """The user chose another run: the old link says nothing about it."""
+    state = st.session_state
+    state["explore_asked"] = {}
+    state["explore_unknown"] = ""
+    _write_address({"run": state[PICKER]})
+
+
+def _write_address(address: dict[str, str]) -> None:
+    st.session_state["explore_written"] = address
+    if st.query_params.to_dict() != address:
+        st.query_params.from_dict(address)
+
+
+@st.fragment
+def _show_run(entry: RunEntry, opened: OpenRun, link: Link) -> None:
+    """The player and what belongs to its selection; a release in the player reruns no more than this."""
+    view = player(
+        opened.payload,
+        PLAYER,
+        run=entry.key,
+        step=link.step,
+        matrix=link.matrix,
+        colour=link.colour,
+        link={"run": entry.key},
+    )
+    if view != PlayerView(link.step, link.matrix, link.colour or COLOURS[0]):
+        _write_address(_address_of(entry, view))
+    _show_details(opened, view.matrix)
+
+
+def _address_of(entry: RunEntry, view: PlayerView) -> dict[str, str]:
+    """The deep link of a view; app/components/player.js writes the same."""
+    address = {"run": entry.key, "step": str(view.step)}
+    if view.matrix:
+        address["matrix"] = view.matrix
+    if view.colour != COLOURS[0]:
+        address["colour"] = view.colour
+    return address
+
+
+def _show_details(opened: OpenRun, matrix: str | None) -> None:
+    """Pictures for zoom, hover and export. Plotly is fetched when the user opens them, never before."""
+    run = opened.run
+    name = matrix or run.matrices[0].name
+    details = st.expander("Spectra of the selected matrix over time", key=DETAILS, on_change="rerun")
+    if details.open:
+        figure = FIGURES["spectra_over_time"](run, name)
+        details.plotly_chart(figure, key="explore_spectra", alt=f"Singular values of {name} over time")
+    made = st.expander("How this run was made")
+    made.code(str(run.header.get("command", "The log does not say.")), language="bash")
+    made.json(run.header.get("config", {}), expanded=False)
+
+
+def _show_empty() -> None:
+    """No run anywhere: what to do next."""
+    st.subheader("No run yet")
+    st.markdown(
+        f"There is nothing in `{samples_root().name}/` or `runs/`. Press **Train** at the top, or type:"
+    )
+    st.code("python -m flexlora.train --task words --preset paper --out runs/demo", language="bash")

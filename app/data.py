@@ -1,0 +1,122 @@
+"""Runs for the pages: where they are, cached loading, and the one place that turns a bad log into a calm box."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+from analysis.payload import pack_run
+from analysis.runs import Run, load_run
+from flexlora.run_log import RunLogError, find_runs
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# A run whose heartbeat is younger may still change its state without writing a record.
+_RESTLESS_S = 60
+
+
+class RunEntry(NamedTuple):
+    """A run that can be opened.
+
+    Attributes:
+        key: What a link calls it: the folder's name, with "runs/" before it for the user's own.
+        folder: The run log.
+    """
+
+    key: str
+    folder: Path
+
+
+class OpenRun(NamedTuple):
+    """A loaded run and its payload for the player."""
+
+    run: Run
+    payload: bytes
+
+
+def samples_root() -> Path:
+    """Folder of the bundled runs."""
+    return Path(os.environ.get("FLEXLORA_LAB_SAMPLES") or REPOSITORY / "sample_runs")
+
+
+def runs_root() -> Path:
+    """Folder of the user's own runs."""
+    return Path(os.environ.get("FLEXLORA_LAB_RUNS") or REPOSITORY / "runs")
+
+
+def run_entries() -> list[RunEntry]:
+    """Every run that can be opened: the bundled ones by name, then the user's own, newest first."""
+    samples = sorted(find_runs(samples_root()), key=lambda folder: folder.name)
+    own = find_runs(runs_root())
+    return [RunEntry(folder.name, folder) for folder in samples] + [
+        RunEntry(f"runs/{folder.name}", folder) for folder in own
+    ]
+
+
+def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
+    """The run that a link names.
+
+    Args:
+        key: As in `RunEntry.key`, from an untrusted link.
+        entries: What `run_entries` found.
+
+    Returns:
+        The entry; one for a folder that exists without being a run, so that its fault can be told; None otherwise.
+    """
+    for entry in entries:
+        if entry.key == key:
+            return entry
+    own = key.startswith("runs/")
+    name = key.removeprefix("runs/")
+    if not name or name != Path(name).name or name in {".", ".."}:
+        return None
+    folder = (runs_root() if own else samples_root()) / name
+    return RunEntry(key, folder) if folder.is_dir() else None
+
+
+def open_run(folder: Path) -> OpenRun | None:
+    """Loads a run, or shows why it cannot be read.
+
+    Args:
+        folder: The run log.
+
+    Returns:
+        The run and its payload, None after the box was shown.
+    """
+    try:
+        return _load(str(folder), _stamp(folder))
+    except RunLogError as error:
+        st.warning(f"**This run cannot be opened.**\n\n{_plain(str(error))}")
+        return None
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _load(folder: str, stamp: tuple[int, ...]) -> OpenRun:
+    run = load_run(Path(folder))
+    return OpenRun(run, pack_run(run))
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """Changes whenever the run may have: with each flush, and every few seconds while somebody may be writing."""
+    stamp = []
+    for name in ("run.json", "crc.jsonl"):
+        try:
+            status = (folder / name).stat()
+        except OSError:
+            stamp += [0, 0]
+        else:
+            stamp += [status.st_mtime_ns, status.st_size]
+    try:
+        restless = time.time() - (folder / "heartbeat.json").stat().st_mtime < _RESTLESS_S
+    except OSError:
+        restless = False
+    return (*stamp, int(time.time() // 2) if restless else 0)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: names of runs and files come from outside."""
+    return "".join(f"\\{character}" if character in r"\`*_{}[]<>()#+!|$~:" else character for character in text)
