@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flexlora.run_log import RunLogError
+
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
-from flexlora.run_log import RunLogError
 
 STOP_TIMEOUT_S = 20.0
 
@@ -129,7 +130,7 @@ def _work(live: LiveJob, parent: str | None, resume: bool) -> None:
         run_job(live.job, live.folder, controls=live.controls, parent=parent, resume=resume, progress=progress)
     except (FlexLoRAError, RunLogError) as error:
         live.error = str(error)
-    except Exception as error:  # noqa: BLE001  (a worker that dies silently would look like one that hangs)
+    except Exception as error:
         live.error = f"{type(error).__name__}: {error}"
 
 

@@ -66,7 +66,10 @@ class Adapter:
         # One copy for all matrices: on an accelerator each would be a synchronisation.
         flat = torch.cat([matrix.lam.detach() for matrix in self.matrices.values()]).cpu().numpy()
         starts = np.cumsum([0, *(matrix.capacity for matrix in self.matrices.values())])
-        return {name: flat[start + np.array(own, int)] for name, start, own in zip(self.matrices, starts, slots)}
+        return {
+            name: flat[start + np.array(own, int)]
+            for name, start, own in zip(self.matrices, starts[:-1], slots, strict=True)
+        }
 
     def ranks(self) -> dict[str, int]:
         """Return name → number of active directions."""

@@ -36,7 +36,7 @@ def smallest_signed(matrix: FlexLoRALinear) -> int:
 
 
 def smallest_component(matrix: FlexLoRALinear) -> int:
-    """Slot with the smallest |λ| · ‖p‖ · ‖q‖, the direction's own Frobenius norm whether or not P, Q are orthonormal."""
+    """Slot with the smallest |λ| · ‖p‖ · ‖q‖: the direction's own Frobenius norm, orthonormal or not."""
     P, lam, Q = matrix.directions()
     return matrix.slots[int((lam.abs() * P.norm(dim=0) * Q.norm(dim=1)).argmin())]
 
@@ -84,7 +84,7 @@ class RankAllocator:
     only ``optimizer_at_event="reset"`` (preset ``reference``) loses them, as the released code does.
 
     Attributes:
-        config: may be replaced while training (``RankAllocator.config = config.replace(...)``); used from the next step.
+        config: may be replaced while training (``allocator.config = config.replace(...)``); used from then on.
         last: the latest ``Event``.
         log_all_measures: also score ``sensitivity`` and ``true_spectral_entropy``, which need more than λ.
         lr_released: True once preset ``reference`` has lost the learning-rate schedule.
@@ -169,7 +169,7 @@ class RankAllocator:
 
     def _importance(self) -> dict[str, dict[str, float | None]]:
         lam = {name: value.astype(np.float64) for name, value in self.adapter.singular_values().items()}
-        scored: dict[str, Mapping[str, np.ndarray]] = {key: lam for key in IMPORTANCES}
+        scored: dict[str, Mapping[str, np.ndarray]] = dict.fromkeys(IMPORTANCES, lam)
         wanted = self.log_all_measures
         if wanted or self.config.importance == "sensitivity":
             scored["sensitivity"] = self._sensitivity()
@@ -203,10 +203,10 @@ class RankAllocator:
 
     def _decide(self, own: Mapping[str, float | None]) -> dict[str, float | None]:
         """Apply the rules for matrices about which the measure says nothing: rank 1 and λ = 0."""
-        decided = dict(own)
+        decided: dict[str, float | None] = dict(own)
         config, ranks = self.config, self.adapter.ranks()
         if config.all_zero == "first":
-            decided = {name: math.inf if value is None else value for name, value in decided.items()}
+            decided.update({name: math.inf for name, value in own.items() if value is None})
         if config.importance not in ENTROPIES or config.rank_one == "one":
             return decided
         alone = [name for name, rank in ranks.items() if rank == 1 and own[name] is not None]
@@ -228,9 +228,7 @@ class RankAllocator:
 
     def _protected(self, t: int) -> frozenset[str]:
         window = self.config.protection * (self.config.interval or 1)
-        return frozenset(
-            name for name, step in self.extended_at.items() if window and t - step <= window
-        )
+        return frozenset(name for name, step in self.extended_at.items() if window and t - step <= window)
 
     def _prune(self, name: str) -> dict[str, Any]:
         matrix = self.adapter.matrices[name]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePath
 from typing import Any
 
-from flexlora.config import FlexLoRAConfig, parse_setting
+from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.methods import METHODS
+from flexlora.settings import checked, option, parse_setting, unknown_key
 from flexlora.tasks import CONTROLS, TASKS
 
 PRECISIONS = ("fp32", "bf16")
@@ -21,43 +21,33 @@ DECAYS = ("linear", "constant")
 MEASURES = ("all", "lambda")
 
 
-def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": help, "choices": choices})
-
-
 @dataclass(frozen=True, kw_only=True)
 class LoopOptions:
     """Options of the training loop, the same for every method; None means the task's own default."""
 
-    control: str = _option("none", "A control: what happens without the adapters or without pretraining.", CONTROLS)
-    batch_size: int | None = _option(None, "Examples a step.")
-    learning_rate: float | None = _option(None, "Peak learning rate of P, λ, Q and the head.")
-    lr_lambda: float = _option(1.0, "Learning rate of λ as a multiple of learning_rate.")
-    lr_warmup_steps: int | None = _option(None, "Steps over which the learning rate rises from 0.")
-    lr_decay: str = _option("linear", "How the learning rate falls after its warm-up.", DECAYS)
-    weight_decay: float = _option(0.0, "AdamW weight decay of the head; P, λ and Q never decay.")
-    max_grad_norm: float = _option(1.0, "Clip the task gradient to this norm; the regulariser is not clipped.")
-    precision: str = _option("fp32", "fp32, or bf16 by autocast.", PRECISIONS)
-    device: str = _option("cpu", "Where to train: cpu, cuda or cuda:N.")
-    threads: int = _option(1, "Torch threads; two threads beside a server and a browser are slower than one.")
-    eval_interval: int | None = _option(None, "Steps between evaluations on the validation subset.")
-    eval_samples: int | None = _option(None, "Size of the validation subset.")
-    log_measures: str = _option("all", "Measures logged at events: all, or only those that λ alone gives.", MEASURES)
-    spectrum_interval: int = _option(1, "Steps between logged spectra; events are always logged.")
-    checkpoint_interval_s: float = _option(10.0, "Seconds between checkpoints, from which --resume goes on.")
-    save_adapter: bool = _option(True, "Write the trained adapter into the run folder at the end.")
+    control: str = option("none", "A control: without the adapters, or without pretraining.", choices=CONTROLS)
+    batch_size: int | None = option(None, "Examples a step.", least=1)
+    learning_rate: float | None = option(None, "Peak learning rate of P, λ, Q and the head.", above=0)
+    lr_lambda: float = option(1.0, "Learning rate of λ as a multiple of learning_rate.", above=0)
+    lr_warmup_steps: int | None = option(None, "Steps over which the learning rate rises from 0.", least=0)
+    lr_decay: str = option("linear", "How the learning rate falls after its warm-up.", choices=DECAYS)
+    weight_decay: float = option(0.0, "AdamW weight decay of the head; P, λ and Q never decay.", least=0)
+    max_grad_norm: float = option(1.0, "Clip the task gradient to this norm; the regulariser is not clipped.", above=0)
+    precision: str = option("fp32", "fp32, or bf16 by autocast.", choices=PRECISIONS)
+    device: str = option("cpu", "Where to train: cpu, cuda or cuda:N.")
+    threads: int = option(1, "Torch threads; two threads beside a server and a browser are slower than one.", least=1)
+    eval_interval: int | None = option(None, "Steps between evaluations on the validation subset.", least=1)
+    eval_samples: int | None = option(None, "Size of the validation subset.", least=1)
+    log_measures: str = option(
+        "all", "Measures logged at events: all, or only those that λ alone gives.", choices=MEASURES
+    )
+    spectrum_interval: int = option(1, "Steps between logged spectra; events are always logged.", least=1)
+    checkpoint_interval_s: float = option(10.0, "Seconds between checkpoints, from which --resume goes on.", least=0)
+    save_adapter: bool = option(True, "Write the trained adapter into the run folder at the end.")
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value, choices = getattr(self, item.name), item.metadata["choices"]
-            if choices and value not in choices:
-                raise FlexLoRAError(f"{item.name}={value!r} is not one of: {', '.join(choices)}.")
-        for key in ("batch_size", "eval_interval", "eval_samples", "spectrum_interval", "threads"):
-            _at_least(key, getattr(self, key), 1)
-        for key in ("learning_rate", "lr_lambda", "max_grad_norm"):
-            _above_zero(key, getattr(self, key))
-        for key in ("lr_warmup_steps", "weight_decay", "checkpoint_interval_s"):
-            _at_least(key, getattr(self, key), 0)
+            object.__setattr__(self, item.name, checked(item, getattr(self, item.name)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +118,9 @@ def build_job(
     if method not in METHODS:
         raise FlexLoRAError(f"Unknown method {method!r}. Choose one of: {', '.join(METHODS)}.")
     defaults = TASKS[task].defaults
-    steps = defaults["steps"] if steps is None else steps
-    _at_least("steps", steps, 1)
+    steps = int(defaults["steps"]) if steps is None else steps
+    if steps < 1:
+        raise FlexLoRAError(f"steps={steps} must be at least 1.")
     typed = {key: _typed(key, value) for key, value in (settings or {}).items()}
     loop = {key: value for key, value in typed.items() if key in LOOP_OPTIONS}
     own = {key: value for key, value in typed.items() if key not in LOOP_OPTIONS}
@@ -149,22 +140,10 @@ def _typed(key: str, value: Any) -> Any:
         raise FlexLoRAError(f"{key} has its own option: use --{option} instead of --set {key}=...")
     known = [*LOOP_OPTIONS, *FlexLoRAConfig.__dataclass_fields__]
     if key not in known:
-        close = difflib.get_close_matches(key, known, 3)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise FlexLoRAError(f"Unknown option {key!r}.{hint} Options: {', '.join(sorted(known))}.")
+        raise FlexLoRAError(unknown_key(key, known))
     if not isinstance(value, str):
         return value
     return parse_setting(LoopOptions if key in LOOP_OPTIONS else FlexLoRAConfig, key, value)
-
-
-def _at_least(key: str, value: float | None, least: float) -> None:
-    if value is not None and not value >= least:
-        raise FlexLoRAError(f"{key}={value} must be at least {least}.")
-
-
-def _above_zero(key: str, value: float | None) -> None:
-    if value is not None and not 0 < value < float("inf"):
-        raise FlexLoRAError(f"{key}={value} must be a number above 0.")
 
 
 def command_line(job: Job, out: str | PurePath) -> str:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from flexlora.checkpoint import checkpoint_step, load_checkpoint, save_checkpoint
-from flexlora.config import FlexLoRAConfig, parse_setting
+from flexlora.config import FlexLoRAConfig
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, command_line
 from flexlora.matrix_names import describe_matrix
 from flexlora.run_log import RunLogError, RunWriter
 from flexlora.session import Session, StepResult, TrainingFailed
+from flexlora.settings import parse_setting
 
 CHECKPOINT = "checkpoint"
 ADAPTER = "adapter"
@@ -61,9 +62,7 @@ def run_job(
     if resume and checkpoint_step(folder / CHECKPOINT) is not None:
         start = load_checkpoint(session, folder / CHECKPOINT)
     header = _header(session, folder, parent)
-    with RunWriter(
-        folder, header, resume_from=start if resume else None, flush_interval_s=FLUSH_INTERVAL_S
-    ) as writer:
+    with RunWriter(folder, header, resume_from=start if resume else None, flush_interval_s=FLUSH_INTERVAL_S) as writer:
         return _Run(session, folder, writer, controls, start).train(progress)
 
 

@@ -68,21 +68,18 @@ def plan_reallocation(
     """
     asked = _Request(importance, ranks, budget, direction, max_rank, protected, tie_order)
     givers, takers = asked.givers(), asked.takers()
-    if direction == "both":
-        pairs = zip(givers.eligible, takers.eligible, strict=False)
-        open_pairs = [asked.score[low] < asked.score[high] for low, high in pairs][:budget]
-        # Givers rise and takers fall, so once a pair is refused every later one is.
-        count = sum(open_pairs)
-        givers.take(count, looked=budget if count == budget else count + 1)
-        takers.take(count, looked=budget if count == budget else count + 1)
-        if count < len(open_pairs):
-            low, high = givers.eligible[count], takers.eligible[count]
-            tied = low != high and asked.score[low] == asked.score[high]
-            return asked.plan(givers, takers, {"tie" if tied else "disjoint"})
-    else:
-        givers.take(budget if direction == "prune_only" else 0, looked=budget)
-        takers.take(budget if direction == "extend_only" else 0, looked=budget)
-    return asked.plan(givers, takers, set())
+    if direction != "both":
+        (givers if direction == "prune_only" else takers).take(budget)
+        return asked.plan(givers, takers)
+    pairs = list(zip(givers.eligible, takers.eligible, strict=False))[:budget]
+    # Givers rise and takers fall, so once a pair is refused every later one is.
+    count = sum(asked.score[low] < asked.score[high] for low, high in pairs)
+    for half in (givers, takers):
+        half.take(count, looked=min(count + 1, budget))
+    if count == len(pairs):
+        return asked.plan(givers, takers)
+    low, high = pairs[count]
+    return asked.plan(givers, takers, "tie" if low != high and asked.score[low] == asked.score[high] else "disjoint")
 
 
 def plan_overlapping(
@@ -105,9 +102,11 @@ def plan_overlapping(
     """
     asked = _Request(importance, ranks, budget, direction, max_rank, protected, tie_order)
     givers, takers = asked.givers(), asked.takers()
-    givers.take(budget if direction != "extend_only" else 0, looked=budget)
-    takers.take(budget if direction != "prune_only" else 0, looked=budget)
-    return asked.plan(givers, takers, set())
+    if direction != "extend_only":
+        givers.take(budget)
+    if direction != "prune_only":
+        takers.take(budget)
+    return asked.plan(givers, takers)
 
 
 PLANS: dict[str, Callable[..., Reallocation]] = {"disjoint": plan_reallocation, "overlapping": plan_overlapping}
@@ -123,12 +122,12 @@ class _Half:
         self.taken: tuple[str, ...] = ()
         self.refused: dict[str, str] = {}
 
-    def take(self, count: int, looked: int) -> None:
-        """Take the first ``count`` eligible; those passed over before the ``looked``-th eligible one are refused."""
+    def take(self, count: int, looked: int | None = None) -> None:
+        """Take the first ``count`` eligible; those passed over up to the ``looked``-th eligible one are refused."""
         self.taken = tuple(self.eligible[:count])
         seen = 0
         for name, reason in self.reasons:
-            if seen >= looked or not (count or looked):
+            if seen >= (count if looked is None else looked):
                 break
             if reason is None:
                 seen += 1
@@ -186,17 +185,15 @@ class _Request:
 
         return _Half(self.order[::-1], refusal)
 
-    def plan(self, givers: _Half, takers: _Half, rules: set[str]) -> Reallocation:
+    def plan(self, givers: _Half, takers: _Half, *rules: str) -> Reallocation:
         refused = {**takers.refused, **givers.refused}
-        if any(reason == "protected" for reason in refused.values()):
-            rules = rules | {"protected"}
-        if any(reason != "protected" for reason in refused.values()):
-            rules = rules | {"refused"}
-        if self.undefined and self.budget:
-            rules = rules | {"undefined"}
-        if self._tie_decided(givers) or self._tie_decided(takers):
-            rules = rules | {"tie"}
-        return Reallocation(givers.taken, takers.taken, self.budget, refused, tuple(sorted(rules)))
+        acted = {
+            *rules,
+            *("protected" if reason == "protected" else "refused" for reason in refused.values()),
+            *(["undefined"] if self.undefined and self.budget else []),
+            *(["tie"] if self._tie_decided(givers) or self._tie_decided(takers) else []),
+        }
+        return Reallocation(givers.taken, takers.taken, self.budget, refused, tuple(sorted(acted)))
 
     def _tie_decided(self, half: _Half) -> bool:
         count = len(half.taken)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from flexlora.linear import FlexLoRALinear
 
@@ -62,7 +62,7 @@ def add_orthogonality_gradient(matrices: Iterable[FlexLoRALinear], weight: float
     """
     matrices = list(matrices)
     total = matrices[0].lam.new_zeros(())
-    parameters: list[nn.Parameter] = []
+    parameters: list[Tensor] = []
     gradients: list[Tensor] = []
     for factors, masks in _stacks(matrices):
         stacked = torch.stack(factors)
@@ -74,10 +74,8 @@ def add_orthogonality_gradient(matrices: Iterable[FlexLoRALinear], weight: float
         # d value / dM = (G + Gᵀ) M, with G symmetric because D is.
         parameters.extend(factors)
         gradients.extend((2.0 * weight * outer @ stacked).unbind())
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    torch._foreach_add_([parameter.grad for parameter in parameters], gradients)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
     return total
 
 
@@ -86,8 +84,8 @@ def _residual(stacked: Tensor, masks: Tensor) -> Tensor:
     return stacked @ stacked.mT - torch.diag_embed(masks)
 
 
-def _stacks(matrices: list[FlexLoRALinear]) -> list[tuple[list[nn.Parameter], list[Tensor]]]:
-    groups: dict[torch.Size, tuple[list[nn.Parameter], list[Tensor]]] = defaultdict(lambda: ([], []))
+def _stacks(matrices: list[FlexLoRALinear]) -> list[tuple[list[Tensor], list[Tensor]]]:
+    groups: dict[torch.Size, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
     for matrix in matrices:
         for factor in (matrix.Pt, matrix.Q):
             factors, masks = groups[factor.shape]

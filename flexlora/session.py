@@ -52,7 +52,7 @@ class Session:
         torch.manual_seed(job.config.seed)
         self.data = load_task(job.task, job.config.seed, job.loop.control)
         self.adapter = METHODS[job.method].attach(self.data.model, job.config)
-        self.model: nn.Module = self.data.model.to(self.device)
+        self.model: nn.Module = self.adapter.model.to(self.device)
         self.adapts = job.loop.control != "head_only"
         if not self.adapts:
             for parameter in self.adapter.parameters():
@@ -90,7 +90,7 @@ class Session:
         # The norm is non-finite whenever the loss or any gradient is: one number to look at.
         if not math.isfinite(norm) or not torch.isfinite(loss):
             raise TrainingFailed(
-                f"Non-finite loss or gradient at step {step} (loss {float(loss):.4g}, gradient norm {float(norm):.4g}). "
+                f"Non-finite loss or gradient at step {step} (loss {float(loss):.4g}, norm {float(norm):.4g}). "
                 f"The log holds every step before it. Try a lower learning_rate than {self.job.loop.learning_rate:g}."
             )
         regularizer = self._regularize()

@@ -80,7 +80,7 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
     sys.stderr.write(f"{job.task} · {METHODS[job.method].title} · {job.config.preset} → {folder}\n")
     controls = Controls()
     if options.commands:
-        read_commands(sys.stdin, controls, lambda line: sys.stderr.write(line + "\n") and None)
+        read_commands(sys.stdin, controls, _report)
     _stop_on_signals(controls)
 
     # torch costs over a second to import: only once the request is known to be good.
@@ -151,6 +151,10 @@ def _stop_on_signals(controls: Controls) -> None:
 
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), stop)
+
+
+def _report(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 def _sentence(summary: dict[str, Any]) -> str:

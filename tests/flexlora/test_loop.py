@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 import pytest
+from flexlora.run_log import RunLogError, read_run
 
 from flexlora.adapter_files import load_adapter
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, build_job, command_line
 from flexlora.loop import run_job
-from flexlora.run_log import RunLogError, read_run
 from flexlora.session import TrainingFailed
 
 SETTINGS = {"interval": 3, "warmup_steps": 2, "final_steps": 3, "schedule": "constant", "eval_interval": 10}
@@ -66,7 +66,7 @@ def test_records_of_an_event_step_show_what_the_decision_saw(whole):
         for move in event["extend"]:
             moved[move["matrix"]] += 1
         change = log.ranks[at + 1].astype(int) - log.ranks[at].astype(int)
-        assert dict(zip(names, change.tolist())) == moved
+        assert dict(zip(names, change.tolist(), strict=True)) == moved
 
 
 def test_a_stopped_run_resumed_equals_the_uninterrupted_one_bit_for_bit(whole, tmp_path):
