@@ -1,0 +1,143 @@
+"""What a task hands to the training loop: splits, batches, evaluation and the order of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples in a fixed shuffled order, so that any prefix is a fair subset.
+
+    Attributes:
+        inputs: argument name of the model → tensor (n, ...); text has an ``attention_mask`` (n, tokens).
+        labels: class numbers (n,), int64.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """Return the keyword arguments of ``model(**batch)``, labels included.
+
+        Text is cut to the longest row of the batch: padding that no row needs costs time and changes nothing.
+
+        Args:
+            indices: rows to take (batch,).
+        """
+        rows = torch.as_tensor(indices)
+        batch = {name: tensor[rows] for name, tensor in self.inputs.items()}
+        if "attention_mask" in batch:
+            longest = int(batch["attention_mask"].sum(dim=1).max())
+            batch = {name: tensor[:, :longest] for name, tensor in batch.items()}
+        return {**batch, "labels": self.labels[rows]}
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A model and the data to adapt it to.
+
+    Attributes:
+        model: in fp32 and without dropout; its head is new.
+        train: examples to learn from.
+        validation: examples for curves and choices.
+        test: examples for the last number of a run.
+        model_name: what the model is, for people.
+        label_names: class number → name.
+        majority: share of the most frequent class in ``test``: what a constant answer scores.
+        info: plain values for the header of a run log.
+    """
+
+    model: PreTrainedModel
+    train: Split
+    validation: Split
+    test: Split
+    model_name: str
+    label_names: tuple[str, ...]
+    majority: float
+    info: dict[str, Any]
+
+
+def task_data(
+    model: PreTrainedModel, splits: Mapping[str, Split], model_name: str, label_names: tuple[str, ...], **info: Any
+) -> TaskData:
+    """Assemble ``TaskData`` from splits named train, validation and test; sizes and majority go into ``info``."""
+    majority = float(torch.bincount(splits["test"].labels).max()) / len(splits["test"])
+    sizes = {name: len(split) for name, split in splits.items()}
+    return TaskData(
+        model=model,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        model_name=model_name,
+        label_names=label_names,
+        majority=majority,
+        info={"label_names": list(label_names), "majority": majority, "sizes": sizes, **info},
+    )
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, split: Split, *, batch_size: int = 256, max_samples: int | None = None
+) -> dict[str, float]:
+    """Return accuracy and mean cross-entropy loss; the model's training flag is left as it was.
+
+    Args:
+        model: a classifier whose output has ``logits`` (batch, classes).
+        split: labelled examples.
+        batch_size: examples in a forward pass.
+        max_samples: only the first so many; None means all.
+    """
+    count = len(split) if max_samples is None else min(max_samples, len(split))
+    order = np.arange(count)
+    if "attention_mask" in split.inputs:
+        # Rows of one length together: less padding, the same sums.
+        order = np.argsort(split.inputs["attention_mask"][:count].sum(dim=1).numpy(), kind="stable")
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    correct, loss = 0, 0.0
+    try:
+        for start in range(0, count, batch_size):
+            batch = {key: value.to(device) for key, value in split.batch(order[start : start + batch_size]).items()}
+            labels = batch.pop("labels")
+            logits = model(**batch).logits.float()
+            correct += int((logits.argmax(dim=-1) == labels).sum())
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+    finally:
+        model.train(was_training)
+    return {"accuracy": correct / count, "loss": loss / count}
+
+
+def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
+    """Return the rows of step ``step`` (from 1), int64 (batch_size,).
+
+    Epochs are permutations laid end to end and cut into batches of equal size, so each epoch has every row exactly
+    once. A function of its arguments alone: a resumed run needs no iterator state.
+
+    Args:
+        n: number of rows.
+        batch_size: rows in a step.
+        step: number of the optimizer step, from 1.
+        seed: draws the permutations.
+    """
+    if n < 1 or batch_size < 1 or step < 1:
+        raise ValueError(f"n, batch_size and step must be at least 1, got {n}, {batch_size}, {step}.")
+    start = (step - 1) * batch_size
+    end = start + batch_size
+    first, last = start // n, (end - 1) // n
+    rows = np.concatenate([np.random.default_rng([seed, epoch]).permutation(n) for epoch in range(first, last + 1)])
+    return rows[start - first * n : end - first * n]
