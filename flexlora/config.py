@@ -219,18 +219,17 @@ class FlexLoRAConfig:
 
     def _derive_window(self, total: int) -> None:
         derived = {"warmup_steps": int(0.1 * total), "final_steps": int(0.3 * total), "interval": max(1, total // 40)}
-        given = [name for name in derived if getattr(self, name) is not None]
         for name, value in derived.items():
-            if name not in given:
+            if getattr(self, name) is None:
                 self._set(name, value)
-        if not given or not self.initial_budget or self.event_steps():
+        # In a single step no setting makes room, so there is nothing to advise.
+        if total == 1 or not self.initial_budget or self.event_steps():
             return
         asked = ", ".join(f"{name}={getattr(self, name)}" for name in derived)
         fits = ", ".join(f"{name}={value}" for name, value in derived.items())
-        advice = f"These fit: {fits}." if total > 1 else "Train for at least 2 steps."
         raise FlexLoRAError(
             f"No room for an event in {total} steps with {asked}: events are at warmup_steps + k · interval, "
-            f"before total_steps - final_steps. {advice}"
+            f"before total_steps - final_steps. These fit: {fits}."
         )
 
     def _window(self) -> tuple[int, int, int, int]:
