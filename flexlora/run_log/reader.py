@@ -1,0 +1,282 @@
+"""``read_run``: open a run folder, finished, live, cut or damaged, and say what is missing."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flexlora.run_log.format import (
+    CHECKSUMS,
+    HEADER,
+    HEARTBEAT,
+    LINES,
+    SCALARS,
+    SCHEMAS,
+    SPECTRA,
+    STALE_S,
+    STEP_FIELDS,
+    ArrowEncoder,
+    Chunk,
+    RunLogError,
+    checksum,
+    read_header,
+)
+
+ENDINGS = {"completed": "finished", "stopped": "stopped", "failed": "failed"}
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """Everything a run folder holds, as flat arrays.
+
+    Attributes:
+        folder: where it was read from.
+        header: the content of ``run.json``.
+        steps: name → (n,) array of the scalar records; ``step`` is int64, the rest float64 with NaN for undefined.
+        spectra_steps: step of each spectrum record, (T,) int64.
+        ranks: (T, M) int64.
+        values: λ of all records and matrices, flat float32.
+        offsets: (T · M + 1,) int64; matrix m of record t is ``values[offsets[t * M + m] : offsets[t * M + m + 1]]``.
+        true_values: true singular values of the records that have them, flat float32, same layout record by record.
+        true_index: (T,) int64, where the record's true values begin in ``true_values``; −1 = none.
+        events: reallocation records in order; ``importance`` is measure → matrix name → value or None.
+        evals: evaluation records in order.
+        notes: what happened: paused, resumed, edited, ...
+        end: the end record, or None.
+        state: ``running``, ``finished``, ``stopped``, ``failed`` or ``crashed``.
+        notices: one line for each thing that is missing or odd.
+    """
+
+    folder: Path
+    header: dict[str, Any]
+    steps: dict[str, np.ndarray]
+    spectra_steps: np.ndarray
+    ranks: np.ndarray
+    values: np.ndarray
+    offsets: np.ndarray
+    true_values: np.ndarray
+    true_index: np.ndarray
+    events: list[dict[str, Any]]
+    evals: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
+    end: dict[str, Any] | None
+    state: str
+    notices: list[str]
+
+
+def read_run(folder: str | Path) -> RunLog:
+    """Read a run folder up to its last intact record.
+
+    Raises:
+        RunLogError: the folder is no run, its header is damaged, or it is from a newer version. Damage elsewhere is
+            left out and told in ``notices``.
+    """
+    folder = Path(folder)
+    try:
+        header, notices = read_header(folder)
+        found = _intact_bytes(folder, notices)
+        limits = _segment_limits(found)
+        tables = {name: _table(name, found, limits, notices) for name in SCHEMAS}
+        records = _records(found, limits, notices)
+        names = [matrix["name"] for matrix in header["matrices"]]
+        for event in records["event"]:
+            scored = event["importance"].items()
+            event["importance"] = {key: dict(zip(names, values, strict=True)) for key, values in scored}
+        spectra = _spectra(tables[SPECTRA], len(header["matrices"]))
+    except OSError as error:
+        raise RunLogError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise RunLogError(f"{folder} does not hold the records its checksums promise: {error}") from error
+    end = records["end"][-1] if records["end"] else None
+    return RunLog(
+        folder=folder,
+        header=header,
+        steps=_scalars(tables[SCALARS]),
+        **spectra,
+        events=records["event"],
+        evals=records["eval"],
+        notes=records["note"],
+        end=end,
+        state=_state(folder, end),
+        notices=notices,
+    )
+
+
+def find_runs(root: str | Path) -> list[Path]:
+    """Return the run folders directly below ``root``, the most recently written first."""
+    root = Path(root)
+    if not root.is_dir():
+        return []
+    found = [path for path in root.iterdir() if (path / HEADER).is_file()]
+    return sorted(found, key=lambda path: (path / HEADER).stat().st_mtime, reverse=True)
+
+
+def intact_chunks(folder: Path) -> list[Chunk]:
+    """Return the chunks whose bytes are there and match their checksum, in the order they were written."""
+    return [chunk for chunk, _ in _intact_bytes(folder, [])]
+
+
+def _intact_bytes(folder: Path, notices: list[str]) -> list[tuple[Chunk, bytes]]:
+    contents = {name: _content(folder / name) for name in (SCALARS, SPECTRA, LINES)}
+    covered = dict.fromkeys(contents, 0)
+    found = []
+    for chunk in _chunks(_content(folder / CHECKSUMS), notices):
+        if chunk.file not in contents:
+            continue
+        data = contents[chunk.file][chunk.offset : chunk.offset + chunk.length]
+        covered[chunk.file] = max(covered[chunk.file], chunk.offset + chunk.length)
+        if len(data) < chunk.length:
+            notices.append(f"{chunk.file} is cut: {_extent(chunk)} missing.")
+        elif checksum(data) != chunk.crc32:
+            notices.append(f"{chunk.file} is damaged: {_extent(chunk)} left out.")
+        else:
+            found.append((chunk, data))
+    return found
+
+
+def _chunks(lines: bytes, notices: list[str]) -> Iterable[Chunk]:
+    complete, _, _torn = lines.rpartition(b"\n")
+    for number, line in enumerate(complete.split(b"\n") if complete else [], 1):
+        chunk = Chunk.parse(line)
+        if chunk is None:
+            notices.append(f"{CHECKSUMS} line {number} is damaged: the records it vouches for are left out.")
+        else:
+            yield chunk
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _extent(chunk: Chunk) -> str:
+    if chunk.kind == "schema":
+        return "the description of its columns is"
+    if chunk.first_step is None:
+        return "records without a step are"
+    return f"records of steps {chunk.first_step} to {chunk.last_step} are"
+
+
+def _segment_limits(found: list[tuple[Chunk, bytes]]) -> dict[int, float]:
+    """Return segment → last step that counts: a later start went on from there and made the rest anew."""
+    starts = {
+        chunk.segment: chunk.first_step for chunk, _ in found if chunk.kind == "schema" and chunk.first_step is not None
+    }
+    for chunk, data in found:
+        if chunk.kind == "lines" and chunk.segment and chunk.segment not in starts:
+            resumed = [note["resumed_from"] for note in map(json.loads, data.splitlines()) if "resumed_from" in note]
+            starts.update({chunk.segment: resumed[0]} if resumed else {})
+    segments = sorted({chunk.segment for chunk, _ in found})
+    return {
+        segment: min((start for later, start in starts.items() if later > segment), default=float("inf"))
+        for segment in segments
+    }
+
+
+def _table(name: str, found: list[tuple[Chunk, bytes]], limits: Mapping[int, float], notices: list[str]) -> pa.Table:
+    schemas, batches = {}, defaultdict(list)
+    for chunk, data in found:
+        if chunk.file == name and chunk.kind == "schema":
+            schemas[chunk.segment] = data
+        elif chunk.file == name:
+            batches[chunk.segment].append(data)
+    tables = []
+    for segment, parts in sorted(batches.items()):
+        schema = schemas.get(segment) or ArrowEncoder(SCHEMAS[name]).schema_bytes
+        table = pa.ipc.open_stream(io.BytesIO(schema + b"".join(parts))).read_all()
+        missing = [field.name for field in SCHEMAS[name] if field.name not in table.column_names]
+        if missing:
+            notices.append(f"{name} has no column {', '.join(missing)}; its records are left out.")
+            continue
+        steps = table["step"].to_numpy()
+        kept = table.select(SCHEMAS[name].names)
+        tables.append(kept if (steps <= limits[segment]).all() else kept.filter(pa.array(steps <= limits[segment])))
+    return pa.concat_tables(tables) if tables else SCHEMAS[name].empty_table()
+
+
+def _records(
+    found: list[tuple[Chunk, bytes]], limits: Mapping[int, float], notices: list[str]
+) -> dict[str, list[dict[str, Any]]]:
+    records: dict[str, list[dict[str, Any]]] = {"event": [], "eval": [], "note": [], "end": []}
+    for chunk, data in found:
+        if chunk.file != LINES:
+            continue
+        for line in data.splitlines():
+            record = json.loads(line)
+            kind = record.pop("record")
+            step = record.get("step")
+            void = step is not None and step > limits[chunk.segment]
+            superseded = kind == "end" and limits[chunk.segment] != float("inf")
+            if kind not in records:
+                notices.append(f"{LINES} holds a record of unknown kind {kind!r}; it is left out.")
+            elif not void and not superseded:
+                records[kind].append(record)
+    return records
+
+
+def _scalars(table: pa.Table) -> dict[str, np.ndarray]:
+    columns = {name: table[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in STEP_FIELDS}
+    return {"step": table["step"].to_numpy().astype(np.int64), **columns}
+
+
+def _spectra(table: pa.Table, matrices: int) -> dict[str, np.ndarray]:
+    records = table.num_rows
+    ranks = _flat(table["ranks"]).astype(np.int64)
+    if len(ranks) != records * matrices:
+        raise ValueError(f"{len(ranks)} ranks for {records} records of {matrices} matrices")
+    values = _flat(table["singular_values"])
+    offsets = np.concatenate([[0], np.cumsum(ranks)])
+    if offsets[-1] != len(values):
+        raise ValueError(f"{len(values)} singular values for a total rank of {offsets[-1]}")
+    ranks = ranks.reshape(records, matrices)
+    present = table["true_singular_values"].is_valid().to_numpy().astype(bool)
+    lengths = np.where(present, ranks.sum(axis=1), 0)
+    starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
+    return {
+        "spectra_steps": table["step"].to_numpy().astype(np.int64),
+        "ranks": ranks,
+        "values": values,
+        "offsets": offsets,
+        "true_values": _flat(table["true_singular_values"]),
+        "true_index": np.where(present, starts, -1).astype(np.int64),
+    }
+
+
+def _flat(column: pa.ChunkedArray) -> np.ndarray:
+    # flatten() skips null lists, and follows each chunk's own offsets.
+    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    empty = np.empty(0, column.type.value_type.to_pandas_dtype())
+    return np.concatenate([empty, *parts])
+
+
+def _state(folder: Path, end: Mapping[str, Any] | None) -> str:
+    if end is not None:
+        return ENDINGS.get(str(end.get("reason")), "stopped")
+    try:
+        beat = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
+        fresh = time.time() - float(beat["unix_s"]) < STALE_S
+        return "running" if fresh and _process_lives(int(beat["pid"])) else "crashed"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "crashed"
+
+
+def _process_lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
