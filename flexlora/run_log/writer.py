@@ -45,7 +45,8 @@ class RunWriter:
         folder: made if needed; must not hold a run unless ``resume_from`` is given.
         header: at least ``matrices`` (name, layer, module_type, in_features, out_features); ``schema``,
             ``created_unix_s`` and ``name`` are filled in.
-        resume_from: go on with the run in ``folder`` from this step: later records of earlier starts are void.
+        resume_from: go on with the run in ``folder`` from this step: later records of earlier starts are void;
+            −1 = all of them.
         fsync: also ask the disk to keep each flush (survives power loss; costs milliseconds a flush).
         flush_interval_s: records wait at most this long.
 

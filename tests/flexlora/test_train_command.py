@@ -92,17 +92,19 @@ def test_ctrl_c_ends_the_run_cleanly_and_resume_finishes_it(tmp_path):
 def test_a_parent_that_dies_stops_its_child_and_commands_are_read(tmp_path):
     folder = tmp_path / "child"
     command = [sys.executable, "-m", "flexlora.train", "--task", "digits", "--steps", "400", "--out", str(folder)]
-    process = subprocess.Popen([*command, "--commands"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until_training(folder)
-    process.stdin.write('{"command": "dance"}\n{"command": "pause"}\n')
-    process.stdin.flush()
-    deadline = time.monotonic() + 20
-    while not any(note["kind"] == "paused" for note in read_run(folder).notes):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.stdin.close()
-    assert process.wait(timeout=30) == 130
-    assert "Unknown command 'dance'" in process.stderr.read()
+    with subprocess.Popen(
+        [*command, "--commands"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until_training(folder)
+        process.stdin.write('{"command": "dance"}\n{"command": "pause"}\n')
+        process.stdin.flush()
+        deadline = time.monotonic() + 20
+        while not any(note["kind"] == "paused" for note in read_run(folder).notes):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.stdin.close()
+        assert process.wait(timeout=30) == 130
+        assert "Unknown command 'dance'" in process.stderr.read()
     assert read_run(folder).state == "stopped"
 
 
