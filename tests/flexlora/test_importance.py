@@ -107,6 +107,12 @@ def test_a_uniform_spectrum_is_one_and_a_single_direction_is_zero(rank, magnitud
     assert spectral_entropy([magnitude] + [0.0] * (rank - 1)) == 0.0
 
 
+def test_rounding_never_leaves_the_bounds():
+    found = [spectral_entropy(np.ones(rank)) for rank in range(2, 300)]
+    assert all(value is not None and value <= 1.0 for value in found)
+    assert math.copysign(1.0, spectral_entropy([2.0, 0.0]) or 0.0) == 1.0
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False).filter(bool))
 def test_rank_one_is_one_by_convention(value):
     assert spectral_entropy([value]) == 1.0
