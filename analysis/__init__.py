@@ -1,0 +1,1 @@
+"""What a run log says: arrays, metrics, figures. No torch, no streamlit."""

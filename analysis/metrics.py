@@ -1,0 +1,179 @@
+"""Numbers about a run: pure functions of its arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.runs import Matrix, Run
+
+GAP_LIMIT = 0.02
+"""Above this median |I(λ) − I(σ)|, λ is no spectrum of ΔW and its entropy says little (docs/fidelity.md)."""
+
+
+def total_rank(run: Run) -> np.ndarray:
+    """Return the number of active directions in each record, (T,)."""
+    return run.ranks.sum(axis=1)
+
+
+def active_parameters(run: Run) -> np.ndarray:
+    """Return the parameters of the active directions in each record, (T,): r · (in + out + 1) a matrix."""
+    cost = np.array([m.in_features + m.out_features + 1 for m in run.matrices], np.int64)
+    return run.ranks @ cost
+
+
+def final_ranks(run: Run) -> np.ndarray:
+    """Return the ranks after everything that was logged, (M,): a last event counts though no record follows it."""
+    if not len(run.steps):
+        return np.zeros(len(run.matrices), np.int64)
+    ranks = run.ranks[-1].copy()
+    position = {matrix.name: index for index, matrix in enumerate(run.matrices)}
+    for event in run.events:
+        if event["step"] >= run.steps[-1]:
+            for key, change in (("prune", -1), ("extend", 1)):
+                for move in event[key]:
+                    ranks[position[move["matrix"]]] += change
+    return ranks
+
+
+def gross_moves(run: Run) -> int:
+    """Return how many directions were pruned or extended, whichever is more: a pair counts once."""
+    pruned = sum(len(event["prune"]) for event in run.events)
+    return max(pruned, sum(len(event["extend"]) for event in run.events))
+
+
+def net_moves(run: Run) -> float:
+    """Return how many directions ended in another matrix than they began in: half of Σ|Δrank|."""
+    if not len(run.steps):
+        return 0.0
+    return float(np.abs(final_ranks(run) - run.ranks[0]).sum() / 2)
+
+
+def net_share(run: Run) -> float:
+    """Return net moves as a share of the initial total rank."""
+    return net_moves(run) / float(run.ranks[0].sum()) if len(run.steps) else 0.0
+
+
+def churn(run: Run, within: int = 1) -> float:
+    """Return the share of prunes that remove a direction added in the last ``within`` events; NaN without prunes."""
+    added: dict[tuple[str, int], int] = {}
+    pruned = undone = 0
+    for number, event in enumerate(run.events):
+        for move in event["prune"]:
+            pruned += 1
+            undone += number - added.pop((move["matrix"], move["slot"]), -within - 1) <= within
+        for move in event["extend"]:
+            added[move["matrix"], move["slot"]] = number
+    return undone / pruned if pruned else float("nan")
+
+
+def spectrum_gap(run: Run) -> np.ndarray:
+    """Return the median over matrices of |I(λ) − I(σ)| for each record that has true singular values, (K,).
+
+    NaN where neither is defined in any matrix, as before the first step.
+    """
+    steps, true = run.true_entropy
+    own = run.entropy[np.isin(run.steps, steps)]
+    difference = np.abs(own - true)
+    defined = np.isfinite(difference).any(axis=1)
+    gap = np.full(len(steps), np.nan)
+    if defined.any():
+        gap[defined] = np.nanmedian(difference[defined], axis=1)
+    return gap
+
+
+def instructive_event(run: Run) -> int | None:
+    """Return the step of the event to look at first, or None when nothing was moved.
+
+    The one with the most moves; among equals the one whose extended matrices were furthest above its pruned ones.
+    """
+
+    def interest(event: dict[str, Any]) -> tuple[int, float]:
+        scores = event["importance"].get(event["measure"], {})
+
+        def mean(moves: list[dict[str, Any]]) -> float:
+            values = [scores[move["matrix"]] for move in moves if scores.get(move["matrix"]) is not None]
+            return float(np.mean(values)) if values else 0.0
+
+        return len(event["prune"]) + len(event["extend"]), mean(event["extend"]) - mean(event["prune"])
+
+    moved = [event for event in run.events if event["prune"] or event["extend"]]
+    return int(max(moved, key=interest)["step"]) if moved else None
+
+
+def matrix_label(matrix: Matrix) -> str:
+    """Return a short name: "layer 3 ffn_out"."""
+    return matrix.module_type if matrix.layer is None else f"layer {matrix.layer} {matrix.module_type}"
+
+
+def describe_event(run: Run, step: int) -> str:
+    """Return one sentence about the event at ``step``, computed from the log.
+
+    Raises:
+        ValueError: there is no event at this step.
+    """
+    numbers = [number for number, event in enumerate(run.events, 1) if event["step"] == step]
+    if not numbers:
+        raise ValueError(f"no event at step {step}")
+    event = run.events[numbers[0] - 1]
+    pruned, extended = event["prune"], event["extend"]
+    start = f"Event {numbers[0]} of {len(run.events)}, step {step}: "
+    if not pruned and not extended:
+        return f"{start}nothing moved ({_why_nothing(event)}). Total rank stays {_rank_at(run, step)}."
+    amount = f"{len(pruned)} pruned, {len(extended)} extended"
+    if len(pruned) == len(extended):
+        amount = f"{len(pruned)} direction{'s' if len(pruned) > 1 else ''} moved"
+    parts = [
+        _describe_move(run, event, moves[0], change, extreme)
+        for moves, change, extreme in ((pruned, -1, "lowest"), (extended, 1, "highest"))
+        if moves
+    ]
+    total = _rank_at(run, step) - len(pruned) + len(extended)
+    return f"{start}{amount}. {'; '.join(parts)}. Total rank {total}."
+
+
+def describe_run(run: Run) -> str:
+    """Return one line about a whole run: what it is, how far it got, what it reached, what moved."""
+    header = run.header
+    parts = [f"{header.get('method', 'run')} ({header.get('preset', 'no preset')}) on {header.get('task', 'a task')}"]
+    last = int(run.steps[-1]) if len(run.steps) else 0
+    parts.append(f"{run.state}, step {last} of {run.total_steps}")
+    for split in ("test", "validation"):
+        if f"{split}/accuracy" in run.metrics:
+            parts.append(f"{split} accuracy {run.metrics[f'{split}/accuracy'][1][-1]:.3f}")
+            break
+    if run.events:
+        parts.append(
+            f"{gross_moves(run)} directions moved, {net_moves(run):.0f} net ({net_share(run):.0%} of all rank)"
+        )
+        gap = spectrum_gap(run)
+        if len(gap) and np.isfinite(gap[-1]):
+            verdict = "λ is not a spectrum here" if gap[-1] > GAP_LIMIT else "λ is a spectrum"
+            parts.append(f"gap I(λ)−I(σ) {gap[-1]:.3f}: {verdict}")
+    return " · ".join(parts)
+
+
+def _describe_move(run: Run, event: dict[str, Any], move: dict[str, Any], change: int, extreme: str) -> str:
+    index = [matrix.name for matrix in run.matrices].index(move["matrix"])
+    score = event["importance"].get(event["measure"], {}).get(move["matrix"])
+    measure = "entropy" if event["measure"] == "spectral_entropy" else event["measure"].replace("_", " ")
+    told = "undefined" if score is None else f"{score:.2f}"
+    rank = int(run.ranks[_record(run, event["step"]), index])
+    if move["rules"]:
+        extreme = f"{extreme}, rule {' and '.join(move['rules'])}"
+    return f"{matrix_label(run.matrices[index])} {rank} → {rank + change} ({measure} {told}, {extreme})"
+
+
+def _why_nothing(event: dict[str, Any]) -> str:
+    if not event["budget"]:
+        return "b(t) is 0"
+    return "rules: " + ", ".join(event["rules"]) if event["rules"] else "no matrix qualified"
+
+
+def _record(run: Run, step: int) -> int:
+    return run.record_at(step) if len(run.steps) and run.steps[0] <= step else 0
+
+
+def _rank_at(run: Run, step: int) -> int:
+    return int(run.ranks[_record(run, step)].sum()) if len(run.steps) else 0

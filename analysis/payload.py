@@ -1,0 +1,181 @@
+"""``pack_run``: one run as bytes for the player, sent once; decoded by app/components/decode.js.
+
+Layout: uint32 little-endian length of a JSON header, the header, zeros up to a multiple of 8, then arrays, each at a
+multiple of 8 from there. Entropy is uint16: 0 to 65534 stand for [0, 1], 65535 for undefined.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis import metrics
+from analysis.runs import Run
+from flexlora.config import FlexLoRAConfig
+from flexlora.errors import FlexLoRAError
+from flexlora.matrix_names import module_type_order
+
+VERSION = 1
+UNDEFINED = 65535
+MAX_BYTES = 4 << 20
+
+_DTYPES = {"uint8": "u8", "uint16": "u16", "uint32": "u32", "int32": "i32", "float32": "f32"}
+
+
+def pack_run(run: Run, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the player's bytes.
+
+    Args:
+        run: what to show.
+        max_bytes: records between events are thinned out until the spectra fit; the header then says how many are left.
+    """
+    records = _records(run, max_bytes)
+    arrays = _arrays(run, records)
+    header = _header(run, len(records))
+    offset, parts = 0, []
+    header["arrays"] = []
+    for name, array in arrays.items():
+        header["arrays"].append(
+            {
+                "name": name,
+                "dtype": _DTYPES[array.dtype.name],
+                "offset": offset,
+                "length": array.size,
+                "shape": array.shape,
+            }
+        )
+        data = array.tobytes()
+        parts.append(data + bytes(-len(data) % 8))
+        offset += len(parts[-1])
+    text = json.dumps(header, allow_nan=False, default=_plain).encode()
+    start = struct.pack("<I", len(text)) + text
+    return b"".join([start, bytes(-len(start) % 8), *parts])
+
+
+def planned_budget(run: Run) -> dict[str, list[int]] | None:
+    """Return b(t) for every step of the run: as recorded, then as the schedule in force plans it.
+
+    None when the header's configuration is not one that this version can evaluate.
+    """
+    known = FlexLoRAConfig.__dataclass_fields__
+    try:
+        config = FlexLoRAConfig.from_dict({k: v for k, v in run.header.get("config", {}).items() if k in known})
+        for note in run.notes:
+            if note.get("kind") == "edited":
+                config = config.replace(**{note["key"]: note["new"]})
+        values = [config.budget(step) for step in range(1, run.total_steps + 1)]
+    except (FlexLoRAError, TypeError):
+        return None
+    for step, budget in zip(run.log.steps["step"].tolist(), run.log.steps["budget"].tolist(), strict=True):
+        if 1 <= step <= len(values) and budget == budget:
+            values[step - 1] = int(budget)
+    return {"steps": list(range(1, run.total_steps + 1)), "values": values}
+
+
+def _records(run: Run, max_bytes: int) -> np.ndarray:
+    """Return the indices of the records to send: all, or every event with its neighbours and an even selection."""
+    count, matrices = run.ranks.shape
+    if not count:
+        return np.empty(0, np.int64)
+    cost = matrices * 16 + 4 * int(run.ranks.sum(axis=1).max())
+    room = max(2, max_bytes // max(1, cost))
+    if count <= room:
+        return np.arange(count)
+    at_events = np.searchsorted(run.steps, [event["step"] for event in run.events])
+    needed = np.unique(np.clip(np.concatenate([at_events, at_events + 1, [0, count - 1]]), 0, count - 1))
+    spread = np.linspace(0, count - 1, max(2, room - len(needed))).astype(np.int64)
+    return np.unique(np.concatenate([needed, spread]))
+
+
+def _arrays(run: Run, records: np.ndarray) -> dict[str, np.ndarray]:
+    log, matrices = run.log, len(run.matrices)
+    bounds = [(int(log.offsets[r * matrices]), int(log.offsets[(r + 1) * matrices])) for r in records]
+    sigma_parts, sigma_index, sigma_length = [], [], 0
+    for record, (start, stop) in zip(records.tolist(), bounds, strict=True):
+        place = int(log.true_index[record])
+        sigma_index.append(sigma_length if place >= 0 else -1)
+        if place >= 0:
+            sigma_parts.append(log.true_values[place : place + stop - start])
+            sigma_length += stop - start
+    ranks = run.ranks[records]
+    entropy = run.entropy[records]
+    coded = np.where(np.isnan(entropy), UNDEFINED, np.round(np.nan_to_num(entropy) * (UNDEFINED - 1)))
+    scalars = log.steps
+    return {
+        "steps": run.steps[records].astype(np.int32),
+        "ranks": ranks.astype(np.uint8 if ranks.max(initial=0) < 256 else np.uint16),
+        "entropy": coded.astype(np.uint16),
+        "energy": run.energy[records].astype(np.float32),
+        "lam": _joined([log.values[start:stop] for start, stop in bounds]),
+        "lamOffsets": np.concatenate([[0], np.cumsum(ranks.ravel())]).astype(np.uint32),
+        "sigma": _joined(sigma_parts),
+        "sigmaIndex": np.array(sigma_index, np.int32),
+        "lossSteps": scalars["step"].astype(np.int32),
+        "taskLoss": scalars["task_loss"].astype(np.float32),
+        "regularizer": scalars["regularizer"].astype(np.float32),
+        "budgetAt": scalars["budget"].astype(np.float32),
+    }
+
+
+def _header(run: Run, shown: int) -> dict[str, Any]:
+    types = {matrix.module_type for matrix in run.matrices}
+    layers = sorted({matrix.layer for matrix in run.matrices if matrix.layer is not None})
+    notices = list(run.notices)
+    if shown < len(run.steps):
+        notices.append(f"{shown} of {len(run.steps)} spectrum records are drawn; every event is among them.")
+    gap = metrics.spectrum_gap(run)
+    park = metrics.instructive_event(run)
+    last = int(run.steps[-1]) if len(run.steps) else 0
+    return {
+        "version": VERSION,
+        "run": {
+            "name": run.header.get("name"),
+            "state": run.state,
+            "method": run.header.get("method"),
+            "task": run.header.get("task"),
+            "preset": run.header.get("preset"),
+            "total_steps": run.total_steps,
+            "notices": notices,
+            "gap": float(gap[-1]) if len(gap) and np.isfinite(gap[-1]) else None,
+            "gapLimit": metrics.GAP_LIMIT,
+        },
+        "matrices": [
+            {
+                "name": m.name,
+                "layer": m.layer,
+                "type": m.module_type,
+                "inFeatures": m.in_features,
+                "outFeatures": m.out_features,
+            }
+            for m in run.matrices
+        ],
+        "layers": layers,
+        "types": list(module_type_order(types)),
+        "events": [_event(event) for event in run.events],
+        "evals": run.evals,
+        "notes": run.notes,
+        "end": run.end,
+        "sentences": {str(event["step"]): metrics.describe_event(run, event["step"]) for event in run.events},
+        "park": last if park is None else park,
+        "budget": planned_budget(run),
+    }
+
+
+def _event(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event with the importance that decided, not all that were logged: they are many."""
+    scores = event["importance"].get(event["measure"], {})
+    return {**event, "importance": {event["measure"]: scores}}
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in a payload")
