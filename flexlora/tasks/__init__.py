@@ -46,8 +46,8 @@ TASKS: dict[str, TaskSpec] = {
             "lexicon; words that share their first five letters never stand on both sides of a split."
         ),
         note=(
-            "The first 25 to 50 steps are flat: that is real. A head alone reaches about .70, because MiniLM was "
-            "trained for mean pooling and the head reads its [CLS] token."
+            "The first 25 to 50 steps are flat: that is real. A head alone reaches about .70 and a random base the "
+            "majority class (.55): what you see above that is learned by the adapters, from a pretrained model."
         ),
         defaults={
             "steps": 200,
@@ -74,11 +74,11 @@ TASKS: dict[str, TaskSpec] = {
             "Tell the digits 5 to 9 apart. A tiny vision transformer, pretrained on the digits 0 to 4, learns it from "
             "8 × 8 images of the UCI handwritten digits."
         ),
-        note="A toy for tests and first looks: a random frozen base does as well here.",
+        note="A toy for tests and first looks: a random frozen base does as well here, or better.",
         defaults={
             "steps": 300,
             "batch_size": 32,
-            "learning_rate": {"flexlora": 5e-3, "lora": 5e-3},
+            "learning_rate": {"flexlora": 1e-2, "lora": 2e-3},
             "lr_warmup_steps": 10,
             "initial_rank": 8,
             "target_modules": None,
