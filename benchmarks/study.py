@@ -61,7 +61,7 @@ STUDIES: dict[str, list[Variant]] = {
     "learning_rate": [
         Variant(f"{method}, lr {rate:g}", (*WORDS, "--method", method, *_set(learning_rate=rate)))
         for method in ("flexlora", "lora")
-        for rate in (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+        for rate in (5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2)
     ],
     "digits": [
         Variant("FlexLoRA, paper", ("--task", "digits", "--method", "flexlora", "--preset", "paper")),
@@ -76,6 +76,7 @@ class Measured(NamedTuple):
     """What one run says."""
 
     accuracy: float
+    validation: float
     net_share: float
     gross_moves: float
     churn: float
@@ -102,10 +103,11 @@ def measure(folder: Path) -> Measured:
     gap = metrics.spectrum_gap(run)
     return Measured(
         accuracy=run.metrics["test/accuracy"][1][-1],
+        validation=run.metrics["validation/accuracy"][1][-1],
         net_share=metrics.net_share(run),
         gross_moves=metrics.gross_moves(run),
         churn=metrics.churn(run),
-        gap=float(gap[-1]) if len(gap) else float("nan"),
+        gap=float(gap[-1]) if run.events else float("nan"),
         at_rank_one=float((run.ranks[-1] == 1).sum()),
     )
 
@@ -120,9 +122,9 @@ def interval(values: np.ndarray) -> float:
 def table(variants: list[Variant], found: dict[str, list[Measured]]) -> str:
     """Return the Markdown table of a study."""
     lines = [
-        "| variant | test accuracy | difference to the first row | net moves, share of all rank "
+        "| variant | test accuracy | difference to the first row | validation accuracy | net moves, share of all rank "
         "| gross moves | churn | median gap I(λ)−I(σ) | matrices at rank 1 |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     first = np.array([item.accuracy for item in found[variants[0].label]])
     for variant in variants:
@@ -130,10 +132,12 @@ def table(variants: list[Variant], found: dict[str, list[Measured]]) -> str:
         accuracy = rows[:, 0]
         difference = accuracy - first
         paired = "" if variant is variants[0] else f"{difference.mean():+.4f} ± {interval(difference):.4f}"
-        net, gross, churned, gap, alone = np.nanmean(rows[:, 1:], axis=0)
+        validation, net, gross, churned, gap, alone = rows[:, 1:].mean(axis=0)
         lines.append(
-            f"| {variant.label} | {accuracy.mean():.4f} ± {interval(accuracy):.4f} | {paired} | {net:.3f} "
-            f"| {gross:.0f} | {churned:.2f} | {gap:.4f} | {alone:.1f} |"
+            f"| {variant.label} | {accuracy.mean():.4f} ± {interval(accuracy):.4f} | {paired} "
+            f"| {validation:.4f} | {net:.3f} | {gross:.0f} | {churned:.2f} | {gap:.4f} | {alone:.1f} |".replace(
+                "nan", "–"
+            )
         )
     return "\n".join(lines)
 
