@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 
 import torch
-from flexlora.run_log import read_run
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from flexlora.job import Job, build_job
 from flexlora.loop import run_job
+from flexlora.run_log import read_run
 from flexlora.tasks import load_task
 from flexlora.tasks.data import batch_indices
 

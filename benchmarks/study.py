@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from analysis.runs import load_run
 from scipy import stats
 
 from analysis import metrics
+from analysis.runs import load_run
 
 
 class Variant(NamedTuple):

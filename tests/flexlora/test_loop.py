@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 import pytest
-from flexlora.run_log import RunLogError, read_run
 
 from flexlora.adapter_files import load_adapter
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, build_job, command_line
 from flexlora.loop import run_job
+from flexlora.run_log import RunLogError, read_run
 from flexlora.session import TrainingFailed
 
 SETTINGS = {"interval": 3, "warmup_steps": 2, "final_steps": 3, "schedule": "constant", "eval_interval": 10}

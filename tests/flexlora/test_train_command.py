@@ -9,8 +9,8 @@ import sys
 import time
 
 import pytest
-from flexlora.run_log import read_run
 
+from flexlora.run_log import read_run
 from flexlora.train import main
 
 SHORT = ["--task", "digits", "--steps", "6", "--set", "interval=1"]
