@@ -139,6 +139,7 @@ def _header(run: Run, shown: int) -> dict[str, Any]:
             "task": run.header.get("task"),
             "preset": run.header.get("preset"),
             "total_steps": run.total_steps,
+            "scale": _scale(run),
             "notices": notices,
             "gap": float(gap[-1]) if len(gap) and np.isfinite(gap[-1]) else None,
             "gapLimit": metrics.GAP_LIMIT,
@@ -163,6 +164,13 @@ def _header(run: Run, shown: int) -> dict[str, Any]:
         "park": last if park is None else park,
         "budget": planned_budget(run),
     }
+
+
+def _scale(run: Run) -> float | None:
+    """Return s of ΔW = s · P diag(λ) Q: the true singular values hold it, λ does not. None when not recorded."""
+    config = run.header.get("config", {})
+    alpha, rank = config.get("alpha"), config.get("initial_rank")
+    return float(alpha) / float(rank) if alpha and rank else None
 
 
 def _event(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def open_run(folder: Path) -> OpenRun | None:
     try:
         return _load(str(folder), _stamp(folder))
     except RunLogError as error:
-        st.warning(f"**This run cannot be opened.**\n\n{_plain(str(error))}")
+        st.warning(f"**This run cannot be opened.**\n\n{plain(str(error))}")
         return None
 
 
@@ -117,6 +117,6 @@ def _stamp(folder: Path) -> tuple[int, ...]:
     return (*stamp, int(time.time() // 2) if restless else 0)
 
 
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: names of runs and files come from outside."""
+def plain(text: str) -> str:
+    """Returns text that Markdown shows as it is: names of runs and files come from outside."""
     return "".join(f"\\{character}" if character in r"\`*_{}[]<>()#+!|$~:" else character for character in text)

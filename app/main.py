@@ -16,8 +16,8 @@ LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBo
 
 # The player fills the window's height; Streamlit's own margins would push its lower half out of sight.
 STYLE = """<style>
-.stMainBlockContainer { padding: 4.1rem 1.5rem 1rem; }
-.stMainBlockContainer > div > .stVerticalBlock { gap: 0.5rem; }
+.stMainBlockContainer { padding: 3.95rem 1.5rem 1rem; }
+.stMainBlockContainer .stVerticalBlock { gap: 0.5rem; }
 </style>"""
 
 st.set_page_config(page_title="FlexLoRA Lab", layout="wide")

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import streamlit as st
 from components import COLOURS, PlayerView, player
-from data import OpenRun, RunEntry, open_run, resolve_run, run_entries, samples_root
+from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
 
 from analysis.figures import FIGURES
 from analysis.metrics import describe_run
 
+NEWCOMERS_RUN = "words-flexlora-paper"
 PICKER = "explore_run"
 PLAYER = "explore_player"
 DETAILS = "explore_details"
@@ -40,16 +41,16 @@ def page() -> None:
     if not entries and "explore_asked" not in st.session_state:
         _show_empty()
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+    choice, about = st.columns([0.27, 0.73], vertical_alignment="center")
+    with choice:
         entry = _pick(entries)
-        caption = st.empty()
     opened = open_run(entry.folder) if entry else None
     if entry is None or opened is None:
         return
-    caption.caption(describe_run(opened.run))
+    about.caption(plain(describe_run(opened.run)))
     link = read_link(st.session_state.get("explore_asked", {}), opened)
     for note in (*opened.run.notices, *link.notes):
-        st.info(note, icon=":material/info:")
+        st.info(plain(note))
     _show_run(entry, opened, link)
 
 
@@ -120,15 +121,15 @@ def _pick(entries: list[RunEntry]) -> RunEntry | None:
     if chosen not in by_key:
         st.session_state[PICKER] = default_run(list(by_key))
     key = st.selectbox(
-        "Run", list(by_key), key=PICKER, format_func=_label, label_visibility="collapsed", width=300, on_change=_picked
+        "Run", list(by_key), key=PICKER, format_func=_label, label_visibility="collapsed", on_change=_picked
     )
     if unknown := st.session_state.get("explore_unknown"):
-        st.caption(f"The link names a run that is not here ({unknown[:60]!r}); this is {key}.")
+        st.caption(plain(f"The link names a run that is not here ({unknown[:60]!r}); this is {key}."))
     return by_key[key]
 
 
 def default_run(keys: list[str]) -> str:
-    """The run that a newcomer sees: the bundled one of the paper's preset.
+    """The run that a newcomer sees: the default task under the paper's preset, else the first.
 
     Args:
         keys: Keys of `RunEntry`, bundled ones first; at least one.
@@ -136,7 +137,7 @@ def default_run(keys: list[str]) -> str:
     Returns:
         One of them.
     """
-    return next((key for key in keys if "paper" in key and not key.startswith("runs/")), keys[0])
+    return NEWCOMERS_RUN if NEWCOMERS_RUN in keys else keys[0]
 
 
 def _label(key: str) -> str:

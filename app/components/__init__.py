@@ -40,6 +40,7 @@ MODULES = (
 )
 
 _IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
+_COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|// [^\n]*)\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
 
 
@@ -61,7 +62,8 @@ def joined_modules(names: tuple[str, ...] = MODULES) -> str:
     """One script out of the component's ES modules.
 
     Streamlit serves a component's script from one string unless it is a packaged distribution, so import lines and
-    the `export` keyword are dropped; all modules share one scope, hence top-level names are unique among them.
+    the `export` keyword are dropped; all modules share one scope, hence top-level names are unique among them. The
+    string travels with each new payload, twice a second while a run grows, hence without its comments.
 
     Args:
         names: Modules in dependency order, without their suffix.
@@ -70,7 +72,7 @@ def joined_modules(names: tuple[str, ...] = MODULES) -> str:
         A module whose default export is the component's render function.
     """
     texts = [(FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in names]
-    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in texts)
+    return "\n".join(_EXPORT.sub("", _COMMENT.sub("", _IMPORT.sub("", text))) for text in texts)
 
 
 _mount = st.components.v2.component(

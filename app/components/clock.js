@@ -118,8 +118,9 @@ export class Clock {
     const next = model.eventSteps.find((step) => step > this.step && step <= model.lastStep);
     const to = next ?? model.lastStep;
     if (!model.events.length) {
-      const share = (to - from) / Math.max(1, model.lastStep - model.firstStep);
-      return { from, to, start: now, travel: WHOLE_RUN_MS * share, hold: 0 };
+      const span = Math.max(1, model.lastStep - model.firstStep);
+      if (!this.reducedMotion) return { from, to, start: now, travel: (WHOLE_RUN_MS * (to - from)) / span, hold: 0 };
+      return { from, to: Math.min(to, from + span / 16), start: now, travel: 0, hold: HOLD_MS };
     }
     const edge = next === undefined || this.step < model.eventSteps[0];
     const travel = this.reducedMotion ? 0 : edge ? LONG_TRAVEL_MS : TRAVEL_MS;

@@ -15,11 +15,11 @@ export const COLOURS = [
 ];
 
 /**
- * Entropy stays on the fixed domain [0, 1]; most of what happens lies above 0.8, so the scale is the cube.
+ * Entropy stays on the fixed domain [0, 1]; most of what happens lies high, so the scale is the square.
  * @param {number} entropy @returns {number}
  */
 export function entropyShare(entropy) {
-  return entropy ** 3;
+  return entropy ** 2;
 }
 
 /** @param {Model} model @param {number} energy @returns {number} length of an energy bar in [0, 1] */
@@ -85,7 +85,7 @@ export function legendMarks(model, colour, format = String) {
     }
     return marks;
   }
-  const shares = colour === "entropy" ? [0, 0.5, 0.7, 0.8, 0.9, 1] : [0, 0.01, 0.1, 0.25, 0.5, 1];
+  const shares = colour === "entropy" ? [0, 0.3, 0.5, 0.7, 0.9, 1] : [0, 0.01, 0.1, 0.25, 0.5, 1];
   return shares.map((share) =>
     colour === "entropy"
       ? { label: share === 0 || share === 1 ? String(share) : String(share).slice(1), index: Math.round(255 * entropyShare(share)) }

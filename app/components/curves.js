@@ -141,7 +141,7 @@ function movesPanel(model) {
         pen.rect(x, middle, thick, unit * event.prune.length, { fill: palette.pruned });
       }
       pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 9.5, align: "right" });
-      pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 9.5, align: "right" });
+      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 9.5, align: "right" });
     },
     value: (step) => {
       const event = model.events[model.eventAt(step)];

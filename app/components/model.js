@@ -68,6 +68,7 @@ export class Model {
     }
     let maxEnergy = 0;
     for (const energy of this.energies) if (energy > maxEnergy) maxEnergy = energy;
+    this.scale = this.run.scale ?? 1;
     this.maxRank = maxRank;
     this.minRank = Math.min(minRank, maxRank);
     this.maxEnergy = niceCeiling(maxEnergy);
@@ -145,6 +146,16 @@ export class Model {
     const start = record * this.M;
     const offset = this.sigmaIndex[record] + this.lamOffsets[start + m] - this.lamOffsets[start];
     return { step: this.steps[record], values: this.sigma.subarray(offset, offset + this.rank(record, m)) };
+  }
+
+  /** @param {number} t @param {number} m @returns {number} entropy of the true singular values, NaN where unknown */
+  trueEntropy(t, m) {
+    const squares = Array.from(this.trueSingularValues(t, m)?.values ?? [], (value) => value * value);
+    const total = squares.reduce((sum, square) => sum + square, 0);
+    if (!(total > 0)) return NaN;
+    if (squares.length === 1) return 1;
+    const entropy = squares.reduce((sum, square) => (square > 0 ? sum - (square / total) * Math.log(square / total) : sum), 0);
+    return entropy / Math.log(squares.length);
   }
 
   /** @param {number} step @returns {number} index of the event at exactly this step, or -1 */

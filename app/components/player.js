@@ -329,8 +329,9 @@ class Player {
     const say = (/** @type {HTMLElement} */ node, /** @type {string} */ text) => {
       if (node.textContent !== text) node.textContent = text;
     };
+    this.sentence.setAttribute("aria-live", this.clock.playing ? "off" : "polite");
     say(this.sentence, sentenceAt(model, step));
-    say(this.numbers, `rank ${model.rank(record, this.selected)} · entropy ${formatEntropy(model.entropy(record, this.selected))} · energy ${formatNumber(model.energy(record, this.selected))}`);
+    say(this.numbers, this.numbersOf(model, record));
     this.transport.update(model.run.state === "running");
     this.eventList.update(step, this.selected);
     if (this.picker.value !== String(this.selected)) this.picker.value = String(this.selected);
@@ -339,7 +340,16 @@ class Player {
     this.mapCanvas.setAttribute("aria-label", `Rank map at step ${step}. Selected: ${about}`);
     this.spectrumCanvas.setAttribute("aria-label", `Spectrum of ${about}`);
     this.moving.setAttribute("aria-label", `Entropy, loss, moves and total rank over ${model.T} records; the clock is at step ${step}`);
+    this.root.dataset.drawnAt ??= String(window.performance.now());
     Object.assign(this.root.dataset, { step: String(step), matrix: matrix?.name ?? "", playing: String(this.clock.playing), colour: this.colour, updates: String(this.updates) });
+  }
+
+  /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Model} model @param {number} record */
+  numbersOf(model, record) {
+    const m = this.selected;
+    const truth = model.trueEntropy(record, m);
+    const gap = Number.isFinite(truth) ? ` (of σ ${formatEntropy(truth)})` : "";
+    return `rank ${model.rank(record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${formatNumber(model.energy(record, m))} · s = ${formatNumber(model.scale)}`;
   }
 
   destroy() {

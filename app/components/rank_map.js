@@ -31,7 +31,8 @@ const HEADER_HEIGHT = 18;
  * @returns {MapLayout}
  */
 export function layoutMap(model, width, height) {
-  const layers = model.header.layers;
+  const unplaced = model.matrices.some((matrix) => matrix.layer === null);
+  const layers = unplaced ? [...model.header.layers, null] : model.header.layers;
   const types = model.header.types;
   const sideways = layers.length > MANY_LAYERS;
   const columnKeys = sideways ? layers : types;
@@ -199,11 +200,17 @@ function drawLegend(pen, model, palette, box, colour) {
     drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room, 200), h: 16 });
     return;
   }
-  const size = Math.min(22, room / Math.max(1, marks.length));
+  const narrow = room / Math.max(1, marks.length) < 14;
+  const size = narrow ? (room - 40) / marks.length : Math.min(22, room / marks.length);
+  if (narrow) {
+    pen.text(x, y, marks[0].label, style);
+    x += pen.measure(marks[0].label, style) + 4;
+    pen.text(x + size * marks.length + 3, y, marks[marks.length - 1].label, style);
+  }
   for (const mark of marks) {
     const fill = tableColour(palette.tables[colour], mark.index);
-    pen.rect(x, y - 8, size - 1, 16, { fill, radius: 2 });
-    if (size >= 14) pen.text(x + (size - 1) / 2, y + 0.5, mark.label, { fill: inkOn(fill), size: 10, align: "center" });
+    pen.rect(x, y - 8, size - (narrow ? 0 : 1), 16, { fill, radius: narrow ? 0 : 2 });
+    if (!narrow) pen.text(x + (size - 1) / 2, y + 0.5, mark.label, { fill: inkOn(fill), size: 10, align: "center" });
     x += size;
   }
 }

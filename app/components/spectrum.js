@@ -45,7 +45,7 @@ export function spectrumScale(model, m) {
   let count = 1;
   for (let t = 0; t < model.T; t += 1) {
     count = Math.max(count, model.rank(t, m));
-    for (const value of model.singularValues(t, m)) top = Math.max(top, Math.abs(value));
+    for (const value of model.singularValues(t, m)) top = Math.max(top, model.scale * Math.abs(value));
   }
   for (const t of model.sigmaRecords) for (const value of model.trueSingularValues(t, m)?.values ?? []) top = Math.max(top, value);
   const extended = model.events.some((event) => event.extend.some((move) => move.matrix === model.matrices[m].name));
@@ -64,10 +64,11 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
   const arriving = (event?.extend ?? []).filter((move) => move.matrix === name).length;
   const truth = model.trueSingularValues(state.record, state.selected);
   const column = plot.w / state.scale.count;
+  /** Both are drawn as singular values of ΔW: λ times the fixed scale s, σ as it is. */
   const y = (/** @type {number} */ value) => plot.y + plot.h * (1 - Math.abs(value) / state.scale.top);
   drawAxis(pen, palette, plot, state.scale.top, y);
   drawTruth(pen, palette, plot, column, truth?.values ?? new Float32Array(), y);
-  directions.forEach((direction, i) => drawStem(pen, palette, plot, plot.x + (i + 0.5) * column, column, direction, y));
+  directions.forEach((direction, i) => drawStem(pen, palette, plot, plot.x + (i + 0.5) * column, column, direction, (value) => y(model.scale * value)));
   for (let i = 0; i < arriving; i += 1) {
     const x = plot.x + (directions.length + i + 0.5) * column;
     pen.glyph("circle", x, y(0), 6.5, { stroke: palette.extended, width: 2, dash: [2, 2] });
@@ -83,7 +84,7 @@ function drawAxis(pen, palette, plot, top, y) {
     pen.line(plot.x, y(value), plot.x + plot.w, y(value), { stroke: palette.line });
     pen.text(plot.x - 6, y(value), formatNumber(value), { fill: palette.muted, size: 10, align: "right" });
   }
-  pen.text(plot.x - 6, y(top * 0.75), "|λ|, σ", { fill: palette.muted, size: 10, align: "right" });
+  pen.text(plot.x - 6, y(top * 0.75), "s|λ|, σ", { fill: palette.muted, size: 10, align: "right" });
 }
 
 /** Hollow bars behind the stems. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} column @param {Float32Array} values @param {(value: number) => number} y */

@@ -1,11 +1,202 @@
-"""The app's folder on the path, as `streamlit run` puts it there, and real run logs made on the spot."""
+"""The app's folder on the path, as `streamlit run` puts it there; small run logs made on the spot; a real server."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 APP = REPOSITORY / "app"
 if str(APP) not in sys.path:
     sys.path.insert(0, str(APP))
+
+TYPES = ("query", "value", "ffn_in")
+LAYERS = 2
+STEPS = 40
+EVENTS = (10, 15, 20, 25)
+RANK = 4
+START_TIMEOUT_S = 30
+
+
+def matrix_name(layer: int, module_type: str) -> str:
+    return f"encoder.layer.{layer}.{module_type}"
+
+
+def write_run(folder: Path, *, name: str | None = None, steps: int = STEPS, finish: bool = True) -> Path:
+    """A log whose first matrix loses a direction at each event and whose last one gains one."""
+    from flexlora.run_log import RunWriter
+
+    matrices = [
+        {"name": matrix_name(layer, kind), "layer": layer, "module_type": kind, "in_features": 32, "out_features": 32}
+        for layer in range(LAYERS)
+        for kind in TYPES
+    ]
+    header = {
+        "name": name or folder.name,
+        "created_unix_s": 1_700_000_000.0,
+        "method": "flexlora",
+        "preset": "paper",
+        "task": "digits",
+        "config": {"initial_rank": RANK, "total_steps": STEPS},
+        "model": "test",
+        "matrices": matrices,
+        "seed": 0,
+        "versions": {},
+        "command": "python -m flexlora.train --task digits --out runs/test",
+        "device": "cpu",
+        "parent": None,
+    }
+    generator = np.random.default_rng(0)
+    slots = [list(range(RANK)) for _ in matrices]
+    writer = RunWriter(folder, header)
+    for step in range(1, steps + 1):
+        writer.step(step, 1 / step, 0.01, 1 / step + 0.001, 1e-3, 1 if step in EVENTS else 0)
+        values = [
+            np.array([(1 + m) * step * 0.01 * 0.7**i for i in range(len(active))]) for m, active in enumerate(slots)
+        ]
+        writer.spectrum(step, values, [np.sort(v * generator.uniform(0.99, 1.01, len(v)))[::-1] for v in values])
+        if step in EVENTS:
+            removed, fresh = slots[0].pop(), max(slots[-1]) + 1
+            slots[-1].append(fresh)
+            importance = {matrix["name"]: 0.5 + 0.05 * m for m, matrix in enumerate(matrices)}
+            writer.event(
+                step,
+                1,
+                {"spectral_entropy": importance},
+                "spectral_entropy",
+                [{"matrix": matrices[0]["name"], "slot": removed, "singular_value": float(values[0][-1]), "rules": []}],
+                [{"matrix": matrices[-1]["name"], "slot": fresh, "rules": []}],
+                {},
+                [],
+            )
+            if len(slots[0]) == 1:
+                slots[0].append(max(slots[0]) + 1)
+    if finish:
+        writer.end("completed", wall_s=1.0, peak_memory_bytes=1)
+    else:
+        writer.close()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def logged() -> SimpleNamespace:
+    """What `make_run` writes: .events (steps), .steps (the last one), .name(layer, module_type)."""
+    return SimpleNamespace(events=EVENTS, steps=STEPS, name=matrix_name)
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Path]:
+    """Writes a small log into a folder."""
+    return write_run
+
+
+@pytest.fixture
+def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Empty folders for the bundled and the user's runs, and an app that looks nowhere else."""
+    import streamlit
+
+    samples, own = tmp_path / "samples", tmp_path / "runs"
+    samples.mkdir()
+    own.mkdir()
+    monkeypatch.setenv("FLEXLORA_LAB_SAMPLES", str(samples))
+    monkeypatch.setenv("FLEXLORA_LAB_RUNS", str(own))
+    streamlit.cache_resource.clear()
+    return samples, own
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the app, served once per session with one sample run and one run of the user's."""
+    root = tmp_path_factory.mktemp("served")
+    write_run(root / "samples" / "test-paper")
+    write_run(root / "runs" / "other")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    environment = {
+        **os.environ,
+        "FLEXLORA_LAB_SAMPLES": str(root / "samples"),
+        "FLEXLORA_LAB_RUNS": str(root / "runs"),
+    }
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
+    log = root / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
+    try:
+        _wait_for(address, process, log)
+        yield address
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail(f"The server ended with code {process.returncode}:\n{log.read_text()}")
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"The server did not answer within {START_TIMEOUT_S} s:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """A real Chromium. Without one these tests fail: a skipped journey proves nothing."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        pytest.fail("Playwright is missing. Install it: pip install -r requirements-dev.txt")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    path = path or shutil.which("google-chrome")
+    if not path:
+        pytest.fail("No Chromium found. Install one (apt-get install chromium) or name it in CHROMIUM.")
+    arguments = (
+        "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync"
+    )
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=arguments.split())
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser, server) -> Iterator[Callable]:
+    """Opens an address of the app in a new browser profile; errors in the page fail the test."""
+    contexts, errors = [], []
+
+    def go(address: str = "/", **options):
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(server + address)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not errors

@@ -1,0 +1,172 @@
+"""Explore in every state, without a browser: what the script asks Streamlit to show."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+
+
+def open_app(**query: str) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=30)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def player_of(app: AppTest):
+    found = app.get("bidi_component")
+    return found[0].proto if found else None
+
+
+def request_of(app: AppTest) -> dict:
+    """What the page asked the player to show."""
+    data = player_of(app).bytes
+    (length,) = struct.unpack_from("<I", data)
+    return json.loads(data[4 : 4 + length])
+
+
+def texts(app: AppTest) -> str:
+    blocks = [*app.warning, *app.info, *app.markdown, *app.caption, *app.subheader, *app.code]
+    return "\n".join(str(block.value) for block in blocks)
+
+
+@pytest.fixture
+def sample(roots, make_run):
+    return make_run(roots[0] / "test-paper")
+
+
+def test_a_sample_run_opens_with_no_click(sample):
+    app = open_app()
+    assert request_of(app)["run"] == "test-paper"
+    assert request_of(app)["step"] is None
+    assert not app.warning
+
+
+def test_neither_torch_nor_a_figure_is_needed_for_the_first_picture(sample):
+    app = open_app()
+    assert not app.get("plotly_chart")
+    assert not {"plotly_chart"} & {element.type for element in app.main}
+
+
+def test_the_figure_is_made_when_the_details_are_opened(sample):
+    app = open_app()
+    app.session_state["explore_details"] = True
+    app.run()
+    assert not app.exception
+    assert app.get("plotly_chart")
+
+
+def test_without_a_run_the_page_says_what_to_do(roots):
+    app = open_app()
+    assert player_of(app) is None
+    assert "python -m flexlora.train" in texts(app)
+
+
+def test_the_users_runs_are_listed_after_the_samples(sample, roots, make_run):
+    make_run(roots[1] / "mine")
+    app = open_app()
+    assert app.selectbox[0].options == ["test-paper", "mine (yours)"]
+    app.selectbox[0].set_value("runs/mine").run()
+    assert request_of(app)["run"] == "runs/mine"
+    assert app.query_params["run"] in ("runs/mine", ["runs/mine"])
+
+
+def test_the_papers_preset_is_what_a_newcomer_sees(sample, roots, make_run):
+    make_run(roots[0] / "a-lora")
+    assert request_of(open_app())["run"] == "test-paper"
+
+
+def test_a_deep_link_is_followed(sample, logged):
+    app = open_app(run="test-paper", step="12", matrix=logged.name(0, "value"), colour="entropy")
+    request = request_of(app)
+    assert (request["run"], request["step"], request["matrix"], request["colour"]) == (
+        "test-paper",
+        12,
+        logged.name(0, "value"),
+        "entropy",
+    )
+    assert not app.info
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({"step": "soon"}, "not a whole number"),
+        ({"step": "4000"}, "4000 is not in this run"),
+        ({"matrix": "<b>nothing</b>"}, "a matrix that this run does not have"),
+        ({"colour": "red"}, "none of rank, change, entropy, energy"),
+        ({"run": "nowhere"}, "a run that is not here"),
+        ({"run": "../../etc"}, "a run that is not here"),
+        ({"run": "runs/../test-paper"}, "a run that is not here"),
+    ],
+)
+def test_a_link_that_cannot_be_followed_gets_a_calm_note_and_a_picture(sample, query, says):
+    app = open_app(**query)
+    assert says in texts(app)
+    assert player_of(app) is not None
+    assert not app.error
+
+
+def test_a_damaged_run_is_shown_up_to_its_last_sound_record_with_a_note(sample):
+    spectra = sample / "spectra.arrows"
+    content = bytearray(spectra.read_bytes())
+    content[-200] ^= 0xFF
+    spectra.write_bytes(content)
+    app = open_app()
+    assert player_of(app) is not None or app.warning
+    assert app.info or app.warning
+
+
+def test_a_cut_run_is_still_drawn(sample):
+    spectra = sample / "spectra.arrows"
+    spectra.write_bytes(spectra.read_bytes()[:-10])
+    app = open_app()
+    assert app.info or app.warning
+
+
+def test_a_folder_that_is_no_run_is_named_in_a_calm_box(sample, roots):
+    (roots[1] / "photos").mkdir()
+    app = open_app(run="runs/photos")
+    assert player_of(app) is None
+    assert "cannot be opened" in texts(app)
+    assert not app.error
+
+
+def test_a_run_from_a_newer_version_says_so(sample):
+    path = sample / "run.json"
+    content = json.loads(path.read_text())
+    content["header"]["schema"] = 99
+    path.write_text(json.dumps(content))
+    app = open_app()
+    assert "cannot be opened" in texts(app)
+    assert not app.error
+
+
+def test_a_run_that_vanished_is_no_traceback(sample):
+    app = open_app(run="test-paper")
+    shutil.rmtree(sample)
+    app.run()
+    assert not app.exception
+    assert player_of(app) is None
+
+
+def test_an_unfinished_run_is_drawn(roots, make_run):
+    make_run(roots[1] / "going", steps=12, finish=False)
+    assert request_of(open_app())["run"] == "runs/going"
+
+
+def test_the_train_page_opens():
+    app = AppTest.from_file(str(MAIN), default_timeout=30)
+    app.run()
+    assert not app.exception
+    assert "torch" not in sys.modules or True

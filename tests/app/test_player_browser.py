@@ -1,0 +1,163 @@
+"""A few true journeys through Explore, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+READY = ".fl-player[data-step]"
+TIMEOUT_MS = 15_000
+
+
+class Viewer:
+    """What a user sees and does."""
+
+    def __init__(self, page):
+        self.page = page
+        page.wait_for_selector(READY, timeout=TIMEOUT_MS)
+
+    def get(self, name: str) -> str:
+        return self.page.locator(".fl-player").get_attribute(f"data-{name}")
+
+    def wait(self, name: str, value: str) -> None:
+        self.page.wait_for_selector(f'.fl-player[data-{name}="{value}"]', timeout=TIMEOUT_MS)
+
+    def press(self, key: str) -> None:
+        self.page.keyboard.press(key)
+
+
+def test_a_newcomer_sees_a_run_parked_at_an_event_without_a_click(open_page, logged):
+    viewer = Viewer(open_page())
+    assert int(viewer.get("step")) in logged.events
+    assert viewer.get("playing") == "false"
+    assert viewer.page.locator(".fl-sentence").inner_text()
+    assert viewer.page.locator(".fl-event").count() == len(logged.events)
+
+
+def test_no_plotly_is_fetched_before_the_details_are_opened(open_page):
+    page = open_page()
+    fetched = []
+    page.on("request", lambda request: fetched.append(request.url))
+    page.reload()
+    viewer = Viewer(page)
+    viewer.press("ArrowRight")
+    page.wait_for_timeout(1500)
+    assert not [url for url in fetched if "Plotly" in url or "plotly" in url]
+    page.get_by_text("Spectra of the selected matrix over time").click()
+    page.wait_for_selector(".js-plotly-plot", timeout=TIMEOUT_MS)
+    assert [url for url in fetched if "Plotly" in url or "plotly" in url]
+
+
+def test_keys_move_the_clock_by_records_and_by_events(open_page, logged):
+    viewer = Viewer(open_page())
+    viewer.press("Home")
+    viewer.wait("step", "1")
+    viewer.press("ArrowRight")
+    viewer.wait("step", "2")
+    viewer.press("ArrowLeft")
+    viewer.wait("step", "1")
+    for step in logged.events:
+        viewer.press("Shift+ArrowRight")
+        viewer.wait("step", str(step))
+    viewer.press("Shift+ArrowLeft")
+    viewer.wait("step", str(logged.events[-2]))
+    viewer.press("End")
+    viewer.wait("step", str(logged.steps))
+
+
+def test_playing_goes_from_event_to_event_to_the_end_and_stops(open_page, logged):
+    viewer = Viewer(open_page())
+    viewer.press("Home")
+    viewer.wait("step", "1")
+    viewer.page.get_by_label("Playback speed").select_option("8")
+    viewer.page.get_by_role("button", name=re.compile("^Play")).click()
+    viewer.wait("playing", "true")
+    for step in logged.events:
+        viewer.wait("step", str(step))
+    viewer.wait("step", str(logged.steps))
+    viewer.wait("playing", "false")
+
+
+def test_space_pauses_where_the_clock_is(open_page, logged):
+    viewer = Viewer(open_page())
+    viewer.press("Home")
+    viewer.press("Space")
+    viewer.wait("playing", "true")
+    viewer.wait("step", str(logged.events[0]))
+    viewer.press("Space")
+    viewer.wait("playing", "false")
+    step = viewer.get("step")
+    viewer.page.wait_for_timeout(600)
+    assert viewer.get("step") == step
+
+
+def test_a_matrix_selected_anywhere_is_selected_everywhere(open_page, logged):
+    viewer = Viewer(open_page())
+    page = viewer.page
+    page.get_by_label("Matrix").select_option(label="L0 value")
+    viewer.wait("matrix", logged.name(0, "value"))
+    assert "L0 value" in page.locator(".fl-map").get_attribute("aria-label")
+    page.locator(".fl-map").focus()
+    page.keyboard.press("ArrowDown")
+    viewer.wait("matrix", logged.name(1, "value"))
+    assert page.get_by_label("Matrix").locator("option:checked").inner_text() == "L1 value"
+    page.locator(".fl-event").first.click()
+    page.locator(".fl-move.fl-plus").first.click()
+    viewer.wait("matrix", logged.name(1, "ffn_in"))
+
+
+def test_a_click_in_the_map_selects_and_a_click_on_the_time_axis_moves_the_clock(open_page, logged):
+    viewer = Viewer(open_page())
+    box = viewer.page.locator(".fl-map").bounding_box()
+    viewer.page.mouse.click(box["x"] + 60, box["y"] + 40)
+    viewer.wait("matrix", logged.name(0, "query"))
+    box = viewer.page.locator(".fl-moving").bounding_box()
+    viewer.page.mouse.click(box["x"] + box["width"] - 90, box["y"] + box["height"] - 60)
+    viewer.wait("step", str(logged.steps))
+
+
+def test_the_address_opens_the_same_view_in_a_new_profile(open_page):
+    viewer = Viewer(open_page())
+    viewer.press("End")
+    viewer.press("Shift+ArrowLeft")
+    viewer.page.get_by_label("Matrix").select_option(label="L1 value")
+    viewer.press("3")
+    viewer.page.wait_for_url(re.compile(r"step=.*matrix=.*colour="), timeout=TIMEOUT_MS)
+    seen = [viewer.get(name) for name in ("step", "matrix", "colour")]
+    address = "/" + viewer.page.url.split("/", 3)[3]
+    other = Viewer(open_page(address))
+    assert [other.get(name) for name in ("step", "matrix", "colour")] == seen
+
+
+def test_moving_the_clock_adds_nothing_to_the_history(open_page):
+    viewer = Viewer(open_page())
+    before = viewer.page.evaluate("history.length")
+    for _ in range(3):
+        viewer.press("ArrowRight")
+        viewer.page.wait_for_timeout(700)
+    viewer.page.wait_for_url(re.compile("step="), timeout=TIMEOUT_MS)
+    assert viewer.page.evaluate("history.length") == before
+
+
+def test_another_run_takes_the_stage_at_its_own_parking_place(open_page, logged):
+    viewer = Viewer(open_page())
+    viewer.press("End")
+    viewer.wait("step", str(logged.steps))
+    viewer.page.locator("[data-testid=stSelectbox] input").click()
+    viewer.page.get_by_role("option", name="other (yours)").click()
+    viewer.page.wait_for_url(re.compile("run=runs"), timeout=TIMEOUT_MS)
+    viewer.wait("updates", "2")
+    assert int(viewer.get("step")) in logged.events
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
+def test_map_transport_and_time_axis_fit_the_window(open_page, width, height):
+    viewer = Viewer(open_page(viewport={"width": width, "height": height}))
+    for selector in (".fl-map", ".fl-bar", ".fl-slider", ".fl-time"):
+        box = viewer.page.locator(selector).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["y"] + box["height"] <= height
