@@ -46,8 +46,8 @@ TASKS: dict[str, TaskSpec] = {
             "lexicon; words that share their first five letters never stand on both sides of a split."
         ),
         note=(
-            "The first 25 to 50 steps are flat: that is real. A head alone reaches about .70 and a random base the "
-            "majority class (.55): what you see above that is learned by the adapters, from a pretrained model."
+            "The first 20 to 50 steps are flat: that is real. A head alone reaches about .70 and a random base the "
+            "majority class (.55): what lies above .70 is learned by the adapters, on a pretrained model."
         ),
         defaults={
             "steps": 200,
@@ -57,7 +57,7 @@ TASKS: dict[str, TaskSpec] = {
             "initial_rank": 8,
             # "output.dense" also matches attention.output.dense; the pooler stays as pretrained.
             "target_modules": ("query", "key", "value", "intermediate.dense", "output.dense"),
-            "eval_interval": 20,
+            "eval_interval": 25,
             "eval_samples": 200,
         },
         requires={

@@ -91,14 +91,14 @@ def task_data(
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, split: Split, *, batch_size: int = 256, max_samples: int | None = None
+    model: nn.Module, split: Split, *, batch_size: int = 64, max_samples: int | None = None
 ) -> dict[str, float]:
     """Return accuracy and mean cross-entropy loss; the model's training flag is left as it was.
 
     Args:
         model: a classifier whose output has ``logits`` (batch, classes).
         split: labelled examples.
-        batch_size: examples in a forward pass.
+        batch_size: examples in a forward pass; small, so that rows of one length share one and caches hold it.
         max_samples: only the first so many; None means all.
     """
     count = len(split) if max_samples is None else min(max_samples, len(split))
