@@ -17,6 +17,7 @@ export const GUTTER = { left: 88, right: 84 };
 const TICKS_HEIGHT = 13;
 const AXIS_HEIGHT = 17;
 const PANEL_GAP = 7;
+const SNAP = 4; // pixels within which a click means the event
 
 export class Timeline {
   /** @param {HTMLCanvasElement} still @param {HTMLCanvasElement} moving */
@@ -118,11 +119,16 @@ export class Timeline {
     });
   }
 
-  /** @param {number} x @returns {number | null} the recorded step under the pointer */
+  /** @param {number} x @returns {number | null} the step under the pointer: an event close by, else the nearest record */
   stepAt(x) {
-    if (!this.scale || !this.model || x < this.scale.left - 6 || x > this.scale.right + 6) return null;
-    const step = Math.max(this.model.firstStep, Math.min(this.scale.step(x), this.model.lastStep));
-    return this.model.steps[this.model.recordAt(step)];
+    const { model, scale } = this;
+    if (!scale || !model || x < scale.left - 6 || x > scale.right + 6) return null;
+    const event = model.eventSteps.find((step) => Math.abs(scale.x(step) - x) <= SNAP);
+    if (event !== undefined) return event;
+    const record = model.recordAt(scale.step(x));
+    const next = Math.min(record + 1, model.T - 1);
+    const nearer = scale.x(model.steps[next]) - x < x - scale.x(model.steps[record]);
+    return model.steps[nearer ? next : record];
   }
 
   /** @param {number} x @param {number} y @returns {number} matrix of the strip's row under the pointer, or -1 */

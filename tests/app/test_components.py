@@ -20,10 +20,6 @@ def top_level_names(text: str) -> list[str]:
     return re.findall(r"^(?:export )?(?:async )?(?:const|let|class|function) (\w+)", text, re.MULTILINE)
 
 
-def test_every_module_in_the_folder_is_joined():
-    assert sorted(path.stem for path in FOLDER.glob("*.js")) == sorted(MODULES)
-
-
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_stands_after_those_it_imports(name):
     earlier = MODULES[: MODULES.index(name)]
