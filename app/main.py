@@ -1,17 +1,15 @@
 """FlexLoRA Lab: `streamlit run app/main.py`."""
 
 import streamlit as st
-from app_pages import explore, train
-
-PAGES = {
-    "Explore": st.Page(explore.page, title="Explore", url_path="explore", default=True),
-    "Train": st.Page(train.page, title="Train", url_path="train"),
-}
+from navigation import PAGES
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBox="0 0 176 28">
-<rect x="1" y="3" width="10" height="10" rx="2" fill="#2b71b3"/><rect x="13" y="3" width="10" height="10" rx="2" fill="#79afdc"/>
-<rect x="1" y="15" width="10" height="10" rx="2" fill="#a9cbea"/><rect x="13" y="15" width="10" height="10" rx="2" fill="#de8a3f"/>
-<text x="33" y="20.5" font-family="Source Sans, Source Sans Pro, sans-serif" font-size="18" font-weight="600" fill="#5f8ea6">FlexLoRA Lab</text>
+<g transform="translate(1 3)">
+<rect width="10" height="10" rx="2" fill="#2b71b3"/><rect x="12" width="10" height="10" rx="2" fill="#79afdc"/>
+<rect y="12" width="10" height="10" rx="2" fill="#a9cbea"/>
+<rect x="12" y="12" width="10" height="10" rx="2" fill="#de8a3f"/>
+</g>
+<text x="33" y="20" font-family="sans-serif" font-size="17" font-weight="600" fill="#5f8ea6">FlexLoRA Lab</text>
 </svg>"""
 
 # The player fills the window's height; Streamlit's own margins would push its lower half out of sight.

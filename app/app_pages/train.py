@@ -1,10 +1,163 @@
-"""Train: how to start a run."""
+"""Train: describe a job, start it in this server, watch it on the player, steer it."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 import streamlit as st
+from components import player
+from data import open_run, run_entries, runs_root
+from job_form import job_form
+from live import REGISTRY, LiveJob
+
+from flexlora.errors import FlexLoRAError
+from flexlora.job import Job, new_run_folder
+from flexlora.run_log import RunLogError, read_run
+
+PLAYER = "train_player"
+TICK_S = 0.4
+"""Faster than the two updates a second that are promised, slower than a rerun takes."""
+
+BUTTONS = {
+    "pause": ("Pause", ":material/pause:", "Wait before the next step"),
+    "resume": ("Go on", ":material/play_arrow:", "Train on"),
+    "step": ("One step", ":material/skip_next:", "Make one step, then wait"),
+    "next_event": ("Next event", ":material/fast_forward:", "Train to the next reallocation, then wait"),
+    "stop": ("Stop", ":material/stop:", "End this run after the current step; it can be resumed"),
+}
 
 
 def page() -> None:
     """Draws the page."""
-    st.subheader("Train")
-    st.markdown("Start a run in a terminal; it appears under **Explore** while it grows:")
-    st.code("python -m flexlora.train --task words --preset paper --out runs/demo", language="bash")
+    live = REGISTRY.current
+    setup = st.expander(
+        "Set up a run" if live is None else "Set up another run",
+        expanded=live is None,
+        icon=":material/edit:",
+        key=f"train_setup_{live.folder.name if live else 0}",
+    )
+    with setup:
+        job = job_form()
+        _start_row(job, live)
+        _interrupted(live)
+    if message := st.session_state.pop("train_message", None):
+        st.warning(message, icon=":material/info:")
+    if live is None:
+        st.caption(
+            "The run appears here step by step. Nothing is lost when this tab is closed: it goes on in the server."
+        )
+        return
+    _watch(live)
+
+
+def _start_row(job: Job | None, live: LiveJob | None) -> None:
+    busy = live is not None and live.alive
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button(
+            "Start", key="train_start", type="primary", icon=":material/play_arrow:", disabled=job is None
+        )
+        paused = st.checkbox("paused, to go step by step", key="train_paused")
+        if busy and live is not None:
+            st.caption(f"{live.folder.name} is training; starting stops it first. Its log and its checkpoint are kept.")
+    if pressed and job is not None:
+        _start(job, new_run_folder(runs_root(), job), parent=live.folder.name if live else None, paused=paused)
+
+
+def _start(job: Job, folder: Path, *, parent: str | None = None, resume: bool = False, paused: bool = False) -> None:
+    with st.spinner("Stopping the run that trains now …"):
+        if not REGISTRY.stop():
+            st.session_state["train_message"] = "The run that trains now has not stopped yet. Try again in a moment."
+            st.rerun()
+    try:
+        REGISTRY.start(job, folder, parent=parent, resume=resume, paused=paused)
+    except FlexLoRAError as error:
+        st.session_state["train_message"] = str(error)
+    st.rerun()
+
+
+def _interrupted(live: LiveJob | None) -> None:
+    """Offer runs that ended early and left a checkpoint."""
+    if live is not None and live.alive:
+        return
+    found = {
+        entry.folder.name: entry.folder
+        for entry in run_entries()
+        if entry.key.startswith("runs/") and (entry.folder / "checkpoint" / "state.safetensors").is_file()
+    }
+    if not found:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.selectbox("A run that ended early", list(found), key="train_interrupted", width=320)
+        if st.button("Resume it", key="train_resume", icon=":material/resume:"):
+            _resume(found[name])
+
+
+def _resume(folder: Path) -> None:
+    try:
+        log = read_run(folder)
+        job = Job.from_dict(log.header["config"])
+    except (RunLogError, FlexLoRAError, KeyError) as error:
+        st.session_state["train_message"] = f"{folder.name} cannot be resumed: {error}"
+        st.rerun()
+    if log.state == "running":
+        st.session_state["train_message"] = f"{folder.name} is being trained by another process."
+        st.rerun()
+    _start(job, folder, resume=True)
+
+
+def _watch(live: LiveJob) -> None:
+    @st.fragment(run_every=TICK_S if live.alive else None)
+    def watch() -> None:
+        current = REGISTRY.current
+        if current is not live:
+            st.rerun()
+        shown_alive = st.session_state.get("train_shown_alive")
+        st.session_state["train_shown_alive"] = live.alive
+        _controls(live)
+        if live.error:
+            st.error(live.error, icon=":material/error:")
+        if (live.folder / "run.json").exists():
+            opened = open_run(live.folder)
+            if opened is not None:
+                player(opened.payload, PLAYER, run=f"runs/{live.folder.name}")
+        elif live.alive:
+            st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
+        if shown_alive and not live.alive:
+            # A full rerun ends the ticking and offers what can be done with an ended run.
+            st.rerun()
+
+    watch()
+
+
+def _controls(live: LiveJob) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="train_controls"):
+        st.markdown(f"**{live.folder.name}** · {_progress(live)}", width="content")
+        st.space("stretch")
+        if live.alive:
+            names = ("resume" if live.controls.paused else "pause", "step", "next_event", "stop")
+            for name in names:
+                label, icon, help_text = BUTTONS[name]
+                if st.button(label, key=f"train_{name}", icon=icon, help=help_text, disabled=live.controls.stopping):
+                    live.controls.send({"command": name})
+        else:
+            if live.step < live.job.steps and st.button("Resume", key="train_go_on", icon=":material/resume:"):
+                _resume(live.folder)
+            if st.button("Look at it in Explore", key="train_explore", icon=":material/explore:"):
+                _explore(live.folder)
+
+
+def _explore(folder: Path) -> None:
+    # Imported here: the registry of pages imports this page.
+    from navigation import PAGES
+
+    st.session_state["explore_run"] = f"runs/{folder.name}"
+    st.switch_page(PAGES["Explore"])
+
+
+def _progress(live: LiveJob) -> str:
+    words = {"loading": "loading", "running": "training", "paused": "paused", "stopping": "stopping", "ended": "ended"}
+    text = f"{words[live.state]}, step {live.step} of {live.job.steps}"
+    eta = live.eta_s()
+    if live.state == "running" and eta is not None:
+        text += f", about {eta:.0f} s left" if eta < 90 else f", about {eta / 60:.0f} min left"
+    return text

@@ -1,0 +1,9 @@
+"""The pages, by the name that links between them use."""
+
+import streamlit as st
+from app_pages import explore, train
+
+PAGES = {
+    "Explore": st.Page(explore.page, title="Explore", url_path="explore", default=True),
+    "Train": st.Page(train.page, title="Train", url_path="train"),
+}
