@@ -16,6 +16,7 @@ NEWCOMERS_RUN = "words-flexlora-paper"
 PICKER = "explore_run"
 PLAYER = "explore_player"
 DETAILS = "explore_details"
+MADE = "explore_made"
 
 
 class Link(NamedTuple):
@@ -186,16 +187,17 @@ def _address_of(entry: RunEntry, view: PlayerView) -> dict[str, str]:
 
 
 def _show_details(opened: OpenRun, matrix: str | None) -> None:
-    """Pictures for zoom, hover and export. Plotly is fetched when the user opens them, never before."""
+    """What the user may open. Until then the browser fetches neither Plotly nor the code and JSON viewers."""
     run = opened.run
     name = matrix or run.matrices[0].name
     details = st.expander("Spectra of the selected matrix over time", key=DETAILS, on_change="rerun")
     if details.open:
         figure = FIGURES["spectra_over_time"](run, name)
         details.plotly_chart(figure, key="explore_spectra", alt=f"Singular values of {name} over time")
-    made = st.expander("How this run was made")
-    made.code(str(run.header.get("command", "The log does not say.")), language="bash")
-    made.json(run.header.get("config", {}), expanded=False)
+    made = st.expander("How this run was made", key=MADE, on_change="rerun")
+    if made.open:
+        made.code(str(run.header.get("command", "The log does not say.")), language="bash")
+        made.json({key: value for key, value in run.header.items() if key != "matrices"}, expanded=1)
 
 
 def _show_empty() -> None:

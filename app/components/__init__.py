@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import streamlit as st
+from streamlit.components.v2 import component
 
 __all__ = ["COLOURS", "MODULES", "PlayerView", "envelope", "joined_modules", "player"]
 
@@ -75,9 +75,7 @@ def joined_modules(names: tuple[str, ...] = MODULES) -> str:
     return "\n".join(_EXPORT.sub("", _COMMENT.sub("", _IMPORT.sub("", text))) for text in texts)
 
 
-_mount = st.components.v2.component(
-    "flexlora_player", js=joined_modules(), css=(FOLDER / "player.css").read_text(encoding="utf-8")
-)
+_mount = component("flexlora_player", js=joined_modules(), css=(FOLDER / "player.css").read_text(encoding="utf-8"))
 
 
 def envelope(data: bytes, request: Mapping[str, object]) -> bytes:
