@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import streamlit as st
-from components import joined_modules
 
+from components import joined_modules
 from flexlora.config import FlexLoRAConfig
 
 HEIGHT_PX = 140
