@@ -1,0 +1,44 @@
+"""What the README shows works as written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_training_recipe_runs_and_its_export_is_a_peft_adapter(make_bert, token_batch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names = {"model": make_bert(), "batches": [token_batch] * 40}
+    exec(BLOCKS[0], names)
+    assert set(names["adapter"].ranks().values()) != {8}
+    assert (tmp_path / "my_adapter" / "adapter_model.safetensors").exists()
+
+
+def test_the_analysis_recipe_runs_on_the_bundled_run(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names: dict = {}
+    exec(BLOCKS[1], names)
+    assert names["run"].ranks.shape[1] == 36
+
+
+def test_links_and_files_named_in_the_readme_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    table = README.split("## Where things are")[1].split("## Words")[0]
+    for folder in re.findall(r"^\| `([a-z_]+)/`", table, re.MULTILINE):
+        assert (ROOT / folder).is_dir(), folder
+
+
+def test_the_commands_in_the_readme_are_understood():
+    from flexlora.train import _parser
+
+    for line in re.findall(r"^python -m flexlora\.train (.*?)(?:  +#.*)?$", README, re.MULTILINE):
+        if "--help" not in line:
+            assert _parser().parse_args(line.split()).out == Path("runs/demo")
