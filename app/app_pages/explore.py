@@ -10,7 +10,8 @@ from components import COLOURS, PlayerView, player
 from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
 
 from analysis.figures import FIGURES
-from analysis.metrics import describe_run
+from analysis.metrics import describe_run, instructive_event
+from analysis.runs import Run
 
 NEWCOMERS_RUN = "words-flexlora-paper"
 PICKER = "explore_run"
@@ -39,18 +40,24 @@ def page() -> None:
     """Draws the page."""
     entries = run_entries()
     _follow_address(entries)
-    if not entries and "explore_asked" not in st.session_state:
+    choices = _choices(entries)
+    if not choices:
         _show_empty()
         return
-    choice, about = st.columns([0.27, 0.73], vertical_alignment="center")
-    with choice:
-        entry = _pick(entries)
-    opened = open_run(entry.folder) if entry else None
-    if entry is None or opened is None:
+    left, about = st.columns([0.27, 0.73], vertical_alignment="center")
+    key = left.selectbox(
+        "Run", list(choices), key=PICKER, format_func=_label, label_visibility="collapsed", on_change=_picked
+    )
+    entry = choices[key]
+    opened = open_run(entry.folder)
+    if opened is None:
         return
     about.caption(plain(describe_run(opened.run)))
     link = read_link(st.session_state.get("explore_asked", {}), opened)
-    for note in (*opened.run.notices, *link.notes):
+    notes = [*opened.run.notices, *link.notes]
+    if unknown := st.session_state.get("explore_unknown"):
+        notes.append(f"The link names a run that is not here ({unknown[:60]!r}); this is {entry.key}.")
+    for note in notes:
         st.info(plain(note))
     _show_run(entry, opened, link)
 
@@ -110,23 +117,16 @@ def _follow_address(entries: list[RunEntry]) -> None:
         state[PICKER] = entry.key
 
 
-def _pick(entries: list[RunEntry]) -> RunEntry | None:
-    """The run picker."""
-    by_key = {entry.key: entry for entry in entries}
-    chosen = st.session_state.get(PICKER)
-    if chosen and chosen not in by_key and (named := resolve_run(chosen, entries)):
-        by_key[chosen] = named
-    if not by_key:
-        _show_empty()
-        return None
-    if chosen not in by_key:
-        st.session_state[PICKER] = default_run(list(by_key))
-    key = st.selectbox(
-        "Run", list(by_key), key=PICKER, format_func=_label, label_visibility="collapsed", on_change=_picked
-    )
-    if unknown := st.session_state.get("explore_unknown"):
-        st.caption(plain(f"The link names a run that is not here ({unknown[:60]!r}); this is {key}."))
-    return by_key[key]
+def _choices(entries: list[RunEntry]) -> dict[str, RunEntry]:
+    """What the picker offers; the chosen one is among them when there is any."""
+    state = st.session_state
+    choices = {entry.key: entry for entry in entries}
+    chosen = state.get(PICKER)
+    if chosen and chosen not in choices and (named := resolve_run(chosen, entries)):
+        choices[chosen] = named
+    if choices and chosen not in choices:
+        state[PICKER] = default_run(list(choices))
+    return choices
 
 
 def default_run(keys: list[str]) -> str:
@@ -162,18 +162,36 @@ def _write_address(address: dict[str, str]) -> None:
 @st.fragment
 def _show_run(entry: RunEntry, opened: OpenRun, link: Link) -> None:
     """The player and what belongs to its selection; a release in the player reruns no more than this."""
+    wish = PlayerView(link.step, link.matrix or first_matrix(opened.run, link.step), link.colour or COLOURS[0])
     view = player(
         opened.payload,
         PLAYER,
         run=entry.key,
-        step=link.step,
-        matrix=link.matrix,
-        colour=link.colour,
+        step=wish.step,
+        matrix=wish.matrix,
+        colour=wish.colour,
         link={"run": entry.key},
     )
-    if view != PlayerView(link.step, link.matrix, link.colour or COLOURS[0]):
+    if view != wish and st.session_state[PICKER] == entry.key:
         _write_address(_address_of(entry, view))
     _show_details(opened, view.matrix)
+
+
+def first_matrix(run: Run, step: int | None) -> str | None:
+    """The matrix to look at first: one that gained at the event that is shown, else one that lost.
+
+    Args:
+        run: Any run.
+        step: Step at the clock, None = where the run is parked.
+
+    Returns:
+        A name, None for a run without matrices.
+    """
+    shown = instructive_event(run) if step is None else step
+    for event in run.events:
+        if event["step"] == shown and (event["extend"] or event["prune"]):
+            return str((event["extend"] or event["prune"])[0]["matrix"])
+    return run.matrices[0].name if run.matrices else None
 
 
 def _address_of(entry: RunEntry, view: PlayerView) -> dict[str, str]:
@@ -189,11 +207,10 @@ def _address_of(entry: RunEntry, view: PlayerView) -> dict[str, str]:
 def _show_details(opened: OpenRun, matrix: str | None) -> None:
     """What the user may open. Until then the browser fetches neither Plotly nor the code and JSON viewers."""
     run = opened.run
-    name = matrix or run.matrices[0].name
     details = st.expander("Spectra of the selected matrix over time", key=DETAILS, on_change="rerun")
-    if details.open:
-        figure = FIGURES["spectra_over_time"](run, name)
-        details.plotly_chart(figure, key="explore_spectra", alt=f"Singular values of {name} over time")
+    if details.open and matrix:
+        figure = FIGURES["spectra_over_time"](run, matrix)
+        details.plotly_chart(figure, key="explore_spectra", alt=f"Singular values of {matrix} over time")
     made = st.expander("How this run was made", key=MADE, on_change="rerun")
     if made.open:
         made.code(str(run.header.get("command", "The log does not say.")), language="bash")

@@ -37,6 +37,7 @@ MODULES = (
     "sentence",
     "keys",
     "player",
+    "component",
 )
 
 _IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)

@@ -45,6 +45,7 @@ export function colourIndex(model, colour, t, m) {
 
 /** @param {Model} model @param {number} rank */
 export function rankIndex(model, rank) {
+  if (model.minRank === model.maxRank) return 128;
   const low = Math.max(0, model.minRank - 1);
   return Math.round((255 * (rank - low)) / Math.max(1, model.maxRank - low));
 }

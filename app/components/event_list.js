@@ -54,6 +54,7 @@ export class EventList {
       element("span", { class: "fl-minus", text: `−${event.prune.length}` }),
       element("span", { class: "fl-plus", text: `+${event.extend.length}` }),
     ]);
+    button.classList.toggle("fl-idle", !event.prune.length && !event.extend.length);
     button.addEventListener("click", () => this.actions.seek(event.step));
     this.buttons.push(button);
     this.list.append(element("li", {}, [button]));

@@ -1,4 +1,4 @@
-/** The player: every view of one run on one clock. Called again by Streamlit with each new data or theme. */
+/** The player: every view of one run on one clock. */
 
 import { Clock } from "./clock.js";
 import { COLOURS } from "./colour.js";
@@ -19,11 +19,9 @@ import { keyAction } from "./keys.js";
 /** @typedef {import("./palette.js").Colour} Colour */
 /** @typedef {(name: string, value: unknown) => void} SetState */
 
-// Streamlit also calls the clean-up of a render that a newer one overtook; only silence after it means good-bye.
-const FAREWELL_MS = 500;
 const COMMIT_DELAY_MS = 350; // a burst of keys is one message to the server
 
-class Player {
+export class Player {
   /** @param {Element | ShadowRoot} parent @param {SetState} setStateValue */
   constructor(parent, setStateValue) {
     this.setStateValue = setStateValue;
@@ -66,6 +64,7 @@ class Player {
     this.timeline = new Timeline(this.still, this.moving);
     this.picker = element("select", { class: "fl-select fl-matrix", "aria-label": "Matrix" });
     this.numbers = element("span", { class: "fl-numbers" });
+    this.warning = element("span", { class: "fl-warning" });
     this.tip = element("div", { class: "fl-tip", role: "status" });
     this.colours = COLOURS.map(({ key, label, hint }) => {
       const button = element("button", { type: "button", class: "fl-choice", "data-colour": key, title: hint, text: label });
@@ -83,6 +82,7 @@ class Player {
       element("section", { class: "fl-panel", "aria-label": "Spectrum" }, [
         element("header", {}, [element("h3", { text: "Spectrum" }), this.picker]),
         this.numbers,
+        this.warning,
         this.spectrumBox,
       ]),
       this.eventList.root,
@@ -139,11 +139,13 @@ class Player {
       this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model);
       this.clock.accept(model);
       this.eventList.accept(model);
+      this.warn(model);
       this.fillPicker(model);
       this.updates += 1;
       if (!same && model.run.state !== "running") this.clock.time = model.header.park ?? model.lastStep;
     }
     this.request = request;
+    if (before && request.link && before.run !== request.run) this.showAddress(new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
     this.palette = readPalette(this.root);
     this.root.style.setProperty("--fl-pruned", this.palette.pruned);
@@ -152,8 +154,17 @@ class Player {
     this.resize();
   }
 
+  /** Entropy is read from λ: it says little where λ is not the spectrum of ΔW. @param {Model} model */
+  warn(model) {
+    const { gap, gapLimit } = model.run;
+    const wide = Number.isFinite(gap) && gap > gapLimit;
+    this.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
+    this.warning.hidden = !wide;
+  }
+
   /** Another run takes the stage. */
   reset() {
+    window.clearTimeout(this.commitTimer);
     this.clock.pause();
     this.clock.model = null;
     this.eventList.clear();
@@ -248,8 +259,13 @@ class Player {
   /** Tells Python, and the address bar first: so that Streamlit finds it in place and adds no entry to the history. */
   commit() {
     if (!this.model || this.clock.playing) return;
-    if (this.request?.link) window.history.replaceState({}, "", `${window.location.pathname}?${this.linkParameters}`);
+    if (this.request?.link) this.showAddress(this.linkParameters);
     this.setStateValue("view", { run: this.request?.run, ...this.view });
+  }
+
+  /** @param {URLSearchParams} parameters */
+  showAddress(parameters) {
+    window.history.replaceState({}, "", `${window.location.pathname}?${parameters}`);
   }
 
   async copyLink() {
@@ -360,31 +376,4 @@ class Player {
     window.removeEventListener("resize", /** @type {any} */ (this.onWindow));
     this.root.remove();
   }
-}
-
-/** @type {WeakMap<object, Player>} */
-const PLAYERS = new WeakMap();
-
-/**
- * @param {{data: Uint8Array, parentElement: Element | ShadowRoot, setStateValue: SetState}} component
- * @returns {() => void} called by Streamlit when the element goes
- */
-export default function render({ data, parentElement, setStateValue }) {
-  let player = PLAYERS.get(parentElement);
-  if (!player) {
-    player = new Player(parentElement, setStateValue);
-    PLAYERS.set(parentElement, player);
-  }
-  const mine = player;
-  window.clearTimeout(mine.farewell);
-  mine.accept(data, setStateValue);
-  mine.generation += 1;
-  const generation = mine.generation;
-  return () => {
-    if (mine.generation !== generation) return;
-    mine.farewell = window.setTimeout(() => {
-      mine.destroy();
-      PLAYERS.delete(parentElement);
-    }, FAREWELL_MS);
-  };
 }

@@ -8,6 +8,9 @@ import { inkOn, tableColour } from "./palette.js";
 /** @typedef {import("./draw.js").CanvasPen} CanvasPen */
 /** @typedef {import("./draw.js").Box} Box */
 
+// σ may be far above s|λ| where P and Q are far from orthonormal; beyond this the bars are cut, so that λ stays visible.
+const MOST = 4;
+
 /** @typedef {{value: number, slot: number | null, pruned: boolean, fresh: boolean}} Direction */
 
 /**
@@ -42,14 +45,15 @@ export function directionsAt(model, t, m) {
  */
 export function spectrumScale(model, m) {
   let top = 0;
+  let truth = 0;
   let count = 1;
   for (let t = 0; t < model.T; t += 1) {
     count = Math.max(count, model.rank(t, m));
     for (const value of model.singularValues(t, m)) top = Math.max(top, model.scale * Math.abs(value));
   }
-  for (const t of model.sigmaRecords) for (const value of model.trueSingularValues(t, m)?.values ?? []) top = Math.max(top, value);
+  for (const t of model.sigmaRecords) for (const value of model.trueSingularValues(t, m)?.values ?? []) truth = Math.max(truth, value);
   const extended = model.events.some((event) => event.extend.some((move) => move.matrix === model.matrices[m].name));
-  return { top: niceCeiling(top), count: count + (extended ? 1 : 0) };
+  return { top: niceCeiling(top > 0 ? Math.min(Math.max(top, truth), MOST * top) : truth), count: count + (extended ? 1 : 0) };
 }
 
 /**
@@ -93,9 +97,11 @@ function drawTruth(pen, palette, plot, column, values, y) {
   [...values].sort((a, b) => b - a).forEach((value, i) => {
     if (!Number.isFinite(value)) return;
     const x = plot.x + (i + 0.5) * column - width / 2;
-    const top = Math.min(y(value), y(0) - 0.5);
+    const cut = y(value) < plot.y;
+    const top = Math.max(plot.y, Math.min(y(value), y(0) - 0.5));
     pen.rect(x, top, width, y(0) - top, { fill: palette.muted, alpha: 0.13 });
-    pen.line(x, top, x + width, top, { stroke: palette.muted, width: 1.5 });
+    pen.line(x, top, x + width, top, { stroke: palette.muted, width: 1.5, dash: cut ? [2, 2] : [] });
+    if (cut && column > 26) pen.text(x + width / 2, top + 8, `↑${formatNumber(value)}`, { fill: palette.muted, size: 10, align: "center" });
   });
 }
 

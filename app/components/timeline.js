@@ -105,8 +105,8 @@ export class Timeline {
       pen.line(x, TICKS_HEIGHT, x, bottom, { stroke: palette.muted, dash: [3, 3] });
     }
     const x = scale.x(state.time);
-    pen.line(x, 0, x, bottom + 3, { stroke: palette.background, width: 4 });
-    pen.line(x, 0, x, bottom + 3, { stroke: palette.text, width: 1.75 });
+    pen.line(x, 0, x, bottom + 3, { stroke: palette.background, width: 4, alpha: 0.45 });
+    pen.line(x, 0, x, bottom + 3, { stroke: palette.text, width: 1.5 });
     const step = String(model.steps[state.record] ?? 0);
     const width = pen.measure(step, { size: 10.5, weight: 600 }) + 10;
     pen.rect(x - width / 2, bottom + 2, width, AXIS_HEIGHT - 2, { fill: palette.text, radius: 3 });
