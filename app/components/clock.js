@@ -71,7 +71,8 @@ export class Clock {
     if (!this.model) return;
     this.pause();
     const steps = this.model.eventSteps;
-    const now = this.step;
+    // By time, not by record: the record of an event may be missing from a damaged log.
+    const now = this.time;
     const target = direction > 0 ? steps.find((step) => step > now) : [...steps].reverse().find((step) => step < now);
     this.seek(target ?? (direction > 0 ? this.model.lastStep : this.model.firstStep));
   }
@@ -115,7 +116,7 @@ export class Clock {
   /** From here to the next event, in the same time however many steps lie between. @param {Model} model @param {number} now */
   nextLeg(model, now) {
     const from = this.time;
-    const next = model.eventSteps.find((step) => step > this.step && step <= model.lastStep);
+    const next = model.eventSteps.find((step) => step > from && step <= model.lastStep);
     const to = next ?? model.lastStep;
     if (!model.events.length) {
       const span = Math.max(1, model.lastStep - model.firstStep);

@@ -8,7 +8,7 @@ import { inkOn, tableColour } from "./palette.js";
 /** @typedef {import("./draw.js").CanvasPen} CanvasPen */
 /** @typedef {import("./draw.js").Box} Box */
 
-// σ may be far above s|λ| where P and Q are far from orthonormal; beyond this the bars are cut, so that λ stays visible.
+// σ/s may be far above |λ| where P and Q are far from orthonormal; beyond this the bars are cut, so that λ stays visible.
 const MOST = 4;
 
 /** @typedef {{value: number, slot: number | null, pruned: boolean, fresh: boolean}} Direction */
@@ -49,9 +49,9 @@ export function spectrumScale(model, m) {
   let count = 1;
   for (let t = 0; t < model.T; t += 1) {
     count = Math.max(count, model.rank(t, m));
-    for (const value of model.singularValues(t, m)) top = Math.max(top, model.scale * Math.abs(value));
+    for (const value of model.singularValues(t, m)) top = Math.max(top, Math.abs(value));
   }
-  for (const t of model.sigmaRecords) for (const value of model.trueSingularValues(t, m)?.values ?? []) truth = Math.max(truth, value);
+  for (const t of model.sigmaRecords) for (const value of model.trueSingularValues(t, m)?.values ?? []) truth = Math.max(truth, value / model.scale);
   const extended = model.events.some((event) => event.extend.some((move) => move.matrix === model.matrices[m].name));
   return { top: niceCeiling(top > 0 ? Math.min(Math.max(top, truth), MOST * top) : truth), count: count + (extended ? 1 : 0) };
 }
@@ -68,11 +68,12 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
   const arriving = (event?.extend ?? []).filter((move) => move.matrix === name).length;
   const truth = model.trueSingularValues(state.record, state.selected);
   const column = plot.w / state.scale.count;
-  /** Both are drawn as singular values of ΔW: λ times the fixed scale s, σ as it is. */
+  // λ as trained; the true singular values of ΔW hold the fixed scale s, which is taken out to compare.
+  const truths = Float32Array.from(truth?.values ?? [], (value) => value / model.scale);
   const y = (/** @type {number} */ value) => plot.y + plot.h * (1 - Math.abs(value) / state.scale.top);
   drawAxis(pen, palette, plot, state.scale.top, y);
-  drawTruth(pen, palette, plot, column, truth?.values ?? new Float32Array(), y);
-  directions.forEach((direction, i) => drawStem(pen, palette, plot, plot.x + (i + 0.5) * column, column, direction, (value) => y(model.scale * value)));
+  drawTruth(pen, palette, plot, column, truths, y);
+  directions.forEach((direction, i) => drawStem(pen, palette, plot, plot.x + (i + 0.5) * column, column, direction, y));
   for (let i = 0; i < arriving; i += 1) {
     const x = plot.x + (directions.length + i + 0.5) * column;
     pen.glyph("circle", x, y(0), 6.5, { stroke: palette.extended, width: 2, dash: [2, 2] });
@@ -88,7 +89,7 @@ function drawAxis(pen, palette, plot, top, y) {
     pen.line(plot.x, y(value), plot.x + plot.w, y(value), { stroke: palette.line });
     pen.text(plot.x - 6, y(value), formatNumber(value), { fill: palette.muted, size: 10, align: "right" });
   }
-  pen.text(plot.x - 6, y(top * 0.75), "s|λ|, σ", { fill: palette.muted, size: 10, align: "right" });
+  pen.text(plot.x - 6, y(top * 0.75), "|λ|, σ/s", { fill: palette.muted, size: 10, align: "right" });
 }
 
 /** Hollow bars behind the stems. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} column @param {Float32Array} values @param {(value: number) => number} y */
@@ -149,7 +150,7 @@ function drawKey(pen, palette, x, y, width, truthStep) {
   const items = /** @type {Array<[string, (x: number) => void]>} */ ([
     ["λ > 0", (at) => pen.glyph("circle", at + 5, y, 4, { fill: palette.accent })],
     ["λ < 0", (at) => pen.glyph("down", at + 5, y, 4, { fill: palette.accent })],
-    [truthStep === null ? "σ of ΔW: not recorded" : `σ of ΔW (step ${truthStep})`, (at) => {
+    [truthStep === null ? "σ of ΔW: not recorded" : `σ of ΔW / s (step ${truthStep})`, (at) => {
       pen.rect(at, y - 5, 10, 10, { fill: palette.muted, alpha: 0.2 });
       pen.line(at, y - 5, at + 10, y - 5, { stroke: palette.muted, width: 1.5 });
     }],
