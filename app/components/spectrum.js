@@ -150,7 +150,7 @@ function drawKey(pen, palette, x, y, width, truthStep) {
   const items = /** @type {Array<[string, (x: number) => void]>} */ ([
     ["λ > 0", (at) => pen.glyph("circle", at + 5, y, 4, { fill: palette.accent })],
     ["λ < 0", (at) => pen.glyph("down", at + 5, y, 4, { fill: palette.accent })],
-    [truthStep === null ? "σ of ΔW: not recorded" : `σ of ΔW / s (step ${truthStep})`, (at) => {
+    [truthStep === null ? "σ: not recorded" : `σ/s of ΔW (${truthStep})`, (at) => {
       pen.rect(at, y - 5, 10, 10, { fill: palette.muted, alpha: 0.2 });
       pen.line(at, y - 5, at + 10, y - 5, { stroke: palette.muted, width: 1.5 });
     }],
