@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -42,12 +43,15 @@ FLEX = (*WORDS, "--method", "flexlora", "--preset", "paper")
 
 STUDIES: dict[str, list[Variant]] = {
     "rank_one": [
-        Variant(f"r0 = {rank}, {rule}", (*FLEX, *_set(initial_rank=rank, rank_one=rule)))
+        Variant(f"r0 = {rank}, {rule}", (*FLEX, *_set(initial_budget=12, initial_rank=rank, rank_one=rule)))
         for rank in (2, 3, 8)
         for rule in ("one", "zero", "undefined", "median")
     ],
     "budget": [
-        Variant(f"b0 = {budget}, interval {interval}", (*FLEX, *_set(initial_budget=budget, interval=interval)))
+        Variant(
+            f"b0 = {budget}, interval {interval}",
+            (*FLEX, *_set(rank_one="one", initial_budget=budget, interval=interval)),
+        )
         for budget in (4, 8, 12, 16)
         for interval in (5, 10)
     ],
@@ -88,6 +92,8 @@ def train(folder: Path, words: tuple[str, ...], seed: int) -> None:
     """Make one run unless it is there already."""
     if (folder / "done").exists():
         return
+    # A run that an interrupted study left behind.
+    shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "flexlora.train", *words, "--seed", str(seed), "--out", str(folder)]
     command += ["--set", "save_adapter=false", "--set", "checkpoint_interval_s=1e9", "--set", "eval_interval=1000"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
