@@ -86,17 +86,13 @@ def spectrum_gap(run: Run) -> np.ndarray:
 def instructive_event(run: Run) -> int | None:
     """Return the step of the event to look at first, or None when nothing was moved.
 
-    The one with the most moves; among equals the one whose extended matrices were furthest above its pruned ones.
+    The one with the largest product of directions moved and of rank that stood elsewhere than at the start: a falling
+    schedule moves most at its first event, when there is nothing to see yet. Among equals the earliest.
     """
 
-    def interest(event: dict[str, Any]) -> tuple[int, float]:
-        scores = event["importance"].get(event["measure"], {})
-
-        def mean(moves: list[dict[str, Any]]) -> float:
-            values = [scores[move["matrix"]] for move in moves if scores.get(move["matrix"]) is not None]
-            return float(np.mean(values)) if values else 0.0
-
-        return len(event["prune"]) + len(event["extend"]), mean(event["extend"]) - mean(event["prune"])
+    def interest(event: dict[str, Any]) -> float:
+        displaced = np.abs(run.ranks[_record(run, event["step"])] - run.ranks[0]).sum() if len(run.steps) else 0
+        return (len(event["prune"]) + len(event["extend"])) * (1.0 + float(displaced))
 
     moved = [event for event in run.events if event["prune"] or event["extend"]]
     return int(max(moved, key=interest)["step"]) if moved else None
