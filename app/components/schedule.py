@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import streamlit as st
+from streamlit.components.v2 import component
 
 from components import joined_modules
 from flexlora.config import FlexLoRAConfig
 
 HEIGHT_PX = 140
 
-_mount = st.components.v2.component(
-    "flexlora_schedule_preview", js=joined_modules(("format", "draw", "palette", "schedule_preview"))
-)
+_mount = component("flexlora_schedule_preview", js=joined_modules(("format", "draw", "palette", "schedule_preview")))
 
 
 def schedule_preview(config: FlexLoRAConfig, key: str) -> None:
