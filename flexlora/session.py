@@ -90,7 +90,7 @@ class Session:
         # The norm is non-finite whenever the loss or any gradient is: one number to look at.
         if not math.isfinite(norm) or not torch.isfinite(loss):
             raise TrainingFailed(
-                f"Non-finite loss or gradient at step {step} (loss {loss.item():.4g}, gradient norm {norm.item():.4g}). "
+                f"Non-finite loss or gradient at step {step} (loss {loss.item():.4g}, norm {norm.item():.4g}). "
                 f"The log holds every step before it. Try a lower learning_rate than {self.job.loop.learning_rate:g}."
             )
         regularizer = self._regularize()
