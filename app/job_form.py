@@ -7,8 +7,8 @@ from dataclasses import Field
 from typing import Any
 
 import streamlit as st
-from components.schedule import describe_schedule, schedule_preview
 
+from components.schedule import describe_schedule, schedule_preview
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job
@@ -27,7 +27,8 @@ def job_form() -> Job | None:
     plain = _plain_job(task, method, preset, steps, seed)
     if plain is None:
         return None
-    scope = f"train_{task}_{method}_{preset}"
+    version = st.session_state.setdefault("train_version", 0)
+    scope = f"train_{version}_{task}_{method}_{preset}"
     defaults = plain.to_dict()
     options = [key for key in METHODS[method].options if key not in ELSEWHERE]
     settings: dict[str, Any] = {}
@@ -44,11 +45,27 @@ def job_form() -> Job | None:
     except FlexLoRAError as error:
         preview.error(_text(str(error)), icon=":material/error:")
         return None
-    if METHODS[method].allocates:
-        with preview:
+    with preview:
+        if METHODS[method].allocates:
             schedule_preview(job.config, key="train_schedule")
             st.caption(describe_schedule(job.config))
+        _show_changes(settings, version)
     return job
+
+
+def _show_changes(settings: Mapping[str, Any], version: int) -> None:
+    """Say what differs from the preset, and offer the way back; the form before a reset is kept for undo."""
+
+    def turn_to(number: int) -> None:
+        st.session_state["train_version"] = number
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if settings:
+            changed = ", ".join(f"{key} = {value}" for key, value in settings.items())
+            st.caption(f"Changed: {_text(changed)}", width="content")
+            st.button("Back to the preset", key="train_reset", on_click=turn_to, args=(version + 1,))
+        elif version:
+            st.button("Undo the reset", key="train_undo", on_click=turn_to, args=(version - 1,))
 
 
 def _top() -> tuple[str, str, str, int, int]:

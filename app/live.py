@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flexlora.run_log import RunLogError
-
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
+from flexlora.run_log import RunLogError
 
 STOP_TIMEOUT_S = 20.0
 

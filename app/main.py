@@ -1,6 +1,7 @@
 """FlexLoRA Lab: `streamlit run app/main.py`."""
 
 import streamlit as st
+
 from navigation import PAGES
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBox="0 0 176 28">

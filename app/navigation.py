@@ -1,6 +1,7 @@
 """The pages, by the name that links between them use."""
 
 import streamlit as st
+
 from app_pages import explore, train
 
 PAGES = {

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from flexlora.checkpoint import checkpoint_step, load_checkpoint, save_checkpoint
 from flexlora.config import FlexLoRAConfig
 from flexlora.controls import Controls
@@ -205,7 +207,7 @@ class _Run:
             self._evaluate("validation", None)
             self._evaluate("test", None)
             if self.job.loop.save_adapter:
-                self.session.adapter.save(self.folder / ADAPTER)
+                self._written("adapter", lambda: self.session.adapter.save(self.folder / ADAPTER))
             (self.folder / CHECKPOINT / "state.safetensors").unlink(missing_ok=True)
         else:
             self._save_checkpoint()
@@ -226,14 +228,17 @@ class _Run:
         return {"wall_s": time.monotonic() - self.began, "peak_memory_bytes": self.peak_memory or None}
 
     def _save_checkpoint(self) -> None:
+        self._written("checkpoint", lambda: save_checkpoint(self.session, self.folder / CHECKPOINT, self.step))
+        self.saved = time.monotonic()
+
+    def _written(self, what: str, write: Callable[[], object]) -> None:
         try:
-            save_checkpoint(self.session, self.folder / CHECKPOINT, self.step)
-        except OSError as error:
+            write()
+        except (OSError, SafetensorError) as error:
             raise TrainingFailed(
-                f"The checkpoint of step {self.step} could not be written to {self.folder}: {error}. "
+                f"The {what} of step {self.step} could not be written to {self.folder}: {error}. "
                 "The log up to here is intact; free some space and resume."
             ) from error
-        self.saved = time.monotonic()
 
 
 def _header(session: Session, folder: Path, parent: str | None) -> dict[str, Any]:

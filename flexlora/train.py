@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         summary = _train(options)
+    except KeyboardInterrupt:
+        sys.stderr.write("aborted; the log holds what was flushed, --resume goes on from the last checkpoint\n")
+        return STOPPED
     except (FlexLoRAError, RunLogError) as error:
         sys.stderr.write(f"error: {error}\n")
         if as_json:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import streamlit as st
-from components import COLOURS, PlayerView, player
-from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
 
 from analysis.figures import FIGURES
 from analysis.metrics import describe_run, instructive_event
 from analysis.runs import Run
+from components import COLOURS, PlayerView, player
+from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
 
 NEWCOMERS_RUN = "words-flexlora-paper"
 PICKER = "explore_run"

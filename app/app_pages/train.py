@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+
 from components import player
 from data import open_run, run_entries, runs_root
-from job_form import job_form
-from live import REGISTRY, LiveJob
-
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, new_run_folder
 from flexlora.run_log import RunLogError, read_run
+from job_form import job_form
+from live import REGISTRY, LiveJob
 
 PLAYER = "train_player"
 TICK_S = 0.4

@@ -7,6 +7,7 @@ import re
 import struct
 
 import pytest
+
 from components import FOLDER, MODULES, envelope, joined_modules
 
 TEXTS = {name: (FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in MODULES}

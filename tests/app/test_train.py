@@ -148,3 +148,16 @@ def test_a_run_that_was_killed_is_offered_for_resuming(page, registry, roots, ma
     page.button(key="train_resume").click().run()
     wait_for(lambda: registry.current is not None and not registry.current.alive)
     assert read_run(folder).state == "finished"
+
+
+def test_a_reset_goes_back_to_the_preset_and_can_be_undone(page):
+    page.run()
+    widget(page, "initial budget").set_value(5).run()
+    widget(page, "learning rate").set_value("0.001").run()
+    assert any("initial\\_budget = 5" in caption.value for caption in page.caption)
+    page.button(key="train_reset").click().run()
+    assert widget(page, "initial budget").value == 12
+    assert widget(page, "learning rate").value == ""
+    page.button(key="train_undo").click().run()
+    assert widget(page, "initial budget").value == 5
+    assert widget(page, "learning rate").value == "0.001"
