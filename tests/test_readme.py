@@ -29,7 +29,7 @@ def test_the_analysis_recipe_runs_on_the_bundled_run(monkeypatch):
 
 
 def test_links_and_files_named_in_the_readme_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    for target in re.findall(r"\]\(([^)# ]+)\)", README):
         assert (ROOT / target).exists(), target
     table = README.split("## Where things are")[1].split("## Words")[0]
     for folder in re.findall(r"^\| `([a-z_]+)/`", table, re.MULTILINE):

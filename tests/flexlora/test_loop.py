@@ -167,11 +167,11 @@ def test_pause_step_next_event_and_stop_are_obeyed(tmp_path):
     assert done[-1] <= at_stop + 2
     log = read_run(tmp_path / "steered")
     assert log.state == "stopped"
-    assert [event["budget"] for event in log.events][:2] == [8, 1]
+    assert [event["budget"] for event in log.events][:2] == [12, 1]
     kinds = [note["kind"] for note in log.notes]
     assert kinds.count("paused") >= 3
     edited = next(note for note in log.notes if note["kind"] == "edited")
-    assert (edited["key"], edited["old"], edited["new"]) == ("initial_budget", 8, 1)
+    assert (edited["key"], edited["old"], edited["new"]) == ("initial_budget", 12, 1)
     refused = next(note for note in log.notes if note["kind"] == "edit_refused")
     assert "initial_rank cannot change while training" in refused["message"]
 

@@ -113,3 +113,21 @@ def wait_until_training(folder):
     while not (folder / "run.json").exists() or len(read_run(folder).steps["step"]) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_killed_run_opens_as_crashed_and_resume_finishes_it(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "flexlora.train", "--task", "digits", "--steps", "60", "--out", str(folder)]
+    with subprocess.Popen([*command, "--set", "checkpoint_interval_s=0.2"], stderr=subprocess.DEVNULL) as process:
+        wait_until_training(folder)
+        time.sleep(0.7)
+        process.kill()
+    log = read_run(folder)
+    assert log.state == "crashed"
+    assert 0 < len(log.steps["step"]) < 60
+    result = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    log = read_run(folder)
+    assert (log.state, log.notices) == ("finished", [])
+    assert log.steps["step"].tolist() == list(range(1, 61))
+    assert log.spectra_steps.tolist() == list(range(61))
