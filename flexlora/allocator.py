@@ -106,6 +106,7 @@ class RankAllocator:
         self.lr_released = False
         self.young = YoungDirections(optimizer)
         self.extended_at: dict[str, int] = {}
+        self._true: tuple[int | None, dict[str, np.ndarray]] = (None, {})
 
     def step(self, t: int) -> Reallocation | None:
         """Reallocate if t is an event step.
@@ -119,7 +120,7 @@ class RankAllocator:
         config = self.config
         if not config.is_event(t):
             return None
-        importance = self._importance()
+        importance = self._importance(t)
         decided = self._decide(importance[config.importance])
         ranks = self.adapter.ranks()
         order = list(ranks)
@@ -157,17 +158,25 @@ class RankAllocator:
             self.optimizer.state.clear()
             self.young.ages.clear()
         self.lr_released |= config.lr_at_event == "peak"
+        self._true = (None, {})
         return plan
 
-    def true_singular_values(self) -> dict[str, np.ndarray]:
-        """Return matrix → singular values of ΔW, (r,) descending float64, by thin QR and an r × r SVD."""
+    def true_singular_values(self, t: int | None = None) -> dict[str, np.ndarray]:
+        """Return matrix → singular values of ΔW, (r,) descending float64, by thin QR and an r × r SVD.
+
+        Args:
+            t: the step they belong to; a second call for the same step, by the event, does not compute them again.
+        """
+        if t is not None and self._true[0] == t:
+            return self._true[1]
         found = {}
         for name, matrix in self.adapter.matrices.items():
             P, lam, Q = (part.to("cpu", torch.float64).numpy() for part in matrix.directions())
             found[name] = true_singular_values(P, lam, Q, matrix.scale)
+        self._true = (t, found)
         return found
 
-    def _importance(self) -> dict[str, dict[str, float | None]]:
+    def _importance(self, t: int) -> dict[str, dict[str, float | None]]:
         lam = {name: value.astype(np.float64) for name, value in self.adapter.singular_values().items()}
         scored: dict[str, Mapping[str, np.ndarray]] = dict.fromkeys(IMPORTANCES, lam)
         wanted = self.log_all_measures
@@ -176,7 +185,7 @@ class RankAllocator:
         else:
             del scored["sensitivity"]
         if wanted or self.config.importance == "true_spectral_entropy":
-            scored["true_spectral_entropy"] = self.true_singular_values()
+            scored["true_spectral_entropy"] = self.true_singular_values(t)
         else:
             del scored["true_spectral_entropy"]
         importance = {

@@ -175,7 +175,7 @@ class _Run:
             return
         true = None
         if complete or due:
-            true = list(self.session.allocator.true_singular_values().values())
+            true = list(self.session.allocator.true_singular_values(step).values())
             self.true_spectrum_at = time.monotonic()
         self.writer.spectrum(step, list(self.session.adapter.singular_values().values()), true)
 
