@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import time
@@ -32,6 +31,7 @@ from flexlora.run_log.format import (
     read_header,
 )
 
+THREADED_BYTES = 8 << 20
 ENDINGS = {"completed": "finished", "stopped": "stopped", "failed": "failed"}
 
 
@@ -195,7 +195,10 @@ def _table(name: str, found: list[tuple[Chunk, bytes]], limits: Mapping[int, flo
     tables = []
     for segment, parts in sorted(batches.items()):
         schema = schemas.get(segment) or ArrowEncoder(SCHEMAS[name]).schema_bytes
-        table = pa.ipc.open_stream(io.BytesIO(schema + b"".join(parts))).read_all()
+        data = schema + b"".join(parts)
+        # Threads cost more than they save on the many small batches of a short run.
+        options = pa.ipc.IpcReadOptions(use_threads=len(data) > THREADED_BYTES)
+        table = pa.ipc.open_stream(pa.py_buffer(data), options=options).read_all()
         missing = [field.name for field in SCHEMAS[name] if field.name not in table.column_names]
         if missing:
             notices.append(f"{name} has no column {', '.join(missing)}; its records are left out.")
