@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import streamlit as st
 
 from components import player
-from data import open_run, run_entries, runs_root
+from data import OpenRun, open_run, run_entries, runs_root
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, new_run_folder
 from flexlora.run_log import RunLogError, read_run
@@ -117,7 +118,7 @@ def _watch(live: LiveJob) -> None:
         if live.error:
             st.error(live.error, icon=":material/error:")
         if (live.folder / "run.json").exists():
-            opened = open_run(live.folder)
+            opened = _latest(live)
             if opened is not None:
                 player(opened.payload, PLAYER, run=f"runs/{live.folder.name}")
         elif live.alive:
@@ -127,6 +128,18 @@ def _watch(live: LiveJob) -> None:
             st.rerun()
 
     watch()
+
+
+def _latest(live: LiveJob) -> OpenRun | None:
+    """Read the log again, but spend at most a fifth of the time on it: reading a long run takes a while."""
+    state = st.session_state
+    kept: tuple[Path, float, float, OpenRun | None] | None = state.get("train_opened")
+    now = time.monotonic()
+    if kept is not None and live.alive and kept[0] == live.folder and now - kept[1] < 4 * kept[2]:
+        return kept[3]
+    opened = open_run(live.folder)
+    state["train_opened"] = (live.folder, time.monotonic(), time.monotonic() - now, opened)
+    return opened
 
 
 def _controls(live: LiveJob) -> None:
