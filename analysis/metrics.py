@@ -132,7 +132,8 @@ def describe_event(run: Run, step: int) -> str:
 def describe_run(run: Run) -> str:
     """Return one line about a whole run: what it is, how far it got, what it reached, what moved."""
     header = run.header
-    parts = [f"{header.get('method', 'run')} ({header.get('preset', 'no preset')}) on {header.get('task', 'a task')}"]
+    method, preset, task = (header.get(key) for key in ("method", "preset", "task"))
+    parts = [f"{method or 'run'} ({preset or 'no preset'}) on {task or 'a task'}"]
     last = int(run.steps[-1]) if len(run.steps) else 0
     parts.append(f"{run.state}, step {last} of {run.total_steps}")
     for split in ("test", "validation"):

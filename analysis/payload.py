@@ -22,6 +22,8 @@ from flexlora.matrix_names import module_type_order
 VERSION = 1
 UNDEFINED = 65535
 MAX_BYTES = 4 << 20
+MAX_CURVE = 20_000
+"""Points of b(t) that are sent at most, events aside."""
 
 _DTYPES = {"uint8": "u8", "uint16": "u16", "uint32": "u32", "int32": "i32", "float32": "f32"}
 
@@ -57,23 +59,34 @@ def pack_run(run: Run, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def planned_budget(run: Run) -> dict[str, list[int]] | None:
-    """Return b(t) for every step of the run: as recorded, then as the schedule in force plans it.
+    """Return b(t) of the run's steps: as recorded, then as the schedule in force plans it.
+
+    A run of more than ``MAX_CURVE`` steps has an even selection of them, and every event.
 
     None when the header's configuration is not one that this version can evaluate.
     """
     known = FlexLoRAConfig.__dataclass_fields__
     try:
-        config = FlexLoRAConfig.from_dict({k: v for k, v in run.header.get("config", {}).items() if k in known})
+        config = FlexLoRAConfig.from_dict({k: v for k, v in run.config.items() if k in known})
         for note in run.notes:
             if note.get("kind") == "edited":
                 config = config.replace(**{note["key"]: note["new"]})
-        values = [config.budget(step) for step in range(1, run.total_steps + 1)]
-    except (FlexLoRAError, TypeError):
+        steps = _curve_steps(run)
+        planned = {step: config.budget(step) for step in steps}
+    except (FlexLoRAError, TypeError, KeyError):
         return None
-    for step, budget in zip(run.log.steps["step"].tolist(), run.log.steps["budget"].tolist(), strict=True):
-        if 1 <= step <= len(values) and budget == budget:
-            values[step - 1] = int(budget)
-    return {"steps": list(range(1, run.total_steps + 1)), "values": values}
+    scalars = run.log.steps
+    recorded = zip(scalars["step"].tolist(), scalars["budget"].tolist(), strict=True)
+    planned |= {step: int(budget) for step, budget in recorded if step in planned and np.isfinite(budget)}
+    return {"steps": steps, "values": list(planned.values())}
+
+
+def _curve_steps(run: Run) -> list[int]:
+    total = run.total_steps
+    if total <= MAX_CURVE:
+        return list(range(1, total + 1))
+    events = [event["step"] for event in run.events if 1 <= event["step"] <= total]
+    return sorted({*np.linspace(1, total, MAX_CURVE).astype(int).tolist(), *events})
 
 
 def _records(run: Run, max_bytes: int) -> np.ndarray:
@@ -81,12 +94,13 @@ def _records(run: Run, max_bytes: int) -> np.ndarray:
     count, matrices = run.ranks.shape
     if not count:
         return np.empty(0, np.int64)
-    cost = matrices * 16 + 4 * int(run.ranks.sum(axis=1).max())
-    room = max(2, max_bytes // max(1, cost))
+    with_true = float(np.mean(run.log.true_index >= 0))
+    cost = matrices * 12 + 4 * (1 + with_true) * int(run.ranks.sum(axis=1).max())
+    room = max(2, int(max_bytes / cost))
     if count <= room:
         return np.arange(count)
     at_events = np.searchsorted(run.steps, [event["step"] for event in run.events])
-    needed = np.unique(np.clip(np.concatenate([at_events, at_events + 1, [0, count - 1]]), 0, count - 1))
+    needed = np.unique(np.clip(np.concatenate([at_events - 1, at_events, at_events + 1, [0, count - 1]]), 0, count - 1))
     spread = np.linspace(0, count - 1, max(2, room - len(needed))).astype(np.int64)
     return np.unique(np.concatenate([needed, spread]))
 
@@ -109,15 +123,15 @@ def _arrays(run: Run, records: np.ndarray) -> dict[str, np.ndarray]:
         "steps": run.steps[records].astype(np.int32),
         "ranks": ranks.astype(np.uint8 if ranks.max(initial=0) < 256 else np.uint16),
         "entropy": coded.astype(np.uint16),
-        "energy": run.energy[records].astype(np.float32),
+        "energy": _float32(run.energy[records]),
         "lam": _joined([log.values[start:stop] for start, stop in bounds]),
         "lamOffsets": np.concatenate([[0], np.cumsum(ranks.ravel())]).astype(np.uint32),
         "sigma": _joined(sigma_parts),
         "sigmaIndex": np.array(sigma_index, np.int32),
         "lossSteps": scalars["step"].astype(np.int32),
-        "taskLoss": scalars["task_loss"].astype(np.float32),
-        "regularizer": scalars["regularizer"].astype(np.float32),
-        "budgetAt": scalars["budget"].astype(np.float32),
+        "taskLoss": _float32(scalars["task_loss"]),
+        "regularizer": _float32(scalars["regularizer"]),
+        "budgetAt": _float32(scalars["budget"]),
     }
 
 
@@ -139,7 +153,7 @@ def _header(run: Run, shown: int) -> dict[str, Any]:
             "task": run.header.get("task"),
             "preset": run.header.get("preset"),
             "total_steps": run.total_steps,
-            "scale": _scale(run),
+            "scale": run.scale,
             "notices": notices,
             "gap": float(gap[-1]) if len(gap) and np.isfinite(gap[-1]) else None,
             "gapLimit": metrics.GAP_LIMIT,
@@ -166,17 +180,16 @@ def _header(run: Run, shown: int) -> dict[str, Any]:
     }
 
 
-def _scale(run: Run) -> float | None:
-    """Return s of ΔW = s · P diag(λ) Q: the true singular values hold it, λ does not. None when not recorded."""
-    config = run.header.get("config", {})
-    alpha, rank = config.get("alpha"), config.get("initial_rank")
-    return float(alpha) / float(rank) if alpha and rank else None
-
-
 def _event(event: Mapping[str, Any]) -> dict[str, Any]:
     """Return an event with the importance that decided, not all that were logged: they are many."""
     scores = event["importance"].get(event["measure"], {})
     return {**event, "importance": {event["measure"]: scores}}
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    # A run that diverges leaves float32's range: inf says so.
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -12,6 +12,9 @@ import numpy as np
 
 from flexlora.run_log import RunLog, read_run
 
+BLOCK = 1 << 16
+"""Singular values scored at once: few enough to stay in the processor's cache."""
+
 
 class Matrix(NamedTuple):
     """One adapted weight matrix, as the header describes it."""
@@ -92,8 +95,21 @@ class Run:
     @property
     def total_steps(self) -> int:
         """Steps the run was made for."""
+        planned = self.config.get("total_steps")
         last = int(self.steps[-1]) if len(self.steps) else 0
-        return int(self.header.get("config", {}).get("total_steps") or last)
+        return planned if isinstance(planned, int) and planned > 0 else last
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Every option of the run, flat; empty when the log has none."""
+        return self.header.get("config", {})
+
+    @property
+    def scale(self) -> float | None:
+        """Factor s of ΔW = s · P diag(λ) Q, which true singular values hold and λ does not; None when not recorded."""
+        alpha, rank = self.config.get("alpha"), self.config.get("initial_rank")
+        numbers = isinstance(alpha, int | float) and isinstance(rank, int | float)
+        return float(alpha) / float(rank) if numbers and alpha and rank else None
 
     def record_at(self, t: int) -> int:
         """Return the index of the latest record at or before step t.
@@ -143,7 +159,8 @@ class Run:
         scalars = self.log.steps
         found = {name: (scalars["step"], values) for name, values in scalars.items() if name != "step"}
         found["total_rank"] = (self.steps, self.ranks.sum(axis=1))
-        names = {(record["split"], metric) for record in self.evals for metric in record["metrics"]}
+        measured = [(record, metric) for record in self.evals for metric in record["metrics"]]
+        names = {(r["split"], metric) for r, metric in measured if r["metrics"][metric] is not None}
         for split, metric in sorted(names):
             own = [r for r in self.evals if r["split"] == split and r["metrics"].get(metric) is not None]
             steps = np.array([record["step"] for record in own], np.int64)
@@ -186,9 +203,20 @@ def ragged_entropy(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray,
         offsets: (n + 1,) where each spectrum begins; an empty spectrum is allowed.
 
     Returns:
-        (n,) entropy, NaN where undefined, and (n,) energy Σλ²; both float64.
+        (n,) entropy, NaN where undefined, and (n,) energy Σλ², NaN where a value is not finite; both float64.
     """
     offsets = np.asarray(offsets, np.int64)
+    count = len(offsets) - 1
+    entropy, energy = np.empty(count), np.empty(count)
+    edges = np.searchsorted(offsets[:-1], np.arange(offsets[0], offsets[-1], BLOCK)).tolist()
+    for start, stop in pairwise(sorted({0, *edges, count})):
+        own = offsets[start : stop + 1]
+        found = _scores(values[own[0] : own[-1]], own - own[0])
+        entropy[start:stop], energy[start:stop] = found
+    return entropy, energy
+
+
+def _scores(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lengths = np.diff(offsets)
     entropy, energy = np.full(len(lengths), np.nan), np.zeros(len(lengths))
     filled = np.flatnonzero(lengths)
@@ -199,11 +227,12 @@ def ragged_entropy(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray,
     magnitude = np.abs(np.asarray(values, np.float64))
     peak = np.maximum.reduceat(magnitude, starts)
     usable = np.isfinite(peak) & (peak > 0)
-    share = np.square(magnitude / np.repeat(np.where(usable, peak, 1.0), sizes))
-    total = np.add.reduceat(share, starts)
-    energy[filled] = total * np.square(np.where(usable, peak, 0.0))
-    share /= np.repeat(np.where(usable, total, 1.0), sizes)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    # An energy beyond float64 is inf; non-finite spectra make NaN on their way and are masked.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        share = np.square(magnitude / np.repeat(np.where(usable, peak, 1.0), sizes))
+        total = np.add.reduceat(share, starts)
+        energy[filled] = np.where(np.isfinite(peak), total * peak * peak, np.nan)
+        share /= np.repeat(np.where(usable, total, 1.0), sizes)
         terms = np.where(share > 0, share * np.log(share), 0.0)
         found = -np.add.reduceat(terms, starts) / np.log(sizes)
     found = np.where(sizes == 1, 1.0, np.clip(found, 0.0, 1.0))

@@ -61,11 +61,11 @@ def run_job(
     controls = controls or Controls()
     session = Session(job)
     start, resume_from = 0, None
-    if resume and checkpoint_step(folder / CHECKPOINT) is not None:
-        start = resume_from = load_checkpoint(session, folder / CHECKPOINT)
-    elif resume:
-        # Killed before its first checkpoint: everything is made anew, the record of step 0 too.
-        resume_from = -1
+    if resume:
+        if checkpoint_step(folder / CHECKPOINT) is not None:
+            start = load_checkpoint(session, folder / CHECKPOINT)
+        # From step 0 everything is made anew, the record of step 0 too.
+        resume_from = start or -1
     header = _header(session, folder, parent)
     with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=FLUSH_INTERVAL_S) as writer:
         return _Run(session, folder, writer, controls, start).train(progress)

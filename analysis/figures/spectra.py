@@ -80,16 +80,14 @@ def _extended(run: Run, name: str, step: int, record: int) -> list[int]:
 
 
 def _add_true_values(figure: go.Figure, run: Run, matrix: int) -> None:
-    config = run.header.get("config", {})
-    scale = (config.get("alpha") or 1.0) / (config.get("initial_rank") or 1.0)
+    scale, columns, offsets = run.scale or 1.0, len(run.matrices), run.log.offsets
     steps, values = [], []
     for record in np.flatnonzero(run.log.true_index >= 0).tolist():
-        step = int(run.steps[record])
-        found = run.true_singular_values(step)
-        if found is not None:
-            own = found[1][run.matrices[matrix].name] / scale
-            steps.extend([step] * len(own))
-            values.extend(own.tolist())
+        first = record * columns
+        start, stop = run.log.true_index[record] + offsets[[first + matrix, first + matrix + 1]] - offsets[first]
+        own = run.log.true_values[start:stop] / scale
+        steps.extend([int(run.steps[record])] * len(own))
+        values.extend(own.tolist())
     figure.add_scatter(
         x=steps,
         y=values,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,12 +84,23 @@ class Chunk:
             values = json.loads(line)
             own = values.pop("line_crc32")
             chunk = cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            intact = own == checksum(canonical(values)) and chunk._is_plausible()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
-        return chunk if own == checksum(canonical(values)) else None
+        return chunk if intact else None
+
+    def _is_plausible(self) -> bool:
+        counts = (self.segment, self.offset, self.length, self.crc32)
+        steps = (self.first_step, self.last_step)
+        return (
+            isinstance(self.file, str)
+            and isinstance(self.kind, str)
+            and all(isinstance(count, int) and count >= 0 for count in counts)
+            and all(step is None or isinstance(step, int) for step in steps)
+        )
 
 
-def checksum(data: bytes) -> int:
+def checksum(data: bytes | memoryview) -> int:
     """Return the CRC-32 of some bytes."""
     return zlib.crc32(data)
 
@@ -99,11 +110,33 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+def header_fault(header: Any) -> str | None:
+    """Return what keeps a header from being used, as the rest of a sentence about it; None for a good one."""
+    if not isinstance(header, dict):
+        return "is not a JSON object"
+    matrices = header.get("matrices")
+    if not isinstance(matrices, list) or not all(isinstance(matrix, dict) for matrix in matrices):
+        return "has no list of matrices"
+    names = [matrix.get("name") for matrix in matrices]
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+        return "names no matrices, or one of them twice"
+    for matrix in matrices:
+        numbers = [matrix.get(key) for key in ("layer", "in_features", "out_features")]
+        if not all(isinstance(number, int | None) for number in numbers):
+            return f"says of {matrix['name']!r}: layer, in_features and out_features {numbers}; they are whole numbers"
+        if not isinstance(matrix.get("module_type"), str | None):
+            return f"gives {matrix['name']!r} a module_type that is no text"
+    return None if isinstance(header.get("config", {}), dict) else "has a config that is not a JSON object"
+
+
 def write_header(folder: Path, header: dict[str, Any]) -> None:
-    """Replace ``run.json`` atomically."""
+    """Replace ``run.json`` atomically, and for good: the disk is asked to keep it."""
     text = json.dumps({"crc32": checksum(canonical(header)), "header": header}, indent=1, allow_nan=False)
     temporary = folder / (HEADER + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(folder / HEADER)
 
 
@@ -120,39 +153,24 @@ def read_header(folder: Path) -> tuple[dict[str, Any], list[str]]:
     try:
         document = json.loads((folder / HEADER).read_text(encoding="utf-8"))
         header = document["header"]
-        schema, matrices = header["schema"], header["matrices"]
-        names = [matrix["name"] for matrix in matrices]
+        schema = header["schema"]
+        intact = document.get("crc32") == checksum(canonical(header))
     except FileNotFoundError:
         raise RunLogError(f"{folder} is not a run: it has no {HEADER}.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunLogError(
-            f"{folder / HEADER} is damaged or not a run header ({type(error).__name__}). "
-            "Without it the matrices are unknown; restore the file from a copy."
-        ) from None
+    except OSError as error:
+        raise RunLogError(f"{folder / HEADER} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(folder, f"reading it gives {type(error).__name__}") from None
     if not isinstance(schema, int) or schema > SCHEMA_VERSION:
         raise RunLogError(f"{folder} has schema {schema}, this version reads {SCHEMA_VERSION}: update flexlora-lab.")
-    if not names or len(set(names)) != len(names):
-        raise RunLogError(f"{folder / HEADER} names no matrices, or one of them twice.")
-    intact = document.get("crc32") == checksum(canonical(header))
+    fault = header_fault(header)
+    if fault is not None:
+        raise _damaged(folder, f"it {fault}")
     return header, [] if intact else [f"{HEADER} was edited or damaged: its checksum differs."]
 
 
-class ArrowEncoder:
-    """Turns record batches of one segment into bytes, one chunk at a time."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self._sink = io.BytesIO()
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
-        self._writer = pa.ipc.new_stream(self._sink, schema, options=options)
-        self.schema_bytes = self._take()
-
-    def encode(self, batch: pa.RecordBatch) -> bytes:
-        """Return the message of one batch."""
-        self._writer.write_batch(batch)
-        return self._take()
-
-    def _take(self) -> bytes:
-        data = self._sink.getvalue()
-        self._sink.seek(0)
-        self._sink.truncate()
-        return data
+def _damaged(folder: Path, why: str) -> RunLogError:
+    return RunLogError(
+        f"{folder / HEADER} is damaged or not a run header: {why}. "
+        "Without it the matrices are unknown; restore the file from a copy."
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from flexlora.run_log.encode import ArrowEncoder
 from flexlora.run_log.format import (
-    CHECKSUMS,
     HEADER,
     HEARTBEAT,
     LINES,
@@ -24,12 +25,11 @@ from flexlora.run_log.format import (
     SPECTRA,
     STALE_S,
     STEP_FIELDS,
-    ArrowEncoder,
     Chunk,
     RunLogError,
-    checksum,
     read_header,
 )
+from flexlora.run_log.pieces import survey
 
 THREADED_BYTES = 8 << 20
 ENDINGS = {"completed": "finished", "stopped": "stopped", "failed": "failed"}
@@ -84,7 +84,7 @@ def read_run(folder: str | Path) -> RunLog:
     folder = Path(folder)
     try:
         header, notices = read_header(folder)
-        found = _intact_bytes(folder, notices)
+        found, unsealed = _intact(folder, notices)
         limits = _segment_limits(found)
         tables = {name: _table(name, found, limits, notices) for name in SCHEMAS}
         records = _records(found, limits, notices)
@@ -93,21 +93,26 @@ def read_run(folder: str | Path) -> RunLog:
             scored = event["importance"].items()
             event["importance"] = {key: dict(zip(names, values, strict=True)) for key, values in scored}
         spectra = _spectra(tables[SPECTRA], len(header["matrices"]))
+        scalars = _scalars(tables[SCALARS])
     except OSError as error:
         raise RunLogError(f"{folder} cannot be read: {error.strerror or error}.") from error
-    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise RunLogError(f"{folder} does not hold the records its checksums promise: {error}") from error
+    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        told = " ".join(str(error).split())
+        raise RunLogError(f"{folder} does not hold the records its checksums promise: {told}") from error
     end = records["end"][-1] if records["end"] else None
+    state = _state(folder, end)
+    if state != "running":
+        notices.extend(unsealed)
     return RunLog(
         folder=folder,
         header=header,
-        steps=_scalars(tables[SCALARS]),
+        steps=scalars,
         **spectra,
         events=records["event"],
         evals=records["eval"],
         notes=records["note"],
         end=end,
-        state=_state(folder, end),
+        state=state,
         notices=notices,
     )
 
@@ -117,66 +122,41 @@ def find_runs(root: str | Path) -> list[Path]:
     root = Path(root)
     if not root.is_dir():
         return []
-    found = [path for path in root.iterdir() if (path / HEADER).is_file()]
-    return sorted(found, key=lambda path: (path / HEADER).stat().st_mtime, reverse=True)
-
-
-def intact_chunks(folder: Path) -> list[Chunk]:
-    """Return the chunks whose bytes are there and match their checksum, in the order they were written."""
-    return [chunk for chunk, _ in _intact_bytes(folder, [])]
-
-
-def _intact_bytes(folder: Path, notices: list[str]) -> list[tuple[Chunk, bytes]]:
-    # Checksums first: the writer appends data before its line, so every line read here has its data by now.
-    chunks = list(_chunks(_content(folder / CHECKSUMS), notices))
-    contents = {name: _content(folder / name) for name in (SCALARS, SPECTRA, LINES)}
     found = []
-    for chunk in chunks:
-        if chunk.file not in contents:
-            continue
-        data = contents[chunk.file][chunk.offset : chunk.offset + chunk.length]
-        if len(data) < chunk.length:
-            notices.append(f"{chunk.file} is cut: {_extent(chunk)} missing.")
-        elif checksum(data) != chunk.crc32:
-            notices.append(f"{chunk.file} is damaged: {_extent(chunk)} left out.")
-        else:
-            found.append((chunk, data))
-    return found
+    for path in root.iterdir():
+        # A folder may vanish or be another user's while we look.
+        with contextlib.suppress(OSError):
+            found.append(((path / HEADER).stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
 
 
-def _chunks(lines: bytes, notices: list[str]) -> Iterable[Chunk]:
-    complete, _, _torn = lines.rpartition(b"\n")
-    for number, line in enumerate(complete.split(b"\n") if complete else [], 1):
-        chunk = Chunk.parse(line)
-        if chunk is None:
-            notices.append(f"{CHECKSUMS} line {number} is damaged: the records it vouches for are left out.")
-        else:
-            yield chunk
+def _intact(folder: Path, notices: list[str]) -> tuple[list[tuple[Chunk, memoryview]], list[str]]:
+    """Return the intact chunks with their bytes, and a notice for each file with bytes that no line vouches for."""
+    pieces = list(survey(folder))
+    notices.extend(piece.fault for piece in pieces if piece.fault is not None)
+    found = [(piece.chunk, piece.data) for piece in pieces if piece.chunk is not None and piece.data is not None]
+    unsealed = []
+    for name in (SCALARS, SPECTRA, LINES):
+        sealed = max((p.chunk.offset + p.chunk.length for p in pieces if p.chunk and p.chunk.file == name), default=0)
+        with contextlib.suppress(FileNotFoundError):
+            size = (folder / name).stat().st_size
+            if size > sealed:
+                unsealed.append(
+                    f"{name} ends in {size - sealed} bytes without a checksum, a flush cut short: left out."
+                )
+    return found, unsealed
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-
-
-def _extent(chunk: Chunk) -> str:
-    if chunk.kind == "schema":
-        return "the description of its columns is"
-    if chunk.first_step is None:
-        return "records without a step are"
-    return f"records of steps {chunk.first_step} to {chunk.last_step} are"
-
-
-def _segment_limits(found: list[tuple[Chunk, bytes]]) -> dict[int, float]:
+def _segment_limits(found: list[tuple[Chunk, memoryview]]) -> dict[int, float]:
     """Return segment → last step that counts: a later start went on from there and made the rest anew."""
     starts = {
         chunk.segment: chunk.first_step for chunk, _ in found if chunk.kind == "schema" and chunk.first_step is not None
     }
     for chunk, data in found:
         if chunk.kind == "lines" and chunk.segment and chunk.segment not in starts:
-            resumed = [note["resumed_from"] for note in map(json.loads, data.splitlines()) if "resumed_from" in note]
+            resumed = [
+                note["resumed_from"] for note in map(json.loads, bytes(data).splitlines()) if "resumed_from" in note
+            ]
             starts.update({chunk.segment: resumed[0]} if resumed else {})
     segments = sorted({chunk.segment for chunk, _ in found})
     return {
@@ -185,7 +165,9 @@ def _segment_limits(found: list[tuple[Chunk, bytes]]) -> dict[int, float]:
     }
 
 
-def _table(name: str, found: list[tuple[Chunk, bytes]], limits: Mapping[int, float], notices: list[str]) -> pa.Table:
+def _table(
+    name: str, found: list[tuple[Chunk, memoryview]], limits: Mapping[int, float], notices: list[str]
+) -> pa.Table:
     schemas, batches = {}, defaultdict(list)
     for chunk, data in found:
         if chunk.file == name and chunk.kind == "schema":
@@ -195,7 +177,7 @@ def _table(name: str, found: list[tuple[Chunk, bytes]], limits: Mapping[int, flo
     tables = []
     for segment, parts in sorted(batches.items()):
         schema = schemas.get(segment) or ArrowEncoder(SCHEMAS[name]).schema_bytes
-        data = schema + b"".join(parts)
+        data = b"".join([schema, *parts])
         # Threads cost more than they save on the many small batches of a short run.
         options = pa.ipc.IpcReadOptions(use_threads=len(data) > THREADED_BYTES)
         table = pa.ipc.open_stream(pa.py_buffer(data), options=options).read_all()
@@ -204,19 +186,20 @@ def _table(name: str, found: list[tuple[Chunk, bytes]], limits: Mapping[int, flo
             notices.append(f"{name} has no column {', '.join(missing)}; its records are left out.")
             continue
         steps = table["step"].to_numpy()
-        kept = table.select(SCHEMAS[name].names)
+        kept = table.select(SCHEMAS[name].names).cast(SCHEMAS[name])
+        kept.validate(full=True)
         tables.append(kept if (steps <= limits[segment]).all() else kept.filter(pa.array(steps <= limits[segment])))
     return pa.concat_tables(tables) if tables else SCHEMAS[name].empty_table()
 
 
 def _records(
-    found: list[tuple[Chunk, bytes]], limits: Mapping[int, float], notices: list[str]
+    found: list[tuple[Chunk, memoryview]], limits: Mapping[int, float], notices: list[str]
 ) -> dict[str, list[dict[str, Any]]]:
     records: dict[str, list[dict[str, Any]]] = {"event": [], "eval": [], "note": [], "end": []}
     for chunk, data in found:
         if chunk.file != LINES:
             continue
-        for line in data.splitlines():
+        for line in bytes(data).splitlines():
             record = json.loads(line)
             kind = record.pop("record")
             step = record.get("step")
@@ -269,9 +252,9 @@ def _state(folder: Path, end: Mapping[str, Any] | None) -> str:
         return ENDINGS.get(str(end.get("reason")), "stopped")
     try:
         beat = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
-        fresh = time.time() - float(beat["unix_s"]) < STALE_S
+        fresh = abs(time.time() - float(beat["unix_s"])) < STALE_S
         return "running" if fresh and _process_lives(int(beat["pid"])) else "crashed"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return "crashed"
 
 

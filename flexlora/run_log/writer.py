@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import math
 import os
 import threading
 import time
@@ -13,29 +13,39 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import ArrayLike
 
+from flexlora.run_log.encode import (
+    ArrowEncoder,
+    ScalarRow,
+    SpectrumRow,
+    finite,
+    json_line,
+    plain,
+    scalar_batch,
+    spectrum_batch,
+)
 from flexlora.run_log.format import (
     CHECKSUMS,
     HEADER,
     HEARTBEAT,
     LINES,
-    SCALAR_SCHEMA,
     SCALARS,
     SCHEMA_VERSION,
     SCHEMAS,
     SPECTRA,
-    SPECTRUM_SCHEMA,
-    ArrowEncoder,
     Chunk,
     RunLogError,
     checksum,
+    header_fault,
     read_header,
     write_header,
 )
+from flexlora.run_log.pieces import rewind
 
+FILES = (SCALARS, SPECTRA, LINES, CHECKSUMS)
 HEARTBEAT_INTERVAL_S = 2.0
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class RunWriter:
@@ -51,7 +61,8 @@ class RunWriter:
         flush_interval_s: records wait at most this long.
 
     Raises:
-        RunLogError: the folder holds a run already, is no run to resume, or cannot be written.
+        RunLogError: the folder holds a run already, is no run to resume, or cannot be written; or the header lacks
+            what makes a log readable.
     """
 
     def __init__(
@@ -69,19 +80,26 @@ class RunWriter:
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._failure: RunLogError | None = None
-        self._scalars: list[tuple[Any, ...]] = []
-        self._spectra: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
+        self._pid = os.getpid()
+        self._files: dict[str, Any] = {}
+        self._scalars: list[ScalarRow] = []
+        self._spectra: list[SpectrumRow] = []
         self._lines: list[tuple[int | None, bytes]] = []
         self._waiting_since: float | None = None
-        self._last = {SCALARS: -1, SPECTRA: -1}
-        self._safe_step = resume_from or 0
+        start = -1 if resume_from is None else int(resume_from)
+        self._last = {SCALARS: start, SPECTRA: start}
+        self._safe_step = max(start, 0)
         self._segment = 0
-        self._guarded(lambda: self._open(header, resume_from))
-        if resume_from is not None:
-            self.note("resumed_from", resumed_from=resume_from)
-            self.flush()
         self._thread = threading.Thread(target=self._keep_alive, name="run log", daemon=True)
-        self._thread.start()
+        try:
+            self._guarded(lambda: self._open(header, resume_from))
+            if resume_from is not None:
+                self.note("resumed_from", resumed_from=start)
+                self.flush()
+            self._thread.start()
+        except BaseException:
+            self._release()
+            raise
 
     def step(
         self,
@@ -99,7 +117,7 @@ class RunWriter:
         values = (task_loss, regularizer, loss, learning_rate, budget, samples_per_s, step_s, memory_bytes)
         with self._lock:
             self._advance(SCALARS, step)
-            self._scalars.append((int(step), *map(_finite, values)))
+            self._scalars.append((int(step), *map(finite, values)))
             self._mark()
 
     def spectrum(
@@ -118,9 +136,10 @@ class RunWriter:
         ranks = np.array([len(values) for values in own], np.uint16)
         true = None
         if true_singular_values is not None:
-            true = np.concatenate([np.asarray(values, np.float32).reshape(-1) for values in true_singular_values])
-            if len(true) != ranks.sum():
-                raise ValueError(f"step {step}: {len(true)} true singular values for a total rank of {ranks.sum()}")
+            parts = [np.asarray(values, np.float32).reshape(-1) for values in true_singular_values]
+            if [len(values) for values in parts] != ranks.tolist():
+                raise ValueError(f"step {step}: as many true singular values as λ are needed in every matrix")
+            true = np.concatenate(parts)
         with self._lock:
             self._advance(SPECTRA, step)
             self._spectra.append((int(step), ranks, np.concatenate(own), true))
@@ -196,9 +215,10 @@ class RunWriter:
             try:
                 self.flush()
             finally:
-                self._closed.set()
-                for handle in self._files.values():
-                    handle.close()
+                self._release()
+        # Outside the lock, which the thread may be waiting for; afterwards nothing writes into the folder any more.
+        if self._thread is not threading.current_thread():
+            self._thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -212,60 +232,73 @@ class RunWriter:
             if error is None:
                 raise
 
+    def _release(self) -> None:
+        self._closed.set()
+        for handle in self._files.values():
+            handle.close()
+
     def _open(self, header: Mapping[str, Any], resume_from: int | None) -> None:
         if resume_from is None:
-            if (self.folder / HEADER).exists():
-                raise RunLogError(f"{self.folder} holds a run already. Choose another --out, or pass --resume.")
-            self.folder.mkdir(parents=True, exist_ok=True)
+            held = [name for name in (HEADER, *FILES) if (self.folder / name).exists()]
+            if held:
+                raise RunLogError(
+                    f"{self.folder} holds a run already ({held[0]}). Choose another --out, or pass --resume."
+                )
             filled = {"schema": SCHEMA_VERSION, "name": self.folder.name, "created_unix_s": time.time(), **header}
-            write_header(self.folder, _plain(filled))
-            self._matrices = [str(matrix["name"]) for matrix in filled["matrices"]]
+            kept = plain(filled)
+            _check(kept, self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_header(self.folder, kept)
         else:
-            existing, _ = read_header(self.folder)
-            self._matrices = [str(matrix["name"]) for matrix in existing["matrices"]]
-            self._segment = _rewind(self.folder)
-        self._files = {
-            name: (self.folder / name).open("ab", buffering=0) for name in (SCALARS, SPECTRA, LINES, CHECKSUMS)
-        }
+            kept, _ = read_header(self.folder)
+            asked = [str(matrix["name"]) for matrix in header.get("matrices", kept["matrices"])]
+            if asked != [matrix["name"] for matrix in kept["matrices"]]:
+                raise RunLogError(f"{self.folder} is a run of other matrices. Resume it with the job that began it.")
+            self._segment = rewind(self.folder, resume_from)
+        self._matrices = [matrix["name"] for matrix in kept["matrices"]]
+        for name in FILES:
+            self._files[name] = (self.folder / name).open("ab", buffering=0)
         self._encoders = {name: ArrowEncoder(schema) for name, schema in SCHEMAS.items()}
         self._beat()
         for name, encoder in self._encoders.items():
             self._append(name, "schema", encoder.schema_bytes, resume_from, None)
+        if self._fsync and os.name != "nt":
+            _sync_folder(self.folder)
 
     def _advance(self, file: str, step: int) -> None:
-        if self._closed.is_set():
-            raise ValueError(f"the log of {self.folder} is closed")
-        if self._failure is not None:
-            raise self._failure
+        self._refuse_after_the_end()
         if step <= self._last[file]:
             raise ValueError(f"step {step} after step {self._last[file]}: records must go forward")
         self._last[file] = int(step)
 
     def _line(self, record: str, fields: Mapping[str, Any]) -> None:
-        line = json.dumps(_plain({"record": record, **fields}), allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        line = json_line(record, fields)
+        step = fields.get("step")
         with self._lock:
-            if self._closed.is_set():
-                raise ValueError(f"the log of {self.folder} is closed")
-            self._lines.append((fields.get("step"), line))
+            self._refuse_after_the_end()
+            self._lines.append((None if step is None else int(step), line))
             self._mark()
+
+    def _refuse_after_the_end(self) -> None:
+        if self._closed.is_set():
+            raise ValueError(f"the log of {self.folder} is closed")
+        if self._failure is not None:
+            raise self._failure
 
     def _mark(self) -> None:
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
 
     def _write_buffers(self) -> None:
-        if self._closed.is_set():
+        # A forked child holds a copy of the buffers, which are its parent's to write.
+        if self._closed.is_set() or os.getpid() != self._pid:
             return
         # Spectra and scalars first: a reader that finds an event then finds what it saw.
         if self._scalars:
-            columns = [
-                pa.array(c, field.type)
-                for c, field in zip(zip(*self._scalars, strict=True), SCALAR_SCHEMA, strict=True)
-            ]
-            batch = pa.RecordBatch.from_arrays(columns, schema=SCALAR_SCHEMA)
-            self._append(SCALARS, "batch", self._encoders[SCALARS].encode(batch), *_range(self._scalars))
+            data = self._encoders[SCALARS].encode(scalar_batch(self._scalars))
+            self._append(SCALARS, "batch", data, *_range(self._scalars))
         if self._spectra:
-            data = self._encoders[SPECTRA].encode(_spectrum_batch(self._spectra))
+            data = self._encoders[SPECTRA].encode(spectrum_batch(self._spectra))
             self._append(SPECTRA, "batch", data, *_range(self._spectra))
         if self._lines:
             steps = [step for step, _ in self._lines if step is not None]
@@ -290,19 +323,22 @@ class RunWriter:
         try:
             action()
         except OSError as error:
+            remedy = "free some space" if error.errno in FULL else "mend this"
+            advice = f"Everything up to step {self._safe_step} is safe and readable; {remedy} and resume."
+            if not self._files:
+                advice = "Choose another --out."
             self._failure = RunLogError(
-                f"The log in {self.folder} cannot be written: {error.strerror or error}. "
-                f"Everything up to step {self._safe_step} is safe and readable; free some space and resume."
+                f"The log in {self.folder} cannot be written: {error.strerror or error}. {advice}"
             )
             raise self._failure from error
 
     def _keep_alive(self) -> None:
         last_beat = time.monotonic()
-        while not self._closed.wait(min(0.1, self._interval / 2)):
-            now = time.monotonic()
+        while not self._closed.wait(min(0.1, max(0.01, self._interval / 2))):
+            now, waiting_since = time.monotonic(), self._waiting_since
             try:
                 # Half the interval, so that a record is on disk within it even when this thread is late.
-                if self._waiting_since is not None and now - self._waiting_since >= self._interval / 2:
+                if waiting_since is not None and now - waiting_since >= self._interval / 2:
                     self.flush()
                 if now - last_beat >= HEARTBEAT_INTERVAL_S:
                     self._beat()
@@ -324,64 +360,19 @@ def _write_all(handle: Any, data: bytes) -> None:
         view = view[handle.write(view) :]
 
 
-def _rewind(folder: Path) -> int:
-    """Cut every file after its last intact chunk; return the number of the next segment."""
-    from flexlora.run_log.reader import intact_chunks
-
-    chunks = intact_chunks(folder)
-    for name in (SCALARS, SPECTRA, LINES):
-        ends = [chunk.offset + chunk.length for chunk in chunks if chunk.file == name]
-        path = folder / name
-        if path.exists():
-            os.truncate(path, min(path.stat().st_size, max(ends, default=0)))
-    temporary = folder / (CHECKSUMS + ".tmp")
-    temporary.write_bytes(b"".join(chunk.line() for chunk in chunks))
-    temporary.replace(folder / CHECKSUMS)
-    return max((chunk.segment for chunk in chunks), default=-1) + 1
+def _check(header: Mapping[str, Any], folder: Path) -> None:
+    fault = header_fault(header)
+    if fault is not None:
+        raise RunLogError(f"The header for {folder} {fault}. It needs matrices, each with a name of its own.")
 
 
-def _spectrum_batch(rows: Sequence[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]]) -> pa.RecordBatch:
-    steps, ranks, own, true = zip(*rows, strict=True)
-    found = [values for values in true if values is not None]
-    lengths = [0 if values is None else len(values) for values in true]
-    true_column = pa.ListArray.from_arrays(
-        _offsets(lengths),
-        pa.array(np.concatenate(found) if found else np.empty(0, np.float32)),
-        mask=pa.array([values is None for values in true]),
-    )
-    columns = [
-        pa.array(steps, pa.int64()),
-        pa.ListArray.from_arrays(_offsets([len(values) for values in ranks]), pa.array(np.concatenate(ranks))),
-        pa.ListArray.from_arrays(_offsets([len(values) for values in own]), pa.array(np.concatenate(own))),
-        true_column,
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=SPECTRUM_SCHEMA)
-
-
-def _offsets(lengths: Sequence[int]) -> pa.Array:
-    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _range(rows: Sequence[tuple[Any, ...]]) -> tuple[int, int]:
     return rows[0][0], rows[-1][0]
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON values: numpy unpacked, tuples as lists, non-finite numbers as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    return str(value)

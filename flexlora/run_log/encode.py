@@ -1,0 +1,104 @@
+"""Records as bytes: Arrow record batches and JSON lines."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from flexlora.run_log.format import SCALAR_SCHEMA, SPECTRUM_SCHEMA
+
+ScalarRow: TypeAlias = tuple[Any, ...]
+SpectrumRow: TypeAlias = tuple[int, np.ndarray, np.ndarray, np.ndarray | None]
+
+
+class ArrowEncoder:
+    """Turns record batches of one segment into bytes, one chunk at a time."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._sink = io.BytesIO()
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        self._writer = pa.ipc.new_stream(self._sink, schema, options=options)
+        self.schema_bytes = self._take()
+
+    def encode(self, batch: pa.RecordBatch) -> bytes:
+        """Return the message of one batch."""
+        self._writer.write_batch(batch)
+        return self._take()
+
+    def _take(self) -> bytes:
+        data = self._sink.getvalue()
+        self._sink.seek(0)
+        self._sink.truncate()
+        return data
+
+
+def scalar_batch(rows: Sequence[ScalarRow]) -> pa.RecordBatch:
+    """Return the record batch of some steps: (step, then one value a field of ``STEP_FIELDS``) each."""
+    columns = [
+        pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), SCALAR_SCHEMA, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=SCALAR_SCHEMA)
+
+
+def spectrum_batch(rows: Sequence[SpectrumRow]) -> pa.RecordBatch:
+    """Return the record batch of some spectra: (step, ranks (M,), λ flat, true singular values flat or None) each."""
+    steps, ranks, own, true = zip(*rows, strict=True)
+    found = [values for values in true if values is not None]
+    lengths = [0 if values is None else len(values) for values in true]
+    true_column = pa.ListArray.from_arrays(
+        _offsets(lengths),
+        pa.array(np.concatenate(found) if found else np.empty(0, np.float32)),
+        mask=pa.array([values is None for values in true]),
+    )
+    columns = [
+        pa.array(steps, pa.int64()),
+        pa.ListArray.from_arrays(_offsets([len(values) for values in ranks]), pa.array(np.concatenate(ranks))),
+        pa.ListArray.from_arrays(_offsets([len(values) for values in own]), pa.array(np.concatenate(own))),
+        true_column,
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=SPECTRUM_SCHEMA)
+
+
+def _offsets(lengths: Sequence[int]) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+
+
+def finite(value: float | None) -> float | None:
+    """Return the number, or None for what is none."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def json_line(record: str, fields: Mapping[str, Any]) -> bytes:
+    """Return one line of ``events.jsonl``.
+
+    Raises:
+        ValueError: a field takes the name that tells the kind of the line.
+    """
+    if "record" in fields:
+        raise ValueError('a field cannot be named "record": it tells the kind of the line')
+    text = json.dumps(plain({"record": record, **fields}), allow_nan=False, ensure_ascii=False)
+    # A file name that is no text holds lone surrogates; this turns them into JSON's own escapes.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def plain(value: Any) -> Any:
+    """Return JSON values: numpy unpacked, tuples as lists, non-finite numbers as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    return str(value)

@@ -1,0 +1,105 @@
+"""The pieces of a log: what each line of ``crc.jsonl`` vouches for, and whether it holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from flexlora.run_log.format import CHECKSUMS, LINES, SCALARS, SPECTRA, Chunk, checksum
+
+DATA = (SCALARS, SPECTRA, LINES)
+
+
+class Piece(NamedTuple):
+    """One line of ``crc.jsonl`` and what it vouches for.
+
+    Attributes:
+        line: as it stands in the file.
+        chunk: what it says; None = the line is damaged.
+        data: the bytes, None = they are not what was written.
+        fault: one line for a person; None = intact.
+    """
+
+    line: bytes
+    chunk: Chunk | None
+    data: memoryview | None
+    fault: str | None
+
+
+def survey(folder: Path) -> Iterator[Piece]:
+    """Yield the pieces of a log in the order they were written."""
+    # Checksums first: the writer appends data before its line, so every line read here has its data by now.
+    complete, _, _torn = _content(folder / CHECKSUMS).rpartition(b"\n")
+    contents = {name: memoryview(_content(folder / name)) for name in DATA}
+    ends = dict.fromkeys(contents, 0)
+    for number, line in enumerate(complete.split(b"\n") if complete else [], 1):
+        chunk = Chunk.parse(line)
+        if chunk is None:
+            yield Piece(
+                line, None, None, f"{CHECKSUMS} line {number} is damaged: the records it vouches for are left out."
+            )
+        elif chunk.file in contents:
+            data = contents[chunk.file][chunk.offset : chunk.offset + chunk.length]
+            fault = _fault(chunk, data, ends[chunk.file])
+            if fault is None:
+                ends[chunk.file] = chunk.offset + chunk.length
+            yield Piece(line, chunk, data if fault is None else None, fault)
+
+
+def _fault(chunk: Chunk, data: memoryview, end: int) -> str | None:
+    if len(data) < chunk.length:
+        return f"{chunk.file} is cut: {_extent(chunk)} missing."
+    if checksum(data) != chunk.crc32:
+        return f"{chunk.file} is damaged: {_extent(chunk)} left out."
+    if chunk.offset < end:
+        return f"{CHECKSUMS} vouches twice for bytes of {chunk.file}: {_extent(chunk)} read once."
+    return None
+
+
+def rewind(folder: Path, resume_from: int) -> int:
+    """Cut every file after its last intact chunk, to go on from a step.
+
+    Args:
+        folder: a run folder nobody writes into.
+        resume_from: records of later steps are void.
+
+    Returns:
+        Number of the next segment.
+    """
+    pieces = list(survey(folder))
+    for name in DATA:
+        ends = [
+            p.chunk.offset + p.chunk.length for p in pieces if p.chunk and p.chunk.file == name and p.data is not None
+        ]
+        path = folder / name
+        if path.exists():
+            os.truncate(path, max(ends, default=0))
+    # What is damaged among the records that stay in force keeps its line, or the reader would no longer tell of it.
+    kept = [
+        p.line
+        for p in pieces
+        if p.chunk is None
+        or p.data is not None
+        or (p.chunk.first_step is not None and p.chunk.first_step <= resume_from)
+    ]
+    temporary = folder / (CHECKSUMS + ".tmp")
+    temporary.write_bytes(b"".join(line + b"\n" for line in kept))
+    temporary.replace(folder / CHECKSUMS)
+    return max((p.chunk.segment for p in pieces if p.chunk), default=-1) + 1
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _extent(chunk: Chunk) -> str:
+    if chunk.kind == "schema":
+        return "the description of its columns is"
+    if chunk.first_step is None:
+        return "records without a step are"
+    return f"records of steps {chunk.first_step} to {chunk.last_step} are"
