@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     loop = {name: item.metadata["help"] for name, item in LOOP_OPTIONS.items()}
     own = {name: item.metadata.get("help", "") for name, item in FlexLoRAConfig.__dataclass_fields__.items()}
-    keys = "\n".join(f"  {name:24} {text}" for name, text in {**own, **loop}.items() if name not in ("preset", "seed", "total_steps"))
+    keys = "\n".join(
+        f"  {name:24} {text}" for name, text in {**own, **loop}.items() if name not in ("preset", "seed", "total_steps")
+    )
     parser = _Parser(
         prog="python -m flexlora.train",
         description="Train an adapter on an embedded task and log every decision.",
