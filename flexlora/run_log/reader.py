@@ -230,12 +230,15 @@ def _spectra(table: pa.Table, matrices: int) -> dict[str, np.ndarray]:
     present = table["true_singular_values"].is_valid().to_numpy().astype(bool)
     lengths = np.where(present, ranks.sum(axis=1), 0)
     starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
+    true_values = _flat(table["true_singular_values"])
+    if len(true_values) != lengths.sum():
+        raise ValueError(f"{len(true_values)} true singular values for a total rank of {lengths.sum()}")
     return {
         "spectra_steps": table["step"].to_numpy().astype(np.int64),
         "ranks": ranks,
         "values": values,
         "offsets": offsets,
-        "true_values": _flat(table["true_singular_values"]),
+        "true_values": true_values,
         "true_index": np.where(present, starts, -1).astype(np.int64),
     }
 
