@@ -13,6 +13,9 @@ import pyarrow as pa
 
 from flexlora.run_log.format import SCALAR_SCHEMA, SPECTRUM_SCHEMA
 
+END_OF_STREAM = bytes.fromhex("ffffffff00000000")
+"""Arrow's own mark: a reader that knows nothing of resumes stops here instead of failing at the next schema."""
+
 ScalarRow: TypeAlias = tuple[Any, ...]
 SpectrumRow: TypeAlias = tuple[int, np.ndarray, np.ndarray, np.ndarray | None]
 

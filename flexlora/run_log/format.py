@@ -55,7 +55,7 @@ class Chunk:
     Attributes:
         file: name of the file that holds the bytes.
         segment: 0 for the first start of the run, one more for each resume.
-        kind: ``schema``, ``batch`` (Arrow) or ``lines`` (JSON).
+        kind: ``schema``, ``batch``, ``close`` (Arrow; the mark that ends the stream of an earlier start) or ``lines``.
         offset: first byte.
         length: number of bytes.
         crc32: CRC-32 of these bytes.

@@ -100,6 +100,8 @@ def _content(path: Path) -> bytes:
 def _extent(chunk: Chunk) -> str:
     if chunk.kind == "schema":
         return "the description of its columns is"
+    if chunk.kind == "close":
+        return "the end of an earlier stream is"
     if chunk.first_step is None:
         return "records without a step are"
     return f"records of steps {chunk.first_step} to {chunk.last_step} are"

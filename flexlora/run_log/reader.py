@@ -172,7 +172,7 @@ def _table(
     for chunk, data in found:
         if chunk.file == name and chunk.kind == "schema":
             schemas[chunk.segment] = data
-        elif chunk.file == name:
+        elif chunk.file == name and chunk.kind == "batch":
             batches[chunk.segment].append(data)
     tables = []
     for segment, parts in sorted(batches.items()):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flexlora.run_log.encode import (
+    END_OF_STREAM,
     ArrowEncoder,
     ScalarRow,
     SpectrumRow,
@@ -261,6 +262,8 @@ class RunWriter:
         self._encoders = {name: ArrowEncoder(schema) for name, schema in SCHEMAS.items()}
         self._beat()
         for name, encoder in self._encoders.items():
+            if self._files[name].seek(0, os.SEEK_END):
+                self._append(name, "close", END_OF_STREAM, None, None)
             self._append(name, "schema", encoder.schema_bytes, resume_from, None)
         if self._fsync and os.name != "nt":
             _sync_folder(self.folder)

@@ -13,7 +13,6 @@ import sys
 import time
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -375,29 +374,3 @@ def test_a_full_disk_ends_with_one_line_and_a_log_that_opens(tmp_path):
     log = read_run(tmp_path / "run")
     assert safe > 0
     assert log.steps["task_loss"][:safe].tolist() == list(range(1, safe + 1))
-
-
-def test_every_file_opens_in_one_line_as_the_documentation_says(finished):
-    import pandas as pd
-
-    assert len(pd.read_json(finished / "events.jsonl", lines=True)) == 9
-    assert len(pd.read_json(finished / "crc.jsonl", lines=True)) > 4
-    assert pa.ipc.open_stream(finished / "scalars.arrows").read_pandas()["step"].tolist() == list(range(1, 31))
-    assert pa.ipc.open_stream(finished / "spectra.arrows").read_pandas()["ranks"][0].tolist() == [2, 3, 1]
-
-
-def test_the_documentation_names_every_field_that_is_written(finished):
-    from pathlib import Path
-
-    text = (Path(__file__).resolve().parents[2] / "docs" / "run-log.md").read_text(encoding="utf-8")
-    fields = set(read_run(finished).header) | set(MATRICES[0])
-    for line in [
-        *(finished / "events.jsonl").read_text().splitlines(),
-        (finished / "crc.jsonl").read_text().splitlines()[0],
-    ]:
-        fields |= set(json.loads(line))
-    for name in ("scalars.arrows", "spectra.arrows"):
-        fields |= set(pa.ipc.open_stream(finished / name).schema.names)
-    fields |= set(json.loads((finished / "heartbeat.json").read_text()))
-    missing = [field for field in sorted(fields) if f"`{field}`" not in text]
-    assert not missing
