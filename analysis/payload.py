@@ -24,6 +24,8 @@ UNDEFINED = 65535
 MAX_BYTES = 4 << 20
 MAX_CURVE = 20_000
 """Points of b(t) that are sent at most, events aside."""
+MAX_PLANNED = 1_000_000
+"""Steps of the longest run whose plan is drawn: a forged number must not fill the memory."""
 
 _DTYPES = {"uint8": "u8", "uint16": "u16", "uint32": "u32", "int32": "i32", "float32": "f32"}
 
@@ -63,8 +65,10 @@ def planned_budget(run: Run) -> dict[str, list[int]] | None:
 
     A run of more than ``MAX_CURVE`` steps has an even selection of them, and every event.
 
-    None when the header's configuration is not one that this version can evaluate.
+    None when the header's configuration is not one that this version can evaluate, or is absurdly long.
     """
+    if run.total_steps > MAX_PLANNED:
+        return None
     known = FlexLoRAConfig.__dataclass_fields__
     try:
         config = FlexLoRAConfig.from_dict({k: v for k, v in run.config.items() if k in known})

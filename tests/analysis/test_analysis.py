@@ -80,13 +80,32 @@ def empty(tmp_path):
 def test_many_spectra_are_scored_as_one(spectra):
     flat = np.array([value for spectrum in spectra for value in spectrum], np.float64)
     offsets = np.concatenate([[0], np.cumsum([len(spectrum) for spectrum in spectra])]).astype(int)
-    with np.errstate(over="ignore", under="ignore"):
-        entropy, energy = ragged_entropy(flat, offsets)
+    entropy, energy = ragged_entropy(flat, offsets)
     for spectrum, found, total in zip(spectra, entropy, energy, strict=True):
         expected = spectral_entropy(spectrum)
         assert np.isnan(found) if expected is None else found == pytest.approx(expected, abs=1e-12)
-        if max(map(abs, spectrum), default=0) < 1e150:
+        if max(map(abs, spectrum), default=0) > 1e155:
+            assert total == np.inf
+        elif max(map(abs, spectrum), default=0) < 1e150:
             assert total == pytest.approx(sum(value * value for value in spectrum), rel=1e-12, abs=1e-300)
+
+
+def test_a_spectrum_that_is_not_finite_is_undefined_and_harms_no_other():
+    entropy, energy = ragged_entropy(np.array([1.0, np.nan, 2.0, np.inf, 3.0]), np.array([0, 0, 2, 3, 4, 5]))
+    assert entropy.tolist() == pytest.approx([np.nan, np.nan, 1.0, np.nan, 1.0], nan_ok=True)
+    assert energy.tolist() == pytest.approx([0.0, np.nan, 4.0, np.nan, 9.0], nan_ok=True)
+
+
+@pytest.mark.parametrize("block", [1, 2, 5, 1000])
+def test_the_size_of_a_block_changes_nothing(monkeypatch, block):
+    generator = np.random.default_rng(2)
+    lengths = generator.integers(0, 7, 60)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    flat = generator.normal(size=offsets[-1])
+    whole = ragged_entropy(flat, offsets)
+    monkeypatch.setattr("analysis.runs.BLOCK", block)
+    for found, expected in zip(ragged_entropy(flat, offsets), whole, strict=True):
+        assert np.array_equal(found, expected, equal_nan=True)
 
 
 def test_a_run_has_the_promised_arrays(run):

@@ -95,6 +95,16 @@ def test_an_interrupted_log_is_rewound_to_its_checkpoint(whole, tmp_path):
         same_run(read_run(whole[1]), log)
 
 
+def test_a_run_that_was_stopped_before_its_first_step_begins_anew(whole, tmp_path):
+    controls = Controls()
+    controls.send({"command": "stop"})
+    assert run_job(job_of(), tmp_path / "run", controls=controls)["steps"] == 0
+    run_job(job_of(), tmp_path / "run", resume=True)
+    log = read_run(tmp_path / "run")
+    assert log.spectra_steps.tolist().count(0) == 1
+    same_run(read_run(whole[1]), log)
+
+
 def fail_at(step):
     def progress(done, _result):
         if done == step:
