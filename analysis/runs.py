@@ -33,8 +33,8 @@ class Run:
     Attributes:
         log: the flat arrays it is made of.
         matrices: in the header's order.
-        entropy: (T, M) normalised spectral entropy of λ², NaN where undefined.
-        energy: (T, M) Σλ².
+        entropy: (T, M) normalised spectral entropy of λ² over the directions that are on, NaN where undefined.
+        energy: (T, M) Σλ² over the same directions.
     """
 
     log: RunLog
@@ -59,8 +59,24 @@ class Run:
 
     @property
     def ranks(self) -> np.ndarray:
-        """Rank of each matrix in each record, (T, M) int64: what the decision of that step saw."""
+        """Rank of each matrix in each record, (T, M) int64: what the decision of that step saw.
+
+        A direction that is off (gate 0) is stored but not counted.
+        """
         return self.log.ranks
+
+    @property
+    def stored(self) -> np.ndarray:
+        """Directions that have a λ, (T, M) int64: the rank, and those that are off and may revive."""
+        return self.log.stored
+
+    @cached_property
+    def expected_ranks(self) -> np.ndarray:
+        """Mean number of directions that a training step uses, (T, M) float64: the sum of the gates."""
+        if self.log.gates is None:
+            return self.ranks.astype(np.float64)
+        sums = np.concatenate([[0.0], np.cumsum(self.log.gates, dtype=np.float64)])
+        return np.diff(sums[self.log.offsets]).reshape(self.ranks.shape)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -129,11 +145,28 @@ class Run:
         Raises:
             ValueError: t is before the first record.
         """
-        parts = _split(self.log.values, self.log.offsets, self.record_at(t), len(self.matrices))
+        record = self.record_at(t)
+        parts = _split(self.log.values, self.log.offsets, record, len(self.matrices))
+        if self.log.gates is not None:
+            gates = _split(self.log.gates, self.log.offsets, record, len(self.matrices))
+            parts = [part[gate > 0] for part, gate in zip(parts, gates, strict=True)]
+        return {matrix.name: part for matrix, part in zip(self.matrices, parts, strict=True)}
+
+    def gates(self, t: int) -> dict[str, np.ndarray] | None:
+        """Return matrix → gate of each stored direction, float32, of the latest record at or before step t.
+
+        0 = off, may revive; otherwise the probability that a training step uses it. None for a run without gates.
+
+        Raises:
+            ValueError: t is before the first record.
+        """
+        if self.log.gates is None:
+            return None
+        parts = _split(self.log.gates, self.log.offsets, self.record_at(t), len(self.matrices))
         return {matrix.name: part for matrix, part in zip(self.matrices, parts, strict=True)}
 
     def true_singular_values(self, t: int) -> tuple[int, dict[str, np.ndarray]] | None:
-        """Return (step, matrix → singular values of ΔW) of the latest record that has them, or None."""
+        """Return (step, matrix → singular values of ΔW, one a stored direction) of the latest record that has them."""
         with_true = np.flatnonzero((self.log.true_index >= 0) & (self.steps <= t))
         if not len(with_true):
             return None
@@ -148,7 +181,8 @@ class Run:
         columns = len(self.matrices)
         entropy = np.full((len(records), columns), np.nan)
         for row, record in enumerate(records):
-            parts = self._true_parts(int(record))
+            # A direction that is off is about 0: the others alone carry the spectrum whose log r divides.
+            parts = [part[:rank] for part, rank in zip(self._true_parts(int(record)), self.ranks[record], strict=True)]
             offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
             entropy[row] = ragged_entropy(np.concatenate(parts), offsets)[0]
         return self.steps[records], entropy
@@ -191,7 +225,11 @@ def load_run(path: str | Path) -> Run:
         for row in log.header["matrices"]
     ]
     shape = log.ranks.shape
-    entropy, energy = ragged_entropy(log.values, log.offsets)
+    values, offsets = log.values, log.offsets
+    if log.gates is not None:
+        values = values[log.gates > 0]
+        offsets = np.concatenate([[0], np.cumsum(log.ranks)])
+    entropy, energy = ragged_entropy(values, offsets)
     return Run(log, matrices, entropy.reshape(shape), energy.reshape(shape))
 
 

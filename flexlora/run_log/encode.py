@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from flexlora.run_log.format import SCALAR_SCHEMA, SPECTRUM_SCHEMA
 
@@ -17,7 +18,7 @@ END_OF_STREAM = bytes.fromhex("ffffffff00000000")
 """Arrow's own mark: a reader that knows nothing of resumes stops here instead of failing at the next schema."""
 
 ScalarRow: TypeAlias = tuple[Any, ...]
-SpectrumRow: TypeAlias = tuple[int, np.ndarray, np.ndarray, np.ndarray | None]
+SpectrumRow: TypeAlias = tuple[int, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 class ArrowEncoder:
@@ -50,22 +51,39 @@ def scalar_batch(rows: Sequence[ScalarRow]) -> pa.RecordBatch:
 
 
 def spectrum_batch(rows: Sequence[SpectrumRow]) -> pa.RecordBatch:
-    """Return the record batch of some spectra: (step, ranks (M,), λ flat, true singular values flat or None) each."""
-    steps, ranks, own, true = zip(*rows, strict=True)
-    found = [values for values in true if values is not None]
-    lengths = [0 if values is None else len(values) for values in true]
-    true_column = pa.ListArray.from_arrays(
-        _offsets(lengths),
-        pa.array(np.concatenate(found) if found else np.empty(0, np.float32)),
-        mask=pa.array([values is None for values in true]),
-    )
+    """Return the record batch of some spectra: (step, counts (M,), λ flat, σ flat or None, gates flat or None) each."""
+    steps, counts, own, true, gates = zip(*rows, strict=True)
     columns = [
         pa.array(steps, pa.int64()),
-        pa.ListArray.from_arrays(_offsets([len(values) for values in ranks]), pa.array(np.concatenate(ranks))),
+        pa.ListArray.from_arrays(_offsets([len(values) for values in counts]), pa.array(np.concatenate(counts))),
         pa.ListArray.from_arrays(_offsets([len(values) for values in own]), pa.array(np.concatenate(own))),
-        true_column,
+        _nullable(true),
+        _nullable(gates),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SPECTRUM_SCHEMA)
+
+
+def beside(arrays: Sequence[ArrayLike] | None, counts: np.ndarray, what: str) -> np.ndarray | None:
+    """Return arrays that have one number a λ as one flat array, float32; None for None.
+
+    Raises:
+        ValueError: other lengths than ``counts``; the message begins with ``what``.
+    """
+    if arrays is None:
+        return None
+    parts = [np.asarray(values, np.float32).reshape(-1) for values in arrays]
+    if [len(values) for values in parts] != counts.tolist():
+        raise ValueError(f"{what} as λ are needed in every matrix")
+    return np.concatenate(parts)
+
+
+def _nullable(rows: Sequence[np.ndarray | None]) -> pa.ListArray:
+    found = [values for values in rows if values is not None]
+    return pa.ListArray.from_arrays(
+        _offsets([0 if values is None else len(values) for values in rows]),
+        pa.array(np.concatenate(found) if found else np.empty(0, np.float32)),
+        mask=pa.array([values is None for values in rows]),
+    )
 
 
 def _offsets(lengths: Sequence[int]) -> pa.Array:

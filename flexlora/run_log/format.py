@@ -30,6 +30,8 @@ STEP_FIELDS = (
     "samples_per_s",
     "step_s",
     "memory_bytes",
+    "penalty",
+    "target_rank",
 )
 
 SCALAR_SCHEMA = pa.schema([("step", pa.int64()), *((name, pa.float64()) for name in STEP_FIELDS)])
@@ -39,8 +41,11 @@ SPECTRUM_SCHEMA = pa.schema(
         ("ranks", pa.list_(pa.uint16())),
         ("singular_values", pa.list_(pa.float32())),
         ("true_singular_values", pa.list_(pa.float32())),
+        ("gates", pa.list_(pa.float32())),
     ]
 )
+OPTIONAL = ("penalty", "target_rank", "gates")
+"""Columns that a log may lack, as those of version 0.1 do; they are then undefined throughout."""
 SCHEMAS = {SCALARS: SCALAR_SCHEMA, SPECTRA: SPECTRUM_SCHEMA}
 
 

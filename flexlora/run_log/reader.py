@@ -20,6 +20,7 @@ from flexlora.run_log.format import (
     HEADER,
     HEARTBEAT,
     LINES,
+    OPTIONAL,
     SCALARS,
     SCHEMAS,
     SPECTRA,
@@ -44,11 +45,13 @@ class RunLog:
         header: the content of ``run.json``.
         steps: name → (n,) array of the scalar records; ``step`` is int64, the rest float64 with NaN for undefined.
         spectra_steps: step of each spectrum record, (T,) int64.
-        ranks: (T, M) int64.
+        ranks: (T, M) int64: directions whose gate is above 0.
+        stored: (T, M) int64: directions that have a λ; the same as ``ranks`` where there are no gates.
         values: λ of all records and matrices, flat float32.
         offsets: (T · M + 1,) int64; matrix m of record t is ``values[offsets[t * M + m] : offsets[t * M + m + 1]]``.
         true_values: true singular values of the records that have them, flat float32, same layout record by record.
         true_index: (T,) int64, where the record's true values begin in ``true_values``; −1 = none.
+        gates: flat float32, one a value, 1.0 where a record has none; None when no record has any.
         events: reallocation records in order; ``importance`` is measure → matrix name → value or None.
         evals: evaluation records in order.
         notes: what happened: paused, resumed, edited, ...
@@ -62,10 +65,12 @@ class RunLog:
     steps: dict[str, np.ndarray]
     spectra_steps: np.ndarray
     ranks: np.ndarray
+    stored: np.ndarray
     values: np.ndarray
     offsets: np.ndarray
     true_values: np.ndarray
     true_index: np.ndarray
+    gates: np.ndarray | None
     events: list[dict[str, Any]]
     evals: list[dict[str, Any]]
     notes: list[dict[str, Any]]
@@ -181,6 +186,9 @@ def _table(
         # Threads cost more than they save on the many small batches of a short run.
         options = pa.ipc.IpcReadOptions(use_threads=len(data) > THREADED_BYTES)
         table = pa.ipc.open_stream(pa.py_buffer(data), options=options).read_all()
+        for field in SCHEMAS[name]:
+            if field.name in OPTIONAL and field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
         missing = [field.name for field in SCHEMAS[name] if field.name not in table.column_names]
         if missing:
             notices.append(f"{name} has no column {', '.join(missing)}; its records are left out.")
@@ -217,30 +225,53 @@ def _scalars(table: pa.Table) -> dict[str, np.ndarray]:
     return {"step": table["step"].to_numpy().astype(np.int64), **columns}
 
 
-def _spectra(table: pa.Table, matrices: int) -> dict[str, np.ndarray]:
+def _spectra(table: pa.Table, matrices: int) -> dict[str, Any]:
     records = table.num_rows
-    ranks = _flat(table["ranks"]).astype(np.int64)
-    if len(ranks) != records * matrices:
-        raise ValueError(f"{len(ranks)} ranks for {records} records of {matrices} matrices")
+    stored = _flat(table["ranks"]).astype(np.int64)
+    if len(stored) != records * matrices:
+        raise ValueError(f"{len(stored)} ranks for {records} records of {matrices} matrices")
     values = _flat(table["singular_values"])
-    offsets = np.concatenate([[0], np.cumsum(ranks)])
+    offsets = np.concatenate([[0], np.cumsum(stored)])
     if offsets[-1] != len(values):
         raise ValueError(f"{len(values)} singular values for a total rank of {offsets[-1]}")
-    ranks = ranks.reshape(records, matrices)
-    present = table["true_singular_values"].is_valid().to_numpy().astype(bool)
-    lengths = np.where(present, ranks.sum(axis=1), 0)
-    starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
-    true_values = _flat(table["true_singular_values"])
-    if len(true_values) != lengths.sum():
-        raise ValueError(f"{len(true_values)} true singular values for a total rank of {lengths.sum()}")
+    stored = stored.reshape(records, matrices)
+    true_values, true_index = _beside(table, "true_singular_values", stored)
+    gates = _gates(*_beside(table, "gates", stored), stored)
+    ranks = stored
+    if gates is not None:
+        on = np.concatenate([[0], np.cumsum(gates > 0)])
+        ranks = np.diff(on[offsets]).reshape(records, matrices)
     return {
         "spectra_steps": table["step"].to_numpy().astype(np.int64),
         "ranks": ranks,
+        "stored": stored,
         "values": values,
         "offsets": offsets,
         "true_values": true_values,
-        "true_index": np.where(present, starts, -1).astype(np.int64),
+        "true_index": true_index,
+        "gates": gates,
     }
+
+
+def _beside(table: pa.Table, column: str, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of a column that has one a λ or is null, flat, and where each record's begin; −1 = null."""
+    present = table[column].is_valid().to_numpy().astype(bool)
+    lengths = np.where(present, stored.sum(axis=1), 0)
+    starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
+    values = _flat(table[column])
+    if len(values) != lengths.sum():
+        raise ValueError(f"{len(values)} {column.replace('_', ' ')} for a total rank of {lengths.sum()}")
+    return values, np.where(present, starts, -1).astype(np.int64)
+
+
+def _gates(values: np.ndarray, index: np.ndarray, stored: np.ndarray) -> np.ndarray | None:
+    if not len(values):
+        return None
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("a gate is not a probability")
+    gates = np.ones(int(stored.sum()), np.float32)
+    gates[np.repeat(index >= 0, stored.sum(axis=1))] = values
+    return gates
 
 
 def _flat(column: pa.ChunkedArray) -> np.ndarray:

@@ -20,6 +20,7 @@ from flexlora.run_log.encode import (
     ArrowEncoder,
     ScalarRow,
     SpectrumRow,
+    beside,
     finite,
     json_line,
     plain,
@@ -113,16 +114,27 @@ class RunWriter:
         samples_per_s: float | None = None,
         step_s: float | None = None,
         memory_bytes: int | None = None,
+        penalty: float | None = None,
+        target_rank: float | None = None,
     ) -> None:
-        """Record the scalars of one optimizer step; ``regularizer`` is unweighted, ``loss`` the weighted sum."""
+        """Record the scalars of one optimizer step.
+
+        ``regularizer`` is unweighted, ``penalty`` a further term of the loss as weighted, ``loss`` the whole sum;
+        ``budget`` counts moves of one event, ``target_rank`` is the total rank that the schedule asks for.
+        """
         values = (task_loss, regularizer, loss, learning_rate, budget, samples_per_s, step_s, memory_bytes)
+        values += (penalty, target_rank)
         with self._lock:
             self._advance(SCALARS, step)
             self._scalars.append((int(step), *map(finite, values)))
             self._mark()
 
     def spectrum(
-        self, step: int, singular_values: Sequence[ArrayLike], true_singular_values: Sequence[ArrayLike] | None = None
+        self,
+        step: int,
+        singular_values: Sequence[ArrayLike],
+        true_singular_values: Sequence[ArrayLike] | None = None,
+        gates: Sequence[ArrayLike] | None = None,
     ) -> None:
         """Record λ of every matrix, in the header's order: after the optimizer step, before the event.
 
@@ -130,20 +142,20 @@ class RunWriter:
             step: finished optimizer steps.
             singular_values: one array (r,) a matrix, signed as trained.
             true_singular_values: one array (r,) a matrix, of ΔW; None when not computed at this step.
+            gates: one array (r,) a matrix, in [0, 1]: 0 = the direction is off and may revive, otherwise the
+                probability that a step uses it; None when all are simply on.
         """
         own = [np.asarray(values, np.float32).reshape(-1) for values in singular_values]
         if len(own) != len(self._matrices):
             raise ValueError(f"spectrum of step {step} has {len(own)} matrices, the header {len(self._matrices)}")
-        ranks = np.array([len(values) for values in own], np.uint16)
-        true = None
-        if true_singular_values is not None:
-            parts = [np.asarray(values, np.float32).reshape(-1) for values in true_singular_values]
-            if [len(values) for values in parts] != ranks.tolist():
-                raise ValueError(f"step {step}: as many true singular values as λ are needed in every matrix")
-            true = np.concatenate(parts)
+        counts = np.array([len(values) for values in own], np.uint16)
+        true = beside(true_singular_values, counts, f"step {step}: as many true singular values")
+        shares = beside(gates, counts, f"step {step}: as many gates")
+        if shares is not None and not ((shares >= 0) & (shares <= 1)).all():
+            raise ValueError(f"step {step}: a gate is a probability, 0 to 1")
         with self._lock:
             self._advance(SPECTRA, step)
-            self._spectra.append((int(step), ranks, np.concatenate(own), true))
+            self._spectra.append((int(step), counts, np.concatenate(own), true, shares))
             self._mark()
 
     def event(
