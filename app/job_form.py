@@ -15,8 +15,10 @@ from flexlora.job import LOOP_OPTIONS, Job, build_job
 from flexlora.methods import METHODS
 from flexlora.tasks import TASKS
 
-MAIN = ("initial_rank", "schedule", "initial_budget", "warmup_steps", "final_steps", "interval")
+MAIN = ("target_rank", "initial_rank", "schedule", "initial_budget", "warmup_steps", "final_steps", "interval")
 CHOICES = ("importance", "direction", "new_direction", "rank_one", "plan", "prune_rule")
+ROOTS = ("target_rank", "initial_rank")
+"""Other defaults follow from these."""
 ELSEWHERE = ("preset", "seed", "total_steps")
 """Asked for at the top of the form."""
 
@@ -31,26 +33,42 @@ def job_form() -> Job | None:
     scope = f"train_{version}_{task}_{method}_{preset}"
     defaults = plain.to_dict()
     options = [key for key in METHODS[method].options if key not in ELSEWHERE]
+    fields = METHODS[method].config_class.__dataclass_fields__
     settings: dict[str, Any] = {}
     main = [key for key in MAIN if key in options]
     columns = st.columns(len(main)) if main else []
     for column, key in zip(columns, main, strict=True):
         with column:
-            _ask(scope, key, FlexLoRAConfig.__dataclass_fields__[key], defaults[key], settings)
+            _ask(scope, key, fields[key], defaults[key], settings)
+        if key in ROOTS:
+            defaults = _following(task, method, preset, steps, seed, settings) or defaults
+    if "target_rank" in options and "initial_rank" in settings:
+        # What is shown holds, also where the command line would derive it.
+        settings.setdefault("target_rank", defaults["target_rank"])
     preview = st.container()
     with st.expander("More options", icon=":material/tune:"):
-        _more(scope, [key for key in options if key not in main], defaults, settings)
+        _more(scope, {key: fields[key] for key in options if key not in main}, defaults, settings)
     try:
         job = build_job(task, method, preset, steps, seed, settings)
     except FlexLoRAError as error:
         preview.error(_text(str(error)), icon=":material/error:")
         return None
     with preview:
-        if METHODS[method].allocates:
+        if isinstance(job.config, FlexLoRAConfig):
             schedule_preview(job.config, key="train_schedule")
             st.caption(describe_schedule(job.config))
         _show_changes(settings, version)
     return job
+
+
+def _following(
+    task: str, method: str, preset: str, steps: int, seed: int, settings: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return every value that follows from what was set so far; None while that cannot work."""
+    try:
+        return build_job(task, method, preset, steps, seed, settings).to_dict()
+    except FlexLoRAError:
+        return None
 
 
 def _show_changes(settings: Mapping[str, Any], version: int) -> None:
@@ -100,11 +118,10 @@ def _plain_job(task: str, method: str, preset: str, steps: int, seed: int) -> Jo
         return None
 
 
-def _more(scope: str, options: list[str], defaults: Mapping[str, Any], settings: dict[str, Any]) -> None:
-    fields = FlexLoRAConfig.__dataclass_fields__
+def _more(scope: str, options: Mapping[str, Field[Any]], defaults: Mapping[str, Any], settings: dict[str, Any]) -> None:
     first = [key for key in CHOICES if key in options]
     rest = [key for key in options if key not in first]
-    for names, source in ((first + rest, fields), (list(LOOP_OPTIONS), LOOP_OPTIONS)):
+    for names, source in ((first + rest, options), (list(LOOP_OPTIONS), LOOP_OPTIONS)):
         columns = st.columns(4)
         for number, key in enumerate(names):
             with columns[number % 4]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from flexlora.adapter_config import AdapterConfig
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.initializers import direction_generator, gaussian
@@ -29,7 +30,7 @@ class Adapter:
         head: names of the parameters outside the adapter that are trained.
     """
 
-    def __init__(self, model: nn.Module, config: FlexLoRAConfig, matrices: dict[str, FlexLoRALinear]) -> None:
+    def __init__(self, model: nn.Module, config: AdapterConfig, matrices: dict[str, FlexLoRALinear]) -> None:
         self.model = model
         self.config = config
         self.matrices = matrices
@@ -53,18 +54,18 @@ class Adapter:
 
     def regularization(self) -> Tensor:
         """Return the unweighted orthogonality regulariser, a differentiable fp32 scalar."""
-        return orthogonality(self.matrices.values(), self.config.regularizer)
+        return orthogonality(self.matrices.values(), self.config.orthogonality[0])
 
     def add_regularization_gradient(self) -> Tensor:
         """Add the weighted regulariser's gradient to ``.grad``; return its unweighted value, an fp32 scalar."""
-        weight = self.config.regularization_weight
-        return add_orthogonality_gradient(self.matrices.values(), weight, self.config.regularizer)
+        form, weight = self.config.orthogonality
+        return add_orthogonality_gradient(self.matrices.values(), weight, form)
 
     def singular_values(self) -> dict[str, np.ndarray]:
-        """Return name → λ of the active directions in slot order, signed as trained, float32."""
+        """Return name → λ of the active directions in slot order, as it acts: signed, times its gate, float32."""
         slots = [matrix.slots for matrix in self.matrices.values()]
         # One copy for all matrices: on an accelerator each would be a synchronisation.
-        flat = torch.cat([matrix.lam.detach() for matrix in self.matrices.values()]).cpu().numpy()
+        flat = torch.cat([matrix.weights().detach() for matrix in self.matrices.values()]).cpu().numpy()
         starts = np.cumsum([0, *(matrix.capacity for matrix in self.matrices.values())])
         return {
             name: flat[start + np.array(own, int)]
@@ -118,6 +119,30 @@ def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
     Raises:
         FlexLoRAError: nothing matches, a rank that does not fit, or a model that is adapted already.
     """
+    capacity = config.initial_rank if config.max_rank == config.initial_rank else 2 * config.initial_rank
+
+    def draw(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+        for slot in range(config.initial_rank):
+            p = gaussian(matrix.out_features, config.initial_std, generator)
+            matrix.fill(slot, p, 0.0, gaussian(matrix.in_features, config.initial_std, generator))
+
+    return attach_directions(model, config, draw, capacity)
+
+
+def attach_directions(
+    model: nn.Module,
+    config: AdapterConfig,
+    draw: Callable[[FlexLoRALinear, torch.Generator], None],
+    capacity: int | None = None,
+) -> Adapter:
+    """Adapt a model in place, with first directions of any kind; see ``attach``.
+
+    Args:
+        model: see ``attach``.
+        config: settings of any method.
+        draw: fills the slots of one matrix from a generator that belongs to it.
+        capacity: slots a matrix; None = initial_rank.
+    """
     targets = find_targets(model, config.target_modules)
     for name, module in targets.items():
         check_rank(name, config.initial_rank, linear_shape(module) or (0, 0))
@@ -126,16 +151,11 @@ def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
         parameter.requires_grad_(id(parameter) in heads)
     matrices = {}
     for index, (name, module) in enumerate(targets.items()):
-        matrix = FlexLoRALinear(
-            module,
-            name=name,
-            rank=config.initial_rank,
-            capacity=config.initial_rank if config.max_rank == config.initial_rank else 2 * config.initial_rank,
-            scale=config.alpha / config.initial_rank,
-        )
+        rank = config.initial_rank
+        matrix = FlexLoRALinear(module, name=name, rank=rank, capacity=capacity or rank, scale=config.scale)
         for part in matrix_parameters(matrix):
             part.requires_grad_(False)
-        _draw(matrix, config, index)
+        draw(matrix, direction_generator(config.seed, 0, index))
         set_module(model, name, matrix)
         matrices[name] = matrix
     return Adapter(model, config, matrices)
@@ -185,13 +205,6 @@ def set_module(model: nn.Module, name: str, module: nn.Module) -> None:
     """Put ``module`` where ``name`` points."""
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)
-
-
-def _draw(matrix: FlexLoRALinear, config: FlexLoRAConfig, index: int) -> None:
-    generator = direction_generator(config.seed, 0, index)
-    for slot in range(config.initial_rank):
-        p = gaussian(matrix.out_features, config.initial_std, generator)
-        matrix.fill(slot, p, 0.0, gaussian(matrix.in_features, config.initial_std, generator))
 
 
 def _not_targets(model: nn.Module) -> Iterator[nn.Module]:

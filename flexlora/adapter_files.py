@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
+from flexlora.methods import METHODS
 
 if TYPE_CHECKING:
     from flexlora.adapter import Adapter
@@ -30,7 +30,8 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
         for key, part in zip(("P", "singular_values", "Q"), matrix.directions(), strict=True):
             tensors[f"{name}.{key}"] = part.cpu().contiguous()
     save_file(tensors, folder / WEIGHTS)
-    header = {"format": FORMAT, "config": adapter.config.to_dict(), "ranks": adapter.ranks()}
+    method = next(name for name, method in METHODS.items() if method.config_class is type(adapter.config))
+    header = {"format": FORMAT, "method": method, "config": adapter.config.to_dict(), "ranks": adapter.ranks()}
     (folder / CONFIG).write_text(json.dumps(header, indent=1), encoding="utf-8")
     return folder
 
@@ -41,15 +42,14 @@ def load_adapter(model: nn.Module, folder: str | Path) -> Adapter:
     Raises:
         FlexLoRAError: files that are missing, damaged or made for another model.
     """
-    from flexlora.adapter import attach
-
     folder = Path(folder)
     try:
         header = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
         if header["format"] != FORMAT:
             raise FlexLoRAError(f"{folder} has adapter format {header['format']}; this version reads {FORMAT}.")
-        adapter = attach(model, FlexLoRAConfig.from_dict(header["config"]))
+        method = METHODS[header.get("method", "flexlora")]
+        adapter = method.attach(model, method.config_class.from_dict(header["config"]))
         _fill(adapter, tensors)
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError, RuntimeError) as error:
         raise FlexLoRAError(f"{folder} is not an adapter for this model: {error}") from error
@@ -60,15 +60,21 @@ def export_peft(adapter: Adapter, folder: Path) -> Path:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as PEFT's LoRA reads them.
 
     PEFT computes (alpha_k / r_k) · B A for each matrix; alpha_k = alpha · r_k / initial_rank makes that the fixed
-    scale s, with A = diag(λ) Q and B = P.
+    scale s, with A = diag(λ) Q and B = P. A matrix of rank 0 is left out: PEFT has no such thing, and its ΔW is 0.
+
+    Raises:
+        FlexLoRAError: no matrix has a direction left.
     """
     from peft import LoraConfig
 
+    config = adapter.config
+    ranks = {name: rank for name, rank in adapter.ranks().items() if rank}
+    if not ranks:
+        raise FlexLoRAError("Every matrix has rank 0: there is no adapter to export.")
     folder.mkdir(parents=True, exist_ok=True)
-    config, ranks = adapter.config, adapter.ranks()
     tensors = _head_tensors(adapter, "base_model.model.")
-    for name, matrix in adapter.matrices.items():
-        P, lam, Q = matrix.directions()
+    for name in ranks:
+        P, lam, Q = adapter.matrices[name].directions()
         tensors[f"base_model.model.{name}.lora_A.weight"] = (lam.unsqueeze(1) * Q).cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = P.cpu().contiguous()
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -76,7 +82,7 @@ def export_peft(adapter: Adapter, folder: Path) -> Path:
     LoraConfig(
         r=config.initial_rank,
         lora_alpha=config.alpha,  # pyright: ignore[reportArgumentType]  (PEFT divides; a float is exact)
-        target_modules=list(adapter.matrices),
+        target_modules=list(ranks),
         rank_pattern=dict(ranks),
         alpha_pattern={name: config.alpha * rank / config.initial_rank for name, rank in ranks.items()},
         modules_to_save=sorted({name.rpartition(".")[0].split(".")[0] for name in adapter.head}) or None,

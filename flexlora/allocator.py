@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch.optim import Optimizer
 
 from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
-from flexlora.importance import IMPORTANCES, spectral_entropy
+from flexlora.event import Event
+from flexlora.importance import ENTROPIES, IMPORTANCES, SCORED_BY_LAMBDA, score_all, spectral_entropy
 from flexlora.initializers import NEW_DIRECTIONS, direction_generator
 from flexlora.linear import FlexLoRALinear
 from flexlora.optimizer_state import YoungDirections, clear_slot, replace_parameters
 from flexlora.reallocation import PLANS, Reallocation
-from flexlora.spectra import true_singular_values
-
-ENTROPIES = ("spectral_entropy", "true_spectral_entropy")
-"""Measures that divide by log r, and so say nothing about a matrix of rank 1."""
+from flexlora.true_spectra import TrueSpectra
 
 
 def smallest_magnitude(matrix: FlexLoRALinear) -> int:
@@ -47,33 +43,6 @@ PRUNE_RULES: dict[str, Callable[[FlexLoRALinear], int]] = {
     "component_norm": smallest_component,
 }
 """Rule name → f(matrix) → slot to prune."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """What one event saw and did, ready for the run log.
-
-    Attributes:
-        step: finished optimizer steps.
-        budget: b(t), the most directions that may be pruned and the most that may be extended.
-        measure: key of the importance that decided.
-        importance: measure → matrix → value or None, for every measure that can be scored.
-        decided: matrix → value that the plan used where a rule replaced the measure's own; None = undefined.
-        prune: in order, ``{"matrix", "slot", "singular_value", "rules"}``.
-        extend: in order, ``{"matrix", "slot", "rules"}``.
-        refused: matrix → reason why it was passed over.
-        rules: names of the rules that acted.
-    """
-
-    step: int
-    budget: int
-    measure: str
-    importance: dict[str, dict[str, float | None]]
-    decided: dict[str, float | str | None]
-    prune: list[dict[str, Any]] = field(default_factory=list)
-    extend: list[dict[str, Any]] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
-    rules: list[str] = field(default_factory=list)
 
 
 class RankAllocator:
@@ -106,7 +75,7 @@ class RankAllocator:
         self.lr_released = False
         self.young = YoungDirections(optimizer)
         self.extended_at: dict[str, int] = {}
-        self._true: tuple[int | None, dict[str, np.ndarray]] = (None, {})
+        self.spectra = TrueSpectra(adapter)
 
     def step(self, t: int) -> Reallocation | None:
         """Reallocate if t is an event step.
@@ -158,39 +127,18 @@ class RankAllocator:
             self.optimizer.state.clear()
             self.young.ages.clear()
         self.lr_released |= config.lr_at_event == "peak"
-        self._true = (None, {})
+        self.spectra.forget()
         return plan
-
-    def true_singular_values(self, t: int | None = None) -> dict[str, np.ndarray]:
-        """Return matrix → singular values of ΔW, (r,) descending float64, by thin QR and an r × r SVD.
-
-        Args:
-            t: the step they belong to; a second call for the same step, by the event, does not compute them again.
-        """
-        if t is not None and self._true[0] == t:
-            return self._true[1]
-        found = {}
-        for name, matrix in self.adapter.matrices.items():
-            P, lam, Q = (part.to("cpu", torch.float64).numpy() for part in matrix.directions())
-            found[name] = true_singular_values(P, lam, Q, matrix.scale)
-        self._true = (t, found)
-        return found
 
     def _importance(self, t: int) -> dict[str, dict[str, float | None]]:
         lam = {name: value.astype(np.float64) for name, value in self.adapter.singular_values().items()}
-        scored: dict[str, Mapping[str, np.ndarray]] = dict.fromkeys(IMPORTANCES, lam)
+        importance = score_all(lam, SCORED_BY_LAMBDA)
         wanted = self.log_all_measures
         if wanted or self.config.importance == "sensitivity":
-            scored["sensitivity"] = self._sensitivity()
-        else:
-            del scored["sensitivity"]
+            importance |= score_all(self._sensitivity(), ("sensitivity",))
         if wanted or self.config.importance == "true_spectral_entropy":
-            scored["true_spectral_entropy"] = self.true_singular_values(t)
-        else:
-            del scored["true_spectral_entropy"]
-        importance = {
-            key: {name: IMPORTANCES[key](array) for name, array in arrays.items()} for key, arrays in scored.items()
-        }
+            importance |= score_all(self.spectra.at(t), ("true_spectral_entropy",))
+        importance = {key: importance[key] for key in IMPORTANCES if key in importance}
         if self.config.epsilon:
             epsilon = self.config.epsilon
             importance["spectral_entropy"] = {

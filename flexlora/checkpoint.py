@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.optimizer_state import replace_parameters
 from flexlora.session import Session
@@ -31,15 +30,14 @@ def save_checkpoint(session: Session, folder: Path, step: int) -> None:
         for key, value in session.optimizer.state.get(parameter, {}).items():
             # clone: fused AdamW may share one step tensor between parameters, which safetensors refuses.
             tensors[f"optimizer.{key}.{name}"] = value.detach().cpu().clone()
-    ages = {name: session.allocator.young.ages.get(parameter, {}) for name, parameter in named.items()}
+    values, own = session.dynamics.state()
+    tensors |= {f"method.{name}": tensor.detach().cpu().clone().contiguous() for name, tensor in own.items()}
     state = {
         "step": step,
-        "config": session.allocator.config.to_dict(),
+        "config": session.dynamics.config.to_dict(),
         "slots": {name: matrix.slots for name, matrix in session.adapter.matrices.items()},
         "bounds": {name: matrix.bounds for name, matrix in session.adapter.matrices.items()},
-        "ages": {name: list(slots.items()) for name, slots in ages.items() if slots},
-        "extended_at": session.allocator.extended_at,
-        "lr_released": session.allocator.lr_released,
+        "method": values,
     }
     temporary = folder / (FILE + ".tmp")
     save_file(tensors, temporary, metadata={"state": json.dumps(state)})
@@ -89,12 +87,9 @@ def _restore(session: Session, state: dict[str, Any], tensors: dict[str, Tensor]
                 moments[key] = value.to(session.device)
         if moments:
             session.optimizer.state[parameter] = moments
-        ages = state["ages"].get(name)
-        if ages:
-            session.allocator.young.ages[parameter] = {int(slot): int(age) for slot, age in ages}
-    session.allocator.config = FlexLoRAConfig.from_dict(state["config"])
-    session.allocator.extended_at = dict(state["extended_at"])
-    session.allocator.lr_released = bool(state["lr_released"])
+    session.dynamics.config = type(session.dynamics.config).from_dict(state["config"])
+    mine = {key.removeprefix("method."): value for key, value in tensors.items() if key.startswith("method.")}
+    session.dynamics.restore(state["method"], mine)
     torch.set_rng_state(tensors["rng.cpu"])
     if "rng.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng.cuda"], session.device)

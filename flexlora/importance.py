@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -99,6 +99,17 @@ IMPORTANCES: dict[str, Importance] = {
     "random": random,
 }
 """Measure name → f(array (r,)) → score or None."""
+
+SCORED_BY_LAMBDA = tuple(key for key in IMPORTANCES if key not in ("sensitivity", "true_spectral_entropy"))
+"""Measures that λ alone gives."""
+
+ENTROPIES = ("spectral_entropy", "true_spectral_entropy")
+"""Measures that divide by log r, and so say nothing about a matrix of rank 1."""
+
+
+def score_all(arrays: Mapping[str, ArrayLike], measures: Iterable[str]) -> dict[str, dict[str, float | None]]:
+    """Return measure → name → score of that array."""
+    return {key: {name: IMPORTANCES[key](array) for name, array in arrays.items()} for key in measures}
 
 
 def _finite(array: ArrayLike) -> NDArray[np.float64] | None:

@@ -25,6 +25,17 @@ def direction_generator(seed: int, step: int, matrix: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
 
 
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the random generator of one step's masks: no matrix has this number, so no direction shares it."""
+    return direction_generator(seed, step, 2**32 - 1)
+
+
+def kaiming_uniform(shape: torch.Size, generator: torch.Generator, fan: int | None = None) -> Tensor:
+    """Draw U(−1/√fan, 1/√fan), fan = the last dimension: Kaiming-uniform with a = √5, as LoRA starts its A."""
+    bound = 1.0 / math.sqrt(shape[-1] if fan is None else fan)
+    return (torch.rand(shape, generator=generator) * 2.0 - 1.0) * bound
+
+
 def gaussian(size: int, std: float | None, generator: torch.Generator) -> Tensor:
     """Draw (size,) normal values in fp32 on the CPU; std None means 1/√size, so that the norm is about 1."""
     return torch.randn(size, generator=generator) * (1.0 / math.sqrt(size) if std is None else std)

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePath
 from typing import Any
 
-from flexlora.config import FlexLoRAConfig
+from flexlora.adapter_config import AdapterConfig
 from flexlora.errors import FlexLoRAError
-from flexlora.methods import METHODS
+from flexlora.methods import METHODS, Method, find_method
 from flexlora.settings import checked, option, parse_setting, unknown_key
 from flexlora.tasks import CONTROLS, TASKS
 
@@ -64,7 +64,7 @@ class Job:
     task: str
     method: str
     loop: LoopOptions
-    config: FlexLoRAConfig
+    config: AdapterConfig
 
     @property
     def steps(self) -> int:
@@ -85,11 +85,17 @@ class Job:
         rest = dict(flat)
         task, method = str(rest.pop("task")), str(rest.pop("method"))
         loop = {key: rest.pop(key) for key in LOOP_OPTIONS if key in rest}
-        return cls(task=task, method=method, loop=LoopOptions(**loop), config=FlexLoRAConfig.from_dict(rest))
+        return cls(
+            task=task, method=method, loop=LoopOptions(**loop), config=find_method(method).config_class.from_dict(rest)
+        )
 
 
 LOOP_OPTIONS: dict[str, Any] = {item.name: item for item in fields(LoopOptions)}
 """Name → dataclass field of each loop option."""
+
+
+ALL_OPTIONS = frozenset(key for method in METHODS.values() for key in method.options)
+"""Options of any method."""
 
 
 def build_job(
@@ -115,35 +121,41 @@ def build_job(
     """
     if task not in TASKS:
         raise FlexLoRAError(f"Unknown task {task!r}. Choose one of: {', '.join(TASKS)}.")
-    if method not in METHODS:
-        raise FlexLoRAError(f"Unknown method {method!r}. Choose one of: {', '.join(METHODS)}.")
+    kind = find_method(method)
     defaults = TASKS[task].defaults
     steps = int(defaults["steps"]) if steps is None else steps
     if steps < 1:
         raise FlexLoRAError(f"steps={steps} must be at least 1.")
-    typed = {key: _typed(key, value) for key, value in (settings or {}).items()}
+    typed = {key: _typed(kind, key, value) for key, value in (settings or {}).items()}
     loop = {key: value for key, value in typed.items() if key in LOOP_OPTIONS}
     own = {key: value for key, value in typed.items() if key not in LOOP_OPTIONS}
     for key in LOOP_OPTIONS:
         if loop.get(key) is None and key in defaults:
             value = defaults[key]
             loop[key] = value[method] if isinstance(value, Mapping) else value
-    for key in ("initial_rank", "target_modules"):
-        own.setdefault(key, defaults[key])
-    config = METHODS[method].config(preset, {**own, "total_steps": steps, "seed": seed})
+    own.setdefault("target_modules", defaults["target_modules"])
+    # The task's rank is what is left in the end: methods that only prune start above it.
+    final = "target_rank" if "target_rank" in kind.options else "initial_rank"
+    initial = own.get("initial_rank")
+    if own.get(final) is None and (initial is None or initial >= defaults["initial_rank"]):
+        own[final] = defaults["initial_rank"]
+    config = kind.config(preset, {**own, "total_steps": steps, "seed": seed})
     return Job(task=task, method=method, loop=LoopOptions(**loop), config=config)
 
 
-def _typed(key: str, value: Any) -> Any:
+def _typed(kind: Method, key: str, value: Any) -> Any:
     if key in ("task", "method", "preset", "seed", "total_steps"):
         option = "steps" if key == "total_steps" else key
         raise FlexLoRAError(f"{key} has its own option: use --{option} instead of --set {key}=...")
-    known = [*LOOP_OPTIONS, *FlexLoRAConfig.__dataclass_fields__]
-    if key not in known:
-        raise FlexLoRAError(unknown_key(key, known))
+    if key not in LOOP_OPTIONS and key not in kind.options:
+        if key in ALL_OPTIONS:
+            raise FlexLoRAError(
+                f"{key} does not belong to method {kind.name}. Its options are: {', '.join(kind.options)}."
+            )
+        raise FlexLoRAError(unknown_key(key, [*LOOP_OPTIONS, *kind.options]))
     if not isinstance(value, str):
         return value
-    return parse_setting(LoopOptions if key in LOOP_OPTIONS else FlexLoRAConfig, key, value)
+    return parse_setting(LoopOptions if key in LOOP_OPTIONS else kind.config_class, key, value)
 
 
 def command_line(job: Job, out: str | PurePath) -> str:

@@ -47,6 +47,8 @@ class FlexLoRALinear(nn.Module):
         lam: signed singular values as trained, (capacity,).
         Q: (capacity, in_features), one row a slot.
         mask: 1.0 for an active slot, 0.0 for an empty one, (capacity,).
+        gate: None, or (capacity,) factors on λ: how far each direction is open. A method sets it before a training
+            step, and leaves what evaluation should use.
         bounds: slot numbers at which the storage grew; each block keeps its own products, see ``forward``.
     """
 
@@ -69,6 +71,7 @@ class FlexLoRALinear(nn.Module):
         self.lam = nn.Parameter(torch.zeros(capacity, device=weight.device))
         self.Q = nn.Parameter(torch.zeros(capacity, self.in_features, device=weight.device))
         self.register_buffer("mask", torch.zeros(capacity, device=weight.device), persistent=False)
+        self.gate: Tensor | None = None
         self.slots: list[int] = []
         self.bounds: list[int] = [0, capacity]
 
@@ -82,16 +85,20 @@ class FlexLoRALinear(nn.Module):
         """Number of active directions."""
         return len(self.slots)
 
+    def weights(self) -> Tensor:
+        """Return λ as it acts, (capacity,): times the gate where there is one."""
+        return self.lam if self.gate is None else self.lam * self.gate
+
     def directions(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return detached P (out, r), λ (r,) and Q (r, in) of the active directions, in slot order."""
-        return self.Pt.detach()[self.slots].T, self.lam.detach()[self.slots], self.Q.detach()[self.slots]
+        """Return detached P (out, r), λ as it acts (r,) and Q (r, in) of the active directions, in slot order."""
+        return self.Pt.detach()[self.slots].T, self.weights().detach()[self.slots], self.Q.detach()[self.slots]
 
     def delta_weight(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """Return ``s · P diag(λ) Q``, (out_features, in_features).
 
         Summed over all slots, so that pruning leaves bit for bit the product with that λ set to zero.
         """
-        Pt, lam, Q = (part.detach().to(dtype) for part in (self.Pt, self.lam, self.Q))
+        Pt, lam, Q = (part.detach().to(dtype) for part in (self.Pt, self.weights(), self.Q))
         return self.scale * (Pt.T * lam) @ Q
 
     @torch.no_grad()
@@ -145,7 +152,7 @@ class FlexLoRALinear(nn.Module):
         base = self.base(x)
         inputs = x.reshape(-1, self.in_features).to(base.dtype)
         y = base.reshape(-1, self.out_features)
-        scaled_q = ((self.scale * self.lam).unsqueeze(1) * self.Q).to(base.dtype)
+        scaled_q = ((self.scale * self.weights()).unsqueeze(1) * self.Q).to(base.dtype)
         Pt = self.Pt.to(base.dtype)
         for start, stop in pairwise(self.bounds):
             y = torch.addmm(y, F.linear(inputs, scaled_q[start:stop]), Pt[start:stop])

@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from flexlora.checkpoint import checkpoint_step, load_checkpoint, save_checkpoint
-from flexlora.config import FlexLoRAConfig
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, command_line
@@ -136,14 +134,16 @@ class _Run:
         elapsed = time.perf_counter() - began
         memory = self.session.memory_bytes()
         self.peak_memory = max(self.peak_memory, memory)
-        weight = self.session.adapter.config.regularization_weight
+        weight = self.session.adapter.config.orthogonality[1]
         self.writer.step(
             step,
             task_loss=result.task_loss,
             regularizer=result.regularizer,
-            loss=result.task_loss + weight * result.regularizer,
+            loss=result.task_loss + weight * result.regularizer + (result.penalty or 0.0),
+            penalty=result.penalty,
             learning_rate=result.learning_rate,
-            budget=self.session.budget(step),
+            budget=self.session.dynamics.budget(step),
+            target_rank=self.session.dynamics.target_rank(step),
             samples_per_s=self.session.samples_per_step / elapsed,
             step_s=elapsed,
             memory_bytes=memory,
@@ -162,12 +162,9 @@ class _Run:
         return result
 
     def _reallocate(self, step: int) -> None:
-        plan = self.session.allocator.step(step)
-        event = self.session.allocator.last
-        if plan is None or event is None:
-            raise RuntimeError(f"step {step} was announced as an event and is none")
-        self.moved += len(plan.prune) + len(plan.extend)
-        self.writer.event(**asdict(event))
+        event = self.session.event(step)
+        self.moved += len(event.prune) + len(event.extend)
+        self.writer.event(**event.record())
 
     def _spectrum(self, step: int, *, complete: bool) -> None:
         due = time.monotonic() - self.true_spectrum_at >= TRUE_SPECTRUM_INTERVAL_S
@@ -175,27 +172,28 @@ class _Run:
             return
         true = None
         if complete or due:
-            true = list(self.session.allocator.true_singular_values(step).values())
+            true = list(self.session.dynamics.spectra.at(step).values())
             self.true_spectrum_at = time.monotonic()
-        self.writer.spectrum(step, list(self.session.adapter.singular_values().values()), true)
+        own = list(self.session.adapter.singular_values().values())
+        self.writer.spectrum(step, own, true, self.session.dynamics.gates())
 
-    def _evaluate(self, split: str, samples: int | None) -> None:
+    def _evaluate(self, split: str, samples: int | None, more: Mapping[str, float] | None = None) -> None:
         began = time.perf_counter()
         data = getattr(self.session.data, split)
-        metrics = self.session.evaluate(data, samples)
+        metrics = {**self.session.evaluate(data, samples), **(more or {})}
         self.metrics[split] = metrics
         count = min(samples or len(data), len(data))
         self.writer.eval(self.step, split, metrics, samples=count, wall_s=time.perf_counter() - began)
 
     def _edit(self, key: str, value: Any) -> None:
-        config = self.session.allocator.config
-        field = FlexLoRAConfig.__dataclass_fields__.get(key)
+        config = self.session.dynamics.config
+        items = config.__dataclass_fields__
         try:
-            if field is None or not field.metadata.get("live"):
-                live = [name for name, item in FlexLoRAConfig.__dataclass_fields__.items() if item.metadata.get("live")]
+            if key not in items or not items[key].metadata.get("live"):
+                live = [name for name, item in items.items() if item.metadata.get("live")] or ["none of its options"]
                 raise FlexLoRAError(f"{key} cannot change while training. These can: {', '.join(live)}.")
-            typed = parse_setting(FlexLoRAConfig, key, value) if isinstance(value, str) else value
-            self.session.allocator.config = config.replace(**{key: typed})
+            typed = parse_setting(type(config), key, value) if isinstance(value, str) else value
+            self.session.dynamics.config = config.replace(**{key: typed})
         except FlexLoRAError as error:
             self.writer.note("edit_refused", step=self.step, key=key, value=value, message=str(error))
             return
@@ -203,16 +201,18 @@ class _Run:
 
     def _finish(self) -> dict[str, Any]:
         completed = self.step >= self.job.steps
+        memory = self.session.dynamics.state_bytes()
         if completed:
+            self.session.dynamics.finish()
             self._evaluate("validation", None)
-            self._evaluate("test", None)
+            self._evaluate("test", None, self.session.dynamics.evaluations("test"))
             if self.job.loop.save_adapter:
                 self._written("adapter", lambda: self.session.adapter.save(self.folder / ADAPTER))
             (self.folder / CHECKPOINT / "state.safetensors").unlink(missing_ok=True)
         else:
             self._save_checkpoint()
         state = "completed" if completed else "stopped"
-        self.writer.end(state, **self._cost())
+        self.writer.end(state, state_bytes=memory, **self._cost())
         return {
             "run": str(self.folder),
             "state": state,

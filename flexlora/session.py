@@ -1,20 +1,23 @@
-"""A training session: model, adapter, optimizer and allocator of one job, one step at a time."""
+"""A training session: model, adapter, optimizer and method of one job, one step at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import psutil
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from flexlora.adapter import matrix_parameters
-from flexlora.allocator import RankAllocator
 from flexlora.errors import FlexLoRAError
+from flexlora.event import Event
 from flexlora.job import Job
 from flexlora.methods import METHODS
+from flexlora.methods.dynamics import Dynamics
 from flexlora.tasks import load_task
 from flexlora.tasks.data import Split, batch_indices, evaluate
 
@@ -30,11 +33,13 @@ class StepResult:
     Attributes:
         task_loss: mean loss of the batch, before the step.
         regularizer: unweighted orthogonality regulariser, before the step.
+        penalty: the method's own term of the loss, weighted; None when it has none.
         learning_rate: of P, Q and the head in this step.
     """
 
     task_loss: float
     regularizer: float
+    penalty: float | None
     learning_rate: float
 
 
@@ -57,19 +62,28 @@ class Session:
         if not self.adapts:
             for parameter in self.adapter.parameters():
                 parameter.requires_grad_(False)
-        self.optimizer = self._build_optimizer()
-        self.allocator = RankAllocator(self.adapter, self.optimizer, job.config)
-        self.allocator.log_all_measures = job.loop.log_measures == "all" and self.adapts
-        self.allocates = METHODS[job.method].allocates and self.adapts
         self.samples_per_step = min(job.loop.batch_size or 1, len(self.data.train))
+        # Without the adapters no method has anything to do.
+        self.dynamics = METHODS[job.method].dynamics(self) if self.adapts else Dynamics(self)
+        self.optimizer = self._build_optimizer()
+        self.dynamics.bind()
 
     def is_event(self, step: int) -> bool:
         """True when rank may move after ``step``."""
-        return self.allocates and self.allocator.config.is_event(step)
+        return self.adapts and self.dynamics.is_event(step)
 
-    def budget(self, step: int) -> int:
-        """Return b(step) under the current schedule; 0 for a method that moves no rank."""
-        return self.allocator.config.budget(step) if self.allocates else 0
+    def event(self, step: int) -> Event:
+        """Let the method change the ranks after ``step``; return what it saw and did."""
+        return self.dynamics.event(step)
+
+    def batch(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """Return rows of the training split on the session's device, labels included."""
+        return {key: value.to(self.device) for key, value in self.data.train.batch(rows).items()}
+
+    def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the task loss of a batch, differentiable."""
+        with self._precision():
+            return self.model(**batch).loss
 
     def train_step(self, step: int) -> StepResult:
         """Make optimizer step number ``step`` (from 1), up to and including ``optimizer.step()``.
@@ -80,11 +94,13 @@ class Session:
             TrainingFailed: the loss or the gradient is not finite; parameters are left as they were.
         """
         learning_rate = self._set_learning_rate(step)
-        indices = batch_indices(len(self.data.train), self.samples_per_step, step, self.job.config.seed)
-        batch = {key: value.to(self.device) for key, value in self.data.train.batch(indices).items()}
+        pool = self.dynamics.pool(step)
+        count = len(self.data.train) if pool is None else len(pool)
+        rows = batch_indices(count, min(self.samples_per_step, count), step, self.job.config.seed)
+        batch = self.batch(rows if pool is None else pool[rows])
         self.model.train()
-        with self._precision():
-            loss = self.model(**batch).loss
+        self.dynamics.before_step(step)
+        loss = self.loss(batch)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.adapter.trainable_parameters(), self.job.loop.max_grad_norm)
         # The norm is non-finite whenever the loss or any gradient is: one number to look at.
@@ -94,8 +110,13 @@ class Session:
                 f"The log holds every step before it. Try a lower learning_rate than {self.job.loop.learning_rate:g}."
             )
         regularizer = self._regularize()
+        penalty = self.dynamics.penalty(step)
+        if penalty is not None:
+            penalty.backward()
         self.optimizer.step()
-        return StepResult(float(loss.detach()), regularizer, learning_rate)
+        self.dynamics.after_step(step)
+        own = None if penalty is None else float(penalty.detach())
+        return StepResult(float(loss.detach()), regularizer, own, learning_rate)
 
     def finish_step(self) -> None:
         """Forget the gradients of the step."""
@@ -120,40 +141,44 @@ class Session:
             for key, parameter in zip(("Pt", "lam", "Q"), matrix_parameters(matrix), strict=True)
         }
         head = zip(self.adapter.head, self.adapter.head_parameters(), strict=True)
-        return {**named, **{f"head.{name}": parameter for name, parameter in head}}
+        own = {f"method.{name}": parameter for name, parameter in self.dynamics.parameters().items()}
+        return {**named, **{f"head.{name}": parameter for name, parameter in head}, **own}
 
-    def _build_optimizer(self) -> torch.optim.Optimizer:
-        loop = self.job.loop
-        rate = loop.learning_rate or 0.0
-        matrices = self.adapter.matrices.values()
-        vectors = [part for matrix in matrices for part in (matrix.Pt, matrix.Q) if part.requires_grad]
-        values = [matrix.lam for matrix in matrices if matrix.lam.requires_grad]
-        groups = [
-            {"params": vectors, "peak": rate, "weight_decay": 0.0},
-            {"params": values, "peak": rate * loop.lr_lambda, "weight_decay": 0.0},
-            {"params": self.adapter.head_parameters(), "peak": rate, "weight_decay": loop.weight_decay},
-        ]
-        return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=True)
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of P, Q and the head at ``step``."""
+        return (self.job.loop.learning_rate or 0.0) * self._rate_factor(step)
 
-    def _set_learning_rate(self, step: int) -> float:
-        # A function of the step alone: nothing to lose at an event, nothing to restore on resume.
-        factor = 1.0 if self.allocator.lr_released else self._rate_factor(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        return (self.job.loop.learning_rate or 0.0) * factor
-
-    def _rate_factor(self, step: int) -> float:
+    def scheduled_rate(self, step: int, steps: int) -> float:
+        """Return the share of the peak learning rate at ``step`` of a schedule over ``steps`` steps."""
         warmup = self.job.loop.lr_warmup_steps or 0
         if step <= warmup:
             return step / (warmup + 1)
         if self.job.loop.lr_decay == "constant":
             return 1.0
-        return (self.job.steps - step + 1) / max(1, self.job.steps - warmup)
+        return (steps - step + 1) / max(1, steps - warmup)
+
+    def _build_optimizer(self) -> torch.optim.Optimizer:
+        loop = self.job.loop
+        rate = loop.learning_rate or 0.0
+        head = {"params": self.adapter.head_parameters(), "peak": rate, "weight_decay": loop.weight_decay}
+        groups = [*self.dynamics.parameter_groups(rate, loop.lr_lambda), head]
+        return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=True)
+
+    def _set_learning_rate(self, step: int) -> float:
+        # A function of the step alone: nothing to lose at an event, nothing to restore on resume.
+        factor = self._rate_factor(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        return self.learning_rate(step)
+
+    def _rate_factor(self, step: int) -> float:
+        own = self.dynamics.rate_factor(step)
+        return self.scheduled_rate(step, self.job.steps) if own is None else own
 
     def _regularize(self) -> float:
         if not self.adapts:
             return 0.0
-        if self.adapter.config.regularization_weight:
+        if self.adapter.config.orthogonality[1]:
             return float(self.adapter.add_regularization_gradient())
         with torch.no_grad():
             return float(self.adapter.regularization())

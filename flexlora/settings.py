@@ -21,6 +21,7 @@ def option(
     live: bool = False,
     least: float | None = None,
     above: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """Return a dataclass field that knows what it may hold.
 
@@ -31,8 +32,16 @@ def option(
         live: True when it may change while training.
         least: smallest number allowed.
         above: the number must be larger than this.
+        below: the number must be smaller than this.
     """
-    metadata = {"help": help, "choices": tuple(choices), "live": live, "least": least, "above": above}
+    metadata = {
+        "help": help,
+        "choices": tuple(choices),
+        "live": live,
+        "least": least,
+        "above": above,
+        "below": below,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -49,7 +58,7 @@ def checked(item: Field[Any], value: Any) -> Any:
         value = _CONVERSIONS[kind](value)
     except (TypeError, ValueError, OverflowError):
         raise FlexLoRAError(f"{item.name}={value!r} is not {_WORDS[kind]}.{_none_hint(item)}") from None
-    choices, least, above = (item.metadata.get(key) for key in ("choices", "least", "above"))
+    choices, least, above, below = (item.metadata.get(key) for key in ("choices", "least", "above", "below"))
     if choices and value not in choices:
         close = difflib.get_close_matches(str(value), choices, 1)
         hint = f" Did you mean {close[0]}?" if close else ""
@@ -58,6 +67,8 @@ def checked(item: Field[Any], value: Any) -> Any:
         raise FlexLoRAError(f"{item.name}={value} must be at least {least}.{_none_hint(item)}")
     if above is not None and value <= above:
         raise FlexLoRAError(f"{item.name}={value} must be above {above}.{_none_hint(item)}")
+    if below is not None and value >= below:
+        raise FlexLoRAError(f"{item.name}={value} must be below {below}.{_none_hint(item)}")
     return value
 
 
@@ -65,7 +76,7 @@ def parse_setting(cls: type, key: str, text: str) -> Any:
     """Turn text as typed on a command line into the type of a dataclass field.
 
     Args:
-        cls: a dataclass; its fields may carry ``choices``, ``least`` and ``above`` in their metadata.
+        cls: a dataclass; its fields may carry ``choices``, ``least``, ``above`` and ``below`` in their metadata.
         key: name of the field.
         text: ``none``, ``true``, ``4``, ``1e-3``, ``query,value``, or JSON for a list of points.
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flexlora.config import FlexLoRAConfig
 from flexlora.controls import Controls, read_commands
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job, new_run_folder
@@ -53,10 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     loop = {name: item.metadata["help"] for name, item in LOOP_OPTIONS.items()}
-    own = {name: item.metadata.get("help", "") for name, item in FlexLoRAConfig.__dataclass_fields__.items()}
-    keys = "\n".join(
-        f"  {name:24} {text}" for name, text in {**own, **loop}.items() if name not in ("preset", "seed", "total_steps")
-    )
+    own: dict[str, str] = {}
+    for method in METHODS.values():
+        fields = method.config_class.__dataclass_fields__
+        told = {name: fields[name].metadata["help"] for name in method.options if name not in ("seed", "total_steps")}
+        fresh = {name: text for name, text in told.items() if name not in own}
+        own |= {name: text if method.name == "flexlora" else f"[{method.name}] {text}" for name, text in fresh.items()}
+    keys = "\n".join(f"  {name:24} {text}" for name, text in {**own, **loop}.items())
     parser = _Parser(
         prog="python -m flexlora.train",
         description="Train an adapter on an embedded task and log every decision.",

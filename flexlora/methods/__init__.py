@@ -7,38 +7,73 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from flexlora.config import PRESETS, FlexLoRAConfig
+from flexlora.adapter_config import AdapterConfig
+from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
+from flexlora.methods.configs import (
+    AdaLoRAConfig,
+    AutoLoRAConfig,
+    DoRADynamicConfig,
+    DyLoRAConfig,
+    LoRAConfig,
+    MLAEConfig,
+    SaLoRAConfig,
+    SoRAConfig,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
     from flexlora.adapter import Adapter
+    from flexlora.methods.dynamics import Dynamics
+    from flexlora.session import Session
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to spend rank.
+    """One way to spend rank; its torch half is the module ``flexlora.methods.<name>``.
 
     Attributes:
         name: key in ``METHODS``.
         title: as shown to people.
-        summary: one sentence: what moves, by what score.
-        presets: names that ``--preset`` accepts; the first is the default.
-        options: configuration fields that belong to the method.
-        fixed: configuration values that the method implies.
-        allocates: True when rank moves while training.
+        summary: one sentence: what it does.
+        config_class: its options.
+        allocates: True when rank changes while training.
+        what_moves: what is taken and given: directions, gates, nothing.
+        score: by what it is chosen.
+        when: at which steps.
+        direction: prune, extend, both, or neither.
+        state: what it keeps beside P, λ, Q and the optimizer's moments.
+        source: the paper.
+        url: where it is.
+        caution: name clashes, and where we depart from the paper or its code; may be empty.
     """
 
     name: str
     title: str
     summary: str
-    presets: tuple[str, ...]
-    options: tuple[str, ...]
-    fixed: Mapping[str, Any]
+    config_class: type[AdapterConfig]
     allocates: bool
+    what_moves: str
+    score: str
+    when: str
+    direction: str
+    state: str
+    source: str
+    url: str
+    caution: str = ""
 
-    def config(self, preset: str | None, settings: Mapping[str, Any]) -> FlexLoRAConfig:
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """Names that ``--preset`` accepts; the first is the default."""
+        return tuple(self.config_class.presets)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Configuration fields of the method."""
+        return tuple(key for key in self.config_class.__dataclass_fields__ if key != "preset")
+
+    def config(self, preset: str | None, settings: Mapping[str, Any]) -> AdapterConfig:
         """Build the configuration.
 
         Raises:
@@ -54,35 +89,180 @@ class Method:
                 f"{', '.join(foreign)} does not belong to method {self.name}. "
                 f"Its options are: {', '.join(self.options)}."
             )
-        return FlexLoRAConfig(preset=preset, **{**self.fixed, **settings})
+        return self.config_class(preset=preset, **settings)
 
-    def attach(self, model: nn.Module, config: FlexLoRAConfig) -> Adapter:
+    def attach(self, model: nn.Module, config: AdapterConfig) -> Adapter:
         """Adapt the model (imports torch)."""
-        return import_module(f"flexlora.methods.{self.name}").attach(model, config)
+        return self._torch_half().attach(model, config)
+
+    def dynamics(self, session: Session) -> Dynamics:
+        """Return what the method does around each training step (imports torch)."""
+        return self._torch_half().dynamics(session)
+
+    def _torch_half(self) -> Any:
+        return import_module(f"flexlora.methods.{self.name}")
 
 
-def _fields() -> tuple[str, ...]:
-    return tuple(key for key in FlexLoRAConfig.__dataclass_fields__ if key != "preset")
-
-
-METHODS: dict[str, Method] = {
-    "flexlora": Method(
+_ALL = (
+    Method(
         name="flexlora",
         title="FlexLoRA",
         summary="Moves directions from the matrices with the lowest spectral entropy to those with the highest.",
-        presets=tuple(PRESETS),
-        options=_fields(),
-        fixed={},
+        config_class=FlexLoRAConfig,
         allocates=True,
+        what_moves="whole directions; the total rank stays",
+        score="normalised spectral entropy of λ², one number a matrix",
+        when="at events in a window, b(t) pairs each",
+        direction="prune and extend",
+        state="none; λ alone is scored",
+        source="Liu, Si, Jia. FlexLoRA. ICLR 2026",
+        url="https://openreview.net/forum?id=tqnkbdYWWm",
+        caution="Where the paper is silent, docs/fidelity.md says what was chosen and why.",
     ),
-    "lora": Method(
+    Method(
         name="lora",
         title="LoRA",
         summary="The same rank for every matrix, for ever: λ is 1 and frozen, P starts at zero.",
-        presets=("paper",),
-        options=("target_modules", "initial_rank", "alpha", "total_steps", "seed"),
-        fixed={"initial_budget": 0, "regularization_weight": 0.0},
+        config_class=LoRAConfig,
         allocates=False,
+        what_moves="nothing",
+        score="none",
+        when="never",
+        direction="neither",
+        state="none",
+        source="Hu et al. LoRA. ICLR 2022",
+        url="https://arxiv.org/abs/2106.09685",
     ),
+    Method(
+        name="adalora",
+        title="AdaLoRA",
+        summary="Switches off the directions whose values matter least to the loss, until a target total is reached.",
+        config_class=AdaLoRAConfig,
+        allocates=True,
+        what_moves="directions are switched off (λ := 0) and may come back until the window ends",
+        score="smoothed |w · ∂L/∂w| × its uncertainty: λ's own plus the means over p and over q",
+        when="at events in a window; the total falls with (1 − p)³, fast first",
+        direction="prune (reversible)",
+        state="two moving averages of every value of P, λ and Q",
+        source="Zhang et al. AdaLoRA. ICLR 2023",
+        url="https://openreview.net/forum?id=lq62uWRJjiY",
+        caution=("Follows PEFT's AdaLoRA event by event; then the last choice is kept. A matrix may reach rank 0."),
+    ),
+    Method(
+        name="salora",
+        title="SaLoRA (structure-aware)",
+        summary="A random gate on every direction learns to stay open or to close; a multiplier holds the total.",
+        config_class=SaLoRAConfig,
+        allocates=True,
+        what_moves="gates close and may open again",
+        score="each gate's own log α, trained with the loss under an expected-L0 target",
+        when="at every step; the log tells at intervals what changed",
+        direction="prune (soft)",
+        state="log α a direction, two multipliers",
+        source="Hu et al. Structure-Aware Low-Rank Adaptation. Mathematics 11(20):4317, 2023",
+        url="https://doi.org/10.3390/math11204317",
+        caution=(
+            "Not Safety-alignment preserved LoRA, which is also called SaLoRA. There is no official code: gate "
+            "constants are those of Louizos et al. 2018, the target's two multipliers those of Wang et al. 2020, and "
+            "P starts at zero, as in LoRA."
+        ),
+    ),
+    Method(
+        name="autolora",
+        title="AutoLoRA (meta-learned ranks)",
+        summary="Learns on held-out examples how much each direction counts, keeps the best and trains anew.",
+        config_class=AutoLoRAConfig,
+        allocates=True,
+        what_moves="directions with a small share are removed, once",
+        score="selection share α (sums to 1 in a matrix), learned by an unrolled gradient on held-out examples",
+        when="once, when the search ends; then training starts from scratch",
+        direction="prune",
+        state="Adam's moments of α, three copies of P, Q and the head while it searches; three more passes a step",
+        source="Zhang, Qiang, Somayajula, Xie. AutoLoRA. NAACL 2024",
+        url="https://arxiv.org/abs/2403.09113",
+        caution=(
+            "Not the AutoLoRA of guided diffusion or of robust fine-tuning. The share is a softmax; the unrolled "
+            "gradient is DARTS's finite difference; search and retraining share one run, half each."
+        ),
+    ),
+    Method(
+        name="sora",
+        title="SoRA (sparse)",
+        summary="Every step pulls each λ towards zero; a direction that the loss does not defend stays at zero.",
+        config_class=SoRAConfig,
+        allocates=True,
+        what_moves="λ becomes exactly 0, and may leave it again",
+        score="|λ| against ξ, the pull of a step",
+        when="at every step; the log tells at intervals what changed",
+        direction="prune (reversible)",
+        state="none",
+        source="Ding et al. Sparse Low-rank Adaptation. EMNLP 2023",
+        url="https://arxiv.org/abs/2311.11696",
+        caution="ξ is an absolute pull: the rank it leaves depends on the number of steps and the learning rate.",
+    ),
+    Method(
+        name="dora_dynamic",
+        title="DoRA (dynamic rank)",
+        summary="Switches off the directions that carry the smallest share of their matrix, slowly first.",
+        config_class=DoRADynamicConfig,
+        allocates=True,
+        what_moves="directions are switched off (λ := 0) and may come back until the window ends",
+        score="smoothed ‖λ p qᵀ‖ / ‖ΔW‖ of its matrix, Frobenius norms",
+        when="at events in a window; the total falls with p³, slow first",
+        direction="prune (reversible)",
+        state="one moving average a direction",
+        source="Mao et al. DoRA: Enhancing Parameter-Efficient Fine-Tuning with Dynamic Rank Distribution. ACL 2024",
+        url="https://arxiv.org/abs/2405.17357",
+        caution="Not PEFT's use_dora, which is weight-decomposed LoRA (Liu et al. 2024) and moves no rank.",
+    ),
+    Method(
+        name="dylora",
+        title="DyLoRA",
+        summary="Trains with a random number of leading directions each step, so that any rank can be used afterwards.",
+        config_class=DyLoRAConfig,
+        allocates=False,
+        what_moves="nothing for good: each step uses the first b directions, b drawn at random",
+        score="the place in the order",
+        when="at every step",
+        direction="neither",
+        state="none",
+        source="Valipour et al. DyLoRA. EACL 2023",
+        url="https://arxiv.org/abs/2210.07558",
+        caution="A prefix of b is scaled by alpha / b, as in the paper. One b a step for all matrices, uniform.",
+    ),
+    Method(
+        name="mlae",
+        title="MLAE (masked experts)",
+        summary="Leaves out random directions at each training step, so that they do not come to depend on each other.",
+        config_class=MLAEConfig,
+        allocates=False,
+        what_moves="nothing for good: a step leaves each direction out with a fixed probability",
+        score="none",
+        when="at every step",
+        direction="neither",
+        state="none",
+        source="Wang et al. MLAE: Masked LoRA Experts. 2024",
+        url="https://arxiv.org/abs/2405.18897",
+        caution="λ starts at 1 with s = alpha / initial_rank; their code has λ start at alpha with s = 1.",
+    ),
+)
+
+METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+"""Method name → ``Method``."""
+
+CLASHES = {
+    "dora": "dora_dynamic is the one with dynamic rank (Mao et al. 2024); weight-decomposed DoRA moves no rank.",
 }
-"""Method name → ``Method``; its torch half lives in ``flexlora/methods/<name>.py``."""
+"""Names that people may type, and what to say."""
+
+
+def find_method(name: str) -> Method:
+    """Return a method by its name.
+
+    Raises:
+        FlexLoRAError: there is none; the message names all, and clears up a name clash.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    told = f" {CLASHES[name]}" if name in CLASHES else ""
+    raise FlexLoRAError(f"Unknown method {name!r}.{told} Choose one of: {', '.join(METHODS)}.")

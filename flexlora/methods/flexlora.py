@@ -2,6 +2,79 @@
 
 from __future__ import annotations
 
-from flexlora.adapter import attach
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-__all__ = ["attach"]
+from torch import Tensor
+
+from flexlora.adapter import attach
+from flexlora.allocator import RankAllocator
+from flexlora.config import FlexLoRAConfig
+from flexlora.event import Event
+from flexlora.methods.dynamics import Dynamics
+
+if TYPE_CHECKING:
+    from flexlora.session import Session
+
+__all__ = ["attach", "dynamics"]
+
+
+class FlexLoRADynamics(Dynamics):
+    """Hands each event to ``RankAllocator``."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.allocator: RankAllocator | None = None
+
+    def bind(self) -> None:
+        """Build the allocator on the session's optimizer."""
+        self.allocator = RankAllocator(self.adapter, self.session.optimizer, self._config())
+        self.allocator.log_all_measures = self.session.job.loop.log_measures == "all"
+        self.allocator.spectra = self.spectra
+
+    def budget(self, step: int) -> int | None:
+        """Return b(step)."""
+        return self._config().budget(step)
+
+    def rate_factor(self, step: int) -> float | None:
+        """Return 1 once preset ``reference`` has lost the learning-rate schedule."""
+        return 1.0 if self._bound().lr_released else None
+
+    def event(self, step: int) -> Event:
+        """Prune and extend."""
+        allocator = self._bound()
+        allocator.config = self._config()
+        if allocator.step(step) is None or allocator.last is None:
+            raise RuntimeError(f"step {step} was announced as an event and is none")
+        return allocator.last
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the ages of young directions, and what the allocator remembers."""
+        allocator = self._bound()
+        named = self.session.named_parameters().items()
+        ages = {name: list(allocator.young.ages.get(parameter, {}).items()) for name, parameter in named}
+        return {
+            "ages": {name: slots for name, slots in ages.items() if slots},
+            "extended_at": allocator.extended_at,
+            "lr_released": allocator.lr_released,
+        }, {}
+
+    def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over what ``state`` returned."""
+        allocator = self._bound()
+        named = self.session.named_parameters()
+        for name, slots in values["ages"].items():
+            allocator.young.ages[named[name]] = {int(slot): int(age) for slot, age in slots}
+        allocator.extended_at = dict(values["extended_at"])
+        allocator.lr_released = bool(values["lr_released"])
+
+    def _config(self) -> FlexLoRAConfig:
+        return cast(FlexLoRAConfig, self.config)
+
+    def _bound(self) -> RankAllocator:
+        if self.allocator is None:
+            raise RuntimeError("bind() comes before the first step")
+        return self.allocator
+
+
+dynamics = FlexLoRADynamics

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 
-from flexlora.adapter import Adapter
-from flexlora.adapter import attach as attach_directions
-from flexlora.config import FlexLoRAConfig
-from flexlora.initializers import direction_generator
+from flexlora.adapter import Adapter, attach_directions
+from flexlora.adapter_config import AdapterConfig
+from flexlora.initializers import kaiming_uniform
+from flexlora.linear import FlexLoRALinear
+from flexlora.methods.dynamics import Dynamics
+
+dynamics = Dynamics
 
 
-def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
-    """Adapt a model with plain LoRA: A Kaiming-uniform(a = √5), that is U(−1/√in, 1/√in), and B = 0."""
-    adapter = attach_directions(model, config.replace(max_rank=config.initial_rank))
-    for index, matrix in enumerate(adapter.matrices.values()):
-        bound = 1.0 / math.sqrt(matrix.in_features)
-        generator = direction_generator(config.seed, 0, index)
-        with torch.no_grad():
-            matrix.Q.copy_((torch.rand(matrix.Q.shape, generator=generator) * 2.0 - 1.0) * bound)
-            matrix.Pt.zero_()
-            matrix.lam.fill_(1.0)
+def start(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+    """Fill every slot as LoRA starts: A Kaiming-uniform(a = √5), that is U(−1/√in, 1/√in), B = 0 and λ = 1."""
+    rows = kaiming_uniform(matrix.Q.shape, generator)
+    for slot in range(matrix.capacity):
+        matrix.fill(slot, torch.zeros(matrix.out_features), 1.0, rows[slot])
+
+
+def attach(model: nn.Module, config: AdapterConfig) -> Adapter:
+    """Adapt a model with plain LoRA; the output does not change."""
+    adapter = attach_directions(model, config, start)
+    for matrix in adapter.matrices.values():
         matrix.lam.requires_grad_(False)
     return adapter

@@ -37,6 +37,12 @@ class TaskSpec:
     requires: Mapping[str, str]
 
 
+def _rates(zero_lambda: float, zero_p: float) -> dict[str, float]:
+    """Return method → learning rate: λ from zero needs another one than P from zero."""
+    first = dict.fromkeys(("flexlora", "adalora", "dora_dynamic"), zero_lambda)
+    return {**first, **dict.fromkeys(("lora", "salora", "autolora", "sora", "dylora", "mlae"), zero_p)}
+
+
 TASKS: dict[str, TaskSpec] = {
     "words": TaskSpec(
         name="words",
@@ -52,7 +58,7 @@ TASKS: dict[str, TaskSpec] = {
         defaults={
             "steps": 200,
             "batch_size": 16,
-            "learning_rate": {"flexlora": 5e-3, "lora": 2e-3},
+            "learning_rate": _rates(5e-3, 2e-3),
             "lr_warmup_steps": 10,
             "initial_rank": 8,
             # "output.dense" also matches attention.output.dense; the pooler stays as pretrained.
@@ -78,7 +84,7 @@ TASKS: dict[str, TaskSpec] = {
         defaults={
             "steps": 300,
             "batch_size": 32,
-            "learning_rate": {"flexlora": 1e-2, "lora": 2e-3},
+            "learning_rate": _rates(1e-2, 2e-3),
             "lr_warmup_steps": 10,
             "initial_rank": 8,
             "target_modules": None,

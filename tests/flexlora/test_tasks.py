@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from flexlora.errors import FlexLoRAError
+from flexlora.methods import METHODS
 from flexlora.tasks import CONTROLS, TASKS, load_task
 from flexlora.tasks import digits as digits_task
 from flexlora.tasks import words as words_task
@@ -58,7 +59,7 @@ def test_the_catalogue_is_torch_free_and_says_what_a_page_needs():
             "steps", "batch_size", "learning_rate", "lr_warmup_steps", "initial_rank", "target_modules",
             "eval_interval", "eval_samples",
         }  # fmt: skip
-        assert set(spec.defaults["learning_rate"]) == {"flexlora", "lora"}
+        assert set(spec.defaults["learning_rate"]) == set(METHODS)
 
 
 def test_no_word_family_is_in_two_splits_and_no_word_is_lost(word_lists):

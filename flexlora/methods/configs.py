@@ -1,0 +1,244 @@
+"""The options of each method beside FlexLoRA, whose own are in ``flexlora.config``. Torch-free.
+
+Where a source gives no default, or one for runs of many thousand steps, the help text says that it is ours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from flexlora.adapter_config import FORMS, AdapterConfig, EventConfig, OrthogonalConfig
+from flexlora.errors import FlexLoRAError
+from flexlora.rank_targets import RANK_TARGETS
+from flexlora.settings import option
+
+PREFIX_UPDATES = ("prefix", "row")
+THRESHOLD_SCHEDULES = ("constant", "linear")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRAConfig(AdapterConfig):
+    """LoRA (Hu et al. 2021): nothing but rank and scale."""
+
+
+def _paired(initial: object, target: object) -> tuple[object, object]:
+    """Fill in the one that is missing; what is no number is left for the checks to refuse."""
+    if target is None:
+        start = 12 if initial is None else initial
+        target = max(1, 2 * start // 3) if isinstance(start, int) else target
+    if initial is None and isinstance(target, int | float) and math.isfinite(target):
+        initial = max(1, math.ceil(1.5 * target))
+    return initial, target
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRankConfig(EventConfig):
+    """For methods that lower the total rank to ``target_rank`` a matrix on average.
+
+    Of initial_rank and target_rank one follows from the other: initial_rank = ceil(1.5 · target_rank), as in DoRA's
+    scripts and AdaLoRA's defaults of 12 and 8.
+    """
+
+    roots = ("preset", "initial_rank", "target_rank", "total_steps")
+    falls = "adalora"
+    """Key of ``RANK_TARGETS``: how the total rank comes down."""
+
+    initial_rank: int = option(None, "Directions of each matrix at the start; none = 1.5 · target_rank.", least=1)
+    target_rank: int = option(
+        None, "Directions of a matrix at the end, on average; none = initial_rank / 1.5.", least=1
+    )
+
+    def target_total(self, t: int, matrices: int) -> int:
+        """Return the total rank of ``matrices`` matrices that the schedule asks for at step t."""
+        warmup, _, total, final = self.window()
+        return RANK_TARGETS[self.falls](
+            t,
+            initial=self.initial_rank * matrices,
+            target=self.target_rank * matrices,
+            warmup_steps=warmup,
+            total_steps=total,
+            final_steps=final,
+        )
+
+    def is_event(self, t: int) -> bool:
+        """True at the events of the window, and at its end, where the last budget is settled."""
+        _, _, total, final = self.window()
+        return super().is_event(t) or t == total - final
+
+    def _derive_rank(self) -> None:
+        initial, target = _paired(self.initial_rank, self.target_rank)
+        self._set("initial_rank", initial)
+        self._set("target_rank", target)
+
+    def _check(self) -> None:
+        if self.target_rank > self.initial_rank:
+            raise FlexLoRAError(
+                f"target_rank={self.target_rank} is above initial_rank={self.initial_rank}; this method only prunes. "
+                "Lower target_rank or raise initial_rank."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaLoRAConfig(TargetRankConfig, OrthogonalConfig):
+    """AdaLoRA (Zhang et al., ICLR 2023)."""
+
+    beta1: float = option(0.85, "β1: smoothing of the sensitivity over steps.", above=0, below=1)
+    beta2: float = option(0.85, "β2: smoothing of its uncertainty.", above=0, below=1)
+    initial_std: float = option(0.02, "Standard deviation of P and Q at the start.", above=0)
+    regularizer: str = option(
+        "mean_norm", "Form of the orthogonality term; AdaLoRA's code does not square.", choices=FORMS
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoRADynamicConfig(TargetRankConfig):
+    """DoRA with dynamic rank (Mao et al., ACL 2024); not the weight-decomposed DoRA."""
+
+    window_shares = (0.15, 0.5)
+    falls = "dora_dynamic"
+
+    beta: float = option(0.9, "β: smoothing of the component scores over steps.", least=0, below=1)
+    dimension_weight: float = option(
+        0.1, "Weight of the mean variance of Q's rows and P's columns in the loss, until pruning ends.", least=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportingConfig(AdapterConfig):
+    """For methods whose gates move at every step: an event tells what changed since the last one."""
+
+    interval: int | None = option(None, "Steps between looks at which gates are open; none = max(1, T // 40).", least=1)
+
+    def is_event(self, t: int) -> bool:
+        """True every ``interval`` steps, and at the end."""
+        if self.total_steps is None or self.interval is None:
+            raise FlexLoRAError(f"total_steps is needed to know when to look: {type(self).__name__}(total_steps=...).")
+        return t > 0 and (t % self.interval == 0 or t == self.total_steps)
+
+    def _derive(self, total: int) -> None:
+        if self.interval is None:
+            self._set("interval", max(1, total // 40))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoRAConfig(ReportingConfig):
+    """SoRA (Ding et al., EMNLP 2023)."""
+
+    threshold: float | None = option(
+        None, "ξ: how far each step pulls every λ towards 0; none = 0.8 / T, ours.", live=True, least=0
+    )
+    threshold_schedule: str = option(
+        "constant", "ξ at once, or rising in a straight line over the run.", choices=THRESHOLD_SCHEDULES, live=True
+    )
+    sparsity_weight: float = option(
+        0.0, "Weight of the mean |λ| in the loss, as their trainer adds it.", live=True, least=0
+    )
+
+    def threshold_at(self, t: int) -> float:
+        """Return ξ at step t."""
+        highest = self.threshold or 0.0
+        return highest * t / (self.total_steps or t) if self.threshold_schedule == "linear" else highest
+
+    def _derive(self, total: int) -> None:
+        super()._derive(total)
+        if self.threshold is None:
+            self._set("threshold", 0.8 / total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaLoRAConfig(ReportingConfig, OrthogonalConfig):
+    """SaLoRA, structure-aware (Hu et al., Mathematics 2023)."""
+
+    roots = ("preset", "initial_rank", "target_rank", "total_steps")
+
+    initial_rank: int = option(None, "Directions of each matrix at the start; none = 1.5 · target_rank.", least=1)
+    target_rank: float = option(
+        None, "Open gates of a matrix at the end, on average; none = initial_rank / 1.5.", above=0, live=True
+    )
+    temperature: float = option(2 / 3, "β of the hard-concrete gate.", above=0)
+    initial_log_alpha: float = option(2.5, "log α of every gate at the start; 2.5 = open in 98 of 100 steps.")
+    gate_learning_rate: float = option(0.1, "Learning rate of log α; ours.", above=0)
+    multiplier_learning_rate: float = option(
+        1.0, "Step of the Lagrange multipliers' ascent; 0 = no penalty; ours.", least=0
+    )
+    target_warmup: float = option(0.5, "Share of the run over which the target falls to target_rank; ours.", least=0)
+    regularization_weight: float = option(0.01, "γ: weight of the orthogonality term in the loss; ours.", least=0)
+
+    def target_share(self, t: int) -> float:
+        """Return the share of gates that should be open at step t, in (0, 1]."""
+        final = self.target_rank / self.initial_rank
+        ramp = self.target_warmup * (self.total_steps or 1)
+        return final if ramp < 1 else 1.0 + (final - 1.0) * min(1.0, t / ramp)
+
+    def _derive_rank(self) -> None:
+        initial, target = _paired(self.initial_rank, self.target_rank)
+        self._set("initial_rank", initial)
+        self._set("target_rank", target)
+
+    def _check(self) -> None:
+        if self.target_rank > self.initial_rank:
+            raise FlexLoRAError(
+                f"target_rank={self.target_rank:g} is above initial_rank={self.initial_rank}; gates only close. "
+                "Lower target_rank or raise initial_rank."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoLoRAConfig(AdapterConfig):
+    """AutoLoRA, meta-learned ranks (Zhang et al., NAACL 2024)."""
+
+    search_share: float = option(
+        0.5, "Share of the run that searches; the rest retrains from scratch; ours.", above=0, below=1
+    )
+    validation_share: float = option(
+        0.3, "Share of the training examples on which the search scores; 70/30 in their code.", least=0, below=1
+    )
+    selection_learning_rate: float = option(0.02, "Adam's learning rate of the selection variables; ours.", above=0)
+    keep_above: float | None = option(
+        None, "Keep a direction whose α is at least this; none = 1 / initial_rank.", above=0, below=1
+    )
+
+    @property
+    def search_steps(self) -> int:
+        """Steps before the ranks are fixed and training begins anew; at least 1."""
+        return max(1, int(self.search_share * (self.total_steps or 0)))
+
+    def is_event(self, t: int) -> bool:
+        """True at the end of the search."""
+        return t == self.search_steps
+
+    def _check(self) -> None:
+        highest = 1.0 / self.initial_rank
+        if self.keep_above is not None and self.keep_above > highest:
+            raise FlexLoRAError(
+                f"keep_above={self.keep_above:g} is above 1 / initial_rank = {highest:.4g}: a matrix whose α are equal "
+                "would keep nothing. Lower it or leave it out."
+            )
+        if self.total_steps == 1:
+            raise FlexLoRAError("AutoLoRA needs at least 2 steps: one to search, one to retrain.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DyLoRAConfig(AdapterConfig):
+    """DyLoRA (Valipour et al., EACL 2023)."""
+
+    smallest_rank: int = option(1, "Shortest prefix that is drawn; initial_rank = nothing is cut.", least=1)
+    update: str = option(
+        "prefix", "Train the whole prefix, or only its last direction (their frozen variant).", choices=PREFIX_UPDATES
+    )
+
+    def _check(self) -> None:
+        if self.smallest_rank > self.initial_rank:
+            raise FlexLoRAError(
+                f"smallest_rank={self.smallest_rank} is above initial_rank={self.initial_rank}. Lower it."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLAEConfig(AdapterConfig):
+    """MLAE (Wang et al. 2024)."""
+
+    drop: float = option(
+        0.2, "Probability that a step leaves a direction out; their code's default is 0.", least=0, below=1
+    )

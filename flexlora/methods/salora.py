@@ -1,0 +1,157 @@
+"""SaLoRA, structure-aware low-rank adaptation (Hu et al., Mathematics 11(20):4317, 2023) on the shared adapter.
+
+ΔW = s · P diag(g) Q with one hard-concrete gate g ∈ [0, 1] a direction (Louizos et al. 2018,
+https://arxiv.org/abs/1712.01312): u ~ U(0, 1), z = σ((log u − log(1 − u) + log α) / β), g = clamp(z (ζ − γ) + γ, 0, 1).
+The expected share of open gates is led to a target by two Lagrange multipliers (Wang et al. 2020,
+https://arxiv.org/abs/1910.04732). There is no official code; P starts at zero, as in LoRA.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flexlora.event import Event
+from flexlora.initializers import step_generator
+from flexlora.methods.configs import SaLoRAConfig
+from flexlora.methods.lora import attach
+from flexlora.methods.masks import MaskedDynamics
+
+if TYPE_CHECKING:
+    from flexlora.session import Session
+
+__all__ = ["attach", "dynamics"]
+
+LOW, HIGH = -0.1, 1.1
+"""γ and ζ: the gate is stretched beyond [0, 1] and cut, so that it can be exactly 0 or 1."""
+
+
+def sampled_gate(log_alpha: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    """Return the gate for uniform noise in (0, 1), elementwise; differentiable in log α."""
+    noise = uniform.log() - (1.0 - uniform).log()
+    return _stretched(torch.sigmoid((noise + log_alpha) / temperature))
+
+
+def evaluation_gate(log_alpha: Tensor) -> Tensor:
+    """Return the gate without noise, clamp(σ(log α)(ζ − γ) + γ, 0, 1); zero where σ(log α) ≤ −γ / (ζ − γ) = 1/12."""
+    return _stretched(torch.sigmoid(log_alpha))
+
+
+def open_probability(log_alpha: Tensor, temperature: float) -> Tensor:
+    """Return P(g > 0) = σ(log α − β log(−γ / ζ)): the expected L0 norm of each gate."""
+    return torch.sigmoid(log_alpha - temperature * math.log(-LOW / HIGH))
+
+
+class SaLoRADynamics(MaskedDynamics):
+    """Trains log α with the loss, and tells at intervals which gates evaluation finds closed.
+
+    Attributes:
+        log_alpha: (matrices, initial_rank).
+        multipliers: two Lagrange multipliers, of the distance to the target and of its square.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        config, count = self._config(), len(self.adapter.matrices)
+        self.log_alpha = nn.Parameter(
+            torch.full((count, config.initial_rank), config.initial_log_alpha, device=session.device)
+        )
+        self.multipliers = torch.zeros(2)
+        self._open_for_evaluation()
+
+    def parameter_groups(self, rate: float, lr_lambda: float) -> list[dict[str, Any]]:
+        """Add log α at its own learning rate."""
+        own = {"params": [self.log_alpha], "peak": self._config().gate_learning_rate, "weight_decay": 0.0}
+        return [*super().parameter_groups(rate, lr_lambda), own]
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Return log α."""
+        return {"log_alpha": self.log_alpha}
+
+    def target_rank(self, step: int) -> float | None:
+        """Return how many gates the target wants open, on average over the noise."""
+        return self._config().target_share(step) * self.log_alpha.numel()
+
+    def before_step(self, step: int) -> None:
+        """Draw the gates of the step."""
+        uniform = torch.rand(self.log_alpha.shape, generator=step_generator(self.config.seed, step))
+        # Neither 0 nor 1, where the noise is infinite.
+        uniform = uniform.clamp(1e-6, 1.0 - 1e-6).to(self.log_alpha)
+        gates = sampled_gate(self.log_alpha, uniform, self._config().temperature)
+        for matrix, gate in zip(self.adapter.matrices.values(), gates, strict=True):
+            matrix.gate = gate
+
+    def penalty(self, step: int) -> Tensor | None:
+        """Return m₁ · d + m₂ · d², d = expected share of open gates − target; None when there is no ascent."""
+        if not self._config().multiplier_learning_rate:
+            return None
+        distance = self._distance(step)
+        first, second = self.multipliers.tolist()
+        return first * distance + second * distance**2
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Raise the multipliers along the distance, and leave the gates of evaluation."""
+        distance = float(self._distance(step))
+        self.multipliers += self._config().multiplier_learning_rate * torch.tensor([distance, distance**2])
+        self._open_for_evaluation()
+
+    @torch.no_grad()
+    def gates(self) -> list[np.ndarray] | None:
+        """Return P(g > 0) of the directions that are on, 0 for those that the last event found closed."""
+        shares = open_probability(self.log_alpha, self._config().temperature).cpu().numpy()
+        return [
+            np.where(mask, share, 0.0).astype(np.float32) for mask, share in zip(self.on.values(), shares, strict=True)
+        ]
+
+    def event(self, step: int) -> Event:
+        """Tell which gates closed since the last event, and which opened again."""
+        gates = evaluation_gate(self.log_alpha.detach()).double().cpu().numpy()
+        log_alpha = self.log_alpha.detach().double().cpu().numpy()
+        on = {name: gate > 0.0 for name, gate in zip(self.on, gates, strict=True)}
+        scores = dict(zip(self.on, log_alpha, strict=True))
+        return self.declare(step, on, scores, "log_alpha", target=round(self.target_rank(step) or 0))
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Put the gates of evaluation into λ; what is closed leaves its slot."""
+        for matrix in self.adapter.matrices.values():
+            if matrix.gate is not None:
+                matrix.lam.copy_(matrix.gate)
+                matrix.gate = None
+        super().finish()
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the masks and the multipliers; log α is kept with the parameters."""
+        values, _ = super().state()
+        return values, {"multipliers": self.multipliers}
+
+    def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over what ``state`` returned."""
+        super().restore(values, tensors)
+        self.multipliers = tensors["multipliers"].clone()
+        self._open_for_evaluation()
+
+    def _distance(self, step: int) -> Tensor:
+        config = self._config()
+        return open_probability(self.log_alpha, config.temperature).mean() - config.target_share(step)
+
+    @torch.no_grad()
+    def _open_for_evaluation(self) -> None:
+        for matrix, gate in zip(self.adapter.matrices.values(), evaluation_gate(self.log_alpha), strict=True):
+            matrix.gate = gate
+
+    def _config(self) -> SaLoRAConfig:
+        return cast(SaLoRAConfig, self.config)
+
+
+def _stretched(share: Tensor) -> Tensor:
+    return (share * (HIGH - LOW) + LOW).clamp(0.0, 1.0)
+
+
+dynamics = SaLoRADynamics
