@@ -158,13 +158,13 @@ _ALL = (
         score="each gate's own log α, trained with the loss under an expected-L0 target",
         when="at every step; the log tells at intervals what changed",
         direction="prune (soft)",
-        state="log α a direction, two multipliers",
+        state="log α a direction, with its moments; a multiplier",
         source="Hu et al. Structure-Aware Low-Rank Adaptation. Mathematics 11(20):4317, 2023",
         url="https://doi.org/10.3390/math11204317",
         caution=(
             "Not Safety-alignment preserved LoRA, which is also called SaLoRA. There is no official code: gate "
-            "constants are those of Louizos et al. 2018, the target's two multipliers those of Wang et al. 2020, and "
-            "P starts at zero, as in LoRA."
+            "constants are those of Louizos et al. 2018, the target is held by an augmented Lagrangian, and P starts at "
+            "zero, as in LoRA."
         ),
     ),
     Method(

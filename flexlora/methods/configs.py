@@ -159,9 +159,10 @@ class SaLoRAConfig(ReportingConfig, OrthogonalConfig):
     temperature: float = option(2 / 3, "β of the hard-concrete gate.", above=0)
     initial_log_alpha: float = option(2.5, "log α of every gate at the start; 2.5 = open in 98 of 100 steps.")
     gate_learning_rate: float = option(0.1, "Learning rate of log α; ours.", above=0)
-    multiplier_learning_rate: float = option(
-        1.0, "Step of the Lagrange multipliers' ascent; 0 = no penalty; ours.", least=0
+    penalty_weight: float = option(
+        20.0, "ρ: pull of the target, by ρ/2 · d² of the distance d; 0 = no penalty at all; ours.", least=0
     )
+    multiplier_learning_rate: float = option(0.1, "Step of the Lagrange multiplier's ascent along d; ours.", least=0)
     target_warmup: float = option(0.5, "Share of the run over which the target falls to target_rank; ours.", least=0)
     regularization_weight: float = option(0.01, "γ: weight of the orthogonality term in the loss; ours.", least=0)
 

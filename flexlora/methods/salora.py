@@ -2,8 +2,8 @@
 
 ΔW = s · P diag(g) Q with one hard-concrete gate g ∈ [0, 1] a direction (Louizos et al. 2018,
 https://arxiv.org/abs/1712.01312): u ~ U(0, 1), z = σ((log u − log(1 − u) + log α) / β), g = clamp(z (ζ − γ) + γ, 0, 1).
-The expected share of open gates is led to a target by two Lagrange multipliers (Wang et al. 2020,
-https://arxiv.org/abs/1910.04732). There is no official code; P starts at zero, as in LoRA.
+The expected share of open gates is led to a target by a Lagrange multiplier, in its augmented form. There is no official
+code; P starts at zero, as in LoRA.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SaLoRADynamics(MaskedDynamics):
 
     Attributes:
         log_alpha: (matrices, initial_rank).
-        multipliers: two Lagrange multipliers, of the distance to the target and of its square.
+        multiplier: Lagrange multiplier of the distance to the target, a scalar.
     """
 
     def __init__(self, session: Session) -> None:
@@ -61,7 +61,7 @@ class SaLoRADynamics(MaskedDynamics):
         self.log_alpha = nn.Parameter(
             torch.full((count, config.initial_rank), config.initial_log_alpha, device=session.device)
         )
-        self.multipliers = torch.zeros(2)
+        self.multiplier = torch.zeros(())
         self._open_for_evaluation()
 
     def parameter_groups(self, rate: float, lr_lambda: float) -> list[dict[str, Any]]:
@@ -87,18 +87,20 @@ class SaLoRADynamics(MaskedDynamics):
             matrix.gate = gate
 
     def penalty(self, step: int) -> Tensor | None:
-        """Return m₁ · d + m₂ · d², d = expected share of open gates − target; None when there is no ascent."""
-        if not self._config().multiplier_learning_rate:
+        """Return m · d + ρ/2 · d², d = expected share of open gates − target; None for ρ = 0.
+
+        The multiplier alone swings around the target for hundreds of steps; the square damps it.
+        """
+        weight = self._config().penalty_weight
+        if not weight:
             return None
         distance = self._distance(step)
-        first, second = self.multipliers.tolist()
-        return first * distance + second * distance**2
+        return float(self.multiplier) * distance + 0.5 * weight * distance**2
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Raise the multipliers along the distance, and leave the gates of evaluation."""
-        distance = float(self._distance(step))
-        self.multipliers += self._config().multiplier_learning_rate * torch.tensor([distance, distance**2])
+        """Raise the multiplier along the distance, and leave the gates of evaluation."""
+        self.multiplier += self._config().multiplier_learning_rate * float(self._distance(step))
         self._open_for_evaluation()
 
     @torch.no_grad()
@@ -127,14 +129,14 @@ class SaLoRADynamics(MaskedDynamics):
         super().finish()
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Return the masks and the multipliers; log α is kept with the parameters."""
+        """Return the masks and the multiplier; log α is kept with the parameters."""
         values, _ = super().state()
-        return values, {"multipliers": self.multipliers}
+        return values, {"multiplier": self.multiplier}
 
     def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what ``state`` returned."""
         super().restore(values, tensors)
-        self.multipliers = tensors["multipliers"].clone()
+        self.multiplier = tensors["multiplier"].clone()
         self._open_for_evaluation()
 
     def _distance(self, step: int) -> Tensor:
