@@ -1,7 +1,8 @@
 """``pack_run``: one run as bytes for the player, sent once; decoded by app/components/decode.js.
 
 Layout: uint32 little-endian length of a JSON header, the header, zeros up to a multiple of 8, then arrays, each at a
-multiple of 8 from there. Entropy is uint16: 0 to 65534 stand for [0, 1], 65535 for undefined.
+multiple of 8 from there. Entropy is uint16: 0 to 65534 stand for [0, 1], 65535 for undefined. Gates are uint8: 0 to 255
+stand for [0, 1], and only a gate of 0 is 0. Arrays that a run has nothing for are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from analysis.runs import Run
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.matrix_names import module_type_order
+from flexlora.methods import METHODS
 
 VERSION = 1
 UNDEFINED = 65535
@@ -65,16 +67,15 @@ def planned_budget(run: Run) -> dict[str, list[int]] | None:
 
     A run of more than ``MAX_CURVE`` steps has an even selection of them, and every event.
 
-    None when the header's configuration is not one that this version can evaluate, or is absurdly long.
+    None when the method has no budget of moves, the header's configuration is not one that this version can evaluate,
+    or the run is absurdly long.
     """
     if run.total_steps > MAX_PLANNED:
         return None
-    known = FlexLoRAConfig.__dataclass_fields__
     try:
-        config = FlexLoRAConfig.from_dict({k: v for k, v in run.config.items() if k in known})
-        for note in run.notes:
-            if note.get("kind") == "edited":
-                config = config.replace(**{note["key"]: note["new"]})
+        config = _config(run)
+        if config is None:
+            return None
         steps = _curve_steps(run)
         planned = {step: config.budget(step) for step in steps}
     except (FlexLoRAError, TypeError, KeyError):
@@ -83,6 +84,20 @@ def planned_budget(run: Run) -> dict[str, list[int]] | None:
     recorded = zip(scalars["step"].tolist(), scalars["budget"].tolist(), strict=True)
     planned |= {step: int(budget) for step, budget in recorded if step in planned and np.isfinite(budget)}
     return {"steps": steps, "values": list(planned.values())}
+
+
+def _config(run: Run) -> FlexLoRAConfig | None:
+    """Return the configuration in force at the end of the log; None for a method whose moves have no b(t)."""
+    # A log from elsewhere names no method; b(t) is FlexLoRA's.
+    kind = METHODS[run.header.get("method") or "flexlora"].config_class
+    if not issubclass(kind, FlexLoRAConfig):
+        return None
+    known = kind.__dataclass_fields__
+    config = kind.from_dict({key: value for key, value in run.config.items() if key in known})
+    for note in run.notes:
+        if note.get("kind") == "edited":
+            config = config.replace(**{note["key"]: note["new"]})
+    return config
 
 
 def _curve_steps(run: Run) -> list[int]:
@@ -99,7 +114,8 @@ def _records(run: Run, max_bytes: int) -> np.ndarray:
     if not count:
         return np.empty(0, np.int64)
     with_true = float(np.mean(run.log.true_index >= 0))
-    cost = matrices * 12 + 4 * (1 + with_true) * int(run.ranks.sum(axis=1).max())
+    gate_bytes = 0 if run.log.gates is None else 1
+    cost = matrices * 12 + (4 * (1 + with_true) + gate_bytes) * int(run.stored.sum(axis=1).max())
     room = max(2, int(max_bytes / cost))
     if count <= room:
         return np.arange(count)
@@ -122,21 +138,37 @@ def _arrays(run: Run, records: np.ndarray) -> dict[str, np.ndarray]:
     ranks = run.ranks[records]
     entropy = run.entropy[records]
     coded = np.where(np.isnan(entropy), UNDEFINED, np.round(np.nan_to_num(entropy) * (UNDEFINED - 1)))
-    scalars = log.steps
-    return {
+    arrays = {
         "steps": run.steps[records].astype(np.int32),
         "ranks": ranks.astype(np.uint8 if ranks.max(initial=0) < 256 else np.uint16),
         "entropy": coded.astype(np.uint16),
         "energy": _float32(run.energy[records]),
         "lam": _joined([log.values[start:stop] for start, stop in bounds]),
-        "lamOffsets": np.concatenate([[0], np.cumsum(ranks.ravel())]).astype(np.uint32),
+        "lamOffsets": np.concatenate([[0], np.cumsum(run.stored[records].ravel())]).astype(np.uint32),
         "sigma": _joined(sigma_parts),
         "sigmaIndex": np.array(sigma_index, np.int32),
+    }
+    if log.gates is not None:
+        arrays["gates"] = coded_gates(_joined([log.gates[start:stop] for start, stop in bounds]))
+    return arrays | _scalar_arrays(log.steps)
+
+
+def _scalar_arrays(scalars: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    arrays = {
         "lossSteps": scalars["step"].astype(np.int32),
         "taskLoss": _float32(scalars["task_loss"]),
         "regularizer": _float32(scalars["regularizer"]),
         "budgetAt": _float32(scalars["budget"]),
     }
+    for name, key in (("penalty", "penalty"), ("targetRank", "target_rank")):
+        if np.isfinite(scalars[key]).any():
+            arrays[name] = _float32(scalars[key])
+    return arrays
+
+
+def coded_gates(gates: np.ndarray) -> np.ndarray:
+    """Return gates in [0, 1] as uint8; one above 0 stays above 0, as it tells on from off."""
+    return np.where(gates > 0, np.maximum(1, np.round(gates * 255)), 0).astype(np.uint8)
 
 
 def _header(run: Run, shown: int) -> dict[str, Any]:
@@ -185,9 +217,9 @@ def _header(run: Run, shown: int) -> dict[str, Any]:
 
 
 def _event(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an event with the importance that decided, not all that were logged: they are many."""
-    scores = event["importance"].get(event["measure"], {})
-    return {**event, "importance": {event["measure"]: scores}}
+    """Return an event with the importance that decided, not all that were logged nor each direction's score."""
+    own = {key: value for key, value in event.items() if key != "scores"}
+    return {**own, "importance": {event["measure"]: event["importance"].get(event["measure"], {})}}
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

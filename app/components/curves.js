@@ -1,7 +1,7 @@
 /** Loss, moves and total rank over time: small panels that share the strip's time axis. */
 
 import { lastAtOrBefore } from "./model.js";
-import { formatNumber, niceCeiling } from "./format.js";
+import { formatMean, formatNumber, niceCeiling } from "./format.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./palette.js").Palette} Palette */
@@ -12,7 +12,7 @@ import { formatNumber, niceCeiling } from "./format.js";
 /**
  * @typedef {object} Panel
  * @property {string} label
- * @property {string} [note] what the line is, in smaller print
+ * @property {string} [note] what the line is, in smaller print; a row for each "\n"
  * @property {number} weight share of the height
  * @property {(pen: CanvasPen, palette: Palette, box: Box, scale: TimeScale) => void} draw
  * @property {(step: number) => string} value what stands beside the panel at the clock
@@ -23,9 +23,11 @@ export function panelsOf(model) {
   const panels = [];
   if (model.lossSteps.length) panels.push(lossPanel(model));
   if (model.lossSteps.length) panels.push(regularizerPanel(model));
+  if (model.penalty) panels.push(penaltyPanel(model, model.penalty));
   const evaluation = evaluationPanel(model);
   if (evaluation) panels.push(evaluation);
-  panels.push(movesPanel(model), totalRankPanel(model));
+  if (model.events.length || model.budgetCurve() || model.run.state === "running") panels.push(movesPanel(model));
+  panels.push(totalRankPanel(model));
   return panels;
 }
 
@@ -98,6 +100,25 @@ function regularizerPanel(model) {
   };
 }
 
+/** The method's own term of the loss, as weighted. @param {Model} model @param {Float32Array} values @returns {Panel} */
+function penaltyPanel(model, values) {
+  const top = niceCeiling(largest(values));
+  // A multiplier may turn it into a small reward.
+  const low = -largest(values.map((value) => -value));
+  const y = (/** @type {Box} */ box, /** @type {number} */ value) => box.y + (box.h * (top - value)) / (top - low);
+  return {
+    label: "penalty",
+    note: "as weighted",
+    weight: 0.9,
+    draw: (pen, palette, box, scale) => {
+      frame(pen, palette, box, formatNumber(top));
+      if (low < 0) pen.line(box.x, y(box, 0), box.x + box.w, y(box, 0), { stroke: palette.line });
+      pen.path(places(model.lossSteps, scale), Float64Array.from(values, (value) => y(box, value)), { stroke: palette.regularizer, width: 1.5 });
+    },
+    value: (step) => formatNumber(values[lastAtOrBefore(model.lossSteps, step)]),
+  };
+}
+
 /** The first metric of the validation split. @param {Model} model @returns {Panel | null} */
 function evaluationPanel(model) {
   const found = model.evaluationSeries();
@@ -118,20 +139,21 @@ function evaluationPanel(model) {
   };
 }
 
-/** Extended above, pruned below, b(t) as the cap on both. @param {Model} model @returns {Panel} */
+/** Extended above, pruned below, b(t) as the cap on both where the method has one. @param {Model} model @returns {Panel} */
 function movesPanel(model) {
   const curve = model.budgetCurve();
-  const most = Math.max(1, largest(curve.values), ...model.events.map((event) => Math.max(event.prune.length, event.extend.length)));
+  const most = Math.max(1, largest(curve?.values ?? []), ...model.events.map((event) => Math.max(event.prune.length, event.extend.length)));
   return {
     label: "moves",
-    note: "line: b(t)",
+    note: curve ? "line: b(t)" : undefined,
     weight: 1.6,
     draw: (pen, palette, box, scale) => {
       const middle = box.y + box.h / 2;
       const unit = box.h / 2 / most;
-      const xs = places(curve.steps, scale);
+      const xs = places(curve?.steps ?? [], scale);
       for (const sign of [-1, 1]) {
-        pen.path(xs, Float64Array.from(curve.values, (value) => middle + sign * unit * value), { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
+        const ys = Float64Array.from(curve?.values ?? [], (value) => middle + sign * unit * value);
+        pen.path(xs, ys, { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
       }
       pen.line(box.x, middle, box.x + box.w, middle, { stroke: palette.line });
       const thick = Math.max(1, Math.min(7, (box.w / Math.max(1, model.domain[1])) * 3));
@@ -145,25 +167,33 @@ function movesPanel(model) {
     },
     value: (step) => {
       const event = model.events[model.eventAt(step)];
-      const budget = curve.values[lastAtOrBefore(curve.steps, step)];
-      const cap = budget === undefined ? "" : `b = ${budget}`;
-      return event ? `−${event.prune.length} +${event.extend.length}, ${cap}` : cap;
+      const budget = curve?.values[lastAtOrBefore(curve.steps, step)];
+      const cap = budget === undefined || !Number.isFinite(budget) ? "" : `b = ${budget}`;
+      return [event ? `−${event.prune.length} +${event.extend.length}` : "", cap].filter(Boolean).join(", ");
     },
   };
 }
 
-/** @param {Model} model @returns {Panel} */
+/** With the total that the schedule asks for, and what a training step uses, where these are told. @param {Model} model @returns {Panel} */
 function totalRankPanel(model) {
-  const top = Math.max(1, largest(model.totalRank));
+  const { targetRank, expectedTotal, shares } = model;
+  const top = Math.max(1, largest(model.totalRank), largest(targetRank ?? []));
+  const notes = [targetRank ? "- - target" : "", shares ? "thin: used" : ""].filter(Boolean);
   return {
     label: "total rank",
-    weight: 0.8,
+    note: notes.length ? notes.join("\n") : undefined,
+    weight: notes.length ? 2 : 0.8,
     draw: (pen, palette, box, scale) => {
       const inner = { ...box, y: box.y + 3, h: box.h - 3 };
       pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
+      if (shares && expectedTotal) pen.path(places(model.steps, scale), heights(expectedTotal, top, inner), { stroke: palette.accent, width: 1, steps: true });
       pen.path(places(model.steps, scale), heights(model.totalRank, top, inner), { stroke: palette.text, width: 1.5, steps: true });
+      if (targetRank) pen.path(places(model.lossSteps, scale), heights(targetRank, top, inner), { stroke: palette.regularizer, width: 1.25, dash: [4, 3] });
       pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 9.5, align: "right" });
     },
-    value: (step) => String(model.totalRank[model.recordAt(step)] ?? "–"),
+    value: (step) => {
+      const mean = model.expectedTotalRank(model.recordAt(step));
+      return `${model.totalRank[model.recordAt(step)] ?? "–"}${mean === null ? "" : ` ≈ ${formatMean(mean)}`}`;
+    },
   };
 }

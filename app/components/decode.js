@@ -28,6 +28,7 @@ const ARRAY_TYPES = {
  * @property {string} matrix
  * @property {number} [slot]
  * @property {number} [singular_value]
+ * @property {number} [score] of the direction, where directions are scored
  * @property {string[]} [rules]
  */
 

@@ -1,7 +1,7 @@
 /** When it happened: time × matrix, painted once; rows by module type, then layer. */
 
 import { colourIndex, energyShare, stripColour } from "./colour.js";
-import { formatEntropy, formatNumber, matrixLabel } from "./format.js";
+import { formatEntropy, formatMean, formatNumber, matrixLabel } from "./format.js";
 import { tableColour } from "./palette.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -129,5 +129,13 @@ export function stripMatrixAt(layout, y) {
 export function describeCell(model, t, m) {
   const change = model.change(t, m);
   const delta = change === 0 ? "" : ` (${change > 0 ? "+" : "−"}${Math.abs(change)} since the start)`;
-  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · rank ${model.rank(t, m)}${delta} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${formatNumber(model.energy(t, m))}`;
+  const rank = `rank ${model.rank(t, m)}${delta}${describeSoft(model, t, m)}`;
+  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · ${rank} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${formatNumber(model.energy(t, m))}`;
+}
+
+/** What rank alone does not say: directions that may come back, and how many a step uses. @param {Model} model @param {number} t @param {number} m @returns {string} */
+export function describeSoft(model, t, m) {
+  const off = model.stored(t, m) - model.rank(t, m);
+  const mean = model.expectedRank(t, m);
+  return `${off ? `, ${off} off` : ""}${mean === null ? "" : `, ≈ ${formatMean(mean)} used a step`}`;
 }

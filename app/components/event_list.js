@@ -2,9 +2,14 @@
 
 import { element } from "./draw.js";
 import { formatNumber, matrixLabel } from "./format.js";
+import { isSoft } from "./model.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./decode.js").Move} Move */
+
+/** What a rule did, for those whose names do not say. */
+const RULES = { masked: "masked (off, may come back)", revived: "revived (was off)" };
+
 
 export class EventList {
   /** @param {{seek: (step: number) => void, select: (m: number) => void}} actions */
@@ -96,10 +101,11 @@ export class EventList {
   /** @param {Model} model @param {number} index @param {number} selected @param {boolean} exact @returns {Node[]} */
   describe(model, index, selected, exact) {
     const event = model.events[index];
+    const { pruned, extended } = model.words;
     const when = exact ? `Event ${index + 1}` : `Last event: ${index + 1}`;
     return [
-      this.column(model, event, `${when} pruned`, "fl-minus", event.prune, selected),
-      this.column(model, event, "extended", "fl-plus", event.extend, selected),
+      this.column(model, event, `${when}${pruned === "pruned" ? "" : ":"} ${pruned}`, "fl-minus", event.prune, selected),
+      this.column(model, event, extended, "fl-plus", event.extend, selected),
     ];
   }
 
@@ -108,12 +114,12 @@ export class EventList {
     const scores = event.importance?.[event.measure] ?? event.importance ?? {};
     const rows = moves.map((move) => {
       const m = model.indexOf.get(move.matrix) ?? -1;
-      const score = scores[move.matrix];
+      const score = move.score ?? scores[move.matrix];
       const button = element("button", { type: "button", class: `fl-move ${kind}` }, [
         element("span", { text: m >= 0 ? matrixLabel(model.matrices[m]) : move.matrix }),
         element("span", { class: "fl-score", text: typeof score === "number" ? formatNumber(score) : "" }),
       ]);
-      if (move.rules?.length) button.title = `rule: ${move.rules.join(", ")}`;
+      if (move.rules?.length) button.title = `rule: ${move.rules.map((rule) => RULES[/** @type {keyof typeof RULES} */ (rule)] ?? rule).join(", ")}`;
       if (m === selected) button.setAttribute("aria-current", "true");
       button.addEventListener("click", () => this.actions.select(m));
       return button;

@@ -23,6 +23,14 @@ export function formatEntropy(value) {
 }
 
 /**
+ * @param {number} mean number of directions used
+ * @returns {string}
+ */
+export function formatMean(mean) {
+  return mean.toFixed(mean < 99.95 ? 1 : 0);
+}
+
+/**
  * @param {number} change
  * @returns {string} a signed whole number; no change is ±0
  */

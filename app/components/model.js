@@ -4,6 +4,15 @@ import { decodePayload } from "./decode.js";
 import { niceCeiling } from "./format.js";
 
 const UNDEFINED_ENTROPY = 65535;
+const SAME = 0.05; // directions: a mean that is closer to the rank says nothing new
+
+/**
+ * True for a move that leaves its direction stored: it is switched off and may come back, or comes back.
+ * @param {import("./decode.js").Move} move
+ */
+export function isSoft(move) {
+  return (move.rules ?? []).some((rule) => rule === "masked" || rule === "revived");
+}
 
 /**
  * Index of the last value at or before `target` in an ascending array; -1 when there is none.
@@ -49,11 +58,22 @@ export class Model {
     this.taskLoss = arrays.taskLoss ?? new Float32Array();
     this.regularizer = arrays.regularizer ?? new Float32Array();
     this.budgetAt = arrays.budgetAt ?? new Float32Array();
+    /** @type {Uint8Array | null} one a λ, 0 = off, 255 = used in every step; null = all are simply on */
+    this.gates = arrays.gates ?? null;
+    /** @type {Float32Array | null} */
+    this.penalty = arrays.penalty ?? null;
+    /** @type {Float32Array | null} */
+    this.targetRank = arrays.targetRank ?? null;
     this.M = this.matrices.length;
     this.T = this.steps.length;
     this.indexOf = new Map(this.matrices.map((matrix, index) => [matrix.name, index]));
     this.eventSteps = this.events.map((event) => event.step);
     this.measure();
+    this.expected = this.gates ? this.meanDirections(this.gates) : null;
+    this.expectedTotal = this.expected ? this.totals(this.expected) : null;
+    this.anyOff = this.gates?.includes(0) ?? false;
+    this.shares = this.gates?.some((gate) => gate > 0 && gate < 255) ?? false;
+    this.words = this.moveWords();
     this.order = this.displayOrder();
     this.sigmaRecords = this.recordsWithSigma();
   }
@@ -72,19 +92,41 @@ export class Model {
     this.maxRank = maxRank;
     this.minRank = Math.min(minRank, maxRank);
     this.maxEnergy = niceCeiling(maxEnergy);
-    this.totalRank = new Int32Array(this.T);
+    this.totalRank = this.totals(this.ranks);
     let change = 1;
     for (let t = 0; t < this.T; t += 1) {
-      for (let m = 0; m < this.M; m += 1) {
-        const rank = this.ranks[t * this.M + m];
-        this.totalRank[t] += rank;
-        change = Math.max(change, Math.abs(rank - this.ranks[m]));
-      }
+      for (let m = 0; m < this.M; m += 1) change = Math.max(change, Math.abs(this.change(t, m)));
     }
     this.maxChange = change;
     this.firstStep = this.T ? this.steps[0] : 0;
     this.lastStep = this.T ? this.steps[this.T - 1] : 0;
     this.domain = [0, Math.max(this.run.total_steps ?? 0, this.lastStep, 1)];
+  }
+
+  /** @param {ArrayLike<number>} values one a record and matrix @returns {Float64Array} their sum over the matrices */
+  totals(values) {
+    const totals = new Float64Array(this.T);
+    for (let place = 0; place < values.length; place += 1) totals[Math.floor(place / this.M)] += values[place];
+    return totals;
+  }
+
+  /** @param {Uint8Array} gates @returns {Float64Array} one a record and matrix: how many directions a training step uses on average */
+  meanDirections(gates) {
+    const means = new Float64Array(this.ranks.length);
+    for (let place = 0; place < means.length; place += 1) {
+      for (let i = this.lamOffsets[place]; i < this.lamOffsets[place + 1]; i += 1) means[place] += gates[i] / 255;
+    }
+    return means;
+  }
+
+  /** What this run's moves are called: a direction that is switched off is not gone. @returns {{pruned: string, extended: string}} */
+  moveWords() {
+    const name = (/** @type {"prune" | "extend"} */ key, /** @type {string} */ hard, /** @type {string} */ soft) => {
+      const kinds = new Set(this.events.flatMap((event) => event[key].map(isSoft)));
+      if (!kinds.has(true)) return this.gates && !kinds.size ? soft : hard;
+      return kinds.has(false) ? `${hard} or ${soft}` : soft;
+    };
+    return { pruned: name("prune", "pruned", "off"), extended: name("extend", "extended", "back") };
   }
 
   /** Matrices by module type, then layer: the order of the strip. @returns {number[]} */
@@ -112,6 +154,29 @@ export class Model {
     return this.ranks[t * this.M + m];
   }
 
+  /** @param {number} t @param {number} m @returns {number} directions that have a λ: the rank, and those that are off */
+  stored(t, m) {
+    const place = t * this.M + m;
+    return this.lamOffsets[place + 1] - this.lamOffsets[place];
+  }
+
+  /** @param {number} t @param {number} m @param {number} i place of the direction in `singularValues` @returns {number} 0 = off and may come back, else the share of training steps that use it */
+  gate(t, m, i) {
+    return this.gates ? this.gates[this.lamOffsets[t * this.M + m] + i] / 255 : 1;
+  }
+
+  /** @param {number} t @param {number} m @returns {number | null} directions that a training step uses on average; null where that is the rank */
+  expectedRank(t, m) {
+    const mean = this.expected?.[t * this.M + m];
+    return mean === undefined || Math.abs(mean - this.rank(t, m)) <= SAME ? null : mean;
+  }
+
+  /** @param {number} t @returns {number | null} the same over all matrices */
+  expectedTotalRank(t) {
+    const mean = this.expectedTotal?.[t];
+    return mean === undefined || Math.abs(mean - this.totalRank[t]) <= SAME ? null : mean;
+  }
+
   /** @param {number} t @param {number} m net change since the first record */
   change(t, m) {
     return this.ranks[t * this.M + m] - this.ranks[m];
@@ -137,7 +202,7 @@ export class Model {
   /**
    * The true singular values of ΔW at the latest record that has them.
    * @param {number} t @param {number} m
-   * @returns {{step: number, values: Float32Array} | null}
+   * @returns {{step: number, values: Float32Array, rank: number} | null} one value a stored direction; the rank of that record
    */
   trueSingularValues(t, m) {
     const found = lastAtOrBefore(this.sigmaRecords, t);
@@ -145,17 +210,29 @@ export class Model {
     const record = this.sigmaRecords[found];
     const start = record * this.M;
     const offset = this.sigmaIndex[record] + this.lamOffsets[start + m] - this.lamOffsets[start];
-    return { step: this.steps[record], values: this.sigma.subarray(offset, offset + this.rank(record, m)) };
+    return { step: this.steps[record], values: this.sigma.subarray(offset, offset + this.stored(record, m)), rank: this.rank(record, m) };
   }
 
   /** @param {number} t @param {number} m @returns {number} entropy of the true singular values, NaN where unknown */
   trueEntropy(t, m) {
-    const squares = Array.from(this.trueSingularValues(t, m)?.values ?? [], (value) => value * value);
+    const truth = this.trueSingularValues(t, m);
+    // What is off is about 0: the others alone carry the spectrum whose log r divides.
+    const squares = Array.from(truth?.values ?? [], (value) => value * value).slice(0, truth?.rank);
     const total = squares.reduce((sum, square) => sum + square, 0);
     if (!(total > 0)) return NaN;
     if (squares.length === 1) return 1;
     const entropy = squares.reduce((sum, square) => (square > 0 ? sum - (square / total) * Math.log(square / total) : sum), 0);
     return entropy / Math.log(squares.length);
+  }
+
+  /** @param {import("./decode.js").Move[]} [moves] @returns {Map<number, number>} matrix → how many of them are its own */
+  movesOf(moves = []) {
+    const counts = new Map();
+    for (const move of moves) {
+      const m = this.indexOf.get(move.matrix) ?? -1;
+      counts.set(m, (counts.get(m) ?? 0) + 1);
+    }
+    return counts;
   }
 
   /** @param {number} step @returns {number} index of the event at exactly this step, or -1 */
@@ -170,26 +247,26 @@ export class Model {
   }
 
   /**
-   * Storage slots of the active directions of a matrix, in the order of its λ, replayed from the events.
+   * Storage slots of the stored directions of a matrix, in the order of its λ, replayed from the events.
    * @param {number} t @param {number} m
    * @returns {number[] | null} null when the log does not say
    */
   slots(t, m) {
     const name = this.matrices[m].name;
-    const active = new Set(Array.from({ length: this.rank(0, m) }, (_, i) => i));
+    const active = new Set(Array.from({ length: this.stored(0, m) }, (_, i) => i));
     for (const event of this.events) {
       if (event.step >= this.steps[t]) break;
-      for (const move of event.prune) if (move.matrix === name) active.delete(move.slot ?? -1);
-      for (const move of event.extend) if (move.matrix === name) active.add(move.slot ?? -1);
+      for (const move of event.prune) if (move.matrix === name && !isSoft(move)) active.delete(move.slot ?? -1);
+      for (const move of event.extend) if (move.matrix === name && !isSoft(move)) active.add(move.slot ?? -1);
     }
-    return active.size === this.rank(t, m) && !active.has(-1) ? [...active].sort((a, b) => a - b) : null;
+    return active.size === this.stored(t, m) && !active.has(-1) ? [...active].sort((a, b) => a - b) : null;
   }
 
-  /** b(t): the planned curve where the header has it, else what was recorded. @returns {{steps: ArrayLike<number>, values: ArrayLike<number>}} */
+  /** b(t): the planned curve where the header has it, else what was recorded. @returns {{steps: ArrayLike<number>, values: ArrayLike<number>} | null} null for a method without a budget of moves */
   budgetCurve() {
     const planned = this.header.budget;
     if (planned?.steps?.length) return { steps: planned.steps, values: planned.values };
-    return { steps: this.lossSteps, values: this.budgetAt };
+    return this.budgetAt.some(Number.isFinite) ? { steps: this.lossSteps, values: this.budgetAt } : null;
   }
 
   /** @returns {{split: string, metric: string, steps: number[], values: number[]} | null} the first metric of the validation split, else of any */

@@ -4,13 +4,13 @@ import { Clock } from "./clock.js";
 import { COLOURS } from "./colour.js";
 import { openEnvelope } from "./decode.js";
 import { element, penFor } from "./draw.js";
-import { describeCell } from "./entropy_strip.js";
+import { describeCell, describeSoft } from "./entropy_strip.js";
 import { EventList } from "./event_list.js";
 import { formatEntropy, formatNumber, matrixLabel } from "./format.js";
 import { Model } from "./model.js";
 import { readPalette } from "./palette.js";
 import { drawMap, layoutMap, matrixAt, neighbour } from "./rank_map.js";
-import { drawSpectrum, spectrumScale } from "./spectrum.js";
+import { describeDirection, drawSpectrum, spectrumScale } from "./spectrum.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { sentenceAt } from "./sentence.js";
@@ -121,7 +121,8 @@ export class Player {
       if (step !== null) this.seek(step, false);
     });
     this.moving.addEventListener("pointerup", () => this.commitSoon());
-    for (const canvas of [this.mapCanvas, this.moving]) canvas.addEventListener("pointerleave", () => this.hover(-1, null, null));
+    this.spectrumCanvas.addEventListener("pointermove", (event) => this.hoverDirection(event));
+    for (const canvas of [this.mapCanvas, this.moving, this.spectrumCanvas]) canvas.addEventListener("pointerleave", () => this.hover(-1, null, null));
     document.fonts?.ready.then(() => this.redraw());
   }
 
@@ -225,7 +226,20 @@ export class Player {
       return;
     }
     const record = step === null ? this.clock.record : this.model.recordAt(step);
-    this.tip.textContent = describeCell(this.model, record, m);
+    this.showTip(describeCell(this.model, record, m), event);
+  }
+
+  /** @param {MouseEvent} event */
+  hoverDirection(event) {
+    const { model, spectrumSize: size, spectrumScale: scale } = this;
+    const text = model?.T && size && scale ? describeDirection(model, this.clock.record, this.selected, event.offsetX, size[0], scale) : null;
+    if (text) this.showTip(text, event);
+    else this.tip.classList.remove("fl-shown");
+  }
+
+  /** @param {string} text @param {MouseEvent} event */
+  showTip(text, event) {
+    this.tip.textContent = text;
     const box = this.root.getBoundingClientRect();
     const x = Math.min(event.clientX - box.left + 14, box.width - this.tip.offsetWidth - 4);
     const y = Math.min(event.clientY - box.top + 18, box.height - this.tip.offsetHeight);
@@ -321,15 +335,14 @@ export class Player {
     }
     const record = clock.record;
     const event = model.events[model.eventAt(clock.step)];
-    const moved = (/** @type {import("./decode.js").Move[]} */ moves) => new Set((moves ?? []).map((move) => model.indexOf.get(move.matrix) ?? -1));
     if (this.stale.spectrum) this.spectrumScale = spectrumScale(model, this.selected);
     if (this.stale.still) this.timeline.drawStill(palette, this.colour, this.selected, this.request?.content ?? "");
     this.stale = { still: false, spectrum: false };
     drawMap(penFor(this.mapCanvas, ...this.mapSize, palette.font), model, palette, this.layout, {
-      record, selected: this.selected, hovered: this.hovered, colour: this.colour, prune: moved(event?.prune), extend: moved(event?.extend),
+      record, selected: this.selected, hovered: this.hovered, colour: this.colour, prune: model.movesOf(event?.prune), extend: model.movesOf(event?.extend),
     });
     drawSpectrum(penFor(this.spectrumCanvas, ...this.spectrumSize, palette.font), model, palette, ...this.spectrumSize, {
-      record, selected: this.selected, scale: /** @type {{top: number, count: number}} */ (this.spectrumScale),
+      record, selected: this.selected, scale: /** @type {import("./spectrum.js").SpectrumScale} */ (this.spectrumScale),
     });
     this.timeline.drawMoving(palette, { time: clock.time, record, colour: this.colour, hoverStep: this.hoverStep });
     this.tell(record);
@@ -365,7 +378,7 @@ export class Player {
     const m = this.selected;
     const truth = model.trueEntropy(record, m);
     const gap = Number.isFinite(truth) ? ` (of σ ${formatEntropy(truth)})` : "";
-    return `rank ${model.rank(record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${formatNumber(model.energy(record, m))} · s = ${formatNumber(model.scale)}`;
+    return `rank ${model.rank(record, m)}${describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${formatNumber(model.energy(record, m))} · s = ${formatNumber(model.scale)}`;
   }
 
   destroy() {

@@ -1,7 +1,7 @@
 /** Where rank is now: layer × module type, the number in the cell, the current event's − and +. */
 
 import { cellColour, energyShare, legendMarks } from "./colour.js";
-import { formatChange, formatNumber, layerLabel } from "./format.js";
+import { formatChange, formatMean, formatNumber, layerLabel } from "./format.js";
 import { inkOn, tableColour } from "./palette.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -20,11 +20,12 @@ import { inkOn, tableColour } from "./palette.js";
  * @property {Box} legend
  */
 
-/** @typedef {{record: number, selected: number, hovered: number, colour: Colour, prune: Set<number>, extend: Set<number>}} MapState */
+/** @typedef {{record: number, selected: number, hovered: number, colour: Colour, prune: Map<number, number>, extend: Map<number, number>}} MapState prune, extend: matrix → directions that the current event moves */
 
 const MANY_LAYERS = 20;
 const LEGEND_HEIGHT = 26;
 const HEADER_HEIGHT = 18;
+const MEAN_SIZE = 10;
 
 /**
  * @param {Model} model @param {number} width @param {number} height
@@ -139,7 +140,10 @@ function drawCell(pen, model, palette, cell, m, state) {
   if (roomy) {
     const size = Math.max(10, Math.min(16, cell.h * 0.46));
     const taken = badgeSize(cell) * 2 * (Number(state.prune.has(m)) + Number(state.extend.has(m)));
-    pen.text(cell.x + (cell.w + Math.max(0, taken - 4)) / 2, cell.y + cell.h / 2 + 0.5, cellText(model, cell, m, state), { fill: ink, size, weight: 600, align: "center" });
+    const x = cell.x + (cell.w + Math.max(0, taken - 4)) / 2;
+    const mean = state.colour === "change" ? null : meanText(model, cell, m, state);
+    pen.text(x, cell.y + cell.h / 2 + 0.5 - (mean ? size * 0.42 : 0), cellText(model, cell, m, state), { fill: ink, size, weight: 600, align: "center" });
+    if (mean) pen.text(x, cell.y + cell.h / 2 + size * 0.62, mean, { fill: ink, size: MEAN_SIZE, align: "center" });
     drawGauge(pen, model, cell, m, state, ink);
   }
   drawMoves(pen, palette, cell, state.prune.has(m), state.extend.has(m), roomy);
@@ -149,8 +153,14 @@ function drawCell(pen, model, palette, cell, m, state) {
 function cellText(model, cell, m, state) {
   if (state.colour === "change") return formatChange(model.change(state.record, m));
   const rank = model.rank(state.record, m);
-  const after = rank + (state.extend.has(m) ? 1 : 0) - (state.prune.has(m) ? 1 : 0);
+  const after = rank + (state.extend.get(m) ?? 0) - (state.prune.get(m) ?? 0);
   return after === rank || cell.w < 74 ? String(rank) : `${rank} → ${after}`;
+}
+
+/** Under the rank, where there is room: how many directions a training step uses on average. @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @returns {string | null} */
+function meanText(model, cell, m, state) {
+  const mean = model.expectedRank(state.record, m);
+  return mean === null || cell.h < 27 || cell.w < 36 ? null : `≈ ${formatMean(mean)}`;
 }
 
 /** A bar at the cell's right edge: energy, or entropy where energy is the colour. @param {CanvasPen} pen @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @param {string} ink */
@@ -190,7 +200,7 @@ function drawMoves(pen, palette, cell, pruned, extended, roomy) {
 function drawLegend(pen, model, palette, box, colour) {
   const y = box.y + box.h / 2;
   const style = { fill: palette.muted, size: 10.5 };
-  const right = legendGlyphs(pen, palette, box, y, colour);
+  const right = legendGlyphs(pen, model, palette, box, y, colour);
   const name = { rank: "rank", change: "rank change", entropy: "entropy", energy: "energy Σλ²" }[colour];
   pen.text(box.x, y, name, style);
   let x = box.x + pen.measure(name, style) + 8;
@@ -230,13 +240,14 @@ function drawRampLegend(pen, palette, marks, colour, box) {
   }
 }
 
-/** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */
-function legendGlyphs(pen, palette, box, y, colour) {
+/** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */
+function legendGlyphs(pen, model, palette, box, y, colour) {
   const style = { fill: palette.muted, size: 10.5 };
   const gauge = colour === "energy" ? "entropy" : "energy (√)";
   const items = /** @type {Array<[string, (x: number) => void]>} */ ([
-    ["pruned", (x) => badge(pen, "minus", x, y, palette.pruned)],
-    ["extended", (x) => badge(pen, "plus", x, y, palette.extended)],
+    ...(model.shares ? [["used a step", (/** @type {number} */ x) => pen.text(x + 3, y, "≈", { fill: palette.muted, size: 12 })]] : []),
+    [model.words.pruned, (x) => badge(pen, "minus", x, y, palette.pruned)],
+    [model.words.extended, (x) => badge(pen, "plus", x, y, palette.extended)],
     [gauge, (x) => pen.rect(x + 3, y - 7, 3, 14, { fill: palette.muted })],
   ]);
   let x = box.x + box.w - items.reduce((width, [label]) => width + pen.measure(label, style) + 22, 0);

@@ -1,13 +1,17 @@
 /** One sentence about the clock's place, made from the data. */
 
+import { formatMean } from "./format.js";
+
 /** @typedef {import("./model.js").Model} Model */
 
 /** @param {Model} model @param {number} step @returns {string} */
 export function sentenceAt(model, step) {
   const written = model.header.sentences?.[String(step)];
   if (written) return written;
-  const total = model.totalRank[model.recordAt(step)];
-  const here = `Step ${step}: total rank ${total} over ${model.M} matrices`;
+  const record = model.recordAt(step);
+  const mean = model.expectedTotalRank(record);
+  const used = mean === null ? "" : `, of which a training step uses ${formatMean(mean)} on average`;
+  const here = `Step ${step}: total rank ${model.totalRank[record]} over ${model.M} matrices${used}`;
   if (!model.events.length) return model.run.state === "running" ? `${here}; no event so far.` : `${here}; this run moves no rank.`;
   const past = model.eventBefore(step);
   const next = model.events[past + 1];

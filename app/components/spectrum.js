@@ -1,6 +1,7 @@
 /** The selected matrix: its λ as trained, the true singular values of ΔW beside them, and the energy shares. */
 
 import { formatNumber, niceCeiling } from "./format.js";
+import { isSoft } from "./model.js";
 import { inkOn, tableColour } from "./palette.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -10,11 +11,23 @@ import { inkOn, tableColour } from "./palette.js";
 
 // σ/s may be far above |λ| where P and Q are far from orthonormal; beyond this the bars are cut, so that λ stays visible.
 const MOST = 4;
-
-/** @typedef {{value: number, slot: number | null, pruned: boolean, fresh: boolean}} Direction */
+const KEY_ROW = 15;
 
 /**
- * The directions of a matrix, largest |λ| first, with what the event at (or before) the record did to them.
+ * @typedef {object} Direction
+ * @property {number} value λ as trained
+ * @property {number} gate 0 = off, may come back; else the share of training steps that use it
+ * @property {number | null} slot
+ * @property {boolean} pruned by the event at this record; a soft one switches it off
+ * @property {boolean} fresh added or switched on by the event before
+ * @property {boolean} revived switched on by the event at this record
+ * @property {boolean} soft what the event did is a switch: the direction stays stored
+ */
+
+/** @typedef {{top: number, count: number}} SpectrumScale */
+
+/**
+ * The directions of a matrix, those that are on first, largest |λ| first, with what the event at (or before) the record did to them.
  * @param {Model} model @param {number} t @param {number} m
  * @returns {Direction[]}
  */
@@ -25,47 +38,81 @@ export function directionsAt(model, t, m) {
   const step = model.steps[t];
   const now = model.events[model.eventAt(step)];
   const before = model.events[model.eventBefore(step - 1)];
-  const prunedSlots = (now?.prune ?? []).filter((move) => move.matrix === name).map((move) => move.slot);
-  const freshSlots = (before?.extend ?? []).filter((move) => move.matrix === name).map((move) => move.slot);
+  const own = (/** @type {import("./decode.js").Move[] | undefined} */ moves) => (moves ?? []).filter((move) => move.matrix === name);
+  const going = own(now?.prune);
+  const added = own(before?.extend);
+  const coming = own(now?.extend).filter(isSoft);
   return Array.from(values, (value, i) => {
     const slot = slots ? slots[i] : null;
+    const among = (/** @type {import("./decode.js").Move[]} */ moves) => (slot === null ? undefined : moves.find((move) => move.slot === slot));
+    const moved = among(going) ?? among(coming) ?? among(added);
     return {
       value,
+      gate: model.gate(t, m, i),
       slot,
-      pruned: slot !== null && prunedSlots.includes(slot),
-      fresh: slot !== null && freshSlots.includes(slot),
+      pruned: Boolean(among(going)),
+      fresh: Boolean(among(added)),
+      revived: Boolean(among(coming)),
+      soft: moved !== undefined && isSoft(moved),
     };
-  }).sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  }).sort((a, b) => Number(b.gate > 0) - Number(a.gate > 0) || Math.abs(b.value) - Math.abs(a.value));
 }
 
 /**
  * Scales of one matrix over the whole run, so that nothing is rescaled while the clock moves.
  * @param {Model} model @param {number} m
- * @returns {{top: number, count: number}}
+ * @returns {SpectrumScale}
  */
 export function spectrumScale(model, m) {
   let top = 0;
   let truth = 0;
   let count = 1;
   for (let t = 0; t < model.T; t += 1) {
-    count = Math.max(count, model.rank(t, m));
+    count = Math.max(count, model.stored(t, m));
     for (const value of model.singularValues(t, m)) top = Math.max(top, Math.abs(value));
   }
   for (const t of model.sigmaRecords) for (const value of model.trueSingularValues(t, m)?.values ?? []) truth = Math.max(truth, value / model.scale);
-  const extended = model.events.some((event) => event.extend.some((move) => move.matrix === model.matrices[m].name));
+  const extended = model.events.some((event) => event.extend.some((move) => move.matrix === model.matrices[m].name && !isSoft(move)));
   return { top: niceCeiling(top > 0 ? Math.min(Math.max(top, truth), MOST * top) : truth), count: count + (extended ? 1 : 0) };
+}
+
+/** @param {Model} model @param {number} width @param {number} height @returns {Box} room above for shares of steps, below for a second row of the key, in runs that have them */
+function plotBox(model, width, height) {
+  const y = model.shares ? 22 : 8;
+  return { x: 46, y, w: width - 54, h: height - y - (model.gates ? 74 + KEY_ROW : 74) };
+}
+
+/**
+ * What is under the pointer, in words.
+ * @param {Model} model @param {number} t @param {number} m @param {number} x @param {number} width @param {SpectrumScale} scale
+ * @returns {string | null}
+ */
+export function describeDirection(model, t, m, x, width, scale) {
+  const plot = plotBox(model, width, 0);
+  const directions = directionsAt(model, t, m);
+  const direction = directions[Math.floor(((x - plot.x) / plot.w) * scale.count)];
+  if (!direction) return null;
+  const energy = model.energy(t, m);
+  const share = direction.gate > 0 && energy > 0 ? `${Math.round((100 * direction.value ** 2) / energy)} % of the energy` : "";
+  const use = direction.gate === 0 ? "off, may revive" : direction.gate < 1 ? `used in ${percent(direction.gate)} of steps` : "";
+  return [direction.slot === null ? "" : `slot ${direction.slot}`, `λ ${formatNumber(direction.value)}`, share, use].filter(Boolean).join(" · ");
+}
+
+/** @param {number} share @returns {string} */
+function percent(share) {
+  return `${Math.round(100 * share)} %`;
 }
 
 /**
  * @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {number} width @param {number} height
- * @param {{record: number, selected: number, scale: {top: number, count: number}}} state
+ * @param {{record: number, selected: number, scale: SpectrumScale}} state
  */
 export function drawSpectrum(pen, model, palette, width, height, state) {
-  const plot = { x: 46, y: 8, w: width - 54, h: height - 8 - 74 };
+  const plot = plotBox(model, width, height);
   const directions = directionsAt(model, state.record, state.selected);
   const name = model.matrices[state.selected].name;
   const event = model.events[model.eventAt(model.steps[state.record])];
-  const arriving = (event?.extend ?? []).filter((move) => move.matrix === name).length;
+  const arriving = (event?.extend ?? []).filter((move) => move.matrix === name && !isSoft(move)).length;
   const truth = model.trueSingularValues(state.record, state.selected);
   const column = plot.w / state.scale.count;
   // λ as trained; the true singular values of ΔW hold the fixed scale s, which is taken out to compare.
@@ -80,7 +127,8 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
     pen.text(x, y(0) - 14, "+1", { fill: palette.extended, size: 10, align: "center" });
   }
   drawShares(pen, palette, { x: plot.x, y: plot.y + plot.h + 20, w: plot.w, h: 18 }, directions);
-  drawKey(pen, palette, plot.x, height - 9, width - plot.x, truth ? truth.step : null);
+  const items = keyItems(pen, model, palette, truth ? truth.step : null);
+  drawKey(pen, palette, { x: plot.x, y: height - 9 - (model.gates ? KEY_ROW : 0), w: width - plot.x, h: height }, items);
 }
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} top @param {(value: number) => number} y */
@@ -106,28 +154,43 @@ function drawTruth(pen, palette, plot, column, values, y) {
   });
 }
 
-/** @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} x @param {number} column @param {Direction} direction @param {(value: number) => number} y */
+/** Off: hollow, grey and dashed. Used in part of the steps: the head is filled to that share. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} x @param {number} column @param {Direction} direction @param {(value: number) => number} y */
 function drawStem(pen, palette, plot, x, column, direction, y) {
-  const colour = direction.pruned ? palette.pruned : direction.fresh ? palette.extended : palette.accent;
-  const size = Math.max(1.5, Math.min(5, column * 0.28));
+  const off = direction.gate === 0;
+  const changed = direction.pruned || direction.fresh || direction.revived;
+  const colour = direction.pruned ? palette.pruned : direction.fresh || direction.revived ? palette.extended : off ? palette.muted : palette.accent;
+  const partly = direction.gate > 0 && direction.gate < 1;
+  const size = Math.max(1.5, Math.min(partly ? 7 : 5, column * 0.28));
   const at = y(direction.value);
-  pen.line(x, y(0), x, at, { stroke: colour, width: Math.max(1, Math.min(2.5, column * 0.2)), dash: direction.pruned ? [3, 3] : [] });
-  pen.glyph(direction.value < 0 ? "down" : "circle", x, at, size, {
-    fill: direction.pruned ? palette.background : colour,
-    stroke: colour,
-    width: 1.75,
-  });
-  if (direction.fresh) pen.glyph("circle", x, at, size + 3.5, { stroke: colour, width: 1.5 });
+  const shape = direction.value < 0 ? "down" : "circle";
+  pen.line(x, y(0), x, at, { stroke: colour, width: Math.max(1, Math.min(2.5, column * 0.2)), dash: direction.pruned || off ? [3, 3] : [] });
+  const hollow = direction.pruned || off;
+  pen.glyph(shape, x, at, size, { fill: hollow || partly ? palette.background : colour, stroke: colour, width: 1.75, dash: off ? [2.5, 2] : [] });
+  if (partly && !hollow) {
+    const level = 2 * size * direction.gate;
+    pen.clipped({ x: x - size, y: at + size - level, w: 2 * size, h: level }, () => pen.glyph(shape, x, at, size, { fill: colour }));
+  }
+  if (direction.fresh || direction.revived) pen.glyph("circle", x, at, size + 3.5, { stroke: colour, width: 1.5 });
+  if (partly && column >= 28) pen.text(x, at - size - 7, percent(direction.gate), { fill: palette.muted, size: 10, align: "center" });
   if (column < 15) return;
-  const label = direction.pruned ? (column < 44 ? "−" : "pruned") : direction.fresh ? "new" : direction.slot === null ? "" : String(direction.slot);
-  const fill = direction.pruned || direction.fresh ? colour : palette.muted;
-  pen.text(x, plot.y + plot.h + 11, label, { fill, size: 10, align: "center", weight: direction.pruned || direction.fresh ? 600 : 400 });
+  const label = stemLabel(direction, column);
+  const fill = changed ? colour : palette.muted;
+  pen.text(x, plot.y + plot.h + 11, label, { fill, size: 10, align: "center", weight: changed ? 600 : 400 });
+}
+
+/** @param {Direction} direction @param {number} column @returns {string} what the last event did to it, else its slot */
+function stemLabel(direction, column) {
+  if (direction.pruned) return column < 44 ? "−" : direction.soft ? "goes off" : "pruned";
+  if (direction.revived) return column < 44 ? "+" : "comes back";
+  if (direction.fresh) return direction.soft ? "back" : "new";
+  return direction.slot === null ? "" : String(direction.slot);
 }
 
 /** λ² of each direction as a share of the energy: even pieces are entropy 1. @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {Direction[]} directions */
 function drawShares(pen, palette, box, directions) {
   pen.text(box.x - 6, box.y + box.h / 2, "share", { fill: palette.muted, size: 10, align: "right" });
-  const total = directions.reduce((sum, direction) => sum + direction.value ** 2, 0);
+  const energy = (/** @type {Direction} */ direction) => (direction.gate > 0 ? direction.value ** 2 : 0);
+  const total = directions.reduce((sum, direction) => sum + energy(direction), 0);
   if (!(total > 0)) {
     pen.rect(box.x, box.y, box.w, box.h, { stroke: palette.line });
     pen.hatch(box, palette.faint);
@@ -135,7 +198,7 @@ function drawShares(pen, palette, box, directions) {
   }
   let x = box.x;
   directions.forEach((direction, i) => {
-    const share = direction.value ** 2 / total;
+    const share = energy(direction) / total;
     const w = share * box.w;
     const fill = tableColour(palette.tables.energy, Math.round(palette.dark ? 215 - (130 * i) / directions.length : 200 - (150 * i) / directions.length));
     pen.rect(x, box.y, Math.max(0, w - 1), box.h, { fill });
@@ -144,25 +207,45 @@ function drawShares(pen, palette, box, directions) {
   });
 }
 
-/** @param {CanvasPen} pen @param {Palette} palette @param {number} x @param {number} y @param {number} width @param {number | null} truthStep */
-function drawKey(pen, palette, x, y, width, truthStep) {
-  const style = { fill: palette.muted, size: 10.5 };
-  const items = /** @type {Array<[string, (x: number) => void]>} */ ([
-    ["λ > 0", (at) => pen.glyph("circle", at + 5, y, 4, { fill: palette.accent })],
-    ["λ < 0", (at) => pen.glyph("down", at + 5, y, 4, { fill: palette.accent })],
-    [truthStep === null ? "σ: not recorded" : `σ/s of ΔW (${truthStep})`, (at) => {
-      pen.rect(at, y - 5, 10, 10, { fill: palette.muted, alpha: 0.2 });
-      pen.line(at, y - 5, at + 10, y - 5, { stroke: palette.muted, width: 1.5 });
+/** @typedef {[string, (x: number, y: number) => void]} KeyItem */
+
+/** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {number | null} truthStep @returns {KeyItem[]} */
+function keyItems(pen, model, palette, truthStep) {
+  const hollow = { fill: palette.background, width: 1.75 };
+  /** @type {KeyItem[]} */
+  const soft = [];
+  if (model.anyOff) soft.push(["off, may revive", (x, y) => pen.glyph("circle", x + 5, y, 4.5, { ...hollow, stroke: palette.muted, dash: [2.5, 2] })]);
+  if (model.shares) soft.push(["filled: share of steps that use it", (x, y) => {
+    pen.glyph("circle", x + 5, y, 4.5, { ...hollow, stroke: palette.accent });
+    pen.clipped({ x, y: y + 0.5, w: 10, h: 5 }, () => pen.glyph("circle", x + 5, y, 4.5, { fill: palette.accent }));
+  }]);
+  return [
+    ["λ > 0", (x, y) => pen.glyph("circle", x + 5, y, 4, { fill: palette.accent })],
+    ["λ < 0", (x, y) => pen.glyph("down", x + 5, y, 4, { fill: palette.accent })],
+    [truthStep === null ? "σ: not recorded" : `σ/s of ΔW (${truthStep})`, (x, y) => {
+      pen.rect(x, y - 5, 10, 10, { fill: palette.muted, alpha: 0.2 });
+      pen.line(x, y - 5, x + 10, y - 5, { stroke: palette.muted, width: 1.5 });
     }],
-    ["pruned", (at) => pen.glyph("circle", at + 5, y, 4, { fill: palette.background, stroke: palette.pruned, width: 1.75 })],
-    ["new", (at) => pen.glyph("circle", at + 5, y, 5, { stroke: palette.extended, width: 1.75 })],
-  ]);
-  let at = x;
+    ...soft,
+    [model.gates ? model.words.pruned : "pruned", (x, y) => pen.glyph("circle", x + 5, y, 4, { ...hollow, stroke: palette.pruned })],
+    [model.gates ? model.words.extended : "new", (x, y) => pen.glyph("circle", x + 5, y, 5, { stroke: palette.extended, width: 1.75 })],
+  ];
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Box} box x, y and width; as many rows as fit above its h @param {KeyItem[]} items */
+function drawKey(pen, palette, box, items) {
+  const style = { fill: palette.muted, size: 10.5 };
+  let x = box.x;
+  let y = box.y;
   for (const [label, draw] of items) {
     const w = pen.measure(label, style) + 28;
-    if (at + w - 14 > x + width) return;
-    draw(at);
-    pen.text(at + 14, y, label, style);
-    at += w;
+    if (x + w - 14 > box.x + box.w) {
+      x = box.x;
+      y += KEY_ROW;
+    }
+    if (y > box.h) return;
+    draw(x, y);
+    pen.text(x + 14, y, label, style);
+    x += w;
   }
 }
