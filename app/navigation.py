@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from app_pages import explore, train
+from app_pages import explore, methods, train
 
 PAGES = {
     "Explore": st.Page(explore.page, title="Explore", url_path="explore", default=True),
     "Train": st.Page(train.page, title="Train", url_path="train"),
+    "Methods": st.Page(methods.page, title="Methods", url_path="methods"),
 }

@@ -1,4 +1,4 @@
-"""Plotly figures as pure functions of a run, for panels, notebooks and reports."""
+"""Plotly figures as pure functions of runs, for panels, notebooks and reports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import plotly.graph_objects as go
 
 from analysis.figures.spectra import spectra_over_time
+from analysis.figures.totals import total_rank
 
-FIGURES: dict[str, Callable[..., go.Figure]] = {"spectra_over_time": spectra_over_time}
-"""Figure name → f(run, ...) → Plotly figure."""
+FIGURES: dict[str, Callable[..., go.Figure]] = {"spectra_over_time": spectra_over_time, "total_rank": total_rank}
+"""Figure name → f(run or label → run, ...) → Plotly figure."""

@@ -12,7 +12,7 @@ import { formatMean, formatNumber, niceCeiling } from "./format.js";
 /**
  * @typedef {object} Panel
  * @property {string} label
- * @property {string} [note] what the line is, in smaller print; a row for each "\n"
+ * @property {string} [note] what the line is, in smaller print
  * @property {number} weight share of the height
  * @property {(pen: CanvasPen, palette: Palette, box: Box, scale: TimeScale) => void} draw
  * @property {(step: number) => string} value what stands beside the panel at the clock
@@ -178,11 +178,11 @@ function movesPanel(model) {
 function totalRankPanel(model) {
   const { targetRank, expectedTotal, shares } = model;
   const top = Math.max(1, largest(model.totalRank), largest(targetRank ?? []));
-  const notes = [targetRank ? "- - target" : "", shares ? "thin: used" : ""].filter(Boolean);
+  const notes = [targetRank ? "-- target" : "", shares ? "— used" : ""].filter(Boolean).join(" ");
   return {
     label: "total rank",
-    note: notes.length ? notes.join("\n") : undefined,
-    weight: notes.length ? 2 : 0.8,
+    note: notes || undefined,
+    weight: notes ? 2 : 0.8,
     draw: (pen, palette, box, scale) => {
       const inner = { ...box, y: box.y + 3, h: box.h - 3 };
       pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });

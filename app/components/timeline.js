@@ -81,11 +81,10 @@ export class Timeline {
     this.panels.forEach((panel, i) => {
       const box = /** @type {Box[]} */ (this.boxes)[i];
       panel.draw(pen, palette, box, scale);
-      const notes = (panel.note?.split("\n") ?? []).slice(0, Math.max(0, Math.floor((box.h - 12) / 11)));
+      const inner = box.h >= 23 && panel.note;
       const labelled = { fill: palette.text, size: 11, maxWidth: 62 };
-      const first = box.y + box.h / 2 - 5 * notes.length;
-      pen.text(2, first, panel.label, labelled);
-      notes.forEach((note, row) => pen.text(2, first + 13 + 10 * row, note, { fill: palette.muted, size: 9.5, maxWidth: 70 }));
+      pen.text(2, box.y + box.h / 2 - (inner ? 5 : 0), panel.label, labelled);
+      if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 9.5, maxWidth: 70 });
     });
     const axis = this.height - AXIS_HEIGHT + 10;
     for (const tick of niceTicks(model.domain[0], model.domain[1], Math.max(2, (scale.right - scale.left) / 110))) {

@@ -238,8 +238,8 @@ def test_an_empty_run_crashes_nothing(empty):
     assert header["park"] == 0
     assert metrics.net_share(empty) == 0
     assert metrics.describe_run(empty)
-    for figure in FIGURES.values():
-        figure(empty, NAMES[0])
+    FIGURES["spectra_over_time"](empty, NAMES[0])
+    FIGURES["total_rank"]({"empty": empty})
 
 
 def test_each_stay_of_a_direction_is_one_line(run):
@@ -287,8 +287,8 @@ def test_every_sample_run_opens_and_draws():
         assert f"--out sample_runs/{folder.name}" in run.header["command"]
         header, _ = decode(pack_run(run))
         assert header["run"]["notices"] == []
-        for figure in FIGURES.values():
-            figure(run, run.matrices[0].name)
+        FIGURES["spectra_over_time"](run, run.matrices[0].name)
+        FIGURES["total_rank"]({folder.name: run})
 
 
 def test_the_bundled_paper_run_moves_rank_refuses_nothing_and_its_lambda_is_a_spectrum():

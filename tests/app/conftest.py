@@ -33,19 +33,16 @@ def matrix_name(layer: int, module_type: str) -> str:
     return f"encoder.layer.{layer}.{module_type}"
 
 
-def write_run(folder: Path, *, name: str | None = None, steps: int = STEPS, finish: bool = True) -> Path:
-    """A log whose first matrix loses a direction at each event and whose last one gains one."""
-    from flexlora.run_log import RunWriter
-
+def header_of(name: str, method: str) -> dict:
     matrices = [
         {"name": matrix_name(layer, kind), "layer": layer, "module_type": kind, "in_features": 32, "out_features": 32}
         for layer in range(LAYERS)
         for kind in TYPES
     ]
-    header = {
-        "name": name or folder.name,
+    return {
+        "name": name,
         "created_unix_s": 1_700_000_000.0,
-        "method": "flexlora",
+        "method": method,
         "preset": "paper",
         "task": "digits",
         "config": {"initial_rank": RANK, "total_steps": STEPS},
@@ -57,6 +54,14 @@ def write_run(folder: Path, *, name: str | None = None, steps: int = STEPS, fini
         "device": "cpu",
         "parent": None,
     }
+
+
+def write_run(folder: Path, *, name: str | None = None, steps: int = STEPS, finish: bool = True) -> Path:
+    """A log whose first matrix loses a direction at each event and whose last one gains one."""
+    from flexlora.run_log import RunWriter
+
+    header = header_of(name or folder.name, "flexlora")
+    matrices = header["matrices"]
     generator = np.random.default_rng(0)
     slots = [list(range(RANK)) for _ in matrices]
     writer = RunWriter(folder, header)
@@ -89,6 +94,34 @@ def write_run(folder: Path, *, name: str | None = None, steps: int = STEPS, fini
     return folder
 
 
+def write_soft_run(folder: Path, method: str = "adalora") -> Path:
+    """A log with gates: at the first event the first matrix loses a direction, which comes back at the third.
+
+    The last direction of the last matrix is used in 60 % of the steps.
+    """
+    from flexlora.run_log import RunWriter
+
+    header = header_of(folder.name, method)
+    names = [matrix["name"] for matrix in header["matrices"]]
+    gates = [np.ones(RANK) for _ in names]
+    gates[-1][-1] = 0.6
+    values = [np.array([0.8, -0.4, 0.2, 0.1]) for _ in names]
+    writer = RunWriter(folder, header)
+    for step in range(1, STEPS + 1):
+        on = sum(int((own > 0).sum()) for own in gates)
+        writer.step(step, 1 / step, 0.01, 1 / step, 1e-3, None, step_s=0.01, penalty=0.1 / step, target_rank=23)
+        writer.spectrum(step, values, [np.sort(np.abs(own))[::-1] for own in values], [own.copy() for own in gates])
+        if step in (EVENTS[0], EVENTS[2]):
+            off = step == EVENTS[0]
+            move = {"matrix": names[0], "slot": 3, "score": 0.125, "rules": ["masked" if off else "revived"]}
+            prune, extend = ([{**move, "singular_value": 0.1}], []) if off else ([], [move])
+            writer.event(step, on - 23, {"score": {}}, "score", prune, extend, target_rank=23)
+            gates[0][3] = 0.0 if off else 1.0
+    writer.eval(STEPS, "test", {"accuracy": 0.9})
+    writer.end("completed", wall_s=1.0, state_bytes={"adapter": 10, "optimizer": 20, "method": 4000})
+    return folder
+
+
 @pytest.fixture(scope="session")
 def logged() -> SimpleNamespace:
     """What `make_run` writes: .events (steps), .steps (the last one), .name(layer, module_type)."""
@@ -99,6 +132,12 @@ def logged() -> SimpleNamespace:
 def make_run() -> Callable[..., Path]:
     """Writes a small log into a folder."""
     return write_run
+
+
+@pytest.fixture(scope="session")
+def make_soft_run() -> Callable[..., Path]:
+    """Writes a small log with gates into a folder."""
+    return write_soft_run
 
 
 @pytest.fixture
@@ -121,6 +160,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("served")
     write_run(root / "samples" / "test-paper")
     write_run(root / "runs" / "other")
+    write_soft_run(root / "runs" / "soft")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -161,3 +161,49 @@ def test_map_transport_and_time_axis_fit_the_window(open_page, width, height):
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
         assert box["y"] + box["height"] <= height
+
+
+def test_a_direction_that_is_off_or_used_in_part_of_the_steps_is_told_as_such(open_page, logged):
+    off_at = logged.events[0]
+    first, last = logged.name(0, "query"), logged.name(1, "ffn_in")
+    viewer = Viewer(open_page(f"/?run=runs/soft&step={off_at + 1}&matrix={first}"))
+    page = viewer.page
+    assert "rank 3 (−1 since the start), 1 off" in page.locator(".fl-map").get_attribute("aria-label")
+    assert page.locator(".fl-numbers").inner_text().startswith("rank 3, 1 off ·")
+    spectrum = page.get_by_role("img", name=re.compile("^Spectrum of"))
+    box = spectrum.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 30, box["y"] + 30)
+    assert page.locator(".fl-tip").inner_text() == "slot 3 · λ 0.1 · off, may revive"
+    page.get_by_label("Matrix").select_option(label="L1 ffn_in")
+    viewer.wait("matrix", last)
+    assert "rank 4, ≈ 3.6 used a step" in page.locator(".fl-map").get_attribute("aria-label")
+    page.mouse.move(box["x"] + box["width"] - 31, box["y"] + 30)
+    assert "used in 60 % of steps" in page.locator(".fl-tip").inner_text()
+    assert "of which a training step uses 22.6 on average" in page.locator(".fl-sentence").inner_text()
+
+
+def test_soft_moves_keep_their_slot_and_show_their_own_score(open_page, logged):
+    viewer = Viewer(open_page(f"/?run=runs/soft&step={logged.events[0]}"))
+    page = viewer.page
+    assert page.locator(".fl-moves h4").all_inner_texts() == ["Event 1: off", "back"]
+    move = page.locator(".fl-move.fl-minus")
+    assert move.locator(".fl-score").inner_text() == "0.125"
+    assert move.get_attribute("title") == "rule: masked (off, may come back)"
+    viewer.press("Shift+ArrowRight")
+    viewer.wait("step", str(logged.events[2]))
+    assert page.locator(".fl-move.fl-plus").get_attribute("title") == "rule: revived (was off)"
+    viewer.press("ArrowRight")
+    viewer.wait("step", str(logged.events[2] + 1))
+    assert page.locator(".fl-numbers").inner_text().startswith("rank 4 ·")
+
+
+def test_the_methods_page_leads_to_an_example_and_to_training(open_page):
+    page = open_page("/methods")
+    page.get_by_role("button", name="Open its example in Explore").click()
+    assert Viewer(page).get("step")
+    page.get_by_role("link", name="Methods").click()
+    page.get_by_test_id("stButtonGroup").get_by_text("AdaLoRA").click()
+    page.get_by_text("No recorded example yet. This makes one").wait_for(timeout=TIMEOUT_MS)
+    page.get_by_role("button", name="Train with it").click()
+    page.get_by_text("target rank").first.wait_for(timeout=TIMEOUT_MS)
+    assert page.get_by_test_id("stSelectbox").nth(1).locator("input").input_value() == "AdaLoRA"

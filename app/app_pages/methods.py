@@ -1,0 +1,180 @@
+"""Methods: the family in one table, what each did on one small task, and what each costs."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from analysis.figures import FIGURES
+from data import plain, samples_root
+from flexlora.methods import METHODS, Method
+from method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
+
+CHOSEN = "methods_chosen"
+PICTURE = "methods_picture"
+
+INTRODUCTION = """
+Every method here puts the same adapter beside each frozen weight matrix: **ΔW = s · P diag(λ) Q**, a sum of
+*directions*, each with a weight λ. LoRA gives all matrices the same number of directions (the *rank*) for ever. The
+others ask which directions are worth having. They differ in **what** they take away or give, **by what score** they
+choose, **when**, and whether a direction may **come back**.
+"""
+
+NONE = "–"
+
+
+def page() -> None:
+    """Draws the page."""
+    st.markdown(INTRODUCTION)
+    _show_family()
+    examples = find_examples()
+    names = list(METHODS)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**One method**", width="content")
+        chosen = st.pills(
+            "Method",
+            names,
+            default=names[0],
+            required=True,
+            key=CHOSEN,
+            format_func=lambda key: METHODS[key].title,
+            label_visibility="collapsed",
+            wrap=True,
+            persist_state="session",
+        )
+    _show_method(METHODS[chosen or names[0]], examples.get(chosen or names[0]))
+    _show_numbers(examples, read_costs())
+    picture = st.expander("Total rank of all examples over time", key=PICTURE, on_change="rerun")
+    if picture.open:
+        _show_picture(picture, examples)
+
+
+def _show_family() -> None:
+    rows = list(METHODS.values())
+    st.table(
+        {
+            "Method": [f"**{plain(method.title)}**" for method in rows],
+            "What moves": [plain(method.what_moves) for method in rows],
+            "By what score": [plain(method.score) for method in rows],
+            "When": [plain(method.when) for method in rows],
+            "Direction": [plain(method.direction) for method in rows],
+            "Kept beside the adapter": [plain(method.state) for method in rows],
+        },
+        border="horizontal",
+        hide_index=True,
+        alt="What each method moves, by what score, when, in which direction, and what it keeps",
+    )
+
+
+def _show_method(method: Method, example: Example | None) -> None:
+    with st.container(border=True):
+        words, doors = st.columns([0.74, 0.26])
+        words.markdown(f"**{plain(method.title)}.** {plain(method.summary)}  \n[{plain(method.source)}]({method.url})")
+        if method.caution:
+            words.caption(plain(method.caution))
+        with doors:
+            if example and st.button(
+                "Open its example in Explore", key="methods_explore", icon=":material/explore:", width="stretch"
+            ):
+                _go("Explore", "explore_run", example.key)
+            if st.button("Train with it", key="methods_train", icon=":material/model_training:", width="stretch"):
+                _go("Train", "train_method", method.name)
+        if example is None:
+            words.markdown("No recorded example yet. This makes one:")
+            words.code(
+                f"python -m flexlora.train --task {TASK} --method {method.name} "
+                f"--out {samples_root().name}/{TASK}-{method.name}",
+                language="bash",
+            )
+
+
+def _go(page_name: str, key: str, value: str) -> None:
+    # Imported here: the registry of pages imports this page.
+    from navigation import PAGES
+
+    st.session_state[key] = value
+    st.switch_page(PAGES[page_name])
+
+
+def _show_numbers(examples: dict[str, Example], costs: Costs | None) -> None:
+    st.markdown(f"##### What each did on the toy task `{TASK}`, in one recorded run")
+    if examples:
+        st.table(_numbers(examples, costs), border="horizontal", hide_index=True, alt="Numbers of one run a method")
+        steps = sorted({len(example.run.log.steps["step"]) for example in examples.values()})
+        seeds = sorted({str(example.run.header.get("seed")) for example in examples.values()})
+        names = ", ".join(plain(example.key) for example in examples.values())
+        st.caption(
+            f"From the logs {names}: {' or '.join(map(str, steps))} steps, seed {', '.join(map(plain, seeds))}. "
+            "One seed is one seed: these rows show how methods behave, not which is better. "
+            "Time a step is as recorded while the run was made."
+        )
+    else:
+        st.markdown(
+            f"No recorded example yet. `python -m flexlora.train --task {TASK} --method adalora "
+            f"--out {samples_root().name}/{TASK}-adalora` makes one."
+        )
+    if costs is None:
+        st.caption(
+            f"Cost against LoRA is not measured here: `{COSTS}` is missing or damaged. "
+            "`python benchmarks/method_costs.py` makes it."
+        )
+    else:
+        command = costs.command.replace("`", "")
+        st.caption(
+            f"Time against LoRA: task {plain(costs.task)} on {plain(costs.machine)}, by `{command}`: the median over "
+            "rounds, each against LoRA in the same round, with the lowest and the highest."
+        )
+
+
+def _numbers(examples: dict[str, Example], costs: Costs | None) -> dict[str, list[str]]:
+    facts = {name: facts_of(example.run) for name, example in examples.items()}
+    missing = Facts(None, None, None, None, None, None, None)
+    rows = [(method, facts.get(name, missing)) for name, method in METHODS.items()]
+    table = {
+        "Method": [f"**{plain(method.title)}**" for method, _ in rows],
+        "Test accuracy": [NONE if row.accuracy is None else f"{row.accuracy:.3f}" for _, row in rows],
+        "Total rank, start → end": [_ranks(row) for _, row in rows],
+        "Active parameters at the end": [NONE if row.parameters is None else f"{row.parameters:,}" for _, row in rows],
+        "Extra state at the end": [_bytes(row.method_bytes) for _, row in rows],
+        "Time a step": [NONE if row.step_s is None else f"{1000 * row.step_s:.0f} ms" for _, row in rows],
+    }
+    if costs is not None:
+        own = [costs.rows.get(method.name) for method, _ in rows]
+        table["Time against LoRA"] = [_ratio(cost) for cost in own]
+        if any(cost and cost.memory_ratio is not None for cost in own):
+            table["Peak memory against LoRA"] = [
+                NONE if cost is None or cost.memory_ratio is None else f"{cost.memory_ratio:.2f} ×" for cost in own
+            ]
+    return table
+
+
+def _ranks(row: Facts) -> str:
+    if row.first_rank is None:
+        return "no example yet"
+    used = "" if row.used is None else f" (≈ {row.used:.0f} used a step)"
+    return f"{row.first_rank} → {row.last_rank}{used}"
+
+
+def _bytes(count: int | None) -> str:
+    if count is None:
+        return NONE
+    if count < 1000:
+        return f"{count} B" if count else "none"
+    return f"{count / 1000:,.1f} kB" if count < 10_000 else f"{count / 1000:,.0f} kB"
+
+
+def _ratio(cost: Cost | None) -> str:
+    return NONE if cost is None else f"{cost.ratio:.2f} × ({cost.low:.2f} to {cost.high:.2f})"
+
+
+def _show_picture(place: DeltaGenerator, examples: dict[str, Example]) -> None:
+    runs = {METHODS[name].title: examples[name].run for name in METHODS if name in examples}
+    if not runs:
+        place.markdown("There is no example to draw yet.")
+        return
+    figure = FIGURES["total_rank"](runs)
+    place.plotly_chart(figure, key="methods_total_rank", alt="Total rank of one run a method over time")
+    place.caption(
+        "Dashed: how many directions a training step uses on average, where that is not the rank. Methods that only "
+        "take away start with more directions than they are meant to end with."
+    )

@@ -1,0 +1,117 @@
+"""Runs whose directions may be off or used in part of the steps: the player's bytes, and the figures."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from analysis.figures import FIGURES
+from analysis.figures.spectra import direction_lines
+from analysis.payload import coded_gates, pack_run, planned_budget
+from analysis.runs import load_run
+from flexlora.run_log import RunWriter
+
+NAMES = ["layer.0.query", "layer.1.query"]
+MATRICES = [{"name": name, "layer": index, "module_type": "query"} for index, name in enumerate(NAMES)]
+STEPS = 12
+OFF, BACK = 4, 8
+KINDS = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4"}
+
+
+def decode(payload):
+    (length,) = struct.unpack_from("<I", payload)
+    header = json.loads(payload[4 : 4 + length])
+    start = -(-(4 + length) // 8) * 8
+    return header, {
+        item["name"]: np.frombuffer(payload, KINDS[item["dtype"]], item["length"], start + item["offset"])
+        for item in header["arrays"]
+    }
+
+
+def write(folder, *, gated=True, method="adalora", **config):
+    """Matrix 0: slot 1 goes off at step OFF and comes back at step BACK; matrix 1: slot 0 is used in 0.1 % of steps."""
+    gates = [np.ones(3), np.array([0.001, 1.0])]
+    with RunWriter(folder, {"matrices": MATRICES, "method": method, "config": config}) as writer:
+        for step in range(1, STEPS + 1):
+            extra = {"penalty": 0.5, "target_rank": 4} if gated else {}
+            writer.step(step, task_loss=1.0, **extra)
+            lam = [np.array([0.3, 0.2, 0.1]) * step, np.array([0.5, 0.4])]
+            writer.spectrum(step, lam, lam, [own.copy() for own in gates] if gated else None)
+            if gated and step in (OFF, BACK):
+                move = {"matrix": NAMES[0], "slot": 1, "rules": ["masked" if step == OFF else "revived"]}
+                key = "prune" if step == OFF else "extend"
+                writer.event(step, 1, {"score": {}}, "score", **{key: [move]}, scores={NAMES[0]: [1.0, 2.0, 3.0]})
+                gates[0][1] = float(step == BACK)
+        writer.end("completed")
+    return load_run(folder)
+
+
+def test_gates_ranks_and_offsets_arrive_as_logged(tmp_path):
+    run = write(tmp_path / "run")
+    header, arrays = decode(pack_run(run))
+    assert arrays["lamOffsets"].tolist() == run.log.offsets.tolist()
+    assert np.array_equal(arrays["lam"], run.log.values)
+    assert len(arrays["sigma"]) == len(run.log.true_values)
+    assert arrays["ranks"].reshape(STEPS, 2).tolist() == run.ranks.tolist()
+    assert run.ranks[OFF].tolist() == [2, 2]
+    assert arrays["gates"].dtype == np.uint8
+    assert np.array_equal(arrays["gates"] > 0, run.log.gates > 0)
+    assert arrays["gates"] / 255 == pytest.approx(run.log.gates, abs=0.004)
+    assert arrays["penalty"].tolist() == [0.5] * STEPS
+    assert arrays["targetRank"].tolist() == [4.0] * STEPS
+    assert header["budget"] is None
+    assert not any("scores" in event for event in header["events"])
+
+
+def test_a_run_without_gates_ships_none_of_it(tmp_path):
+    _, arrays = decode(pack_run(write(tmp_path / "run", gated=False)))
+    assert {"gates", "penalty", "targetRank"}.isdisjoint(arrays)
+
+
+def test_a_thinned_payload_keeps_gates_beside_their_values(tmp_path):
+    run = write(tmp_path / "run")
+    _, arrays = decode(pack_run(run, max_bytes=500))
+    assert len(arrays["steps"]) < STEPS
+    assert len(arrays["gates"]) == len(arrays["lam"]) == arrays["lamOffsets"][-1]
+    row = arrays["steps"].tolist().index(OFF + 1)
+    start, stop = arrays["lamOffsets"][2 * row], arrays["lamOffsets"][2 * row + 2]
+    assert arrays["gates"][start:stop].tolist() == [255, 0, 255, 1, 255]
+
+
+@pytest.mark.parametrize("gate", [1e-30, 0.001, 0.5, 0.999, 1.0])
+def test_a_gate_above_zero_stays_above_zero(gate):
+    (code,) = coded_gates(np.array([gate], np.float32))
+    assert code > 0
+    assert abs(code / 255 - gate) <= 1 / 255
+    assert coded_gates(np.zeros(1)).tolist() == [0]
+
+
+@pytest.mark.parametrize("method", ["lora", "adalora", "dylora", "of another version"])
+def test_a_method_without_a_budget_of_moves_has_no_planned_one(tmp_path, method):
+    config = {"total_steps": 40, "initial_rank": 4}
+    assert planned_budget(write(tmp_path / "run", gated=False, method=method, **config)) is None
+    assert planned_budget(write(tmp_path / "other", gated=False, method="flexlora", **config)) is not None
+
+
+def test_a_direction_that_is_off_stays_in_its_slot_and_is_drawn_apart(tmp_path):
+    run = write(tmp_path / "run")
+    assert [(slot, len(steps)) for slot, steps, _ in direction_lines(run, 0)] == [(0, STEPS), (1, STEPS), (2, STEPS)]
+    traces = {trace.name: trace for trace in FIGURES["spectra_over_time"](run, NAMES[0]).data}
+    off = np.isfinite(np.array(traces["off, may revive"].y, float))
+    assert np.array(traces["off, may revive"].x)[off].tolist() == list(range(OFF + 1, BACK + 1))
+    own = np.isnan(np.array(traces["slot 1"].y, float))
+    assert np.array(traces["slot 1"].x)[own].tolist() == list(range(OFF + 1, BACK + 1))
+    assert {"switched off", "back on"} <= set(traces)
+
+
+def test_total_rank_draws_a_mean_only_where_it_differs(tmp_path):
+    runs = {"soft": write(tmp_path / "soft"), "hard": write(tmp_path / "hard", gated=False)}
+    traces = FIGURES["total_rank"](runs).data
+    lines = {trace.name: trace for trace in traces if trace.mode == "lines"}
+    assert set(lines) == {"soft", "soft: used a step", "hard"}
+    assert list(lines["soft"].y) == runs["soft"].ranks.sum(axis=1).tolist()
+    assert list(lines["soft: used a step"].y) == pytest.approx(runs["soft"].expected_ranks.sum(axis=1))
+    assert len({trace.marker.symbol for trace in traces if trace.mode == "lines+markers"}) == 2
