@@ -25,6 +25,7 @@ from scipy import stats
 
 from analysis import metrics
 from analysis.runs import load_run
+from flexlora.methods import METHODS
 
 
 class Variant(NamedTuple):
@@ -66,6 +67,14 @@ STUDIES: dict[str, list[Variant]] = {
         Variant(f"{method}, lr {rate:g}", (*WORDS, "--method", method, *_set(learning_rate=rate)))
         for method in ("flexlora", "lora")
         for rate in (5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2)
+    ],
+    "family": [Variant(METHODS[key].title, (*WORDS, "--method", key)) for key in METHODS],
+    "family_digits": [Variant(METHODS[key].title, ("--task", "digits", "--method", key)) for key in METHODS],
+    "family_rates": [
+        Variant(f"{task}, {key}, lr {rate:g}", ("--task", task, "--method", key, *_set(learning_rate=rate)))
+        for task, rates in (("words", (1e-3, 2e-3, 5e-3)), ("digits", (1e-3, 2e-3, 5e-3, 1e-2)))
+        for key in METHODS
+        for rate in rates
     ],
     "digits": [
         Variant("FlexLoRA, paper", ("--task", "digits", "--method", "flexlora", "--preset", "paper")),

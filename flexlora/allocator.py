@@ -125,7 +125,7 @@ class RankAllocator:
         )
         if config.optimizer_at_event == "reset":
             self.optimizer.state.clear()
-            self.young.ages.clear()
+            self.young.clear()
         self.lr_released |= config.lr_at_event == "peak"
         self.spectra.forget()
         return plan

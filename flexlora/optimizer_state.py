@@ -1,11 +1,13 @@
 """What an event does to the optimizer: nothing, except to the directions that left or came."""
 
+# torch's own optimizers are built on the _foreach functions; it does not declare them.
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -41,10 +43,10 @@ class YoungDirections:
     """Gives each new direction Adam's bias correction for its own age.
 
     Adam counts steps per tensor. A direction that joins at count n with zero moments would be corrected as if it were
-    n steps old, and a constant gradient would move it up to five times the learning rate. Before each
-    ``optimizer.step()`` the young rows are kept, and after it they are moved by what Adam gives a direction of their
-    age: lr · m̂ / (√v̂ + ε) with m̂ = m / (1 − β1ᵃ), v̂ = v / (1 − β2ᵃ). Optimizers without ``exp_avg`` need no
-    correction and get none.
+    n steps old, and a constant gradient would move it up to five times the learning rate. Adam moves a value by
+    lr · c(n) · m / √v, c(k) = √(1 − β2ᵏ) / (1 − β1ᵏ), and a row of age a should move by lr · c(a) · m / √v: after each
+    ``optimizer.step()`` the movement of young rows is scaled by c(a) / c(n), exact up to Adam's ε. Optimizers without
+    ``exp_avg`` and ``exp_avg_sq`` need no correction and get none.
 
     Attributes:
         ages: parameter → slot → finished optimizer steps since the slot was filled.
@@ -53,6 +55,7 @@ class YoungDirections:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.ages: dict[nn.Parameter, dict[int, int]] = {}
+        self._counts: dict[nn.Parameter, int] = {}
         self._kept: dict[nn.Parameter, Tensor] = {}
         self._hooks = (
             optimizer.register_step_pre_hook(lambda *_: self._keep()),
@@ -68,7 +71,8 @@ class YoungDirections:
         """Start counting the age of ``slot`` in these parameters."""
         for parameter in parameters:
             # A tensor that Adam has not touched yet will count from the same step as its new row.
-            if "exp_avg" in self.optimizer.state.get(parameter, {}):
+            state = self.optimizer.state.get(parameter, {})
+            if "exp_avg" in state and "exp_avg_sq" in state:
                 self.ages.setdefault(parameter, {})[slot] = 0
 
     def forget(self, parameters: Iterable[nn.Parameter], slot: int) -> None:
@@ -76,41 +80,59 @@ class YoungDirections:
         for parameter in parameters:
             self.ages.get(parameter, {}).pop(slot, None)
 
+    def clear(self) -> None:
+        """Stop counting everything: the optimizer has forgotten its moments."""
+        self.ages.clear()
+        self._counts.clear()
+
     def replace(self, replaced: Mapping[nn.Parameter, nn.Parameter]) -> None:
         """Follow parameters that grew."""
         for old, new in replaced.items():
             if old in self.ages:
                 self.ages[new] = self.ages.pop(old)
+            if old in self._counts:
+                self._counts[new] = self._counts.pop(old)
 
     @torch.no_grad()
     def _keep(self) -> None:
-        self._kept = {
-            parameter: parameter[list(slots)]
-            for parameter, slots in self.ages.items()
-            if slots and parameter.grad is not None
-        }
+        young = [parameter for parameter, slots in self.ages.items() if slots and parameter.grad is not None]
+        # Whole tensors in one call: picking rows of each would cost a launch and a synchronisation a tensor.
+        copies = torch._foreach_mul(list[Tensor](young), 1.0) if young else ()
+        self._kept = dict(zip(young, copies, strict=True))
 
     @torch.no_grad()
     def _move(self) -> None:
+        if not self._kept:
+            return
         groups = {parameter: group for group in self.optimizer.param_groups for parameter in group["params"]}
-        for parameter, kept in self._kept.items():
-            slots, group = self.ages[parameter], groups[parameter]
-            for slot in slots:
-                slots[slot] += 1
-            rows = list(slots)
-            parameter[rows] = kept - _adam_update(self.optimizer.state[parameter], group, rows, list(slots.values()))
-            beta2 = group["betas"][1]
-            # Once β2ᵃ is below fp32 resolution the row is as old as any other.
-            self.ages[parameter] = {slot: age for slot, age in slots.items() if beta2**age > 1e-8}
+        shares = []
+        for parameter in self._kept:
+            beta1, beta2 = groups[parameter]["betas"]
+            shares.append(self._shares(parameter, float(beta1), float(beta2)))
+        young = list(self._kept)
+        flat = torch.from_numpy(np.concatenate(shares)).to(young[0].device)
+        split = flat.split([len(share) for share in shares])
+        moved = [
+            torch.lerp(self._kept[parameter], parameter, share.view(-1, *(1,) * (parameter.dim() - 1)))
+            for parameter, share in zip(young, split, strict=True)
+        ]
+        torch._foreach_copy_(list[Tensor](young), moved)
         self._kept = {}
 
+    def _shares(self, parameter: nn.Parameter, beta1: float, beta2: float) -> np.ndarray:
+        """Make the rows of a parameter one step older; return c(a) / c(n) of each, 1 for those that are not young."""
+        if parameter not in self._counts:
+            self._counts[parameter] = int(self.optimizer.state[parameter]["step"]) - 1
+        self._counts[parameter] += 1
+        whole = _correction(self._counts[parameter], beta1, beta2)
+        shares = np.ones(parameter.shape[0], np.float32)
+        aged = {slot: age + 1 for slot, age in self.ages[parameter].items()}
+        for slot, age in aged.items():
+            shares[slot] = _correction(age, beta1, beta2) / whole
+        # Once β2ᵃ is below fp32 resolution the row is as old as any other.
+        self.ages[parameter] = {slot: age for slot, age in aged.items() if beta2**age > 1e-8}
+        return shares
 
-def _adam_update(state: Mapping[str, Any], group: Mapping[str, Any], rows: list[int], ages: list[int]) -> Tensor:
-    beta1, beta2 = group["betas"]
-    m = state["exp_avg"][rows]
-    v = state["max_exp_avg_sq" if group.get("amsgrad") else "exp_avg_sq"][rows]
-    shape = (len(rows),) + (1,) * (m.dim() - 1)
-    first = m.new_tensor([group["lr"] / (1.0 - beta1**age) for age in ages]).view(shape)
-    second = m.new_tensor([math.sqrt(1.0 - beta2**age) for age in ages]).view(shape)
-    update = first * m / (v.sqrt() / second + group["eps"])
-    return -update if group.get("maximize") else update
+
+def _correction(age: int, beta1: float, beta2: float) -> float:
+    return math.sqrt(1.0 - beta2**age) / (1.0 - beta1**age)

@@ -163,8 +163,8 @@ _ALL = (
         url="https://doi.org/10.3390/math11204317",
         caution=(
             "Not Safety-alignment preserved LoRA, which is also called SaLoRA. There is no official code: gate "
-            "constants are those of Louizos et al. 2018, the target is held by an augmented Lagrangian, and P starts at "
-            "zero, as in LoRA."
+            "constants are those of Louizos et al. 2018, the target is held by an augmented Lagrangian, and P starts "
+            "at zero, as in LoRA."
         ),
     ),
     Method(

@@ -2,8 +2,8 @@
 
 ΔW = s · P diag(g) Q with one hard-concrete gate g ∈ [0, 1] a direction (Louizos et al. 2018,
 https://arxiv.org/abs/1712.01312): u ~ U(0, 1), z = σ((log u − log(1 − u) + log α) / β), g = clamp(z (ζ − γ) + γ, 0, 1).
-The expected share of open gates is led to a target by a Lagrange multiplier, in its augmented form. There is no official
-code; P starts at zero, as in LoRA.
+The expected share of open gates is led to a target by a Lagrange multiplier, in its augmented form. There is no
+official code; P starts at zero, as in LoRA.
 """
 
 from __future__ import annotations

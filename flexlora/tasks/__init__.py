@@ -37,10 +37,15 @@ class TaskSpec:
     requires: Mapping[str, str]
 
 
-def _rates(zero_lambda: float, zero_p: float) -> dict[str, float]:
-    """Return method → learning rate: λ from zero needs another one than P from zero."""
+def _rates(zero_lambda: float, zero_p: float, **own: float) -> dict[str, float]:
+    """Return method → learning rate: λ from zero needs another one than P from zero.
+
+    From a coarse sweep, four rates and two seeds (``benchmarks/study.py family_rates``): methods that do best elsewhere
+    have their ``own``.
+    """
     first = dict.fromkeys(("flexlora", "adalora", "dora_dynamic"), zero_lambda)
-    return {**first, **dict.fromkeys(("lora", "salora", "autolora", "sora", "dylora", "mlae"), zero_p)}
+    second = dict.fromkeys(("lora", "salora", "autolora", "sora", "dylora", "mlae"), zero_p)
+    return {**first, **second, **own}
 
 
 TASKS: dict[str, TaskSpec] = {
@@ -58,7 +63,7 @@ TASKS: dict[str, TaskSpec] = {
         defaults={
             "steps": 200,
             "batch_size": 16,
-            "learning_rate": _rates(5e-3, 2e-3),
+            "learning_rate": _rates(5e-3, 2e-3, dylora=1e-3),
             "lr_warmup_steps": 10,
             "initial_rank": 8,
             # "output.dense" also matches attention.output.dense; the pooler stays as pretrained.
@@ -84,7 +89,7 @@ TASKS: dict[str, TaskSpec] = {
         defaults={
             "steps": 300,
             "batch_size": 32,
-            "learning_rate": _rates(1e-2, 2e-3),
+            "learning_rate": _rates(1e-2, 2e-3, autolora=5e-3),
             "lr_warmup_steps": 10,
             "initial_rank": 8,
             "target_modules": None,

@@ -28,7 +28,13 @@ QUICK = {"eval_interval": 100, "eval_samples": 32, "checkpoint_interval_s": 0}
 MOVES = {
     "flexlora": {"interval": 2},
     "adalora": {"interval": 2},
-    "salora": {"interval": 3, "gate_learning_rate": 0.6},
+    "salora": {
+        "interval": 3,
+        "gate_learning_rate": 0.3,
+        "initial_log_alpha": -1.0,
+        "initial_rank": 8,
+        "target_rank": 1,
+    },
     "sora": {"interval": 3},
     "dora_dynamic": {"interval": 2},
     "autolora": {"selection_learning_rate": 0.1},
