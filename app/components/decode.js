@@ -36,6 +36,9 @@ const ARRAY_TYPES = {
  * @typedef {object} RunEvent
  * @property {number} step
  * @property {number} budget
+ * @property {number} [target_rank] total rank that the schedule asks for
+ * @property {number} [threshold] that decided which directions go
+ * @property {string[]} [rules]
  * @property {Move[]} prune
  * @property {Move[]} extend
  */

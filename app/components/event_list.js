@@ -10,6 +10,14 @@ import { isSoft } from "./model.js";
 /** What a rule did, for those whose names do not say. */
 const RULES = { masked: "masked (off, may come back)", revived: "revived (was off)" };
 
+/** What the schedule asked for and what followed, where the log tells. @param {import("./decode.js").RunEvent} event @returns {string} */
+function aimOf(event) {
+  const target = Number.isFinite(event.target_rank) ? `target total ${event.target_rank}` : "";
+  const threshold = Number.isFinite(event.threshold) ? `threshold ${formatNumber(event.threshold)}` : "";
+  const restarted = event.rules?.includes("restarted") ? "then training began anew" : "";
+  return [target, threshold, restarted].filter(Boolean).join(", ");
+}
+
 
 export class EventList {
   /** @param {{seek: (step: number) => void, select: (m: number) => void}} actions */
@@ -102,8 +110,10 @@ export class EventList {
   describe(model, index, selected, exact) {
     const event = model.events[index];
     const { pruned, extended } = model.words;
+    const aim = aimOf(event);
     const when = exact ? `Event ${index + 1}` : `Last event: ${index + 1}`;
     return [
+      ...(aim ? [element("p", { class: "fl-aim", text: aim })] : []),
       this.column(model, event, `${when}${pruned === "pruned" ? "" : ":"} ${pruned}`, "fl-minus", event.prune, selected),
       this.column(model, event, extended, "fl-plus", event.extend, selected),
     ];

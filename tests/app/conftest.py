@@ -115,7 +115,7 @@ def write_soft_run(folder: Path, method: str = "adalora") -> Path:
             off = step == EVENTS[0]
             move = {"matrix": names[0], "slot": 3, "score": 0.125, "rules": ["masked" if off else "revived"]}
             prune, extend = ([{**move, "singular_value": 0.1}], []) if off else ([], [move])
-            writer.event(step, on - 23, {"score": {}}, "score", prune, extend, target_rank=23)
+            writer.event(step, on - 23, {"score": {}}, "score", prune, extend, target_rank=23, threshold=0.5)
             gates[0][3] = 0.0 if off else 1.0
     writer.eval(STEPS, "test", {"accuracy": 0.9})
     writer.end("completed", wall_s=1.0, state_bytes={"adapter": 10, "optimizer": 20, "method": 4000})
