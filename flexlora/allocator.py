@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from torch.optim import Optimizer
 
-from flexlora.adapter import Adapter, matrix_parameters
+from flexlora.adapter import Adapter
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.event import Event
 from flexlora.importance import ENTROPIES, IMPORTANCES, SCORED_BY_LAMBDA, score_all, spectral_entropy
-from flexlora.initializers import NEW_DIRECTIONS, direction_generator
 from flexlora.linear import FlexLoRALinear
-from flexlora.optimizer_state import YoungDirections, clear_slot, replace_parameters
+from flexlora.moves import Moves
 from flexlora.reallocation import PLANS, Reallocation
 from flexlora.true_spectra import TrueSpectra
 
@@ -73,7 +72,7 @@ class RankAllocator:
         self.log_all_measures = False
         self.last: Event | None = None
         self.lr_released = False
-        self.young = YoungDirections(optimizer)
+        self.moves = Moves(adapter, optimizer)
         self.extended_at: dict[str, int] = {}
         self.spectra = TrueSpectra(adapter)
 
@@ -125,7 +124,7 @@ class RankAllocator:
         )
         if config.optimizer_at_event == "reset":
             self.optimizer.state.clear()
-            self.young.clear()
+            self.moves.young.clear()
         self.lr_released |= config.lr_at_event == "peak"
         self.spectra.forget()
         return plan
@@ -188,34 +187,12 @@ class RankAllocator:
         return frozenset(name for name, step in self.extended_at.items() if window and t - step <= window)
 
     def _prune(self, name: str) -> dict[str, Any]:
-        matrix = self.adapter.matrices[name]
-        slot = PRUNE_RULES[self.config.prune_rule](matrix)
-        removed = float(matrix.lam.detach()[slot])
-        matrix.empty(slot)
-        clear_slot(self.optimizer, matrix_parameters(matrix), slot)
-        self.young.forget(matrix_parameters(matrix), slot)
-        return {"matrix": name, "slot": slot, "singular_value": removed, "rules": []}
+        return self.moves.prune(name, PRUNE_RULES[self.config.prune_rule](self.adapter.matrices[name]))
 
     def _extend(self, name: str, t: int) -> dict[str, Any]:
-        matrix = self.adapter.matrices[name]
-        rules = []
-        slot = matrix.free_slot()
-        if slot is None:
-            replaced = matrix.grow()
-            replace_parameters(self.optimizer, replaced)
-            self.young.replace(replaced)
-            slot = matrix.free_slot()
-            rules.append("grown")
-        if slot is None:
-            raise RuntimeError(f"{name} is full; the plan must not extend it")
-        P, _, Q = matrix.directions()
-        generator = direction_generator(self.config.seed, t, list(self.adapter.matrices).index(name))
-        p, lam, q = NEW_DIRECTIONS[self.config.new_direction](P, Q, self.config.new_direction_std, generator)
-        matrix.fill(slot, p, lam, q)
-        clear_slot(self.optimizer, matrix_parameters(matrix), slot)
-        self.young.add(matrix_parameters(matrix), slot)
+        config = self.config
         self.extended_at[name] = t
-        return {"matrix": name, "slot": slot, "rules": rules}
+        return self.moves.extend(name, config.new_direction, config.new_direction_std, config.seed, t)
 
 
 def _readable(value: float | None) -> float | str | None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -92,6 +92,17 @@ class YoungDirections:
                 self.ages[new] = self.ages.pop(old)
             if old in self._counts:
                 self._counts[new] = self._counts.pop(old)
+
+    def state(self, named: Mapping[str, nn.Parameter]) -> dict[str, list[tuple[int, int]]]:
+        """Return name → (slot, age) of the parameters that have young rows, as plain values."""
+        ages = {name: list(self.ages.get(parameter, {}).items()) for name, parameter in named.items()}
+        return {name: slots for name, slots in ages.items() if slots}
+
+    def restore(self, named: Mapping[str, nn.Parameter], ages: Mapping[str, Iterable[Sequence[int]]]) -> None:
+        """Take over what ``state`` returned."""
+        self.clear()
+        for name, slots in ages.items():
+            self.ages[named[name]] = {int(slot): int(age) for slot, age in slots}
 
     @torch.no_grad()
     def _keep(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from flexlora.adapter_config import FORMS, AdapterConfig, EventConfig, OrthogonalConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.rank_targets import RANK_TARGETS
+from flexlora.schedules import SCHEDULES
 from flexlora.settings import option
 
 PREFIX_UPDATES = ("prefix", "row")
@@ -89,6 +90,34 @@ class AdaLoRAConfig(TargetRankConfig, OrthogonalConfig):
     regularizer: str = option(
         "mean_norm", "Form of the orthogonality term; AdaLoRA's code does not square.", choices=FORMS
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElaLoRAConfig(EventConfig, OrthogonalConfig):
+    """ElaLoRA (Chang, Ma et al. 2025)."""
+
+    initial_budget: int = option(4, "b0: directions moved at most in an event.", live=True, least=0)
+    pool: int = option(2, "Directions that each matrix puts up at an event.", live=True, least=1)
+    beta1: float = option(0.85, "β1: smoothing of the sensitivity over steps.", above=0, below=1)
+    beta2: float = option(0.85, "β2: smoothing of its uncertainty.", above=0, below=1)
+    initial_std: float = option(0.02, "Standard deviation of P and Q at the start.", above=0)
+    regularizer: str = option(
+        "mean_norm", "Form of the orthogonality term; as in AdaLoRA's code, not squared.", choices=FORMS
+    )
+
+    def budget(self, t: int) -> int:
+        """Return b(t) = round(b0 · (1 − p³)): near b0 until late."""
+        warmup, _, total, final = self.window()
+        return SCHEDULES["reference"](
+            t,
+            initial_budget=self.initial_budget,
+            warmup_steps=warmup,
+            total_steps=total,
+            final_steps=final,
+        )
+
+    def _moves(self) -> bool:
+        return bool(self.initial_budget)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,10 +51,8 @@ class FlexLoRADynamics(Dynamics):
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the ages of young directions, and what the allocator remembers."""
         allocator = self._bound()
-        named = self.session.named_parameters().items()
-        ages = {name: list(allocator.young.ages.get(parameter, {}).items()) for name, parameter in named}
         return {
-            "ages": {name: slots for name, slots in ages.items() if slots},
+            "ages": allocator.moves.young.state(self.session.named_parameters()),
             "extended_at": allocator.extended_at,
             "lr_released": allocator.lr_released,
         }, {}
@@ -62,9 +60,7 @@ class FlexLoRADynamics(Dynamics):
     def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what ``state`` returned."""
         allocator = self._bound()
-        named = self.session.named_parameters()
-        for name, slots in values["ages"].items():
-            allocator.young.ages[named[name]] = {int(slot): int(age) for slot, age in slots}
+        allocator.moves.young.restore(self.session.named_parameters(), values["ages"])
         allocator.extended_at = dict(values["extended_at"])
         allocator.lr_released = bool(values["lr_released"])
 

@@ -43,7 +43,7 @@ def _rates(zero_lambda: float, zero_p: float, **own: float) -> dict[str, float]:
     From a coarse sweep, four rates and two seeds (``benchmarks/study.py family_rates``): methods that do best elsewhere
     have their ``own``.
     """
-    first = dict.fromkeys(("flexlora", "adalora", "dora_dynamic"), zero_lambda)
+    first = dict.fromkeys(("flexlora", "adalora", "elalora", "dora_dynamic"), zero_lambda)
     second = dict.fromkeys(("lora", "salora", "autolora", "sora", "dylora", "mlae"), zero_p)
     return {**first, **second, **own}
 

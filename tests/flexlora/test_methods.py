@@ -28,6 +28,7 @@ QUICK = {"eval_interval": 100, "eval_samples": 32, "checkpoint_interval_s": 0}
 MOVES = {
     "flexlora": {"interval": 2},
     "adalora": {"interval": 2},
+    "elalora": {"interval": 2},
     "salora": {
         "interval": 3,
         "gate_learning_rate": 0.3,
@@ -92,13 +93,13 @@ def test_the_log_opens_in_every_view(method, runs):
     assert FIGURES["spectra_over_time"](run, run.matrices[3].name).data
     state = run.end["state_bytes"]
     assert state["adapter"] > 0 and state["optimizer"] > 0
-    assert (state["method"] > 0) == (method in ("adalora", "salora", "dora_dynamic"))
+    assert (state["method"] > 0) == (method in ("adalora", "elalora", "salora", "dora_dynamic"))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_soft_directions_are_logged_as_soft(method, runs):
     run = load_run(runs / method)
-    hard = method in ("flexlora", "lora", "autolora")
+    hard = method in ("flexlora", "lora", "autolora", "elalora")
     assert (run.log.gates is None) == hard
     assert (run.expected_ranks <= run.ranks + 1e-5).all()
     if method in ("adalora", "sora", "dora_dynamic"):

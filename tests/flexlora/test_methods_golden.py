@@ -13,7 +13,9 @@ from flexlora.methods import METHODS
 from flexlora.methods.autolora import unrolled_gradient
 from flexlora.methods.configs import AutoLoRAConfig, SaLoRAConfig, SoRAConfig
 from flexlora.methods.dora_dynamic import component_shares
+from flexlora.methods.elalora import choose
 from flexlora.methods.salora import evaluation_gate, open_probability, sampled_gate
+from flexlora.methods.sensitivity import SmoothedSensitivity
 from flexlora.methods.sora import soft_threshold
 from flexlora.rank_targets import RANK_TARGETS, keep_best
 from flexlora.session import Session
@@ -75,12 +77,28 @@ def test_adalora_smooths_sensitivity_and_uncertainty():
     with torch.no_grad():
         matrix.lam.zero_()
         matrix.Q[0, 0] = 1.0
-    session.dynamics.bind()
+    fresh = SmoothedSensitivity(session.adapter, 0.5, 0.5)
     for gradient in (2.0, 4.0):
         matrix.lam.grad = torch.zeros_like(matrix.lam)
         matrix.Q.grad = torch.full_like(matrix.Q, gradient)
-        session.dynamics.after_step(1)
-    assert session.dynamics.scores()[name][:2] == pytest.approx([2.5 / matrix.in_features, 0.0])
+        fresh.update()
+    assert fresh.scores()[name][:2] == pytest.approx([2.5 / matrix.in_features, 0.0])
+
+
+def test_elalora_prunes_the_lowest_of_the_pool_and_extends_the_owners_of_its_highest():
+    scores = {"a": np.array([9.0, 1.0, 2.0]), "b": np.array([6.0, 5.0, 8.0]), "c": np.array([3.0])}
+    slots = {"a": [0, 1, 2], "b": [0, 2, 5], "c": [0]}
+    limits = dict.fromkeys(slots, 8)
+    # The pool: a 1 and 2, b 5 and 6, c 3. Lowest two from a; highest two are both of b.
+    taken, given = choose(scores, slots, limits, pool=2, budget=2)
+    assert taken == [(1.0, "a", 1), (2.0, "a", 2)]
+    assert given == [(6.0, "b", 0), (5.0, "b", 2)]
+    # A third: a keeps its last direction and c its only one, so b loses 5; then only three entries are left to extend.
+    taken, given = choose(scores, slots, limits, pool=2, budget=3)
+    assert [entry[1] for entry in taken] == ["a", "a", "b"][: len(taken)]
+    assert len(taken) == len(given) and not set(taken) & set(given)
+    taken, given = choose(scores, slots, {**limits, "b": 3}, pool=2, budget=2)
+    assert [entry[1] for entry in given] == ["c"] and len(taken) == 1
 
 
 def test_dora_scores_a_direction_by_its_share_of_the_matrix():
