@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from analysis import metrics
 from analysis.runs import Run
-from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.matrix_names import module_type_order
 from flexlora.methods import METHODS
@@ -73,11 +72,11 @@ def planned_budget(run: Run) -> dict[str, list[int]] | None:
     if run.total_steps > MAX_PLANNED:
         return None
     try:
-        config = _config(run)
-        if config is None:
+        budget = _budget_in_force(run)
+        if budget is None:
             return None
         steps = _curve_steps(run)
-        planned = {step: config.budget(step) for step in steps}
+        planned = {step: budget(step) for step in steps}
     except (FlexLoRAError, TypeError, KeyError):
         return None
     scalars = run.log.steps
@@ -86,18 +85,16 @@ def planned_budget(run: Run) -> dict[str, list[int]] | None:
     return {"steps": steps, "values": list(planned.values())}
 
 
-def _config(run: Run) -> FlexLoRAConfig | None:
-    """Return the configuration in force at the end of the log; None for a method whose moves have no b(t)."""
-    # A log from elsewhere names no method; b(t) is FlexLoRA's.
+def _budget_in_force(run: Run) -> Callable[[int], int] | None:
+    """Return b of the configuration at the end of the log; None for a method whose moves have no such schedule."""
+    # A log from elsewhere may name no method; b(t) is FlexLoRA's.
     kind = METHODS[run.header.get("method") or "flexlora"].config_class
-    if not issubclass(kind, FlexLoRAConfig):
-        return None
     known = kind.__dataclass_fields__
     config = kind.from_dict({key: value for key, value in run.config.items() if key in known})
     for note in run.notes:
         if note.get("kind") == "edited":
             config = config.replace(**{note["key"]: note["new"]})
-    return config
+    return getattr(config, "budget", None)
 
 
 def _curve_steps(run: Run) -> list[int]:
@@ -168,7 +165,7 @@ def _scalar_arrays(scalars: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def coded_gates(gates: np.ndarray) -> np.ndarray:
     """Return gates in [0, 1] as uint8; one above 0 stays above 0, as it tells on from off."""
-    return np.where(gates > 0, np.maximum(1, np.round(gates * 255)), 0).astype(np.uint8)
+    return np.where(gates > 0, np.clip(np.round(gates * 255), 1, 255), 0).astype(np.uint8)
 
 
 def _header(run: Run, shown: int) -> dict[str, Any]:

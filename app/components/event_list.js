@@ -129,7 +129,9 @@ export class EventList {
         element("span", { text: m >= 0 ? matrixLabel(model.matrices[m]) : move.matrix }),
         element("span", { class: "fl-score", text: typeof score === "number" ? formatNumber(score) : "" }),
       ]);
-      if (move.rules?.length) button.title = `rule: ${move.rules.map((rule) => RULES[/** @type {keyof typeof RULES} */ (rule)] ?? rule).join(", ")}`;
+      const rules = (move.rules ?? []).map((rule) => RULES[/** @type {keyof typeof RULES} */ (rule)] ?? rule);
+      const own = move.score === undefined ? "" : `score ${formatNumber(move.score)}`;
+      button.title = [own, rules.length ? `rule: ${rules.join(", ")}` : ""].filter(Boolean).join(" · ");
       if (m === selected) button.setAttribute("aria-current", "true");
       button.addEventListener("click", () => this.actions.select(m));
       return button;

@@ -12,6 +12,7 @@ from analysis.figures import FIGURES
 from analysis.figures.spectra import direction_lines
 from analysis.payload import coded_gates, pack_run, planned_budget
 from analysis.runs import load_run
+from flexlora.methods import METHODS
 from flexlora.run_log import RunWriter
 
 NAMES = ["layer.0.query", "layer.1.query"]
@@ -93,7 +94,15 @@ def test_a_gate_above_zero_stays_above_zero(gate):
 def test_a_method_without_a_budget_of_moves_has_no_planned_one(tmp_path, method):
     config = {"total_steps": 40, "initial_rank": 4}
     assert planned_budget(write(tmp_path / "run", gated=False, method=method, **config)) is None
-    assert planned_budget(write(tmp_path / "other", gated=False, method="flexlora", **config)) is not None
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if hasattr(METHODS[name].config_class, "budget")])
+def test_a_method_with_a_budget_of_moves_has_its_own_planned_one(tmp_path, method):
+    config = METHODS[method].config(None, {"total_steps": 40, "initial_rank": 4, "initial_budget": 6})
+    planned = planned_budget(write(tmp_path / "run", gated=False, method=method, **config.to_dict()))
+    assert planned is not None
+    assert planned["values"] == [config.budget(step) for step in range(1, 41)]
+    assert max(planned["values"]) > 0
 
 
 def test_a_direction_that_is_off_stays_in_its_slot_and_is_drawn_apart(tmp_path):

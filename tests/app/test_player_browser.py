@@ -189,10 +189,10 @@ def test_soft_moves_keep_their_slot_and_show_their_own_score(open_page, logged):
     assert page.locator(".fl-aim").inner_text() == "target total 23, threshold 0.5"
     move = page.locator(".fl-move.fl-minus")
     assert move.locator(".fl-score").inner_text() == "0.125"
-    assert move.get_attribute("title") == "rule: masked (off, may come back)"
+    assert move.get_attribute("title") == "score 0.125 · rule: masked (off, may come back)"
     viewer.press("Shift+ArrowRight")
     viewer.wait("step", str(logged.events[2]))
-    assert page.locator(".fl-move.fl-plus").get_attribute("title") == "rule: revived (was off)"
+    assert page.locator(".fl-move.fl-plus").get_attribute("title") == "score 0.125 · rule: revived (was off)"
     viewer.press("ArrowRight")
     viewer.wait("step", str(logged.events[2] + 1))
     assert page.locator(".fl-numbers").inner_text().startswith("rank 4 ·")
