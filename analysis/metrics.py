@@ -19,8 +19,16 @@ def total_rank(run: Run) -> np.ndarray:
 
 def active_parameters(run: Run) -> np.ndarray:
     """Return the parameters of the active directions in each record, (T,): r · (in + out + 1) a matrix."""
-    cost = np.array([m.in_features + m.out_features + 1 for m in run.matrices], np.int64)
-    return run.ranks @ cost
+    return run.ranks @ _cost(run)
+
+
+def final_parameters(run: Run) -> int:
+    """Return the parameters of the directions that are active after everything that was logged."""
+    return int(final_ranks(run) @ _cost(run))
+
+
+def _cost(run: Run) -> np.ndarray:
+    return np.array([m.in_features + m.out_features + 1 for m in run.matrices], np.int64)
 
 
 def final_ranks(run: Run) -> np.ndarray:
@@ -117,16 +125,24 @@ def describe_event(run: Run, step: int) -> str:
     start = f"Event {numbers[0]} of {len(run.events)}, step {step}: "
     if not pruned and not extended:
         return f"{start}nothing moved ({_why_nothing(event)}). Total rank stays {_rank_at(run, step)}."
-    amount = f"{len(pruned)} pruned, {len(extended)} extended"
-    if len(pruned) == len(extended):
-        amount = f"{len(pruned)} direction{'s' if len(pruned) > 1 else ''} moved"
     parts = [
-        _describe_move(run, event, moves[0], change, extreme)
+        _describe_move(run, event, moves, change, extreme)
         for moves, change, extreme in ((pruned, -1, "lowest"), (extended, 1, "highest"))
         if moves
     ]
     total = _rank_at(run, step) - len(pruned) + len(extended)
-    return f"{start}{amount}. {'; '.join(parts)}. Total rank {total}."
+    anew = " Then training began anew." if "restarted" in event["rules"] else ""
+    return f"{start}{_amount(event)}. {'; '.join(parts)}. Total rank {total}.{anew}"
+
+
+def _amount(event: dict[str, Any]) -> str:
+    pruned, extended = len(event["prune"]), len(event["extend"])
+    if {"masked", "revived"} & set(event["rules"]):
+        told = [f"{pruned} switched off"] * bool(pruned) + [f"{extended} came back"] * bool(extended)
+        return ", ".join(told)
+    if pruned == extended:
+        return f"{pruned} direction{'s' if pruned > 1 else ''} moved"
+    return f"{pruned} pruned, {extended} extended"
 
 
 def describe_run(run: Run) -> str:
@@ -141,9 +157,7 @@ def describe_run(run: Run) -> str:
             parts.append(f"{split} accuracy {run.metrics[f'{split}/accuracy'][1][-1]:.3f}")
             break
     if run.events:
-        parts.append(
-            f"{gross_moves(run)} directions moved, {net_moves(run):.0f} net ({net_share(run):.0%} of all rank)"
-        )
+        parts.append(_describe_moves(run))
         gap = spectrum_gap(run)
         if len(gap) and np.isfinite(gap[-1]):
             verdict = "λ is not a spectrum here" if gap[-1] > GAP_LIMIT else "λ is a spectrum"
@@ -151,18 +165,36 @@ def describe_run(run: Run) -> str:
     return " · ".join(parts)
 
 
-def _describe_move(run: Run, event: dict[str, Any], move: dict[str, Any], change: int, extreme: str) -> str:
+def _describe_moves(run: Run) -> str:
+    pruned = sum(len(event["prune"]) for event in run.events)
+    extended = sum(len(event["extend"]) for event in run.events)
+    if pruned == extended:
+        return f"{gross_moves(run)} directions moved, {net_moves(run):.0f} net ({net_share(run):.0%} of all rank)"
+    first, last = int(run.ranks[0].sum()) if len(run.steps) else 0, int(final_ranks(run).sum())
+    return f"total rank {first} → {last}: {pruned} directions taken, {extended} given"
+
+
+def _describe_move(run: Run, event: dict[str, Any], moves: list[dict[str, Any]], change: int, extreme: str) -> str:
+    """Say what happened to the matrix of the first move, with its score: the direction's own, else the matrix's."""
+    move = moves[0]
     index = [matrix.name for matrix in run.matrices].index(move["matrix"])
-    score = event["importance"].get(event["measure"], {}).get(move["matrix"])
+    score = move.get("score", event["importance"].get(event["measure"], {}).get(move["matrix"]))
     measure = "entropy" if event["measure"] == "spectral_entropy" else event["measure"].replace("_", " ")
-    told = "undefined" if score is None else f"{score:.2f}"
+    told = "undefined" if score is None else f"{score:.2f}" if score == 0 or abs(score) >= 0.01 else f"{score:.1e}"
     rank = int(run.ranks[_record(run, event["step"]), index])
-    if move["rules"]:
-        extreme = f"{extreme}, rule {' and '.join(move['rules'])}"
-    return f"{matrix_label(run.matrices[index])} {rank} → {rank + change} ({measure} {told}, {extreme})"
+    after = rank + change * sum(other["matrix"] == move["matrix"] for other in moves)
+    # Whether a direction is off or gone is said once, for the whole event.
+    rules = [rule for rule in move["rules"] if rule not in ("masked", "revived")]
+    if rules:
+        extreme = f"{extreme}, rule {' and '.join(rules)}"
+    return f"{matrix_label(run.matrices[index])} {rank} → {after} ({measure} {told}, {extreme})"
 
 
 def _why_nothing(event: dict[str, Any]) -> str:
+    if event.get("target_rank") is not None and not event["budget"]:
+        return "total rank is at its target"
+    if event.get("scores") is not None:
+        return "no direction changed sides"
     if not event["budget"]:
         return "b(t) is 0"
     return "rules: " + ", ".join(event["rules"]) if event["rules"] else "no matrix qualified"

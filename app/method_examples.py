@@ -40,7 +40,7 @@ class Facts(NamedTuple):
     Attributes:
         accuracy: on the test split, last measured.
         first_rank: total rank at the first record.
-        last_rank: total rank at the last record.
+        last_rank: total rank after the last event.
         used: mean number of directions that a training step used at the end; None where that is the rank.
         parameters: of the directions that are on at the end.
         method_bytes: what the method keeps beside the adapter and its optimizer.
@@ -108,9 +108,9 @@ def facts_of(run: Run) -> Facts:
     return Facts(
         accuracy=None if accuracy is None else float(accuracy),
         first_rank=int(totals[0]) if recorded else None,
-        last_rank=int(totals[-1]) if recorded else None,
+        last_rank=int(metrics.final_ranks(run).sum()) if recorded else None,
         used=float(used[-1]) if recorded and abs(used[-1] - totals[-1]) > 0.05 else None,
-        parameters=int(metrics.active_parameters(run)[-1]) if recorded else None,
+        parameters=metrics.final_parameters(run) if recorded else None,
         method_bytes=kept if isinstance(kept, int) else None,
         step_s=float(np.median(known)) if len(known) else None,
     )

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flexlora.run_log import read_run
+from flexlora.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "sample_runs"
@@ -21,6 +21,12 @@ COMMANDS = {
     "words-flexlora-reference": f"--task words --method flexlora --preset reference --steps 200 {COMMON}",
     "words-lora": f"--task words --method lora --steps 200 {COMMON}",
     "digits-flexlora-paper": f"--task digits --method flexlora --preset paper --steps 300 {COMMON}",
+    # One of every other method, for the Methods page; every second spectrum is enough to follow them.
+    **{
+        f"digits-{method}": f"--task digits --method {method} --steps 300 {COMMON} --set spectrum_interval=2"
+        for method in METHODS
+        if method != "flexlora"
+    },
 }
 LIMIT_BYTES = 1_500_000
 
@@ -28,10 +34,7 @@ LIMIT_BYTES = 1_500_000
 def make(name: str) -> None:
     """Replace one sample run by a new run of its command."""
     folder = SAMPLES / name
-    if (folder / "run.json").exists():
-        words = shlex.split(read_run(folder).header["command"])[3:]
-    else:
-        words = [*shlex.split(COMMANDS[name]), "--out", f"sample_runs/{name}"]
+    words = [*shlex.split(COMMANDS[name]), "--out", f"sample_runs/{name}"]
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "flexlora.train", *words], cwd=ROOT, check=True)
     for left_over in ("checkpoint", "cache"):

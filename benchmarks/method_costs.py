@@ -5,7 +5,7 @@
 A round trains each method for some steps on the same model and batches, one after another, with an event every five
 steps where a method has events; the ratio of a round is against LoRA in the same round, and the median over rounds is
 reported with the lowest and highest. Nothing is logged meanwhile. On a GPU the peak of allocated memory is measured
-too; on a CPU there is no such number, and the bytes of state are what tells methods apart.
+too; the bytes of state of each method stand in the ``end`` record of every run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def measure(task: str, method: str, device: str, steps: int) -> dict[str, Any]:
-    """Train one method for a while; return seconds a step, bytes of state and the peak of memory."""
+    """Train one method for a while; return seconds a step and the peak of memory."""
     cuda = device.startswith("cuda")
     settings = {"device": device, **({"interval": INTERVAL} if "interval" in METHODS[method].options else {})}
     # What the last method left in reference cycles would count as this one's memory.
@@ -53,7 +53,6 @@ def measure(task: str, method: str, device: str, steps: int) -> dict[str, Any]:
         session.finish_step()
     return {
         "step_s": (_now(cuda) - began) / (steps - WARM_UP),
-        "state_bytes": session.dynamics.state_bytes(),
         "peak": torch.cuda.max_memory_allocated() if cuda else None,
     }
 
@@ -72,7 +71,6 @@ def summary(found: list[dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
                 "step_ratio": statistics.median(ratios),
                 "step_ratio_low": min(ratios),
                 "step_ratio_high": max(ratios),
-                "state_bytes": own[-1]["state_bytes"],
                 "peak_memory_bytes": peak,
                 "peak_memory_ratio": None if peak is None else peak / first,
             }
@@ -110,8 +108,7 @@ def main() -> None:
         peak = "" if row["peak_memory_ratio"] is None else f", peak memory {row['peak_memory_ratio']:.3f} ×"
         print(
             f"{row['method']:13} {row['step_ms']:8.2f} ms a step, {row['step_ratio']:.2f} × LoRA "
-            f"({row['step_ratio_low']:.2f} to {row['step_ratio_high']:.2f}), "
-            f"method state {row['state_bytes']['method']:,} bytes{peak}"
+            f"({row['step_ratio_low']:.2f} to {row['step_ratio_high']:.2f}){peak}"
         )
 
 

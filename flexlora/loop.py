@@ -82,6 +82,7 @@ class _Run:
         self.moved = 0
         self.metrics: dict[str, dict[str, float]] = {}
         self.peak_memory = 0
+        self.state_bytes: dict[str, int] = {}
         self.began = time.monotonic()
         self.saved = time.monotonic()
         self.true_spectrum_at = 0.0
@@ -150,6 +151,10 @@ class _Run:
         )
         self._spectrum(step, complete=event or step == self.job.steps)
         self.step = step
+        if event or not self.state_bytes:
+            # Before the event: a method may keep less once it has decided.
+            found = self.session.dynamics.state_bytes()
+            self.state_bytes = {key: max(value, self.state_bytes.get(key, 0)) for key, value in found.items()}
         if event:
             self._reallocate(step)
         self.session.finish_step()
@@ -201,7 +206,6 @@ class _Run:
 
     def _finish(self) -> dict[str, Any]:
         completed = self.step >= self.job.steps
-        memory = self.session.dynamics.state_bytes()
         if completed:
             self.session.dynamics.finish()
             self._evaluate("validation", None)
@@ -212,7 +216,7 @@ class _Run:
         else:
             self._save_checkpoint()
         state = "completed" if completed else "stopped"
-        self.writer.end(state, state_bytes=memory, **self._cost())
+        self.writer.end(state, state_bytes=self.state_bytes or None, **self._cost())
         return {
             "run": str(self.folder),
             "state": state,

@@ -111,11 +111,11 @@ class Dynamics:
     def state_bytes(self) -> dict[str, int]:
         """Return the memory of the trained adapter (head included), of the optimizer's moments, of the method's own."""
         optimizer = self.session.optimizer.state.values()
-        own = [*self.state()[1].values(), *self.parameters().values()]
+        own = {id(tensor): tensor for tensor in [*self.state()[1].values(), *self.parameters().values()]}
         return {
             "adapter": _bytes(self.adapter.trainable_parameters()),
             "optimizer": _bytes(value for state in optimizer for value in state.values() if isinstance(value, Tensor)),
-            "method": _bytes(own),
+            "method": _bytes(own.values()),
         }
 
 

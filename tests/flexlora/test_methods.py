@@ -93,7 +93,7 @@ def test_the_log_opens_in_every_view(method, runs):
     assert FIGURES["spectra_over_time"](run, run.matrices[3].name).data
     state = run.end["state_bytes"]
     assert state["adapter"] > 0 and state["optimizer"] > 0
-    assert (state["method"] > 0) == (method in ("adalora", "elalora", "salora", "dora_dynamic"))
+    assert (state["method"] > 0) == (method in ("adalora", "elalora", "salora", "dora_dynamic", "autolora"))
 
 
 @pytest.mark.parametrize("method", METHODS)
