@@ -52,10 +52,11 @@ def gross_moves(run: Run) -> int:
 
 
 def net_moves(run: Run) -> float:
-    """Return how many directions ended in another matrix than they began in: half of Σ|Δrank|."""
+    """Return how many directions the matrices gained or lost in the end, whichever is more: a pair counts once."""
     if not len(run.steps):
         return 0.0
-    return float(np.abs(final_ranks(run) - run.ranks[0]).sum() / 2)
+    change = final_ranks(run) - run.ranks[0]
+    return float(max(change[change > 0].sum(), -change[change < 0].sum()))
 
 
 def net_share(run: Run) -> float:

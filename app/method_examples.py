@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import streamlit as st
 
 from analysis import metrics
@@ -44,7 +43,6 @@ class Facts(NamedTuple):
         used: mean number of directions that a training step used at the end; None where that is the rank.
         parameters: of the directions that are on at the end.
         method_bytes: what the method keeps beside the adapter and its optimizer.
-        step_s: median seconds of a step.
     """
 
     accuracy: float | None
@@ -53,7 +51,6 @@ class Facts(NamedTuple):
     used: float | None
     parameters: int | None
     method_bytes: int | None
-    step_s: float | None
 
 
 class Cost(NamedTuple):
@@ -98,8 +95,6 @@ def _load(folder: str, changed: int) -> Run:
 def facts_of(run: Run) -> Facts:
     """Return the numbers that stand in a row of the table."""
     accuracy = run.metrics["test/accuracy"][1][-1] if "test/accuracy" in run.metrics else None
-    step_s = run.log.steps["step_s"]
-    known = step_s[np.isfinite(step_s)]
     totals = metrics.total_rank(run)
     used = run.expected_ranks.sum(axis=1)
     state = (run.end or {}).get("state_bytes")
@@ -112,7 +107,6 @@ def facts_of(run: Run) -> Facts:
         used=float(used[-1]) if recorded and abs(used[-1] - totals[-1]) > 0.05 else None,
         parameters=metrics.final_parameters(run) if recorded else None,
         method_bytes=kept if isinstance(kept, int) else None,
-        step_s=float(np.median(known)) if len(known) else None,
     )
 
 

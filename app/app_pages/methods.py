@@ -105,8 +105,8 @@ def _show_numbers(examples: dict[str, Example], costs: Costs | None) -> None:
         names = ", ".join(plain(example.key) for example in examples.values())
         st.caption(
             f"From the logs {names}: {' or '.join(map(str, steps))} steps, seed {', '.join(map(plain, seeds))}. "
-            "One seed is one seed: these rows show how methods behave, not which is better. "
-            "Time a step is as recorded while the run was made."
+            "One seed is one seed: these rows show how methods behave, not which is better. docs/methods.md compares "
+            "them over seeds on a real task: none is told apart from FlexLoRA there."
         )
     else:
         st.markdown(
@@ -128,15 +128,14 @@ def _show_numbers(examples: dict[str, Example], costs: Costs | None) -> None:
 
 def _numbers(examples: dict[str, Example], costs: Costs | None) -> dict[str, list[str]]:
     facts = {name: facts_of(example.run) for name, example in examples.items()}
-    missing = Facts(None, None, None, None, None, None, None)
+    missing = Facts(None, None, None, None, None, None)
     rows = [(method, facts.get(name, missing)) for name, method in METHODS.items()]
     table = {
         "Method": [f"**{plain(method.title)}**" for method, _ in rows],
         "Test accuracy": [NONE if row.accuracy is None else f"{row.accuracy:.3f}" for _, row in rows],
         "Total rank, start → end": [_ranks(row) for _, row in rows],
         "Active parameters at the end": [NONE if row.parameters is None else f"{row.parameters:,}" for _, row in rows],
-        "Extra state at the end": [_bytes(row.method_bytes) for _, row in rows],
-        "Time a step": [NONE if row.step_s is None else f"{1000 * row.step_s:.0f} ms" for _, row in rows],
+        "State kept beside it, at most": [_bytes(row.method_bytes) for _, row in rows],
     }
     if costs is not None:
         own = [costs.rows.get(method.name) for method, _ in rows]

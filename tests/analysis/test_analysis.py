@@ -17,6 +17,7 @@ from analysis.payload import UNDEFINED, pack_run, planned_budget
 from analysis.runs import load_run, ragged_entropy
 from flexlora.importance import spectral_entropy
 from flexlora.run_log import RunWriter
+from flexlora.methods import METHODS
 from flexlora.spectra import true_singular_values
 
 NAMES = ["layer.0.query", "layer.0.value", "layer.1.query"]
@@ -279,7 +280,9 @@ def test_every_sample_run_opens_and_draws():
     from flexlora.run_log import find_runs
 
     found = find_runs(Path(__file__).resolve().parents[2] / "sample_runs")
-    assert {"words-flexlora-paper", "words-flexlora-reference", "words-lora"} <= {folder.name for folder in found}
+    expected = {"words-flexlora-paper", "words-flexlora-reference", "words-lora", "digits-flexlora-paper"}
+    expected |= {f"digits-{method}" for method in METHODS if method != "flexlora"}
+    assert expected == {folder.name for folder in found}
     for folder in found:
         run = load_run(folder)
         assert (run.state, run.notices) == ("finished", [])

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from flexlora.errors import FlexLoRAError
 from flexlora.job import build_job
+from flexlora.methods import METHODS
 from flexlora.run_log import read_run
 
 
@@ -83,6 +84,32 @@ def test_lora_offers_no_schedule(page):
     assert not page.exception
     assert not page.error
     assert "schedule" not in [item.label for item in page.selectbox]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_form_of_its_own_options(page, method):
+    page.run()
+    widget(page, "Task").set_value("digits").run()
+    widget(page, "Method").set_value(method).run()
+    assert not page.exception
+    assert not page.button(key="train_start").disabled
+    shown = {item.label.replace(" ", "_") for item in [*page.selectbox, *page.number_input, *page.text_input]}
+    assert set(METHODS[method].options) - {"seed", "total_steps"} <= shown
+    foreign = {key for other in METHODS.values() for key in other.options} - set(METHODS[method].options)
+    assert not foreign & shown
+
+
+def test_the_initial_rank_follows_the_target_and_what_is_shown_holds(page):
+    page.run()
+    widget(page, "Method").set_value("adalora").run()
+    assert (widget(page, "target rank").value, widget(page, "initial rank").value) == (8, 12)
+    widget(page, "target rank").set_value(4).run()
+    assert widget(page, "initial rank").value == 6
+    widget(page, "initial rank").set_value(3).run()
+    assert "target_rank=4 is above initial_rank=3" in page.error[0].value.replace("\\", "")
+    assert page.button(key="train_start").disabled
+    widget(page, "initial rank").set_value(20).run()
+    assert not page.error and widget(page, "target rank").value == 4
 
 
 def test_a_run_is_started_watched_stopped_and_resumed(page, registry, roots):
