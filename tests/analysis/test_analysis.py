@@ -16,8 +16,8 @@ from analysis.figures.spectra import direction_lines
 from analysis.payload import UNDEFINED, pack_run, planned_budget
 from analysis.runs import load_run, ragged_entropy
 from flexlora.importance import spectral_entropy
-from flexlora.run_log import RunWriter
 from flexlora.methods import METHODS
+from flexlora.run_log import RunWriter
 from flexlora.spectra import true_singular_values
 
 NAMES = ["layer.0.query", "layer.0.value", "layer.1.query"]
