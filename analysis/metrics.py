@@ -159,10 +159,10 @@ def describe_run(run: Run) -> str:
             break
     if run.events:
         parts.append(_describe_moves(run))
-        gap = spectrum_gap(run)
-        if len(gap) and np.isfinite(gap[-1]):
-            verdict = "λ is not a spectrum here" if gap[-1] > GAP_LIMIT else "λ is a spectrum"
-            parts.append(f"gap I(λ)−I(σ) {gap[-1]:.3f}: {verdict}")
+    gap = spectrum_gap(run)
+    if len(gap) and np.isfinite(gap[-1]):
+        verdict = "λ is not a spectrum here" if gap[-1] > GAP_LIMIT else "λ is a spectrum"
+        parts.append(f"gap I(λ)−I(σ) {gap[-1]:.3f}: {verdict}")
     return " · ".join(parts)
 
 
