@@ -160,7 +160,9 @@ function cellText(model, cell, m, state) {
 /** Under the rank, where there is room: how many directions a training step uses on average. @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @returns {string | null} */
 function meanText(model, cell, m, state) {
   const mean = model.expectedRank(state.record, m);
-  return mean === null || cell.h < 27 || cell.w < 36 ? null : `≈ ${formatMean(mean)}`;
+  // The frames of an event take their share of the height.
+  const frames = Number(state.prune.has(m)) + Number(state.extend.has(m));
+  return mean === null || cell.h < 27 + 8 * frames || cell.w < 36 ? null : `≈ ${formatMean(mean)}`;
 }
 
 /** A bar at the cell's right edge: energy, or entropy where energy is the colour. @param {CanvasPen} pen @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @param {string} ink */
