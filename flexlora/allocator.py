@@ -14,6 +14,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.event import Event
 from flexlora.importance import ENTROPIES, IMPORTANCES, SCORED_BY_LAMBDA, score_all, spectral_entropy
+from flexlora.initializers import NEW_DIRECTIONS
 from flexlora.linear import FlexLoRALinear
 from flexlora.moves import Moves
 from flexlora.reallocation import PLANS, Reallocation
@@ -192,7 +193,8 @@ class RankAllocator:
     def _extend(self, name: str, t: int) -> dict[str, Any]:
         config = self.config
         self.extended_at[name] = t
-        return self.moves.extend(name, config.new_direction, config.new_direction_std, config.seed, t)
+        start = NEW_DIRECTIONS[config.new_direction]
+        return self.moves.extend(name, start, config.new_direction_std, config.seed, t)
 
 
 def _readable(value: float | None) -> float | str | None:

@@ -70,6 +70,11 @@ def _orthonormal(vector: Tensor, basis: Tensor) -> Tensor:
     return (rest / rest.norm()).to(torch.float32)
 
 
+def zero_p(P: Tensor, Q: Tensor, std: float | None, generator: torch.Generator) -> tuple[Tensor, float, Tensor]:
+    """λ = 1 with p = 0 and Gaussian q, as L1RA adds one: the output does not change, and p receives a gradient."""
+    return torch.zeros(P.shape[0]), 1.0, gaussian(Q.shape[1], std, generator)
+
+
 NEW_DIRECTIONS: dict[str, Draw] = {
     "zero_impact": zero_impact,
     "small_value": small_value,

@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from flexlora.adapter import Adapter, matrix_parameters
-from flexlora.initializers import NEW_DIRECTIONS, direction_generator
+from flexlora.initializers import Draw, direction_generator
 from flexlora.optimizer_state import YoungDirections, clear_slot, replace_parameters
 
 
@@ -32,12 +32,12 @@ class Moves:
         self.young.forget(matrix_parameters(matrix), slot)
         return {"matrix": name, "slot": slot, "singular_value": removed, "rules": []}
 
-    def extend(self, name: str, start: str, std: float | None, seed: int, step: int) -> dict[str, Any]:
+    def extend(self, name: str, start: Draw, std: float | None, seed: int, step: int) -> dict[str, Any]:
         """Put a new direction into the lowest empty slot; return the move as an event records it.
 
         Args:
             name: the matrix; it must not be full.
-            start: key of ``NEW_DIRECTIONS``.
+            start: how the direction begins, such as a value of ``NEW_DIRECTIONS``.
             std: of new vectors; None = 1/√dim.
             seed: draws the vectors, with the step and the matrix.
             step: finished optimizer steps.
@@ -55,7 +55,7 @@ class Moves:
             raise RuntimeError(f"{name} is full; the plan must not extend it")
         P, _, Q = matrix.directions()
         generator = direction_generator(seed, step, list(self.adapter.matrices).index(name))
-        p, lam, q = NEW_DIRECTIONS[start](P, Q, std, generator)
+        p, lam, q = start(P, Q, std, generator)
         matrix.fill(slot, p, lam, q)
         clear_slot(self.optimizer, matrix_parameters(matrix), slot)
         self.young.add(matrix_parameters(matrix), slot)

@@ -16,6 +16,7 @@ from flexlora.methods.configs import (
     DoRADynamicConfig,
     DyLoRAConfig,
     ElaLoRAConfig,
+    L1RAConfig,
     LoRAConfig,
     MLAEConfig,
     SaLoRAConfig,
@@ -163,6 +164,24 @@ _ALL = (
         source="Chang, Ma et al. ElaLoRA. 2025",
         url="https://arxiv.org/abs/2504.00254",
         caution="The ancestor of FlexLoRA's released code. New directions start at λ = 0; their code has 1e-13.",
+    ),
+    Method(
+        name="l1ra",
+        title="L1RA",
+        summary="Pulls every λ towards zero, removes what reached it and gives it to the matrices that held out best.",
+        config_class=L1RAConfig,
+        allocates=True,
+        what_moves="whole directions; the total rank stays while any matrix held out",
+        score="λ, held between 0 and 1 and pulled down at every step; a receiver by its smallest λ",
+        when="every tenth of the run",
+        direction="prune and extend",
+        state="none",
+        source="Singh et al. L1RA. 2025",
+        url="https://github.com/raul-singh/L1RA",
+        caution=(
+            "Their code restarts the optimizer at an event; here moments are kept, as in FlexLoRA. Their pull is made "
+            "for runs of 50,000 steps."
+        ),
     ),
     Method(
         name="salora",

@@ -176,6 +176,32 @@ class SoRAConfig(ReportingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class L1RAConfig(AdapterConfig):
+    """L1RA (Singh et al. 2025)."""
+
+    interval: int | None = option(
+        None, "Steps between events; none = max(1, T // 10), every tenth of the run.", least=1
+    )
+    pull: float | None = option(
+        None, "How far each step pulls every λ towards 0; none = 1.5 / T, ours; theirs is 2e-5.", live=True, least=0
+    )
+    value_learning_rate: float = option(0.02, "Learning rate of λ, constant over the run.", above=0)
+    prune_below: float = option(1e-10, "A direction whose λ is below this is pruned.", live=True, above=0)
+
+    def is_event(self, t: int) -> bool:
+        """True every ``interval`` steps before the end."""
+        if self.total_steps is None or self.interval is None:
+            raise FlexLoRAError("total_steps is needed to know when events happen: L1RAConfig(total_steps=...).")
+        return 0 < t < self.total_steps and t % self.interval == 0
+
+    def _derive(self, total: int) -> None:
+        if self.interval is None:
+            self._set("interval", max(1, total // 10))
+        if self.pull is None:
+            self._set("pull", 1.5 / total)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SaLoRAConfig(ReportingConfig, OrthogonalConfig):
     """SaLoRA, structure-aware (Hu et al., Mathematics 2023)."""
 

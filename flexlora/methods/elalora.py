@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from flexlora.adapter import Adapter, attach_directions
 from flexlora.event import Event
 from flexlora.importance import SCORED_BY_LAMBDA, score_all
+from flexlora.initializers import gram_schmidt
 from flexlora.methods.adalora import starting_draw
 from flexlora.methods.configs import ElaLoRAConfig
 from flexlora.methods.dynamics import Dynamics
@@ -106,7 +107,7 @@ class ElaLoRADynamics(Dynamics):
             self.smoothed.forget(name, slot)
         extend = []
         for score, name, _ in given:
-            move = moves.extend(name, "gram_schmidt", None, config.seed + len(extend), step)
+            move = moves.extend(name, gram_schmidt, None, config.seed + len(extend), step)
             self.smoothed.forget(name, move["slot"])
             extend.append({**move, "score": score})
         self.spectra.forget()

@@ -44,7 +44,7 @@ def _rates(zero_lambda: float, zero_p: float, **own: float) -> dict[str, float]:
     have their ``own``.
     """
     first = dict.fromkeys(("flexlora", "adalora", "elalora", "dora_dynamic"), zero_lambda)
-    second = dict.fromkeys(("lora", "salora", "autolora", "sora", "dylora", "mlae"), zero_p)
+    second = dict.fromkeys(("lora", "l1ra", "salora", "autolora", "sora", "dylora", "mlae"), zero_p)
     return {**first, **second, **own}
 
 

@@ -29,6 +29,7 @@ MOVES = {
     "flexlora": {"interval": 2},
     "adalora": {"interval": 2},
     "elalora": {"interval": 2},
+    "l1ra": {"interval": 3, "pull": 0.1},
     "salora": {
         "interval": 3,
         "gate_learning_rate": 0.3,
@@ -99,7 +100,7 @@ def test_the_log_opens_in_every_view(method, runs):
 @pytest.mark.parametrize("method", METHODS)
 def test_soft_directions_are_logged_as_soft(method, runs):
     run = load_run(runs / method)
-    hard = method in ("flexlora", "lora", "autolora", "elalora")
+    hard = method in ("flexlora", "lora", "autolora", "elalora", "l1ra")
     assert (run.log.gates is None) == hard
     assert (run.expected_ranks <= run.ranks + 1e-5).all()
     if method in ("adalora", "sora", "dora_dynamic"):

@@ -14,6 +14,7 @@ from flexlora.methods.autolora import unrolled_gradient
 from flexlora.methods.configs import AutoLoRAConfig, SaLoRAConfig, SoRAConfig
 from flexlora.methods.dora_dynamic import component_shares
 from flexlora.methods.elalora import choose
+from flexlora.methods.l1ra import choose as receivers
 from flexlora.methods.salora import evaluation_gate, open_probability, sampled_gate
 from flexlora.methods.sensitivity import SmoothedSensitivity
 from flexlora.methods.sora import soft_threshold
@@ -99,6 +100,36 @@ def test_elalora_prunes_the_lowest_of_the_pool_and_extends_the_owners_of_its_hig
     assert len(taken) == len(given) and not set(taken) & set(given)
     taken, given = choose(scores, slots, {**limits, "b": 3}, pool=2, budget=2)
     assert [entry[1] for entry in given] == ["c"] and len(taken) == 1
+
+
+def test_l1ra_gives_what_reached_zero_to_the_matrices_that_lost_nothing_in_turn():
+    values = {
+        "a": np.array([0.0, 0.4, 0.0]),
+        "b": np.array([0.9, 0.5]),
+        "c": np.array([0.8]),
+        "d": np.array([0.0, 0.0]),
+    }
+    # d keeps one of its two; c's smallest λ is larger than b's, so it comes first and again third.
+    prune, extend = receivers(values, dict.fromkeys(values, 8), 1e-10)
+    assert prune == [("a", 0), ("a", 2), ("d", 1)]
+    assert extend == ["c", "b", "c"]
+    assert receivers(values, {**dict.fromkeys(values, 8), "c": 1}, 1e-10)[1] == ["b", "b", "b"]
+    assert receivers(values, {**dict.fromkeys(values, 8), "c": 1, "b": 3}, 1e-10)[1] == ["b"]
+    assert receivers({"a": np.zeros(2), "b": np.zeros(2)}, {"a": 8, "b": 8}, 1e-10) == ([("a", 1), ("b", 1)], [])
+
+
+def test_l1ra_holds_every_value_between_zero_and_one_at_a_rate_of_its_own():
+    session = session_of("l1ra", pull=0.25)
+    first, second, *_ = session.adapter.matrices.values()
+    assert float(first.Pt.detach().abs().max()) == 0.0 and first.lam.tolist()[:8] == [1.0] * 8
+    with torch.no_grad():
+        first.lam[:3] = torch.tensor([0.5, 0.2, 1.9])
+    session.dynamics.after_step(1)
+    assert first.lam.tolist()[:4] == [0.25, 0.0, 1.0, 0.75]
+    assert first.lam.tolist()[8:] == [0.0] * 8
+    session.train_step(2)
+    rates = {group["lr"] for group in session.optimizer.param_groups}
+    assert 0.02 in rates and len(rates) == 2
 
 
 def test_dora_scores_a_direction_by_its_share_of_the_matrix():

@@ -1,0 +1,146 @@
+"""L1RA (Singh et al. 2025, https://github.com/raul-singh/L1RA) on the shared adapter.
+
+ΔW = s · P diag(λ) Q with P = 0, Q ~ N(0, 1/r²) and λ = 1, their c, held in [0, 1] at a learning rate of its own. Each
+step pulls every λ towards 0; at an event what is at 0 is pruned, and the matrices that lost nothing get as many
+directions, in turn, those with the largest smallest λ first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flexlora.adapter import Adapter, attach_directions
+from flexlora.event import Event
+from flexlora.importance import SCORED_BY_LAMBDA, score_all
+from flexlora.initializers import gaussian, zero_p
+from flexlora.linear import FlexLoRALinear
+from flexlora.methods.configs import L1RAConfig
+from flexlora.methods.dynamics import Dynamics
+from flexlora.moves import Moves
+
+if TYPE_CHECKING:
+    from flexlora.session import Session
+
+
+def attach(model: nn.Module, config: L1RAConfig) -> Adapter:
+    """Adapt a model with L1RA's start, and room to grow; the output does not change because P = 0."""
+
+    def draw(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+        for slot in range(config.initial_rank):
+            q = gaussian(matrix.in_features, 1.0 / config.initial_rank, generator)
+            matrix.fill(slot, torch.zeros(matrix.out_features), 1.0, q)
+
+    return attach_directions(model, config, draw, 2 * config.initial_rank)
+
+
+def choose(
+    values: Mapping[str, np.ndarray], limits: Mapping[str, int], below: float
+) -> tuple[list[tuple[str, int]], list[str]]:
+    """Return (matrix, place) of the directions to prune, and the matrices to extend in turn.
+
+    Args:
+        values: matrix → λ of its directions (r,).
+        limits: matrix → highest rank it may have.
+        below: a λ below this is pruned; a matrix keeps its largest.
+
+    Returns:
+        As many extensions as prunes, fewer where no matrix that lost nothing has room.
+    """
+    prune: list[tuple[str, int]] = []
+    for name, own in values.items():
+        low = np.flatnonzero(own < below).tolist()
+        if len(low) == len(own):
+            low.remove(int(np.argmax(own)))
+        prune.extend((name, place) for place in low)
+    losers = {name for name, _ in prune}
+    order = sorted((name for name in values if name not in losers), key=lambda name: -float(values[name].min()))
+    room = {name: limits[name] - len(values[name]) for name in order}
+    extend: list[str] = []
+    while len(extend) < len(prune) and any(room.values()):
+        for name in order:
+            if room[name] and len(extend) < len(prune):
+                room[name] -= 1
+                extend.append(name)
+    return prune, extend
+
+
+class L1RADynamics(Dynamics):
+    """Pulls at every step, moves at events."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.moves: Moves | None = None
+
+    def parameter_groups(self, rate: float, lr_lambda: float) -> list[dict[str, Any]]:
+        """Give λ its own learning rate, which ``before_step`` keeps constant."""
+        vectors, values = super().parameter_groups(rate, lr_lambda)
+        return [vectors, {**values, "peak": self._config().value_learning_rate, "constant": True}]
+
+    def bind(self) -> None:
+        """Work on the session's optimizer."""
+        self.moves = Moves(self.adapter, self.session.optimizer)
+
+    def before_step(self, step: int) -> None:
+        """Undo the schedule for λ."""
+        for group in self.session.optimizer.param_groups:
+            if group.get("constant"):
+                group["lr"] = group["peak"]
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Pull every λ towards 0 and hold it in [0, 1]."""
+        for matrix in self.adapter.matrices.values():
+            matrix.lam.sub_(self._config().pull or 0.0).clamp_(0.0, 1.0)
+
+    def event(self, step: int) -> Event:
+        """Prune what is at 0, extend in turn the matrices that lost nothing."""
+        config, moves = self._config(), self._bound()
+        matrices = self.adapter.matrices
+        lam = {name: own.astype(np.float64) for name, own in self.adapter.singular_values().items()}
+        slots = {name: list(matrix.slots) for name, matrix in matrices.items()}
+        limits = {name: min(matrix.in_features, matrix.out_features) for name, matrix in matrices.items()}
+        low, receivers = choose(lam, limits, config.prune_below)
+        prune = [moves.prune(name, slots[name][place]) for name, place in low]
+        extend = [
+            moves.extend(name, zero_p, 1.0 / config.initial_rank, config.seed + number, step)
+            for number, name in enumerate(receivers)
+        ]
+        self.spectra.forget()
+        return Event(
+            step=step,
+            budget=len(low),
+            measure="smallest_value",
+            importance={
+                **score_all(lam, SCORED_BY_LAMBDA),
+                "smallest_value": {name: float(own.min()) for name, own in lam.items()},
+            },
+            decided={},
+            prune=prune,
+            extend=extend,
+            rules=sorted({rule for move in extend for rule in move["rules"]}),
+            threshold=config.prune_below,
+        )
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the ages of young directions."""
+        return {"ages": self._bound().young.state(self.session.named_parameters())}, {}
+
+    def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over what ``state`` returned."""
+        self._bound().young.restore(self.session.named_parameters(), values["ages"])
+
+    def _config(self) -> L1RAConfig:
+        return cast(L1RAConfig, self.config)
+
+    def _bound(self) -> Moves:
+        if self.moves is None:
+            raise RuntimeError("bind() comes before the first step")
+        return self.moves
+
+
+dynamics = L1RADynamics
