@@ -164,9 +164,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("study_out"))
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="labels of rows; the default is all of them")
     options = parser.parse_args()
     for study in options.studies:
-        variants = STUDIES[study]
+        variants = [v for v in STUDIES[study] if options.only is None or v.label in options.only]
+        if not variants:
+            parser.error(f"--only names no row of {study}. It has: {', '.join(v.label for v in STUDIES[study])}")
         keys = list(itertools.product(range(options.seeds), variants))
 
         def folder(variant: Variant, seed: int, study: str = study) -> Path:

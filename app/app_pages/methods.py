@@ -106,7 +106,7 @@ def _show_numbers(examples: dict[str, Example], costs: Costs | None) -> None:
         st.caption(
             f"From the logs {names}: {' or '.join(map(str, steps))} steps, seed {', '.join(map(plain, seeds))}. "
             "One seed is one seed: these rows show how methods behave, not which is better. docs/methods.md compares "
-            "them over seeds on a real task: none is told apart from FlexLoRA there."
+            "them over seeds, on a pretrained model."
         )
     else:
         st.markdown(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,6 +206,11 @@ def test_the_catalogue_says_what_a_page_needs(method):
     assert all(told) and entry.source and entry.url.startswith("https://")
     for key in entry.options:
         assert entry.config_class.__dataclass_fields__[key].metadata["help"], key
+
+
+def test_the_documentation_names_every_method():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert all(f"| `{method}` |" in text for method in METHODS)
 
 
 def test_name_clashes_are_cleared_up(capsys):
