@@ -18,7 +18,8 @@ from flexlora.run_log.format import read_header
 TASK = "digits"
 """The task of the examples: small enough that every method has one."""
 
-COSTS = "method_costs.json"
+COSTS = {"CPU": "method_costs_cpu.json", "GPU": "method_costs_gpu.json"}
+"""Kind of machine → file in the folder of samples, as ``benchmarks/method_costs.py`` writes it."""
 
 
 class Example(NamedTuple):
@@ -110,10 +111,15 @@ def facts_of(run: Run) -> Facts:
     )
 
 
-def read_costs() -> Costs | None:
-    """Return the measured costs; None when the file is missing or is not what the benchmark writes."""
+def read_costs() -> dict[str, Costs]:
+    """Return kind of machine → measured costs, without those whose file is missing or not what the benchmark writes."""
+    found = {kind: _read(samples_root() / name) for kind, name in COSTS.items()}
+    return {kind: costs for kind, costs in found.items() if costs is not None}
+
+
+def _read(path: Path) -> Costs | None:
     try:
-        document = json.loads((samples_root() / COSTS).read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
         rows = {str(row["method"]): _cost(row) for row in document["rows"]}
         return Costs(rows, *(str(document[key]) for key in ("command", "machine", "task")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

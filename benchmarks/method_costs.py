@@ -1,6 +1,6 @@
 """Time and memory of every method against LoRA, in one run: what the Methods page shows.
 
-    python benchmarks/method_costs.py [--task words] [--device cpu] [--rounds 5] [--out sample_runs/method_costs.json]
+    python benchmarks/method_costs.py [--task words] [--device cpu] [--rounds 5] [--out FILE]
 
 A round trains each method for some steps on the same model and batches, one after another, with an event every five
 steps where a method has events; the ratio of a round is against LoRA in the same round, and the median over rounds is
@@ -85,8 +85,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--out", type=Path, default=ROOT / "sample_runs" / "method_costs.json")
+    parser.add_argument("--out", type=Path, help="default: sample_runs/method_costs_cpu.json, or _gpu.json")
     options = parser.parse_args()
+    kind = "gpu" if options.device.startswith("cuda") else "cpu"
+    out = options.out or ROOT / "sample_runs" / f"method_costs_{kind}.json"
     found = []
     for number in range(1, options.rounds + 1):
         found.append({key: measure(options.task, key, options.device, options.steps) for key in METHODS})
@@ -102,8 +104,8 @@ def main() -> None:
         "task": options.task,
         "rows": rows,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     for row in rows:
         peak = "" if row["peak_memory_ratio"] is None else f", peak memory {row['peak_memory_ratio']:.3f} ×"
         print(

@@ -96,7 +96,7 @@ def _go(page_name: str, key: str, value: str) -> None:
     st.switch_page(PAGES[page_name])
 
 
-def _show_numbers(examples: dict[str, Example], costs: Costs | None) -> None:
+def _show_numbers(examples: dict[str, Example], costs: dict[str, Costs]) -> None:
     st.markdown(f"##### What each did on the toy task `{TASK}`, in one recorded run")
     if examples:
         st.table(_numbers(examples, costs), border="horizontal", hide_index=True, alt="Numbers of one run a method")
@@ -113,20 +113,21 @@ def _show_numbers(examples: dict[str, Example], costs: Costs | None) -> None:
             f"No recorded example yet. `python -m flexlora.train --task {TASK} --method adalora "
             f"--out {samples_root().name}/{TASK}-adalora` makes one."
         )
-    if costs is None:
+    for kind, measured in costs.items():
+        command = measured.command.replace("`", "")
         st.caption(
-            f"Cost against LoRA is not measured here: `{COSTS}` is missing or damaged. "
-            "`python benchmarks/method_costs.py` makes it."
-        )
-    else:
-        command = costs.command.replace("`", "")
-        st.caption(
-            f"Time against LoRA: task {plain(costs.task)} on {plain(costs.machine)}, by `{command}`: the median over "
+            f"{kind}: task {plain(measured.task)} on {plain(measured.machine)}, by `{command}`: the median over "
             "rounds, each against LoRA in the same round, with the lowest and the highest."
         )
+    if not costs:
+        files = " and ".join(f"`{name}`" for name in COSTS.values())
+        st.caption(
+            f"Cost against LoRA is not measured here: {files} are missing or damaged. "
+            "`python benchmarks/method_costs.py` makes them."
+        )
 
 
-def _numbers(examples: dict[str, Example], costs: Costs | None) -> dict[str, list[str]]:
+def _numbers(examples: dict[str, Example], costs: dict[str, Costs]) -> dict[str, list[str]]:
     facts = {name: facts_of(example.run) for name, example in examples.items()}
     missing = Facts(None, None, None, None, None, None)
     rows = [(method, facts.get(name, missing)) for name, method in METHODS.items()]
@@ -137,11 +138,11 @@ def _numbers(examples: dict[str, Example], costs: Costs | None) -> dict[str, lis
         "Active parameters at the end": [NONE if row.parameters is None else f"{row.parameters:,}" for _, row in rows],
         "State kept beside it, at most": [_bytes(row.method_bytes) for _, row in rows],
     }
-    if costs is not None:
-        own = [costs.rows.get(method.name) for method, _ in rows]
-        table["Time against LoRA"] = [_ratio(cost) for cost in own]
+    for kind, measured in costs.items():
+        own = [measured.rows.get(method.name) for method, _ in rows]
+        table[f"Time against LoRA, {kind}"] = [_ratio(cost) for cost in own]
         if any(cost and cost.memory_ratio is not None for cost in own):
-            table["Peak memory against LoRA"] = [
+            table[f"Peak memory, {kind}"] = [
                 NONE if cost is None or cost.memory_ratio is None else f"{cost.memory_ratio:.2f} ×" for cost in own
             ]
     return table

@@ -80,14 +80,15 @@ def rewrite(path, changes):
 
 def test_measured_costs_stand_beside_the_numbers(page, roots, make_soft_run):
     make_soft_run(roots[0] / "digits-adalora")
-    (roots[0] / "method_costs.json").write_text(json.dumps(costs()))
+    (roots[0] / "method_costs_cpu.json").write_text(json.dumps(costs()))
     page.run()
-    assert numbers(page)["Time against LoRA"] == "1.50 × (1.40 to 1.75)"
-    assert "Peak memory against LoRA" not in numbers(page)
-    assert "task words on a machine, by `python costs.py`" in captions(page)
-    (roots[0] / "method_costs.json").write_text(json.dumps(costs(peak_memory_ratio=1.25)))
+    assert numbers(page)["Time against LoRA, CPU"] == "1.50 × (1.40 to 1.75)"
+    assert not any("GPU" in key or "Peak" in key for key in numbers(page))
+    assert "CPU: task words on a machine, by `python costs.py`" in captions(page)
+    (roots[0] / "method_costs_gpu.json").write_text(json.dumps(costs(peak_memory_ratio=1.25)))
     page.run()
-    assert numbers(page)["Peak memory against LoRA"] == "1.25 ×"
+    assert numbers(page)["Time against LoRA, GPU"] == "1.50 × (1.40 to 1.75)"
+    assert numbers(page)["Peak memory, GPU"] == "1.25 ×"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_measured_costs_stand_beside_the_numbers(page, roots, make_soft_run):
     ["", "[]", "null", '{"rows": 3}', json.dumps(costs(step_ratio="fast")), json.dumps(costs(step_ratio=float("nan")))],
 )
 def test_a_damaged_costs_file_is_told_in_one_line(page, roots, text):
-    (roots[0] / "method_costs.json").write_text(text)
+    (roots[0] / "method_costs_cpu.json").write_text(text)
     page.run()
     assert not page.exception
     assert "missing or damaged" in captions(page)
