@@ -174,6 +174,9 @@ class EventConfig(AdapterConfig):
     def _moves(self) -> bool:
         return True
 
+    def _has_room(self) -> bool:
+        return bool(self.event_steps())
+
     def _derive(self, total: int) -> None:
         start, end = self.window_shares
         derived = {
@@ -185,7 +188,7 @@ class EventConfig(AdapterConfig):
             if getattr(self, name) is None:
                 self._set(name, value)
         # In a single step no setting makes room, so there is nothing to advise.
-        if total == 1 or not self._moves() or self.event_steps():
+        if total == 1 or not self._moves() or self._has_room():
             return
         asked = ", ".join(f"{name}={getattr(self, name)}" for name in derived)
         fits = ", ".join(f"{name}={value}" for name, value in derived.items())

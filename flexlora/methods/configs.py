@@ -67,6 +67,11 @@ class TargetRankConfig(EventConfig):
         _, _, total, final = self.window()
         return super().is_event(t) or t == total - final
 
+    def _has_room(self) -> bool:
+        # The last budget is settled at the window's end, whatever the interval.
+        warmup, _, total, final = self.window()
+        return warmup < total - final
+
     def _derive_rank(self) -> None:
         initial, target = _paired(self.initial_rank, self.target_rank)
         self._set("initial_rank", initial)

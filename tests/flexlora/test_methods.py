@@ -267,5 +267,28 @@ def test_a_live_edit_reaches_the_method_and_others_are_refused(tmp_path):
     assert run.ranks[-1].sum() == 0
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_shortest_runs_work_or_say_why_not(method, steps, tmp_path):
+    try:
+        job = build_job("digits", method, steps=steps, settings={**QUICK, "save_adapter": False})
+    except FlexLoRAError as error:
+        assert (method, steps) == ("autolora", 1) and "at least 2 steps" in str(error)
+        return
+    summary = run_job(job, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert summary["state"] == "completed" and not run.notices
+    assert metrics.final_ranks(run).sum() == summary["total_rank"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_the_adapters_only_the_head_learns(method, tmp_path):
+    run_job(job_of(method, control="head_only"), tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert not run.events and (run.ranks == run.ranks[0]).all()
+    first = run.log.values[: run.stored[0].sum()]
+    assert np.array_equal(run.log.values, np.tile(first, len(run.steps)))
+
+
 def _saved_ranks(folder) -> dict[str, int]:
     return json.loads((folder / "adapter" / "adapter.json").read_text(encoding="utf-8"))["ranks"]
