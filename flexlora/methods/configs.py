@@ -33,6 +33,14 @@ def _paired(initial: object, target: object) -> tuple[object, object]:
     return initial, target
 
 
+def _check_target(initial: int, target: float) -> None:
+    if target > initial:
+        raise FlexLoRAError(
+            f"target_rank={target:g} is above initial_rank={initial}; this method only takes away. "
+            "Lower target_rank or raise initial_rank."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TargetRankConfig(EventConfig):
     """For methods that lower the total rank to ``target_rank`` a matrix on average.
@@ -78,11 +86,7 @@ class TargetRankConfig(EventConfig):
         self._set("target_rank", target)
 
     def _check(self) -> None:
-        if self.target_rank > self.initial_rank:
-            raise FlexLoRAError(
-                f"target_rank={self.target_rank} is above initial_rank={self.initial_rank}; this method only prunes. "
-                "Lower target_rank or raise initial_rank."
-            )
+        _check_target(self.initial_rank, self.target_rank)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,11 +242,7 @@ class SaLoRAConfig(ReportingConfig, OrthogonalConfig):
         self._set("target_rank", target)
 
     def _check(self) -> None:
-        if self.target_rank > self.initial_rank:
-            raise FlexLoRAError(
-                f"target_rank={self.target_rank:g} is above initial_rank={self.initial_rank}; gates only close. "
-                "Lower target_rank or raise initial_rank."
-            )
+        _check_target(self.initial_rank, self.target_rank)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,8 @@ from flexlora.importance import SCORED_BY_LAMBDA, score_all
 from flexlora.initializers import gram_schmidt
 from flexlora.methods.adalora import starting_draw
 from flexlora.methods.configs import ElaLoRAConfig
-from flexlora.methods.dynamics import Dynamics
+from flexlora.methods.moving import MovingDynamics
 from flexlora.methods.sensitivity import SmoothedSensitivity
-from flexlora.moves import Moves
 
 if TYPE_CHECKING:
     from flexlora.session import Session
@@ -69,18 +68,13 @@ def choose(
     return taken[:count], given[:count]
 
 
-class ElaLoRADynamics(Dynamics):
+class ElaLoRADynamics(MovingDynamics):
     """Scores as AdaLoRA, prunes and extends as FlexLoRA."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         config = self._config()
         self.smoothed = SmoothedSensitivity(self.adapter, config.beta1, config.beta2)
-        self.moves: Moves | None = None
-
-    def bind(self) -> None:
-        """Work on the session's optimizer."""
-        self.moves = Moves(self.adapter, self.session.optimizer)
 
     def budget(self, step: int) -> int | None:
         """Return b(step)."""
@@ -94,12 +88,10 @@ class ElaLoRADynamics(Dynamics):
 
     def event(self, step: int) -> Event:
         """Prune the lowest of the pool, extend the matrices of its highest."""
-        config, moves = self._config(), self._bound()
-        matrices = self.adapter.matrices
+        config, moves = self._config(), self.moves
         scores = self.smoothed.scores()
-        slots = {name: list(matrix.slots) for name, matrix in matrices.items()}
-        limits = {name: min(matrix.in_features, matrix.out_features) for name, matrix in matrices.items()}
-        taken, given = choose(scores, slots, limits, config.pool, config.budget(step))
+        slots = {name: list(matrix.slots) for name, matrix in self.adapter.matrices.items()}
+        taken, given = choose(scores, slots, self.limits(), config.pool, config.budget(step))
         lam = self.adapter.singular_values()
         prune = []
         for score, name, slot in taken:
@@ -129,21 +121,16 @@ class ElaLoRADynamics(Dynamics):
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the ages of young directions and the moving averages."""
-        ages = self._bound().young.state(self.session.named_parameters())
-        return {"ages": ages}, self.smoothed.tensors()
+        values, _ = super().state()
+        return values, self.smoothed.tensors()
 
     def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what ``state`` returned."""
-        self._bound().young.restore(self.session.named_parameters(), values["ages"])
+        super().restore(values, tensors)
         self.smoothed.restore(tensors)
 
     def _config(self) -> ElaLoRAConfig:
         return cast(ElaLoRAConfig, self.config)
-
-    def _bound(self) -> Moves:
-        if self.moves is None:
-            raise RuntimeError("bind() comes before the first step")
-        return self.moves
 
 
 dynamics = ElaLoRADynamics

@@ -8,11 +8,11 @@ directions, in turn, those with the largest smallest λ first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from flexlora.adapter import Adapter, attach_directions
 from flexlora.event import Event
@@ -20,11 +20,7 @@ from flexlora.importance import SCORED_BY_LAMBDA, score_all
 from flexlora.initializers import gaussian, zero_p
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods.configs import L1RAConfig
-from flexlora.methods.dynamics import Dynamics
-from flexlora.moves import Moves
-
-if TYPE_CHECKING:
-    from flexlora.session import Session
+from flexlora.methods.moving import MovingDynamics
 
 
 def attach(model: nn.Module, config: L1RAConfig) -> Adapter:
@@ -69,21 +65,13 @@ def choose(
     return prune, extend
 
 
-class L1RADynamics(Dynamics):
+class L1RADynamics(MovingDynamics):
     """Pulls at every step, moves at events."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
-        self.moves: Moves | None = None
 
     def parameter_groups(self, rate: float, lr_lambda: float) -> list[dict[str, Any]]:
         """Give λ its own learning rate, which ``before_step`` keeps constant."""
         vectors, values = super().parameter_groups(rate, lr_lambda)
         return [vectors, {**values, "peak": self._config().value_learning_rate, "constant": True}]
-
-    def bind(self) -> None:
-        """Work on the session's optimizer."""
-        self.moves = Moves(self.adapter, self.session.optimizer)
 
     def before_step(self, step: int) -> None:
         """Undo the schedule for λ."""
@@ -99,12 +87,10 @@ class L1RADynamics(Dynamics):
 
     def event(self, step: int) -> Event:
         """Prune what is at 0, extend in turn the matrices that lost nothing."""
-        config, moves = self._config(), self._bound()
-        matrices = self.adapter.matrices
+        config, moves = self._config(), self.moves
         lam = {name: own.astype(np.float64) for name, own in self.adapter.singular_values().items()}
-        slots = {name: list(matrix.slots) for name, matrix in matrices.items()}
-        limits = {name: min(matrix.in_features, matrix.out_features) for name, matrix in matrices.items()}
-        low, receivers = choose(lam, limits, config.prune_below)
+        slots = {name: list(matrix.slots) for name, matrix in self.adapter.matrices.items()}
+        low, receivers = choose(lam, self.limits(), config.prune_below)
         prune = [moves.prune(name, slots[name][place]) for name, place in low]
         extend = [
             moves.extend(name, zero_p, 1.0 / config.initial_rank, config.seed + number, step)
@@ -126,21 +112,8 @@ class L1RADynamics(Dynamics):
             threshold=config.prune_below,
         )
 
-    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Return the ages of young directions."""
-        return {"ages": self._bound().young.state(self.session.named_parameters())}, {}
-
-    def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Take over what ``state`` returned."""
-        self._bound().young.restore(self.session.named_parameters(), values["ages"])
-
     def _config(self) -> L1RAConfig:
         return cast(L1RAConfig, self.config)
-
-    def _bound(self) -> Moves:
-        if self.moves is None:
-            raise RuntimeError("bind() comes before the first step")
-        return self.moves
 
 
 dynamics = L1RADynamics

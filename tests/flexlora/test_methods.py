@@ -228,7 +228,7 @@ def test_name_clashes_are_cleared_up(capsys):
         ("adalora", {"beta1": "1"}, "beta1=1.0 must be below 1"),
         ("dora_dynamic", {"target_rank": "0"}, "target_rank=0 must be at least 1"),
         ("salora", {"target_rank": "0"}, "target_rank=0.0 must be above 0"),
-        ("salora", {"initial_rank": 2, "target_rank": 3}, "gates only close"),
+        ("salora", {"initial_rank": 2, "target_rank": 3}, "this method only takes away"),
         ("autolora", {"validation_share": "1"}, "must be below 1"),
         ("autolora", {"keep_above": "0.5"}, "would keep nothing"),
         ("dylora", {"smallest_rank": "9"}, "above initial_rank=8"),
