@@ -113,7 +113,7 @@ def test_soft_directions_are_logged_as_soft(method, runs):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("stop", [7, 17])
+@pytest.mark.parametrize("stop", [7, 12, 17])
 def test_resuming_gives_the_run_that_was_never_stopped(method, stop, runs, tmp_path):
     whole = load_run(runs / method)
     controls = Controls()
