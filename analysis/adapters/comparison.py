@@ -1,0 +1,128 @@
+"""Two adapters side by side: how far their directions span the same subspaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.adapters.adapter import Adapter, AdapterMatrix
+from analysis.adapters.files import AdapterError
+from analysis.adapters.spectra import Progress
+
+RELATIVE_TOLERANCE = 1e-7
+"""Directions below this share of the largest σ are rounding of float32 factors and span nothing."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How much of one matrix two adapters share.
+
+    Attributes:
+        matrix: its name.
+        ranks: numerical rank of ΔW in the first and the second adapter.
+        output_cosines: cosines of the principal angles between the column spaces of both ΔW, descending.
+        input_cosines: the same for the row spaces.
+        output_overlap: mean of the squared output cosines: 1 = the smaller space lies within the larger, 0 =
+            orthogonal; None where one is dead. (φ of Hu et al., LoRA, ICLR 2022, section 7.2.)
+        input_overlap: the same for the row spaces.
+        output_chance: what two random subspaces of these ranks have on average: larger rank / out_features.
+        input_chance: larger rank / in_features.
+        similarity: cosine between the two ΔW as vectors, −1 to 1; None where one is dead.
+    """
+
+    matrix: str
+    ranks: tuple[int, int]
+    output_cosines: np.ndarray
+    input_cosines: np.ndarray
+    output_overlap: float | None
+    input_overlap: float | None
+    output_chance: float
+    input_chance: float
+    similarity: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Overlaps of the matrices that both adapters have, and the names that only one has."""
+
+    overlaps: list[Overlap]
+    only_first: list[str]
+    only_second: list[str]
+    notices: list[str]
+
+
+def compare_adapters(first: Adapter, second: Adapter, progress: Progress | None = None) -> Comparison:
+    """Compare matrix by matrix, by name.
+
+    Raises:
+        AdapterError: no matrix has the same name and shape in both.
+    """
+    own = {matrix.name: matrix for matrix in second.matrices}
+    notices, pairs = [], []
+    for matrix in first.matrices:
+        other = own.get(matrix.name)
+        if other is None:
+            continue
+        if (matrix.in_features, matrix.out_features) == (other.in_features, other.out_features):
+            pairs.append((matrix, other))
+        else:
+            notices.append(f"{matrix.name} has another shape in each adapter and is not compared.")
+    if not pairs:
+        raise AdapterError(
+            "The two adapters have no matrix of the same name and shape: they belong to different models or modules. "
+            f"The first begins with {first.matrices[0].name}, the second with {second.matrices[0].name}."
+        )
+    overlaps = []
+    for number, (matrix, other) in enumerate(pairs, 1):
+        found = _overlap(first, matrix, second, other)
+        if found is None:
+            notices.append(f"{matrix.name} holds NaN or infinity in one adapter and is not compared.")
+        else:
+            overlaps.append(found)
+        if progress is not None:
+            progress(number, len(pairs))
+    names = {matrix.name for matrix in first.matrices}
+    return Comparison(
+        overlaps,
+        [matrix.name for matrix in first.matrices if matrix.name not in own],
+        [matrix.name for matrix in second.matrices if matrix.name not in names],
+        notices,
+    )
+
+
+def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: AdapterMatrix) -> Overlap | None:
+    pair = (first.factors(matrix.name), second.factors(other.name))
+    if not all(np.isfinite(factor).all() for factors in pair for factor in factors):
+        return None
+    (U1, s1, V1), (U2, s2, V2) = (_subspaces(*factors) for factors in pair)
+    outputs, inputs = U1.T @ U2, V1.T @ V2  # (k1, k2) each
+    live = bool(s1.size and s2.size)
+    product = float(np.sum((s1[:, None] * s2) * outputs * inputs)) if live else 0.0
+    sign = np.sign(matrix.scale) * np.sign(other.scale)
+    output_cosines, input_cosines = _cosines(outputs), _cosines(inputs)
+    larger = max(s1.size, s2.size)
+    return Overlap(
+        matrix.name,
+        (s1.size, s2.size),
+        output_cosines,
+        input_cosines,
+        float(np.square(output_cosines).mean()) if live else None,
+        float(np.square(input_cosines).mean()) if live else None,
+        larger / matrix.out_features,
+        larger / matrix.in_features,
+        float(sign * product / (np.linalg.norm(s1) * np.linalg.norm(s2))) if live else None,
+    )
+
+
+def _subspaces(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return U (out, k), σ (k,) and V (in, k) of B A without directions that are rounding."""
+    left, R = np.linalg.qr(B)
+    right, S = np.linalg.qr(A.T)
+    U, values, Vt = np.linalg.svd(R @ S.T)
+    count = int(np.count_nonzero(values > RELATIVE_TOLERANCE * values.max(initial=0.0)))
+    return left @ U[:, :count], values[:count], right @ Vt[:count].T
+
+
+def _cosines(products: np.ndarray) -> np.ndarray:
+    return np.clip(np.linalg.svd(products, compute_uv=False), 0.0, 1.0) if products.size else np.zeros(0)

@@ -1,0 +1,245 @@
+"""Write an adapter with fewer directions: truncated SVD of every ΔW, as a plain LoRA that PEFT loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import pprint
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.adapters.adapter import Adapter, AdapterMatrix
+from analysis.adapters.files import CONFIG, WEIGHTS, AdapterError, NewTensor, TensorFile, write_tensors
+from analysis.adapters.keys import PREFIX
+from analysis.adapters.scales import pattern_key
+from analysis.adapters.spectra import AdapterSpectra, Progress
+
+_ADALORA_ONLY = (
+    "target_r", "init_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight", "total_step",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TruncationError:
+    """What one matrix loses when only its largest directions stay.
+
+    Attributes:
+        matrix: its name.
+        rank_before: directions it has.
+        rank_after: directions it keeps.
+        frobenius: ‖ΔW − ΔW'‖_F = √Σ of the dropped σ² (Eckart-Young).
+        relative: the same as a share of ‖ΔW‖_F; 0 for a dead matrix.
+        spectral: ‖ΔW − ΔW'‖₂ = the largest dropped σ.
+    """
+
+    matrix: str
+    rank_before: int
+    rank_after: int
+    frobenius: float
+    relative: float
+    spectral: float
+
+
+def truncation_errors(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> list[TruncationError]:
+    """Return the error of each matrix for given ranks, from the singular values alone.
+
+    Raises:
+        AdapterError: ranks that do not fit, or matrices that hold NaN or infinity.
+    """
+    _check_ranks(spectra, ranks)
+    found = []
+    for matrix, values in spectra.rows():
+        kept = ranks[matrix.name]
+        dropped, whole = values[kept:], float(np.linalg.norm(values))
+        lost = float(np.linalg.norm(dropped))
+        share = lost / whole if whole else 0.0
+        largest = float(dropped.max(initial=0.0))
+        found.append(TruncationError(matrix.name, matrix.rank, kept, lost, share, largest))
+    return found
+
+
+def total_error(errors: list[TruncationError], spectra: AdapterSpectra) -> dict[str, float]:
+    """Return ``frobenius``, ``relative`` and ``spectral`` of all matrices together, as one block-diagonal ΔW."""
+    lost = float(np.linalg.norm([error.frobenius for error in errors]))
+    whole = float(np.linalg.norm(np.concatenate([values for _, values in spectra.rows()])))
+    return {
+        "frobenius": lost,
+        "relative": lost / whole if whole else 0.0,
+        "spectral": max((error.spectral for error in errors), default=0.0),
+    }
+
+
+def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
+    """Return ``r``, ``lora_alpha``, ``rank_pattern`` and ``alpha_pattern`` that give each matrix its rank and keep s.
+
+    The most frequent values stand in ``r`` and ``lora_alpha``, the others in the patterns.
+    """
+    names = [matrix.name for matrix in adapter.matrices]
+    alphas = {matrix.name: _alpha(adapter, matrix, ranks[matrix.name]) for matrix in adapter.matrices}
+    r = Counter(ranks[name] for name in names).most_common(1)[0][0]
+    alpha = Counter(alphas.values()).most_common(1)[0][0]
+    keys = {name: _unambiguous(name, names) for name in names}
+    return {
+        "r": r,
+        "lora_alpha": alpha,
+        "rank_pattern": {keys[name]: ranks[name] for name in names if ranks[name] != r},
+        "alpha_pattern": {keys[name]: alphas[name] for name in names if alphas[name] != alpha},
+    }
+
+
+def config_snippet(adapter: Adapter, ranks: Mapping[str, int]) -> str:
+    """Return the ``LoraConfig`` of these ranks as Python source, to train anew with."""
+    settings = lora_settings(adapter, ranks)
+    config = adapter.config or {}
+    targets = sorted({matrix.name for matrix in adapter.matrices})
+    given = config.get("target_modules")
+    fields: dict[str, Any] = {
+        "task_type": config.get("task_type"),
+        "target_modules": given if isinstance(given, str | list) and given else targets,
+        **settings,
+    }
+    fields |= {key: True for key in ("use_rslora", "use_dora", "fan_in_fan_out") if config.get(key)}
+    if saved := config.get("modules_to_save"):
+        fields["modules_to_save"] = saved
+    lines = []
+    for key, value in fields.items():
+        if value not in (None, {}):
+            text = pprint.pformat(value, width=100, sort_dicts=False).replace("\n", "\n    ")
+            lines.append(f"    {key}={text},")
+    return "\n".join(["from peft import LoraConfig", "", "config = LoraConfig(", *lines, ")"])
+
+
+def compress_adapter(
+    spectra: AdapterSpectra, ranks: Mapping[str, int], folder: str | Path, progress: Progress | None = None
+) -> list[TruncationError]:
+    """Write the best approximation of every ΔW at the given ranks as a PEFT LoRA adapter.
+
+    B' = U √Σ and A' = √Σ Vᵀ of B A, in float32, with the same s; so the stated error is the error of the file up to
+    float32's rounding. Heads, biases, magnitudes and layers that were not analysed are copied unchanged. AdaLoRA
+    becomes a plain LoRA with the same ΔW.
+
+    Args:
+        spectra: an analysed adapter.
+        ranks: matrix → directions to keep, from 1 to its rank.
+        folder: must not exist yet, or be empty.
+        progress: called after each matrix.
+
+    Returns:
+        What each matrix loses.
+
+    Raises:
+        AdapterError: ranks that do not fit, matrices with NaN, no configuration, or a folder that cannot be written.
+    """
+    folder = Path(folder).expanduser()
+    adapter = spectra.adapter
+    errors = truncation_errors(spectra, ranks)
+    if adapter.config is None:
+        raise AdapterError("Without adapter_config.json the scale is unknown, so no adapter can be written.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AdapterError(f"{folder} exists and is not empty. Choose another folder.")
+    tensors = _carried(adapter)
+    done = count(1)
+
+    # Both factors come from one decomposition; one matrix is held at a time.
+    @lru_cache(maxsize=1)
+    def truncated(name: str) -> tuple[np.ndarray, np.ndarray]:
+        factors = _truncated(adapter, adapter.find(name), ranks[name])
+        if progress is not None:
+            progress(next(done), len(adapter.matrices))
+        return factors
+
+    for matrix in adapter.matrices:
+        rank = ranks[matrix.name]
+        for place, (part, shape) in enumerate((("A", (rank, matrix.in_features)), ("B", (matrix.out_features, rank)))):
+            data = partial(_bytes, truncated, matrix.name, place)
+            tensors[f"{PREFIX}{matrix.name}.lora_{part}.weight"] = NewTensor("F32", shape, data)
+    _write(folder, tensors, _config(adapter, ranks))
+    return errors
+
+
+def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
+    if spectra.broken:
+        raise AdapterError(f"{spectra.broken[0]} holds NaN or infinity, so this adapter cannot be compressed.")
+    for matrix in spectra.adapter.matrices:
+        asked = ranks.get(matrix.name)
+        if asked is None or not min(1, matrix.rank) <= asked <= matrix.rank:
+            raise AdapterError(f"{matrix.name}: rank {asked} was asked for; it can keep 1 to {matrix.rank}.")
+
+
+def _truncated(adapter: Adapter, matrix: AdapterMatrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return A' (rank, in) and B' (out, rank) with B' A' = the best approximation of B A."""
+    B, A = adapter.factors(matrix.name)
+    left, R = np.linalg.qr(B)  # (out, r), (r, r)
+    right, S = np.linalg.qr(A.T)  # (in, r), (r, r)
+    U, values, Vt = np.linalg.svd(R @ S.T)
+    rank_found = min(rank, values.size)
+    root = np.sqrt(values[:rank_found])
+    new_B, new_A = np.zeros((matrix.out_features, rank)), np.zeros((rank, matrix.in_features))
+    new_B[:, :rank_found] = left @ U[:, :rank_found] * root
+    new_A[:rank_found] = root[:, None] * (Vt[:rank_found] @ right.T)
+    return new_A, new_B
+
+
+def _bytes(truncated: Callable[[str], tuple[np.ndarray, np.ndarray]], name: str, place: int) -> bytes:
+    return truncated(name)[place].astype("<f4").tobytes()
+
+
+def _carried(adapter: Adapter) -> dict[str, NewTensor]:
+    factors = ("lora_A", "lora_B", "lora_E")
+    own = {tensor.name for parts in adapter.parts.values() for part, tensor in parts.items() if part in factors}
+    return {
+        name: NewTensor(tensor.dtype, tensor.shape, partial(adapter.file.raw, name))
+        for name, tensor in adapter.file.tensors.items()
+        if name not in own
+    }
+
+
+def _alpha(adapter: Adapter, matrix: AdapterMatrix, rank: int) -> float:
+    stabilised = bool((adapter.config or {}).get("use_rslora")) and adapter.kind == "LORA"
+    # Rounded to 12 digits: 16 · (3 / 8) shall be 6 and not 5.999...
+    return float(f"{matrix.scale * (rank**0.5 if stabilised else rank):.12g}")
+
+
+def _unambiguous(name: str, names: list[str]) -> str:
+    """Return a pattern that names one matrix only: PEFT matches the ends of names."""
+    plain = [other for other in names if pattern_key([name], other)]
+    return name if plain == [name] else "^" + re.escape(name)
+
+
+def _config(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
+    config = {key: value for key, value in (adapter.config or {}).items() if key not in _ADALORA_ONLY}
+    config |= {**lora_settings(adapter, ranks), "peft_type": "LORA", "inference_mode": True}
+    if adapter.kind == "ADALORA":
+        config["use_rslora"] = False
+    # How the original began does not matter to finished weights, and PiSSA and its like would run again.
+    config["init_lora_weights"] = True
+    return config
+
+
+def _write(folder: Path, tensors: Mapping[str, NewTensor], config: dict[str, Any]) -> None:
+    """Write into a folder beside the final one and rename it: a half-written adapter never stands there."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            write_tensors(made / WEIGHTS, tensors)
+            TensorFile(made / WEIGHTS)
+            (made / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+            made.chmod(0o755)
+            if folder.exists():
+                folder.rmdir()
+            os.replace(made, folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        raise AdapterError(f"{folder} cannot be written: {error.strerror or error}.") from error

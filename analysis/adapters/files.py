@@ -1,0 +1,224 @@
+"""Adapter files: find them, check them, read one tensor at a time. Nothing is unpickled and nothing is read whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from flexlora.errors import FlexLoRAError
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+MAX_CONFIG_BYTES = 16 << 20
+"""A rank pattern of a large AdaLoRA adapter takes a few hundred kilobytes."""
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_CONVERT = (
+    "It holds pickled objects, which can run code when they are opened. In an environment that trusts the file: "
+    "safetensors.torch.save_file(torch.load({name!r}, weights_only=True), 'adapter_model.safetensors')"
+)
+_ITEM_BYTES = {
+    **dict.fromkeys(("F64", "I64", "U64"), 8),
+    **dict.fromkeys(("F32", "I32", "U32"), 4),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1),
+}
+_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+class AdapterError(FlexLoRAError):
+    """An adapter that cannot be opened, analysed or written: what was wrong, what was got, what to do."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Where one tensor lies in its file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    nbytes: int
+
+
+class TensorFile:
+    """A checked safetensors file, read a tensor at a time.
+
+    Attributes:
+        path: of the file.
+        tensors: name → where it lies, in the file's order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # The library checks the header's length, syntax, types and offsets against the file before it is parsed.
+            with safe_open(str(path), framework="np"):
+                pass
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(length))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise AdapterError(f"{path.name} is no complete safetensors file: {_first_line(error)}.") from error
+        header.pop("__metadata__", None)
+        self.tensors = {
+            name: Tensor(
+                name,
+                entry["dtype"],
+                tuple(entry["shape"]),
+                8 + length + entry["data_offsets"][0],
+                entry["data_offsets"][1] - entry["data_offsets"][0],
+            )
+            for name, entry in header.items()
+        }
+
+    def raw(self, name: str) -> bytes:
+        """Return a tensor's bytes as stored."""
+        tensor = self.tensors[name]
+        with self.path.open("rb") as file:
+            file.seek(tensor.start)
+            found = file.read(tensor.nbytes)
+        if len(found) != tensor.nbytes:
+            raise AdapterError(f"{self.path.name} has become shorter while it was read.")
+        return found
+
+    def read(self, name: str) -> np.ndarray:
+        """Return a tensor as float64.
+
+        Raises:
+            AdapterError: it does not hold plain floating-point numbers.
+        """
+        tensor = self.tensors[name]
+        if tensor.dtype not in _FLOATS:
+            raise AdapterError(
+                f"{name} holds {tensor.dtype} numbers. Adapters in {', '.join(_FLOATS)} can be opened; save it as one."
+            )
+        array = np.frombuffer(self.raw(name), _FLOATS[tensor.dtype]).reshape(tensor.shape)
+        if tensor.dtype == "BF16":
+            # bfloat16 is the upper half of float32; numpy has no such type.
+            array = (array.astype(np.uint32) << 16).view(np.float32)
+        return array.astype(np.float64)
+
+
+class NewTensor(NamedTuple):
+    """A tensor to write: its type as safetensors names it, its shape, and what returns its bytes when they are due."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: Callable[[], bytes]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, NewTensor]) -> None:
+    """Write a safetensors file, holding one tensor in memory at a time.
+
+    Not by the library: its numpy door has no bfloat16, and the one below takes memory addresses.
+
+    Raises:
+        AdapterError: a tensor's bytes do not fit its shape.
+        OSError: the file cannot be written.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + math.prod(tensor.shape) * _ITEM_BYTES[tensor.dtype]
+        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, tensor in tensors.items():
+            first, last = header[name]["data_offsets"]
+            data = tensor.data()
+            if len(data) != last - first:
+                raise AdapterError(f"{name} takes {len(data)} bytes, not the {last - first} of its shape.")
+            file.write(data)
+
+
+def find_adapter(path: str | Path) -> tuple[Path, dict[str, Any] | None]:
+    """Return the weights file and the configuration of an adapter; None for a file with no configuration beside it.
+
+    Args:
+        path: a folder as PEFT writes it, or a safetensors file.
+
+    Raises:
+        AdapterError: nothing there, no adapter, a pickle, a link that leads out of the folder, or a bad configuration.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise AdapterError(f"{path} does not exist. Give a folder with {CONFIG} and {WEIGHTS}, or a safetensors file.")
+    if path.is_dir():
+        return _weights_in(path), _read_config(path / CONFIG)
+    if path.suffix in _PICKLES:
+        raise AdapterError(f"{path.name} is not opened. {_CONVERT.format(name=path.name)}")
+    if path.suffix != ".safetensors":
+        raise AdapterError(f"{path.name} is no safetensors file. Give one, or a folder with {CONFIG} and {WEIGHTS}.")
+    beside = path.parent / CONFIG
+    return _inside(path, path.parent), _read_config(beside) if beside.exists() else None
+
+
+def _weights_in(folder: Path) -> Path:
+    weights = folder / WEIGHTS
+    pickle = next((file for file in sorted(folder.glob("adapter_model*")) if file.suffix in _PICKLES), None)
+    if not weights.exists():
+        if weights.is_symlink():
+            raise AdapterError(f"{WEIGHTS} in {folder} is a link to a file that does not exist.")
+        if pickle is not None:
+            raise AdapterError(f"{folder} has only {pickle.name}. {_CONVERT.format(name=pickle.name)}")
+        found = ", ".join(sorted(file.name for file in folder.iterdir())[:6]) or "nothing"
+        raise AdapterError(f"{folder} has no {WEIGHTS}; it holds {found}. Give the folder that PEFT saved.")
+    if not (folder / CONFIG).exists():
+        raise AdapterError(
+            f"{folder} has no {CONFIG}, so the scale alpha / r is unknown. Add it, or give {WEIGHTS} itself: "
+            "everything but the scale is then shown."
+        )
+    return _inside(weights, folder)
+
+
+def _inside(file: Path, folder: Path) -> Path:
+    """Follow links only within the folder, or from a hub snapshot to the blobs of the same repository."""
+    real, home = file.resolve(), folder.resolve()
+    allowed = [home]
+    if home.parent.name == "snapshots":
+        allowed.append(home.parent.parent / "blobs")
+    if not any(real.is_relative_to(place) for place in allowed):
+        raise AdapterError(f"{file.name} is a link that leads out of {folder}. Copy the file itself into the folder.")
+    if not real.is_file():
+        raise AdapterError(f"{file.name} is not a file.")
+    return real
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    real = _inside(path, path.parent)
+    try:
+        size = real.stat().st_size
+        if size > MAX_CONFIG_BYTES:
+            raise AdapterError(f"{CONFIG} has {size >> 20} MiB; at most {MAX_CONFIG_BYTES >> 20} MiB are read.")
+        config = json.loads(real.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise AdapterError(f"{CONFIG} cannot be read as JSON: {_first_line(error)}.") from error
+    if not isinstance(config, dict):
+        raise AdapterError(f"{CONFIG} holds {type(config).__name__}, not the settings of an adapter.")
+    return config
+
+
+def number(config: dict[str, Any], key: str, default: float | None = None) -> float:
+    """Return a finite number of a configuration.
+
+    Raises:
+        AdapterError: it is missing or no number.
+    """
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise AdapterError(f"{CONFIG} has {key}={value!r}; a number is needed to know the scale of ΔW.")
+    return float(value)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

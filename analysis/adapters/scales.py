@@ -1,0 +1,73 @@
+"""The factor s of ΔW = s · B A, as PEFT computes it from a configuration."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from analysis.adapters.files import AdapterError, number
+
+ADALORA_EPSILON = 1e-5
+"""PEFT adds it to the rank by which AdaLoRA's alpha is divided."""
+
+
+def matrix_scale(config: Mapping[str, Any] | None, kind: str, module: str, rank: int) -> float:
+    """Return s for one matrix; 1 without a configuration.
+
+    LoRA: alpha / r, or alpha / √r with ``use_rslora``, both by the patterns. AdaLoRA: alpha / init_r, also after its
+    masks have been cut out (PEFT keeps that divisor).
+
+    Args:
+        config: content of ``adapter_config.json``, None when unknown.
+        kind: ``LORA`` or ``ADALORA``.
+        module: name of the matrix, without PEFT's prefix.
+        rank: of the stored factors; what divides alpha where the configuration names another one is the stored rank.
+
+    Raises:
+        AdapterError: alpha or a pattern is no number.
+    """
+    if config is None:
+        return 1.0
+    config = dict(config)
+    if kind == "ADALORA":
+        initial = number(config, "init_r", 12)
+        alpha = number(config, "lora_alpha", 8)
+        return (alpha if alpha > 0 else initial) / (initial + ADALORA_EPSILON)
+    patterns = _pattern(config, "alpha_pattern")
+    key = pattern_key(patterns, module)
+    alpha = number(config, "lora_alpha", 8) if key is None else number(patterns, key)
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def configured_rank(config: Mapping[str, Any] | None, kind: str, module: str) -> int | None:
+    """Return the rank that a LoRA configuration asks for; None where it says nothing."""
+    if config is None or kind != "LORA":
+        return None
+    patterns = _pattern(config, "rank_pattern")
+    key = pattern_key(patterns, module)
+    found = config.get("r") if key is None else patterns[key]
+    return found if isinstance(found, int) else None
+
+
+def pattern_key(patterns: Iterable[str], module: str) -> str | None:
+    """Return the first key that names a module, as PEFT matches them: a regular expression for the end of the name.
+
+    Raises:
+        AdapterError: a key is no regular expression.
+    """
+    for key in patterns:
+        try:
+            if re.match(rf"(.*\.)?({key})$", module):
+                return key
+        except re.error as error:
+            raise AdapterError(f"The pattern {key!r} is no regular expression: {error}.") from error
+    return None
+
+
+def _pattern(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = config.get(key) or {}
+    if not isinstance(found, dict):
+        raise AdapterError(f"{key} is {type(found).__name__}; a mapping from module names to numbers is needed.")
+    return found

@@ -1,0 +1,144 @@
+"""True singular values of every matrix of an adapter, and what they say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.adapters.adapter import Adapter, AdapterMatrix
+from flexlora.importance import effective_rank, spectral_entropy
+from flexlora.spectra import true_singular_values
+
+THREADS = 2
+SHARES = (0.9, 0.99)
+"""Shares of a matrix's energy for which the table says how many directions hold them."""
+
+Progress = Callable[[int, int], None]
+"""f(matrices done, matrices in all)."""
+
+
+@dataclass(frozen=True)
+class AdapterSpectra:
+    """An analysed adapter.
+
+    Attributes:
+        adapter: what was analysed.
+        singular_values: matrix → σ of ΔW (r,), descending, float64; all NaN where the factors are not finite.
+    """
+
+    adapter: Adapter
+    singular_values: dict[str, np.ndarray]
+
+    def rows(self) -> Iterator[tuple[AdapterMatrix, np.ndarray]]:
+        """Return each matrix with its singular values."""
+        return ((matrix, self.singular_values[matrix.name]) for matrix in self.adapter.matrices)
+
+    def finite(self) -> dict[str, np.ndarray]:
+        """Return the singular values of the matrices that hold no NaN or infinity."""
+        return {name: values for name, values in self.singular_values.items() if np.isfinite(values).all()}
+
+    @property
+    def broken(self) -> list[str]:
+        """Names of the matrices that hold NaN or infinity."""
+        return [name for name, values in self.singular_values.items() if not np.isfinite(values).all()]
+
+    @property
+    def notices(self) -> list[str]:
+        """What to know before believing the numbers."""
+        found = list(self.adapter.notices)
+        if self.broken:
+            found.append(
+                f"{len(self.broken)} of {len(self.singular_values)} matrices hold NaN or infinity, first "
+                f"{self.broken[0]}: they are left out of every sum, and cannot be compressed."
+            )
+        return found
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row a matrix; None = undefined.
+
+        ``energy`` is Σσ², ``norm`` ‖ΔW‖_F, ``stable_rank`` Σσ² / σ₁², ``rank_90`` and ``rank_99`` the directions that
+        hold that share of the energy.
+        """
+        return [_row(matrix, values) for matrix, values in self.rows()]
+
+
+def analyse_adapter(adapter: Adapter, progress: Progress | None = None, threads: int = THREADS) -> AdapterSpectra:
+    """Compute the singular values of every ΔW, without forming one: thin QR of both factors, SVD of an r × r core.
+
+    Args:
+        adapter: from ``open_adapter``.
+        progress: called after each matrix, from the thread that did it.
+        threads: matrices in work at once; numpy leaves the interpreter free meanwhile.
+
+    Raises:
+        AdapterError: numbers of a type that cannot be read.
+    """
+    lock, done = threading.Lock(), 0
+
+    def one(matrix: AdapterMatrix) -> np.ndarray:
+        nonlocal done
+        B, A = adapter.factors(matrix.name)
+        values = true_singular_values(B, np.ones(matrix.rank), A, matrix.scale)
+        with lock:
+            done += 1
+            if progress is not None:
+                progress(done, len(adapter.matrices))
+        return values
+
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(one, adapter.matrices))
+    return AdapterSpectra(adapter, dict(zip((m.name for m in adapter.matrices), found, strict=True)))
+
+
+def energy_kept(singular_values: np.ndarray) -> np.ndarray:
+    """Return the share of the energy Σσ² in the first k directions, k = 0 … r, (r + 1,); all 1 where it is 0."""
+    shares = np.concatenate([[0.0], np.cumsum(_squares(singular_values))])
+    return shares / shares[-1] if shares[-1] > 0 else np.ones(len(shares))
+
+
+def rank_for_energy(singular_values: np.ndarray, share: float) -> int:
+    """Return the smallest number of directions that hold at least ``share`` of the energy; 0 for a dead matrix."""
+    if not singular_values.size or not singular_values[0] > 0:
+        return 0
+    # A sum of shares may miss 1 by the last bits.
+    return int(np.searchsorted(energy_kept(singular_values), share * (1 - 1e-12)))
+
+
+def is_dead(singular_values: np.ndarray) -> bool:
+    """True where ΔW is exactly 0: B (or A) never left its zero start."""
+    return bool(np.isfinite(singular_values).all() and not singular_values.any())
+
+
+def _squares(values: np.ndarray) -> np.ndarray:
+    # Scaled first: squares of very small numbers would vanish.
+    top = values.max(initial=0.0)
+    return np.square(values / top) if top > 0 else np.zeros(values.size)
+
+
+def _row(matrix: AdapterMatrix, values: np.ndarray) -> dict[str, Any]:
+    finite = bool(np.isfinite(values).all())
+    dead = is_dead(values)
+    live = finite and not dead
+    return {
+        "matrix": matrix.name,
+        "layer": matrix.layer,
+        "module_type": matrix.module_type,
+        "in_features": matrix.in_features,
+        "out_features": matrix.out_features,
+        "rank": matrix.rank,
+        "parameters": matrix.rank * matrix.cost,
+        "scale": matrix.scale,
+        "state": "live" if live else "dead" if dead else "not finite",
+        "entropy": spectral_entropy(values),
+        "effective_rank": effective_rank(values),
+        "stable_rank": float(_squares(values).sum()) if live else None,
+        **{f"rank_{share * 100:.0f}": rank_for_energy(values, share) if finite else None for share in SHARES},
+        "energy": float(np.square(values).sum()) if finite else None,
+        "norm": float(np.linalg.norm(values)) if finite else None,
+        "spectral_norm": float(values.max(initial=0.0)) if finite else None,
+    }

@@ -1,0 +1,133 @@
+"""Sentences about an adapter, computed from its singular values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.adapters.adapter import AdapterMatrix
+from analysis.adapters.spectra import AdapterSpectra, is_dead, rank_for_energy
+from analysis.adapters.suggestion import Suggestion
+from flexlora.importance import spectral_entropy
+from flexlora.matrix_names import module_type_order
+from flexlora.reallocation import Reallocation
+
+SHARE = 0.99
+
+
+def describe_adapter(spectra: AdapterSpectra) -> list[str]:
+    """Return what there is to see in an adapter, one sentence each, most important first."""
+    adapter = spectra.adapter
+    rows = [(matrix, values) for matrix, values in spectra.rows() if np.isfinite(values).all()]
+    live = [(matrix, values) for matrix, values in rows if not is_dead(values)]
+    found = [_what(spectra)]
+    dead = len(rows) - len(live)
+    if dead and not live:
+        return [*found, "Every matrix is dead: ΔW is exactly 0 (B = 0), so these matrices change nothing."]
+    if dead:
+        found.append(f"{_count(dead, len(rows))} dead: ΔW is exactly 0 there (B = 0), their directions are unused.")
+    elif live:
+        found.append("Every ΔW differs from 0: the adapter is live.")
+    if live:
+        found.append(_wasted(live))
+        found.append(_extremes(live))
+        if len({matrix.module_type for matrix, _ in live}) > 1:
+            found.append(_where(live))
+    if adapter.skipped:
+        reasons = ", ".join(sorted(set(adapter.skipped.values())))
+        found.append(f"{len(adapter.skipped)} more left aside: {reasons}.")
+    return found
+
+
+def describe_suggestion(spectra: AdapterSpectra, suggestion: Suggestion) -> str:
+    """Return one sentence about a suggestion."""
+    adapter = spectra.adapter
+    before = sum(matrix.rank for matrix in adapter.matrices)
+    changed = sum(suggestion.ranks[matrix.name] != matrix.rank for matrix in adapter.matrices)
+    smallest, largest = min(suggestion.ranks.values()), max(suggestion.ranks.values())
+    return (
+        f"Total rank {before:,} → {suggestion.total_rank:,}, parameters {adapter.parameters:,} → "
+        f"{suggestion.parameters:,} ({suggestion.parameters / max(1, adapter.parameters):.0%}); "
+        f"{suggestion.energy_kept:.2%} of the energy stays. {changed} of {len(adapter.matrices)} matrices change; "
+        f"ranks {smallest} to {largest}."
+    )
+
+
+def describe_moves(spectra: AdapterSpectra, moves: Reallocation) -> str:
+    """Return what FlexLoRA's rule would move, in one sentence."""
+    if not moves.prune and not moves.extend:
+        why = f" (rules: {', '.join(moves.rules)})" if moves.rules else ""
+        return f"FlexLoRA's rule would move nothing here{why}."
+    label = {matrix.name: adapter_label(matrix) for matrix in spectra.adapter.matrices}
+    gives = ", ".join(label[name] for name in moves.prune)
+    gets = ", ".join(label[name] for name in moves.extend)
+    return f"One event with b = {moves.budget} would take a direction from {gives} and give one to {gets}."
+
+
+def adapter_label(matrix: AdapterMatrix) -> str:
+    """Return a short name: "layer 3 ffn_out"."""
+    return matrix.module_type if matrix.layer is None else f"layer {matrix.layer} {matrix.module_type}"
+
+
+def _what(spectra: AdapterSpectra) -> str:
+    adapter = spectra.adapter
+    ranks = sorted({matrix.rank for matrix in adapter.matrices})
+    told = f"r = {ranks[0]}" if len(ranks) == 1 else f"r = {ranks[0]} to {ranks[-1]}"
+    config = adapter.config or {}
+    kind = "AdaLoRA" if adapter.kind == "ADALORA" else "rsLoRA" if config.get("use_rslora") else "LoRA"
+    if config.get("use_dora"):
+        kind = "weight-decomposed (DoRA) " + kind
+    base = config.get("base_model_name_or_path")
+    for_model = f" for {base}" if isinstance(base, str) and base else ""
+    count = len(adapter.matrices)
+    return (
+        f"{kind}{for_model}: {count} {'matrix' if count == 1 else 'matrices'}, {told}, "
+        f"{sum(matrix.rank for matrix in adapter.matrices):,} directions, {adapter.parameters:,} parameters."
+    )
+
+
+def _count(number: int, of: int) -> str:
+    return f"{number} of {of} {'matrix is' if of == 1 else 'matrices are' if number != 1 else 'matrices is'}"
+
+
+def _wasted(live: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
+    """The commonest story about how few directions hold the energy."""
+    needed = np.array([rank_for_energy(values, SHARE) for _, values in live])
+    ranks = np.array([matrix.rank for matrix, _ in live])
+    common = int(np.bincount(ranks).argmax())
+    of_common = needed[ranks == common]
+    middle = int(np.ceil(np.median(of_common)))
+    fitting = int((of_common <= middle).sum())
+    whole = f"{needed.sum():,} of {ranks.sum():,} directions ({needed.sum() / ranks.sum():.0%})"
+    one = len(of_common) == 1
+    matrices = "matrix keeps" if one else "matrices keep"
+    which = "" if len(of_common) == len(live) else f" of rank {common}"
+    return (
+        f"{fitting} of {len(of_common)} {matrices}{which} {SHARE:.0%} of {'its' if one else 'their'} energy in {middle} of {common} "
+        f"directions; over all, {whole} hold it."
+    )
+
+
+def _extremes(live: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
+    scored = [(spectral_entropy(values), matrix) for matrix, values in live if matrix.rank > 1]
+    defined = [(score, matrix) for score, matrix in scored if score is not None]
+    norms = [(float(np.linalg.norm(values)), matrix) for matrix, values in live]
+    largest = max(norms, key=lambda item: item[0])
+    text = f"The largest ΔW is {adapter_label(largest[1])} (‖ΔW‖ = {largest[0]:.3g})"
+    if not defined:
+        return f"{text}; entropy needs more than one direction."
+    low, high = min(defined, key=lambda item: item[0]), max(defined, key=lambda item: item[0])
+    if low[1] is high[1]:
+        return f"{text}; its entropy is {low[0]:.2f}."
+    return (
+        f"{text}; entropy runs from {low[0]:.2f} ({adapter_label(low[1])}) to {high[0]:.2f} ({adapter_label(high[1])})."
+    )
+
+
+def _where(live: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
+    energy: dict[str, float] = {}
+    for matrix, values in live:
+        energy[matrix.module_type] = energy.get(matrix.module_type, 0.0) + float(np.square(values).sum())
+    whole = sum(energy.values())
+    ordered = sorted(module_type_order(energy), key=lambda kind: -energy[kind])[:3]
+    told = ", ".join(f"{kind} {energy[kind] / whole:.0%}" for kind in ordered)
+    return f"Energy by module type: {told}{' …' if len(energy) > 3 else ''}."
