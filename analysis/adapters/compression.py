@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pprint
 import re
 import shutil
@@ -238,7 +237,7 @@ def _write(folder: Path, tensors: Mapping[str, NewTensor], config: dict[str, Any
             made.chmod(0o755)
             if folder.exists():
                 folder.rmdir()
-            os.replace(made, folder)
+            made.replace(folder)
         finally:
             shutil.rmtree(made, ignore_errors=True)
     except OSError as error:

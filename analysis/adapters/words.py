@@ -102,8 +102,8 @@ def _wasted(live: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
     matrices = "matrix keeps" if one else "matrices keep"
     which = "" if len(of_common) == len(live) else f" of rank {common}"
     return (
-        f"{fitting} of {len(of_common)} {matrices}{which} {SHARE:.0%} of {'its' if one else 'their'} energy in {middle} of {common} "
-        f"directions; over all, {whole} hold it."
+        f"{fitting} of {len(of_common)} {matrices}{which} {SHARE:.0%} of {'its' if one else 'their'} energy "
+        f"in {middle} of {common} directions; over all, {whole} hold it."
     )
 
 

@@ -1,0 +1,192 @@
+"""The command: ``python -m analysis.adapters FOLDER [--json]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from analysis.adapters.adapter import Adapter, Place, open_adapter
+from analysis.adapters.comparison import Comparison, compare_adapters
+from analysis.adapters.compression import compress_adapter, config_snippet, total_error, truncation_errors
+from analysis.adapters.files import AdapterError
+from analysis.adapters.spectra import AdapterSpectra, analyse_adapter
+from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, suggest_ranks
+from analysis.adapters.tables import TABLES, adapter_report
+from analysis.adapters.words import describe_adapter, describe_suggestion
+
+EPILOG = """examples:
+  python -m analysis.adapters my_adapter
+  python -m analysis.adapters my_adapter --energy 0.99 --out smaller
+  python -m analysis.adapters my_adapter --rank 64 --by spectral_entropy
+  python -m analysis.adapters my_adapter --compare other_adapter --json
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise AdapterError(f"{message} (python -m analysis.adapters --help lists every option)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 done, 2 bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser().parse_args(arguments)
+        report, text = _run(options)
+    except KeyboardInterrupt:
+        sys.stderr.write("aborted; nothing was written\n")
+        return 130
+    except (AdapterError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        if "--json" in arguments:
+            sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+        return 2
+    sys.stdout.write(json.dumps(report) + "\n" if options.json else text + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m analysis.adapters",
+        description="Show what is inside a PEFT adapter: spectra, entropy, wasted rank; suggest ranks; write a smaller "
+        "one. Needs neither the base model nor torch.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("adapter", type=Path, help="folder that PEFT saved, or a safetensors file")
+    targets = parser.add_mutually_exclusive_group()
+    for name, meaning in TARGETS.items():
+        kind = float if name == "energy" else int
+        targets.add_argument(f"--{name}", type=kind, metavar="N", help=f"shrink to this: {meaning}")
+    parser.add_argument(
+        "--by",
+        default="least_error",
+        choices=list(ORDERS),
+        help="which matrix gives the next direction (default %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, help="write the shrunk adapter into this new folder")
+    parser.add_argument("--compare", type=Path, metavar="OTHER", help="a second adapter: how far do they overlap")
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="FILE",
+        help='JSON that corrects the map: {"name of a matrix": [layer, "module type"]}',
+    )
+    parser.add_argument("--table", type=Path, metavar="FILE", help=f"write the table: .{', .'.join(TABLES)}")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    target = next((name for name in TARGETS if getattr(options, name) is not None), None)
+    if options.out and target is None:
+        raise AdapterError(f"--out needs a target: one of --{', --'.join(TARGETS)}.")
+    if options.table and options.table.suffix.lstrip(".") not in TABLES:
+        raise AdapterError(f"--table {options.table} must end with one of: .{', .'.join(TABLES)}.")
+    adapter = open_adapter(options.adapter)
+    if options.map:
+        adapter = adapter.mapped(_read_map(options.map))
+    spectra = _analysed(adapter)
+    report = adapter_report(spectra)
+    text = [*report["sentences"], *(f"Note: {line}" for line in report["notices"]), "", _table(spectra)]
+    if target is not None:
+        suggestion = suggest_ranks(spectra, target, getattr(options, target), options.by)
+        report["suggestion"], lines = _suggested(spectra, suggestion, options.out)
+        text += ["", *lines]
+    if options.compare:
+        comparison = compare_adapters(adapter, open_adapter(options.compare))
+        report["comparison"], lines = _compared(comparison, options.compare.name)
+        text += ["", *lines]
+    if options.table:
+        options.table.write_bytes(TABLES[options.table.suffix.lstrip(".")](spectra))
+    return report, "\n".join(text)
+
+
+def _analysed(adapter: Adapter) -> AdapterSpectra:
+    with tqdm(total=len(adapter.matrices), unit="matrix", file=sys.stderr, disable=None, leave=False) as bar:
+        return analyse_adapter(adapter, lambda done, _of: bar.update(done - bar.n) and None)
+
+
+def _read_map(path: Path) -> dict[str, Place]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        places = {str(name): (layer, str(kind)) for name, (layer, kind) in found.items()}
+        if not all(layer is None or type(layer) is int for layer, _ in places.values()):
+            raise ValueError("a layer is not a whole number or null")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise AdapterError(
+            f'{path} cannot be used as a map: {error}. It must be JSON like {{"model.layers.0.q": [0, "query"]}}.'
+        ) from error
+    return places
+
+
+def _table(spectra: AdapterSpectra) -> str:
+    def shown(value: Any) -> str:
+        return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    columns = ("matrix", "rank", "rank_99", "entropy", "effective_rank", "stable_rank", "norm", "state")
+    rows = [columns, *([shown(row[key]) for key in columns] for row in spectra.table())]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells))
+    return "\n".join(lines)
+
+
+def _suggested(spectra: AdapterSpectra, suggestion: Suggestion, out: Path | None) -> tuple[dict[str, Any], list[str]]:
+    errors = truncation_errors(spectra, suggestion.ranks)
+    whole = total_error(errors, spectra)
+    snippet = config_snippet(spectra.adapter, suggestion.ranks)
+    if out is not None:
+        compress_adapter(spectra, suggestion.ranks, out)
+    report = {
+        **vars(suggestion),
+        "error": whole,
+        "matrix_errors": [vars(error) for error in errors],
+        "lora_config": snippet,
+        "written": str(out) if out else None,
+    }
+    lines = [
+        describe_suggestion(spectra, suggestion),
+        f"Error of ΔW: {whole['relative']:.2%} in the Frobenius norm ({whole['frobenius']:.4g}), at most "
+        f"{whole['spectral']:.4g} in the spectral norm of a matrix.",
+        "",
+        snippet,
+    ]
+    return report, lines + ([f"\nWritten to {out}."] if out else [])
+
+
+def _compared(comparison: Comparison, name: str) -> tuple[dict[str, Any], list[str]]:
+    rows = [
+        {
+            **vars(overlap),
+            "output_cosines": overlap.output_cosines.tolist(),
+            "input_cosines": overlap.input_cosines.tolist(),
+        }
+        for overlap in comparison.overlaps
+    ]
+    lines = [f"Overlap with {name} (0 = orthogonal, 1 = contained; chance in brackets), cosine of both ΔW:"]
+    for overlap in comparison.overlaps:
+        if overlap.output_overlap is None or overlap.input_overlap is None:
+            lines.append(f"  {overlap.matrix}: dead in one of them")
+            continue
+        lines.append(
+            f"  {overlap.matrix}: output {overlap.output_overlap:.3f} ({overlap.output_chance:.3f}), "
+            f"input {overlap.input_overlap:.3f} ({overlap.input_chance:.3f}), cosine {overlap.similarity:+.3f}"
+        )
+    for names, which in ((comparison.only_first, "the first"), (comparison.only_second, "the second")):
+        if names:
+            lines.append(f"Only in {which}: {len(names)}, such as {names[0]}.")
+    lines += [f"Note: {line}" for line in comparison.notices]
+    return {**vars(comparison), "overlaps": rows}, lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
