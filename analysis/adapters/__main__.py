@@ -18,7 +18,7 @@ from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import AdapterSpectra, analyse_adapter
 from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, suggest_ranks
 from analysis.adapters.tables import TABLES, adapter_report
-from analysis.adapters.words import describe_adapter, describe_suggestion
+from analysis.adapters.words import describe_suggestion
 
 EPILOG = """examples:
   python -m analysis.adapters my_adapter
@@ -110,7 +110,11 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def _analysed(adapter: Adapter) -> AdapterSpectra:
     with tqdm(total=len(adapter.matrices), unit="matrix", file=sys.stderr, disable=None, leave=False) as bar:
-        return analyse_adapter(adapter, lambda done, _of: bar.update(done - bar.n) and None)
+
+        def progress(done: int, _of: int) -> None:
+            bar.update(done - bar.n)
+
+        return analyse_adapter(adapter, progress)
 
 
 def _read_map(path: Path) -> dict[str, Place]:
