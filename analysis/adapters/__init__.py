@@ -3,6 +3,7 @@
 from analysis.adapters.adapter import Adapter, AdapterMatrix, open_adapter
 from analysis.adapters.comparison import Comparison, Overlap, compare_adapters
 from analysis.adapters.compression import (
+    DTYPES,
     TruncationError,
     compress_adapter,
     config_snippet,
@@ -14,9 +15,11 @@ from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import AdapterSpectra, analyse_adapter, energy_kept, is_dead, rank_for_energy
 from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, flexlora_moves, suggest_ranks
 from analysis.adapters.tables import TABLES, adapter_report
-from analysis.adapters.words import adapter_label, describe_adapter, describe_moves, describe_suggestion
+from analysis.adapters.words import CAVEAT, adapter_label, describe_adapter, describe_moves, describe_suggestion
 
 __all__ = [
+    "CAVEAT",
+    "DTYPES",
     "ORDERS",
     "TABLES",
     "TARGETS",

@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from analysis.adapters.adapter import Adapter, Place, open_adapter
 from analysis.adapters.comparison import Comparison, compare_adapters
-from analysis.adapters.compression import compress_adapter, config_snippet, total_error, truncation_errors
+from analysis.adapters.compression import DTYPES, compress_adapter, config_snippet, total_error, truncation_errors
 from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import AdapterSpectra, analyse_adapter
-from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, suggest_ranks
+from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, flexlora_moves, suggest_ranks
 from analysis.adapters.tables import TABLES, adapter_report
-from analysis.adapters.words import describe_suggestion
+from analysis.adapters.words import CAVEAT, describe_moves, describe_suggestion
+from flexlora.errors import FlexLoRAError
 
 EPILOG = """examples:
   python -m analysis.adapters my_adapter
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("aborted; nothing was written\n")
         return 130
-    except (AdapterError, OSError) as error:
+    except (FlexLoRAError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         if "--json" in arguments:
             sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
@@ -71,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
         help="which matrix gives the next direction (default %(default)s)",
     )
     parser.add_argument("--out", type=Path, help="write the shrunk adapter into this new folder")
+    parser.add_argument(
+        "--dtype", default="F32", choices=list(DTYPES), help="type of the factors that --out writes (default F32)"
+    )
+    parser.add_argument(
+        "--moves", type=int, metavar="B", help="what one event of FlexLoRA's rule with budget B would move"
+    )
     parser.add_argument("--compare", type=Path, metavar="OTHER", help="a second adapter: how far do they overlap")
     parser.add_argument(
         "--map",
@@ -97,8 +104,12 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     text = [*report["sentences"], *(f"Note: {line}" for line in report["notices"]), "", _table(spectra)]
     if target is not None:
         suggestion = suggest_ranks(spectra, target, getattr(options, target), options.by)
-        report["suggestion"], lines = _suggested(spectra, suggestion, options.out)
+        report["suggestion"], lines = _suggested(spectra, suggestion, options)
         text += ["", *lines]
+    if options.moves is not None:
+        moves = flexlora_moves(spectra, options.moves)
+        report["moves"] = {"budget": moves.budget, "prune": moves.prune, "extend": moves.extend, "rules": moves.rules}
+        text += ["", describe_moves(spectra, moves), CAVEAT]
     if options.compare:
         comparison = compare_adapters(adapter, open_adapter(options.compare))
         report["comparison"], lines = _compared(comparison, options.compare.name)
@@ -144,18 +155,21 @@ def _table(spectra: AdapterSpectra) -> str:
     return "\n".join(lines)
 
 
-def _suggested(spectra: AdapterSpectra, suggestion: Suggestion, out: Path | None) -> tuple[dict[str, Any], list[str]]:
-    errors = truncation_errors(spectra, suggestion.ranks)
-    whole = total_error(errors, spectra)
+def _suggested(
+    spectra: AdapterSpectra, suggestion: Suggestion, options: argparse.Namespace
+) -> tuple[dict[str, Any], list[str]]:
     snippet = config_snippet(spectra.adapter, suggestion.ranks)
-    if out is not None:
-        compress_adapter(spectra, suggestion.ranks, out)
+    if options.out:
+        errors = compress_adapter(spectra, suggestion.ranks, options.out, dtype=options.dtype)
+    else:
+        errors = truncation_errors(spectra, suggestion.ranks)
+    whole = total_error(errors, spectra)
     report = {
         **vars(suggestion),
         "error": whole,
         "matrix_errors": [vars(error) for error in errors],
         "lora_config": snippet,
-        "written": str(out) if out else None,
+        "written": str(options.out) if options.out else None,
     }
     lines = [
         describe_suggestion(spectra, suggestion),
@@ -164,7 +178,7 @@ def _suggested(spectra: AdapterSpectra, suggestion: Suggestion, out: Path | None
         "",
         snippet,
     ]
-    return report, lines + ([f"\nWritten to {out}."] if out else [])
+    return report, lines + ([f"\nWritten to {options.out}."] if options.out else [])
 
 
 def _compared(comparison: Comparison, name: str) -> tuple[dict[str, Any], list[str]]:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ import numpy as np
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.files import CONFIG, WEIGHTS, AdapterError, NewTensor, TensorFile, write_tensors
-from analysis.adapters.keys import PREFIX
+from analysis.adapters.keys import PREFIX, copy_word
 from analysis.adapters.scales import pattern_key
 from analysis.adapters.spectra import AdapterSpectra, Progress
+from flexlora.spectra import true_singular_values
 
 _ADALORA_ONLY = (
     "target_r", "init_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight", "total_step",
@@ -30,7 +30,7 @@ _ADALORA_ONLY = (
 
 @dataclass(frozen=True)
 class TruncationError:
-    """What one matrix loses when only its largest directions stay.
+    """What one matrix loses when only its largest directions stay, by its spectrum or as measured in a written file.
 
     Attributes:
         matrix: its name.
@@ -119,51 +119,108 @@ def config_snippet(adapter: Adapter, ranks: Mapping[str, int]) -> str:
 
 
 def compress_adapter(
-    spectra: AdapterSpectra, ranks: Mapping[str, int], folder: str | Path, progress: Progress | None = None
+    spectra: AdapterSpectra,
+    ranks: Mapping[str, int],
+    folder: str | Path,
+    progress: Progress | None = None,
+    dtype: str = "F32",
 ) -> list[TruncationError]:
     """Write the best approximation of every ΔW at the given ranks as a PEFT LoRA adapter.
 
-    B' = U √Σ and A' = √Σ Vᵀ of B A, in float32, with the same s; so the stated error is the error of the file up to
-    float32's rounding. Heads, biases, magnitudes and layers that were not analysed are copied unchanged. AdaLoRA
-    becomes a plain LoRA with the same ΔW.
+    B' = U √Σ and A' = √Σ Vᵀ of B A, with the same s. Heads, biases, magnitudes and layers that were not analysed are
+    copied unchanged. AdaLoRA becomes a plain LoRA with the same ΔW. Second copies of factors below ``modules_to_save``
+    are left out: they would have another rank than the configuration says.
 
     Args:
         spectra: an analysed adapter.
         ranks: matrix → directions to keep, from 1 to its rank.
         folder: must not exist yet, or be empty.
         progress: called after each matrix.
+        dtype: key of ``DTYPES``, in which the factors are written.
 
     Returns:
-        What each matrix loses.
+        What each matrix loses, measured on the numbers that were written: truncation and rounding.
 
     Raises:
-        AdapterError: ranks that do not fit, matrices with NaN, no configuration, or a folder that cannot be written.
+        AdapterError: ranks that do not fit, matrices with NaN, no configuration, numbers too large for the type, or a
+            folder that cannot be written.
     """
     folder = Path(folder).expanduser()
     adapter = spectra.adapter
-    errors = truncation_errors(spectra, ranks)
+    _check_ranks(spectra, ranks)
+    if dtype not in DTYPES:
+        raise AdapterError(f"Unknown type {dtype!r}. Choose one of: {', '.join(DTYPES)}.")
     if adapter.config is None:
         raise AdapterError("Without adapter_config.json the scale is unknown, so no adapter can be written.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AdapterError(f"{folder} exists and is not empty. Choose another folder.")
     tensors = _carried(adapter)
-    done = count(1)
+    errors: list[TruncationError] = []
 
     # Both factors come from one decomposition; one matrix is held at a time.
     @lru_cache(maxsize=1)
-    def truncated(name: str) -> tuple[np.ndarray, np.ndarray]:
-        factors = _truncated(adapter, adapter.find(name), ranks[name])
+    def written(name: str) -> tuple[bytes, bytes]:
+        matrix, whole = adapter.find(name), float(np.linalg.norm(spectra.singular_values[name]))
+        A, B = (DTYPES[dtype](factor) for factor in _truncated(adapter, matrix, ranks[name]))
+        errors.append(_measured(adapter, matrix, A, B, whole))
         if progress is not None:
-            progress(next(done), len(adapter.matrices))
-        return factors
+            progress(len(errors), len(adapter.matrices))
+        return _stored(A, dtype), _stored(B, dtype)
 
     for matrix in adapter.matrices:
-        rank = ranks[matrix.name]
-        for place, (part, shape) in enumerate((("A", (rank, matrix.in_features)), ("B", (matrix.out_features, rank)))):
-            data = partial(_bytes, truncated, matrix.name, place)
-            tensors[f"{PREFIX}{matrix.name}.lora_{part}.weight"] = NewTensor("F32", shape, data)
+        shapes = {"A": (ranks[matrix.name], matrix.in_features), "B": (matrix.out_features, ranks[matrix.name])}
+        for place, (part, shape) in enumerate(shapes.items()):
+            data = partial(_part, written, matrix.name, place)
+            tensors[f"{PREFIX}{matrix.name}.lora_{part}.weight"] = NewTensor(dtype, shape, data)
     _write(folder, tensors, _config(adapter, ranks))
     return errors
+
+
+def _part(written: Callable[[str], tuple[bytes, bytes]], name: str, place: int) -> bytes:
+    return written(name)[place]
+
+
+def _bfloat16(array: np.ndarray) -> np.ndarray:
+    """Round to the nearest bfloat16, the half way to even; returned as float32 with an empty lower half."""
+    bits = array.astype("<f4").view("<u4")
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype("<u4").view("<f4")
+
+
+def _float16(array: np.ndarray) -> np.ndarray:
+    if np.abs(array).max(initial=0.0) > np.finfo("<f2").max:
+        raise AdapterError("The factors hold numbers too large for F16. Write F32 or BF16.")
+    return array.astype("<f2")
+
+
+DTYPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "F32": lambda array: array.astype("<f4"),
+    "BF16": _bfloat16,
+    "F16": _float16,
+}
+"""Type of the factors in a written file → f(array) → the array rounded to it."""
+
+
+def _stored(array: np.ndarray, dtype: str) -> bytes:
+    array = np.ascontiguousarray(array)
+    return (array.view("<u4") >> 16).astype("<u2").tobytes() if dtype == "BF16" else array.tobytes()
+
+
+def _measured(
+    adapter: Adapter, matrix: AdapterMatrix, new_A: np.ndarray, new_B: np.ndarray, whole: float
+) -> TruncationError:
+    """Return the error of factors as written: the singular values of s · (B A − B' A'), a product of wider factors."""
+    B, A = adapter.factors(matrix.name)
+    signs = np.concatenate([np.ones(matrix.rank), -np.ones(new_A.shape[0])])
+    lost = true_singular_values(np.hstack([B, new_B]), signs, np.vstack([A, new_A]), matrix.scale)
+    frobenius = float(np.linalg.norm(lost))
+    return TruncationError(
+        matrix.name,
+        matrix.rank,
+        new_A.shape[0],
+        frobenius,
+        frobenius / whole if whole else 0.0,
+        float(lost.max(initial=0.0)),
+    )
 
 
 def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
@@ -189,17 +246,13 @@ def _truncated(adapter: Adapter, matrix: AdapterMatrix, rank: int) -> tuple[np.n
     return new_A, new_B
 
 
-def _bytes(truncated: Callable[[str], tuple[np.ndarray, np.ndarray]], name: str, place: int) -> bytes:
-    return truncated(name)[place].astype("<f4").tobytes()
-
-
 def _carried(adapter: Adapter) -> dict[str, NewTensor]:
     factors = ("lora_A", "lora_B", "lora_E")
     own = {tensor.name for parts in adapter.parts.values() for part, tensor in parts.items() if part in factors}
     return {
         name: NewTensor(tensor.dtype, tensor.shape, partial(adapter.file.raw, name))
         for name, tensor in adapter.file.tensors.items()
-        if name not in own
+        if name not in own and not (copy_word(name) and "lora_" in name)
     }
 
 

@@ -103,7 +103,9 @@ class TensorFile:
         array = np.frombuffer(self.raw(name), _FLOATS[tensor.dtype]).reshape(tensor.shape)
         if tensor.dtype == "BF16":
             # bfloat16 is the upper half of float32; numpy has no such type.
-            array = (array.astype(np.uint32) << 16).view(np.float32)
+            wide = np.zeros((*tensor.shape, 2), "<u2")
+            wide[..., 1] = array
+            array = wide.view("<f4")[..., 0]
         return array.astype(np.float64)
 
 

@@ -19,7 +19,7 @@ _FACTOR = re.compile(
     r"^(?P<module>.+?)\.(?P<part>lora_(?:A|B|E|embedding_A|embedding_B|magnitude_vector))"
     r"(?:\.(?P<adapter>(?!(?:weight|bias)$)[^.]+))?(?:\.(?P<leaf>weight|bias))?$"
 )
-_COPIES = {"modules_to_save", "original_module"}
+_COPIES = ("modules_to_save", "original_module")
 
 
 @dataclass
@@ -69,7 +69,7 @@ def sort_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None
             continue
         module, part = match["module"], match["part"]
         names.add(match["adapter"] or "")
-        copy = next((word for word in module.split(".") if word in _COPIES), None)
+        copy = copy_word(module)
         if copy:
             found.skipped[module] = f"a copy kept by PEFT ({copy})"
         elif match["leaf"] == "bias" or part == "lora_magnitude_vector":
@@ -85,6 +85,11 @@ def sort_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any] | None
         first = ", ".join(list(tensors)[:3]) or "no tensor at all"
         raise AdapterError(f"The file holds no lora_A and lora_B; it holds {first}. It is no LoRA adapter of PEFT.")
     return found
+
+
+def copy_word(module: str) -> str | None:
+    """Return which part of a name says that PEFT keeps a second copy of the factors there, or None."""
+    return next((word for word in module.split(".") if word in _COPIES), None)
 
 
 def _leave_aside(found: Contents, owners: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from flexlora.importance import effective_rank, spectral_entropy
@@ -90,7 +91,8 @@ def analyse_adapter(adapter: Adapter, progress: Progress | None = None, threads:
                 progress(done, len(adapter.matrices))
         return values
 
-    with ThreadPoolExecutor(threads) as pool:
+    # Each matrix is small: threads of the linear algebra library inside ours would only wait for each other.
+    with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
         found = list(pool.map(one, adapter.matrices))
     return AdapterSpectra(adapter, dict(zip((m.name for m in adapter.matrices), found, strict=True)))
 

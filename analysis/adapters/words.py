@@ -12,6 +12,7 @@ from flexlora.matrix_names import module_type_order
 from flexlora.reallocation import Reallocation
 
 SHARE = 0.99
+CAVEAT = "A finished adapter only shows where training ended: no measurement here says that moving rank would help."
 
 
 def describe_adapter(spectra: AdapterSpectra) -> list[str]:
@@ -44,11 +45,12 @@ def describe_suggestion(spectra: AdapterSpectra, suggestion: Suggestion) -> str:
     before = sum(matrix.rank for matrix in adapter.matrices)
     changed = sum(suggestion.ranks[matrix.name] != matrix.rank for matrix in adapter.matrices)
     smallest, largest = min(suggestion.ranks.values()), max(suggestion.ranks.values())
+    told = str(smallest) if smallest == largest else f"{smallest} to {largest}"
     return (
         f"Total rank {before:,} → {suggestion.total_rank:,}, parameters {adapter.parameters:,} → "
         f"{suggestion.parameters:,} ({suggestion.parameters / max(1, adapter.parameters):.0%}); "
-        f"{suggestion.energy_kept:.2%} of the energy stays. {changed} of {len(adapter.matrices)} matrices change; "
-        f"ranks {smallest} to {largest}."
+        f"{suggestion.energy_kept:.2%} of the energy stays. {changed} of {len(adapter.matrices)} "
+        f"{'matrix' if len(adapter.matrices) == 1 else 'matrices'} changed; ranks {told}."
     )
 
 
