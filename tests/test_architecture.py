@@ -40,6 +40,7 @@ CONTRACT = (
     "from flexlora.run_log import RunWriter, read_run, RunLogError",
     "from analysis.runs import load_run",
     "import analysis.metrics, analysis.figures",
+    "import analysis.adapters",
     "import flexlora.job, flexlora.controls, flexlora.methods, flexlora.tasks, flexlora.train",
 )
 """Imports that stay light."""

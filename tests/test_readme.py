@@ -28,6 +28,16 @@ def test_the_analysis_recipe_runs_on_the_bundled_run(monkeypatch):
     assert names["run"].ranks.shape[1] == 36
 
 
+def test_the_adapter_recipe_runs_on_what_the_training_recipe_exports(make_bert, token_batch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    exec(BLOCKS[0], {"model": make_bert(), "batches": [token_batch] * 40})
+    names: dict = {}
+    exec(BLOCKS[2], names)
+    assert names["smaller"].energy_kept >= 0.99
+    assert (tmp_path / "my_smaller_adapter" / "adapter_model.safetensors").exists()
+
+
 def test_links_and_files_named_in_the_readme_exist():
     for target in re.findall(r"\]\(([^)# ]+)\)", README):
         assert (ROOT / target).exists(), target
@@ -42,3 +52,12 @@ def test_the_commands_in_the_readme_are_understood():
     for line in re.findall(r"^python -m flexlora\.train (.*?)(?:  +#.*)?$", README, re.MULTILINE):
         if "--help" not in line:
             assert _parser().parse_args(line.split()).out == Path("runs/demo")
+
+
+def test_the_adapter_commands_in_the_readme_are_understood():
+    from analysis.adapters.__main__ import _parser
+
+    lines = re.findall(r"^python -m analysis\.adapters (.*?)(?:  +#.*)?$", README, re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        assert _parser().parse_args(line.split()).adapter == Path("my_adapter")

@@ -1,0 +1,180 @@
+"""``python -m analysis.adapters`` as a user meets it, and the sentences and tables it prints."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.adapters import (
+    AdapterError,
+    analyse_adapter,
+    describe_adapter,
+    describe_moves,
+    flexlora_moves,
+    open_adapter,
+    suggest_ranks,
+)
+from analysis.adapters.__main__ import main
+from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
+from analysis.adapters.tables import TABLES, adapter_report
+
+
+def spectrum(values, out_features=12, in_features=10, seed=0):
+    """B and A of a matrix with exactly these singular values."""
+    rng = np.random.default_rng(seed)
+    U = np.linalg.qr(rng.normal(size=(out_features, len(values))))[0]
+    V = np.linalg.qr(rng.normal(size=(in_features, len(values))))[0]
+    return U * np.asarray(values), V.T
+
+
+def write(folder, matrices, **config):
+    folder.mkdir(parents=True)
+    tensors = {}
+    for name, (B, A) in matrices.items():
+        for part, array in (("A", A), ("B", B)):
+            data = np.asarray(array, "<f8")
+            tensors[f"base_model.model.{name}.lora_{part}.weight"] = NewTensor("F64", data.shape, data.tobytes)
+    write_tensors(folder / WEIGHTS, tensors)
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": ["query", "value"], **config}
+    (folder / CONFIG).write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write(
+        tmp_path / "mine",
+        {
+            "encoder.layer.0.attention.self.query": spectrum([8, 4, 0.1, 0.01]),
+            "encoder.layer.0.attention.self.value": spectrum([3, 3, 3, 3], seed=1),
+            "encoder.layer.1.attention.self.query": spectrum([0, 0, 0, 0], seed=2),
+        },
+    )
+
+
+def test_the_sentences_say_what_the_spectra_hold(folder):
+    text = " ".join(describe_adapter(analyse_adapter(open_adapter(folder))))
+    assert "3 matrices, r = 4, 12 directions, 264 parameters" in text
+    assert "1 of 3 matrices is dead" in text
+    assert "1 of 2 matrices keep 99% of their energy in 3 of 4 directions" in text
+    assert "6 of 8 directions (75%) hold it" in text
+    assert "entropy runs from 0.36 (layer 0 query) to 1.00 (layer 0 value)" in text
+
+
+def test_the_command_prints_sentences_and_a_row_a_matrix(folder, capsys):
+    assert main([str(folder)]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines() if line.startswith("encoder")]
+    assert [row[1] for row in rows] == ["4", "4", "4"]
+    assert [row[-1] for row in rows] == ["live", "live", "dead"]
+    assert rows[2][3] == "–"
+
+
+def test_the_command_prints_one_json_object_without_nan(folder, tmp_path, capsys):
+    out = tmp_path / "small"
+    assert main([str(folder), "--json", "--rank", "6", "--out", str(out), "--moves", "1"]) == 0
+    report = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
+    assert report["suggestion"]["total_rank"] == 6
+    assert report["suggestion"]["ranks"]["encoder.layer.1.attention.self.query"] == 1
+    assert report["moves"]["prune"] == ["encoder.layer.0.attention.self.query"]
+    errors = {error["matrix"]: error["frobenius"] for error in report["suggestion"]["matrix_errors"]}
+    dropped = (
+        [4, 0.1, 0.01] if report["suggestion"]["ranks"]["encoder.layer.0.attention.self.query"] == 1 else [0.1, 0.01]
+    )
+    assert errors["encoder.layer.0.attention.self.query"] == pytest.approx(np.linalg.norm(dropped), abs=1e-5)
+    written = analyse_adapter(open_adapter(out))
+    assert sum(matrix.rank for matrix in written.adapter.matrices) == 6
+
+
+def test_a_comparison_and_a_map_from_the_command(folder, tmp_path, capsys):
+    places = tmp_path / "map.json"
+    places.write_text(json.dumps({"encoder.layer.0.attention.self.query": [7, "special"]}))
+    assert main([str(folder), "--compare", str(folder), "--map", str(places), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["matrices"][0]["layer"], report["matrices"][0]["module_type"]) == (7, "special")
+    overlaps = report["comparison"]["overlaps"]
+    assert [overlap["similarity"] for overlap in overlaps] == [pytest.approx(1), pytest.approx(1), None]
+    assert main([str(folder), "--compare", str(folder)]) == 0
+    assert "cosine +1.000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--rank", "2"], "every matrix keeps at least one direction"),
+        (["--energy", "1.5"], "must be above 0 and at most 1"),
+        (["--rank", "many"], "invalid int value"),
+        (["--rank", "5", "--energy", "0.9"], "not allowed with argument"),
+        (["--by", "luck"], "invalid choice"),
+        (["--out", "there"], "--out needs a target"),
+        (["--table", "there.xls"], "must end with one of"),
+        (["--map", "nowhere.json"], "cannot be used as a map"),
+        (["--compare", "nowhere"], "does not exist"),
+        (["--moves", "-1"], "must be at least 0"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_two(folder, arguments, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(folder), *arguments, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+    assert says in json.loads(out)["error"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
+
+
+def test_the_command_runs_as_a_module_and_writes_only_json_to_its_output(folder):
+    command = [sys.executable, "-m", "analysis.adapters", str(folder), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["total_rank"] == 12
+
+
+def test_a_folder_with_something_in_it_is_not_overwritten(folder, capsys):
+    before = sorted(path.read_bytes() for path in folder.iterdir())
+    assert main([str(folder), "--rank", "6", "--out", str(folder)]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert sorted(path.read_bytes() for path in folder.iterdir()) == before
+
+
+def test_tables_hold_the_same_rows_in_every_format(folder, tmp_path):
+    spectra = analyse_adapter(open_adapter(folder))
+    rows = adapter_report(spectra)["matrices"]
+    csv = pd.read_csv(io.BytesIO(TABLES["csv"](spectra)))
+    parquet = pd.read_parquet(io.BytesIO(TABLES["parquet"](spectra)))
+    assert json.loads(TABLES["json"](spectra))["matrices"] == rows
+    for table in (csv, parquet):
+        assert table["matrix"].tolist() == [row["matrix"] for row in rows]
+        assert table["rank_99"].tolist() == [row["rank_99"] for row in rows]
+        assert table["entropy"].isna().tolist() == [False, False, True]
+    assert parquet["singular_values"][0].tolist() == pytest.approx([8, 4, 0.1, 0.01])
+    assert [float(value) for value in csv["singular_values"][1].split()] == pytest.approx([3, 3, 3, 3])
+    assert main([str(folder), "--table", str(tmp_path / "t.parquet")]) == 0
+    assert (tmp_path / "t.parquet").read_bytes()[:4] == b"PAR1"
+
+
+def test_the_rule_takes_from_the_lowest_entropy_and_gives_to_the_highest(folder):
+    spectra = analyse_adapter(open_adapter(folder))
+    moves = flexlora_moves(spectra, 1)
+    assert moves.prune == ("encoder.layer.0.attention.self.query",)
+    assert moves.extend == ("encoder.layer.0.attention.self.value",)
+    assert describe_moves(spectra, moves).endswith(
+        "would take a direction from layer 0 query and give one to layer 0 value."
+    )
+
+
+def test_a_mapping_of_an_unknown_matrix_is_refused(folder):
+    with pytest.raises(AdapterError, match="no matrix 'nobody'"):
+        open_adapter(folder).mapped({"nobody": (0, "query")})
+
+
+def test_dead_directions_go_first_whatever_the_importance(folder):
+    spectra = analyse_adapter(open_adapter(folder))
+    for by in ("least_error", "spectral_entropy", "nuclear_norm", "random"):
+        assert suggest_ranks(spectra, "rank", 9, by).energy_kept == 1.0
