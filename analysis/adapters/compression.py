@@ -83,8 +83,9 @@ def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
 
     The most frequent values stand in ``r`` and ``lora_alpha``, the others in the patterns.
     """
-    names = [matrix.name for matrix in adapter.matrices]
-    alphas = {matrix.name: _alpha(adapter, matrix, ranks[matrix.name]) for matrix in adapter.matrices}
+    kept = _kept(adapter, ranks)
+    names = [matrix.name for matrix in kept]
+    alphas = {matrix.name: _alpha(adapter, matrix, ranks[matrix.name]) for matrix in kept}
     r = Counter(ranks[name] for name in names).most_common(1)[0][0]
     alpha = Counter(alphas.values()).most_common(1)[0][0]
     keys = {name: _unambiguous(name, names) for name in names}
@@ -100,11 +101,12 @@ def config_snippet(adapter: Adapter, ranks: Mapping[str, int]) -> str:
     """Return the ``LoraConfig`` of these ranks as Python source, to train anew with."""
     settings = lora_settings(adapter, ranks)
     config = adapter.config or {}
-    targets = sorted({matrix.name for matrix in adapter.matrices})
+    targets = [matrix.name for matrix in _kept(adapter, ranks)]
+    whole = len(targets) == len(adapter.matrices)
     given = config.get("target_modules")
     fields: dict[str, Any] = {
         "task_type": config.get("task_type"),
-        "target_modules": given if isinstance(given, str | list) and given else targets,
+        "target_modules": given if isinstance(given, str | list) and given and whole else targets,
         **settings,
     }
     fields |= {key: True for key in ("use_rslora", "use_dora", "fan_in_fan_out") if config.get(key)}
@@ -129,7 +131,7 @@ def compress_adapter(
 
     B' = U √Σ and A' = √Σ Vᵀ of B A, with the same s. Heads, biases, magnitudes and layers that were not analysed are
     copied unchanged. AdaLoRA becomes a plain LoRA with the same ΔW. Second copies of factors below ``modules_to_save``
-    are left out: they would have another rank than the configuration says.
+    are left out: they would have another rank than the configuration says. So are matrices of rank 0, whose ΔW is 0.
 
     Args:
         spectra: an analysed adapter.
@@ -167,7 +169,7 @@ def compress_adapter(
             progress(len(errors), len(adapter.matrices))
         return _stored(A, dtype), _stored(B, dtype)
 
-    for matrix in adapter.matrices:
+    for matrix in _kept(adapter, ranks):
         shapes = {"A": (ranks[matrix.name], matrix.in_features), "B": (matrix.out_features, ranks[matrix.name])}
         for place, (part, shape) in enumerate(shapes.items()):
             data = partial(_part, written, matrix.name, place)
@@ -223,6 +225,18 @@ def _measured(
     )
 
 
+def _kept(adapter: Adapter, ranks: Mapping[str, int]) -> list[AdapterMatrix]:
+    """Return the matrices that a LoRA can hold: AdaLoRA may leave one without a direction, PEFT's LoRA may not.
+
+    Raises:
+        AdapterError: none is left.
+    """
+    found = [matrix for matrix in adapter.matrices if ranks[matrix.name]]
+    if not found:
+        raise AdapterError("Every matrix has rank 0: there is no adapter to write.")
+    return found
+
+
 def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
     if spectra.broken:
         raise AdapterError(f"{spectra.broken[0]} holds NaN or infinity, so this adapter cannot be compressed.")
@@ -273,6 +287,9 @@ def _config(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
     config |= {**lora_settings(adapter, ranks), "peft_type": "LORA", "inference_mode": True}
     if adapter.kind == "ADALORA":
         config["use_rslora"] = False
+    kept = _kept(adapter, ranks)
+    if len(kept) < len(adapter.matrices):
+        config["target_modules"] = [matrix.name for matrix in kept]
     # How the original began does not matter to finished weights, and PiSSA and its like would run again.
     config["init_lora_weights"] = True
     return config

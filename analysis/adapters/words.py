@@ -26,7 +26,7 @@ def describe_adapter(spectra: AdapterSpectra) -> list[str]:
         return [*found, "Every matrix is dead: ΔW is exactly 0 (B = 0), so these matrices change nothing."]
     if dead:
         found.append(f"{_count(dead, len(rows))} dead: ΔW is exactly 0 there (B = 0), their directions are unused.")
-    elif live:
+    elif live and not spectra.broken:
         found.append("Every ΔW differs from 0: the adapter is live.")
     if live:
         found.append(_wasted(live))
@@ -80,10 +80,10 @@ def _what(spectra: AdapterSpectra) -> str:
         kind = "weight-decomposed (DoRA) " + kind
     base = config.get("base_model_name_or_path")
     for_model = f" for {base}" if isinstance(base, str) and base else ""
-    count = len(adapter.matrices)
+    count, directions = len(adapter.matrices), sum(matrix.rank for matrix in adapter.matrices)
     return (
         f"{kind}{for_model}: {count} {'matrix' if count == 1 else 'matrices'}, {told}, "
-        f"{sum(matrix.rank for matrix in adapter.matrices):,} directions, {adapter.parameters:,} parameters."
+        f"{directions:,} direction{'' if directions == 1 else 's'}, {adapter.parameters:,} parameters."
     )
 
 

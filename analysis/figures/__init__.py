@@ -6,8 +6,13 @@ from collections.abc import Callable
 
 import plotly.graph_objects as go
 
+from analysis.figures.adapters import ADAPTER_FIGURES
 from analysis.figures.spectra import spectra_over_time
 from analysis.figures.totals import total_rank
 
-FIGURES: dict[str, Callable[..., go.Figure]] = {"spectra_over_time": spectra_over_time, "total_rank": total_rank}
-"""Figure name → f(run or label → run, ...) → Plotly figure."""
+FIGURES: dict[str, Callable[..., go.Figure]] = {
+    "spectra_over_time": spectra_over_time,
+    "total_rank": total_rank,
+    **ADAPTER_FIGURES,
+}
+"""Figure name → f(run, or label → run, or analysed adapter, ...) → Plotly figure."""
