@@ -19,6 +19,7 @@ VIOLETS = ["#f3effa", "#c4b1e2", "#8a67bf", "#572d88", "#2b0d49"]
 CHANGE = ["#8a3c00", "#de8a3f", "#eeeeee", "#5d9dd0", "#0e4480"]
 
 UNDEFINED, DEAD, BROKEN = "∅", "dead", "NaN"
+WHOLE_TICKS = 16
 TEXT_ROWS = 40
 """Up to so many layers a cell has room for its number."""
 
@@ -182,13 +183,15 @@ def adapter_spectrum(spectra: Mapping[str, AdapterSpectra], matrix: str) -> go.F
             "overlaying": "y",
             "side": "right",
             "range": [0, 1.04],
+            "tickvals": [0, 0.25, 0.5, 0.75, 1],
             "tickformat": ".0%",
             "showgrid": False,
             "title": "energy kept",
         },
         margin={"r": 60},
-        bargap=0.1,
     )
+    if max(len(values) for values in own.values()) <= WHOLE_TICKS:
+        figure.update_xaxes(dtick=1)
     return figure
 
 
@@ -264,6 +267,9 @@ def _map(
         text[place] = texts[name]
     figure = go.Figure()
     colour_bar: dict[str, Any] = {"thickness": 10, "outlinewidth": 0}
+    if scale is CHANGE:
+        # Directions are whole: no marks between them.
+        colour_bar["dtick"] = max(1, int(domain[1]) // 4)
     figure.add_heatmap(
         z=z,
         text=text,

@@ -1,0 +1,66 @@
+"""Adapters: look inside any PEFT adapter, shrink it, hold it against another."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from adapter_shrink import shrink_section
+from adapter_source import Source, ask_source
+from adapter_views import compare_section, map_section, moves_section, table_section
+from analysis.adapters import describe_adapter
+from data import plain
+
+INTRODUCTION = """
+A LoRA adapter adds **ΔW = s · B A** to each weight matrix. Its singular values say how many of its directions do
+anything. Opened here are LoRA, rsLoRA, DoRA and AdaLoRA adapters as PEFT saves them; the base model is not needed, and
+nothing leaves this machine.
+"""
+
+VIEWS = {
+    "What is inside": map_section,
+    "Table": table_section,
+    "Shrink it": shrink_section,
+    "Where rank would move": moves_section,
+    "Compare": compare_section,
+}
+
+
+def page() -> None:
+    """Draws the page."""
+    if "adapters_path" not in st.session_state and "adapter" in st.query_params:
+        st.session_state["adapters_path"] = st.query_params["adapter"]
+    source = ask_source("adapters", "Adapter")
+    if source is None:
+        st.query_params.pop("adapter", None)
+        st.markdown(INTRODUCTION)
+        st.caption(
+            "`adapter.export_peft(folder)` writes one from a run of your own; `model.save_pretrained(folder)` of PEFT "
+            "does so for any other. Pickled adapters (.bin) are not opened: the error says how to convert them."
+        )
+        return
+    typed = st.session_state.get("adapters_path", "").strip()
+    if typed and not st.session_state.get("adapters_files"):
+        st.query_params["adapter"] = typed
+    _say(source)
+    chosen = st.segmented_control(
+        "View",
+        list(VIEWS),
+        default=next(iter(VIEWS)),
+        required=True,
+        key="adapters_view",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    VIEWS[chosen or next(iter(VIEWS))](source)
+
+
+def _say(source: Source) -> None:
+    first, *rest = describe_adapter(source.spectra)
+    st.markdown(f"**{plain(source.label)}.** {plain(first)}  \n{plain(' '.join(rest))}")
+    notices = source.spectra.notices
+    for notice in notices[:3]:
+        st.info(plain(notice), icon=":material/info:")
+    if len(notices) > 3:
+        with st.expander(f"{len(notices) - 3} more notes"):
+            for notice in notices[3:]:
+                st.markdown(plain(notice))
