@@ -86,9 +86,20 @@ def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
     kept = _kept(adapter, ranks)
     names = [matrix.name for matrix in kept]
     alphas = {matrix.name: _alpha(adapter, matrix, ranks[matrix.name]) for matrix in kept}
+    # Copies go by the name of what they are copies of.
+    others = [name for name in adapter.skipped if not copy_word(name)]
+    keys = {name: _unambiguous(name, [*names, *others]) for name in names}
+    if others and adapter.config is not None:
+        # What was not analysed keeps the rank it has, so what names it must stay; PEFT takes the first key that fits.
+        old = adapter.config
+        return {
+            "r": old.get("r"),
+            "lora_alpha": old.get("lora_alpha"),
+            "rank_pattern": {**{keys[name]: ranks[name] for name in names}, **(old.get("rank_pattern") or {})},
+            "alpha_pattern": {**{keys[name]: alphas[name] for name in names}, **(old.get("alpha_pattern") or {})},
+        }
     r = Counter(ranks[name] for name in names).most_common(1)[0][0]
     alpha = Counter(alphas.values()).most_common(1)[0][0]
-    keys = {name: _unambiguous(name, names) for name in names}
     return {
         "r": r,
         "lora_alpha": alpha,
