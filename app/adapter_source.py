@@ -17,7 +17,8 @@ from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, ope
 from analysis.adapters.files import CONFIG, WEIGHTS
 from data import REPOSITORY, plain
 
-MAX_BYTES = 2 << 30
+MAX_MIB = 512
+MAX_BYTES = MAX_MIB << 20
 """Uploaded files together, unpacked."""
 
 
@@ -78,8 +79,8 @@ def ask_source(key: str, label: str, default: str = "") -> Source | None:
     with right:
         files = st.file_uploader(
             f"or upload {CONFIG} and {WEIGHTS} (or a zip of both)",
-            type=None,
             accept_multiple_files=True,
+            max_upload_size=MAX_MIB,
             key=f"{key}_files",
         )
     if not files and not typed:
@@ -182,7 +183,7 @@ def _contents(files: Sequence[Uploaded]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in files:
         if file.size > MAX_BYTES:
-            raise AdapterError(f"{file.name} has {file.size >> 20} MiB; at most {MAX_BYTES >> 20} can be uploaded.")
+            raise AdapterError(f"{file.name} has {file.size >> 20} MiB; at most {MAX_MIB} can be uploaded.")
         if file.name.lower().endswith(".zip"):
             found |= _unzipped(file)
         else:
@@ -208,7 +209,7 @@ def _unzipped(file: Uploaded) -> dict[str, bytes]:
             if len(set(names)) < len(names):
                 raise AdapterError(f"{file.name} holds several adapters. Pack one into a zip.")
             if sum(item.file_size for item in own) > MAX_BYTES:
-                raise AdapterError(f"{file.name} unpacks to more than {MAX_BYTES >> 20} MiB.")
+                raise AdapterError(f"{file.name} unpacks to more than {MAX_MIB} MiB.")
             return {name: archive.read(item) for name, item in zip(names, own, strict=True)}
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
         raise AdapterError(f"{file.name} cannot be unpacked: {error}.") from error

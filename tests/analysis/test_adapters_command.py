@@ -21,34 +21,12 @@ from analysis.adapters import (
     suggest_ranks,
 )
 from analysis.adapters.__main__ import main
-from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
 from analysis.adapters.tables import TABLES, adapter_report
 
 
-def spectrum(values, out_features=12, in_features=10, seed=0):
-    """B and A of a matrix with exactly these singular values."""
-    rng = np.random.default_rng(seed)
-    U = np.linalg.qr(rng.normal(size=(out_features, len(values))))[0]
-    V = np.linalg.qr(rng.normal(size=(in_features, len(values))))[0]
-    return U * np.asarray(values), V.T
-
-
-def write(folder, matrices, **config):
-    folder.mkdir(parents=True)
-    tensors = {}
-    for name, (B, A) in matrices.items():
-        for part, array in (("A", A), ("B", B)):
-            data = np.asarray(array, "<f8")
-            tensors[f"base_model.model.{name}.lora_{part}.weight"] = NewTensor("F64", data.shape, data.tobytes)
-    write_tensors(folder / WEIGHTS, tensors)
-    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "target_modules": ["query", "value"], **config}
-    (folder / CONFIG).write_text(json.dumps(settings))
-    return folder
-
-
 @pytest.fixture
-def folder(tmp_path):
-    return write(
+def folder(tmp_path, spectrum, write_adapter):
+    return write_adapter(
         tmp_path / "mine",
         {
             "encoder.layer.0.attention.self.query": spectrum([8, 4, 0.1, 0.01]),

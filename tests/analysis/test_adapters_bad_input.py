@@ -1,0 +1,236 @@
+"""What is no adapter, or a broken one, gets one clear line and takes no memory."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from analysis.adapters import (
+    AdapterError,
+    analyse_adapter,
+    compress_adapter,
+    describe_adapter,
+    open_adapter,
+    suggest_ranks,
+)
+from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, TensorFile, write_tensors
+
+NAME = "encoder.layer.0.attention.self.query"
+KEY = f"base_model.model.{NAME}"
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    return {f"{KEY}.lora_A.weight": rng.normal(size=(4, 10)), f"{KEY}.lora_B.weight": rng.normal(size=(12, 4))}
+
+
+@pytest.fixture
+def folder(tmp_path, write_arrays, arrays):
+    return write_arrays(tmp_path / "a", arrays)
+
+
+def refused(path) -> str:
+    with pytest.raises(AdapterError) as caught:
+        analyse_adapter(open_adapter(path))
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_a_pickle_is_not_opened_and_the_line_says_how_to_convert_it(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("unpickled",))
+
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Trap()))
+    (folder / CONFIG).write_text("{}")
+    for path in (folder, folder / "adapter_model.bin"):
+        assert "save_file(torch.load('adapter_model.bin', weights_only=True)" in refused(path)
+
+
+def test_a_file_cut_anywhere_is_refused(folder):
+    whole = (folder / WEIGHTS).read_bytes()
+    for cut in range(0, len(whole), 7):
+        (folder / WEIGHTS).write_bytes(whole[:cut])
+        assert "no complete safetensors file" in refused(folder)
+
+
+def test_a_header_that_claims_eight_gigabytes_takes_no_memory(folder):
+    (folder / WEIGHTS).write_bytes((8 << 30).to_bytes(8, "little") + b"{" * 1000)
+    tracemalloc.start()
+    assert "no complete safetensors file" in refused(folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 << 20
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"not json at all",
+        b"[1, 2]",
+        b'{"x": {"dtype": "F32", "shape": [1000000, 1000000], "data_offsets": [0, 4000000000000]}}',
+        b'{"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}',
+        b'{"x": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}',
+        b'{"x": {"dtype": "Q7", "shape": [1], "data_offsets": [0, 4]}}',
+        b'{"x": 3}',
+    ],
+)
+def test_a_header_that_lies_is_refused(folder, header):
+    (folder / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 4)
+    assert "no complete safetensors file" in refused(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_named_and_left_out(tmp_path, write_arrays, arrays, value):
+    other = {name.replace("query", "value"): array.copy() for name, array in arrays.items()}
+    arrays[f"{KEY}.lora_B.weight"][3, 2] = value
+    spectra = analyse_adapter(open_adapter(write_arrays(tmp_path / "nan", {**arrays, **other})))
+    assert [row["state"] for row in spectra.table()] == ["not finite", "live"]
+    assert "1 of 2 matrices hold NaN or infinity" in spectra.notices[0]
+    assert "live" not in " ".join(describe_adapter(spectra))
+    ranks = suggest_ranks(spectra, "rank", 5).ranks
+    assert ranks == {NAME: 4, NAME.replace("query", "value"): 1}
+    with pytest.raises(AdapterError, match="cannot be compressed"):
+        compress_adapter(spectra, ranks, tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"lora_A": np.ones((3, 10))}, "lora_A has shape [3, 10] and lora_B [12, 4]"),
+        ({"lora_A": None}, "has no lora_A in this file"),
+        ({"lora_B": None}, "has no lora_B in this file"),
+        ({"lora_A": np.ones(10)}, "must be (r, in) and (out, r)"),
+        ({"lora_E": np.ones((3, 1))}, "lora_E has shape [3, 1], not [4, 1]"),
+        ({"lora_A.default": np.ones((4, 10))}, "several adapters: (unnamed), default"),
+    ],
+)
+def test_factors_that_do_not_fit_are_named(tmp_path, write_arrays, arrays, change, says):
+    for part, array in change.items():
+        arrays.pop(f"{KEY}.{part}.weight", None)
+        if array is not None:
+            arrays[f"{KEY}.{part}" + (".weight" if part != "lora_E" else "")] = array
+    assert says in refused(write_arrays(tmp_path / "bad", arrays))
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"peft_type": "PROMPT_TUNING"}, "'PROMPT_TUNING': it holds no low-rank factors"),
+        ({"peft_type": "IA3"}, "LORA and ADALORA can be opened"),
+        ({"peft_type": None}, "peft_type None"),
+        ({"lora_alpha": "sixteen"}, "lora_alpha='sixteen'; a number is needed"),
+        ({"lora_alpha": float("nan")}, "lora_alpha=nan; a number is needed"),
+        ({"alpha_pattern": {"[": 3}}, "'[' is no regular expression"),
+        ({"rank_pattern": [1, 2]}, "rank_pattern is list; a mapping"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_explained(tmp_path, write_arrays, arrays, config, says):
+    assert says in refused(write_arrays(tmp_path / "bad", arrays, **config))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"[1]", "holds list, not the settings"),
+        (b"{", "cannot be read as JSON"),
+        (b"\xff\xfe\x00", "cannot be read as JSON"),
+        (b"[" * 100_000, "cannot be read as JSON"),
+        (b" " * (17 << 20), "has 17 MiB; at most 16 MiB are read"),
+    ],
+)
+def test_a_configuration_file_that_is_none_is_refused(folder, content, says):
+    (folder / CONFIG).write_bytes(content)
+    assert says in refused(folder)
+
+
+def test_what_is_missing_is_said(tmp_path, folder):
+    assert "does not exist" in refused(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "it holds nothing" in refused(tmp_path / "empty")
+    (folder / CONFIG).unlink()
+    assert "so the scale alpha / r is unknown" in refused(folder)
+    alone = analyse_adapter(open_adapter(folder / WEIGHTS))
+    assert "taken as 1" in alone.notices[0]
+    with pytest.raises(AdapterError, match="scale is unknown"):
+        compress_adapter(alone, {NAME: 2}, tmp_path / "small")
+    (tmp_path / "a.txt").write_text("hello")
+    assert "is no safetensors file" in refused(tmp_path / "a.txt")
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).mkdir()
+    (folder / CONFIG).write_text("{}")
+    assert "is not a file" in refused(folder)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path, folder):
+    away = tmp_path / "elsewhere.safetensors"
+    (folder / WEIGHTS).rename(away)
+    (folder / WEIGHTS).symlink_to(away)
+    assert "is a link that leads out of" in refused(folder)
+    away.unlink()
+    assert "a link to a file that does not exist" in refused(folder)
+
+
+def test_a_configuration_link_out_of_the_folder_is_not_followed(tmp_path, folder):
+    (folder / CONFIG).rename(tmp_path / "secret.json")
+    (folder / CONFIG).symlink_to(tmp_path / "secret.json")
+    assert "is a link that leads out of" in refused(folder)
+
+
+def test_the_blobs_of_a_hub_snapshot_are_its_own(tmp_path, folder):
+    root = tmp_path / "models--someone--something"
+    snapshot = root / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (root / "blobs").mkdir()
+    for number, name in enumerate((WEIGHTS, CONFIG)):
+        (folder / name).rename(root / "blobs" / str(number))
+        (snapshot / name).symlink_to(f"../../blobs/{number}")
+    assert open_adapter(snapshot).matrices[0].name == NAME
+
+
+def test_numbers_of_another_type_are_refused(folder):
+    data = np.ones((4, 10), np.int8)
+    other = TensorFile(folder / WEIGHTS)
+    raw = other.raw(f"{KEY}.lora_B.weight")
+    tensors = {
+        f"{KEY}.lora_A.weight": NewTensor("I8", data.shape, data.tobytes),
+        f"{KEY}.lora_B.weight": NewTensor("F64", (12, 4), lambda: raw),
+    }
+    write_tensors(folder / WEIGHTS, tensors)
+    assert "holds I8 numbers" in refused(folder)
+
+
+def test_a_file_without_factors_is_refused(tmp_path, write_arrays):
+    assert "It is no LoRA adapter" in refused(write_arrays(tmp_path / "model", {"encoder.weight": np.ones((3, 3))}))
+    conv = {f"{KEY}.lora_A.weight": np.ones((4, 3, 3, 3)), f"{KEY}.lora_B.weight": np.ones((8, 4, 1, 1))}
+    assert "only: a convolution" in refused(write_arrays(tmp_path / "conv", conv))
+
+
+def test_a_rank_that_differs_from_the_configuration_is_told(tmp_path, write_arrays, arrays):
+    adapter = open_adapter(write_arrays(tmp_path / "a", arrays, r=8))
+    assert "has rank 4 in the file but 8 in the configuration" in adapter.notices[0]
+
+
+@pytest.mark.parametrize("ranks", [{}, {NAME: 0}, {NAME: 5}, {NAME: -1}])
+def test_ranks_that_do_not_fit_are_refused_before_anything_is_written(folder, tmp_path, ranks):
+    spectra = analyse_adapter(open_adapter(folder))
+    with pytest.raises(AdapterError, match="it can keep 1 to 4"):
+        compress_adapter(spectra, ranks, tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
+def test_numbers_too_large_for_half_precision_leave_nothing_behind(tmp_path, write_arrays, arrays):
+    big = {name: array * 1e8 for name, array in arrays.items()}
+    spectra = analyse_adapter(open_adapter(write_arrays(tmp_path / "big", big)))
+    with pytest.raises(AdapterError, match="too large for F16"):
+        compress_adapter(spectra, {NAME: 2}, tmp_path / "small", dtype="F16")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["big"]
+    assert json.loads((tmp_path / "big" / CONFIG).read_text())["r"] == 4
