@@ -17,7 +17,7 @@ from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, ope
 from analysis.adapters.files import CONFIG, WEIGHTS
 from data import REPOSITORY, plain
 
-MAX_MIB = 512
+MAX_MIB = 500
 MAX_BYTES = MAX_MIB << 20
 """Uploaded files together, unpacked."""
 
@@ -99,6 +99,8 @@ def ask_source(key: str, label: str, default: str = "") -> Source | None:
             st.caption(f"Still shown: {plain(last.label)}.")
         return last
     if files:
+        if typed:
+            st.caption("The uploaded files are shown. Remove them to open the path.")
         found = found._replace(label="uploaded adapter" if name in (None, "adapter_model") else name)
     st.session_state[f"{key}_last"] = found
     return found

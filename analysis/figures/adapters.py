@@ -264,7 +264,7 @@ def _map(
     for name, place in grid.place.items():
         value = values[name]
         z[place] = np.nan if value is None else value
-        text[place] = texts[name]
+        text[place] = "" if value is None else texts[name]
     figure = go.Figure()
     colour_bar: dict[str, Any] = {"thickness": 10, "outlinewidth": 0}
     if scale is CHANGE:
@@ -320,7 +320,7 @@ def _add_cells(figure: go.Figure, matrices: Sequence[AdapterMatrix], grid: Grid,
     )
     dead = [matrix.name for matrix in matrices if texts[matrix.name] in (DEAD, BROKEN, UNDEFINED)]
     if dead:
-        # A cell without a colour has no text either.
+        # On the page's background, so not in the ink that the heatmap picks for its cells.
         figure.add_scatter(
             x=[grid.place[name][1] for name in dead],
             y=[grid.place[name][0] for name in dead],

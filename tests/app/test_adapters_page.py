@@ -1,0 +1,218 @@
+"""The Adapters page headless: open, look, correct, shrink, write, compare; and what is said about bad input."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis.adapters import AdapterError, open_adapter
+from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
+
+NAMES = ("encoder.layer.0.attention.self.query", "encoder.layer.0.attention.self.value", "oddly.named")
+
+
+def script():
+    from app_pages import adapters
+
+    adapters.page()
+
+
+def make(folder: Path, seed=0, **config) -> Path:
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    tensors = {}
+    for name in NAMES:
+        for part, shape in (("A", (4, 10)), ("B", (12, 4))):
+            data = rng.normal(size=shape)
+            tensors[f"base_model.model.{name}.lora_{part}.weight"] = NewTensor("F64", shape, data.tobytes)
+    write_tensors(folder / WEIGHTS, tensors)
+    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8, **config}))
+    return folder
+
+
+@pytest.fixture
+def page(roots):
+    return AppTest.from_function(script, default_timeout=30)
+
+
+@pytest.fixture
+def opened(page, tmp_path):
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(make(tmp_path / "mine"))).run()
+    assert not page.exception
+    return page
+
+
+def text(page):
+    blocks = [*page.markdown, *page.caption, *page.error, *page.warning, *page.info, *page.success]
+    return "\n".join(block.value for block in blocks)
+
+
+def show(page, view):
+    page.segmented_control(key="adapters_view").set_value(view).run()
+    assert not page.exception
+    return page
+
+
+def test_before_anything_is_opened_the_page_says_what_it_is_for(page):
+    page.run()
+    assert not page.exception
+    assert "LoRA, rsLoRA, DoRA and AdaLoRA" in text(page)
+
+
+def test_an_adapter_opens_by_path_and_the_address_follows(opened, tmp_path):
+    assert "3 matrices, r = 4, 12 directions" in text(opened)
+    assert opened.query_params["adapter"] == str(tmp_path / "mine")
+    assert opened.selectbox(key="adapters_matrix").value == NAMES[0]
+    opened.selectbox(key="adapters_matrix").set_value(NAMES[2]).run()
+    assert not opened.exception
+    assert "of 4 directions hold 99 % of its energy" in text(opened)
+
+
+def test_the_address_opens_an_adapter(page, tmp_path):
+    page.query_params["adapter"] = str(make(tmp_path / "linked"))
+    page.run()
+    assert not page.exception
+    assert "**linked.**" in text(page)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda folder: (folder / WEIGHTS).unlink(), "has no adapter"),
+        (lambda folder: (folder / WEIGHTS).write_bytes(b"broken"), "no complete safetensors file"),
+        (lambda folder: (folder / CONFIG).write_text('{"peft_type": "PROMPT_TUNING"}'), "PROMPT"),
+        (lambda folder: (folder / WEIGHTS).rename(folder / "adapter_model.bin"), "pickled objects"),
+    ],
+)
+def test_what_cannot_be_opened_is_one_box_and_the_last_adapter_stays(opened, tmp_path, spoil, says):
+    bad = make(tmp_path / "bad")
+    spoil(bad)
+    opened.text_input(key="adapters_path").set_value(str(bad)).run()
+    assert not opened.exception
+    assert len(opened.error) == 1
+    assert says in opened.error[0].value.replace("\\", "")
+    assert "Still shown: mine" in text(opened)
+    assert "3 matrices" in text(opened)
+
+
+def test_the_table_has_a_row_a_matrix_and_its_mapping_can_be_corrected(opened, tmp_path):
+    show(opened, "Table")
+    assert list(opened.dataframe[0].value["matrix"]) == list(NAMES)
+    opened.session_state["adapters_places"] = {str(tmp_path / "mine"): {NAMES[2]: (5, "odd")}}
+    show(opened, "What is inside")
+    assert "layer 5 odd" in opened.selectbox(key="adapters_matrix").options[2]
+
+
+def test_a_suggestion_follows_its_target_and_every_order_stands_beside_it(opened):
+    show(opened, "Shrink it")
+    opened.selectbox(key="adapters_target").set_value("rank").run()
+    opened.number_input[0].set_value(5).run()
+    assert not opened.exception
+    assert "Total rank 12 → 5" in text(opened)
+    orders = opened.dataframe[-1].value
+    assert set(orders["total rank"]) == {5}
+    opened.number_input[0].set_value(2).run()
+    assert not opened.exception
+    assert "every matrix keeps at least one direction" in opened.error[0].value
+
+
+def test_the_smaller_adapter_is_written_where_asked_and_never_over_another(opened, tmp_path):
+    show(opened, "Shrink it")
+    opened.selectbox(key="adapters_target").set_value("rank").run()
+    opened.number_input[0].set_value(6).run()
+    out = next(widget for widget in opened.text_input if widget.key.startswith("adapters_out"))
+    out.set_value(str(tmp_path / "small"))
+    opened.button(key="adapters_write").click().run()
+    assert not opened.exception
+    assert "Measured on the file" in text(opened)
+    assert sum(matrix.rank for matrix in open_adapter(tmp_path / "small").matrices) == 6
+    opened.button(key="adapters_write").click().run()
+    assert not opened.exception
+    assert "not empty" in opened.error[0].value
+    opened.button(key="adapters_zip").click().run()
+    assert not opened.exception
+
+
+def test_what_the_rule_would_move_comes_with_its_caveat(opened):
+    show(opened, "Where rank would move")
+    opened.number_input(key="adapters_budget").set_value(1).run()
+    assert not opened.exception
+    assert "One event with b = 1 would take a direction from" in text(opened)
+    assert "only shows where training ended" in text(opened)
+
+
+def test_two_adapters_are_compared_and_strangers_are_told_so(opened, tmp_path):
+    show(opened, "Compare")
+    opened.text_input(key="adapters_other_path").set_value(str(make(tmp_path / "other", seed=1))).run()
+    assert not opened.exception
+    assert "3 matrices are alive in both" in text(opened)
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    tensors = {f"x.lora_{part}.weight": NewTensor("F32", (2, 2), np.eye(2, dtype="<f4").tobytes) for part in "AB"}
+    write_tensors(stranger / WEIGHTS, tensors)
+    (stranger / CONFIG).write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
+    opened.text_input(key="adapters_other_path").set_value(str(stranger)).run()
+    assert not opened.exception
+    assert "no matrix of the same name and shape" in opened.warning[0].value
+
+
+def upload(name, content):
+    return SimpleNamespace(name=name, size=len(content), file_id=name, getbuffer=lambda: memoryview(content))
+
+
+def zipped(files) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_uploads_keep_only_the_names_an_adapter_has(tmp_path):
+    from adapter_source import _contents
+
+    folder = make(tmp_path / "mine")
+    weights, config = (folder / WEIGHTS).read_bytes(), (folder / CONFIG).read_bytes()
+    packed = zipped({f"../../up/{WEIGHTS}": weights, f"deep/{CONFIG}": config, "/etc/evil": b"x"})
+    for files in (
+        [upload("adapter.zip", packed)],
+        [upload("my weights.safetensors", weights), upload("some config.json", config)],
+    ):
+        found = _contents(files)
+        assert {name: bytes(content) for name, content in found.items()} == {WEIGHTS: weights, CONFIG: config}
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ([upload("a.zip", b"no zip")], "cannot be unpacked"),
+        ([upload("a.zip", zipped({f"a/{WEIGHTS}": b"1", f"b/{WEIGHTS}": b"2"}))], "several adapters"),
+        ([upload("a.zip", zipped({"readme.txt": b"1"}))], "No weights among a.zip"),
+        ([upload(CONFIG, b"{}")], "No weights among adapter_config.json"),
+        ([SimpleNamespace(name="a.safetensors", size=10**12, file_id="a", getbuffer=None)], "can be uploaded"),
+    ],
+)
+def test_uploads_that_are_no_adapter_are_explained(files, says):
+    from adapter_source import _contents
+
+    with pytest.raises(AdapterError, match=says):
+        _contents(files)
+
+
+def test_a_zip_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch):
+    import adapter_source
+
+    monkeypatch.setattr(adapter_source, "MAX_BYTES", 1000)
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(WEIGHTS, b"\0" * 100_000)
+    with pytest.raises(AdapterError, match="unpacks to more than"):
+        adapter_source._contents([upload("bomb.zip", bomb.getvalue())])
