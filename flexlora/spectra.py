@@ -26,8 +26,8 @@ def true_singular_values(P: ArrayLike, lam: ArrayLike, Q: ArrayLike, scale: floa
     if not (np.isfinite(left).all() and np.isfinite(values).all() and np.isfinite(right).all() and np.isfinite(scale)):
         return np.full(values.size, np.nan)
     if values.size:
-        R = np.linalg.qr(left, mode="r")  # (min(out, r), r)
-        S = np.linalg.qr(right.T, mode="r")  # (min(in, r), r)
+        R = np.asarray(np.linalg.qr(left, mode="r"))  # (min(out, r), r)
+        S = np.asarray(np.linalg.qr(right.T, mode="r"))  # (min(in, r), r)
         core = (R * values) @ S.T
         core_values = np.linalg.svd(core, compute_uv=False)
         found[: core_values.size] = abs(scale) * core_values
