@@ -16,6 +16,8 @@ from flexlora.errors import FlexLoRAError
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+OWN_WEIGHTS = "adapter.safetensors"
+"""What ``adapter.save`` of this project writes: exact state, not PEFT's layout."""
 MAX_CONFIG_BYTES = 16 << 20
 """A rank pattern of a large AdaLoRA adapter takes a few hundred kilobytes."""
 
@@ -173,6 +175,11 @@ def _weights_in(folder: Path) -> Path:
             raise AdapterError(f"{WEIGHTS} in {folder} is a link to a file that does not exist.")
         if pickle is not None:
             raise AdapterError(f"{folder} has only {pickle.name}. {_CONVERT.format(name=pickle.name)}")
+        if (folder / OWN_WEIGHTS).exists():
+            raise AdapterError(
+                f"{folder} holds an adapter as the Lab saves it. Write it for PEFT first: "
+                f"flexlora.adapter_files.load_adapter(model, {folder.name!r}).export_peft('for_peft')."
+            )
         found = ", ".join(sorted(file.name for file in folder.iterdir())[:6]) or "nothing"
         raise AdapterError(f"{folder} has no {WEIGHTS}; it holds {found}. Give the folder that PEFT saved.")
     if not (folder / CONFIG).exists():

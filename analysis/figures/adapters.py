@@ -20,6 +20,8 @@ CHANGE = ["#8a3c00", "#de8a3f", "#eeeeee", "#5d9dd0", "#0e4480"]
 
 UNDEFINED, DEAD, BROKEN = "∅", "dead", "NaN"
 WHOLE_TICKS = 16
+ROOMY_ROWS = 16
+MAX_HEIGHT_PX = 820
 TEXT_ROWS = 40
 """Up to so many layers a cell has room for its number."""
 
@@ -44,6 +46,9 @@ MAP_COLOURS: dict[str, MapColour] = {
     "parameters": MapColour("parameters", "parameters of the directions", BLUES, None, ".3s"),
 }
 """Key → what a map may show."""
+
+
+RANK_COLOURS = ("rank_99", "rank", "effective_rank", "stable_rank")
 
 
 class Grid(NamedTuple):
@@ -97,8 +102,11 @@ def adapter_map(spectra: AdapterSpectra, colour: str = "rank_99", selected: str 
     if asked.domain:
         domain = asked.domain
     else:
-        found = [value for value in values.values() if value is not None]
-        domain = (0.0, float(max(found, default=1.0)) or 1.0)
+        found = [float(value) for value in values.values() if value is not None]
+        high = max(found, default=1.0) or 1.0
+        # Ranks as in Explore: from just below the lowest, or a nearly even map would be one dark block.
+        low = max(0.0, min(found, default=1.0) - 1) if colour in RANK_COLOURS else 0.0
+        domain = (low, max(high, low + 1) if colour in RANK_COLOURS else high)
     title = f"{asked.label[0].upper()}{asked.label[1:]}"
     return _map(spectra.adapter.matrices, values, texts, asked.scale, domain, title, selected)
 
@@ -294,7 +302,10 @@ def _map(
             line={"color": PRUNED, "width": 3},
         )
     styled(figure, title=title, x="module type", y="layer")
-    figure.update_layout(height=max(260, min(1000, 120 + 30 * shape[0])), margin={"b": 70}, clickmode="event+select")
+    row_px = 30 if shape[0] <= ROOMY_ROWS else 20
+    figure.update_layout(
+        height=max(260, min(MAX_HEIGHT_PX, 120 + row_px * shape[0])), margin={"b": 70}, clickmode="event+select"
+    )
     figure.update_xaxes(
         tickvals=list(range(shape[1])), ticktext=grid.columns, showgrid=False, range=[-0.5, shape[1] - 0.5]
     )
