@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -36,17 +35,6 @@ class Uploaded(Protocol):
     def getbuffer(self) -> memoryview:
         """Return the content without a copy."""
         ...
-
-
-class _Session:
-    """Folders of one browser session; they go when the session does."""
-
-    def __init__(self) -> None:
-        self.folders: dict[str, Path] = {}
-
-    def __del__(self) -> None:
-        for folder in self.folders.values():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Source(NamedTuple):
@@ -165,19 +153,16 @@ def _keep(files: Sequence[Uploaded]) -> Path:
     Raises:
         AdapterError: files that are no adapter, or too large.
     """
-    session: _Session = st.session_state.setdefault("adapters_uploads", _Session())
+    # Temporary folders remove themselves when the session that holds them ends.
+    kept: dict[str, tempfile.TemporaryDirectory] = st.session_state.setdefault("adapters_uploads", {})
     key = "+".join(file.file_id for file in files)
-    if key in session.folders:
-        return session.folders[key]
-    folder = Path(tempfile.mkdtemp(prefix="adapter-"))
-    try:
-        for name, content in _contents(files).items():
-            (folder / name).write_bytes(content)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    session.folders[key] = folder
-    return folder
+    if key not in kept:
+        contents = _contents(files)
+        folder = tempfile.TemporaryDirectory(prefix="adapter-", ignore_cleanup_errors=True)
+        for name, content in contents.items():
+            (Path(folder.name) / name).write_bytes(content)
+        kept[key] = folder
+    return Path(kept[key].name)
 
 
 def _contents(files: Sequence[Uploaded]) -> dict[str, Any]:

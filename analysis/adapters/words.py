@@ -88,24 +88,23 @@ def _what(spectra: AdapterSpectra) -> str:
 
 
 def _count(number: int, of: int) -> str:
-    return f"{number} of {of} {'matrix is' if of == 1 else 'matrices are' if number != 1 else 'matrices is'}"
+    return f"{number} of {of} {'matrix' if of == 1 else 'matrices'} {'is' if number == 1 else 'are'}"
 
 
 def _wasted(live: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
-    """The commonest story about how few directions hold the energy."""
+    """Say in how few directions the energy lies: of the middle matrix where all have one rank, else over all."""
     needed = np.array([rank_for_energy(values, SHARE) for _, values in live])
     ranks = np.array([matrix.rank for matrix, _ in live])
-    common = int(np.bincount(ranks).argmax())
-    of_common = needed[ranks == common]
-    middle = int(np.ceil(np.median(of_common)))
-    fitting = int((of_common <= middle).sum())
     whole = f"{needed.sum():,} of {ranks.sum():,} directions ({needed.sum() / ranks.sum():.0%})"
-    one = len(of_common) == 1
-    matrices = "matrix keeps" if one else "matrices keep"
-    which = "" if len(of_common) == len(live) else f" of rank {common}"
+    if len(set(ranks.tolist())) > 1:
+        full = int((needed == ranks).sum())
+        return f"{whole} hold {SHARE:.0%} of every matrix's energy; {full} of {len(live)} matrices need all of theirs."
+    middle = int(np.ceil(np.median(needed)))
+    fitting = int((needed <= middle).sum())
+    keep, their = ("matrix keeps", "its") if len(live) == 1 else ("matrices keep", "their")
     return (
-        f"{fitting} of {len(of_common)} {matrices}{which} {SHARE:.0%} of {'its' if one else 'their'} energy "
-        f"in {middle} of {common} directions; over all, {whole} hold it."
+        f"{fitting} of {len(live)} {keep} {SHARE:.0%} of {their} energy in {middle} of {ranks[0]} directions; "
+        f"over all, {whole} hold it."
     )
 
 

@@ -45,6 +45,13 @@ def test_the_sentences_say_what_the_spectra_hold(folder):
     assert "entropy runs from 0.36 (layer 0 query) to 1.00 (layer 0 value)" in text
 
 
+def test_ranks_that_differ_are_told_over_all(tmp_path, spectrum, write_adapter):
+    matrices = {"a.query": spectrum([5, 5, 5]), "b.query": spectrum([9, 0.1]), "c.query": spectrum([2], seed=3)}
+    text = " ".join(describe_adapter(analyse_adapter(open_adapter(write_adapter(tmp_path / "mixed", matrices)))))
+    assert "r = 1 to 3" in text
+    assert "5 of 6 directions (83%) hold 99% of every matrix's energy; 2 of 3 matrices need all of theirs." in text
+
+
 def test_the_command_prints_sentences_and_a_row_a_matrix(folder, capsys):
     assert main([str(folder)]) == 0
     out = capsys.readouterr().out
