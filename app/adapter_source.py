@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import streamlit as st
 
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
-from analysis.adapters.files import CONFIG, WEIGHTS
+from analysis.adapters.files import CONFIG, WEIGHTS, expanded
 from data import REPOSITORY, plain
 
 MAX_MIB = 500
@@ -75,12 +75,13 @@ def ask_source(key: str, label: str, default: str = "") -> Source | None:
         st.session_state.pop(f"{key}_last", None)
         return None
     try:
-        path = _keep(files) if files else Path(typed).expanduser()
+        path = _keep(files) if files else expanded(typed)
         if not files and not path.is_absolute() and not path.exists():
             path = REPOSITORY / path
         name = Path(files[0].name).stem if files and len(files) == 1 else None
         found = Source(path, name or path.name, _analyse(path))
-    except (AdapterError, OSError) as error:
+    except (OSError, ValueError) as error:
+        # An AdapterError is a ValueError, and so is a path with characters that no file system takes.
         st.error(f"**This adapter cannot be opened.**\n\n{plain(str(error))}", icon=":material/error:")
         last: Source | None = st.session_state.get(f"{key}_last")
         if last is not None:
@@ -140,7 +141,7 @@ def _stamp(path: Path) -> tuple[Any, ...]:
     for file in files:
         try:
             status = file.stat()
-        except OSError:
+        except (OSError, ValueError):
             stamp.append(None)
         else:
             stamp += [status.st_mtime_ns, status.st_size]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
-from analysis.adapters.files import CONFIG, WEIGHTS, AdapterError, NewTensor, TensorFile, write_tensors
+from analysis.adapters.files import CONFIG, WEIGHTS, AdapterError, NewTensor, TensorFile, expanded, write_tensors
 from analysis.adapters.keys import PREFIX, copy_word
 from analysis.adapters.scales import pattern_key
 from analysis.adapters.spectra import AdapterSpectra, Progress
@@ -158,7 +158,7 @@ def compress_adapter(
         AdapterError: ranks that do not fit, matrices with NaN, no configuration, numbers too large for the type, or a
             folder that cannot be written.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     adapter = spectra.adapter
     _check_ranks(spectra, ranks)
     if dtype not in DTYPES:

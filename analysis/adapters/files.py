@@ -145,6 +145,18 @@ def write_tensors(path: Path, tensors: Mapping[str, NewTensor]) -> None:
             file.write(data)
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with ~ resolved.
+
+    Raises:
+        AdapterError: nobody has this name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise AdapterError(f"{path} cannot be resolved: {error}.") from error
+
+
 def find_adapter(path: str | Path) -> tuple[Path, dict[str, Any] | None]:
     """Return the weights file and the configuration of an adapter; None for a file with no configuration beside it.
 
@@ -154,7 +166,7 @@ def find_adapter(path: str | Path) -> tuple[Path, dict[str, Any] | None]:
     Raises:
         AdapterError: nothing there, no adapter, a pickle, a link that leads out of the folder, or a bad configuration.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.exists():
         raise AdapterError(f"{path} does not exist. Give a folder with {CONFIG} and {WEIGHTS}, or a safetensors file.")
     if path.is_dir():

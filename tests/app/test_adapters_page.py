@@ -103,6 +103,14 @@ def test_what_cannot_be_opened_is_one_box_and_the_last_adapter_stays(opened, tmp
     assert "3 matrices" in text(opened)
 
 
+@pytest.mark.parametrize("path", ["nul\0byte", "x" * 5000, "~no_such_user/here", "/", "[link](http://x) **b**"])
+def test_odd_paths_are_one_box(page, path):
+    page.run()
+    page.text_input(key="adapters_path").set_value(path).run()
+    assert not page.exception
+    assert len(page.error) == 1
+
+
 def test_the_table_has_a_row_a_matrix_and_its_mapping_can_be_corrected(opened, tmp_path):
     show(opened, "Table")
     assert list(opened.dataframe[0].value["matrix"]) == list(NAMES)
