@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import lzma
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -199,5 +201,5 @@ def _unzipped(file: Uploaded) -> dict[str, bytes]:
             if sum(item.file_size for item in own) > MAX_BYTES:
                 raise AdapterError(f"{file.name} unpacks to more than {MAX_MIB} MiB.")
             return {name: archive.read(item) for name, item in zip(names, own, strict=True)}
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError, EOFError) as error:
         raise AdapterError(f"{file.name} cannot be unpacked: {error}.") from error

@@ -218,10 +218,15 @@ def _correct(source: Source) -> None:
     key = str(source.path)
     version = st.session_state.setdefault("adapters_version", 0)
     matrices = source.spectra.adapter.matrices
-    # The editor starts from what the names say; what was changed stays in its own state.
+    editor = f"adapters_editor_{version}_{key}"
+    # What the editor starts from must not move under its own changes, but an editor that comes back has lost them.
+    if editor not in st.session_state:
+        st.session_state["adapters_start"] = dict(places.get(key, {}))
+    start = st.session_state["adapters_start"]
+    shown = [(matrix.name, *start.get(matrix.name, (matrix.layer, matrix.module_type))) for matrix in matrices]
     edited = st.data_editor(
-        [{"matrix": m.name, "layer": m.layer, "module_type": m.module_type} for m in matrices],
-        key=f"adapters_editor_{version}_{key}",
+        [{"matrix": name, "layer": layer, "module_type": kind} for name, layer, kind in shown],
+        key=editor,
         disabled=["matrix"],
         hide_index=True,
         column_config={"layer": st.column_config.NumberColumn("layer", min_value=0, step=1)},

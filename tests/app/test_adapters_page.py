@@ -119,6 +119,17 @@ def test_the_table_has_a_row_a_matrix_and_its_mapping_can_be_corrected(opened, t
     assert "layer 5 odd" in opened.selectbox(key="adapters_matrix").options[2]
 
 
+def test_a_corrected_mapping_outlives_a_look_at_another_view_until_it_is_reset(opened, tmp_path):
+    key = str(tmp_path / "mine")
+    opened.session_state["adapters_places"] = {key: {NAMES[2]: (5, "odd")}}
+    for view in ("Table", "What is inside", "Table"):
+        show(opened, view)
+        assert opened.session_state["adapters_places"][key] == {NAMES[2]: (5, "odd")}
+    opened.button(key="adapters_mapping_reset").click().run()
+    assert not opened.exception
+    assert not opened.session_state["adapters_places"].get(key)
+
+
 def test_a_suggestion_follows_its_target_and_every_order_stands_beside_it(opened):
     show(opened, "Shrink it")
     opened.selectbox(key="adapters_target").set_value("rank").run()
@@ -213,6 +224,18 @@ def test_uploads_that_are_no_adapter_are_explained(files, says):
 
     with pytest.raises(AdapterError, match=says):
         _contents(files)
+
+
+def test_a_zip_with_damaged_content_is_explained():
+    from adapter_source import _contents
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(WEIGHTS, np.random.default_rng(0).bytes(500).hex())
+    content = bytearray(buffer.getvalue())
+    content[60:400] = b"\xff" * 340
+    with pytest.raises(AdapterError, match="cannot be unpacked"):
+        _contents([upload("a.zip", bytes(content))])
 
 
 def test_a_zip_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch):
