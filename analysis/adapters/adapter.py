@@ -67,6 +67,11 @@ class Adapter:
         """Parameters of all directions: Σ rank · (in + out)."""
         return sum(matrix.rank * matrix.cost for matrix in self.matrices)
 
+    @property
+    def starts_relative(self) -> bool:
+        """True where the start changed the frozen weights too (PiSSA, OLoRA, ...): s · B A is not the whole change."""
+        return _start(self.config).startswith(_RELATIVE)
+
     def find(self, name: str) -> AdapterMatrix:
         """Return a matrix by name.
 
@@ -133,6 +138,10 @@ def open_adapter(path: str | Path) -> Adapter:
     return Adapter(name, config, kind, matrices, contents.carried, contents.skipped, notices, file, contents.factors)
 
 
+def _start(config: Mapping[str, Any] | None) -> str:
+    return str((config or {}).get("init_lora_weights", "")).lower()
+
+
 def _notices(config: Mapping[str, Any] | None, factors: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
     found = []
     if config is None:
@@ -143,7 +152,7 @@ def _notices(config: Mapping[str, Any] | None, factors: Mapping[str, Mapping[str
             f"Weight-decomposed (DoRA) in {decomposed} matrices: what is shown is s · B A. The learned magnitudes "
             "rescale the rows of W0 + s · B A and need the base model."
         )
-    start = str((config or {}).get("init_lora_weights", "")).lower()
+    start = _start(config)
     if start.startswith(_RELATIVE):
         found.append(
             f"Initialised by {start}, which changes the frozen weights too: s · B A is not the change from the "

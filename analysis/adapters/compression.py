@@ -95,8 +95,8 @@ def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
         return {
             "r": old.get("r"),
             "lora_alpha": old.get("lora_alpha"),
-            "rank_pattern": {**{keys[name]: ranks[name] for name in names}, **(old.get("rank_pattern") or {})},
-            "alpha_pattern": {**{keys[name]: alphas[name] for name in names}, **(old.get("alpha_pattern") or {})},
+            "rank_pattern": _before({keys[name]: ranks[name] for name in names}, old.get("rank_pattern")),
+            "alpha_pattern": _before({keys[name]: alphas[name] for name in names}, old.get("alpha_pattern")),
         }
     r = Counter(ranks[name] for name in names).most_common(1)[0][0]
     alpha = Counter(alphas.values()).most_common(1)[0][0]
@@ -106,6 +106,10 @@ def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
         "rank_pattern": {keys[name]: ranks[name] for name in names if ranks[name] != r},
         "alpha_pattern": {keys[name]: alphas[name] for name in names if alphas[name] != alpha},
     }
+
+
+def _before(first: dict[str, Any], then: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {**first, **{key: value for key, value in (then or {}).items() if key not in first}}
 
 
 def config_snippet(adapter: Adapter, ranks: Mapping[str, int]) -> str:
@@ -155,18 +159,14 @@ def compress_adapter(
         What each matrix loses, measured on the numbers that were written: truncation and rounding.
 
     Raises:
-        AdapterError: ranks that do not fit, matrices with NaN, no configuration, numbers too large for the type, or a
+        AdapterError: ranks that do not fit, matrices with NaN, no configuration, an initialisation that changed the
+            frozen weights, numbers too large for the type, or a
             folder that cannot be written.
     """
     folder = expanded(folder)
     adapter = spectra.adapter
     _check_ranks(spectra, ranks)
-    if dtype not in DTYPES:
-        raise AdapterError(f"Unknown type {dtype!r}. Choose one of: {', '.join(DTYPES)}.")
-    if adapter.config is None:
-        raise AdapterError("Without adapter_config.json the scale is unknown, so no adapter can be written.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AdapterError(f"{folder} exists and is not empty. Choose another folder.")
+    _check_writable(adapter, folder, dtype)
     tensors = _carried(adapter)
     errors: list[TruncationError] = []
 
@@ -257,6 +257,21 @@ def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
             raise AdapterError(f"{matrix.name}: rank {asked} was asked for; it can keep 1 to {matrix.rank}.")
 
 
+def _check_writable(adapter: Adapter, folder: Path, dtype: str) -> None:
+    if dtype not in DTYPES:
+        raise AdapterError(f"Unknown type {dtype!r}. Choose one of: {', '.join(DTYPES)}.")
+    if adapter.config is None:
+        raise AdapterError("Without adapter_config.json the scale is unknown, so no adapter can be written.")
+    if adapter.starts_relative:
+        raise AdapterError(
+            f"This adapter began with init_lora_weights={adapter.config.get('init_lora_weights')!r} and counts from "
+            "changed weights, which PEFT would derive anew at the old ranks. Convert it first: "
+            "model.save_pretrained(folder, path_initial_model_for_weight_conversion=...)."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AdapterError(f"{folder} exists and is not empty. Choose another folder.")
+
+
 def _truncated(adapter: Adapter, matrix: AdapterMatrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Return A' (rank, in) and B' (out, rank) with B' A' = the best approximation of B A."""
     B, A = adapter.factors(matrix.name)
@@ -301,7 +316,7 @@ def _config(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
     kept = _kept(adapter, ranks)
     if len(kept) < len(adapter.matrices):
         config["target_modules"] = [matrix.name for matrix in kept]
-    # How the original began does not matter to finished weights, and PiSSA and its like would run again.
+    # How the original began does not matter to finished weights, and would only cost time when they are loaded.
     config["init_lora_weights"] = True
     return config
 

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from analysis.adapters import (
+    AdapterError,
     analyse_adapter,
     compress_adapter,
     describe_adapter,
@@ -106,7 +107,11 @@ VARIANTS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "pissa": (bert, lambda: lora(init_lora_weights="pissa")),
     "one layer only": (bert, lambda: lora(layers_to_transform=[1], layers_pattern="layer")),
 }
-SKIPPED = {"mixed": {"embed": "an embedding", "conv": "a convolution"}}
+VARIANTS["mixed with patterns"] = (
+    Mixed,
+    lambda: lora(target_modules=["embed", "conv", "fc1"], rank_pattern={"conv": 3, "fc1": 6}, alpha_pattern={"fc1": 3}),
+)
+SKIPPED = {key: {"embed": "an embedding", "conv": "a convolution"} for key in ("mixed", "mixed with patterns")}
 
 
 def filled(make: Callable[[], nn.Module], config: Any, dtype: torch.dtype = torch.float32) -> PeftModel:
@@ -198,6 +203,14 @@ def test_a_compressed_adapter_loads_and_its_error_is_the_stated_one(variant, tmp
     old, new = TensorFile(folder / WEIGHTS), TensorFile(tmp_path / "small" / WEIGHTS)
     for name in spectra.adapter.carried:
         assert old.raw(name) == new.raw(name)
+
+
+def test_an_adapter_that_counts_from_changed_weights_is_not_compressed(tmp_path):
+    make, config = VARIANTS["pissa"]
+    spectra = analyse_adapter(open_adapter(saved(filled(make, config()), tmp_path / "a")))
+    with pytest.raises(AdapterError, match="path_initial_model_for_weight_conversion"):
+        compress_adapter(spectra, dict.fromkeys(spectra.singular_values, 2), tmp_path / "small")
+    assert not (tmp_path / "small").exists()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -312,8 +325,6 @@ def test_ranks_of_names_that_end_alike_are_told_apart(tmp_path):
 
 def test_every_kind_of_adapter_that_peft_has_is_opened_or_refused_by_name(tmp_path):
     tensors = {"x": NewTensor("F32", (1,), np.zeros(1, "<f4").tobytes)}
-    from analysis.adapters import AdapterError
-
     for kind in peft.PeftType:
         if kind.value in ("LORA", "ADALORA"):
             continue
