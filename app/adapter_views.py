@@ -125,7 +125,7 @@ def moves_section(source: Source) -> None:
         after[name] += 1
     if moves.prune or moves.extend:
         st.plotly_chart(
-            FIGURES["rank_change_map"](spectra, after),
+            FIGURES["rank_change_map"](spectra, after, title="Rank: now → after one event"),
             key="adapters_moves",
             config=PLOT,
             alt="Rank of each matrix before and after one event",
@@ -140,8 +140,7 @@ def compare_section(source: Source) -> None:
         return
     first = mapped(source)
     try:
-        with st.spinner("Comparing subspaces …"):
-            found = compare_adapters(first.adapter, other.spectra.adapter)
+        found = _compared(source, other)
     except AdapterError as error:
         st.warning(plain(str(error)), icon=":material/info:")
         return
@@ -181,6 +180,24 @@ def compare_section(source: Source) -> None:
         if missing:
             with st.expander(f"{len(missing)} matrices only in the {which}"):
                 st.markdown("  \n".join(plain(name) for name in missing))
+
+
+def _compared(source: Source, other: Source) -> Comparison:
+    """Compare once for as long as both adapters stay open; a layer or a type does not matter here."""
+    kept: tuple[AdapterSpectra, AdapterSpectra, Comparison] | None = st.session_state.get("adapters_compared")
+    if kept is not None and kept[0] is source.spectra and kept[1] is other.spectra:
+        return kept[2]
+    bar = st.progress(0.0, "Subspaces")
+
+    def progress(done: int, of: int) -> None:
+        bar.progress(done / of, f"Subspaces: matrix {done} of {of}")
+
+    try:
+        found = compare_adapters(source.spectra.adapter, other.spectra.adapter, progress)
+    finally:
+        bar.empty()
+    st.session_state["adapters_compared"] = (source.spectra, other.spectra, found)
+    return found
 
 
 def _select(spectra: AdapterSpectra) -> str:

@@ -22,6 +22,8 @@ UNDEFINED, DEAD, BROKEN = "∅", "dead", "NaN"
 WHOLE_TICKS = 16
 ROOMY_ROWS = 16
 MAX_HEIGHT_PX = 820
+TARGETS_IN_CELL = (-0.36, -0.12, 0.12, 0.36)
+"""A cell is wider than a marker: it has several, so that a click anywhere in it is found."""
 TEXT_ROWS = 40
 """Up to so many layers a cell has room for its number."""
 
@@ -111,19 +113,20 @@ def adapter_map(spectra: AdapterSpectra, colour: str = "rank_99", selected: str 
     return _map(spectra.adapter.matrices, values, texts, asked.scale, domain, title, selected)
 
 
-def rank_change_map(spectra: AdapterSpectra, ranks: Mapping[str, int], selected: str | None = None) -> go.Figure:
-    """Draw how many directions each matrix would give up for suggested ranks; the cell says the rank that stays.
+def rank_change_map(
+    spectra: AdapterSpectra, ranks: Mapping[str, int], title: str = "Rank: what it is → what would stay"
+) -> go.Figure:
+    """Draw how many directions each matrix would lose or gain; the cell says the rank before and after.
 
     Args:
         spectra: an analysed adapter.
         ranks: matrix → rank.
-        selected: matrix to outline.
+        title: of the figure.
     """
     change = {matrix.name: float(ranks[matrix.name] - matrix.rank) for matrix in spectra.adapter.matrices}
     texts = {m.name: f"{m.rank} → {ranks[m.name]}" if change[m.name] else f"{m.rank}" for m in spectra.adapter.matrices}
     extent = max([1.0, *(abs(value) for value in change.values())])
-    title = "Rank: what it is → what would stay"
-    return _map(spectra.adapter.matrices, change, texts, CHANGE, (-extent, extent), title, selected)
+    return _map(spectra.adapter.matrices, change, texts, CHANGE, (-extent, extent), title, None)
 
 
 def overlap_map(comparison: Comparison, matrices: Sequence[AdapterMatrix], side: str = "output") -> go.Figure:
@@ -317,11 +320,12 @@ def _map(
 
 def _add_cells(figure: go.Figure, matrices: Sequence[AdapterMatrix], grid: Grid, texts: Mapping[str, str]) -> None:
     """Add what a click and a hover find: cells of a heatmap cannot be selected, and dead ones have no colour."""
+    spots = [(matrix, offset) for matrix in matrices for offset in TARGETS_IN_CELL]
     figure.add_scatter(
-        x=[grid.place[matrix.name][1] for matrix in matrices],
-        y=[grid.place[matrix.name][0] for matrix in matrices],
-        customdata=[[matrix.name] for matrix in matrices],
-        text=[f"{adapter_label(m)}<br>{m.name}<br>{texts[m.name]}" for m in matrices],
+        x=[grid.place[matrix.name][1] + offset for matrix, offset in spots],
+        y=[grid.place[matrix.name][0] for matrix, _ in spots],
+        customdata=[[matrix.name] for matrix, _ in spots],
+        text=[f"{adapter_label(m)}<br>{m.name}<br>{texts[m.name]}" for m, _ in spots],
         hovertemplate="%{text}<extra></extra>",
         mode="markers",
         marker={"size": 22, "symbol": "square", "color": "rgba(0,0,0,0)", "line": {"width": 0}},

@@ -48,7 +48,7 @@ def test_a_link_a_click_on_the_map_an_upload_and_a_wrong_path(open_page, tmp_pat
     wait_for(page, lambda: page.get_by_text("Spectrum of layer 0 query").count())
     box = plot.bounding_box()
     page.wait_for_timeout(300)
-    x, y = box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.83
+    x, y = box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.83
     page.mouse.move(x - 5, y)
     page.mouse.move(x, y, steps=3)
     page.mouse.click(x, y)
