@@ -315,7 +315,8 @@ def _config(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
         config["use_rslora"] = False
     kept = _kept(adapter, ranks)
     if len(kept) < len(adapter.matrices):
-        config["target_modules"] = [matrix.name for matrix in kept]
+        # A pattern for whole names: a list of names would also name what ends like one of them.
+        config["target_modules"] = "|".join(re.escape(matrix.name) for matrix in kept)
     # How the original began does not matter to finished weights, and would only cost time when they are loaded.
     config["init_lora_weights"] = True
     return config

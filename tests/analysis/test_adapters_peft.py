@@ -334,3 +334,24 @@ def test_every_kind_of_adapter_that_peft_has_is_opened_or_refused_by_name(tmp_pa
         (folder / CONFIG).write_text(json.dumps({"peft_type": kind.value}))
         with pytest.raises(AdapterError, match=kind.value):
             open_adapter(folder)
+
+
+def test_a_matrix_that_adalora_emptied_is_not_adapted_again(tmp_path):
+    class Twins(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.config = None
+            self.query = nn.Linear(10, 10)
+            self.inner = nn.ModuleDict({"query": nn.Linear(10, 10)})
+
+    steps = {"total_step": 6, "tinit": 1, "tfinal": 1}
+    model = filled(Twins, AdaLoraConfig(init_r=3, target_r=2, lora_alpha=8, target_modules=["query"], **steps))
+    tuner = model.base_model
+    masks = {"query.lora_E.default": [True] * 3, "inner.query.lora_E.default": [False] * 3}
+    tuner.peft_config["default"].rank_pattern = masks
+    tuner.rankallocator.mask_using_rank_pattern(tuner.model, masks)
+    spectra = analyse_adapter(open_adapter(saved(model, tmp_path / "a")))
+    ranks = {matrix.name: matrix.rank for matrix in spectra.adapter.matrices}
+    assert ranks == {"query": 3, "inner.query": 0}
+    compress_adapter(spectra, ranks, tmp_path / "small")
+    assert set(deltas(reloaded(Twins, tmp_path / "small"))) == {"query"}
