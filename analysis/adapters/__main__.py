@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--json" in arguments:
             sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
         return 2
+    # Names from a configuration may hold lone surrogates, which no terminal takes.
+    text = text.encode("utf-8", "backslashreplace").decode()
     sys.stdout.write(json.dumps(report) + "\n" if options.json else text + "\n")
     return 0
 

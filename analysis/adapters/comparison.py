@@ -98,7 +98,6 @@ def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: Adap
     (U1, s1, V1), (U2, s2, V2) = (_subspaces(*factors) for factors in pair)
     outputs, inputs = U1.T @ U2, V1.T @ V2  # (k1, k2) each
     live = bool(s1.size and s2.size)
-    product = float(np.sum((s1[:, None] * s2) * outputs * inputs)) if live else 0.0
     sign = np.sign(matrix.scale) * np.sign(other.scale)
     output_cosines, input_cosines = _cosines(outputs), _cosines(inputs)
     larger = max(s1.size, s2.size)
@@ -111,8 +110,13 @@ def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: Adap
         float(np.square(input_cosines).mean()) if live else None,
         larger / matrix.out_features,
         larger / matrix.in_features,
-        float(sign * product / (np.linalg.norm(s1) * np.linalg.norm(s2))) if live else None,
+        float(sign * _cosine(s1 / s1[0], s2 / s2[0], outputs * inputs)) if live else None,
     )
+
+
+def _cosine(s1: np.ndarray, s2: np.ndarray, products: np.ndarray) -> float:
+    """Return the cosine between both ΔW; the spectra come scaled, as squares of very small ones would vanish."""
+    return np.sum((s1[:, None] * s2) * products) / (np.linalg.norm(s1) * np.linalg.norm(s2))
 
 
 def _subspaces(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

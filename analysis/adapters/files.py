@@ -18,6 +18,8 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 OWN_WEIGHTS = "adapter.safetensors"
 """What ``adapter.save`` of this project writes: exact state, not PEFT's layout."""
+MAX_NUMBER = 1e30
+"""Beyond it a scale is a slip of the pen, and squares of σ would leave float64."""
 MAX_CONFIG_BYTES = 16 << 20
 """A rank pattern of a large AdaLoRA adapter takes a few hundred kilobytes."""
 
@@ -36,7 +38,13 @@ _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 class AdapterError(FlexLoRAError):
-    """An adapter that cannot be opened, analysed or written: what was wrong, what was got, what to do."""
+    """An adapter that cannot be opened, analysed or written: what was wrong, what was got, what to do.
+
+    Always one line: names from a file may hold line breaks.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,11 @@ class TensorFile:
         except (SafetensorError, OSError, ValueError) as error:
             raise AdapterError(f"{path.name} is no complete safetensors file: {_first_line(error)}.") from error
         header.pop("__metadata__", None)
+        strange = next((name for name in header if not name.isprintable()), None)
+        if strange is not None:
+            raise AdapterError(
+                f"{path.name} names a tensor {shown(strange)}: a name of printable characters is needed."
+            )
         self.tensors = {
             name: Tensor(
                 name,
@@ -167,7 +180,11 @@ def find_adapter(path: str | Path) -> tuple[Path, dict[str, Any] | None]:
         AdapterError: nothing there, no adapter, a pickle, a link that leads out of the folder, or a bad configuration.
     """
     path = expanded(path)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise AdapterError(f"{shown(str(path))} cannot be opened: {error.strerror}.") from error
+    if not there:
         raise AdapterError(f"{path} does not exist. Give a folder with {CONFIG} and {WEIGHTS}, or a safetensors file.")
     if path.is_dir():
         return _weights_in(path), _read_config(path / CONFIG)
@@ -230,15 +247,24 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def number(config: dict[str, Any], key: str, default: float | None = None) -> float:
-    """Return a finite number of a configuration.
+    """Return a number of a configuration, at most ``MAX_NUMBER`` in magnitude.
 
     Raises:
-        AdapterError: it is missing or no number.
+        AdapterError: it is missing, no number or too large.
     """
     value = config.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise AdapterError(f"{CONFIG} has {key}={value!r}; a number is needed to know the scale of ΔW.")
+    # Compared before it is converted: a whole number in JSON may be too large for a float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_NUMBER:
+        raise AdapterError(
+            f"{CONFIG} has {key}={shown(value)}; a number within ±{MAX_NUMBER:g} is needed to know the scale of ΔW."
+        )
     return float(value)
+
+
+def shown(value: object) -> str:
+    """Return the representation of a value from a file, short enough to quote."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _first_line(error: BaseException) -> str:

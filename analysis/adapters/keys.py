@@ -119,10 +119,10 @@ def _check_pairs(factors: Mapping[str, Mapping[str, Tensor]]) -> None:
         if missing:
             raise AdapterError(f"{module} has no {missing[0]} in this file: a factor without its partner says nothing.")
         A, B = parts["lora_A"].shape, parts["lora_B"].shape
-        if len(A) != 2 or len(B) != 2 or A[0] != B[1]:
+        if len(A) != 2 or len(B) != 2 or A[0] != B[1] or not A[1] or not B[0]:
             raise AdapterError(
                 f"{module}: lora_A has shape {list(A)} and lora_B {list(B)}. "
-                "They must be (r, in) and (out, r) with the same r."
+                "They must be (r, in) and (out, r) with the same r, in and out above 0."
             )
         E = parts.get("lora_E")
         if E is not None and E.shape != (A[0], 1):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from analysis.adapters.files import AdapterError, number
+import regex
+
+from analysis.adapters.files import AdapterError, number, shown
 
 ADALORA_EPSILON = 1e-5
 """PEFT adds it to the rank by which AdaLoRA's alpha is divided."""
+
+PATTERN_SECONDS = 1.0
+"""A pattern comes with the file and may be built to take for ever; no real one takes a millisecond."""
 
 
 def matrix_scale(config: Mapping[str, Any] | None, kind: str, module: str, rank: int) -> float:
@@ -26,13 +30,17 @@ def matrix_scale(config: Mapping[str, Any] | None, kind: str, module: str, rank:
         rank: of the stored factors; what divides alpha where the configuration names another one is the stored rank.
 
     Raises:
-        AdapterError: alpha or a pattern is no number.
+        AdapterError: alpha or a pattern is no number, or init_r is not above 0.
     """
     if config is None:
         return 1.0
     config = dict(config)
     if kind == "ADALORA":
         initial = number(config, "init_r", 12)
+        if initial <= 0:
+            raise AdapterError(
+                f"The configuration has init_r={initial:g}; AdaLoRA divides alpha by it: above 0 is needed."
+            )
         alpha = number(config, "lora_alpha", 8)
         return (alpha if alpha > 0 else initial) / (initial + ADALORA_EPSILON)
     patterns = _pattern(config, "alpha_pattern")
@@ -55,14 +63,17 @@ def pattern_key(patterns: Iterable[str], module: str) -> str | None:
     """Return the first key that names a module, as PEFT matches them: a regular expression for the end of the name.
 
     Raises:
-        AdapterError: a key is no regular expression.
+        AdapterError: a key is no regular expression, or one that takes longer than ``PATTERN_SECONDS``.
     """
     for key in patterns:
         try:
-            if re.match(rf"(.*\.)?({key})$", module):
+            # Not the standard library's: it has no way to give up on a pattern.
+            if regex.match(rf"(.*\.)?({key})$", module, timeout=PATTERN_SECONDS):
                 return key
-        except re.error as error:
-            raise AdapterError(f"The pattern {key!r} is no regular expression: {error}.") from error
+        except TimeoutError as error:
+            raise AdapterError(f"The pattern {shown(key)} takes too long to match. Write it more simply.") from error
+        except (regex.error, OverflowError, RecursionError) as error:
+            raise AdapterError(f"The pattern {shown(key)} is no regular expression: {str(error)[:100]}.") from error
     return None
 
 

@@ -29,7 +29,7 @@ class AdapterSpectra:
 
     Attributes:
         adapter: what was analysed.
-        singular_values: matrix → σ of ΔW (r,), descending, float64; all NaN where the factors are not finite.
+        singular_values: matrix → σ of ΔW (r,), descending, float64; all NaN where the factors or Σσ² are not finite.
     """
 
     adapter: Adapter
@@ -84,7 +84,10 @@ def analyse_adapter(adapter: Adapter, progress: Progress | None = None, threads:
     def one(matrix: AdapterMatrix) -> np.ndarray:
         nonlocal done
         B, A = adapter.factors(matrix.name)
-        values = true_singular_values(B, np.ones(matrix.rank), A, matrix.scale)
+        with np.errstate(all="ignore"):
+            values = true_singular_values(B, np.ones(matrix.rank), A, matrix.scale)
+            if not np.isfinite(np.square(values).sum()):
+                values = np.full(matrix.rank, np.nan)
         with lock:
             done += 1
             if progress is not None:

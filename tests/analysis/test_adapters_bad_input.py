@@ -12,6 +12,7 @@ import pytest
 from analysis.adapters import (
     AdapterError,
     analyse_adapter,
+    compare_adapters,
     compress_adapter,
     describe_adapter,
     open_adapter,
@@ -127,8 +128,8 @@ def test_factors_that_do_not_fit_are_named(tmp_path, write_arrays, arrays, chang
         ({"peft_type": "PROMPT_TUNING"}, "'PROMPT_TUNING': it holds no low-rank factors"),
         ({"peft_type": "IA3"}, "LORA and ADALORA can be opened"),
         ({"peft_type": None}, "peft_type None"),
-        ({"lora_alpha": "sixteen"}, "lora_alpha='sixteen'; a number is needed"),
-        ({"lora_alpha": float("nan")}, "lora_alpha=nan; a number is needed"),
+        ({"lora_alpha": "sixteen"}, "lora_alpha='sixteen'; a number within"),
+        ({"lora_alpha": float("nan")}, "lora_alpha=nan; a number within"),
         ({"alpha_pattern": {"[": 3}}, "'[' is no regular expression"),
         ({"rank_pattern": [1, 2]}, "rank_pattern is list; a mapping"),
     ],
@@ -236,3 +237,61 @@ def test_numbers_too_large_for_half_precision_leave_nothing_behind(tmp_path, wri
         compress_adapter(spectra, {NAME: 2}, tmp_path / "small", dtype="F16")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["big"]
     assert json.loads((tmp_path / "big" / CONFIG).read_text())["r"] == 4
+
+
+@pytest.mark.parametrize("alpha", [10**400, 1e31, -1e300, "x" * 10_000, True, None])
+def test_a_scale_that_cannot_be_computed_is_refused_in_a_short_line(tmp_path, write_arrays, arrays, alpha):
+    folder = write_arrays(tmp_path / "a", arrays)
+    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": alpha}))
+    message = refused(folder)
+    assert "lora_alpha=" in message and "number" in message and len(message) < 250
+
+
+@pytest.mark.parametrize("initial", [0, -1e-5])
+def test_adalora_needs_a_rank_to_divide_by(tmp_path, write_arrays, arrays, initial):
+    folder = write_arrays(tmp_path / "a", arrays)
+    (folder / CONFIG).write_text(json.dumps({"peft_type": "ADALORA", "init_r": initial, "lora_alpha": 8}))
+    assert "above 0" in refused(folder)
+
+
+@pytest.mark.parametrize("pattern", ["a{99999999999}", "(" * 20_000 + ")" * 20_000, "(", "[z-a]"])
+def test_a_pattern_that_is_none_is_refused_in_a_short_line(tmp_path, write_arrays, arrays, pattern):
+    folder = write_arrays(tmp_path / "a", arrays)
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "rank_pattern": {pattern: 3}}
+    (folder / CONFIG).write_text(json.dumps(settings))
+    message = refused(folder)
+    assert "no regular expression" in message and len(message) < 300
+
+
+def test_a_pattern_built_to_take_for_ever_is_given_up(tmp_path, write_arrays, arrays, monkeypatch):
+    monkeypatch.setattr("analysis.adapters.scales.PATTERN_SECONDS", 0.05)
+    slow = {f"base_model.model.{'ab' * 40}.{key.split('query.')[1]}": array for key, array in arrays.items()}
+    folder = write_arrays(tmp_path / "a", slow)
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 4, "rank_pattern": {"(?:a|ab|b)+(?:a|ab|b)+[cd]": 3}}
+    (folder / CONFIG).write_text(json.dumps(settings))
+    assert "too long" in refused(folder)
+
+
+def test_numbers_beyond_what_can_be_squared_are_told_as_not_finite(tmp_path, write_arrays, arrays):
+    spectra = analyse_adapter(open_adapter(write_arrays(tmp_path / "a", {k: v * 1e200 for k, v in arrays.items()})))
+    assert spectra.broken == [NAME]
+
+
+def test_very_small_factors_have_a_similarity(tmp_path, write_arrays, arrays):
+    adapter = open_adapter(write_arrays(tmp_path / "a", {k: v * 1e-90 for k, v in arrays.items()}))
+    assert compare_adapters(adapter, adapter).overlaps[0].similarity == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("shapes", [((4, 0), (12, 4)), ((4, 10), (0, 4))])
+def test_a_matrix_without_inputs_or_outputs_is_refused(tmp_path, write_arrays, shapes):
+    arrays = {f"{KEY}.lora_A.weight": np.ones(shapes[0]), f"{KEY}.lora_B.weight": np.ones(shapes[1])}
+    assert "above 0" in refused(write_arrays(tmp_path / "a", arrays))
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "no\nwhere"])
+def test_a_path_that_cannot_be_is_one_short_line(path):
+    assert len(refused(path)) < 250
+
+
+def test_names_with_line_breaks_are_refused(tmp_path, write_arrays, arrays):
+    assert "printable" in refused(write_arrays(tmp_path / "a", {**arrays, "a\nb": np.ones(2)}))
