@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from analysis import metrics
+from analysis.run_config import config_at
 from analysis.runs import Run
 from flexlora.errors import FlexLoRAError
 from flexlora.matrix_names import module_type_order
-from flexlora.methods import METHODS
 
 VERSION = 1
 UNDEFINED = 65535
@@ -87,14 +87,7 @@ def planned_budget(run: Run) -> dict[str, list[int]] | None:
 
 def _budget_in_force(run: Run) -> Callable[[int], int] | None:
     """Return b of the configuration at the end of the log; None for a method whose moves have no such schedule."""
-    # A log from elsewhere may name no method; b(t) is FlexLoRA's.
-    kind = METHODS[run.header.get("method") or "flexlora"].config_class
-    known = kind.__dataclass_fields__
-    config = kind.from_dict({key: value for key, value in run.config.items() if key in known})
-    for note in run.notes:
-        if note.get("kind") == "edited":
-            config = config.replace(**{note["key"]: note["new"]})
-    return getattr(config, "budget", None)
+    return getattr(config_at(run), "budget", None)
 
 
 def _curve_steps(run: Run) -> list[int]:

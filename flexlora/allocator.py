@@ -11,13 +11,14 @@ from torch.optim import Optimizer
 
 from flexlora.adapter import Adapter
 from flexlora.config import FlexLoRAConfig
+from flexlora.decision import Decider
 from flexlora.errors import FlexLoRAError
 from flexlora.event import Event
 from flexlora.importance import ENTROPIES, IMPORTANCES, SCORED_BY_LAMBDA, score_all, spectral_entropy
 from flexlora.initializers import NEW_DIRECTIONS
 from flexlora.linear import FlexLoRALinear
 from flexlora.moves import Moves
-from flexlora.reallocation import PLANS, Reallocation
+from flexlora.reallocation import Reallocation
 from flexlora.true_spectra import TrueSpectra
 
 
@@ -56,6 +57,7 @@ class RankAllocator:
         config: may be replaced while training (``allocator.config = config.replace(...)``); used from then on.
         last: the latest ``Event``.
         log_all_measures: also score ``sensitivity`` and ``true_spectral_entropy``, which need more than λ.
+        decider: takes the decisions, and remembers what they need.
         lr_released: True once preset ``reference`` has lost the learning-rate schedule.
     """
 
@@ -74,7 +76,7 @@ class RankAllocator:
         self.last: Event | None = None
         self.lr_released = False
         self.moves = Moves(adapter, optimizer)
-        self.extended_at: dict[str, int] = {}
+        self.decider = Decider()
         self.spectra = TrueSpectra(adapter)
 
     def step(self, t: int) -> Reallocation | None:
@@ -90,31 +92,20 @@ class RankAllocator:
         if not config.is_event(t):
             return None
         importance = self._importance(t)
-        decided = self._decide(importance[config.importance])
+        own = importance[config.importance]
         ranks = self.adapter.ranks()
-        order = list(ranks)
-        if config.plan == "disjoint":
-            # A seeded order for ties: module order would look like a finding about depth.
-            shuffled = np.random.default_rng([config.seed, t]).permutation(len(order))
-            order = [order[index] for index in shuffled]
-        plan = PLANS[config.plan](
-            decided,
-            ranks,
-            config.budget(t),
-            direction=config.direction,
-            max_rank={name: self._limit(matrix) for name, matrix in self.adapter.matrices.items()},
-            protected=self._protected(t),
-            tie_order=order,
-        )
+        limits = {name: min(m.in_features, m.out_features) for name, m in self.adapter.matrices.items()}
+        decision = self.decider.decide(t, own, ranks, limits, config)
+        plan = decision.plan
+        self.decider.observe(t, decision.importance, ranks, plan.prune, plan.extend, config)
         prune = [self._prune(name) for name in plan.prune]
         extend = [self._extend(name, t) for name in plan.extend]
-        own = importance[config.importance]
-        changed = {name: _readable(value) for name, value in decided.items() if value != own[name]}
+        changed = {name: _readable(value) for name, value in decision.importance.items() if value != own[name]}
         self._mark_rank_one(changed, ranks, [*prune, *extend])
         rules = dict.fromkeys([*plan.rules, *(rule for move in [*prune, *extend] for rule in move["rules"])])
         self.last = Event(
             step=t,
-            budget=config.budget(t),
+            budget=decision.budget,
             measure=config.importance,
             importance=importance,
             decided=changed,
@@ -122,6 +113,7 @@ class RankAllocator:
             extend=extend,
             refused=dict(plan.refused),
             rules=list(rules),
+            adaptive=decision.adaptive.record() if decision.adaptive else None,
         )
         if config.optimizer_at_event == "reset":
             self.optimizer.state.clear()
@@ -158,20 +150,6 @@ class RankAllocator:
             found[name] = product.double().cpu().numpy()
         return found
 
-    def _decide(self, own: Mapping[str, float | None]) -> dict[str, float | None]:
-        """Apply the rules for matrices about which the measure says nothing: rank 1 and λ = 0."""
-        decided: dict[str, float | None] = dict(own)
-        config, ranks = self.config, self.adapter.ranks()
-        if config.all_zero == "first":
-            decided.update({name: math.inf for name, value in own.items() if value is None})
-        if config.importance not in ENTROPIES or config.rank_one == "one":
-            return decided
-        alone = [name for name, rank in ranks.items() if rank == 1 and own[name] is not None]
-        others = [value for name, value in own.items() if value is not None and ranks[name] > 1]
-        median = float(np.median(others)) if others else None
-        replaced = {"zero": 0.0, "undefined": None, "median": median, "first": math.inf}[config.rank_one]
-        return {**decided, **dict.fromkeys(alone, replaced)}
-
     def _mark_rank_one(self, changed: Mapping[str, object], ranks: Mapping[str, int], moves: list[dict]) -> None:
         entropy = self.config.importance in ENTROPIES
         for move in moves:
@@ -180,19 +158,11 @@ class RankAllocator:
             elif move["matrix"] in changed:
                 move["rules"].append("undefined")
 
-    def _limit(self, matrix: FlexLoRALinear) -> int:
-        return min(matrix.in_features, matrix.out_features, self.config.max_rank or matrix.in_features)
-
-    def _protected(self, t: int) -> frozenset[str]:
-        window = self.config.protection * (self.config.interval or 1)
-        return frozenset(name for name, step in self.extended_at.items() if window and t - step <= window)
-
     def _prune(self, name: str) -> dict[str, Any]:
         return self.moves.prune(name, PRUNE_RULES[self.config.prune_rule](self.adapter.matrices[name]))
 
     def _extend(self, name: str, t: int) -> dict[str, Any]:
         config = self.config
-        self.extended_at[name] = t
         start = NEW_DIRECTIONS[config.new_direction]
         return self.moves.extend(name, start, config.new_direction_std, config.seed, t)
 

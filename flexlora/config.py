@@ -11,7 +11,7 @@ from flexlora.adapter_config import AS_PRESET, FORMS, EventConfig, OrthogonalCon
 from flexlora.errors import FlexLoRAError
 from flexlora.importance import IMPORTANCES
 from flexlora.reallocation import DIRECTIONS, PLANS
-from flexlora.schedules import SCHEDULES
+from flexlora.schedules import ADAPTIVE, SCHEDULES
 from flexlora.settings import option, parse_setting
 
 __all__ = ["PRESETS", "FlexLoRAConfig", "parse_setting"]
@@ -78,11 +78,31 @@ class FlexLoRAConfig(OrthogonalConfig, EventConfig):
     max_rank: int | None = option(None, "Hard limit for the rank of a matrix; none = its own size.", live=True, least=1)
     importance: str = option(AS_PRESET, "Score by which matrices are ranked.", choices=IMPORTANCES, live=True)
     direction: str = option(AS_PRESET, "Whether an event prunes, extends or both.", choices=DIRECTIONS, live=True)
-    schedule: str = option(AS_PRESET, "How the budget falls over time.", choices=SCHEDULES, live=True)
+    schedule: str = option(
+        AS_PRESET,
+        "How the budget falls over time; adaptive = decided at each event from what is seen.",
+        choices=(*SCHEDULES, ADAPTIVE),
+        live=True,
+    )
+    exponent: float = option(
+        3.0, "Power of the decay in schedules paper, reference and cubic.", live=True, above=0, below=100
+    )
     points: tuple[tuple[int, float], ...] = option(
         (), "[step, budget] knots of schedule points, joined by straight lines.", live=True
     )
     initial_budget: int = option(AS_PRESET, "b0: directions moved at most in an event.", live=True, least=0)
+    adaptive_margin: float = option(
+        1.5,
+        "Schedule adaptive: a pair moves when its gap is this many times what noise alone would leave.",
+        live=True,
+        above=0,
+    )
+    adaptive_churn: float = option(
+        0.5,
+        "Schedule adaptive: the ceiling halves after an event in which more than this share of prunes took back.",
+        live=True,
+        least=0,
+    )
     new_direction: str = option(
         AS_PRESET,
         "How a new direction starts.",
@@ -139,15 +159,19 @@ class FlexLoRAConfig(OrthogonalConfig, EventConfig):
             raise FlexLoRAError("schedule='points' needs points, such as points=[[10, 8], [100, 0]]: [step, budget].")
 
     def budget(self, t: int) -> int:
-        """Return b(t), the most directions that may be pruned and the most that may be extended at step t."""
+        """Return b(t), the most directions that may be pruned and the most that may be extended at step t.
+
+        Schedule ``adaptive`` decides at the event itself; this is then the most that it may decide.
+        """
         warmup, _, total, final = self.window()
-        return SCHEDULES[self.schedule](
+        return SCHEDULES["constant" if self.schedule == ADAPTIVE else self.schedule](
             t,
             initial_budget=self.initial_budget,
             warmup_steps=warmup,
             total_steps=total,
             final_steps=final,
             points=self.points,
+            exponent=self.exponent,
         )
 
     def _moves(self) -> bool:

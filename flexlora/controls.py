@@ -16,7 +16,7 @@ COMMANDS: dict[str, str] = {
     "step": "Make one step, then pause.",
     "next_event": "Go on to the next reallocation, then pause.",
     "stop": "End the run after the current step; it can be resumed.",
-    "set": 'Change one live option from the next step on: {"command": "set", "key": ..., "value": ...}.',
+    "set": 'Change live options from the next step on, all or none: {"command": "set", "values": {key: value, ...}}.',
 }
 
 
@@ -31,7 +31,7 @@ class Controls:
         self.stopping = False
         self._mode = "paused" if paused else "running"
         self._arrived = threading.Condition()
-        self._edits: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._edits: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     @property
     def paused(self) -> bool:
@@ -42,24 +42,27 @@ class Controls:
         """Accept one command.
 
         Raises:
-            FlexLoRAError: an unknown command, or ``set`` without key and value.
+            FlexLoRAError: an unknown command, or ``set`` without values.
         """
         name = command.get("command")
         if name not in COMMANDS:
             raise FlexLoRAError(f"Unknown command {name!r}. Choose one of: {', '.join(COMMANDS)}.")
         with self._arrived:
             if name == "set":
-                if "key" not in command or "value" not in command:
-                    raise FlexLoRAError(f"A set command needs key and value, got {command}.")
-                self._edits.put((str(command["key"]), command["value"]))
+                values = command.get("values")
+                if "key" in command and "value" in command:
+                    values = {str(command["key"]): command["value"]}
+                if not isinstance(values, dict) or not values:
+                    raise FlexLoRAError(f'A set command needs "values": {{key: value, ...}}, got {command}.')
+                self._edits.put({str(key): value for key, value in values.items()})
             elif name == "stop":
                 self.stopping = True
             else:
                 self._mode = {"pause": "paused", "resume": "running"}.get(name, name)
             self._arrived.notify_all()
 
-    def edits(self) -> list[tuple[str, Any]]:
-        """Return and forget the ``set`` commands received since the last call."""
+    def edits(self) -> list[dict[str, Any]]:
+        """Return and forget the ``set`` commands received since the last call, each as option → value."""
         found = []
         while not self._edits.empty():
             found.append(self._edits.get())

@@ -24,6 +24,7 @@ class Event:
         rules: names of the rules that acted.
         target_rank: total rank that the schedule asks for; None without such a schedule.
         threshold: score at or below which directions go; None where nothing had to.
+        adaptive: of the adaptive schedule: ``ceiling``, ``noise``, ``gaps``, ``thresholds``, ``undone``.
         scores: matrix → score of each stored direction, where directions are scored; None where matrices are.
     """
 
@@ -39,8 +40,9 @@ class Event:
     target_rank: int | None = None
     threshold: float | None = None
     scores: dict[str, list[float]] | None = None
+    adaptive: dict[str, Any] | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the fields that ``RunWriter.event`` takes, without those that say nothing."""
-        optional = ("target_rank", "threshold", "scores")
+        optional = ("target_rank", "threshold", "scores", "adaptive")
         return {key: value for key, value in asdict(self).items() if key not in optional or value is not None}

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from safetensors import SafetensorError
 
 from flexlora.checkpoint import checkpoint_step, load_checkpoint, save_checkpoint
 from flexlora.controls import Controls
+from flexlora.edits import Edits, apply_edit
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, command_line
 from flexlora.matrix_names import describe_matrix
 from flexlora.run_log import RunLogError, RunWriter
 from flexlora.session import Session, StepResult, TrainingFailed
-from flexlora.settings import parse_setting
 
 CHECKPOINT = "checkpoint"
 ADAPTER = "adapter"
@@ -37,6 +38,7 @@ def run_job(
     resume: bool = False,
     parent: str | None = None,
     progress: Progress | None = None,
+    edits: Edits | None = None,
 ) -> dict[str, Any]:
     """Train a job to its end (or until told to stop) and leave a complete run log in ``folder``.
 
@@ -47,6 +49,7 @@ def run_job(
         resume: go on from the last checkpoint in ``folder`` (from step 0 when there is none).
         parent: name of the run whose configuration this one was edited from.
         progress: called after each step.
+        edits: live edits made by a script; those up to the step of the checkpoint are in it already.
 
     Returns:
         A summary: run, state, steps, moved directions, last metrics, wall_s.
@@ -64,20 +67,24 @@ def run_job(
             start = load_checkpoint(session, folder / CHECKPOINT)
         # From step 0 everything is made anew, the record of step 0 too.
         resume_from = start or -1
+    script = {step: changes for step, changes in (edits or {}).items() if step > start or not start}
     header = _header(session, folder, parent)
     with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=FLUSH_INTERVAL_S) as writer:
-        return _Run(session, folder, writer, controls, start).train(progress)
+        return _Run(session, folder, writer, controls, start, script).train(progress)
 
 
 class _Run:
     """One pass of the loop over an open log."""
 
-    def __init__(self, session: Session, folder: Path, writer: RunWriter, controls: Controls, start: int) -> None:
+    def __init__(
+        self, session: Session, folder: Path, writer: RunWriter, controls: Controls, start: int, script: Edits
+    ) -> None:
         self.session = session
         self.job = session.job
         self.folder = folder
         self.writer = writer
         self.controls = controls
+        self.script = script
         self.step = start
         self.moved = 0
         self.metrics: dict[str, dict[str, float]] = {}
@@ -116,9 +123,11 @@ class _Run:
             self.writer.flush()
             self._save_checkpoint()
 
+        if self.step in self.script:
+            self._edit(self.script.pop(self.step))
         while True:
-            for key, value in self.controls.edits():
-                self._edit(key, value)
+            for changes in self.controls.edits():
+                self._edit(changes)
             if self.controls.stopping:
                 return False
             if not self.controls.paused:
@@ -190,19 +199,27 @@ class _Run:
         count = min(samples or len(data), len(data))
         self.writer.eval(self.step, split, metrics, samples=count, wall_s=time.perf_counter() - began)
 
-    def _edit(self, key: str, value: Any) -> None:
+    def _edit(self, changes: Mapping[str, Any]) -> None:
         config = self.session.dynamics.config
-        items = config.__dataclass_fields__
         try:
-            if key not in items or not items[key].metadata.get("live"):
-                live = [name for name, item in items.items() if item.metadata.get("live")] or ["none of its options"]
-                raise FlexLoRAError(f"{key} cannot change while training. These can: {', '.join(live)}.")
-            typed = parse_setting(type(config), key, value) if isinstance(value, str) else value
-            self.session.dynamics.config = config.replace(**{key: typed})
+            edited = apply_edit(config, changes)
         except FlexLoRAError as error:
-            self.writer.note("edit_refused", step=self.step, key=key, value=value, message=str(error))
+            self.writer.note("edit_refused", step=self.step, values=dict(changes), message=str(error))
+            self.writer.flush()
             return
-        self.writer.note("edited", step=self.step, key=key, old=getattr(config, key), new=typed)
+        self.session.dynamics.config = edited
+        before, after = config.to_dict(), edited.to_dict()
+        # What follows from an edited option counts as edited too: a reader has to know what was in force.
+        changed = [item.name for item in fields(edited) if before[item.name] != after[item.name]]
+        self.writer.note(
+            "edited",
+            step=self.step,
+            old={key: before[key] for key in changed},
+            new={key: after[key] for key in changed},
+        )
+        self.writer.flush()
+        # Otherwise a run that dies now would resume without the edit.
+        self._save_checkpoint()
 
     def _finish(self) -> dict[str, Any]:
         completed = self.step >= self.job.steps

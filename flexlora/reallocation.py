@@ -109,6 +109,23 @@ def plan_overlapping(
     return asked.plan(givers, takers)
 
 
+def pair_gaps(
+    importance: Mapping[str, float | None],
+    ranks: Mapping[str, int],
+    *,
+    max_rank: int | Mapping[str, int] | None = None,
+    protected: Collection[str] = frozenset(),
+    tie_order: Sequence[str] | None = None,
+) -> list[float]:
+    """Return importance taken minus importance given of each pair that ``plan_reallocation`` could move, first to last.
+
+    Args and errors are those of ``plan_reallocation``. Infinite scores give infinite gaps.
+    """
+    asked = _Request(importance, ranks, 0, "both", max_rank, protected, tie_order)
+    pairs = zip(asked.givers().eligible, asked.takers().eligible, strict=False)
+    return [gap for low, high in pairs if (gap := asked.score[high] - asked.score[low]) > 0]
+
+
 PLANS: dict[str, Callable[..., Reallocation]] = {"disjoint": plan_reallocation, "overlapping": plan_overlapping}
 """Plan name → f(importance, ranks, budget, direction=, max_rank=, protected=, tie_order=) → ``Reallocation``."""
 

@@ -18,7 +18,7 @@ Points = Sequence[tuple[int, float]]
 
 @dataclass(frozen=True)
 class Moment:
-    """A step inside the window, with the settings: t, b0, t_warmup, T, t_final and the knots."""
+    """A step inside the window, with the settings: t, b0, t_warmup, T, t_final, the knots and the exponent."""
 
     step: int
     initial_budget: int
@@ -26,6 +26,7 @@ class Moment:
     total_steps: int
     final_steps: int
     points: Points
+    exponent: float
 
     @property
     def progress(self) -> float:
@@ -34,22 +35,23 @@ class Moment:
 
 
 def paper(at: Moment) -> float:
-    """Return ``b0 · (1 - (t - t_warmup) / (T - t_final))³``, the paper's cubic decay.
+    """Return ``b0 · (1 - (t - t_warmup) / (T - t_final))³``, the paper's cubic decay, or another power of it.
 
     The denominator is T - t_final and not the length of the window, so the curve would reach 0 only t_warmup steps
     after the window's end; rounding brings it to 0 much earlier.
     """
-    return at.initial_budget * (1 - (at.step - at.warmup_steps) / (at.total_steps - at.final_steps)) ** 3
+    passed = (at.step - at.warmup_steps) / (at.total_steps - at.final_steps)
+    return at.initial_budget * (1 - passed) ** at.exponent
 
 
 def reference(at: Moment) -> float:
-    """Return ``b0 · (1 - p³)``, the scheduler in the released code: near b0 until late."""
-    return at.initial_budget * (1 - at.progress**3)
+    """Return ``b0 · (1 - p³)``, the scheduler in the released code: near b0 until late; p to the exponent."""
+    return at.initial_budget * (1 - at.progress**at.exponent)
 
 
 def cubic(at: Moment) -> float:
-    """Return ``b0 · (1 - p)³``: the usual cubic decay, which reaches 0 at the window's end."""
-    return at.initial_budget * (1 - at.progress) ** 3
+    """Return ``b0 · (1 - p)³``, or another power: the usual cubic decay, which reaches 0 at the window's end."""
+    return at.initial_budget * (1 - at.progress) ** at.exponent
 
 
 def linear(at: Moment) -> float:
@@ -92,6 +94,7 @@ class Schedule(Protocol):
         total_steps: int,
         final_steps: int,
         points: Points = (),
+        exponent: float = 3.0,
     ) -> int:
         """Return b(step), rounded as Python rounds (a half goes to the even neighbour)."""
         ...
@@ -106,10 +109,12 @@ def _schedule(curve: Callable[[Moment], float]) -> Schedule:
         total_steps: int,
         final_steps: int,
         points: Points = (),
+        exponent: float = 3.0,
     ) -> int:
         if not warmup_steps < step < total_steps - final_steps:
             return 0
-        return max(0, round(curve(Moment(step, initial_budget, warmup_steps, total_steps, final_steps, points))))
+        at = Moment(step, initial_budget, warmup_steps, total_steps, final_steps, points, exponent)
+        return max(0, round(curve(at)))
 
     schedule.__doc__ = curve.__doc__
     return schedule
@@ -124,7 +129,13 @@ SCHEDULES: dict[str, Schedule] = {
     "constant": _schedule(constant),
     "points": _schedule(points),
 }
-"""Schedule name → f(step, initial_budget=, warmup_steps=, total_steps=, final_steps=, points=()) → b(step)."""
+"""Schedule name → f(step, initial_budget=, warmup_steps=, total_steps=, final_steps=, ...) → b(step)."""
+
+ADAPTIVE = "adaptive"
+"""The schedule that is no function of the step: ``flexlora.adaptive`` decides it while training."""
+
+POWERS = ("paper", "reference", "cubic")
+"""Schedules that have an exponent."""
 
 
 def event_steps(*, warmup_steps: int, interval: int, total_steps: int, final_steps: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flexlora.controls import Controls, read_commands
+from flexlora.edits import parse_edits
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job, new_run_folder
 from flexlora.methods import METHODS
@@ -72,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="draws head, directions and data order (default 0)")
     parser.add_argument("--out", type=Path, help="run folder (default: a new one under runs/)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set an option; repeats")
+    parser.add_argument(
+        "--edit",
+        action="append",
+        default=[],
+        metavar="STEP:KEY=VALUE",
+        help="change a live option after so many finished steps, as the page does; repeats",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out from its last checkpoint")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     parser.add_argument(
@@ -83,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> dict[str, Any]:
     settings = dict(_pair(text) for text in options.set)
     job = _resumed_job(options, settings) if options.resume else _new_job(options, settings)
+    edits = parse_edits(options.edit, job.config)
     folder = options.out or new_run_folder(Path("runs"), job)
     sys.stderr.write(f"{job.task} · {METHODS[job.method].title} · {job.config.preset} → {folder}\n")
     controls = Controls()
@@ -102,7 +111,7 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
         bar.update(step - bar.n)
 
     with bar:
-        return run_job(job, folder, controls=controls, resume=options.resume, progress=progress)
+        return run_job(job, folder, controls=controls, resume=options.resume, progress=progress, edits=edits)
 
 
 def _new_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:

@@ -10,8 +10,10 @@ from torch import Tensor
 from flexlora.adapter import attach
 from flexlora.allocator import RankAllocator
 from flexlora.config import FlexLoRAConfig
+from flexlora.decision import Decider
 from flexlora.event import Event
 from flexlora.methods.dynamics import Dynamics
+from flexlora.schedules import ADAPTIVE
 
 if TYPE_CHECKING:
     from flexlora.session import Session
@@ -33,8 +35,11 @@ class FlexLoRADynamics(Dynamics):
         self.allocator.spectra = self.spectra
 
     def budget(self, step: int) -> int | None:
-        """Return b(step)."""
-        return self._config().budget(step)
+        """Return b(step); of the adaptive schedule, the most that it may decide."""
+        config = self._config()
+        if config.schedule == ADAPTIVE and self.allocator is not None:
+            return self.allocator.decider.adaptive.ceiling(config.budget(step))
+        return config.budget(step)
 
     def rate_factor(self, step: int) -> float | None:
         """Return 1 once preset ``reference`` has lost the learning-rate schedule."""
@@ -53,7 +58,7 @@ class FlexLoRADynamics(Dynamics):
         allocator = self._bound()
         return {
             "ages": allocator.moves.young.state(self.session.named_parameters()),
-            "extended_at": allocator.extended_at,
+            "decider": allocator.decider.state(),
             "lr_released": allocator.lr_released,
         }, {}
 
@@ -61,7 +66,7 @@ class FlexLoRADynamics(Dynamics):
         """Take over what ``state`` returned."""
         allocator = self._bound()
         allocator.moves.young.restore(self.session.named_parameters(), values["ages"])
-        allocator.extended_at = dict(values["extended_at"])
+        allocator.decider = Decider.restored(values["decider"])
         allocator.lr_released = bool(values["lr_released"])
 
     def _config(self) -> FlexLoRAConfig:

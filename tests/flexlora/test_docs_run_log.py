@@ -34,7 +34,7 @@ def folder(tmp_path):
         write_steps(writer, 1, 6)
         moves = [{"matrix": MATRICES[0]["name"], "slot": 0, "singular_value": 0.5, "rules": []}]
         writer.event(6, 2, {"spectral_entropy": {}}, "spectral_entropy", prune=moves)
-        writer.note("edited", step=6, key="initial_budget", old=8, new=4)
+        writer.note("edited", step=6, old={"initial_budget": 8}, new={"initial_budget": 4})
         writer.eval(6, "test", {"accuracy": 0.5}, samples=10, wall_s=0.1)
         writer.end("completed", wall_s=1.5, peak_memory_bytes=1)
     return tmp_path / "run"

@@ -54,6 +54,7 @@ STATED = {
     ),
     "more expressive power": ("direction", lambda: planned(1, {**ALL_RANKS_4, "f": 700}).extend == ("f",)),
     r"b(t)=\mathrm{round}\big(b_0\cdot(1-\frac{t-t_{warmup}}{T-t_{final}})^3\big)": ("schedule", quoted_budget),
+    r"(1-\frac{t-t_{warmup}}{T-t_{final}})^3": ("exponent", lambda: FlexLoRAConfig().exponent == 3),
     "initializes the new singular value to 0 and samples the corresponding singular vectors from a Gaussian "
     "distribution": ("new_direction", lambda: PAPER.new_direction == "zero_impact"),
     "applies orthogonal regularization": ("regularization_weight", lambda: PAPER.regularization_weight > 0),
@@ -71,6 +72,8 @@ SILENT = {
     "interval",
     "points",
     "initial_budget",
+    "adaptive_margin",
+    "adaptive_churn",
     "rank_one",
     "all_zero",
     "plan",

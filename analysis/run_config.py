@@ -1,0 +1,39 @@
+"""Which configuration was in force when: a run's own, and what was edited while it trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.runs import Run
+from flexlora.adapter_config import AdapterConfig
+from flexlora.methods import METHODS
+
+
+def edits(run: Run) -> list[tuple[int, dict[str, Any]]]:
+    """Return (finished steps, option → new value) of every live edit, in order; they hold from the next step on."""
+    found = []
+    for note in run.notes:
+        if note.get("kind") != "edited" or not isinstance(note.get("step"), int):
+            continue
+        new = note.get("new")
+        changes = new if isinstance(new, Mapping) else {note["key"]: new}
+        found.append((note["step"], dict(changes)))
+    return found
+
+
+def config_at(run: Run, step: int | None = None) -> AdapterConfig:
+    """Return the method's configuration as step ``step`` used it; None = as the last step did.
+
+    Raises:
+        FlexLoRAError: the log names values that this version does not take.
+        KeyError: a method that this version does not know.
+    """
+    # A log from elsewhere may name no method; its rule is taken to be FlexLoRA's.
+    kind = METHODS[run.header.get("method") or "flexlora"].config_class
+    config = kind.from_dict({key: value for key, value in run.config.items() if key in kind.__dataclass_fields__})
+    changes = {}
+    for after, new in edits(run):
+        if step is None or after < step:
+            changes |= new
+    return config.replace(**changes) if changes else config
