@@ -125,7 +125,7 @@ class AdaptiveSchedule:
         self.count += 1
         back = [name for name in prune if self.count - self.extended.get(name, -WINDOW - 1) <= WINDOW]
         for name in back:
-            del self.extended[name]
+            self.extended.pop(name, None)
         self.undone = len(back) / len(prune) if prune else None
         self.halvings += self.undone is not None and self.undone > churn_limit
         self.extended |= dict.fromkeys(extend, self.count)

@@ -1,0 +1,29 @@
+"""What-if replay: the decisions that other settings would have taken on a logged run."""
+
+from analysis.what_if.difference import Difference, chance_agreement, compare_decisions
+from analysis.what_if.replay import (
+    MODES,
+    Decisions,
+    WhatIfError,
+    logged_decisions,
+    own_settings,
+    random_moves,
+    replay,
+    unavailable,
+    unavailable_measures,
+)
+
+__all__ = [
+    "MODES",
+    "Decisions",
+    "Difference",
+    "WhatIfError",
+    "chance_agreement",
+    "compare_decisions",
+    "logged_decisions",
+    "own_settings",
+    "random_moves",
+    "replay",
+    "unavailable",
+    "unavailable_measures",
+]
