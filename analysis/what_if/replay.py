@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -240,9 +239,9 @@ class _Replay:
             self.notices += [note] * (note not in self.notices)
             return dict.fromkeys(self.names)
         rows = np.flatnonzero(changed) if own is not None else np.arange(len(self.names))
-        ranks = (self.run.ranks[record] if self.exact else self.ranks)[rows]
-        table = adjusted([self._lambda(record)[row] for row in rows], ranks)
-        scores = score_table(key, table, ranks, config.epsilon)
+        ranks = self.run.ranks[record] if self.exact else self.ranks
+        table = adjusted(*self._lambda(record), ranks)[rows]
+        scores = score_table(key, table, ranks[rows], config.epsilon)
         return {**(own or {}), **{self.names[row]: score for row, score in zip(rows.tolist(), scores, strict=True)}}
 
     def _other_epsilon(self, config: FlexLoRAConfig, step: int) -> bool:
@@ -257,14 +256,14 @@ class _Replay:
     def _logged_settings(self) -> Settings:
         return own_settings(self.run)
 
-    def _lambda(self, record: int) -> list[np.ndarray]:
+    def _lambda(self, record: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return λ of all matrices, one after the other, and how many each has: the directions that are on."""
         log, columns = self.run.log, len(self.names)
-        offsets = log.offsets[record * columns : (record + 1) * columns + 1].tolist()
-        parts = [log.values[a:b] for a, b in pairwise(offsets)]
-        if log.gates is None:
-            return parts
-        gates = [log.gates[a:b] for a, b in pairwise(offsets)]
-        return [part[gate > 0] for part, gate in zip(parts, gates, strict=True)]
+        offsets = log.offsets[record * columns : (record + 1) * columns + 1]
+        values = log.values[offsets[0] : offsets[-1]]
+        if log.gates is not None:
+            values = values[log.gates[offsets[0] : offsets[-1]] > 0]
+        return values, self.run.ranks[record]
 
     def _remember(self, event: Mapping) -> None:
         step = int(event["step"])

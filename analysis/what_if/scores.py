@@ -9,23 +9,26 @@ import numpy as np
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
 
 
-def adjusted(values: list[np.ndarray], ranks: np.ndarray) -> np.ndarray:
+def adjusted(values: np.ndarray, lengths: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     """Return |λ| of each matrix, descending, cut or filled with zeros to a rank it did not have.
 
     What a replay with other ranks must guess: a direction that was not trained has λ = 0, as a new one has; one too
     many is the smallest, as a prune takes it.
 
     Args:
-        values: λ of each of M matrices as logged.
+        values: λ of M matrices as logged, one after the other.
+        lengths: (M,) how many each has.
         ranks: (M,) rank of each in the replay.
 
     Returns:
-        (M, max rank), zeros beyond each rank.
+        (M, R) with R at least every length and rank, zeros beyond each rank.
     """
-    table = np.zeros((len(values), max(1, int(ranks.max(initial=1)))))
-    for row, (array, rank) in enumerate(zip(values, ranks.tolist(), strict=True)):
-        kept = np.sort(np.abs(np.asarray(array, np.float64)))[::-1][:rank]
-        table[row, : len(kept)] = kept
+    width = int(max(1, lengths.max(initial=1), ranks.max(initial=1)))
+    places = np.arange(width)
+    table = np.zeros((len(lengths), width))
+    table[places < lengths[:, None]] = np.abs(np.asarray(values, np.float64))
+    table = -np.sort(-table, axis=1)
+    table[places >= ranks[:, None]] = 0.0
     return table
 
 

@@ -181,14 +181,14 @@ arrays = st.lists(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=6), 
 def test_scores_of_a_table_are_those_of_each_matrix(rows, key):
     values = [np.array(row, np.float32) for row in rows]
     ranks = np.array([len(row) for row in rows])
-    table = adjusted(values, ranks)
+    table = adjusted(np.concatenate(values), ranks, ranks)
     for array, score in zip(values, score_table(key, table, ranks), strict=True):
         expected = IMPORTANCES[key](np.sort(np.abs(array.astype(np.float64)))[::-1])
         assert score == (expected if expected is None else pytest.approx(expected, rel=1e-9, abs=1e-12))
 
 
 def test_other_ranks_are_filled_with_zeros_or_lose_the_smallest():
-    table = adjusted([np.array([0.5, -2.0, 1.0]), np.array([3.0])], np.array([2, 3]))
+    table = adjusted(np.array([0.5, -2.0, 1.0, 3.0]), np.array([3, 1]), np.array([2, 3]))
     assert table.tolist() == [[2.0, 1.0, 0.0], [3.0, 0.0, 0.0]]
     assert score_table("spectral_entropy", np.zeros((1, 2)), np.array([2])) == [None]
     assert score_table("nuclear_norm", np.zeros((1, 2)), np.array([2])) == [0.0]
