@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import streamlit as st
 
 from analysis.payload import pack_run
 from analysis.runs import Run, load_run
+from components.schedule import AdapterSize, mean_cost
+from flexlora.adapter_config import AdapterConfig
 from flexlora.run_log import RunLogError, find_runs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -92,6 +95,27 @@ def open_run(folder: Path) -> OpenRun | None:
     except RunLogError as error:
         st.warning(f"**This run cannot be opened.**\n\n{plain(str(error))}")
         return None
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _shapes(task: str, targets: tuple[str, ...] | None) -> list[tuple[int, int]]:
+    """In and out features of the matrices of a task, from the bundled run that adapts the same modules."""
+    for entry in find_runs(samples_root()):
+        try:
+            header = json.loads((entry / "run.json").read_text(encoding="utf-8"))
+            config = header["config"]
+            wanted = None if config.get("target_modules") is None else tuple(config["target_modules"])
+            if header["task"] == task and wanted == targets:
+                return [(row["in_features"], row["out_features"]) for row in header["matrices"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return []
+
+
+def adapter_size(task: str, config: AdapterConfig) -> AdapterSize:
+    """How many matrices a job will adapt and what a direction costs; unknown where no bundled run tells."""
+    shapes = _shapes(task, config.target_modules)
+    return AdapterSize(len(shapes), config.initial_rank, mean_cost(shapes))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -8,17 +8,20 @@ from typing import Any
 
 import streamlit as st
 
-from components.schedule import describe_schedule, schedule_preview
+from data import adapter_size
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job
 from flexlora.methods import METHODS
 from flexlora.tasks import TASKS
+from schedule_panel import NUMBERS, edited_config, editing, schedule_panel
 
 MAIN = ("target_rank", "initial_rank", "schedule", "initial_budget", "warmup_steps", "final_steps", "interval")
 CHOICES = ("importance", "direction", "new_direction", "rank_one", "plan", "prune_rule")
 ROOTS = ("target_rank", "initial_rank")
 """Other defaults follow from these."""
+STEERED = ("schedule", "points", *NUMBERS)
+"""Options that the schedule panel asks for."""
 ELSEWHERE = ("preset", "seed", "total_steps")
 """Asked for at the top of the form."""
 
@@ -35,6 +38,9 @@ def job_form() -> Job | None:
     options = [key for key in METHODS[method].options if key not in ELSEWHERE]
     fields = METHODS[method].config_class.__dataclass_fields__
     settings: dict[str, Any] = {}
+    steered = METHODS[method].config_class is FlexLoRAConfig
+    if steered:
+        options = [key for key in options if key not in STEERED]
     main = [key for key in MAIN if key in options]
     columns = st.columns(len(main)) if main else []
     for column, key in zip(columns, main, strict=True):
@@ -54,11 +60,20 @@ def job_form() -> Job | None:
         preview.error(_text(str(error)), icon=":material/error:")
         return None
     with preview:
-        if isinstance(job.config, FlexLoRAConfig):
-            schedule_preview(job.config, key="train_schedule")
-            st.caption(describe_schedule(job.config))
         _show_changes(settings, version)
-    return job
+        return _with_schedule(f"{scope}_plan", job, settings) if steered else job
+
+
+def _with_schedule(scope: str, job: Job, settings: Mapping[str, Any]) -> Job | None:
+    """Draw the schedule panel; return the job with the schedule that it holds."""
+    base = job.config
+    if not isinstance(base, FlexLoRAConfig):
+        return job
+    schedule_panel(scope, base, adapter_size(job.task, base))
+    if edited_config(scope, base) is None:
+        return None
+    own = editing(scope).changes
+    return build_job(job.task, job.method, base.preset, job.steps, base.seed, {**settings, **own})
 
 
 def _following(

@@ -1,0 +1,97 @@
+/** b(t) while a handle is dragged, as `flexlora.schedules` computes it: a test holds both against each other. */
+
+/**
+ * @typedef {object} Settings the options of a schedule, by their names in the configuration
+ * @property {string} schedule
+ * @property {number} initial_budget
+ * @property {number} warmup_steps
+ * @property {number} final_steps
+ * @property {number} interval
+ * @property {number} exponent
+ * @property {[number, number][]} points
+ */
+
+/** Python's round: a half goes to the even neighbour. @param {number} value @returns {number} */
+function roundHalfEven(value) {
+  const low = Math.floor(value);
+  const rest = value - low;
+  if (rest !== 0.5) return rest < 0.5 ? low : low + 1;
+  return low % 2 === 0 ? low : low + 1;
+}
+
+/** @type {Record<string, (step: number, own: Settings, total: number) => number>} */
+const CURVES = {
+  paper: (step, own, total) =>
+    own.initial_budget * (1 - (step - own.warmup_steps) / (total - own.final_steps)) ** own.exponent,
+  reference: (step, own, total) => own.initial_budget * (1 - progress(step, own, total) ** own.exponent),
+  cubic: (step, own, total) => own.initial_budget * (1 - progress(step, own, total)) ** own.exponent,
+  linear: (step, own, total) => own.initial_budget * (1 - progress(step, own, total)),
+  cosine: (step, own, total) => (own.initial_budget * (1 + Math.cos(Math.PI * progress(step, own, total)))) / 2,
+  constant: (_, own) => own.initial_budget,
+  points: (step, own) => betweenKnots(step, own),
+  // Decided while training: b0 is only the most that it may decide.
+  adaptive: (_, own) => own.initial_budget,
+};
+
+/** @param {number} step @param {Settings} own @param {number} total */
+function progress(step, own, total) {
+  return (step - own.warmup_steps) / (total - own.final_steps - own.warmup_steps);
+}
+
+/** @param {number} step @param {Settings} own */
+function betweenKnots(step, own) {
+  const knots = [...own.points].sort((a, b) => a[0] - b[0]);
+  if (!knots.length) return own.initial_budget;
+  if (step <= knots[0][0]) return knots[0][1];
+  for (let i = 1; i < knots.length; i += 1) {
+    const [left, low] = knots[i - 1];
+    const [right, high] = knots[i];
+    if (step <= right) return low + ((high - low) * (step - left)) / (right - left);
+  }
+  return knots[knots.length - 1][1];
+}
+
+/** The curve before it is rounded. @param {number} step @param {Settings} own @param {number} total */
+export function curveAt(step, own, total) {
+  return CURVES[own.schedule](step, own, total);
+}
+
+/** b(t), 0 outside the window. @param {number} step @param {Settings} own @param {number} total */
+export function budgetAt(step, own, total) {
+  if (!(own.warmup_steps < step && step < total - own.final_steps)) return 0;
+  return Math.max(0, roundHalfEven(curveAt(step, own, total)));
+}
+
+/** b(t) for t = 1 … total. @param {Settings} own @param {number} total @returns {number[]} */
+export function budgets(own, total) {
+  return Array.from({ length: total }, (_, index) => budgetAt(index + 1, own, total));
+}
+
+/** Steps at which rank may move. @param {Settings} own @param {number} total @returns {number[]} */
+export function eventSteps(own, total) {
+  const found = [];
+  for (let step = own.warmup_steps + own.interval; step < total - own.final_steps; step += own.interval) found.push(step);
+  return found;
+}
+
+/**
+ * What a schedule allows, for the read-outs.
+ * @param {number[]} values b(t) for t = 1 … total
+ * @param {number[]} events
+ * @param {{matrices: number, rank: number, cost: number | null}} adapter matrices, their first rank, mean parameters of a direction
+ */
+export function readOuts(values, events, adapter) {
+  const active = events.filter((step) => values[step - 1] > 0);
+  const moved = active.reduce((sum, step) => sum + values[step - 1], 0);
+  const total = adapter.matrices * adapter.rank;
+  const ranks = { both: total, "prune only": Math.max(adapter.matrices, total - moved), "extend only": total + moved };
+  return {
+    events: events.length,
+    active: active.length,
+    last: active.length ? active[active.length - 1] : null,
+    moved,
+    share: total ? moved / total : null,
+    ranks: total ? ranks : null,
+    parameters: adapter.cost === null || !total ? null : Object.values(ranks).map((rank) => rank * Number(adapter.cost)),
+  };
+}
