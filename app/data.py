@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from analysis.payload import pack_run
 from analysis.runs import Run, load_run
 from components.schedule import AdapterSize, mean_cost
 from flexlora.adapter_config import AdapterConfig
-from flexlora.run_log import RunLogError, find_runs
+from flexlora.run_log import RunLogError, find_runs, read_header
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -102,12 +101,12 @@ def _shapes(task: str, targets: tuple[str, ...] | None) -> list[tuple[int, int]]
     """In and out features of the matrices of a task, from the bundled run that adapts the same modules."""
     for entry in find_runs(samples_root()):
         try:
-            header = json.loads((entry / "run.json").read_text(encoding="utf-8"))
+            header, _ = read_header(entry)
             config = header["config"]
             wanted = None if config.get("target_modules") is None else tuple(config["target_modules"])
             if header["task"] == task and wanted == targets:
                 return [(row["in_features"], row["out_features"]) for row in header["matrices"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (RunLogError, KeyError, TypeError):
             continue
     return []
 

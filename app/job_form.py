@@ -42,8 +42,7 @@ def job_form() -> Job | None:
     if steered:
         options = [key for key in options if key not in STEERED]
     main = [key for key in MAIN if key in options]
-    columns = st.columns(len(main)) if main else []
-    for column, key in zip(columns, main, strict=True):
+    for column, key in zip(st.columns(max(6, len(main))), main, strict=False):
         with column:
             _ask(scope, key, fields[key], defaults[key], settings)
         if key in ROOTS:
@@ -69,7 +68,8 @@ def _with_schedule(scope: str, job: Job, settings: Mapping[str, Any]) -> Job | N
     base = job.config
     if not isinstance(base, FlexLoRAConfig):
         return job
-    schedule_panel(scope, base, adapter_size(job.task, base))
+    # Dragging runs this part of the page again and nothing else.
+    st.fragment(schedule_panel)(scope, base, adapter_size(job.task, base))
     if edited_config(scope, base) is None:
         return None
     own = editing(scope).changes

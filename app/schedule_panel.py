@@ -14,7 +14,7 @@ from components.schedule import AdapterSize, describe_schedule, draw_schedule
 from data import plain
 from flexlora.config import PRESETS, FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
-from flexlora.schedule_text import STYLES, format_schedule, parse_schedule, schedule_settings
+from flexlora.schedule_text import STYLES, format_schedule, parse_schedule
 from flexlora.schedules import ADAPTIVE, POWERS
 
 NUMBERS = ("initial_budget", "exponent", "warmup_steps", "final_steps", "interval", "adaptive_margin", "adaptive_churn")
@@ -95,7 +95,7 @@ def edited_config(scope: str, base: FlexLoRAConfig) -> FlexLoRAConfig | None:
 
 
 def schedule_panel(scope: str, base: FlexLoRAConfig, adapter: AdapterSize, now: int | None = None) -> None:
-    """Draw the panel; only this part of the page runs again when it is used.
+    """Draw the panel; inside a fragment, only that part of the page runs again when it is used.
 
     Args:
         scope: names the panel's state.
@@ -103,14 +103,9 @@ def schedule_panel(scope: str, base: FlexLoRAConfig, adapter: AdapterSize, now: 
         adapter: for the read-outs.
         now: finished steps of a run that trains.
     """
-
-    @st.fragment
-    def panel() -> None:
-        config = edited_config(scope, base)
-        if config is not None:
-            _draw(scope, base, config, adapter, now)
-
-    panel()
+    config = edited_config(scope, base)
+    if config is not None:
+        _draw(scope, base, config, adapter, now)
 
 
 def _draw(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig, adapter: AdapterSize, now: int | None) -> None:
@@ -329,8 +324,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return "–"
     return plain(f"{value:.1f}" if isinstance(value, float) else str(value))
-
-
-def copied_settings(config: FlexLoRAConfig) -> dict[str, Any]:
-    """Return a schedule's options as plain values, for a job or a command."""
-    return schedule_settings(config)

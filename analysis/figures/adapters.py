@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import plotly.graph_objects as go
@@ -53,6 +53,17 @@ MAP_COLOURS: dict[str, MapColour] = {
 RANK_COLOURS = ("rank_99", "rank", "effective_rank", "stable_rank")
 
 
+class Placed(Protocol):
+    """A matrix that has a place in a model."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def layer(self) -> int | None: ...
+    @property
+    def module_type(self) -> str: ...
+
+
 class Grid(NamedTuple):
     """Where each matrix stands: row and column labels, and name → (row, column)."""
 
@@ -61,7 +72,7 @@ class Grid(NamedTuple):
     place: dict[str, tuple[int, int]]
 
 
-def adapter_grid(matrices: Sequence[AdapterMatrix]) -> Grid:
+def adapter_grid(matrices: Sequence[Placed]) -> Grid:
     """Return layer × module type; matrices that would share a cell get columns of their own."""
     seen: dict[tuple[int | None, str], int] = {}
     column_of: dict[str, tuple[str, int]] = {}
@@ -110,7 +121,7 @@ def adapter_map(spectra: AdapterSpectra, colour: str = "rank_99", selected: str 
         low = max(0.0, min(found, default=1.0) - 1) if colour in RANK_COLOURS else 0.0
         domain = (low, max(high, low + 1) if colour in RANK_COLOURS else high)
     title = f"{asked.label[0].upper()}{asked.label[1:]}"
-    return _map(spectra.adapter.matrices, values, texts, asked.scale, domain, title, selected)
+    return grid_map(spectra.adapter.matrices, values, texts, asked.scale, domain, title, selected)
 
 
 def rank_change_map(
@@ -126,7 +137,7 @@ def rank_change_map(
     change = {matrix.name: float(ranks[matrix.name] - matrix.rank) for matrix in spectra.adapter.matrices}
     texts = {m.name: f"{m.rank} → {ranks[m.name]}" if change[m.name] else f"{m.rank}" for m in spectra.adapter.matrices}
     extent = max([1.0, *(abs(value) for value in change.values())])
-    return _map(spectra.adapter.matrices, change, texts, CHANGE, (-extent, extent), title, None)
+    return grid_map(spectra.adapter.matrices, change, texts, CHANGE, (-extent, extent), title, None)
 
 
 def overlap_map(comparison: Comparison, matrices: Sequence[AdapterMatrix], side: str = "output") -> go.Figure:
@@ -147,7 +158,7 @@ def overlap_map(comparison: Comparison, matrices: Sequence[AdapterMatrix], side:
     }
     own = [matrix for matrix in matrices if matrix.name in values]
     texts = {name: DEAD if value is None else f"{value:.2f}" for name, value in values.items()}
-    return _map(own, values, texts, VIOLETS, (0.0, 1.0), f"Overlap of the {side} subspaces", None)
+    return grid_map(own, values, texts, VIOLETS, (0.0, 1.0), f"Overlap of the {side} subspaces", None)
 
 
 def adapter_spectrum(spectra: Mapping[str, AdapterSpectra], matrix: str) -> go.Figure:
@@ -260,8 +271,8 @@ def _shown(value: float | None, form: str) -> str:
     return f"{value:{form}}"
 
 
-def _map(
-    matrices: Sequence[AdapterMatrix],
+def grid_map(
+    matrices: Sequence[Placed],
     values: Mapping[str, float | None],
     texts: Mapping[str, str],
     scale: list[str],
@@ -269,6 +280,17 @@ def _map(
     title: str,
     selected: str | None,
 ) -> go.Figure:
+    """Draw one number of each matrix as a map of layer × module type.
+
+    Args:
+        matrices: what has a cell.
+        values: matrix → number, None = no colour.
+        texts: matrix → what its cell says.
+        scale: colours.
+        domain: lowest and highest value of the scale.
+        title: of the figure.
+        selected: matrix to outline.
+    """
     grid = adapter_grid(matrices)
     shape = (len(grid.rows), len(grid.columns))
     z, text = np.full(shape, np.nan), np.full(shape, "", dtype=object)
@@ -318,7 +340,7 @@ def _map(
     return figure
 
 
-def _add_cells(figure: go.Figure, matrices: Sequence[AdapterMatrix], grid: Grid, texts: Mapping[str, str]) -> None:
+def _add_cells(figure: go.Figure, matrices: Sequence[Placed], grid: Grid, texts: Mapping[str, str]) -> None:
     """Add what a click and a hover find: cells of a heatmap cannot be selected, and dead ones have no colour."""
     spots = [(matrix, offset) for matrix in matrices for offset in TARGETS_IN_CELL]
     figure.add_scatter(
