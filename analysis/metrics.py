@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.runs import Matrix, Run
+from flexlora.matrix_names import place_label
 
 GAP_LIMIT = 0.02
 """Above this median |I(λ) − I(σ)|, λ is no spectrum of ΔW and its entropy says little (docs/fidelity.md)."""
@@ -109,7 +110,7 @@ def instructive_event(run: Run) -> int | None:
 
 def matrix_label(matrix: Matrix) -> str:
     """Return a short name: "layer 3 ffn_out"."""
-    return matrix.module_type if matrix.layer is None else f"layer {matrix.layer} {matrix.module_type}"
+    return place_label(matrix.layer, matrix.module_type)
 
 
 def describe_event(run: Run, step: int) -> str:

@@ -99,3 +99,8 @@ def _in_feed_forward(last: str, above: list[str]) -> str | None:
     if last in ("c_proj", "wo", "proj") and parent in ("mlp", "ffn", "densereludense"):
         return "ffn_out"
     return None
+
+
+def place_label(layer: int | None, module_type: str) -> str:
+    """Return a short name of a matrix: "layer 3 ffn_out"."""
+    return module_type if layer is None else f"layer {layer} {module_type}"

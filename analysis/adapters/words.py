@@ -8,7 +8,7 @@ from analysis.adapters.adapter import AdapterMatrix
 from analysis.adapters.spectra import AdapterSpectra, is_dead, rank_for_energy
 from analysis.adapters.suggestion import Suggestion
 from flexlora.importance import spectral_entropy
-from flexlora.matrix_names import module_type_order
+from flexlora.matrix_names import module_type_order, place_label
 from flexlora.reallocation import Reallocation
 
 SHARE = 0.99
@@ -67,7 +67,7 @@ def describe_moves(spectra: AdapterSpectra, moves: Reallocation) -> str:
 
 def adapter_label(matrix: AdapterMatrix) -> str:
     """Return a short name: "layer 3 ffn_out"."""
-    return matrix.module_type if matrix.layer is None else f"layer {matrix.layer} {matrix.module_type}"
+    return place_label(matrix.layer, matrix.module_type)
 
 
 def _what(spectra: AdapterSpectra) -> str:

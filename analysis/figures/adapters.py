@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.adapters import AdapterMatrix, AdapterSpectra, Comparison, adapter_label, energy_kept, is_dead
 from analysis.figures.theme import EXTENDED, PRUNED, SEQUENCE, styled
-from flexlora.matrix_names import module_type_order
+from flexlora.matrix_names import module_type_order, place_label
 
 # The scales of Explore: blue for rank, cividis for entropy, violet for energy, orange to blue for change.
 BLUES = ["#eaf2fb", "#a9cbea", "#4c90ca", "#16539a", "#072654"]
@@ -57,11 +57,19 @@ class Placed(Protocol):
     """A matrix that has a place in a model."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As the model names it."""
+        ...
+
     @property
-    def layer(self) -> int | None: ...
+    def layer(self) -> int | None:
+        """Number of its layer; None outside the layers."""
+        ...
+
     @property
-    def module_type(self) -> str: ...
+    def module_type(self) -> str:
+        """What it does there, such as query."""
+        ...
 
 
 class Grid(NamedTuple):
@@ -347,7 +355,7 @@ def _add_cells(figure: go.Figure, matrices: Sequence[Placed], grid: Grid, texts:
         x=[grid.place[matrix.name][1] + offset for matrix, offset in spots],
         y=[grid.place[matrix.name][0] for matrix, _ in spots],
         customdata=[[matrix.name] for matrix, _ in spots],
-        text=[f"{adapter_label(m)}<br>{m.name}<br>{texts[m.name]}" for m, _ in spots],
+        text=[f"{place_label(m.layer, m.module_type)}<br>{m.name}<br>{texts[m.name]}" for m, _ in spots],
         hovertemplate="%{text}<extra></extra>",
         mode="markers",
         marker={"size": 22, "symbol": "square", "color": "rgba(0,0,0,0)", "line": {"width": 0}},

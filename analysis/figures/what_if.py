@@ -25,7 +25,7 @@ MAX_HEIGHT_PX = 900
 
 
 def decision_map(difference: Difference, matrices: Sequence[Matrix]) -> go.Figure:
-    """Draw every move at (step, matrix): ▼ pruned, ▲ extended; filled grey = both, open = only as it was, star = what-if.
+    """Draw every move at (step, matrix): ▼ pruned, ▲ extended; filled = both, open = only as it was, star = what-if.
 
     Args:
         difference: of a run and a replay.

@@ -30,6 +30,9 @@ BUTTONS = {
 
 def page() -> None:
     """Draws the page."""
+    if request := st.session_state.pop("train_request", None):
+        job, parent = request
+        _start(job, new_run_folder(runs_root(), job), parent=parent)
     live = REGISTRY.current
     setup = st.expander(
         "Set up a run" if live is None else "Set up another run",

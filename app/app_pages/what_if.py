@@ -6,10 +6,12 @@ import streamlit as st
 
 from analysis.figures import FIGURES
 from analysis.metrics import describe_run
+from analysis.runs import Run
 from components.schedule import AdapterSize, mean_cost
 from data import open_run, plain, run_entries
 from flexlora.config import FlexLoRAConfig
-from replays import MODE_BADGES, RULES, Found, alternatives, base_of, find_trained, job_of, replayed, ruled, tell
+from flexlora.job import Job
+from replays import MODE_BADGES, Found, alternatives, base_of, find_trained, job_of, replayed, ruled, tell
 from schedule_panel import edited_config, schedule_panel
 
 PICKER = "what_if_run"
@@ -76,7 +78,7 @@ def _compare(key: str, base: FlexLoRAConfig) -> None:
         st.warning(plain(found), icon=":material/block:")
         return
     _show(found, config, base)
-    _train(run, config, base, found)
+    _train(run, config)
 
 
 def _show(found: Found, config: FlexLoRAConfig, base: FlexLoRAConfig) -> None:
@@ -119,12 +121,12 @@ def _show(found: Found, config: FlexLoRAConfig, base: FlexLoRAConfig) -> None:
         st.markdown("**Other choices beside it**")
         st.table(alternatives(found, config), border="horizontal", hide_index=True, alt="Alternatives and agreement")
         st.caption(
-            "Agreement: moves that both make as a share of those that either makes. Random moves of equal number are what "
-            "any choice must beat to mean something."
+            "Agreement: moves that both make as a share of those that either makes. Random moves of equal number are "
+            "what any choice must beat to mean something."
         )
 
 
-def _train(run, config: FlexLoRAConfig, base: FlexLoRAConfig, found: Found) -> None:
+def _train(run: Run, config: FlexLoRAConfig) -> None:
     st.markdown("**Train this**")
     job = job_of(run, config)
     if isinstance(job, str):
@@ -151,12 +153,9 @@ def _train(run, config: FlexLoRAConfig, base: FlexLoRAConfig, found: Found) -> N
         )
 
 
-def _start(job, run) -> None:
+def _start(job: Job, run: Run) -> None:
     # Imported here: the registry of pages imports this page, and training belongs to Train.
     from navigation import PAGES
 
     st.session_state["train_request"] = (job, run.folder.name)
     st.switch_page(PAGES["Train"])
-
-
-__all__ = ["RULES", "page"]
