@@ -177,10 +177,12 @@ def describe_fine_print(config: FlexLoRAConfig) -> list[str]:
     assert paper is not None and scheduled is not None
     warmup, _, total, final = config.window()
     end = total - final
-    told = [
-        f"The paper divides by T − t_final = {end}, so its curve would reach 0 only at step {warmup + end}, "
-        f"{warmup} steps after the window's end."
-    ]
+    if not config.initial_budget:
+        return ["With b0 = 0 no formula moves anything."]
+    after = (
+        f"would reach 0 only at step {warmup + end}, {warmup} steps after" if warmup else f"reaches 0 at step {end},"
+    )
+    told = [f"The paper divides by T − t_final = {end}, so its curve {after} the window's end."]
     if paper.active < paper.events:
         told.append(
             f"Rounding ends it much earlier: {paper.events - paper.active} of {paper.events} events have b = 0, the "

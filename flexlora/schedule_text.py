@@ -19,6 +19,17 @@ KEYS = ("schedule", "initial_budget", "warmup_steps", "final_steps", "interval",
 MAX_TEXT = 100_000
 MAX_BUDGET = 1_000_000
 MAX_STEP = 10_000_000
+MAX_DEPTH = 20
+"""PyYAML scans open brackets in quadratic time: 90,000 of them took it 43 s."""
+
+_REFUSED = (yaml.AliasToken, yaml.AnchorToken, yaml.TagToken)
+_OPENING = (
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 
 
 def schedule_settings(config: FlexLoRAConfig) -> dict[str, Any]:
@@ -33,11 +44,15 @@ def _to_json(settings: Mapping[str, Any]) -> str:
 
 
 def _to_yaml(settings: Mapping[str, Any]) -> str:
-    # A list of knots in JSON is YAML too, and takes one line instead of three a knot.
     return "\n".join(
-        f"{key}: {json.dumps(value)}" if isinstance(value, list) else yaml.safe_dump({key: value}).rstrip()
+        f"{key}: {_flow(value)}" if isinstance(value, list) else yaml.safe_dump({key: value}).rstrip()
         for key, value in settings.items()
     )
+
+
+def _flow(value: list[Any]) -> str:
+    # Not JSON: its 1e-05 is text in YAML 1.1, which wants 1.0e-05.
+    return yaml.safe_dump(value, default_flow_style=True, width=MAX_TEXT).rstrip()
 
 
 STYLES: dict[str, Callable[[Mapping[str, Any]], str]] = {"json": _to_json, "yaml": _to_yaml}
@@ -74,7 +89,7 @@ def parse_schedule(text: str) -> dict[str, Any]:
     parsed = {}
     for key, value in found.items():
         if key not in KEYS:
-            close = difflib.get_close_matches(str(key), KEYS, 1)
+            close = difflib.get_close_matches(key, KEYS, 1) if isinstance(key, str) else []
             hint = f" Did you mean {close[0]}?" if close else ""
             raise FlexLoRAError(f"A schedule has no {_shown(key)}.{hint} It has: {', '.join(KEYS)}.")
         if key == "points":
@@ -84,6 +99,8 @@ def parse_schedule(text: str) -> dict[str, Any]:
             raise FlexLoRAError(f"{key} must be one value, not {_shown(value)}.")
         if isinstance(value, str) and len(value) > 60:
             raise FlexLoRAError(f"{key}={_shown(value)} is too long a text.")
+        if isinstance(value, int) and abs(value) > MAX_STEP:
+            raise FlexLoRAError(f"{key}={_shown(value)} is out of range: no number of a schedule is beyond {MAX_STEP}.")
         parsed[key] = checked(items[key], value)
         if key != "exponent" and isinstance(parsed[key], int) and parsed[key] > _most(key):
             raise FlexLoRAError(f"{key}={_shown(value)} must be at most {_most(key)}.")
@@ -104,16 +121,28 @@ def _read(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        if any(isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken) for token in yaml.scan(text)):
-            raise FlexLoRAError("The YAML has anchors, aliases or tags. Write each value out.")
+        _refuse_tricks(text)
         return yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise FlexLoRAError(
             f"This is neither JSON nor YAML: {_short(error.problem or 'it breaks off')}{line}."
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except FlexLoRAError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise FlexLoRAError(f"This is neither JSON nor YAML: {_short(str(error))}.") from error
+
+
+def _refuse_tricks(text: str) -> None:
+    depth = 0
+    for token in yaml.scan(text):
+        if isinstance(token, _REFUSED):
+            raise FlexLoRAError("The YAML has anchors, aliases or tags. Write each value out.")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAX_DEPTH:
+            line = token.start_mark.line + 1
+            raise FlexLoRAError(f"Line {line} is nested more than {MAX_DEPTH} deep; a schedule needs 3 levels.")
 
 
 def _knots(value: Any) -> tuple[tuple[int, float], ...]:
@@ -141,6 +170,9 @@ def _shown(value: Any) -> str:
     # Never the inside of something nested: it may be deep or large.
     if isinstance(value, dict | list):
         return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)}"
+    # Python refuses to write out integers of more than 4300 digits.
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a number of {value.bit_length()} bits"
     return _short(repr(value))
 
 
