@@ -334,6 +334,11 @@ def grid_map(
             y1=row + 0.5,
             line={"color": PRUNED, "width": 3},
         )
+    return _framed(figure, grid, title)
+
+
+def _framed(figure: go.Figure, grid: Grid, title: str) -> go.Figure:
+    shape = (len(grid.rows), len(grid.columns))
     styled(figure, title=title, x="module type", y="layer")
     row_px = 30 if shape[0] <= ROOMY_ROWS else 20
     figure.update_layout(

@@ -63,11 +63,20 @@ def test_derived_numbers_follow_the_number_of_steps(page):
     assert (widget(page, "warmup steps").value, widget(page, "interval").value) == (40, 10)
 
 
-def test_a_schedule_without_room_is_told_beside_the_form_and_cannot_start(page):
+def test_a_schedule_without_room_is_told_beside_its_field_and_the_last_good_one_stays(page):
     page.run()
+    widget(page, "warmup steps").set_value(30).run()
     widget(page, "warmup steps").set_value(190).run()
     assert not page.exception
-    assert "These fit" in page.error[0].value
+    assert "These fit" in page.error[0].value and "The last good schedule stays" in page.error[0].value
+    assert widget(page, "warmup steps").value == 30
+    assert not page.button(key="train_start").disabled
+
+
+def test_a_form_that_cannot_work_cannot_start(page):
+    page.run()
+    widget(page, "max rank").input("2").run()
+    assert "max_rank=2 is below" in page.error[0].value
     assert page.button(key="train_start").disabled
 
 
