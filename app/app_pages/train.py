@@ -9,11 +9,13 @@ import streamlit as st
 
 from components import player
 from data import OpenRun, open_run, run_entries, runs_root
+from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, new_run_folder
 from flexlora.run_log import RunLogError, read_run
 from job_form import job_form
 from live import REGISTRY, LiveJob
+from steering import steer_panel
 
 PLAYER = "train_player"
 TICK_S = 0.4
@@ -52,6 +54,17 @@ def page() -> None:
         )
         return
     _watch(live)
+    _steer(live)
+
+
+def _steer(live: LiveJob) -> None:
+    """Edit the schedule of the run that trains."""
+    if not live.alive or not isinstance(live.job.config, FlexLoRAConfig):
+        return
+    with st.expander(
+        "Steer: edit the schedule of this run", icon=":material/tune:", key=f"train_steer_{live.folder.name}"
+    ):
+        st.fragment(steer_panel)(live)
 
 
 def _start_row(job: Job | None, live: LiveJob | None) -> None:

@@ -77,6 +77,10 @@ export class Timeline {
     const other = stripColour(colour) === "energy" ? "entropy now" : "energy now";
     pen.text(scale.right + 8, 6, other, { fill: palette.text, size: 11, weight: 600 });
     for (const step of model.eventSteps) pen.line(scale.x(step), 4, scale.x(step), TICKS_HEIGHT - 2, { stroke: palette.muted });
+    // A schedule that was edited while it trained: without the mark, the curve of b(t) would just jump.
+    for (const note of model.header.notes ?? []) {
+      if (note.kind === "edited") pen.glyph("down", scale.x(note.step), 5, 5, { fill: palette.accent });
+    }
     drawStrip(pen, model, palette, strip, this.image, scale, selected);
     this.panels.forEach((panel, i) => {
       const box = /** @type {Box[]} */ (this.boxes)[i];
