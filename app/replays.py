@@ -115,7 +115,7 @@ def ruled(scope: str, run: Run, base: FlexLoRAConfig, mode: str) -> FlexLoRAConf
             first = choices.index(start[key]) if start[key] in choices else 0
             changes[key] = st.selectbox(label, choices, first, key=widget, help=told)
     if missing:
-        st.caption("Not offered: " + " ".join(plain(f"{key}: {reason}") for key, reason in missing.items()))
+        st.caption("Not offered: " + " ".join(plain(reason) for reason in missing.values()))
     different = {key: value for key, value in changes.items() if value != getattr(base, key)}
     return base.replace(**different) if different else base
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 
 import streamlit as st
 
@@ -16,6 +17,9 @@ from flexlora.job import command_line
 from flexlora.run_log import RunLogError
 from live import LiveJob
 from schedule_panel import edited_config, editing, schedule_panel
+
+ANSWER_S = 3.0
+"""A step of the embedded tasks takes a tenth of a second."""
 
 
 def steer_panel(live: LiveJob) -> None:
@@ -41,8 +45,20 @@ def steer_panel(live: LiveJob) -> None:
         st.caption(f"Next event with it: step {later}." if later else "No event is left with it.", width="content")
     if pressed:
         live.controls.send({"command": "set", "values": dict(changes)})
-        st.toast(f"Sent; it holds from step {live.step + 1} on or the one after.")
+        _await_answer(live, run)
+        st.rerun(scope="fragment")
     _told(live, run)
+
+
+def _await_answer(live: LiveJob, before: Run | None) -> None:
+    """Wait until the log says what became of an edit, or long enough: a step may take a while."""
+    known = 0 if before is None else len(before.notes)
+    deadline = time.monotonic() + ANSWER_S
+    while time.monotonic() < deadline and live.alive:
+        run = _log(live)
+        if run is not None and any(note["kind"].startswith("edit") for note in run.notes[known:]):
+            return
+        time.sleep(0.05)
 
 
 def _log(live: LiveJob) -> Run | None:

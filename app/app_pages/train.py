@@ -21,6 +21,9 @@ PLAYER = "train_player"
 TICK_S = 0.4
 """Faster than the two updates a second that are promised, slower than a rerun takes."""
 
+STEER_S = 3.0
+"""How often the panel learns how far the run is; what is being dragged or typed is left alone."""
+
 BUTTONS = {
     "pause": ("Pause", ":material/pause:", "Wait before the next step"),
     "resume": ("Go on", ":material/play_arrow:", "Train on"),
@@ -64,7 +67,7 @@ def _steer(live: LiveJob) -> None:
     with st.expander(
         "Steer: edit the schedule of this run", icon=":material/tune:", key=f"train_steer_{live.folder.name}"
     ):
-        st.fragment(steer_panel)(live)
+        st.fragment(steer_panel, run_every=STEER_S)(live)
 
 
 def _start_row(job: Job | None, live: LiveJob | None) -> None:

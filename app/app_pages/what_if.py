@@ -14,6 +14,7 @@ from flexlora.job import Job
 from replays import MODE_BADGES, Found, alternatives, base_of, find_trained, job_of, replayed, ruled, tell
 from schedule_panel import edited_config, schedule_panel
 
+NEWCOMERS_RUN = "words-flexlora-paper"
 PICKER = "what_if_run"
 PLOT = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 
@@ -24,9 +25,8 @@ def page() -> None:
     if not entries:
         st.info("No run is here yet. Train one, then ask what other settings would have decided.")
         return
-    own = [key for key in entries if "flexlora" in key] or list(entries)
     if st.session_state.get(PICKER) not in entries:
-        st.session_state[PICKER] = own[0]
+        st.session_state[PICKER] = NEWCOMERS_RUN if NEWCOMERS_RUN in entries else next(iter(entries))
     left, about = st.columns([0.27, 0.73], vertical_alignment="center")
     key = left.selectbox("Run", list(entries), key=PICKER, label_visibility="collapsed")
     opened = open_run(entries[key].folder)
