@@ -38,6 +38,13 @@ def test_the_adapter_recipe_runs_on_what_the_training_recipe_exports(make_bert, 
     assert (tmp_path / "my_smaller_adapter" / "adapter_model.safetensors").exists()
 
 
+def test_the_replay_recipe_runs_on_the_bundled_run(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names: dict = {}
+    exec(BLOCKS[3], names)
+    assert 0 < names["difference"].agreement < 1
+
+
 def test_links_and_files_named_in_the_readme_exist():
     for target in re.findall(r"\]\(([^)# ]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -59,7 +59,7 @@ def test_the_curve_while_dragging_is_the_trained_one_at_every_step_for_200_setti
     cases = [random_settings(rng) for _ in range(200)]
     script = joined_modules(("schedule_curve",))
     found = page.evaluate(
-        f"(cases) => {{ {script}; return cases.map(([own, total]) => [budgets(own, total), eventSteps(own, total)]); }}",
+        f"(cases) => {{ {script}; return cases.map(([own, all]) => [budgets(own, all), eventSteps(own, all)]); }}",
         [[settings, config.total_steps] for config, settings in cases],
     )
     assert len({settings["schedule"] for _, settings in cases}) == len(SCHEDULES)
