@@ -101,6 +101,7 @@ def ruled(scope: str, run: Run, base: FlexLoRAConfig, mode: str) -> FlexLoRAConf
             list(PRESETS).index(base.preset),
             key=f"{scope}_preset",
             help=items["preset"].metadata["help"],
+            persist_state="session",
         )
     if preset != base.preset:
         changes |= {key: PRESETS[preset][key] for key in (*RULES, "schedule", "initial_budget", "epsilon")}
@@ -109,11 +110,13 @@ def ruled(scope: str, run: Run, base: FlexLoRAConfig, mode: str) -> FlexLoRAConf
         widget, label, told = f"{scope}_{preset}_{key}", key.replace("_", " "), items[key].metadata["help"]
         with column:
             if key == "protection":
-                changes[key] = int(st.number_input(label, 0, 1000, int(start[key]), key=widget, help=told))
+                changes[key] = int(
+                    st.number_input(label, 0, 1000, int(start[key]), key=widget, help=told, persist_state="session")
+                )
                 continue
             choices = [name for name in items[key].metadata["choices"] if key != "importance" or name not in missing]
             first = choices.index(start[key]) if start[key] in choices else 0
-            changes[key] = st.selectbox(label, choices, first, key=widget, help=told)
+            changes[key] = st.selectbox(label, choices, first, key=widget, help=told, persist_state="session")
     if missing:
         st.caption("Not offered: " + " ".join(plain(reason) for reason in missing.values()))
     different = {key: value for key, value in changes.items() if value != getattr(base, key)}

@@ -50,7 +50,11 @@ def decision_map(difference: Difference, matrices: Sequence[Matrix]) -> go.Figur
             )
     count = len(matrices)
     styled(figure, title="Moves: as it was, and what-if", x="step", y="matrix")
-    figure.update_layout(height=int(min(MAX_HEIGHT_PX, 150 + max(220, 13 * count))), margin={"l": 130})
+    figure.update_layout(
+        height=int(min(MAX_HEIGHT_PX, 150 + max(220, 13 * count))),
+        margin={"l": 130, "t": 76},
+        legend={"y": 1.0, "yanchor": "bottom"},
+    )
     every = max(1, count // LABELLED_ROWS)
     return figure.update_yaxes(
         tickvals=list(range(0, count, every)),

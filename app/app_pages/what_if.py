@@ -28,7 +28,7 @@ def page() -> None:
     if st.session_state.get(PICKER) not in entries:
         st.session_state[PICKER] = NEWCOMERS_RUN if NEWCOMERS_RUN in entries else next(iter(entries))
     left, about = st.columns([0.27, 0.73], vertical_alignment="center")
-    key = left.selectbox("Run", list(entries), key=PICKER, label_visibility="collapsed")
+    key = left.selectbox("Run", list(entries), key=PICKER, label_visibility="collapsed", persist_state="session")
     opened = open_run(entries[key].folder)
     if opened is None:
         return
@@ -62,6 +62,7 @@ def _compare(key: str, base: FlexLoRAConfig) -> None:
             key="what_if_mode",
             format_func=lambda name: MODE_BADGES[name].label,
             label_visibility="collapsed",
+            persist_state="session",
         )
         badge = MODE_BADGES[mode or "exact"]
         st.caption(badge.help, width="stretch")
@@ -78,7 +79,10 @@ def _compare(key: str, base: FlexLoRAConfig) -> None:
         st.warning(plain(found), icon=":material/block:")
         return
     _show(found, config, base)
-    _train(run, config)
+    if config == base:
+        st.caption("Change a rule or the schedule, and the real run that checks it can be started here.")
+    else:
+        _train(run, config)
 
 
 def _show(found: Found, config: FlexLoRAConfig, base: FlexLoRAConfig) -> None:
