@@ -126,7 +126,9 @@ def describe_event(run: Run, step: int) -> str:
     pruned, extended = event["prune"], event["extend"]
     start = f"Event {numbers[0]} of {len(run.events)}, step {step}: "
     if not pruned and not extended:
-        return f"{start}nothing moved ({_why_nothing(event)}). Total rank stays {_rank_at(run, step)}."
+        return (
+            f"{start}nothing moved ({_why_nothing(event)}). Total rank stays {_rank_at(run, step)}.{_adaptive(event)}"
+        )
     parts = [
         _describe_move(run, event, moves, change, extreme)
         for moves, change, extreme in ((pruned, -1, "lowest"), (extended, 1, "highest"))
@@ -134,7 +136,23 @@ def describe_event(run: Run, step: int) -> str:
     ]
     total = _rank_at(run, step) - len(pruned) + len(extended)
     anew = " Then training began anew." if "restarted" in event["rules"] else ""
-    return f"{start}{_amount(event)}. {'; '.join(parts)}. Total rank {total}.{anew}"
+    return f"{start}{_amount(event)}. {'; '.join(parts)}. Total rank {total}.{anew}{_adaptive(event)}"
+
+
+def _adaptive(event: dict[str, Any]) -> str:
+    """Say why the adaptive schedule chose the budget of an event; empty under any other schedule."""
+    own = event.get("adaptive")
+    if not own:
+        return ""
+    if own["noise"] is None:
+        return " Adaptive: no event before it, so it only measures the noise."
+    told = (
+        f" Adaptive: {event['budget']} of at most {own['ceiling']} pairs stand out of the noise (σ {own['noise']:.3f}"
+    )
+    if own["gaps"] and own["thresholds"]:
+        told += f"; the first has gap {own['gaps'][0]:.2f}, {own['thresholds'][0]:.2f} is needed"
+    undone = "" if own["undone"] is None else f"; {own['undone']:.0%} of the prunes before it took back"
+    return f"{told}{undone})."
 
 
 def _amount(event: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.metrics import describe_event
 from analysis.run_config import config_at
 from analysis.runs import load_run
 from analysis.what_if import (
@@ -82,6 +83,16 @@ def test_every_preset_and_rule_replays_its_own_decisions(tmp_path, settings):
     run = trained(tmp_path / "run", **settings)
     for mode in MODES:
         agrees(run, mode)
+
+
+def test_an_adaptive_event_says_why_it_moved_so_many(tmp_path):
+    run = trained(tmp_path / "run", schedule="adaptive", adaptive_margin=0.5, interval=2)
+    first, *rest = run.events
+    assert "only measures the noise" in describe_event(run, first["step"])
+    for event in rest:
+        told = describe_event(run, event["step"])
+        assert f"{event['budget']} of at most {event['adaptive']['ceiling']} pairs" in told
+        assert event["budget"] == len(event["prune"])
 
 
 def test_live_edits_are_replayed_as_made(tmp_path):
