@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from flexlora.adapter_config import AdapterConfig
 from flexlora.checkpoint import checkpoint_step, load_checkpoint, save_checkpoint
 from flexlora.controls import Controls
 from flexlora.edits import Edits, apply_edit
@@ -49,7 +50,7 @@ def run_job(
         resume: go on from the last checkpoint in ``folder`` (from step 0 when there is none).
         parent: name of the run whose configuration this one was edited from.
         progress: called after each step.
-        edits: live edits made by a script; those up to the step of the checkpoint are in it already.
+        edits: live edits made by a script; those before the step of the checkpoint are in it already.
 
     Returns:
         A summary: run, state, steps, moved directions, last metrics, wall_s.
@@ -67,7 +68,7 @@ def run_job(
             start = load_checkpoint(session, folder / CHECKPOINT)
         # From step 0 everything is made anew, the record of step 0 too.
         resume_from = start or -1
-    script = {step: changes for step, changes in (edits or {}).items() if step > start or not start}
+    script = {step: changes for step, changes in (edits or {}).items() if step >= start}
     header = _header(session, folder, parent)
     with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=FLUSH_INTERVAL_S) as writer:
         return _Run(session, folder, writer, controls, start, script).train(progress)
@@ -97,6 +98,8 @@ class _Run:
     def train(self, progress: Progress | None) -> dict[str, Any]:
         try:
             if self.step == 0:
+                # An edit before the first step, in a run that was stopped there: its note belongs to what is made anew.
+                self._note_edit(self.job.config, self.session.dynamics.config)
                 self._spectrum(0, complete=True)
                 self._evaluate("validation", self.job.loop.eval_samples)
             while self.step < self.job.steps and self._may_go_on():
@@ -208,9 +211,17 @@ class _Run:
             self.writer.flush()
             return
         self.session.dynamics.config = edited
+        if self._note_edit(config, edited):
+            # Otherwise a run that dies now would resume without the edit.
+            self._save_checkpoint()
+
+    def _note_edit(self, config: AdapterConfig, edited: AdapterConfig) -> bool:
+        """Log what an edit changed; False when it changed nothing, as when a resumed run has it already."""
         before, after = config.to_dict(), edited.to_dict()
         # What follows from an edited option counts as edited too: a reader has to know what was in force.
         changed = [item.name for item in fields(edited) if before[item.name] != after[item.name]]
+        if not changed:
+            return False
         self.writer.note(
             "edited",
             step=self.step,
@@ -218,8 +229,7 @@ class _Run:
             new={key: after[key] for key in changed},
         )
         self.writer.flush()
-        # Otherwise a run that dies now would resume without the edit.
-        self._save_checkpoint()
+        return True
 
     def _finish(self) -> dict[str, Any]:
         completed = self.step >= self.job.steps

@@ -14,7 +14,7 @@ from analysis.run_config import config_at, edits
 from analysis.runs import Run
 from analysis.what_if.scores import adjusted, score_table
 from flexlora.config import FlexLoRAConfig
-from flexlora.decision import Decider
+from flexlora.decision import Decider, ruled_importance
 from flexlora.errors import FlexLoRAError
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
 
@@ -269,7 +269,8 @@ class _Replay:
         step = int(event["step"])
         config = self.settings(step)
         ranks = dict(zip(self.names, self.run.ranks[self.run.record_at(step)].tolist(), strict=True))
-        importance = event["importance"].get(config.importance) or dict.fromkeys(self.names)
+        own = event["importance"].get(config.importance) or {}
+        importance = ruled_importance({name: own.get(name) for name in self.names}, ranks, config)
         self.decider.observe(step, importance, ranks, _names(event["prune"]), _names(event["extend"]), config)
 
 

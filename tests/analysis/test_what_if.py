@@ -70,6 +70,7 @@ def test_every_sample_run_replays_its_own_decisions(folder, mode):
     [
         *({"preset": preset} for preset in PRESETS),
         {"schedule": "adaptive", "adaptive_margin": 0.5, "interval": 2},
+        {"schedule": "adaptive", "adaptive_margin": 0.5, "interval": 1, "initial_rank": 2},
         {"importance": "sensitivity"},
         {"importance": "true_spectral_entropy"},
         {"importance": "random", "protection": 2},

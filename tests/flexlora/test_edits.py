@@ -61,6 +61,18 @@ def test_edits_by_hand_and_by_script_make_the_same_run(tmp_path):
     assert plain["moved"] != sum(len(event["prune"]) + len(event["extend"]) for event in script.events)
 
 
+def test_an_edit_before_the_first_step_of_a_run_stopped_there_keeps_its_note(tmp_path):
+    controls = Controls()
+    controls.send({"command": "set", "values": {"initial_budget": 1}})
+    controls.send({"command": "stop"})
+    run_job(job_of(), tmp_path / "parts", controls=controls)
+    run_job(job_of(), tmp_path / "parts", resume=True)
+    parts = read_run(tmp_path / "parts")
+    assert [note["new"] for note in parts.notes if note["kind"] == "edited"] == [{"initial_budget": 1}]
+    run_job(job_of(), tmp_path / "whole", edits={0: {"initial_budget": 1}})
+    same(read_run(tmp_path / "whole"), parts)
+
+
 @pytest.mark.parametrize("stop", [6, 7, 9, 12])
 def test_a_scripted_run_that_stops_and_resumes_is_the_uninterrupted_one(tmp_path, stop):
     edits = {7: {"initial_budget": 1}, 11: {"schedule": "constant"}}
@@ -74,7 +86,10 @@ def test_a_scripted_run_that_stops_and_resumes_is_the_uninterrupted_one(tmp_path
         progress=lambda done, _: controls.send({"command": "stop"}) if done == stop else None,
     )
     run_job(job_of(), tmp_path / "parts", resume=True, edits=dict(edits))
-    same(read_run(tmp_path / "whole"), read_run(tmp_path / "parts"))
+    whole, parts = read_run(tmp_path / "whole"), read_run(tmp_path / "parts")
+    same(whole, parts)
+    made = [[note["new"] for note in log.notes if note["kind"] == "edited"] for log in (whole, parts)]
+    assert made[0] == made[1]
 
 
 def test_an_edit_is_in_the_checkpoint_before_the_next_step(tmp_path):
