@@ -26,11 +26,12 @@ def wait_for(page, condition, timeout_ms=TIMEOUT_MS):
 
 def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
     page = open_page("/train")
-    page.wait_for_selector(".schedule-preview[data-events]", timeout=TIMEOUT_MS)
-    before = page.locator(".schedule-preview").get_attribute("data-top")
+    editor = page.locator(".fl-schedule[data-serial]")
+    editor.wait_for(timeout=TIMEOUT_MS)
+    before = editor.get_attribute("data-values")
     page.get_by_role("spinbutton", name="initial budget").fill("5")
     page.keyboard.press("Enter")
-    wait_for(page, lambda: page.locator(".schedule-preview").get_attribute("data-top") != before)
+    wait_for(page, lambda: editor.get_attribute("data-values") != before)
 
     page.get_by_role("combobox", name="Task").click()
     page.get_by_text("Digits (toy)", exact=True).click()
@@ -51,6 +52,14 @@ def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
     at_pause = controls(page)
     page.locator(".st-key-train_step button").first.click()
     wait_for(page, lambda: controls(page) != at_pause and "paused" in controls(page))
+
+    page.get_by_text("Steer: edit the schedule of this run").click()
+    steer = page.locator("[class*=st-key-train_steer]").first
+    steer.get_by_role("spinbutton", name="initial budget").fill("3")
+    page.keyboard.press("Enter")
+    wait_for(page, lambda: "Changed: initial_budget = 3" in steer.inner_text())
+    steer.get_by_role("button", name="Apply").click()
+    wait_for(page, lambda: "initial_budget = 3" in steer.inner_text() and "--edit" in steer.inner_text())
 
     address = page.url.removesuffix("/train")
     page.close()
