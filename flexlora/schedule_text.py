@@ -11,9 +11,13 @@ import yaml
 
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
+from flexlora.schedules import ADAPTIVE, POWERS
 from flexlora.settings import checked
 
-KEYS = ("schedule", "initial_budget", "warmup_steps", "final_steps", "interval", "exponent", "points")
+ONLY = {"points": ("points",), "adaptive_margin": (ADAPTIVE,), "adaptive_churn": (ADAPTIVE,), "exponent": POWERS}
+"""Options that only some schedules have."""
+
+KEYS = ("schedule", "initial_budget", "warmup_steps", "final_steps", "interval", *ONLY)
 """Options that make a schedule."""
 
 MAX_TEXT = 100_000
@@ -33,9 +37,9 @@ _CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndTo
 
 
 def schedule_settings(config: FlexLoRAConfig) -> dict[str, Any]:
-    """Return the options of a schedule as plain values; knots only where the schedule has them."""
+    """Return the options of a schedule as plain values, only those that it has."""
     found = config.to_dict()
-    return {key: found[key] for key in KEYS if key != "points" or config.schedule == "points"}
+    return {key: found[key] for key in KEYS if config.schedule in ONLY.get(key, (config.schedule,))}
 
 
 def _to_json(settings: Mapping[str, Any]) -> str:

@@ -123,7 +123,7 @@ class ScheduleEditor {
     ];
     if (facts.ranks) {
       const sizes = facts.parameters?.map((count) => ` (about ${count >= 1e6 ? `${(count / 1e6).toFixed(2)} M` : `${Math.round(count / 1000)} k`} parameters)`) ?? [];
-      Object.entries(facts.ranks).forEach(([way, rank], i) => told.push([`total rank at the end if ${way}`, `${i ? most && "≈ " : ""}${rank}${sizes[i] ?? ""}`]));
+      Object.entries(facts.ranks).forEach(([way, rank], i) => told.push([`total rank at the end if ${way}`, `${most && ["", "at least ", "at most "][i]}${rank}${sizes[i] ?? ""}`]));
     }
     return told;
   }
