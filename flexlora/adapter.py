@@ -13,7 +13,7 @@ from flexlora.adapter_config import AdapterConfig
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.initializers import direction_generator, gaussian
-from flexlora.linear import FlexLoRALinear, check_rank, linear_shape
+from flexlora.linear import QUANTISED, FlexLoRALinear, check_rank, check_weight, linear_shape
 from flexlora.regularization import add_orthogonality_gradient, orthogonality
 
 HEAD_NAMES = ("classifier", "score", "qa_outputs", "head", "heads", "regressor", "pre_classifier")
@@ -57,20 +57,42 @@ class Adapter:
         return orthogonality(self.matrices.values(), self.config.orthogonality[0])
 
     def add_regularization_gradient(self) -> Tensor:
-        """Add the weighted regulariser's gradient to ``.grad``; return its unweighted value, an fp32 scalar."""
+        """Add the weighted regulariser's gradient to ``.grad``; return its unweighted value, an fp32 scalar.
+
+        Call it once an optimizer step, after clipping. With weight 0 no gradient is touched.
+        """
         form, weight = self.config.orthogonality
+        if not weight:
+            with torch.no_grad():
+                return self.regularization()
         return add_orthogonality_gradient(self.matrices.values(), weight, form)
 
     def singular_values(self) -> dict[str, np.ndarray]:
         """Return name → λ of the active directions in slot order, as it acts: signed, times its gate, float32."""
-        slots = [matrix.slots for matrix in self.matrices.values()]
         # One copy for all matrices: on an accelerator each would be a synchronisation.
-        flat = torch.cat([matrix.weights().detach() for matrix in self.matrices.values()]).cpu().numpy()
+        return self.split_weights(self.flat_weights().cpu().numpy())
+
+    def flat_weights(self) -> Tensor:
+        """Return λ as it acts of all slots of all matrices, one after another, (sum of capacities,); a new tensor."""
+        return torch.cat([matrix.weights().detach() for matrix in self.matrices.values()])
+
+    def split_weights(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Return name → the active entries of ``flat``, an array in the order of ``flat_weights``."""
         starts = np.cumsum([0, *(matrix.capacity for matrix in self.matrices.values())])
         return {
-            name: flat[start + np.array(own, int)]
-            for name, start, own in zip(self.matrices, starts[:-1], slots, strict=True)
+            name: flat[start + np.array(matrix.slots, int)]
+            for (name, matrix), start in zip(self.matrices.items(), starts[:-1], strict=True)
         }
+
+    def reserve(self, rank: int) -> None:
+        """Grow the storage of every matrix to at least ``rank`` slots, or as many as the matrix can use.
+
+        For training that cannot follow new parameters, such as several processes. Call it before the optimizer is
+        built.
+        """
+        for matrix in self.matrices.values():
+            while matrix.capacity < min(rank, matrix.in_features, matrix.out_features):
+                matrix.grow()
 
     def ranks(self) -> dict[str, int]:
         """Return name → number of active directions."""
@@ -117,7 +139,8 @@ def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
         The adapter; ``matrices`` are named as in ``model.named_modules()`` before the call.
 
     Raises:
-        FlexLoRAError: nothing matches, a rank that does not fit, or a model that is adapted already.
+        FlexLoRAError: nothing matches, a rank that does not fit, a model that is adapted already, or weights that are
+            quantised or not loaded.
     """
     capacity = config.initial_rank if config.max_rank == config.initial_rank else 2 * config.initial_rank
 
@@ -145,6 +168,7 @@ def attach_directions(
     """
     targets = find_targets(model, config.target_modules)
     for name, module in targets.items():
+        check_weight(name, module)
         check_rank(name, config.initial_rank, linear_shape(module) or (0, 0))
     heads = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
     for parameter in model.parameters():
@@ -167,6 +191,10 @@ def find_targets(model: nn.Module, target_modules: tuple[str, ...] | None) -> di
     Raises:
         FlexLoRAError: a target that matches nothing (with the names that exist) or a model that is adapted already.
     """
+    if not isinstance(model, nn.Module):
+        raise FlexLoRAError(f"attach needs a torch model, not a {type(model).__name__}.")
+    if getattr(model, "is_quantized", False):
+        raise FlexLoRAError(f"{type(model).__name__} is quantised. {QUANTISED}")
     adapted = [name for name, module in model.named_modules() if isinstance(module, FlexLoRALinear)]
     if adapted:
         raise FlexLoRAError(f"The model is adapted already ({adapted[0]} and {len(adapted) - 1} more). Merge it first.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.optim import Optimizer
 from flexlora.adapter import Adapter
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
-from flexlora.errors import FlexLoRAError
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.event import Event
 from flexlora.importance import ENTROPIES, IMPORTANCES, SCORED_BY_LAMBDA, score_all, spectral_entropy
 from flexlora.initializers import NEW_DIRECTIONS
@@ -74,6 +75,7 @@ class RankAllocator:
         self.config = config
         self.log_all_measures = False
         self.last: Event | None = None
+        self._asked: tuple[int, FlexLoRAConfig | None] = (0, None)
         self.lr_released = False
         self.moves = Moves(adapter, optimizer)
         self.decider = Decider()
@@ -89,6 +91,7 @@ class RankAllocator:
             What was moved (possibly nothing) at an event step, None at any other.
         """
         config = self.config
+        self._warn_of_missed(t)
         if not config.is_event(t):
             return None
         importance = self._importance(t)
@@ -121,6 +124,19 @@ class RankAllocator:
         self.lr_released |= config.lr_at_event == "peak"
         self.spectra.forget()
         return plan
+
+    def _warn_of_missed(self, t: int) -> None:
+        asked, config = self._asked
+        # Under another configuration other steps were events.
+        missed = [s for s in range(asked + 1, t) if self.config.is_event(s)] if config is self.config else []
+        self._asked = (t, self.config)
+        if missed:
+            warnings.warn(
+                f"RankAllocator.step({t}) came after a gap in which {len(missed)} events were due (the first at step "
+                f"{missed[0]}): no rank moved there. Call step(t) after every optimizer step, t = 1, 2, 3, ...",
+                FlexLoRAWarning,
+                stacklevel=3,
+            )
 
     def _importance(self, t: int) -> dict[str, dict[str, float | None]]:
         lam = {name: value.astype(np.float64) for name, value in self.adapter.singular_values().items()}

@@ -1,6 +1,10 @@
-"""The one exception that means: what you asked for cannot be done, and here is what can."""
+"""The one exception that means: what you asked for cannot be done, and here is what can; and its warning."""
 
 from __future__ import annotations
+
+
+class FlexLoRAWarning(UserWarning):
+    """Training goes on, and most likely does not do what was meant."""
 
 
 class FlexLoRAError(ValueError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,21 @@ def linear_shape(module: nn.Module) -> tuple[int, int] | None:
         weight = module.get_parameter("weight")
         return weight.shape[0], weight.shape[1]
     return None
+
+
+QUANTISED = "P diag(λ) Q is added to full-precision weights only: load the model in bf16 or fp32, unquantised."
+
+
+def check_weight(name: str, module: nn.Module) -> None:
+    """Raise ``FlexLoRAError`` when the weight of a linear layer is quantised or was never loaded."""
+    weight = module.get_parameter("weight")
+    if weight.device.type == "meta":
+        raise FlexLoRAError(
+            f"{name} has no values: it is on the meta device. Load the weights first, for example by from_pretrained "
+            "without device_map, or by model.to_empty and load_state_dict."
+        )
+    if not weight.is_floating_point() or weight.element_size() < 2:
+        raise FlexLoRAError(f"{name} holds {str(weight.dtype).removeprefix('torch.')} weights. {QUANTISED}")
 
 
 def check_rank(name: str, rank: int, shape: tuple[int, int]) -> None:
@@ -70,7 +87,8 @@ class FlexLoRALinear(nn.Module):
         self.Pt = nn.Parameter(torch.zeros(capacity, self.out_features, device=weight.device))
         self.lam = nn.Parameter(torch.zeros(capacity, device=weight.device))
         self.Q = nn.Parameter(torch.zeros(capacity, self.in_features, device=weight.device))
-        self.register_buffer("mask", torch.zeros(capacity, device=weight.device), persistent=False)
+        # In the state dictionary: it says which slots are active, so that any framework's checkpoint holds the ranks.
+        self.register_buffer("mask", torch.zeros(capacity, device=weight.device))
         self.gate: Tensor | None = None
         self.slots: list[int] = []
         self.bounds: list[int] = [0, capacity]
@@ -157,6 +175,33 @@ class FlexLoRALinear(nn.Module):
         for start, stop in pairwise(self.bounds):
             y = torch.addmm(y, F.linear(inputs, scaled_q[start:stop]), Pt[start:stop])
         return y.reshape(base.shape)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        """Take over storage of another capacity, as a checkpoint from before or after an event may hold.
+
+        Storage that grew is grown here too, with new parameters: build the optimizer after loading, or load into an
+        adapter that has at least the checkpoint's capacity. A smaller one is padded with empty slots.
+
+        Raises:
+            FlexLoRAError: the capacity cannot be reached by growing.
+        """
+        found = {key: state_dict[prefix + key] for key in ("Pt", "lam", "Q", "mask") if prefix + key in state_dict}
+        wanted = max((tensor.shape[0] for tensor in found.values() if tensor.dim()), default=self.capacity)
+        while self.capacity < wanted and self.capacity < min(self.in_features, self.out_features):
+            self.grow()
+        if wanted > self.capacity:
+            raise FlexLoRAError(
+                f"{self.name} has room for {self.capacity} directions, the checkpoint holds {wanted}: it was made for "
+                "another model."
+            )
+        padded = dict(state_dict)
+        for key, tensor in found.items():
+            if 0 < tensor.dim() and tensor.shape[0] < self.capacity:
+                rest = tensor.new_zeros(self.capacity - tensor.shape[0], *tensor.shape[1:])
+                padded[prefix + key] = torch.cat([tensor, rest])
+        super()._load_from_state_dict(padded, prefix, *others)  # type: ignore[misc]
+        if "mask" in found:
+            self.slots = [slot for slot, active in enumerate(self.mask.tolist()) if active]
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""

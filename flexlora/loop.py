@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -18,7 +16,7 @@ from flexlora.controls import Controls
 from flexlora.edits import Edits, apply_edit
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, command_line
-from flexlora.matrix_names import describe_matrix
+from flexlora.run_header import matrix_table, versions
 from flexlora.run_log import RunLogError, RunWriter
 from flexlora.session import Session, StepResult, TrainingFailed
 
@@ -273,20 +271,7 @@ class _Run:
 
 
 def _header(session: Session, folder: Path, parent: str | None) -> dict[str, Any]:
-    job, matrices = session.job, session.adapter.matrices
-    table = []
-    for name, matrix in matrices.items():
-        layer, module_type = describe_matrix(name)
-        table.append(
-            {
-                "name": name,
-                "layer": layer,
-                "module_type": module_type,
-                "in_features": matrix.in_features,
-                "out_features": matrix.out_features,
-            }
-        )
-    packages = ("torch", "transformers", "numpy", "flexlora-lab")
+    job = session.job
     return {
         "name": folder.name,
         "method": job.method,
@@ -295,17 +280,10 @@ def _header(session: Session, folder: Path, parent: str | None) -> dict[str, Any
         "config": job.to_dict(),
         "model": session.data.model_name,
         "data": session.data.info,
-        "matrices": table,
+        "matrices": matrix_table(session.adapter),
         "seed": job.config.seed,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "versions": versions(),
         "command": command_line(job, folder),
         "device": str(session.device),
         "parent": parent,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -143,6 +144,56 @@ class YoungDirections:
         # Once β2ᵃ is below fp32 resolution the row is as old as any other.
         self.ages[parameter] = {slot: age for slot, age in aged.items() if beta2**age > 1e-8}
         return shares
+
+
+class DecayFree:
+    """Keeps weight decay off some parameters, whatever group of the optimizer they are in.
+
+    For optimizers that others build: decay shrinks P, λ and Q while the regulariser pulls P and Q to unit norm. During
+    ``optimizer.step()``, and only then, the parameters stand in a group of their own without decay, so that state
+    dictionaries and learning-rate schedules see the groups they know.
+    """
+
+    def __init__(self, optimizer: Optimizer, parameters: Callable[[], Iterable[nn.Parameter]]) -> None:
+        """Watch the optimizer.
+
+        Args:
+            optimizer: with or without decay; it may be set later.
+            parameters: returns those to keep; asked at every step, because storage may grow.
+        """
+        self._optimizer = optimizer
+        self._parameters = parameters
+        self._groups: list[tuple[dict[str, Any], list[nn.Parameter]]] = []
+        self._hooks = (
+            optimizer.register_step_pre_hook(lambda *_: self._part()),
+            optimizer.register_step_post_hook(lambda *_: self._join()),
+        )
+
+    def detach(self) -> None:
+        """Remove the hooks from the optimizer."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _part(self) -> None:
+        self._join()  # a step that raised left them apart
+        decayed = [group for group in self._optimizer.param_groups if group.get("weight_decay")]
+        if not decayed:
+            return
+        kept = {id(parameter) for parameter in self._parameters()}
+        for group in decayed:
+            params = group["params"]
+            free = [parameter for parameter in params if id(parameter) in kept]
+            if free:
+                self._groups.append((group, params))
+                group["params"] = [parameter for parameter in params if id(parameter) not in kept]
+                self._optimizer.param_groups.append({**group, "params": free, "weight_decay": 0.0})
+
+    def _join(self) -> None:
+        if self._groups:
+            del self._optimizer.param_groups[-len(self._groups) :]
+        for group, params in self._groups:
+            group["params"] = params
+        self._groups = []
 
 
 def _correction(age: int, beta1: float, beta2: float) -> float:

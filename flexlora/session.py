@@ -176,12 +176,7 @@ class Session:
         return self.scheduled_rate(step, self.job.steps) if own is None else own
 
     def _regularize(self) -> float:
-        if not self.adapts:
-            return 0.0
-        if self.adapter.config.orthogonality[1]:
-            return float(self.adapter.add_regularization_gradient())
-        with torch.no_grad():
-            return float(self.adapter.regularization())
+        return float(self.adapter.add_regularization_gradient()) if self.adapts else 0.0
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if self.job.loop.precision == "bf16":

@@ -48,6 +48,41 @@ def make_gpt2():
 
 
 @pytest.fixture
+def make_llama():
+    """A factory of two-layer Llama language models (14 linear layers); the output embedding is tied to the input's."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    def make(seed: int = 0):
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            vocab_size=60, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, max_position_embeddings=16, tie_word_embeddings=True, pad_token_id=0,
+            bos_token_id=1, eos_token_id=2,
+        )  # fmt: skip
+        return LlamaForCausalLM(config).eval()
+
+    return make
+
+
+@pytest.fixture
+def make_vit():
+    """A factory of two-layer vision transformers on 8 × 8 grey images."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification
+
+    def make(seed: int = 0):
+        torch.manual_seed(seed)
+        config = ViTConfig(
+            image_size=8, patch_size=4, num_channels=1, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2,
+        )  # fmt: skip
+        return ViTForImageClassification(config).eval()
+
+    return make
+
+
+@pytest.fixture
 def token_batch():
     """Token ids (4, 8) and labels (4,)."""
     import torch

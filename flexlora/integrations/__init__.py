@@ -1,0 +1,20 @@
+"""FlexLoRA in other people's training loops: ``Recorder`` for a plain one, ``FlexLoRACallback`` for transformers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flexlora.integrations.recorder import Recorder
+    from flexlora.integrations.trainer import FlexLoRACallback
+
+__all__ = ["FlexLoRACallback", "Recorder"]
+
+_HOMES = {"FlexLoRACallback": "flexlora.integrations.trainer", "Recorder": "flexlora.integrations.recorder"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flexlora.integrations' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,50 @@
+"""Several processes of one job: they must hold the same ranks, masks and parameters after every event."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from flexlora.adapter import Adapter, matrix_parameters
+from flexlora.errors import FlexLoRAError
+from flexlora.event import Event
+
+
+def digest(adapter: Adapter, event: Event | None = None) -> str:
+    """Return a hash over every bit of P, λ, Q and the masks, over the slots, and over what an event moved."""
+    found = hashlib.blake2b(digest_size=16)
+    parts = [(*matrix_parameters(matrix), matrix.mask) for matrix in adapter.matrices.values()]
+    # Summed where the values are: an 8B model's adapter is half a gigabyte, its checksums are a few kilobytes.
+    sums = torch.stack([_checksum(part.detach()) for group in parts for part in group])
+    found.update(sums.cpu().numpy().tobytes())
+    found.update(repr([matrix.slots for matrix in adapter.matrices.values()]).encode())
+    if event is not None:
+        found.update(repr((event.step, event.prune, event.extend)).encode())
+    return found.hexdigest()
+
+
+def _checksum(values: Tensor) -> Tensor:
+    # Integers wrap around and add in any order to the same sum; odd factors tell places apart.
+    bits = values.reshape(-1).view(torch.int32).to(torch.int64)
+    return (bits * torch.arange(1, 2 * bits.numel(), 2, device=bits.device)).sum()
+
+
+def check_agreement(adapter: Adapter, event: Event) -> None:
+    """Compare all processes after an event; does nothing in a job of one.
+
+    Raises:
+        FlexLoRAError: they differ, in every process alike: training on would average unlike matrices.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return
+    found: list[str | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, digest(adapter, event))
+    if len(set(found)) > 1:
+        raise FlexLoRAError(
+            f"The {len(found)} processes hold different adapters after the event of step {event.step}: "
+            f"{', '.join(str(part)[:8] for part in found)}. Start all from the same seed and the same weights, and let "
+            "DistributedDataParallel average the gradients of every adapter parameter."
+        )

@@ -1,0 +1,294 @@
+"""``Recorder``: allocate at the right moment and write the run log, from any training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import psutil
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from flexlora.adapter import Adapter, matrix_parameters
+from flexlora.allocator import RankAllocator
+from flexlora.config import FlexLoRAConfig
+from flexlora.decision import Decider
+from flexlora.errors import FlexLoRAError
+from flexlora.integrations.agreement import check_agreement
+from flexlora.reallocation import Reallocation
+from flexlora.run_header import matrix_table, versions
+from flexlora.run_log import RunWriter
+from flexlora.schedules import ADAPTIVE
+
+DRAIN_INTERVAL_S = 0.4
+"""Numbers wait on the accelerator for so long: fetching them at every step would make it wait for the host."""
+
+
+class _Waiting(NamedTuple):
+    step: int
+    task_loss: Tensor | None
+    regularizer: Tensor
+    weights: Tensor
+    scalars: dict[str, Any]
+
+
+class Recorder:
+    """The second half of every training step: allocate, and write down what was seen and done.
+
+    Call ``step(t, loss, regularizer)`` after ``optimizer.step()`` and before ``zero_grad()``. In a job of several
+    processes every process makes a recorder, with the folder only in the first.
+
+    Attributes:
+        adapter: the adapted matrices.
+        allocator: moves the rank; its ``config`` has ``total_steps``.
+        folder: the run log; None = nothing is written.
+        events: events since this recorder was made.
+        first_step: the first step that it can see.
+        last_step: the step that was recorded last.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        optimizer: Optimizer,
+        config: FlexLoRAConfig,
+        folder: str | Path | None,
+        *,
+        header: Mapping[str, Any] | None = None,
+        resume_from: int | None = None,
+    ) -> None:
+        """Open the log.
+
+        Args:
+            adapter: from ``attach``.
+            optimizer: trains the adapter.
+            config: must hold ``total_steps``.
+            folder: run folder, such as ``runs/mine``: the app lists what is below ``runs/``.
+            header: further keys for the header of the log: ``task``, ``model``, ``data``, ``config`` (flat options).
+            resume_from: go on with the run in ``folder`` from this step; call ``restore`` too.
+
+        Raises:
+            FlexLoRAError: the optimizer does not train the adapter, or total_steps is missing.
+            RunLogError: the folder holds a run already, or cannot be written.
+        """
+        self.adapter = adapter
+        self.allocator = RankAllocator(adapter, optimizer, config)
+        self.allocator.log_all_measures = True
+        self.folder = None if folder is None else Path(folder)
+        self.events = 0
+        self.last_step = resume_from or 0
+        self.first_step = self.last_step + 1
+        self._waiting: list[_Waiting] = []
+        self._began = self._stepped = self._drained = time.monotonic()
+        self._writer = self._open(header or {}, resume_from)
+        self._closed = False
+        if self._writer is not None and not resume_from:
+            self._spectrum(0, adapter.flat_weights(), complete=True)
+
+    @property
+    def config(self) -> FlexLoRAConfig:
+        """Return the configuration in force."""
+        return self.allocator.config
+
+    def step(
+        self,
+        t: int,
+        task_loss: Tensor | float | None,
+        regularizer: Tensor,
+        *,
+        learning_rate: float | None = None,
+        samples: int | None = None,
+        step_s: float | None = None,
+    ) -> Reallocation | None:
+        """Log step t and reallocate if it is an event.
+
+        Args:
+            t: finished optimizer steps, from 1.
+            task_loss: loss of this step without the regulariser, before it; a tensor is fetched later, not now.
+            regularizer: what ``adapter.add_regularization_gradient()`` returned.
+            learning_rate: of this step; None = the first group's.
+            samples: examples in this step.
+            step_s: seconds of this step; None = since the last one.
+
+        Returns:
+            What was moved (possibly nothing) at an event step, None at any other.
+
+        Raises:
+            FlexLoRAError: processes of one job came to different decisions.
+        """
+        now = time.monotonic()
+        event = self.config.is_event(t)
+        if self._writer is not None:
+            seconds = now - self._stepped if step_s is None else step_s
+            scalars = {
+                "learning_rate": self._rate() if learning_rate is None else learning_rate,
+                "budget": self._budget(t),
+                "samples_per_s": samples / seconds if samples and seconds > 0 else None,
+                "step_s": seconds,
+            }
+            loss = None if task_loss is None else torch.as_tensor(task_loss).detach().float().clone()
+            self._waiting.append(_Waiting(t, loss, regularizer.detach(), self.adapter.flat_weights(), scalars))
+            last = t == self.config.total_steps
+            if event or last or now - self._drained >= DRAIN_INTERVAL_S:
+                self._drain(complete=event or last)
+        self.last_step = t
+        plan = self.allocator.step(t)
+        if plan is not None:
+            self._record_event()
+        self._stepped = time.monotonic()
+        return plan
+
+    def eval(self, t: int, metrics: Mapping[str, float], split: str = "validation", samples: int | None = None) -> None:
+        """Log what an evaluation found after step t."""
+        if self._writer is not None:
+            self._writer.eval(t, split, metrics, samples=samples)
+
+    def note(self, kind: str, **fields: Any) -> None:
+        """Log something that happened after the last step."""
+        if self._writer is not None:
+            self._writer.note(kind, step=self.last_step, **fields)
+
+    def close(self, reason: str | None = None, message: str | None = None) -> None:
+        """Write what is left and the end of the log; a second call does nothing.
+
+        Args:
+            reason: completed, stopped or failed; None = completed when the last step was made, else stopped.
+            message: why, where it needs saying.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self.allocator.moves.young.detach()
+        if self._writer is None:
+            return
+        if self._waiting:
+            self._drain(complete=True)
+        done = self.last_step >= (self.config.total_steps or 0)
+        self._writer.end(
+            reason or ("completed" if done else "stopped"), message=message, wall_s=time.monotonic() - self._began
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failed = error is not None and not isinstance(error, KeyboardInterrupt)
+        self.close("failed" if failed else None, f"{type(error).__name__}: {error}" if failed else None)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must keep beside parameters, masks and optimizer, as JSON values."""
+        return {
+            "config": self.config.to_dict(),
+            "ages": self.allocator.moves.young.state(self._named()),
+            "decider": self.allocator.decider.state(),
+            "capacities": [matrix.capacity for matrix in self.adapter.matrices.values()],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state`` returned; parameters, masks and optimizer are restored by whoever saved them.
+
+        Raises:
+            FlexLoRAError: the state belongs to other settings.
+        """
+        mine = self.config.to_dict()
+        other = {key: value for key, value in state["config"].items() if mine.get(key) != value}
+        if other:
+            told = ", ".join(f"{key}={value} (now {mine.get(key)})" for key, value in other.items())
+            raise FlexLoRAError(f"The checkpoint was made with {told}. Resume with the same FlexLoRAConfig.")
+        self.allocator.moves.young.restore(self._named(), state["ages"])
+        self.allocator.decider = Decider.restored(state["decider"])
+
+    def _named(self) -> dict[str, nn.Parameter]:
+        return {
+            f"{name}.{key}": parameter
+            for name, matrix in self.adapter.matrices.items()
+            for key, parameter in zip(("Pt", "lam", "Q"), matrix_parameters(matrix), strict=True)
+        }
+
+    def _open(self, header: Mapping[str, Any], resume_from: int | None) -> RunWriter | None:
+        if self.folder is None:
+            return None
+        config = self.config
+        device = next(iter(self.adapter.matrices.values())).lam.device
+        own = {
+            "name": self.folder.name,
+            "method": "flexlora",
+            "preset": config.preset,
+            "task": type(self.adapter.model).__name__,
+            "model": getattr(getattr(self.adapter.model, "config", None), "_name_or_path", None) or None,
+            "data": {},
+            "command": None,
+            "device": str(device),
+            "parent": None,
+            **header,
+            "config": {"method": "flexlora", **header.get("config", {}), **config.to_dict()},
+            "matrices": matrix_table(self.adapter),
+            "seed": config.seed,
+            "versions": versions(),
+        }
+        return RunWriter(self.folder, own, resume_from=resume_from)
+
+    def _rate(self) -> float:
+        return float(self.allocator.optimizer.param_groups[0]["lr"])
+
+    def _budget(self, t: int) -> int:
+        budget = self.config.budget(t)
+        return self.allocator.decider.adaptive.ceiling(budget) if self.config.schedule == ADAPTIVE else budget
+
+    def _drain(self, *, complete: bool) -> None:
+        """Fetch all that waits in one transfer and write it; no rank has changed since the last time."""
+        if self._writer is None:
+            return
+        waiting, self._waiting = self._waiting, []
+        device = waiting[0].weights.device
+        missing = torch.full((), float("nan"), device=device)
+        losses = [missing if item.task_loss is None else item.task_loss.to(device) for item in waiting]
+        rows = [
+            torch.cat([torch.stack([loss, item.regularizer]), item.weights])
+            for loss, item in zip(losses, waiting, strict=True)
+        ]
+        numbers = torch.stack(rows).cpu().numpy()
+        weight = self.config.regularization_weight
+        memory = _memory_bytes(device)
+        for item, row in zip(waiting, numbers, strict=True):
+            loss = None if item.task_loss is None else float(row[0])
+            whole = None if loss is None else loss + weight * float(row[1])
+            self._writer.step(
+                item.step,
+                task_loss=loss,
+                regularizer=float(row[1]),
+                loss=whole,
+                memory_bytes=memory,
+                **item.scalars,
+            )
+            last = item is waiting[-1]
+            self._spectrum(item.step, row[2:], complete=complete and last)
+        self._drained = time.monotonic()
+
+    def _spectrum(self, step: int, flat: Any, *, complete: bool) -> None:
+        if self._writer is None:
+            return
+        values = flat.cpu().numpy() if isinstance(flat, Tensor) else flat
+        true = list(self.allocator.spectra.at(step).values()) if complete else None
+        self._writer.spectrum(step, list(self.adapter.split_weights(values).values()), true)
+
+    def _record_event(self) -> None:
+        event = self.allocator.last
+        if event is None:
+            raise RuntimeError("an event left no record")
+        self.events += 1
+        check_agreement(self.adapter, event)
+        if self._writer is not None:
+            self._writer.event(**event.record())
+
+
+def _memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return psutil.Process().memory_info().rss
