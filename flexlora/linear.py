@@ -196,7 +196,7 @@ class FlexLoRALinear(nn.Module):
             )
         padded = dict(state_dict)
         for key, tensor in found.items():
-            if 0 < tensor.dim() and tensor.shape[0] < self.capacity:
+            if tensor.dim() > 0 and tensor.shape[0] < self.capacity:
                 rest = tensor.new_zeros(self.capacity - tensor.shape[0], *tensor.shape[1:])
                 padded[prefix + key] = torch.cat([tensor, rest])
         super()._load_from_state_dict(padded, prefix, *others)  # type: ignore[misc]

@@ -71,7 +71,9 @@ def beside(arrays: Sequence[ArrayLike] | None, counts: np.ndarray, what: str) ->
     """
     if arrays is None:
         return None
-    parts = [np.asarray(values, np.float32).reshape(-1) for values in arrays]
+    # A run that diverged is logged as it is: what float32 cannot hold is infinite.
+    with np.errstate(over="ignore"):
+        parts = [np.asarray(values, np.float32).reshape(-1) for values in arrays]
     if [len(values) for values in parts] != counts.tolist():
         raise ValueError(f"{what} as λ are needed in every matrix")
     return np.concatenate(parts)
