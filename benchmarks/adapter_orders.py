@@ -23,7 +23,7 @@ from scipy import stats
 from analysis.adapters import ORDERS, analyse_adapter, compress_adapter, open_adapter, suggest_ranks
 from flexlora.adapter_files import load_adapter
 from flexlora.tasks import load_task
-from flexlora.tasks.data import evaluate
+from flexlora.tasks.data import evaluate_classifier
 
 TASK, STEPS = "words", "200"
 SHARES = (0.5, 0.25, 1 / 6)
@@ -33,7 +33,7 @@ def accuracy(folder: Path, seed: int) -> float:
     """Return the test accuracy of a PEFT adapter in a fresh base model."""
     data = load_task(TASK, seed)
     model = PeftModel.from_pretrained(data.model, str(folder))
-    return evaluate(model, data.test)["accuracy"]
+    return evaluate_classifier(model, data.test)["accuracy"]
 
 
 def trained(out: Path, method: str, seed: int) -> Path:

@@ -16,7 +16,7 @@ from flexlora.initializers import direction_generator, gaussian
 from flexlora.linear import QUANTISED, FlexLoRALinear, check_rank, check_weight, linear_shape
 from flexlora.regularization import add_orthogonality_gradient, orthogonality
 
-HEAD_NAMES = ("classifier", "score", "qa_outputs", "head", "heads", "regressor", "pre_classifier")
+HEAD_NAMES = ("classifier", "score", "qa_outputs", "head", "heads", "regressor", "pre_classifier", "pooler")
 """Modules that transformers initialises anew for a task; they are trained whole and not adapted."""
 
 

@@ -14,7 +14,8 @@ from flexlora.adapter_config import AdapterConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.methods import METHODS, Method, find_method
 from flexlora.settings import checked, option, parse_setting, unknown_key
-from flexlora.tasks import CONTROLS, TASKS
+from flexlora.tasks import CONTROLS, TASKS, find_task
+from flexlora.tasks.source import SOURCE_OPTIONS, SourceOptions
 
 PRECISIONS = ("fp32", "bf16")
 DECAYS = ("linear", "constant")
@@ -22,7 +23,7 @@ MEASURES = ("all", "lambda")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopOptions:
+class LoopOptions(SourceOptions):
     """Options of the training loop, the same for every method; None means the task's own default."""
 
     control: str = option("none", "A control: without the adapters, or without pretraining.", choices=CONTROLS)
@@ -55,7 +56,7 @@ class Job:
     """One run: task, method, loop options and method configuration.
 
     Attributes:
-        task: key of ``TASKS``.
+        task: name of an embedded task or of one whose model and data are the user's own.
         method: key of ``METHODS``.
         loop: loop options with the task's defaults filled in.
         config: method configuration; ``config.total_steps`` is the number of steps.
@@ -109,7 +110,7 @@ def build_job(
     """Check a request and fill in defaults.
 
     Args:
-        task: key of ``TASKS``.
+        task: name of a task, see ``find_task``.
         method: key of ``METHODS``.
         preset: one of the method's presets; None means its first.
         steps: optimizer steps; None means the task's default.
@@ -119,15 +120,18 @@ def build_job(
     Raises:
         FlexLoRAError: anything unknown or impossible, naming what is allowed.
     """
-    if task not in TASKS:
-        raise FlexLoRAError(f"Unknown task {task!r}. Choose one of: {', '.join(TASKS)}.")
+    defaults = find_task(task).defaults
     kind = find_method(method)
-    defaults = TASKS[task].defaults
     steps = int(defaults["steps"]) if steps is None else steps
     if steps < 1:
         raise FlexLoRAError(f"steps={steps} must be at least 1.")
     typed = {key: _typed(kind, key, value) for key, value in (settings or {}).items()}
     loop = {key: value for key, value in typed.items() if key in LOOP_OPTIONS}
+    foreign = [key for key in SOURCE_OPTIONS if key in loop and task in TASKS]
+    if foreign:
+        raise FlexLoRAError(
+            f"Task {task} brings its own model and data: {', '.join(foreign)} is for the tasks text, choice and image."
+        )
     own = {key: value for key, value in typed.items() if key not in LOOP_OPTIONS}
     for key in LOOP_OPTIONS:
         if loop.get(key) is None and key in defaults:

@@ -19,7 +19,7 @@ from flexlora.job import Job
 from flexlora.methods import METHODS
 from flexlora.methods.dynamics import Dynamics
 from flexlora.tasks import load_task
-from flexlora.tasks.data import Split, batch_indices, evaluate
+from flexlora.tasks.data import Split, batch_indices
 
 
 class TrainingFailed(FlexLoRAError):
@@ -55,7 +55,7 @@ class Session:
         self.device = _device(job.loop.device)
         torch.set_num_threads(job.loop.threads)
         torch.manual_seed(job.config.seed)
-        self.data = load_task(job.task, job.config.seed, job.loop.control)
+        self.data = load_task(job.task, job.config.seed, job.loop.control, job.loop)
         self.adapter = METHODS[job.method].attach(self.data.model, job.config)
         self.model: nn.Module = self.adapter.model.to(self.device)
         self.adapts = job.loop.control != "head_only"
@@ -123,9 +123,9 @@ class Session:
         self.optimizer.zero_grad(set_to_none=True)
 
     def evaluate(self, split: Split, max_samples: int | None = None) -> dict[str, float]:
-        """Return accuracy and loss on the first ``max_samples`` of a split (None = all)."""
+        """Return the task's metrics and loss on the first ``max_samples`` of a split (None = all)."""
         with self._precision():
-            return evaluate(self.model, split, max_samples=max_samples)
+            return self.data.evaluate(self.model, split, max_samples=max_samples)
 
     def memory_bytes(self) -> int:
         """Return the memory in use: allocated on the accelerator if one is used, else resident in this process."""

@@ -16,7 +16,7 @@ from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job, new_run_folder
 from flexlora.methods import METHODS
 from flexlora.run_log import RunLogError, read_run
-from flexlora.tasks import TASKS
+from flexlora.tasks import MODEL_TASKS, TASKS
 
 if TYPE_CHECKING:
     from flexlora.session import StepResult
@@ -62,11 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     keys = "\n".join(f"  {name:24} {text}" for name, text in {**own, **loop}.items())
     parser = _Parser(
         prog="python -m flexlora.train",
-        description="Train an adapter on an embedded task and log every decision.",
+        description="Train an adapter and log every decision: words and digits need no download; text, choice and "
+        "image take --set model=... and --set data=...",
         epilog=f"keys for --set:\n{keys}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--task", help=f"one of: {', '.join(TASKS)} (default words)")
+    parser.add_argument("--task", help=f"one of: {', '.join([*TASKS, *MODEL_TASKS])} (default words)")
     parser.add_argument("--method", help=f"one of: {', '.join(METHODS)} (default flexlora)")
     parser.add_argument("--preset", help="one of the method's presets (default paper)")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the task's)")

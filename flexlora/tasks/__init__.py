@@ -1,4 +1,4 @@
-"""The embedded tasks: what a page needs to offer them, torch-free, and ``load_task`` to build one."""
+"""The tasks: what a page needs to offer them, torch-free, and ``load_task`` to build one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from flexlora.errors import FlexLoRAError
 
 if TYPE_CHECKING:
     from flexlora.tasks.data import TaskData
+    from flexlora.tasks.source import SourceOptions
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One embedded task, described without loading it.
+    """One task, described without loading it.
 
     Attributes:
-        name: key in ``TASKS``; the task's code is the module ``flexlora.tasks.<name>``.
+        name: key in ``TASKS`` or ``MODEL_TASKS``; the task's code is the module ``flexlora.tasks.<name>``.
         title: as shown to people.
         description: what is learned, from what, starting from which weights.
         note: what to know while watching a run.
         defaults: steps, batch_size, learning_rate (per method), lr_warmup_steps, initial_rank, target_modules,
-            eval_interval, eval_samples.
+            eval_interval, eval_samples; in ``MODEL_TASKS`` also where model and data come from.
         requires: module name → what to give to ``pip install`` when it is missing.
     """
 
@@ -99,35 +100,119 @@ TASKS: dict[str, TaskSpec] = {
         requires={"torch": "torch", "transformers": "transformers", "sklearn": "scikit-learn"},
     ),
 }
-"""Task name → ``TaskSpec``."""
+"""Embedded tasks, which bring their model and data: name → ``TaskSpec``."""
+
+_TRANSFORMERS = {"torch": "torch", "transformers": "transformers"}
+
+MODEL_TASKS: dict[str, TaskSpec] = {
+    "text": TaskSpec(
+        name="text",
+        title="Text classification",
+        description="Classify texts or pairs of texts, or predict a score, with any encoder: the layout of GLUE.",
+        note="Model and defaults are those of the paper's GLUE setting as far as it states them.",
+        defaults={
+            "model": "microsoft/deberta-v3-base",
+            "data": "nyu-mll/glue:sst2",
+            "max_tokens": 128,
+            "steps": 3000,
+            "batch_size": 32,
+            "learning_rate": _rates(5e-3, 1e-3),
+            "lr_warmup_steps": 100,
+            "initial_rank": 8,
+            "target_modules": None,
+            "eval_interval": 250,
+            "eval_samples": 500,
+        },
+        requires=_TRANSFORMERS,
+    ),
+    "choice": TaskSpec(
+        name="choice",
+        title="Multiple choice",
+        description="Learn to name the right answer with a causal language model: the commonsense instruction layout.",
+        note="Model, rank and matrices are those of the paper's commonsense setting: 56.6 million parameters.",
+        defaults={
+            "model": "meta-llama/Meta-Llama-3-8B",
+            "data": None,
+            "max_tokens": 256,
+            "steps": 3000,
+            "batch_size": 16,
+            "learning_rate": _rates(1e-3, 3e-4),
+            "lr_warmup_steps": 100,
+            "initial_rank": 32,
+            "target_modules": ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj"),
+            "eval_interval": 250,
+            "eval_samples": 200,
+        },
+        requires=_TRANSFORMERS,
+    ),
+    "image": TaskSpec(
+        name="image",
+        title="Image classification",
+        description="Classify images with any vision transformer: one folder a class, or a datasets name.",
+        note="The model is that of the paper's VTAB setting; which 1,000 images it trains on is up to the data.",
+        defaults={
+            "model": "google/vit-base-patch16-224-in21k",
+            "data": None,
+            "max_tokens": None,
+            "steps": 1500,
+            "batch_size": 64,
+            "learning_rate": _rates(5e-3, 1e-3),
+            "lr_warmup_steps": 100,
+            "initial_rank": 8,
+            "target_modules": None,
+            "eval_interval": 250,
+            "eval_samples": 500,
+        },
+        requires={**_TRANSFORMERS, "PIL": "pillow"},
+    ),
+}
+"""Tasks whose model and data are the user's own: name → ``TaskSpec``."""
+
+
+def find_task(name: str) -> TaskSpec:
+    """Return a task by its name.
+
+    Raises:
+        FlexLoRAError: there is none; the message names all.
+    """
+    found = TASKS.get(name) or MODEL_TASKS.get(name)
+    if found is None:
+        raise FlexLoRAError(f"Unknown task {name!r}. Choose one of: {', '.join([*TASKS, *MODEL_TASKS])}.")
+    return found
+
 
 CONTROLS = ("none", "head_only", "random_base")
 """What a run can leave out: nothing; the adapters (only the head learns); the pretraining (weights are random)."""
 
 
-def load_task(name: str, seed: int, control: str = "none") -> TaskData:
-    """Build the model and the data of a task (imports torch and transformers; asks no network).
+def load_task(name: str, seed: int, control: str = "none", source: SourceOptions | None = None) -> TaskData:
+    """Build the model and the data of a task (imports torch and transformers).
+
+    An embedded task asks no network; the others do where model or data are names on the hub.
 
     The splits never depend on the seed. The head's first values do, and under ``random_base`` all weights. torch's
     global random state is left as it was.
 
     Args:
-        name: key of ``TASKS``.
+        name: see ``find_task``.
         seed: draws everything that is not pretrained.
         control: one of ``CONTROLS``. ``head_only`` changes nothing here but ``info``: it is for the loop to obey.
 
     Raises:
         FlexLoRAError: an unknown name or control, a package that is missing, or a file that is not the expected one.
     """
-    if name not in TASKS:
-        raise FlexLoRAError(f"Unknown task {name!r}. Choose one of: {', '.join(TASKS)}.")
+    spec = find_task(name)
     if control not in CONTROLS:
         raise FlexLoRAError(f"Unknown control {control!r}. Choose one of: {', '.join(CONTROLS)}.")
-    missing = [package for module, package in TASKS[name].requires.items() if find_spec(module) is None]
+    missing = [package for module, package in spec.requires.items() if find_spec(module) is None]
     if missing:
         raise FlexLoRAError(
             f"Task {name!r} needs {' and '.join(missing)}, not installed here. Run: pip install {' '.join(missing)}"
         )
+    if name in MODEL_TASKS:
+        from flexlora.tasks.source import SourceOptions
+
+        return import_module(f"flexlora.tasks.{name}").load(seed, control, source or SourceOptions())
     # Read once, when transformers is first imported: an unknown name then fails at once instead of after 48 s.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     return import_module(f"flexlora.tasks.{name}").load(seed, control)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +22,13 @@ class Split:
 
     Attributes:
         inputs: argument name of the model → tensor (n, ...); text has an ``attention_mask`` (n, tokens).
-        labels: class numbers (n,), int64.
+        labels: class numbers (n,), int64; scores (n,), float32; or tokens to learn (n, tokens), −100 = not this one.
+        answers: what only an evaluation needs, by name → (n, ...); empty for plain classification.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
+    answers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,6 +46,8 @@ class Split:
         if "attention_mask" in batch:
             longest = int(batch["attention_mask"].sum(dim=1).max())
             batch = {name: tensor[:, :longest] for name, tensor in batch.items()}
+            if self.labels.dim() == 2:
+                return {**batch, "labels": self.labels[rows, :longest]}
         return {**batch, "labels": self.labels[rows]}
 
 
@@ -59,6 +64,7 @@ class TaskData:
         label_names: class number → name.
         majority: share of the most frequent class in ``test``: what a constant answer scores.
         info: plain values for the header of a run log.
+        evaluate: f(model, split, max_samples=) → metric → value, the loss among them.
     """
 
     model: PreTrainedModel
@@ -69,13 +75,23 @@ class TaskData:
     label_names: tuple[str, ...]
     majority: float
     info: dict[str, Any]
+    evaluate: Callable[..., dict[str, float]]
 
 
 def task_data(
-    model: PreTrainedModel, splits: Mapping[str, Split], model_name: str, label_names: tuple[str, ...], **info: Any
+    model: PreTrainedModel,
+    splits: Mapping[str, Split],
+    model_name: str,
+    label_names: tuple[str, ...],
+    evaluate: Callable[..., dict[str, float]] | None = None,
+    **info: Any,
 ) -> TaskData:
-    """Assemble ``TaskData`` from splits named train, validation and test; sizes and majority go into ``info``."""
-    majority = float(torch.bincount(splits["test"].labels).max()) / len(splits["test"])
+    """Assemble ``TaskData`` from splits named train, validation and test; sizes and majority go into ``info``.
+
+    ``majority`` is of ``answers["label"]`` where a split has it, else of the labels; NaN for scores.
+    """
+    answers = splits["test"].answers.get("label", splits["test"].labels)
+    majority = math.nan if answers.is_floating_point() else float(torch.bincount(answers).max()) / len(answers)
     sizes = {name: len(split) for name, split in splits.items()}
     return TaskData(
         model=model,
@@ -85,13 +101,24 @@ def task_data(
         model_name=model_name,
         label_names=label_names,
         majority=majority,
-        info={"label_names": list(label_names), "majority": majority, "sizes": sizes, **info},
+        info={
+            "label_names": list(label_names),
+            "majority": None if math.isnan(majority) else majority,
+            "sizes": sizes,
+            **info,
+        },
+        evaluate=evaluate or evaluate_classifier,
     )
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module, split: Split, *, batch_size: int = 64, max_samples: int | None = None
+def evaluate_classifier(
+    model: nn.Module,
+    split: Split,
+    *,
+    batch_size: int = 64,
+    max_samples: int | None = None,
+    seen: list[tuple[Tensor, Tensor]] | None = None,
 ) -> dict[str, float]:
     """Return accuracy and mean cross-entropy loss; the model's training flag is left as it was.
 
@@ -100,6 +127,7 @@ def evaluate(
         split: labelled examples.
         batch_size: examples in a forward pass; small, so that rows of one length share one and caches hold it.
         max_samples: only the first so many; None means all.
+        seen: logits (batch, classes) and labels (batch,) of every batch are added to it, on the CPU.
     """
     count = len(split) if max_samples is None else min(max_samples, len(split))
     order = np.arange(count)
@@ -117,6 +145,8 @@ def evaluate(
             logits = model(**batch).logits.float()
             correct += int((logits.argmax(dim=-1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            if seen is not None:
+                seen.append((logits.cpu(), labels.cpu()))
     finally:
         model.train(was_training)
     return {"accuracy": correct / count, "loss": loss / count}

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from transformers import ViTForImageClassification
 
-from flexlora.tasks.data import Split, batch_indices, evaluate
+from flexlora.tasks.data import Split, batch_indices, evaluate_classifier
 from flexlora.tasks.digits import ARCHITECTURE, PRETRAINED_DIGITS, WEIGHTS_NAME, build_model, split_images
 
 STEPS = 600
@@ -45,7 +45,7 @@ def pretrain(steps: int) -> tuple[ViTForImageClassification, float]:
     splits = split_images(PRETRAINED_DIGITS, HELD_OUT, 0)
     model = build_model(SEED, len(PRETRAINED_DIGITS))
     _train(model, splits["train"], steps)
-    return model, evaluate(model, splits["test"])["accuracy"]
+    return model, evaluate_classifier(model, splits["test"])["accuracy"]
 
 
 def write_weights(model: ViTForImageClassification, folder: Path, steps: int, accuracy: float) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from flexlora.methods import METHODS
 from flexlora.tasks import CONTROLS, TASKS, load_task
 from flexlora.tasks import digits as digits_task
 from flexlora.tasks import words as words_task
-from flexlora.tasks.data import Split, batch_indices, evaluate
+from flexlora.tasks.data import Split, batch_indices, evaluate_classifier
 from flexlora.tasks.files import fixed_order, package_folder, read_verified
 from flexlora.tasks.pretrain_digits import main as pretrain_main
 
@@ -335,7 +335,7 @@ def echo_split():
 @pytest.mark.parametrize("training", [True, False])
 def test_evaluation_uses_eval_mode_without_gradients_and_restores_the_mode(training):
     model = Echo().train(training)
-    assert evaluate(model, echo_split(), batch_size=2)["accuracy"] == pytest.approx(0.6)
+    assert evaluate_classifier(model, echo_split(), batch_size=2)["accuracy"] == pytest.approx(0.6)
     assert model.training is training
     assert model.calls == [(False, False, 2), (False, False, 2), (False, False, 1)]
 
@@ -343,22 +343,22 @@ def test_evaluation_uses_eval_mode_without_gradients_and_restores_the_mode(train
 def test_evaluation_restores_the_mode_after_an_error():
     model = Echo().train()
     with pytest.raises(TypeError):
-        evaluate(model, Split({"unknown": torch.ones(2, 2)}, torch.zeros(2).long()))
+        evaluate_classifier(model, Split({"unknown": torch.ones(2, 2)}, torch.zeros(2).long()))
     assert model.training
 
 
 def test_evaluation_of_a_subset_is_that_of_the_prefix():
     split = echo_split()
-    assert evaluate(Echo(), split, max_samples=3)["accuracy"] == 1
-    assert evaluate(Echo(), split, max_samples=4)["accuracy"] == 0.75
-    assert evaluate(Echo(), split, max_samples=99) == evaluate(Echo(), split)
+    assert evaluate_classifier(Echo(), split, max_samples=3)["accuracy"] == 1
+    assert evaluate_classifier(Echo(), split, max_samples=4)["accuracy"] == 0.75
+    assert evaluate_classifier(Echo(), split, max_samples=99) == evaluate_classifier(Echo(), split)
     expected = torch.nn.functional.cross_entropy(split.inputs["scores"], split.labels).item()
-    assert evaluate(Echo(), split, batch_size=2)["loss"] == pytest.approx(expected)
+    assert evaluate_classifier(Echo(), split, batch_size=2)["loss"] == pytest.approx(expected)
 
 
 def test_evaluation_does_not_depend_on_the_batch_size(words):
-    small = evaluate(words.model, words.validation, batch_size=7, max_samples=60)
-    large = evaluate(words.model, words.validation, batch_size=60, max_samples=60)
+    small = evaluate_classifier(words.model, words.validation, batch_size=7, max_samples=60)
+    large = evaluate_classifier(words.model, words.validation, batch_size=60, max_samples=60)
     assert small["accuracy"] == large["accuracy"]
     assert small["loss"] == pytest.approx(large["loss"], rel=1e-4)
 

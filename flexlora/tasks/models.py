@@ -1,0 +1,129 @@
+"""Models from a folder, a GGUF file, an installed package or the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flexlora.errors import FlexLoRAError
+from flexlora.tasks.files import package_folder
+from flexlora.tasks.source import SourceOptions
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PACKAGE = "package:"
+
+
+def load_model(kind: Any, source: SourceOptions, seed: int, control: str, **settings: Any) -> Any:
+    """Return a pretrained model with a new head drawn from the seed; torch's global random state is left as it was.
+
+    Args:
+        kind: an auto class of transformers, such as ``AutoModelForCausalLM``.
+        source: says which model.
+        seed: draws what is not pretrained.
+        control: ``random_base`` = draw every weight.
+        settings: for the model's configuration, such as ``num_labels``.
+
+    Raises:
+        FlexLoRAError: the model cannot be found or read, or is quantised; with what to do.
+    """
+    from transformers import AutoConfig
+
+    where = find_model(source)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if control == "random_base":
+            config = _loaded(source, lambda: AutoConfig.from_pretrained(**where, **settings))
+            model = kind.from_config(config)
+        else:
+            more = {} if "gguf_file" in where else {"ignore_mismatched_sizes": True}
+            dtype = DTYPES[source.dtype]
+            model = _loaded(source, lambda: kind.from_pretrained(**where, **more, **settings, dtype=dtype))
+    if getattr(model, "is_quantized", False):
+        raise FlexLoRAError(f"{source.model} is quantised: P diag(λ) Q is added to full-precision weights only.")
+    if source.activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model.to(DTYPES[source.dtype]).eval()
+
+
+def load_processor(kind: Any, source: SourceOptions) -> Any:
+    """Return the tokenizer or image processor that belongs to the model.
+
+    Raises:
+        FlexLoRAError: it cannot be found or read.
+    """
+    where = find_model(source)
+    return _loaded(source, lambda: kind.from_pretrained(**where))
+
+
+def find_model(source: SourceOptions) -> dict[str, Any]:
+    """Return the arguments of ``from_pretrained`` that name the model.
+
+    Raises:
+        FlexLoRAError: no such package, or a GGUF file without the package that reads it.
+    """
+    name = source.model or ""
+    if not name:
+        raise FlexLoRAError("model= is needed: a folder, a .gguf file, package:NAME, or a name on the hub.")
+    if name.startswith(PACKAGE):
+        name = str(_in_package(name.removeprefix(PACKAGE)))
+    if name.endswith(".gguf"):
+        if find_spec("gguf") is None:
+            raise FlexLoRAError("GGUF files need the package gguf. Run: pip install gguf")
+        path = Path(name)
+        if not path.is_file():
+            raise FlexLoRAError(f"There is no file {name}.")
+        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name, "local_files_only": True}
+    if Path(name).is_dir():
+        return {"pretrained_model_name_or_path": name, "local_files_only": True}
+    return {"pretrained_model_name_or_path": name, "local_files_only": not hub_reachable()}
+
+
+def hub_reachable(timeout_s: float = 3.0) -> bool:
+    """True when the hub can be asked; found out once here instead of by a minute of retries there."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return False
+    try:
+        socket.create_connection(("huggingface.co", 443), timeout_s).close()
+    except OSError:
+        return False
+    return True
+
+
+def without_network(what: str) -> str:
+    """Return what to do about a name on the hub when there is no network."""
+    offline = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else "the hub cannot be reached from here"
+    return f"{what} is no folder or file here, is not in the local cache, and {offline}"
+
+
+def describe_source(source: SourceOptions) -> Mapping[str, Any]:
+    """Return what a run log says about model and data."""
+    return {"model": source.model, "data": source.data, "dtype": source.dtype}
+
+
+def _in_package(module: str) -> Path:
+    root = package_folder(module)
+    for pattern in ("**/config.json", "**/*.gguf"):
+        found = sorted(root.glob(pattern))
+        if found:
+            return found[0].parent if found[0].name == "config.json" else found[0]
+    raise FlexLoRAError(f"The package {module} holds no model: neither config.json nor a .gguf file.")
+
+
+def _loaded(source: SourceOptions, load: Any) -> Any:
+    try:
+        return load()
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        here = Path(source.model or "").exists() or (source.model or "").startswith(PACKAGE)
+        if not here and not hub_reachable():
+            raise FlexLoRAError(
+                f"{without_network(f'model={source.model}')}. Connect once, or give a folder with config.json and "
+                "the weights."
+            ) from error
+        raise FlexLoRAError(f"model={source.model} cannot be loaded: {said}") from error
