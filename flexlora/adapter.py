@@ -193,7 +193,7 @@ def find_targets(model: nn.Module, target_modules: tuple[str, ...] | None) -> di
     """
     if not isinstance(model, nn.Module):
         raise FlexLoRAError(f"attach needs a torch model, not a {type(model).__name__}.")
-    if getattr(model, "is_quantized", False):
+    if is_quantised(model):
         raise FlexLoRAError(f"{type(model).__name__} is quantised. {QUANTISED}")
     adapted = [name for name, module in model.named_modules() if isinstance(module, FlexLoRALinear)]
     if adapted:
@@ -216,6 +216,12 @@ def find_targets(model: nn.Module, target_modules: tuple[str, ...] | None) -> di
             f"Names that exist: {', '.join(endings)}."
         )
     return {name: m for name, m in linear.items() if any(_matches(name, target) for target in target_modules)}
+
+
+def is_quantised(model: nn.Module) -> bool:
+    """True for a transformers model whose weights are packed; a GGUF file's are floats again once they are loaded."""
+    method = str(getattr(getattr(model, "quantization_method", ""), "value", ""))
+    return bool(getattr(model, "is_quantized", False)) and method != "gguf"
 
 
 def head_modules(model: nn.Module) -> list[nn.Module]:

@@ -43,7 +43,7 @@ def load(seed: int, control: str, source: SourceOptions) -> TaskData:
         tuple(options),
         evaluate_choices,
         control=control,
-        **describe_source(source),
+        source=describe_source(source),
     )
 
 

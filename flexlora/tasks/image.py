@@ -50,7 +50,7 @@ def load(seed: int, control: str, source: SourceOptions) -> TaskData:
         target = torch.tensor([places[str(value)] for value in table["label"]])
         splits[name] = Split({"pixel_values": pixels}, target)
     model = load_model(AutoModelForImageClassification, source, seed, control, num_labels=len(labels))
-    return task_data(model, splits, str(source.model), tuple(labels), control=control, **describe_source(source))
+    return task_data(model, splits, str(source.model), tuple(labels), control=control, source=describe_source(source))
 
 
 def _from_folder(folder: Path) -> dict[str, pd.DataFrame]:

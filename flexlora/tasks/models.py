@@ -30,7 +30,7 @@ def load_model(kind: Any, source: SourceOptions, seed: int, control: str, **sett
         settings: for the model's configuration, such as ``num_labels``.
 
     Raises:
-        FlexLoRAError: the model cannot be found or read, or is quantised; with what to do.
+        FlexLoRAError: the model cannot be found or read; with what to do.
     """
     from transformers import AutoConfig
 
@@ -44,8 +44,6 @@ def load_model(kind: Any, source: SourceOptions, seed: int, control: str, **sett
             more = {} if "gguf_file" in where else {"ignore_mismatched_sizes": True}
             dtype = DTYPES[source.dtype]
             model = _loaded(source, lambda: kind.from_pretrained(**where, **more, **settings, dtype=dtype))
-    if getattr(model, "is_quantized", False):
-        raise FlexLoRAError(f"{source.model} is quantised: P diag(λ) Q is added to full-precision weights only.")
     if source.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model.to(DTYPES[source.dtype]).eval()
@@ -108,14 +106,20 @@ def describe_source(source: SourceOptions) -> Mapping[str, Any]:
 
 def _in_package(module: str) -> Path:
     root = package_folder(module)
-    for pattern in ("**/config.json", "**/*.gguf"):
-        found = sorted(root.glob(pattern))
-        if found:
-            return found[0].parent if found[0].name == "config.json" else found[0]
-    raise FlexLoRAError(f"The package {module} holds no model: neither config.json nor a .gguf file.")
+    folders = [path.parent for path in sorted(root.glob("**/config.json"))]
+    # A sentence encoder has further folders with a config.json, of its pooling.
+    found = [folder for folder in folders if any(folder.glob("*.safetensors"))] or sorted(root.glob("**/*.gguf"))
+    if not found:
+        raise FlexLoRAError(f"The package {module} holds no model: no folder with config.json and weights, no .gguf.")
+    return found[0]
 
 
 def _loaded(source: SourceOptions, load: Any) -> Any:
+    from transformers.utils import logging
+
+    # A new head is what is asked for; transformers would print a table about it.
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
         return load()
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
@@ -127,3 +131,5 @@ def _loaded(source: SourceOptions, load: Any) -> Any:
                 "the weights."
             ) from error
         raise FlexLoRAError(f"model={source.model} cannot be loaded: {said}") from error
+    finally:
+        logging.set_verbosity(before)

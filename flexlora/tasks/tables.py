@@ -121,18 +121,18 @@ def read_table(path: Path, columns: tuple[str, ...] | None = None) -> pd.DataFra
 
 
 def _separated(path: Path, columns: tuple[str, ...] | None) -> pd.DataFrame:
-    first = path.open(encoding="utf-8", errors="replace").readline()
-    sign = "\t" if "\t" in first else ","
+    text = path.read_text(encoding="utf-8-sig")
+    sign = "\t" if "\t" in text.partition("\n")[0] else ","
     # GLUE's tab-separated files never quote: an apostrophe there is a letter.
     quoting = csv.QUOTE_NONE if sign == "\t" else csv.QUOTE_MINIMAL
-    header: Any = None if columns else 0
-    table = pd.read_csv(path, sep=sign, header=header, quoting=quoting, keep_default_na=False, on_bad_lines="error")  # type: ignore[call-overload]
-    if columns is None:
-        return table
-    if len(columns) != table.shape[1]:
-        raise FlexLoRAError(f"{path} has {table.shape[1]} columns, columns= names {len(columns)}.")
-    table.columns = [f"{name}{place}" if name == "-" else name for place, name in enumerate(columns)]
-    return table
+    rows = [row for row in csv.reader(text.splitlines(), delimiter=sign, quoting=quoting) if row]
+    names = list(columns) if columns else rows.pop(0)
+    short = next((number for number, row in enumerate(rows, 1 if columns else 2) if len(row) < len(names)), None)
+    if short is not None:
+        raise ValueError(f"row {short} has fewer than {len(names)} columns ({', '.join(names)})")
+    # Rows of STS-B end with columns that only some have.
+    kept = {name: [row[place] for row in rows] for place, name in enumerate(names) if name != "-"}
+    return pd.DataFrame(kept)
 
 
 def _from_hub(source: SourceOptions) -> dict[str, pd.DataFrame]:

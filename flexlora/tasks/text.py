@@ -56,7 +56,7 @@ def load(seed: int, control: str, source: SourceOptions) -> TaskData:
         evaluate_classes if labels else evaluate_scores,
         control=control,
         test_is_validation=tables["test"].equals(tables["validation"]),
-        **describe_source(source),
+        source=describe_source(source),
     )
 
 
@@ -104,15 +104,15 @@ def evaluate_scores(
     scores, truth = torch.cat(predicted), split.labels[:count]
     constant = bool((scores == scores[0]).all() or (truth == truth[0]).all())
     # A constant has no correlation; 0 says that it explains nothing.
-    pearson = 0.0 if constant else float(stats.pearsonr(scores, truth).statistic)
-    spearman = 0.0 if constant else float(stats.spearmanr(scores, truth).statistic)
+    pearson = 0.0 if constant else float(np.corrcoef(scores, truth)[0, 1])
+    spearman = 0.0 if constant else float(np.corrcoef(stats.rankdata(scores), stats.rankdata(truth))[0, 1])
     return {"pearson": pearson, "spearman": spearman, "loss": float(F.mse_loss(scores, truth))}
 
 
 def _labelled(table: pd.DataFrame, source: SourceOptions) -> pd.DataFrame:
     texts = next((names for names in TEXT_COLUMNS if all(name in table.columns for name in names)), None)
     label = next((name for name in LABEL_COLUMNS if name in table.columns), None)
-    if texts is None or (label is None and not len(table.columns)):
+    if texts is None:
         allowed = "; ".join(", ".join(names) for names in TEXT_COLUMNS)
         raise FlexLoRAError(
             f"data={source.data} has columns {', '.join(map(str, table.columns))}: no text among them. Known are: "
@@ -122,13 +122,18 @@ def _labelled(table: pd.DataFrame, source: SourceOptions) -> pd.DataFrame:
         return table.iloc[:0]
     kept = pd.DataFrame({f"text{place}": table[name].astype(str) for place, name in enumerate(texts)})
     kept["label"] = table[label]
-    return kept[~kept["label"].astype(str).str.strip().isin(UNLABELLED)]
+    kept = kept.loc[~kept["label"].astype(str).str.strip().isin(UNLABELLED)].copy()
+    try:
+        kept["label"] = pd.to_numeric(kept["label"])
+    except (ValueError, TypeError):
+        kept["label"] = kept["label"].astype(str)
+    return kept
 
 
 def class_names(tables: dict[str, pd.DataFrame], source: SourceOptions) -> list[str]:
     """Return the class names in order; none when the labels are scores."""
     train = tables["train"]["label"]
-    if pd.api.types.is_float_dtype(train) and not (train == train.round()).all():
+    if pd.api.types.is_float_dtype(train) and bool((train % 1 != 0).any()):
         return []
     known = sorted({_name(value) for value in train}, key=lambda name: (not name.isdigit(), len(name), name))
     for split, table in tables.items():
