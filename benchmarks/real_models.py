@@ -4,7 +4,7 @@
 
 ``--data`` holds SST-2, TREC, STS-B and commonsense/ARC-Easy (none comes with this project). For each data set and
 method three learning rates are tried with seed 0 and chosen by the validation metric; then seeds 1 and 2 run at that
-rate. Runs that exist are not repeated. The table goes to standard output and to ``<out>/real_models.json``; ± is the
+rate (``--one-rate`` leaves out the search). Runs that exist are not repeated. The table goes to standard output and to ``<out>/real_models.json``; ± is the
 95 % Student-t half-width over three seeds. Runs share the device, so their step times say nothing: see
 ``method_costs.py``.
 """
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/real"))
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--one-rate", action="store_true", help="no search: the middle of the three rates")
     parser.add_argument("--steps", type=int, help="cut every run short, to try the script")
     options = parser.parse_args()
     if options.steps:
@@ -144,8 +145,10 @@ def main() -> None:
     # Slow ones first: the pool then ends evenly.
     keys = sorted(options.studies, key=lambda key: key != "arc")
     cells = [(key, method) for key in keys for method in METHODS]
-    rates = {cell: [STUDIES[cell[0]].rate * share for share in RATES[cell[1]]] for cell in cells}
-    run_all([(*cell, rate, 0) for cell in cells for rate in rates[cell]])
+    shares = {method: found[1:2] if options.one_rate else found for method, found in RATES.items()}
+    rates = {cell: [STUDIES[cell[0]].rate * share for share in shares[cell[1]]] for cell in cells}
+    seeds = (0, 1, 2) if options.one_rate else (0,)
+    run_all([(*cell, rate, seed) for cell in cells for rate in rates[cell] for seed in seeds])
     best = {}
     for cell in cells:
         scores = {rate: metric(folder(*cell, rate, 0), "validation", STUDIES[cell[0]].metric) for rate in rates[cell]}

@@ -45,7 +45,9 @@ def load_model(kind: Any, source: SourceOptions, seed: int, control: str, **sett
             dtype = DTYPES[source.dtype]
             model = _loaded(source, lambda: kind.from_pretrained(**where, **more, **settings, dtype=dtype))
     if source.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        # The method's name changed within transformers 5.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     return model.to(DTYPES[source.dtype]).eval()
 
 

@@ -136,6 +136,8 @@ def class_names(tables: dict[str, pd.DataFrame], source: SourceOptions) -> list[
     if pd.api.types.is_float_dtype(train) and bool((train % 1 != 0).any()):
         return []
     known = sorted({_name(value) for value in train}, key=lambda name: (not name.isdigit(), len(name), name))
+    if len(known) < 2:
+        raise FlexLoRAError(f"data={source.data} has one label only ({known[0]}): there is nothing to learn.")
     for split, table in tables.items():
         strange = sorted({_name(value) for value in table["label"]} - set(known))
         if strange:
@@ -143,8 +145,6 @@ def class_names(tables: dict[str, pd.DataFrame], source: SourceOptions) -> list[
                 f"data={source.data}: the {split} split has labels that train does not have: {', '.join(strange[:5])}. "
                 f"Train has: {', '.join(known[:10])}."
             )
-    if len(known) < 2:
-        raise FlexLoRAError(f"data={source.data} has one label only ({known[0]}): there is nothing to learn.")
     if len(known) > 1000:
         raise FlexLoRAError(f"data={source.data} has {len(known)} labels in column label; at most 1000 are classes.")
     return known
