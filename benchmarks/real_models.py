@@ -4,9 +4,9 @@
 
 ``--data`` holds SST-2, TREC, STS-B and commonsense/ARC-Easy (none comes with this project). For each data set and
 method three learning rates are tried with seed 0 and chosen by the validation metric; then seeds 1 and 2 run at that
-rate (``--one-rate`` leaves out the search). Runs that exist are not repeated. The table goes to standard output and to ``<out>/real_models.json``; ± is the
-95 % Student-t half-width over three seeds. Runs share the device, so their step times say nothing: see
-``method_costs.py``.
+rate (``--one-rate`` leaves out the search). Runs that exist are not repeated. The table goes to standard output and to
+``<out>/real_models.json``; ± is the 95 % Student-t half-width over three seeds. Runs share the device, so their step
+times say nothing: see ``method_costs.py``.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ class FlexLoRALinear(nn.Module):
             y = torch.addmm(y, F.linear(inputs, scaled_q[start:stop]), Pt[start:stop])
         return y.reshape(base.shape)
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any, **more: Any) -> None:
         """Take over storage of another capacity, as a checkpoint from before or after an event may hold.
 
         Storage that grew is grown here too, with new parameters: build the optimizer after loading, or load into an
@@ -199,7 +199,7 @@ class FlexLoRALinear(nn.Module):
             if tensor.dim() > 0 and tensor.shape[0] < self.capacity:
                 rest = tensor.new_zeros(self.capacity - tensor.shape[0], *tensor.shape[1:])
                 padded[prefix + key] = torch.cat([tensor, rest])
-        super()._load_from_state_dict(padded, prefix, *others)  # type: ignore[misc]
+        super()._load_from_state_dict(padded, prefix, *others, **more)
         if "mask" in found:
             self.slots = [slot for slot, active in enumerate(self.mask.tolist()) if active]
 

@@ -31,7 +31,8 @@ class StepLoss:
         """
         self.detach()
         self._world_size = world_size
-        self._hook = model.register_forward_hook(self._keep, with_kwargs=True)
+        keep: Any = torch.compiler.disable(self._keep)
+        self._hook = model.register_forward_hook(keep, with_kwargs=True)
 
     def detach(self) -> None:
         """Stop watching."""
@@ -48,7 +49,6 @@ class StepLoss:
         total = torch.stack(losses).sum()
         return total * self._world_size if self._summed else total / len(losses)
 
-    @torch.compiler.disable
     def _keep(self, model: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
         if not (model.training and torch.is_grad_enabled()):
             return

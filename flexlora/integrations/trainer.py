@@ -93,7 +93,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
                     f"{wide}). DistributedDataParallel cannot follow storage that grows."
                 )
             self.adapter.reserve(self.config.max_rank)
-        if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get("use_reentrant"):
+        settings: Any = args.gradient_checkpointing_kwargs or {}
+        if args.gradient_checkpointing and settings.get("use_reentrant"):
             # The reentrant kind gives gradients only to blocks whose inputs ask for them; embeddings are frozen.
             getattr(self.adapter.model, "enable_input_require_grads", lambda: None)()
 

@@ -86,7 +86,7 @@ def _checked(table: pd.DataFrame, source: SourceOptions) -> pd.DataFrame:
             f"data={source.data} has columns {', '.join(map(str, table.columns))}; {', '.join(missing)} missing. The "
             "layout is instruction, input, output, answer."
         )
-    return table[table["answer"].astype(str).str.strip() != ""]
+    return table.loc[table["answer"].astype(str).str.strip() != ""].copy()
 
 
 def _options(instruction: str) -> list[str]:

@@ -76,12 +76,12 @@ def _checked(table: pd.DataFrame, source: SourceOptions) -> pd.DataFrame:
         told = ", ".join(map(str, table.columns))
         raise FlexLoRAError(f"data={source.data} has columns {told}; image and label are needed.")
     kept = pd.DataFrame({"image": table[image], "label": table[label].astype(str)})
-    return kept[kept["label"] != "-1"]
+    return kept.loc[kept["label"] != "-1"].copy()
 
 
 def _pixels(item: Any, size: int, channels: int) -> torch.Tensor:
     """Return one image as (channels, size, size), −1 to 1, fp32."""
-    where = BytesIO(item["bytes"]) if isinstance(item, dict) and item.get("bytes") else item
+    where: Any = BytesIO(item["bytes"]) if isinstance(item, dict) and item.get("bytes") else item
     try:
         with Image.open(where) as image:
             small = image.convert("L" if channels == 1 else "RGB").resize((size, size), Image.Resampling.BILINEAR)

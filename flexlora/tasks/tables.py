@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def split_rows(tables: Mapping[str, pd.DataFrame], source: SourceOptions) -> dic
     if "validation" not in splits:
         train = splits["train"]
         held = train.index % VALIDATION_SHARE == 0
-        splits["validation"], splits["train"] = train[held], train[~held]
+        splits["validation"], splits["train"] = train.loc[held].copy(), train.loc[~held].copy()
     splits.setdefault("test", splits["validation"])
     for name, table in splits.items():
         if not len(table):
@@ -147,8 +148,9 @@ def _from_hub(source: SourceOptions) -> dict[str, pd.DataFrame]:
         ) from error
     try:
         if not hub_reachable():
-            datasets.config.HF_HUB_OFFLINE = True
-        loaded = datasets.load_dataset(name, subset or None)
+            settings: Any = import_module("datasets.config")
+            settings.HF_HUB_OFFLINE = True
+        loaded: Any = datasets.load_dataset(name, subset or None)
     except Exception as error:  # datasets raises a different class for every way to fail
         if not hub_reachable():
             raise FlexLoRAError(

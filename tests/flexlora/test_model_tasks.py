@@ -218,7 +218,7 @@ def test_a_choice_is_scored_by_the_first_token_that_differs(llama, instructions)
 
 
 def test_choice_trains(llama, instructions, tmp_path):
-    train("choice", llama, instructions, tmp_path / "run", steps=10, activation_checkpointing=True)
+    train("choice", llama, instructions, tmp_path / "run", steps=30, activation_checkpointing=True, learning_rate=0.02)
     run = load_run(tmp_path / "run")
     assert run.events and len(run.matrices) == 10
     assert {matrix.module_type for matrix in run.matrices} == {"query", "key", "value", "up", "down"}
@@ -226,7 +226,7 @@ def test_choice_trains(llama, instructions, tmp_path):
 
 
 def test_image_trains(vit, pictures, tmp_path):
-    summary = train("image", vit, pictures, tmp_path / "run", steps=12)
+    summary = train("image", vit, pictures, tmp_path / "run", steps=60, learning_rate=0.02)
     run = load_run(tmp_path / "run")
     assert run.events and len(run.matrices) == 12
     assert summary["test_accuracy"] == 1.0 and run.header["data"]["label_names"] == ["dark", "light"]
