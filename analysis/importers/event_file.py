@@ -78,7 +78,7 @@ def _events(file: Path, notices: list[str]) -> Iterator[Any]:
     try:
         # TensorBoard's own fallback reader: its usual loaders would import TensorFlow where that is installed.
         from google.protobuf.message import DecodeError
-        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto import event_pb2
         from tensorboard.compat.tensorflow_stub import errors
         from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
     except ImportError as error:
@@ -87,7 +87,7 @@ def _events(file: Path, notices: list[str]) -> Iterator[Any]:
     while True:
         try:
             reader.GetNext()
-            event = Event.FromString(reader.record())
+            event = event_pb2.Event.FromString(reader.record())  # pyright: ignore[reportAttributeAccessIssue]
         except errors.OutOfRangeError:
             return
         # A length that was forged asks for more memory than there is.

@@ -84,15 +84,20 @@ def write_history(out: Path, history: RankHistory, rows: Sequence[Row], kind: st
         kind: key of ``IMPORTERS``.
 
     Raises:
-        LogImportError: more directions than a run log can hold.
+        LogImportError: more allocations or directions than can be imported.
         RunLogError: the folder cannot be written.
     """
     records = history.records()
     total = int(history.ranks.sum(axis=1)[[row for _, row in records]].sum())
+    if len(history.steps) > MAX_EVENTS:
+        raise LogImportError(
+            f"The log holds {len(history.steps):,} allocations; at most {MAX_EVENTS:,} can be imported. "
+            "Keep every k-th of them."
+        )
     if total > MAX_VALUES:
         raise LogImportError(
             f"The log holds {total:,} directions over all records; at most {MAX_VALUES:,} can be imported. "
-            "Keep every k-th row of it."
+            "Keep every k-th allocation of it."
         )
     unknown = np.full(int(history.ranks.max(initial=0)), np.nan, np.float32)
     header = {
@@ -124,8 +129,8 @@ def _changes(history: RankHistory, rows: Sequence[Row]) -> Iterator[dict[str, An
     """Yield a note for each allocation: matrix → directions gained and lost, net; None = unknown."""
     yield {"kind": "reallocated", "step": int(history.steps[0]), "gained": None, "lost": None}
     for step, change in zip(history.steps[1:].tolist(), np.diff(history.ranks, axis=0), strict=True):
-        gained = {rows[m]["name"]: int(change[m]) for m in np.flatnonzero(change > 0)}
-        lost = {rows[m]["name"]: int(-change[m]) for m in np.flatnonzero(change < 0)}
+        gained = {rows[m]["name"]: int(change[m]) for m in np.flatnonzero(change > 0).tolist()}
+        lost = {rows[m]["name"]: int(-change[m]) for m in np.flatnonzero(change < 0).tolist()}
         yield {"kind": "reallocated", "step": step, "gained": gained, "lost": lost}
 
 
@@ -147,7 +152,8 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     except LogImportError:
         raise
     except (OSError, ValueError) as error:
-        raise LogImportError(f"{shown(str(out))} cannot be made: {_reason(error)}. Choose another folder.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise LogImportError(f"{shown(str(out))} cannot be made: {reason}. Choose another folder.") from error
     try:
         inner = place / out.name
         inner.mkdir()
@@ -155,8 +161,6 @@ def new_folder(out: str | Path) -> Iterator[Path]:
         if out.exists():
             out.rmdir()
         inner.rename(out)
-    except OSError as error:
-        raise LogImportError(f"{out} cannot be written: {_reason(error)}. Choose another folder.") from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -173,7 +177,3 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error).rstrip(".")

@@ -161,4 +161,5 @@ def _glimpse(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: OSError) -> LogImportError:
-    return LogImportError(f"{path} cannot be read: {error.strerror or error}.")
+    at = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
+    return LogImportError(f"{path} cannot be imported: {error.strerror or error}{at}.")

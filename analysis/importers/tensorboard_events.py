@@ -22,6 +22,8 @@ from analysis.importers.history import MAX_RANK, MAX_STEP, RankHistory
 Series: TypeAlias = dict[str, list[tuple[int, float]]]
 
 RANK = "Ranknum/"
+SEAL = "Budget/total_rank"
+"""Written after the ranks of all matrices: a step that has it is whole, wherever the file was cut."""
 BUDGET = ("total_rank", "mask_threshold", "sum_param")
 SCALARS = {"train/loss": "loss", "train/learning_rate": "learning_rate", "train/orth_regu_loss": "regularizer"}
 """Tag → field of ``RunWriter.step``. ``train/loss`` is the mean since the Trainer last logged, regulariser included."""
@@ -105,12 +107,17 @@ def _ranks(series: Series, tags: list[str], notices: list[str]) -> tuple[np.ndar
                     f"{shown(tag)} is {value} at step {step}; a rank is a whole number, 0 to {MAX_RANK}."
                 )
             found[step][tag] = int(value)
-    whole = sorted(step for step, own in found.items() if len(own) == len(tags))
+    sealed = {step for step, _ in series.get(SEAL, ())}
+    if not sealed:
+        notices.append(f"{SEAL} was not logged: whether every matrix was is unknown.")
+    whole = sorted(s for s, own in found.items() if len(own) == len(tags) and (s in sealed or not sealed))
     if not whole:
-        raise LogImportError(f"No step has a rank for each of the {len(tags)} matrices. {FORMAT}")
+        raise LogImportError(f"No step has a rank for each of the {len(tags)} matrices and {SEAL}. {FORMAT}")
     part = sorted(set(found) - set(whole))
     if part:
-        notices.append(f"{len(part)} steps lack the rank of some matrix and are left out, the first is step {part[0]}.")
+        notices.append(
+            f"{len(part)} steps lack the rank of some matrix or {SEAL} and are left out, the first is step {part[0]}."
+        )
     table = np.array([[found[step][tag] for tag in tags] for step in whole], np.int64)
     return np.array(whole, np.int64), table
 
