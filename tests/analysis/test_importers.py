@@ -545,6 +545,14 @@ class TestRunFolders:
     def test_a_zip_of_something_else_is_refused(self, own_run, tmp_path, change, says):
         refused(zip_of(tmp_path / "own.zip", change(files_of(own_run))), tmp_path / "copy", says)
 
+    def test_a_name_that_is_no_text_is_refused(self, own_run, tmp_path):
+        path = zip_of(tmp_path / "own.zip", files_of(own_run))
+        data = bytearray(path.read_bytes())
+        data[7] |= 8
+        data[30] = 0xFF
+        path.write_bytes(data)
+        refused(path, tmp_path / "copy", "is no readable zip")
+
     def test_a_locked_zip_is_refused(self, own_run, tmp_path):
         path = zip_of(tmp_path / "own.zip", files_of(own_run))
         data = bytearray(path.read_bytes())
