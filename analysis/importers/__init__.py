@@ -1,0 +1,16 @@
+"""Logs from elsewhere as run folders, which every page opens. Torch-free; see docs/importers.md."""
+
+from analysis.importers.errors import Imported, LogImportError
+from analysis.importers.mapping import FIELDS
+from analysis.importers.registry import IMPORTERS, Importer, detect_kind, import_log, propose_mapping
+
+__all__ = [
+    "FIELDS",
+    "IMPORTERS",
+    "Imported",
+    "Importer",
+    "LogImportError",
+    "detect_kind",
+    "import_log",
+    "propose_mapping",
+]

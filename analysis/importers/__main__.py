@@ -1,0 +1,119 @@
+"""The command: ``python -m analysis.importers PATH [--out FOLDER] [--map FILE] [--json]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from analysis.importers.errors import LogImportError
+from analysis.importers.mapping import FIELDS, Row, corrected_rows
+from analysis.importers.registry import IMPORTERS, detect_kind, import_log, propose_mapping
+from flexlora.errors import FlexLoRAError
+from flexlora.run_log import RunLogError
+
+MAX_MAP_BYTES = 16 << 20
+EPILOG = """examples:
+  python -m analysis.importers rank_log.csv
+  python -m analysis.importers rank_log.csv --out runs/theirs
+  python -m analysis.importers runs/Nov24_host --out runs/adalora --map map.json --json
+
+Without --out nothing is written: the map is shown. With --json it is printed as --map takes it.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise LogImportError(f"{message} (python -m analysis.importers --help lists every option)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 done, 2 bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser().parse_args(arguments)
+        report, text = _run(options)
+    except KeyboardInterrupt:
+        sys.stderr.write("aborted; nothing was written\n")
+        return 130
+    except (FlexLoRAError, RunLogError, OSError) as error:
+        message = " ".join(_printable(str(error)).splitlines())
+        sys.stderr.write(f"error: {message}\n")
+        if "--json" in arguments:
+            sys.stdout.write(json.dumps({"error": message}) + "\n")
+        return 2
+    sys.stdout.write(json.dumps(report) + "\n" if options.json else _printable(text) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    kinds = "; ".join(importer.title for importer in IMPORTERS.values())
+    parser = _Parser(
+        prog="python -m analysis.importers",
+        description=f"Turn a log from elsewhere into a run folder. What can be imported: {kinds}.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", type=Path, help="the log: a file or a folder")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the run into this new folder")
+    parser.add_argument(
+        "--map", type=Path, metavar="FILE", help=f"JSON list of rows that correct the map; keys: {', '.join(FIELDS)}"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    mapping = _read_map(options.map) if options.map else None
+    if options.out is None:
+        kind = detect_kind(options.path)
+        rows = corrected_rows(propose_mapping(options.path), mapping)
+        text = f"{options.path} is {IMPORTERS[kind].title}: {len(rows)} matrices. --out FOLDER imports it.\n\n"
+        return {"kind": kind, "out": None, "mapping": rows}, text + _table(rows)
+    done = import_log(options.path, options.out, mapping)
+    report = {
+        "kind": done.kind,
+        "out": str(done.folder),
+        "matrices": done.matrices,
+        "records": done.records,
+        "notices": list(done.notices),
+    }
+    lines = [
+        f"Imported {options.path}, {IMPORTERS[done.kind].title}, into {done.folder}: "
+        f"{done.matrices} matrices, {done.records} spectrum records.",
+        *(f"Note: {notice}" for notice in done.notices),
+    ]
+    return report, "\n".join(lines)
+
+
+def _read_map(path: Path) -> list[Row]:
+    try:
+        if path.stat().st_size > MAX_MAP_BYTES:
+            raise ValueError(f"more than {MAX_MAP_BYTES >> 20} MiB")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LogImportError(f"{path} cannot be used as a map: {error}. It must be a JSON list of rows.") from error
+    # What --json printed without --out may be edited and given back.
+    rows = found.get("mapping") if isinstance(found, dict) else found
+    if not isinstance(rows, list):
+        raise LogImportError(f"{path} cannot be used as a map: it holds no list of rows.")
+    return rows
+
+
+def _table(rows: Sequence[Row]) -> str:
+    columns = ("source", "layer", "module_type", "name")
+    cells = [columns, *(tuple("–" if row[key] is None else str(row[key]) for key in columns) for row in rows)]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def _printable(text: str) -> str:
+    """Names from a file may hold lone surrogates, which no terminal takes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
