@@ -133,6 +133,11 @@ def _resumed_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:
     if options.out is None:
         raise FlexLoRAError("--resume needs --out: the folder of the run to go on with.")
     log = read_run(options.out)
+    if "task" not in log.header.get("config", {}):
+        raise FlexLoRAError(
+            f"{options.out} was written by another loop ({log.header.get('source') or 'see its header'}). Resume it there; "
+            "with the Trainer: trainer.train(resume_from_checkpoint=True)."
+        )
     job = Job.from_dict(log.header["config"])
     if log.state == "running":
         raise FlexLoRAError(f"{options.out} is being trained by another process. Stop that one first.")

@@ -213,7 +213,7 @@ def _show_details(opened: OpenRun, matrix: str | None) -> None:
         details.plotly_chart(figure, key="explore_spectra", alt=f"Singular values of {matrix} over time")
     made = st.expander("How this run was made", key=MADE, on_change="rerun")
     if made.open:
-        made.code(str(run.header.get("command", "The log does not say.")), language="bash")
+        made.code(str(run.header.get("command") or "The log does not say."), language="bash")
         made.json({key: value for key, value in run.header.items() if key != "matrices"}, expanded=1)
 
 

@@ -226,6 +226,7 @@ class Recorder:
             "command": None,
             "device": str(device),
             "parent": None,
+            "source": "flexlora.integrations.Recorder",
             **header,
             "config": {"method": "flexlora", **header.get("config", {}), **config.to_dict()},
             "matrices": matrix_table(self.adapter),

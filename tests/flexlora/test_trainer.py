@@ -16,6 +16,7 @@ from flexlora import FlexLoRAConfig, attach
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations import FlexLoRACallback
 from flexlora.run_log import RunLogError
+from flexlora.train import main
 
 STEPS = 24
 FIELDS = TrainingArguments.__dataclass_fields__
@@ -386,3 +387,9 @@ def test_storage_that_grew_is_resumed(make_bert, tmp_path):
     again, _ = trained(make_bert(), "bert", tmp_path, resume=str(tmp_path / "out" / "checkpoint-15"), **settings)
     assert same(before, spectra_of(tmp_path))
     assert again.adapter.ranks() == whole.adapter.ranks()
+
+
+def test_the_command_does_not_resume_a_log_of_the_trainer(make_bert, tmp_path, capsys):
+    trained(make_bert(), "bert", tmp_path)
+    assert main(["--out", str(tmp_path / "run"), "--resume"]) == 2
+    assert "written by another loop (transformers.Trainer). Resume it there" in capsys.readouterr().err
