@@ -1,5 +1,7 @@
 """The orthogonality regulariser that keeps λ a spectrum: forms, value and gradient."""
 
+# torch's own optimizers are built on the _foreach functions; it does not declare them.
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 from collections import defaultdict
@@ -74,8 +76,16 @@ def add_orthogonality_gradient(matrices: Iterable[FlexLoRALinear], weight: float
         # d value / dM = (G + Gᵀ) M, with G symmetric because D is.
         parameters.extend(factors)
         gradients.extend((2.0 * weight * outer @ stacked).unbind())
+    held, added = [], []
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        if parameter.grad is None:
+            parameter.grad = gradient
+        else:
+            held.append(parameter.grad)
+            added.append(gradient)
+    if held:
+        # One call: on an accelerator every addition of its own costs a launch.
+        torch._foreach_add_(held, added)
     return total
 
 

@@ -135,8 +135,8 @@ def _resumed_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:
     log = read_run(options.out)
     if "task" not in log.header.get("config", {}):
         raise FlexLoRAError(
-            f"{options.out} was written by another loop ({log.header.get('source') or 'see its header'}). Resume it there; "
-            "with the Trainer: trainer.train(resume_from_checkpoint=True)."
+            f"{options.out} was written by another loop ({log.header.get('source') or 'see its header'}). Resume it "
+            "there; with the Trainer: trainer.train(resume_from_checkpoint=True)."
         )
     job = Job.from_dict(log.header["config"])
     if log.state == "running":
