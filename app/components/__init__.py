@@ -8,55 +8,54 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from streamlit.components.v2 import component
 
-__all__ = ["COLOURS", "MODULES", "PlayerView", "envelope", "joined_modules", "player"]
+from components.view import CHOICES, PlayerView
+
+__all__ = ["CHOICES", "MODULES", "PlayerView", "courier", "envelope", "joined_modules", "player"]
 
 FOLDER = Path(__file__).parent
-
-COLOURS = ("rank", "change", "entropy", "energy")
 
 # Dependency order: a module stands after those it imports. tests/app/test_components.py checks it.
 MODULES = (
     "format",
     "draw",
+    "choice",
     "palette",
     "decode",
+    "parcels",
     "model",
     "clock",
     "colour",
+    "scene",
+    "describe",
     "rank_map",
-    "entropy_strip",
+    "maps",
     "spectrum",
+    "why_card",
+    "sides",
+    "entropy_strip",
+    "bands",
     "curves",
     "timeline",
     "transport",
     "event_list",
     "sentence",
+    "view_state",
     "keys",
+    "pointer",
+    "stage_dom",
+    "tell",
     "player",
     "component",
 )
 
+COURIER = ("decode", "parcels", "courier")
+
 _IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
 _COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|// [^\n]*)\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
-
-
-class PlayerView(NamedTuple):
-    """What the player shows, as last reported by the browser.
-
-    Attributes:
-        step: The recorded step at the clock, None before the first report.
-        matrix: Name of the selected matrix, None before the first report.
-        colour: One of `COLOURS`.
-    """
-
-    step: int | None
-    matrix: str | None
-    colour: str
 
 
 def joined_modules(names: tuple[str, ...] = MODULES) -> str:
@@ -77,6 +76,7 @@ def joined_modules(names: tuple[str, ...] = MODULES) -> str:
 
 
 _mount = component("flexlora_player", js=joined_modules(), css=(FOLDER / "player.css").read_text(encoding="utf-8"))
+_carry = component("flexlora_courier", js=joined_modules(COURIER))
 
 
 def envelope(data: bytes, request: Mapping[str, object]) -> bytes:
@@ -95,45 +95,48 @@ def envelope(data: bytes, request: Mapping[str, object]) -> bytes:
 
 
 def player(
-    data: bytes,
-    key: str,
-    *,
-    run: str,
-    step: int | None = None,
-    matrix: str | None = None,
-    colour: str | None = None,
-    link: Mapping[str, str] | None = None,
+    data: bytes, key: str, *, run: str, wish: PlayerView | None = None, link: Mapping[str, str] | None = None
 ) -> PlayerView:
     """Shows a run in the browser and returns what the user looks at.
 
-    The clock, the selection, the colour and the play state live in the browser. New `data` for the same run keeps
-    them, and a clock at the newest record follows it. `step`, `matrix` and `colour` are obeyed when they differ from
-    those of the last call: pass the same values again to leave the user alone.
+    The clock, the selection, the choices and the play state live in the browser. New `data` for the same run keeps
+    them, and a clock at the newest record follows it. `wish` is obeyed when it differs from that of the last call: pass
+    the same again to leave the user alone.
 
     Args:
         data: Payload of `analysis.payload.pack_run`.
         key: Streamlit key; the element keeps its state as long as the key stays.
         run: What tells this run from others: another one resets clock and selection, and its report is not returned.
-        step: Where the clock starts; None = where the payload parks it, or the newest record of a growing run.
-        matrix: Matrix to select; None = one of the parked event.
-        colour: One of `COLOURS`; None = rank.
+        wish: Where to start.
         link: Query parameters that name the run. With them, the address bar follows the view.
 
     Returns:
         The view, reported when the user releases a control, never while the clock moves.
     """
-    wish = {"step": step, "matrix": matrix, "colour": colour}
+    wish = wish or PlayerView()
     request = {
-        **wish,
+        **wish.as_dict(),
         "run": run,
-        "id": json.dumps([run, *wish.values()]),
+        "key": key,
+        "id": json.dumps([run, *wish.as_dict().values()]),
         "content": f"{len(data)}-{zlib.crc32(data):08x}",
         "link": dict(link) if link else None,
     }
     reported = _mount(key=key, data=envelope(data, request), on_view_change=_nothing).get("view") or {}
-    if reported.get("run") != run:
-        return PlayerView(step, matrix, colour or COLOURS[0])
-    return PlayerView(reported.get("step"), reported.get("matrix"), reported.get("colour", COLOURS[0]))
+    return wish if reported.get("run") != run else PlayerView.reported(reported)
+
+
+def courier(kind: str, *, to: str, run: str, data: bytes = b"", **about: object) -> None:
+    """Brings a player what it needs later than its run, without sending the run again.
+
+    Args:
+        kind: "matrix", "why" or "pin": which slot of the player it fills; the latest parcel of a kind holds.
+        to: Streamlit key of the player.
+        run: The run it is about; a player that shows another one leaves it.
+        data: A payload.
+        about: Further JSON of the parcel.
+    """
+    _carry(key=f"{to}_{kind}", data=envelope(data, {"to": to, "kind": kind, "run": run, **about}), height=1)
 
 
 def _nothing() -> None:
