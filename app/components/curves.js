@@ -1,6 +1,8 @@
 /** Loss, moves and total rank over time: small panels that share the strip's time axis. */
 
+import { perColumn } from "./columns.js";
 import { lastAtOrBefore } from "./model.js";
+import { netPanel } from "./net_panel.js";
 import { formatMean, formatNumber, niceCeiling } from "./format.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -16,6 +18,8 @@ import { formatMean, formatNumber, niceCeiling } from "./format.js";
  * @property {number} weight share of the height
  * @property {(pen: CanvasPen, palette: Palette, box: Box, scale: TimeScale) => void} draw
  * @property {(step: number) => string} value what stands beside the panel at the clock
+ * @property {(step: number) => string} [aside] a second line of it, in smaller print
+ * @property {number} [need] 0 = always there; where the height is short, larger ones go first
  */
 
 /** @param {Model} model @param {import("./scene.js").Pinned | null} _other a second run under the same clock @returns {Panel[]} only what the run has recorded */
@@ -27,6 +31,7 @@ export function panelsOf(model, _other) {
   const evaluation = evaluationPanel(model);
   if (evaluation) panels.push(evaluation);
   if (model.events.length || model.budgetCurve() || model.run.state === "running") panels.push(movesPanel(model));
+  if (model.events.length) panels.push(netPanel(model));
   panels.push(totalRankPanel(model));
   return panels;
 }
@@ -64,7 +69,7 @@ function places(steps, scale) {
 function frame(pen, palette, box, top) {
   pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
   pen.line(box.x, box.y, box.x + box.w, box.y, { stroke: palette.line, dash: [2, 3] });
-  pen.text(box.x - 6, box.y + 4, top, { fill: palette.muted, size: 9.5, align: "right" });
+  pen.text(box.x - 6, box.y + 4, top, { fill: palette.muted, size: 10, align: "right" });
 }
 
 /** @param {Model} model @returns {Panel} */
@@ -79,8 +84,8 @@ function lossPanel(model) {
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
       const xs = places(model.lossSteps, scale);
-      pen.path(xs, heights(model.taskLoss, top, box), { stroke: palette.task, width: 1, alpha: window > 1 ? 0.35 : 1 });
-      if (window > 1) pen.path(xs, heights(smooth, top, box), { stroke: palette.task, width: 1.75 });
+      pen.path(...perColumn(xs, heights(model.taskLoss, top, box)), { stroke: palette.task, width: 1, alpha: window > 1 ? 0.35 : 1 });
+      if (window > 1) pen.path(...perColumn(xs, heights(smooth, top, box)), { stroke: palette.task, width: 1.75 });
     },
     value: (step) => formatNumber(smooth[lastAtOrBefore(model.lossSteps, step)]),
   };
@@ -91,10 +96,11 @@ function regularizerPanel(model) {
   const top = niceCeiling(largest(model.regularizer));
   return {
     label: "regulariser",
+    need: 4,
     weight: 1.1,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
-      pen.path(places(model.lossSteps, scale), heights(model.regularizer, top, box), { stroke: palette.regularizer, width: 1.5 });
+      pen.path(...perColumn(places(model.lossSteps, scale), heights(model.regularizer, top, box)), { stroke: palette.regularizer, width: 1.5 });
     },
     value: (step) => formatNumber(model.regularizer[lastAtOrBefore(model.lossSteps, step)]),
   };
@@ -108,12 +114,13 @@ function penaltyPanel(model, values) {
   const y = (/** @type {Box} */ box, /** @type {number} */ value) => box.y + (box.h * (top - value)) / (top - low);
   return {
     label: "penalty",
+    need: 5,
     note: "as weighted",
     weight: 0.9,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
       if (low < 0) pen.line(box.x, y(box, 0), box.x + box.w, y(box, 0), { stroke: palette.line });
-      pen.path(places(model.lossSteps, scale), Float64Array.from(values, (value) => y(box, value)), { stroke: palette.regularizer, width: 1.5 });
+      pen.path(...perColumn(places(model.lossSteps, scale), Float64Array.from(values, (value) => y(box, value))), { stroke: palette.regularizer, width: 1.5 });
     },
     value: (step) => formatNumber(values[lastAtOrBefore(model.lossSteps, step)]),
   };
@@ -127,6 +134,7 @@ function evaluationPanel(model) {
   return {
     label: found.metric,
     note: found.split,
+    need: 2,
     weight: 1.4,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
@@ -146,6 +154,7 @@ function movesPanel(model) {
   return {
     label: "moves",
     note: curve ? "line: b(t)" : undefined,
+    need: 1,
     weight: 1.6,
     draw: (pen, palette, box, scale) => {
       const middle = box.y + box.h / 2;
@@ -153,7 +162,7 @@ function movesPanel(model) {
       const xs = places(curve?.steps ?? [], scale);
       for (const sign of [-1, 1]) {
         const ys = Float64Array.from(curve?.values ?? [], (value) => middle + sign * unit * value);
-        pen.path(xs, ys, { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
+        pen.path(...perColumn(xs, ys), { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
       }
       pen.line(box.x, middle, box.x + box.w, middle, { stroke: palette.line });
       const thick = Math.max(1, Math.min(7, (box.w / Math.max(1, model.domain[1])) * 3));
@@ -162,8 +171,8 @@ function movesPanel(model) {
         pen.rect(x, middle - unit * event.extend.length, thick, unit * event.extend.length, { fill: palette.extended });
         pen.rect(x, middle, thick, unit * event.prune.length, { fill: palette.pruned });
       }
-      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 9.5, align: "right" });
-      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 9.5, align: "right" });
+      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 10, align: "right" });
+      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 10, align: "right" });
     },
     value: (step) => {
       const event = model.events[model.eventAt(step)];
@@ -186,10 +195,10 @@ function totalRankPanel(model) {
     draw: (pen, palette, box, scale) => {
       const inner = { ...box, y: box.y + 3, h: box.h - 3 };
       pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
-      if (shares && expectedTotal) pen.path(places(model.steps, scale), heights(expectedTotal, top, inner), { stroke: palette.accent, width: 1, steps: true });
-      pen.path(places(model.steps, scale), heights(model.totalRank, top, inner), { stroke: palette.text, width: 1.5, steps: true });
-      if (targetRank) pen.path(places(model.lossSteps, scale), heights(targetRank, top, inner), { stroke: palette.regularizer, width: 1.25, dash: [4, 3] });
-      pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 9.5, align: "right" });
+      if (shares && expectedTotal) pen.path(...perColumn(places(model.steps, scale), heights(expectedTotal, top, inner)), { stroke: palette.accent, width: 1, steps: true });
+      pen.path(...perColumn(places(model.steps, scale), heights(model.totalRank, top, inner)), { stroke: palette.text, width: 1.5, steps: true });
+      if (targetRank) pen.path(...perColumn(places(model.lossSteps, scale), heights(targetRank, top, inner)), { stroke: palette.regularizer, width: 1.25, dash: [4, 3] });
+      pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 10, align: "right" });
     },
     value: (step) => {
       const mean = model.expectedTotalRank(model.recordAt(step));

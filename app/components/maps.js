@@ -1,7 +1,7 @@
 /** The pictures that can stand in the map's place. */
 
 import { describeCell } from "./describe.js";
-import { COLOURS, colourValue } from "./colour.js";
+import { COLOURS, colourName, colourValue } from "./colour.js";
 import { drawMap, layoutMap, matrixAt, neighbour } from "./rank_map.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -29,7 +29,7 @@ export const MAPS = {
     draw: (pen, scene) => drawMap(pen, scene.model, scene.palette, mapLayout(scene), scene),
     at: (scene, x, y) => matrixAt(mapLayout(scene), x, y),
     neighbour: (scene, dx, dy) => neighbour(mapLayout(scene), scene.selected, dx, dy),
-    describe: ({ model, record, selected, step }) => `Rank map at step ${step}. Selected: ${describeCell(model, record, selected)}`,
+    describe: ({ model, record, selected, step, colour }) => `Rank map at step ${step}, coloured by ${colourName(model, colour)}. Selected: ${describeCell(model, record, selected, colour)}`,
     table: ({ model, record, colour }) => ({
       head: ["matrix", "rank", "entropy", "energy", ...(["rank", "entropy", "energy"].includes(colour) ? [] : [COLOURS.find(({ key }) => key === colour)?.label ?? colour])],
       rows: model.matrices.map((matrix, m) => [

@@ -14,6 +14,7 @@ import { readPalette } from "./palette.js";
 import { closeLetterbox, openLetterbox } from "./parcels.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
 import { SIDES } from "./sides.js";
+import { SORTS } from "./sorts.js";
 import { buildStage } from "./stage_dom.js";
 import { tell } from "./tell.js";
 import { Timeline } from "./timeline.js";
@@ -200,12 +201,13 @@ export class Player {
     this.hoverStep = step;
     this.invalidate();
     if (!event || !this.model?.T || (m < 0 && !text)) hideTip(this);
-    else showTip(this, text ?? describeCell(this.model, step === null ? this.clock.record : this.model.recordAt(step), m), event);
+    else showTip(this, text ?? describeCell(this.model, step === null ? this.clock.record : this.model.recordAt(step), m, /** @type {Colour} */ (this.chosen.colour)), event);
   }
 
   /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
   possible(name) {
     const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS })[name];
+    if (name === "sort" && this.model) return CHOICES.sort.filter((key) => SORTS[key].possible?.(/** @type {Model} */ (this.model)) ?? true);
     if (!views || !this.model || !this.timeSize) return CHOICES[name];
     const scene = this.scene(this.timeSize);
     return CHOICES[name].filter((key) => views[key].possible?.(scene) ?? true);
@@ -237,6 +239,11 @@ export class Player {
   /** @param {number} x @param {number} y @returns {number} matrix under the point of the time axis, or -1 */
   timeAt(x, y) {
     return this.model && this.timeSize ? this.timeline.matrixAt(this.scene(this.timeSize), x, y) : -1;
+  }
+
+  /** @param {number} x @param {number} y */
+  timeTip(x, y) {
+    return this.model?.T && this.timeSize ? this.timeline.tip(this.scene(this.timeSize), x, y) : null;
   }
 
   /** @param {number} dx @param {number} dy */
@@ -295,6 +302,7 @@ export class Player {
     this.sideSize = size(this.nodes.sideBox);
     this.timeSize = size(this.nodes.timeBox);
     this.timeline.layout(this.scene(this.timeSize), this.chosen.band);
+    for (const [name, choice] of Object.entries(this.nodes.choices)) choice.offer((/** @type {string} */ key) => this.possible(name).includes(key));
     this.redraw();
   }
 

@@ -22,7 +22,7 @@ export function listenToPointer(player) {
   moving.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
     const step = player.timeline.stepAt(event.offsetX);
     if (event.buttons === 1 && step !== null) player.seek(step, false);
-    player.hover(player.timeAt(...place(event)), step, event);
+    player.hover(player.timeAt(...place(event)), step, event, player.timeTip(...place(event)));
   });
   moving.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
     const m = player.timeAt(...place(event));

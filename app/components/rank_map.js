@@ -1,7 +1,7 @@
 /** Where rank is now: layer × module type, the number in the cell, the current event's − and +. */
 
-import { cellColour, energyShare, legendMarks } from "./colour.js";
-import { formatChange, formatMean, formatNumber, layerLabel } from "./format.js";
+import { cellColour, colourName, energyShare, legendMarks } from "./colour.js";
+import { formatChange, formatMean, layerLabel } from "./format.js";
 import { inkOn, tableColour } from "./palette.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -203,12 +203,12 @@ function drawLegend(pen, model, palette, box, colour) {
   const y = box.y + box.h / 2;
   const style = { fill: palette.muted, size: 10.5 };
   const right = legendGlyphs(pen, model, palette, box, y, colour);
-  const name = { rank: "rank", change: "rank change", entropy: "entropy", energy: "energy Σλ²" }[colour];
+  const name = colourName(model, colour);
   pen.text(box.x, y, name, style);
   let x = box.x + pen.measure(name, style) + 8;
   const room = right - 12 - x;
-  const marks = legendMarks(model, colour, formatNumber);
-  if (colour === "entropy" || colour === "energy") {
+  const marks = legendMarks(model, colour);
+  if (colour !== "rank" && colour !== "change") {
     drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room, 200), h: 16 });
     return;
   }
@@ -227,7 +227,7 @@ function drawLegend(pen, model, palette, box, colour) {
   }
 }
 
-/** @param {CanvasPen} pen @param {Palette} palette @param {Array<{label: string, index: number}>} marks @param {Colour} colour @param {Box} box */
+/** @param {CanvasPen} pen @param {Palette} palette @param {Array<{label: string, index: number, limit?: boolean}>} marks @param {Colour} colour @param {Box} box */
 function drawRampLegend(pen, palette, marks, colour, box) {
   for (let i = 0; i < box.w; i += 1) {
     pen.rect(box.x + i, box.y, 1.5, 6, { fill: tableColour(palette.tables[colour], Math.round((255 * i) / (box.w - 1))) });
@@ -236,6 +236,7 @@ function drawRampLegend(pen, palette, marks, colour, box) {
   for (const mark of marks) {
     const x = box.x + (mark.index / 255) * box.w;
     const half = pen.measure(mark.label, { size: 9.5 }) / 2;
+    if (mark.limit) pen.line(x, box.y - 2, x, box.y + 8, { stroke: palette.text, width: 1.5 });
     if (x - half < lastEnd + 3) continue;
     pen.text(x, box.y + 13, mark.label, { fill: palette.muted, size: 9.5, align: "center" });
     lastEnd = x + half;

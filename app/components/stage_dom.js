@@ -6,6 +6,7 @@ import { COLOURS } from "./colour.js";
 import { element } from "./draw.js";
 import { MAPS } from "./maps.js";
 import { SIDES } from "./sides.js";
+import { SORTS } from "./sorts.js";
 
 /** @param {any} player its transport, event list, help and card are built already @returns {Record<string, any>} nodes by name */
 export function buildStage(player) {
@@ -16,6 +17,7 @@ export function buildStage(player) {
     colour: choice("colour", "Colour by", COLOURS),
     side: choice("side", "Beside the map", Object.values(SIDES)),
     band: choice("band", "Over time", Object.values(BANDS)),
+    sort: choice("sort", "Rows of the strip", Object.values(SORTS)),
   };
   const nodes = {
     choices,
@@ -48,7 +50,7 @@ export function buildStage(player) {
     ]),
     player.eventList.root,
   ]);
-  player.transport.tools.append(choices.band.root);
+  player.transport.tools.append(choices.band.root, choices.sort.root);
   const root = element("div", { class: "fl-player" }, [
     nodes.sentence, hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.tip, player.help,
   ]);
