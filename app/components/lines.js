@@ -117,7 +117,7 @@ export function drawLines(pen, scene, layout, scale) {
   for (const tick of ticks) {
     const y = box.y + box.h * (1 - (tick - low) / (high - low));
     pen.line(box.x, y, box.x + box.w, y, { stroke: palette.line, dash: [2, 3] });
-    pen.text(box.x - 6, y, String(Math.round(100 * tick) / 100), { fill: palette.muted, size: 10.5, align: "right" });
+    if (y < box.y + box.h - 6) pen.text(box.x - 6, y, String(Math.round(100 * tick) / 100), { fill: palette.muted, size: 10.5, align: "right" });
   }
   const { highlighted } = movedIn(model);
   const above = new Set([...highlighted, selected]);

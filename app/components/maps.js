@@ -1,7 +1,7 @@
 /** The pictures that can stand in the map's place. */
 
 import { describeCell } from "./describe.js";
-import { COLOURS, colourName, colourValue } from "./colour.js";
+import { colourName, colourValue } from "./colour.js";
 import { drawMap, layoutMap, matrixAt, neighbour } from "./rank_map.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -30,12 +30,14 @@ export const MAPS = {
     at: (scene, x, y) => matrixAt(mapLayout(scene), x, y),
     neighbour: (scene, dx, dy) => neighbour(mapLayout(scene), scene.selected, dx, dy),
     describe: ({ model, record, selected, step, colour }) => `Rank map at step ${step}, coloured by ${colourName(model, colour)}. Selected: ${describeCell(model, record, selected, colour)}`,
-    table: ({ model, record, colour }) => ({
-      head: ["matrix", "rank", "entropy", "energy", ...(["rank", "entropy", "energy"].includes(colour) ? [] : [COLOURS.find(({ key }) => key === colour)?.label ?? colour])],
-      rows: model.matrices.map((matrix, m) => [
-        matrix.name, model.rank(record, m), model.entropy(record, m), model.energy(record, m),
-        ...(["rank", "entropy", "energy"].includes(colour) ? [] : [colourValue(model, colour, record, m)]),
-      ]),
-    }),
+    table: ({ model, record, colour }) => {
+      const further = ["rank", "entropy", "energy"].includes(colour) ? [] : [colour];
+      return {
+        head: ["matrix", "layer", "module type", "rank", "entropy", "energy", ...further.map((key) => colourName(model, key))],
+        rows: model.matrices.map(({ name, layer, type }, m) => [
+          name, layer, type, model.rank(record, m), model.entropy(record, m), model.energy(record, m), ...further.map((key) => colourValue(model, key, record, m)),
+        ]),
+      };
+    },
   },
 };

@@ -209,7 +209,7 @@ function drawLegend(pen, model, palette, box, colour) {
   const room = right - 12 - x;
   const marks = legendMarks(model, colour);
   if (colour !== "rank" && colour !== "change") {
-    drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room, 200), h: 16 });
+    drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room - 14, 200), h: 16 });
     return;
   }
   const narrow = room / Math.max(1, marks.length) < 14;

@@ -10,7 +10,7 @@ import { inkOn, tableColour } from "./palette.js";
 /** @typedef {import("./scene.js").TimeScale} TimeScale */
 /** @typedef {import("./draw.js").Box} Box */
 /** @typedef {{label: string, members: number[]}} Group */
-/** @typedef {{box: Box, groups: Group[], edges: Float64Array[], by: string}} ShareLayout edges: lower bound of each group's share at each record, and a last one at 1 */
+/** @typedef {{box: Box, groups: Group[], edges: Float64Array[], by: string}} ShareLayout edges: where each group's share begins at each record, from the top as in the map, and a last one at 1 */
 
 const MOST_GROUPS = 12;
 const LABEL_ROOM = 12;
@@ -74,7 +74,7 @@ function groupColour(palette, { groups, by }, i) {
 export function drawShareBands(pen, { model, palette, selected }, layout, scale) {
   const { box, groups, edges } = layout;
   const corners = steppedCorners(model, scale, edges);
-  const y = (/** @type {number} */ share) => box.y + box.h * (1 - share);
+  const y = (/** @type {number} */ share) => box.y + box.h * share;
   groups.forEach((group, i) => {
     const own = group.members.includes(selected);
     const [xs, ys] = outline(corners, edges[i], edges[i + 1], y);
@@ -124,7 +124,7 @@ export function drawSharesNow(pen, { model, palette, record }, layout, scale) {
     const h = (high - low) * box.h;
     if (!(h > 0)) return;
     const fill = groupColour(palette, layout, i);
-    const y = box.y + box.h * (1 - high);
+    const y = box.y + box.h * low;
     pen.rect(scale.right + 8, y, scale.aside, Math.max(0.5, h - 1), { fill });
     if (h >= LABEL_ROOM) pen.text(scale.right + 8 + scale.aside / 2, y + h / 2, percentage(high - low), { fill: inkOn(fill), size: 11, align: "center" });
   });
@@ -137,7 +137,7 @@ export function percentage(share) {
 
 /** @param {Scene} scene @param {ShareLayout} layout @param {TimeScale} scale @param {number} x @param {number} y @returns {{group: Group, share: number, record: number} | null} */
 function groupAt({ model, record }, { box, groups, edges }, scale, x, y) {
-  const share = 1 - (y - box.y) / box.h;
+  const share = (y - box.y) / box.h;
   if (share < 0 || share > 1 || x < scale.left) return null;
   const t = x > scale.right ? record : model.recordAt(scale.step(x));
   const i = groups.findIndex((_, at) => share >= edges[at][t] && share < edges[at + 1][t]);

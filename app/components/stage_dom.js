@@ -7,6 +7,9 @@ import { element } from "./draw.js";
 import { MAPS } from "./maps.js";
 import { SIDES } from "./sides.js";
 import { SORTS } from "./sorts.js";
+import { TableDialog } from "./table_dialog.js";
+import { TakeOut } from "./take_out.js";
+import { icon } from "./transport.js";
 
 /** @param {any} player its transport, event list, help and card are built already @returns {Record<string, any>} nodes by name */
 export function buildStage(player) {
@@ -30,6 +33,8 @@ export function buildStage(player) {
     numbers: element("span", { class: "fl-numbers" }),
     warning: element("span", { class: "fl-warning" }),
     tip: element("div", { class: "fl-tip", role: "status" }),
+    takeOut: new TakeOut(player),
+    tableDialog: new TableDialog(player),
     since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here" }),
   };
   const boxes = {
@@ -50,10 +55,22 @@ export function buildStage(player) {
     ]),
     player.eventList.root,
   ]);
-  player.transport.tools.append(choices.band.root, choices.sort.root);
+  player.transport.tools.append(
+    choices.band.root,
+    choices.sort.root,
+    toolButton("table", "The numbers as a table (shift T)", () => nodes.tableDialog.open()),
+    toolButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
+  );
   const root = element("div", { class: "fl-player" }, [
-    nodes.sentence, hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.tip, player.help,
+    nodes.sentence, hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
   ]);
   root.hidden = true;
   return { ...nodes, ...boxes, hero, root };
+}
+
+/** @param {"table" | "takeOut"} name @param {string} label @param {() => void} act */
+function toolButton(name, label, act) {
+  const node = element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label }, [icon(name)]);
+  node.addEventListener("click", act);
+  return node;
 }

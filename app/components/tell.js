@@ -1,5 +1,6 @@
 /** Words, numbers and attributes beside the pictures: for those who read them, hear them, or test them. */
 
+import { fittingCard } from "./card_picture.js";
 import { describeSoft } from "./describe.js";
 import { formatEntropy, formatNumber } from "./format.js";
 import { sentenceAt } from "./sentence.js";
@@ -37,16 +38,13 @@ function say(node, text) {
 }
 
 /** The card is of one event and one matrix: another place waits for its own. @param {any} player @param {Scene} scene */
-function showCard(player, { model, step, selected, card }) {
+function showCard(player, scene) {
   const shown = player.sideView === SIDES.why;
   player.nodes.sideCanvas.hidden = shown;
   player.card.root.hidden = !shown;
   if (!shown) return;
-  const event = model.events[model.eventBefore(step)];
-  const own = /** @type {any} */ (card);
-  const fits = own && event?.step === own.step && own.matrix === model.matrices[selected]?.name;
-  const waiting = !event ? "No event yet: the first decision is still to come." : player.clock.playing ? "Pause to see why." : "One moment …";
-  player.card.update(fits ? own : null, waiting);
+  const waiting = scene.model.eventBefore(scene.step) < 0 ? "No event yet: the first decision is still to come." : player.clock.playing ? "Pause to see why." : "One moment …";
+  player.card.update(fittingCard(scene), waiting);
 }
 
 /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */
