@@ -29,12 +29,44 @@ def run(make_run, tmp_path_factory):
     return load_run(make_run(tmp_path_factory.mktemp("same") / "test-paper"))
 
 
+@pytest.fixture(scope="module")
+def shared_page(browser, server):
+    """One browser profile for all tests: opening a page anew costs more than what is tested."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def open_view(shared_page, server):
+    """Opens an address; errors in the page fail the test."""
+    errors = []
+
+    def listen(error) -> None:
+        errors.append(str(error))
+
+    shared_page.on("pageerror", listen)
+
+    def go(address: str, colours: str = "light") -> Viewer:
+        shared_page.emulate_media(color_scheme=colours)
+        shared_page.goto(server + address)
+        return Viewer(shared_page)
+
+    yield go
+    shared_page.remove_listener("pageerror", listen)
+    assert not errors
+
+
 class Viewer:
     """What a user sees, and what is saved."""
 
     def __init__(self, page):
         self.page = page
         page.wait_for_selector(".fl-player[data-step]", timeout=TIMEOUT_MS)
+
+    def close(self) -> None:
+        self.page.keyboard.press("Escape")
+        self.page.get_by_role("dialog").wait_for(state="hidden", timeout=TIMEOUT_MS)
 
     def choose(self, name: str, key: str) -> None:
         self.page.locator(f".fl-choose-{name} select").evaluate(
@@ -45,6 +77,7 @@ class Viewer:
     def take_out(self, picture: str) -> None:
         if not self.page.locator(".fl-takeout").is_visible():
             self.page.keyboard.press("e")
+            self.page.locator(".fl-takeout").wait_for(timeout=TIMEOUT_MS)
         self.page.get_by_label("Which picture").select_option(picture)
 
     def save(self, button: str | re.Pattern[str]) -> tuple[str, bytes]:
@@ -59,7 +92,7 @@ class Viewer:
     def numbers(self, picture: str, label: str) -> list[dict[str, str]]:
         self.take_out(picture)
         text = self.save(re.compile(f"^CSV: {label}$"))[1].decode()
-        self.page.keyboard.press("Escape")
+        self.close()
         return list(csv.DictReader(io.StringIO(text)))
 
 
@@ -73,9 +106,9 @@ def evaluate(page, module: str, call: str):
     return page.evaluate(f"() => {{ {source}; return {call}; }}")
 
 
-def test_the_map_leaves_as_svg_with_the_ranks_of_the_run(open_page, run, logged):
+def test_the_map_leaves_as_svg_with_the_ranks_of_the_run(open_view, run, logged):
     step = logged.events[1] + 1
-    viewer = Viewer(open_page(f"/?run=test-paper&step={step}", color_scheme="dark"))
+    viewer = open_view(f"/?run=test-paper&step={step}", "dark")
     image = viewer.svg("map")
     drawn = [int(text.text) for text in image.iter(f"{SVG}text") if text.get("font-weight") == "600"]
     record = run.record_at(step)
@@ -89,8 +122,8 @@ def test_the_map_leaves_as_svg_with_the_ranks_of_the_run(open_page, run, logged)
     assert next(viewer.svg("map").iter(f"{SVG}rect")).get("fill") != "rgb(255,255,255)"
 
 
-def test_a_png_is_twice_as_fine_as_the_screen_and_its_name_says_what_it_shows(open_page, logged):
-    viewer = Viewer(open_page(f"/?run=test-paper&step={logged.steps}"))
+def test_a_png_is_twice_as_fine_as_the_screen_and_its_name_says_what_it_shows(open_view, logged):
+    viewer = open_view(f"/?run=test-paper&step={logged.steps}")
     width, height = viewer.page.locator(".fl-map").evaluate("node => [node.clientWidth, node.clientHeight]")
     viewer.take_out("map")
     name, data = viewer.save("PNG")
@@ -99,12 +132,12 @@ def test_a_png_is_twice_as_fine_as_the_screen_and_its_name_says_what_it_shows(op
     assert struct.unpack(">II", data[16:24]) == (2 * (width + 24), 2 * (height + 46))
 
 
-def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_called(open_page):
-    viewer = Viewer(open_page("/?run=runs/other"))
+def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_called(open_view):
+    viewer = open_view("/?run=runs/other")
     for band in CHOICES["band"]:
         viewer.choose("band", band)
         image = viewer.svg("all")
-        viewer.page.keyboard.press("Escape")
+        viewer.close()
         assert image.findtext(f"{SVG}title").startswith('<other> & "its" name · step ')
         assert not [node for node in image.iter() if "NaN" in "".join(node.attrib.values())]
         hrefs = [node.get("href") for node in image.iter(f"{SVG}image")]
@@ -115,8 +148,8 @@ def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_ca
         assert label.split(";")[0] in image.findtext(f"{SVG}desc")
 
 
-def test_the_map_as_csv_holds_what_its_colour_shows(open_page, run):
-    viewer = Viewer(open_page(f"/?run=test-paper&step={run.steps[-1]}&colour=parameters"))
+def test_the_map_as_csv_holds_what_its_colour_shows(open_view, run):
+    viewer = open_view(f"/?run=test-paper&step={run.steps[-1]}&colour=parameters")
     rows = viewer.numbers("map", "Map")
     assert [row["matrix"] for row in rows] == [matrix.name for matrix in run.matrices]
     assert column(rows, "rank").tolist() == run.ranks[-1].tolist()
@@ -128,8 +161,8 @@ def test_the_map_as_csv_holds_what_its_colour_shows(open_page, run):
     assert column(viewer.numbers("map", "Map"), "|I(λ)−I(σ)|") == pytest.approx(gap, abs=2e-5)
 
 
-def test_the_strip_as_csv_has_its_rows_in_the_chosen_order(open_page, run):
-    viewer = Viewer(open_page("/?run=test-paper&sort=final_rank&colour=change&since=12"))
+def test_the_strip_as_csv_has_its_rows_in_the_chosen_order(open_view, run):
+    viewer = open_view("/?run=test-paper&sort=final_rank&colour=change&since=12")
     names = list(viewer.numbers("time", "Strip")[0])[1:]
     final = dict(zip([matrix.name for matrix in run.matrices], final_ranks(run), strict=True))
     assert sorted(names) == sorted(final)
@@ -143,9 +176,9 @@ def test_the_strip_as_csv_has_its_rows_in_the_chosen_order(open_page, run):
         assert column(rows, matrix.name).tolist() == since.tolist()
 
 
-def test_bands_and_curves_as_csv_are_those_of_the_run(open_page, run, logged):
+def test_bands_and_curves_as_csv_are_those_of_the_run(open_view, run, logged):
     first = logged.name(0, "query")
-    viewer = Viewer(open_page(f"/?run=test-paper&band=trajectories&matrix={first}"))
+    viewer = open_view(f"/?run=test-paper&band=trajectories&matrix={first}")
     rows = viewer.numbers("time", "Ranks")
     assert [column(rows, matrix.name).tolist() for matrix in run.matrices] == run.ranks.T.tolist()
     viewer.choose("band", "share_type")
@@ -168,8 +201,8 @@ def test_bands_and_curves_as_csv_are_those_of_the_run(open_page, run, logged):
     assert np.nansum(column(curves, "pruned")) == len(logged.events)
 
 
-def test_a_line_or_a_share_under_the_pointer_tells_itself_and_a_click_selects_it_everywhere(open_page, run, logged):
-    viewer = Viewer(open_page("/?run=test-paper&band=trajectories"))
+def test_a_line_or_a_share_under_the_pointer_tells_itself_and_a_click_selects_it_everywhere(open_view, run, logged):
+    viewer = open_view("/?run=test-paper&band=trajectories")
     page = viewer.page
     box = page.locator(".fl-moving").bounding_box()
     right = box["x"] + box["width"] - 90
@@ -188,8 +221,8 @@ def test_a_line_or_a_share_under_the_pointer_tells_itself_and_a_click_selects_it
     page.wait_for_selector('.fl-player[data-matrix*="layer.0."]', timeout=TIMEOUT_MS)
 
 
-def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_page, run):
-    viewer = Viewer(open_page("/?run=test-paper&step=20"))
+def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_view, run):
+    viewer = open_view("/?run=test-paper&step=20")
     page = viewer.page
     page.keyboard.press("Shift+T")
     table = page.get_by_role("dialog").locator("table")
@@ -199,12 +232,11 @@ def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_
     page.keyboard.press("End")
     page.get_by_label("Numbers of").select_option("curves")
     assert table.locator("thead th").first.inner_text() == "step"
-    page.keyboard.press("Escape")
+    viewer.close()
     assert page.locator(".fl-player").get_attribute("data-step") == "20"
-    page.keyboard.press("e")
-    assert "python -m analysis.report sample_runs/test-paper --out test-paper.html" in page.locator(
-        ".fl-takeout"
-    ).inner_text()
+    viewer.take_out("map")
+    command = page.locator(".fl-command").inner_text()
+    assert command == "python -m analysis.report sample_runs/test-paper --out test-paper.html"
 
 
 def test_small_parts_keep_their_promises(browser):
