@@ -76,7 +76,7 @@ export function paintStrip(model, palette, colour, scale, ratio, order) {
  */
 export function drawStrip(pen, model, palette, layout, image, scale, selected) {
   let row = 0;
-  let labelled = -Infinity;
+  let labelled = layout.box.y + 5 - LABEL_APART;
   for (const group of layout.groups) {
     pen.image(image, row, group.count, { x: scale.left, y: group.y, w: scale.right - scale.left, h: group.h });
     row += group.count;

@@ -121,7 +121,8 @@ export function drawLines(pen, scene, layout, scale) {
   }
   const { highlighted } = movedIn(model);
   const above = new Set([...highlighted, selected]);
-  const style = { stroke: palette.text, width: 1, alpha: model.M > 100 ? 0.1 : 0.15, steps: measure.steps };
+  // A light grey, not a faint black: hundreds on top of each other stay grey.
+  const style = { stroke: palette.faint, width: 1, alpha: model.M > 100 ? 0.25 : 0.45, steps: measure.steps };
   for (let m = 0; m < model.M; m += 1) if (!above.has(m)) pen.path(...lineOf(model, layout, scale, m), style);
   for (const m of highlighted) if (m !== selected) pen.path(...lineOf(model, layout, scale, m), { stroke: lineColour(model, palette, m), width: 1.5, alpha: 0.85, steps: measure.steps });
   drawOnTop(pen, scene, layout, scale, selected, palette.text);

@@ -75,12 +75,14 @@ export function drawShareBands(pen, { model, palette, selected }, layout, scale)
   const { box, groups, edges } = layout;
   const corners = steppedCorners(model, scale, edges);
   const y = (/** @type {number} */ share) => box.y + box.h * share;
+  let labelled = -Infinity;
   groups.forEach((group, i) => {
     const own = group.members.includes(selected);
     const [xs, ys] = outline(corners, edges[i], edges[i + 1], y);
     pen.path(xs, ys, { fill: groupColour(palette, layout, i), stroke: palette.background, width: 1, alpha: own ? 1 : 0.82 });
     const middle = y((edges[i][0] + edges[i + 1][0]) / 2);
-    if ((edges[i + 1][0] - edges[i][0]) * box.h >= LABEL_ROOM - 1) {
+    if (middle - labelled >= LABEL_ROOM - 1 && edges[i + 1][0] > edges[i][0]) {
+      labelled = middle;
       pen.text(box.x - 8, middle, group.label, { fill: own ? palette.text : palette.muted, size: 11, weight: own ? 600 : 400, align: "right", maxWidth: box.x - 10 });
     }
   });
@@ -126,7 +128,7 @@ export function drawSharesNow(pen, { model, palette, record }, layout, scale) {
     const fill = groupColour(palette, layout, i);
     const y = box.y + box.h * low;
     pen.rect(scale.right + 8, y, scale.aside, Math.max(0.5, h - 1), { fill });
-    if (h >= LABEL_ROOM) pen.text(scale.right + 8 + scale.aside / 2, y + h / 2, percentage(high - low), { fill: inkOn(fill), size: 11, align: "center" });
+    if (h >= LABEL_ROOM - 3) pen.text(scale.right + 8 + scale.aside / 2, y + h / 2, percentage(high - low), { fill: inkOn(fill), size: Math.min(11, h), align: "center" });
   });
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -13,13 +14,15 @@ import numpy as np
 import pytest
 
 from analysis.metrics import active_parameters, churn, final_ranks, gross_moves, net_moves
+from analysis.payload import pack_run
 from analysis.runs import load_run
-from components import CHOICES, FOLDER
+from components import CHOICES, FOLDER, joined_modules
 
 pytestmark = pytest.mark.browser
 
 TIMEOUT_MS = 15_000
 SVG = "{http://www.w3.org/2000/svg}"
+SAMPLES = FOLDER.parents[1] / "sample_runs"
 TYPE_ORDER = ("query", "value", "ffn_in")
 
 
@@ -237,6 +240,33 @@ def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_
     viewer.take_out("map")
     command = page.locator(".fl-command").inner_text()
     assert command == "python -m analysis.report sample_runs/test-paper --out test-paper.html"
+
+
+@pytest.mark.parametrize("name", ["words-flexlora-paper", "digits-adalora", "digits-sora", "words-lora"])
+def test_net_and_gross_moves_are_those_of_the_metrics(shared_page, name):
+    run = load_run(SAMPLES / name)
+    script = joined_modules(("format", "decode", "model", "dynamics"))
+    found = shared_page.evaluate(
+        "([script, data]) => { const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));"
+        " const parts = new Function(`${script}; return [Model, movesOverTime, finalRanks]`);"
+        " const [Model, movesOverTime, finalRanks] = parts();"
+        " const model = new Model(bytes); const { gross, net, churn } = movesOverTime(model);"
+        " return { steps: [...model.steps], gross: [...gross], net: [...net], last: churn[model.T - 1],"
+        " ranks: [...finalRanks(model)] }; }",
+        [script, base64.b64encode(pack_run(run)).decode()],
+    )
+    assert found["steps"] == run.steps.tolist()
+    assert found["ranks"] == final_ranks(run).tolist()
+    assert found["gross"][-1] == gross_moves(run)
+    assert found["net"][-1] == net_moves(run)
+    assert found["last"] == pytest.approx(churn(run), nan_ok=True)
+    at_events = {event["step"] for event in run.events}
+    for t, step in enumerate(run.steps.tolist()):
+        if step not in at_events:
+            change = run.ranks[t] - run.ranks[0]
+            assert found["net"][t] == max(change[change > 0].sum(), -change[change < 0].sum())
+        past = [event for event in run.events if event["step"] <= step]
+        assert found["gross"][t] == max(sum(len(event[key]) for event in past) for key in ("prune", "extend"))
 
 
 def test_small_parts_keep_their_promises(browser):
