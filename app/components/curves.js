@@ -69,7 +69,7 @@ function places(steps, scale) {
 function frame(pen, palette, box, top) {
   pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
   pen.line(box.x, box.y, box.x + box.w, box.y, { stroke: palette.line, dash: [2, 3] });
-  pen.text(box.x - 6, box.y + 4, top, { fill: palette.muted, size: 10, align: "right" });
+  pen.text(box.x - 6, box.y + 4, top, { fill: palette.muted, size: 10.5, align: "right" });
 }
 
 /** @param {Model} model @returns {Panel} */
@@ -79,7 +79,7 @@ function lossPanel(model) {
   const top = niceCeiling(largest(model.taskLoss));
   return {
     label: "task loss",
-    note: window > 1 ? `bold: mean of ${window}` : undefined,
+    note: window > 1 ? `mean of ${window}` : undefined,
     weight: 2.2,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
@@ -171,8 +171,8 @@ function movesPanel(model) {
         pen.rect(x, middle - unit * event.extend.length, thick, unit * event.extend.length, { fill: palette.extended });
         pen.rect(x, middle, thick, unit * event.prune.length, { fill: palette.pruned });
       }
-      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 10, align: "right" });
-      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 10, align: "right" });
+      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 10.5, align: "right" });
+      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 10.5, align: "right" });
     },
     value: (step) => {
       const event = model.events[model.eventAt(step)];
@@ -198,7 +198,7 @@ function totalRankPanel(model) {
       if (shares && expectedTotal) pen.path(...perColumn(places(model.steps, scale), heights(expectedTotal, top, inner)), { stroke: palette.accent, width: 1, steps: true });
       pen.path(...perColumn(places(model.steps, scale), heights(model.totalRank, top, inner)), { stroke: palette.text, width: 1.5, steps: true });
       if (targetRank) pen.path(...perColumn(places(model.lossSteps, scale), heights(targetRank, top, inner)), { stroke: palette.regularizer, width: 1.25, dash: [4, 3] });
-      pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 10, align: "right" });
+      pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 10.5, align: "right" });
     },
     value: (step) => {
       const mean = model.expectedTotalRank(model.recordAt(step));

@@ -18,7 +18,7 @@ export function netPanel(model) {
       const xs = Float64Array.from(model.steps, (step) => scale.x(step));
       const heights = (/** @type {Float64Array} */ values, /** @type {number} */ most) => values.map((value) => box.y + box.h * (1 - value / most));
       pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
-      pen.text(box.x - 6, box.y + 4, String(top), { fill: palette.muted, size: 10, align: "right" });
+      pen.text(box.x - 6, box.y + 4, String(top), { fill: palette.muted, size: 10.5, align: "right" });
       pen.path(xs, heights(churn, 1), { stroke: palette.evaluation, width: 1, dash: [2, 2], steps: true });
       pen.path(xs, heights(gross, top), { stroke: palette.muted, width: 1.25, steps: true });
       pen.path(xs, heights(net, top), { stroke: palette.text, width: 2, steps: true });

@@ -126,6 +126,9 @@ export class Player {
     const wide = Number.isFinite(gap) && gap > gapLimit;
     this.nodes.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
     this.nodes.warning.hidden = !wide;
+    const thinned = (model.run.notices ?? []).filter((/** @type {string} */ notice) => / are drawn; /.test(notice));
+    this.nodes.drawn.textContent = thinned.join(" ");
+    this.nodes.drawn.hidden = !thinned.length;
   }
 
   /** Another run takes the stage. */

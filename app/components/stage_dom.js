@@ -32,6 +32,7 @@ export function buildStage(player) {
     picker: element("select", { class: "fl-select fl-matrix", "aria-label": "Matrix" }),
     numbers: element("span", { class: "fl-numbers" }),
     warning: element("span", { class: "fl-warning" }),
+    drawn: element("p", { class: "fl-count fl-drawn", hidden: "" }),
     tip: element("div", { class: "fl-tip", role: "status" }),
     takeOut: new TakeOut(player),
     tableDialog: new TableDialog(player),
@@ -62,7 +63,7 @@ export function buildStage(player) {
     toolButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
   );
   const root = element("div", { class: "fl-player" }, [
-    nodes.sentence, hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
+    nodes.sentence, hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.drawn, nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
   ]);
   root.hidden = true;
   return { ...nodes, ...boxes, hero, root };

@@ -89,8 +89,10 @@ export class SvgPen {
     const anchor = { left: "", center: ' text-anchor="middle"', right: ' text-anchor="end"' }[style.align ?? "left"];
     const weight = style.weight && style.weight !== 400 ? ` font-weight="${style.weight}"` : "";
     const alpha = style.alpha === undefined ? "" : ` opacity="${style.alpha}"`;
+    // Another program may lack the font: its letters then take the room that was planned for them.
+    const room = shown.length > 1 ? ` textLength="${pixels(this.measure(shown, style))}" lengthAdjust="spacingAndGlyphs"` : "";
     const at = `x="${pixels(x)}" y="${pixels(y + size * BASELINES[style.baseline ?? "middle"])}"`;
-    this.parts.push(`<text ${at} font-size="${size}"${weight}${anchor} fill="${escapeXml(style.fill ?? "#000")}"${alpha}>${escapeXml(shown)}</text>`);
+    this.parts.push(`<text ${at} font-size="${size}"${weight}${anchor}${room} fill="${escapeXml(style.fill ?? "#000")}"${alpha}>${escapeXml(shown)}</text>`);
   }
 
   /** @param {string} string @param {TextStyle} [style] @returns {number} width in pixels */

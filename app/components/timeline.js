@@ -102,15 +102,15 @@ export class Timeline {
       const inner = box.h >= 23 && panel.note;
       const labelled = { fill: palette.text, size: 11, maxWidth: 62 };
       pen.text(2, box.y + box.h / 2 - (inner ? 5 : 0), panel.label, labelled);
-      if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 9.5, maxWidth: 70 });
+      if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 10.5, maxWidth: 66 });
     });
     const axis = this.height - AXIS_HEIGHT + 10;
     for (const tick of niceTicks(model.domain[0], model.domain[1], Math.max(2, (scale.right - scale.left) / 110))) {
       pen.line(scale.x(tick), this.height - AXIS_HEIGHT, scale.x(tick), this.height - AXIS_HEIGHT + 3, { stroke: palette.faint });
-      pen.text(scale.x(tick), axis, String(Math.round(tick * 1000) / 1000), { fill: palette.muted, size: 10, align: "center" });
+      pen.text(scale.x(tick), axis, String(Math.round(tick * 1000) / 1000), { fill: palette.muted, size: 11, align: "center" });
     }
-    pen.text(scale.left - 8, axis, "step", { fill: palette.muted, size: 10, align: "right" });
-    if (this.hidden) pen.text(2, axis, `+${this.hidden} in curves`, { fill: palette.muted, size: 10 });
+    pen.text(scale.left - 8, axis, "step", { fill: palette.muted, size: 11, align: "right" });
+    if (this.hidden) pen.text(2, axis, `+${this.hidden} curves`, { fill: palette.muted, size: 10.5, maxWidth: 58 });
   }
 
   /** @param {Pen} pen @param {Scene} scene */

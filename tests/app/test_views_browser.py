@@ -151,6 +151,25 @@ def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_ca
         assert label.split(";")[0] in image.findtext(f"{SVG}desc")
 
 
+def test_the_why_card_leaves_as_a_picture_and_as_numbers_of_its_own_event_only(open_view, logged):
+    step, matrix = logged.events[0], logged.name(0, "query")
+    viewer = open_view(f"/?run=test-paper&side=why&step={step}&matrix={matrix}")
+    line = {"key": "rank", "label": "rank", "text": "4 < 5", "detail": "of L0 query"}
+    card = {"event": 1, "step": step, "matrix": matrix, "verdict": "pruned", "headline": "L0 query loses one."}
+    viewer.page.evaluate(
+        "(card) => globalThis[Symbol.for('flexlora.parcels')].receivers.get('explore_player')"
+        ".receive({ kind: 'why', run: 'test-paper', card }, new Uint8Array())",
+        {**card, "lines": [line], "rules": [], "alternatives": []},
+    )
+    texts = [text.text for text in viewer.svg("side").iter(f"{SVG}text")]
+    assert texts[:3] == ["L0 query loses one.", "rank: 4 < 5", "of L0 query"]
+    viewer.close()
+    assert viewer.numbers("side", "Why\\?") == [{"what": "rank", "value": "4 < 5", "how": "of L0 query"}]
+    viewer.page.get_by_label("Matrix").select_option(label="L0 value")
+    viewer.page.wait_for_selector(f'.fl-player[data-matrix="{logged.name(0, "value")}"]', timeout=TIMEOUT_MS)
+    assert "L0 query loses one." not in [text.text for text in viewer.svg("side").iter(f"{SVG}text")]
+
+
 def test_the_map_as_csv_holds_what_its_colour_shows(open_view, run):
     viewer = open_view(f"/?run=test-paper&step={run.steps[-1]}&colour=parameters")
     rows = viewer.numbers("map", "Map")
