@@ -1,0 +1,96 @@
+"""Tables of a report as plain HTML: what the player shows, for print, for search, and where scripts do not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from analysis import metrics
+from analysis.runs import Run
+
+MAX_ROWS = 1_000
+"""Rows of a table at most; the last line says how many were left out."""
+
+FACTS = ("method", "preset", "task", "model", "data", "device", "seed", "command")
+
+
+def report_tables(run: Run) -> str:
+    """Return the tables of a run, each in its own section."""
+    sections = [
+        _section("How it was made", _facts(run)),
+        _section("What it reached", _evaluations(run)),
+        _section("Matrices", _matrices(run)),
+        _section("Events", _events(run)),
+    ]
+    return f'<div class="tables">{"".join(sections)}</div>'
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table; numbers are right-aligned, None is a dash, text is escaped."""
+    listed = list(rows)
+    left_out = len(listed) - MAX_ROWS
+    body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in listed[:MAX_ROWS])
+    more = f'<tr><td colspan="{len(head)}">and {left_out} more rows</td></tr>' if left_out > 0 else ""
+    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}{more}</tbody></table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return '<td class="number">–</td>'
+    if isinstance(value, float):
+        return f'<td class="number">{value:.4g}</td>'
+    return f'<td class="number">{value}</td>' if isinstance(value, int) else f"<td>{escape(str(value))}</td>"
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
+
+
+def _facts(run: Run) -> str:
+    header = run.header
+    rows = [(key, header[key]) for key in FACTS if header.get(key) is not None and key != "command"]
+    rows += [(f"version of {name}", version) for name, version in (header.get("versions") or {}).items()]
+    command = header.get("command")
+    told = f"<pre>{escape(str(command))}</pre>" if command else ""
+    return html_table(("what", "value"), rows) + told
+
+
+def _evaluations(run: Run) -> str:
+    rows = []
+    for name, (steps, values) in run.metrics.items():
+        if "/" in name and len(values):
+            best = int(np.nanargmax(values)) if np.isfinite(values).any() else 0
+            rows.append((name, int(steps[-1]), float(values[-1]), int(steps[best]), float(values[best])))
+    return html_table(("metric", "last step", "value", "step of the largest", "largest"), rows) if rows else ""
+
+
+def _matrices(run: Run) -> str:
+    if not len(run.steps):
+        return ""
+    final = metrics.final_ranks(run)
+    rows = [
+        (m.name, m.layer, m.module_type, int(first), int(last), int(last - first), float(entropy), float(energy))
+        for m, first, last, entropy, energy in zip(
+            run.matrices, run.ranks[0], final, run.entropy[-1], run.energy[-1], strict=True
+        )
+    ]
+    head = ("matrix", "layer", "module type", "first rank", "final rank", "change", "entropy", "energy Σλ²")
+    return html_table(head, rows)
+
+
+def _events(run: Run) -> str:
+    rows = [
+        (number, event["step"], event["budget"], _named(event["prune"]), _named(event["extend"]), ", ".join(event["rules"]))
+        for number, event in enumerate(run.events, 1)
+    ]
+    return html_table(("event", "step", "b", "pruned", "extended", "rules"), rows) if rows else ""
+
+
+def _named(moves: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(str(move["matrix"]) for move in moves) or "none"
