@@ -37,47 +37,37 @@ def margin(at: Scene, order: Ranking, name: str) -> Margin:
     """
     if order.used[name] is None:
         return Margin(why_none="it has no score")
-    for half in ("prune", "extend"):
-        if name in at.moved(half):
-            return _of_moved(at, order, name, half)
+    for half, end in order.ends.items():
+        if name in end.was:
+            return _of_moved(order, name, half)
     if not at.event["budget"]:
         return Margin(why_none="at budget 0 no score moves anything")
-    if not at.event["prune"] and not at.event["extend"]:
+    if not any(end.taken for end in order.ends.values()):
         return Margin(why_none="nothing was moved at this event")
-    found = [_to_last(at, order, name, half) for half in ("prune", "extend") if _could(at, order, name, half)]
+    found = [
+        _between(order, half, name, end.taken[-1])
+        for half, end in order.ends.items()
+        if end.taken and name in end.could
+    ]
     if not found:
         return Margin(why_none="it could not be moved here, whatever its score")
     return min(found, key=lambda each: math.inf if each.value is None else abs(each.value))
 
 
-def _of_moved(at: Scene, order: Ranking, name: str, half: str) -> Margin:
-    taken = at.moved(half)
-    cut = order.used[taken[-1]]
-    rest = [other for other in _eligible(order, half) if other not in set(taken)]
-    if not rest:
+def _of_moved(order: Ranking, name: str, half: str) -> Margin:
+    end = order.ends[half]
+    if end.left is None:
         word = "pruned" if half == "prune" else "extended"
-        return Margin(half, _finite(cut), why_none=f"every matrix that could be {word} was")
-    return _between(order, half, cut, name, rest[0])
+        return Margin(half, _finite(order.used[end.taken[-1]]), why_none=f"every matrix that could be {word} was")
+    return _between(order, half, name, end.left)
 
 
-def _to_last(at: Scene, order: Ranking, name: str, half: str) -> Margin:
-    last = at.moved(half)[-1]
-    return _between(order, half, order.used[last], name, last)
-
-
-def _between(order: Ranking, half: str, cut: float | None, name: str, rival: str) -> Margin:
+def _between(order: Ranking, half: str, name: str, rival: str) -> Margin:
+    cut = _finite(order.used[order.ends[half].taken[-1]])
     own, other = _finite(order.used[name]), _finite(order.used[rival])
     if own is None or other is None:
-        return Margin(half, _finite(cut), None, rival, "a rule and not its score decides which of the two comes first")
-    return Margin(half, _finite(cut), abs(own - other), rival)
-
-
-def _could(at: Scene, order: Ranking, name: str, half: str) -> bool:
-    return bool(at.event[half]) and name in _eligible(order, half)
-
-
-def _eligible(order: Ranking, half: str) -> list[str]:
-    return order.givers if half == "prune" else order.takers
+        return Margin(half, cut, None, rival, "a rule and not its score decides which of the two comes first")
+    return Margin(half, cut, abs(own - other), rival)
 
 
 def _finite(score: float | None) -> float | None:

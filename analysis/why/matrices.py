@@ -123,10 +123,8 @@ class MatrixEvent:
         if name not in self.order.position:
             return line("place", "Place", "none", "; ".join(unplaced))
         place, end = self._seen_place(name)
-        same = sum(self.order.same(name, other) for other in self.order.order) - 1
-        reasons = self.order.kept if end == LOWEST else self.order.full
-        before = self.order.order if end == LOWEST else self.order.order[::-1]
-        passed = sum(other in reasons for other in before[: place - 1])
+        same = self.order.sharing[self.order.rounded[name]] - 1
+        passed = self.order.ends["prune" if end == LOWEST else "extend"].passed[place - 1]
         told = [f"{same} more with the same score"] if same else []
         told += [f"{passed} before it could not be {'pruned' if end == LOWEST else 'extended'}"] if passed else []
         text = f"{ordinal(place)} {end} of {len(self.order.order)}"
@@ -177,7 +175,7 @@ class MatrixEvent:
         text = f"{self.at.event['budget']} of at most {seen['ceiling']} pairs stand out of the noise σ "
         text += number(seen["noise"])
         pairs = list(zip(seen["gaps"], seen["thresholds"], strict=False))
-        own = [each.index(name) for each in (self.order.givers, self.order.takers) if name in each]
+        own = [end.able.index(name) for end in self.order.ends.values() if name in end.could]
         told = []
         if own and min(own) < len(pairs):
             gap, needed = pairs[min(own)]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 from analysis.runs import Run
 from analysis.why.scene import Scene
@@ -15,30 +18,63 @@ LOWEST, HIGHEST = "lowest", "highest"
 
 
 @dataclass(frozen=True)
+class End:
+    """One end of the order: who could be taken there, and who was.
+
+    Attributes:
+        able: who could be, the first to be taken first.
+        barred: name → why not.
+        taken: who was, in the order of choice.
+        left: the first of ``able`` that was not; None when all were.
+        passed: (n + 1,) how many of the first k of the order from this end were barred.
+    """
+
+    able: list[str]
+    barred: dict[str, str]
+    taken: list[str]
+    left: str | None
+    passed: list[int]
+
+    @cached_property
+    def could(self) -> frozenset[str]:
+        """Who could be taken."""
+        return frozenset(self.able)
+
+    @cached_property
+    def was(self) -> frozenset[str]:
+        """Who was taken."""
+        return frozenset(self.taken)
+
+
+@dataclass(frozen=True)
 class Ranking:
     """What decided one event.
 
     Attributes:
         own: name → importance as measured; None = undefined or not logged.
         used: name → score that the plan used, rules applied; None = takes no part, inf = first.
+        rounded: name → score as the plan compares it, of those that have one.
         order: names with a score, lowest first, equal scores in the order that the event drew.
-        position: name → place in ``order`` from 0.
-        givers: who could be pruned, the first to go first.
-        takers: who could be extended, the first to get first.
-        kept: name → why it could not be pruned.
-        full: name → why it could not be extended.
+        ends: ``prune`` and ``extend`` → that end of the order.
         protection: name → (step of its last extension, last step at which that protects it); the protected only.
     """
 
     own: dict[str, float | None]
     used: dict[str, float | None]
+    rounded: dict[str, float]
     order: list[str]
-    position: dict[str, int]
-    givers: list[str]
-    takers: list[str]
-    kept: dict[str, str]
-    full: dict[str, str]
+    ends: dict[str, End]
     protection: dict[str, tuple[int, int]]
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Name → place in ``order`` from 0."""
+        return {name: place for place, name in enumerate(self.order)}
+
+    @cached_property
+    def sharing(self) -> Counter[float]:
+        """Rounded score → how many matrices have it."""
+        return Counter(self.rounded.values())
 
     def place(self, name: str, end: str | None = None) -> tuple[int, str] | None:
         """Return the place of a matrix from one end, or from the nearer one; None without a score."""
@@ -51,12 +87,7 @@ class Ranking:
 
     def same(self, one: str, other: str) -> bool:
         """Return whether two scores count as equal."""
-        return self.rounded(one) == self.rounded(other)
-
-    def rounded(self, name: str) -> float:
-        """Return a score as the plan compares it."""
-        score = self.used[name]
-        return math.nan if score is None else round(score, DECIMALS)
+        return one in self.rounded and self.rounded[one] == self.rounded.get(other)
 
 
 def ranking(run: Run, at: Scene, config: FlexLoRAConfig | None) -> Ranking:
@@ -97,20 +128,19 @@ def ranking(run: Run, at: Scene, config: FlexLoRAConfig | None) -> Ranking:
         )
         for direction in ("prune_only", "extend_only")
     ]
-    position = {name: place for place, name in enumerate(drawn)}
-    scored = {name: round(score, DECIMALS) for name, score in used.items() if score is not None}
-    order = sorted(scored, key=lambda name: (scored[name], position[name]))
-    return Ranking(
-        own=own,
-        used=used,
-        order=order,
-        position={name: place for place, name in enumerate(order)},
-        givers=list(halves[0].prune),
-        takers=list(halves[1].extend),
-        kept=dict(halves[0].refused),
-        full=dict(halves[1].refused),
-        protection=protection,
-    )
+    drawn_at = {name: place for place, name in enumerate(drawn)}
+    rounded = {name: round(score, DECIMALS) for name, score in used.items() if score is not None}
+    order = sorted(rounded, key=lambda name: (rounded[name], drawn_at[name]))
+    prune = _end(at.moved("prune"), list(halves[0].prune), dict(halves[0].refused), order)
+    extend = _end(at.moved("extend"), list(halves[1].extend), dict(halves[1].refused), order[::-1])
+    return Ranking(own, used, rounded, order, {"prune": prune, "extend": extend}, protection)
+
+
+def _end(taken: list[str], able: list[str], barred: dict[str, str], order: list[str]) -> End:
+    was = set(taken)
+    left = next((name for name in able if name not in was), None)
+    passed = [0, *accumulate(name in barred for name in order)]
+    return End(able, barred, taken, left, passed)
 
 
 def _extended(run: Run, number: int) -> dict[str, int]:

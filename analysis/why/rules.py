@@ -105,24 +105,20 @@ def refusal(at: Scene, order: Ranking, name: str, reason: str) -> str:
 def _ties(at: Scene, order: Ranking, config: FlexLoRAConfig | None, name: str) -> list[dict[str, str]]:
     """A tie acts where the last matrix taken and the first one left have the same score, and this one has it too."""
     found = []
-    for half, able, word in (("prune", order.givers, "pruned"), ("extend", order.takers, "extended")):
-        taken = at.moved(half)
-        rest = [each for each in able if each not in set(taken)]
-        if name not in able or not taken or not rest or not order.same(taken[-1], rest[0]):
+    for half, word in (("prune", "pruned"), ("extend", "extended")):
+        end = order.ends[half]
+        if name not in end.could or not end.taken or end.left is None:
             continue
-        if not order.same(name, taken[-1]):
+        if not order.same(end.taken[-1], end.left) or not order.same(name, end.left):
             continue
-        equal = [each for each in able if order.same(each, name)]
-        count = sum(each in set(taken) for each in equal)
-        how = "by the order of the modules" if config is not None and config.plan != "disjoint" else "by a draw"
-        if config is not None and config.plan == "disjoint":
-            how += f" from seed {config.seed} and step {at.step}"
-        found.append(
-            rule(
-                "tie",
-                f"{len(equal)} matrices that could be {word} have this score, {count} of them were: settled {how}.",
-            )
-        )
+        equal = [each for each in end.able if order.same(each, name)]
+        count = sum(each in end.was for each in equal)
+        how = "by a draw"
+        if config is not None:
+            drawn = f"by a draw from seed {config.seed} and step {at.step}"
+            how = drawn if config.plan == "disjoint" else "by the order of the modules"
+        told = f"{len(equal)} matrices that could be {word} have this score, {count} of them were: settled {how}."
+        found.append(rule("tie", told))
     return found
 
 
@@ -131,10 +127,11 @@ def next_pair(at: Scene, order: Ranking, config: FlexLoRAConfig | None) -> tuple
     if config is None or config.plan != "disjoint" or config.direction != "both":
         return None
     count = len(at.event["prune"])
-    if count >= at.event["budget"] or count >= min(len(order.givers), len(order.takers)):
+    givers, takers = order.ends["prune"].able, order.ends["extend"].able
+    if count >= at.event["budget"] or count >= min(len(givers), len(takers)):
         return None
-    low, high = order.givers[count], order.takers[count]
-    return None if order.rounded(low) < order.rounded(high) else (low, high)
+    low, high = givers[count], takers[count]
+    return None if order.rounded[low] < order.rounded[high] else (low, high)
 
 
 def _stop(at: Scene, order: Ranking, config: FlexLoRAConfig | None) -> list[dict[str, str]]:
