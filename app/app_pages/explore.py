@@ -13,6 +13,7 @@ from analysis.metrics import describe_run, instructive_event
 from analysis.runs import Run
 from components import CHOICES, PlayerView, player
 from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
+from player_extras import bring_extras
 
 NEWCOMERS_RUN = "words-flexlora-paper"
 PICKER = "explore_run"
@@ -169,6 +170,7 @@ def _show_run(entry: RunEntry, opened: OpenRun, link: Link) -> None:
     view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link={"run": entry.key})
     if view != wish and st.session_state[PICKER] == entry.key:
         _write_address(view.as_link(entry.key))
+    bring_extras(opened.run, view, to=PLAYER, key=entry.key)
     _show_details(opened, view.matrix)
 
 

@@ -19,7 +19,7 @@ import { tell } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices, linkOf } from "./view_state.js";
-import { WhyCard } from "./why_card.js";
+import { WhyCard, whyFits } from "./why_card.js";
 
 /** @typedef {import("./palette.js").Colour} Colour */
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -42,7 +42,7 @@ export class Player {
     /** @type {number | null} step from which rank change counts */
     this.since = null;
     this.chosen = firstChoices();
-    /** @type {import("./why_card.js").Card | null} */
+    /** @type {import("./why_card.js").WhyParcel | null} */
     this.why = null;
     this.updates = 0;
     this.frame = 0;
@@ -326,8 +326,13 @@ export class Player {
       extend: model.movesOf(event?.extend),
       other: null,
       stage: null,
-      card: this.why,
+      card: this.whyCard(),
     };
+  }
+
+  /** The card is of one event and one matrix: another place waits for its own. @returns {import("./why_card.js").Card | null} */
+  whyCard() {
+    return this.why && whyFits(this.why, /** @type {Model} */ (this.model), this.clock.step, this.selected) ? this.why.card : null;
   }
 
   /** @param {number} now */
@@ -366,6 +371,6 @@ export class Player {
 /** What arrives later than the run, by kind. @type {Record<string, (player: Player, parcel: any, payload: Uint8Array) => void>} */
 const PARCELS = {
   why: (player, parcel) => {
-    player.why = parcel.card;
+    player.why = parcel;
   },
 };
