@@ -14,9 +14,10 @@ from analysis import metrics
 from analysis.figures import FIGURES
 from analysis.figures.spectra import direction_lines
 from analysis.payload import UNDEFINED, pack_run, planned_budget
-from analysis.runs import load_run, ragged_entropy
+from analysis.runs import load_run
 from flexlora.importance import spectral_entropy
 from flexlora.methods import METHODS
+from flexlora.ragged import ragged_entropy
 from flexlora.run_log import RunWriter
 from flexlora.spectra import true_singular_values
 
@@ -104,7 +105,7 @@ def test_the_size_of_a_block_changes_nothing(monkeypatch, block):
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     flat = generator.normal(size=offsets[-1])
     whole = ragged_entropy(flat, offsets)
-    monkeypatch.setattr("analysis.runs.BLOCK", block)
+    monkeypatch.setattr("flexlora.ragged.BLOCK", block)
     for found, expected in zip(ragged_entropy(flat, offsets), whole, strict=True):
         assert np.array_equal(found, expected, equal_nan=True)
 
