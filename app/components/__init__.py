@@ -24,6 +24,7 @@ MODULES = (
     "draw",
     "palette",
     "decode",
+    "run_spectra",
     "model",
     "clock",
     "colour",
