@@ -21,8 +21,9 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
         only: steps to which these records are narrowed; None = all.
 
     Returns:
-        A payload whose header names the ``matrix`` and says whether it is ``narrowed``, with the arrays ``steps``, ``counts`` (values a record), ``lam``,
-        ``sigma`` (of the payload's ``trueRecords``) and, in a run with gates, ``gates``.
+        A payload whose header names the ``matrix`` and says whether it is ``narrowed``, with the arrays ``steps``,
+        ``counts`` (values a record), ``lam``, ``sigma`` (of those of the payload's ``trueRecords`` that are among
+        these) and, in a run with gates, ``gates``.
 
     Raises:
         ValueError: the run has no matrix of this name.

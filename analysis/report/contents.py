@@ -14,7 +14,7 @@ from analysis.runs import Run
 from analysis.why import why_cards
 
 WHOLE_BYTES = 9_000_000
-"""Payload up to which every λ is in the file: rounded and compressed, 72 matrices × 1,000 records × 16 take about half."""
+"""Payload up to which every λ is in the file, which rounds and compresses it to about half."""
 MAX_CARDS = 10_000
 """Cards up to which every matrix has one at every event; beyond it, only those that moved."""
 _ROUNDED = ("lam", "sigma", "energy")
@@ -39,14 +39,20 @@ class Contents:
     notes: tuple[str, ...]
 
 
-def report_contents(run: Run) -> Contents:
-    """Choose what a report of a run holds."""
-    cards, notes = _cards(run)
-    payload = pack_run(run, WHOLE_BYTES)
+def report_contents(run: Run, *, whole_bytes: int = WHOLE_BYTES, max_cards: int = MAX_CARDS) -> Contents:
+    """Choose what a report of a run holds.
+
+    Args:
+        run: a recorded run.
+        whole_bytes: payload up to which every λ is in the file.
+        max_cards: events × matrices up to which all have their card.
+    """
+    cards, notes = _cards(run, max_cards)
+    payload = pack_run(run, whole_bytes)
     header, _ = read_header(payload)
     if not header["onDemand"]:
         return Contents(rounded(payload), b"", cards, notes)
-    payload = pack_run(run, MAX_BYTES)
+    payload = pack_run(run, min(whole_bytes, MAX_BYTES))
     steps = [event["step"] for event in run.events]
     parcels = [rounded(pack_matrix(run, matrix.name, payload, only=steps)) for matrix in run.matrices]
     note = "Spectra are shown at events only: with those of every record this file would be too large."
@@ -70,8 +76,8 @@ def rounded(payload: bytes) -> bytes:
     return bytes(data)
 
 
-def _cards(run: Run) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
-    few = len(run.events) * len(run.matrices) <= MAX_CARDS
+def _cards(run: Run, most: int) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
+    few = len(run.events) * len(run.matrices) <= most
     found: dict[str, dict[str, Any]] = {}
     for number, event in enumerate(run.events):
         moved = {move["matrix"] for move in (*event["prune"], *event["extend"])}

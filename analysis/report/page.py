@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -60,7 +59,7 @@ def write_report(run: Run, out: str | Path, *, overwrite: bool = False) -> Repor
     text = report_html(run, contents)
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
     return Report(path, path.stat().st_size, contents.notes)
 
 
@@ -87,7 +86,9 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         script = joined_modules("report")
         style = (FOLDER / "player.css").read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ReportError(f"The player's modules are not here ({error.filename}): make reports in the repository.") from error
+        raise ReportError(
+            f"The player's modules are not here ({error.filename}): make reports in the repository."
+        ) from error
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(f"{name}: rank over time"),
         name=escape(name),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -14,18 +14,14 @@ from analysis.runs import Run
 MAX_ROWS = 1_000
 """Rows of a table at most; the last line says how many were left out."""
 
-FACTS = ("method", "preset", "task", "model", "data", "device", "seed", "command")
+FACTS = ("method", "preset", "task", "model", "data", "device", "seed", "versions")
 
 
 def report_tables(run: Run) -> str:
     """Return the tables of a run, each in its own section."""
-    sections = [
-        _section("How it was made", _facts(run)),
-        _section("What it reached", _evaluations(run)),
-        _section("Matrices", _matrices(run)),
-        _section("Events", _events(run)),
-    ]
-    return f'<div class="tables">{"".join(sections)}</div>'
+    beside = _section("How it was made", _facts(run)) + _section("What it reached", _evaluations(run))
+    matrices = _section("Matrices", _matrices(run))
+    return f'<div class="tables"><div>{beside}</div>{matrices}</div>{_section("Events", _events(run))}'
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -54,11 +50,19 @@ def _section(title: str, content: str) -> str:
 
 def _facts(run: Run) -> str:
     header = run.header
-    rows = [(key, header[key]) for key in FACTS if header.get(key) is not None and key != "command"]
-    rows += [(f"version of {name}", version) for name, version in (header.get("versions") or {}).items()]
+    rows = [row for key in FACTS for row in _flat(key, header.get(key))]
     command = header.get("command")
     told = f"<pre>{escape(str(command))}</pre>" if command else ""
     return html_table(("what", "value"), rows) + told
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
+    """Return a value of the header as rows, one a number or text inside it."""
+    if isinstance(value, Mapping):
+        return [row for key, inner in value.items() for row in _flat(f"{name}, {key}", inner)]
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return [] if value is None else [(name, str(value))]
 
 
 def _evaluations(run: Run) -> str:
@@ -85,12 +89,20 @@ def _matrices(run: Run) -> str:
 
 
 def _events(run: Run) -> str:
+    labels = {matrix.name: metrics.matrix_label(matrix) for matrix in run.matrices}
     rows = [
-        (number, event["step"], event["budget"], _named(event["prune"]), _named(event["extend"]), ", ".join(event["rules"]))
+        (
+            number,
+            event["step"],
+            event["budget"],
+            _named(event["prune"], labels),
+            _named(event["extend"], labels),
+            ", ".join(event["rules"]),
+        )
         for number, event in enumerate(run.events, 1)
     ]
     return html_table(("event", "step", "b", "pruned", "extended", "rules"), rows) if rows else ""
 
 
-def _named(moves: Sequence[dict[str, Any]]) -> str:
-    return ", ".join(str(move["matrix"]) for move in moves) or "none"
+def _named(moves: Sequence[dict[str, Any]], labels: Mapping[str, str]) -> str:
+    return ", ".join(labels[move["matrix"]] for move in moves) or "none"
