@@ -14,7 +14,7 @@ from analysis.figures.theme import EXTENDED, PRUNED
 MANY_LAYERS = 20
 """More layers than this lie along x, as in the player."""
 MOST_LABELS = 40
-MOST_CELLS_WITH_TEXT = (26, 40)
+MOST_CELLS_WITH_TEXT = (30, 40)
 """Columns and rows, all maps of a figure side by side, up to which a cell has room for a short number."""
 HATCH = "rgba(127,127,127,0.75)"
 GLYPHS = (("pruned", "−", PRUNED, -0.34), ("extended", "+", EXTENDED, 0.34))
@@ -113,7 +113,7 @@ def _add_hatch(figure: go.Figure, matrices: Sequence[Placed], grid: Grid, panel:
     if not undefined:
         return
     places = [grid.place[matrices[number].name] for number in undefined]
-    shown = not any(trace.name == "undefined" for trace in figure.data)
+    shown = not _named(figure, "undefined")
     figure.add_trace(
         go.Bar(
             x=[column for _, column in places],
@@ -145,17 +145,19 @@ def _add_glyphs(
     side_by_side: int,
     words: tuple[str, str],
 ) -> None:
-    size = 14 if has_room(grid, side_by_side, 2) else 8
+    size = (14 if side_by_side == 1 else 11) if has_room(grid, side_by_side, 2) else 8
+    # In a small cell the number needs the middle.
+    lift = 0.0 if side_by_side == 1 else -0.28
     for (half, sign, colour, offset), word in zip(GLYPHS, words, strict=True):
         moved = np.flatnonzero(getattr(panel, half)).tolist()
         if not moved:
             continue
         places = [grid.place[matrices[number].name] for number in moved]
-        shown = not any(trace.name == f"{sign} {word}" for trace in figure.data)
+        shown = not _named(figure, f"{sign} {word}")
         figure.add_trace(
             go.Scatter(
                 x=[column + offset for _, column in places],
-                y=[row for row, _ in places],
+                y=[row + lift for row, _ in places],
                 mode="markers+text",
                 text=[sign] * len(places),
                 textfont={"color": "#ffffff", "size": size - 1, "weight": 700},
@@ -170,6 +172,10 @@ def _add_glyphs(
             row=at[0],
             col=at[1],
         )
+
+
+def _named(figure: go.Figure, name: str) -> bool:
+    return any(getattr(trace, "name", None) == name for trace in figure.data)
 
 
 def _label_axes(figure: go.Figure, grid: Grid, at: tuple[int, int]) -> None:

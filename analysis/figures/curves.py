@@ -217,4 +217,4 @@ def compare_curves(runs: Mapping[str, Run]) -> go.Figure:
     figure.update_xaxes(title=None).update_xaxes(title=STEP, row=len(CURVES), col=1)
     for row, title in enumerate(("task loss, mean", "total rank", "active parameters"), 1):
         figure.update_yaxes(title=title, rangemode="tozero", row=row, col=1)
-    return figure.update_layout(height=620)
+    return figure.update_layout(height=620, legend={"itemsizing": "constant", "y": -0.1})

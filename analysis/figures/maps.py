@@ -126,8 +126,8 @@ def event_stages(run: Run, step: int | None = None) -> go.Figure:
         f"4 {words[1]}",
         "5 resume",
     ]
-    columns = 1 if sideways else len(STAGES)
-    figure = _maps(len(STAGES) // columns, columns, titles)
+    columns = 1 if sideways else 3
+    figure = _maps(-(-len(STAGES) // columns), columns, titles)
     entropic = measure == "spectral entropy"
     scales = {
         "coloraxis": SCALES["entropy"]([]) if entropic else count_scale([found.score]),
@@ -149,8 +149,7 @@ def event_stages(run: Run, step: int | None = None) -> go.Figure:
         pruned, extended = (numbers(own, half).astype(np.int64) for half in ("pruned", "extended"))
         panel = Panel(drawn, texts, hovers, pruned, extended, axis)
         add_panel(figure, run.matrices, grid, panel, _place(number, columns), columns, words)
-    _frame(figure, f"The event at step {found.step}, in stages", run.matrices, len(STAGES) // columns)
-    figure.update_xaxes(tickfont={"size": 9}, tickangle=-60)
+    _frame(figure, f"The event at step {found.step}, in stages", run.matrices, -(-len(STAGES) // columns))
     return figure.update_layout(
         coloraxis={**scales["coloraxis"].axis(measure), "showscale": False},
         coloraxis2={**scales["coloraxis2"].axis("order"), "showscale": False},
@@ -269,11 +268,10 @@ def _place(number: int, columns: int) -> tuple[int, int]:
 def _frame(figure: go.Figure, title: str, matrices: Sequence[Matrix], rows: int) -> None:
     sideways = is_sideways(matrices)
     styled(figure, title=title, x="", y="")
-    for axis, name in ((figure.update_xaxes, "module type"), (figure.update_yaxes, "layer")):
-        axis(title=None, showgrid=False)
-        if rows == 1:
-            other = {"module type": "layer", "layer": "module type"}[name]
-            axis(title=other if sideways else name, col=1, row=1)
+    names = ("layer", "module type") if sideways else ("module type", "layer")
+    single = len(figure.layout.annotations) == 0
+    for axis, name in zip((figure.update_xaxes, figure.update_yaxes), names, strict=True):
+        axis(title=name if single else None, showgrid=False)
     count = len(map_grid(matrices).rows)
     row_px = max(10, min(ROW_PX, MAX_PX // max(1, count * rows)))
     figure.update_layout(

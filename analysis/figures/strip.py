@@ -25,7 +25,7 @@ MOST_COLUMNS = 1000
 """Records a strip draws, and each line but those of ranks; events are always among them."""
 MOST_LABELS = 48
 UNDEFINED = "#c4c4c4"
-GREY = "rgba(127,127,127,0.18)"
+GREY = "rgba(127,127,127,0.22)"
 JITTER = 0.15
 """Directions that lines on the same rank are moved apart, up and down."""
 SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "star")
@@ -54,29 +54,26 @@ def strip(run: Run, colour: str = "entropy", sort: str = "architecture", since: 
     steps = run.steps[drawn]
     # A record holds until the next one: its cell reaches from its own step to there.
     edges = np.append(steps, steps[-1] + (max(1, int(np.median(np.diff(steps)))) if len(steps) > 1 else 1))
-    labels = [matrix_label(run.matrices[place]) for place in order]
-    rows = np.arange(len(order))
+    names = [run.matrices[place].name for place in order]
     figure = go.Figure()
     if not np.isfinite(z).all():
         figure.add_heatmap(
             x=edges,
-            y=rows,
-            z=np.where(np.isfinite(z), np.nan, 0.0),
+            y=names,
+            z=np.where(np.isfinite(z), np.nan, 0.0).astype(np.float32),
             colorscale=[[0, UNDEFINED], [1, UNDEFINED]],
             showscale=False,
             name="undefined",
             showlegend=True,
-            text=np.repeat(np.array(labels)[:, None], len(steps), axis=1),
-            hovertemplate="%{text}<br>step %{x}<br>undefined<extra></extra>",
+            hovertemplate="%{y}<br>step %{x}<br>undefined<extra></extra>",
         )
     figure.add_heatmap(
         x=edges,
-        y=rows,
+        y=names,
         z=z,
         coloraxis="coloraxis",
         name=asked.label,
-        customdata=np.repeat(np.array(labels)[:, None], len(steps), axis=1),
-        hovertemplate=f"%{{customdata}}<br>step %{{x}}<br>{asked.label} %{{z:.4g}}<extra></extra>",
+        hovertemplate=f"%{{y}}<br>step %{{x}}<br>{asked.label} %{{z:.4g}}<extra></extra>",
         hoverongaps=False,
     )
     styled(figure, title=title + _of_records(run, len(drawn)), x=STEP, y="")
@@ -112,7 +109,7 @@ def _label_rows(figure: go.Figure, run: Run, order: np.ndarray, sort: str) -> No
         every = -(-count // MOST_LABELS)
         ticks = list(range(0, count, every))
         figure.update_yaxes(tickvals=ticks, ticktext=[matrix_label(run.matrices[order[tick]]) for tick in ticks])
-    figure.update_yaxes(range=[count - 0.5, -0.5], showgrid=False, tickfont={"size": 10}, title=None)
+    figure.update_yaxes(type="category", range=[count - 0.5, -0.5], showgrid=False, tickfont={"size": 10}, title=None)
 
 
 def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure: str = "rank") -> go.Figure:
@@ -159,7 +156,10 @@ def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure:
         )
         _add_moves(figure, run, place, values[:, place] + shift[place], label, SYMBOLS[number % len(SYMBOLS)])
     styled(figure, title=title + _of_records(run, len(drawn)), x=STEP, y=asked.label)
-    figure.update_yaxes(**({"range": [0, 1.02]} if measure in ("entropy", "gap") else {"rangemode": "tozero"}))
+    if measure in ("entropy", "gap"):
+        figure.update_yaxes(range=[0, 1.02])
+    else:
+        figure.update_yaxes(rangemode="tozero")
     return figure.update_layout(height=440)
 
 
