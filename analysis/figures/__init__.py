@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 from analysis.figures.adapters import ADAPTER_FIGURES
 from analysis.figures.curves import compare_curves, loss, moves, net_gross
 from analysis.figures.maps import compare_maps, event_stages, events_grid, rank_map
+from analysis.figures.over_time import rank_share, rank_trajectories, strip
 from analysis.figures.spectra import spectra_over_time
-from analysis.figures.spectrum import energy_shares, spectrum
-from analysis.figures.strip import rank_share, rank_trajectories, strip
+from analysis.figures.stems import energy_shares, spectrum
 from analysis.figures.totals import total_rank
 from analysis.figures.what_if import WHAT_IF_FIGURES
 

@@ -120,8 +120,8 @@ def event_stages(run: Run, step: int | None = None) -> go.Figure:
     words = move_words(run)
     measure = found.measure.replace("_", " ")
     titles = [
-        f"1 score: {measure}" + (", mean of directions" if found.by_direction else ""),
-        "2 directions above the threshold" if found.by_direction else "2 order, 1 = lowest",
+        "1 score, mean of directions" if found.by_direction else "1 score",
+        "2 above the threshold" if found.by_direction else "2 order, 1 = lowest",
         f"3 {words[0]}",
         f"4 {words[1]}",
         "5 resume",
@@ -149,7 +149,9 @@ def event_stages(run: Run, step: int | None = None) -> go.Figure:
         pruned, extended = (numbers(own, half).astype(np.int64) for half in ("pruned", "extended"))
         panel = Panel(drawn, texts, hovers, pruned, extended, axis)
         add_panel(figure, run.matrices, grid, panel, _place(number, columns), columns, words)
-    _frame(figure, f"The event at step {found.step}, in stages", run.matrices, -(-len(STAGES) // columns))
+    _frame(
+        figure, f"The event at step {found.step} in stages; score: {measure}", run.matrices, -(-len(STAGES) // columns)
+    )
     return figure.update_layout(
         coloraxis={**scales["coloraxis"].axis(measure), "showscale": False},
         coloraxis2={**scales["coloraxis2"].axis("order"), "showscale": False},

@@ -150,6 +150,7 @@ def _add_stems(figure: go.Figure, rows: list[dict[str, Any]], state: str) -> Non
         mode="markers+text",
         name=state,
         legendgroup=state,
+        cliponaxis=False,
         text=["" if row["gate"] in (0, 1) else f"{row['gate']:.0%}" for row in known],
         textposition="top center",
         marker={
