@@ -179,17 +179,18 @@ def _named(figure: go.Figure, name: str) -> bool:
 
 
 def _label_axes(figure: go.Figure, grid: Grid, at: tuple[int, int]) -> None:
-    for labels, update, limits in (
-        (grid.columns, figure.update_xaxes, [-0.5, len(grid.columns) - 0.5]),
-        (grid.rows, figure.update_yaxes, [len(grid.rows) - 0.5, -0.5]),
+    x, y = (next(select(row=at[0], col=at[1])) for select in (figure.select_xaxes, figure.select_yaxes))
+    layout = {}
+    for labels, axis, limits in (
+        (grid.columns, x, [-0.5, len(grid.columns) - 0.5]),
+        (grid.rows, y, [len(grid.rows) - 0.5, -0.5]),
     ):
         every = -(-len(labels) // MOST_LABELS) or 1
-        update(
-            tickvals=list(range(0, len(labels), every)),
-            ticktext=labels[::every],
-            range=limits,
-            showgrid=False,
-            zeroline=False,
-            row=at[0],
-            col=at[1],
-        )
+        layout[axis.plotly_name] = {
+            "tickvals": list(range(0, len(labels), every)),
+            "ticktext": labels[::every],
+            "range": limits,
+            "showgrid": False,
+            "zeroline": False,
+        }
+    figure.update_layout(layout)
