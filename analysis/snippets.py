@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from analysis.figures import RUN_FIGURES
 
 SEVERAL_RUNS = ("compare_curves", "total_rank")
@@ -43,7 +45,9 @@ def figure_code(
     if missing:
         raise ValueError(f"{figure} needs {missing[0]}=...")
     paths = [(Path(folder) / path).as_posix() for path in (run, *others)]
-    told = [f"{name}={value!r}" for name, value in options.items() if value != parameters[name].default]
+    # A number from an array is written as a number.
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
+    told = [f"{name}={value!r}" for name, value in plain.items() if value != parameters[name].default]
     lines = ["from analysis.figures import FIGURES", "from analysis.runs import load_run", ""]
     if several:
         lines += [f"runs = {{path: load_run(path) for path in {paths!r}}}"]

@@ -307,6 +307,13 @@ def test_a_method_has_one_look_and_a_second_run_of_it_another_dash(sample_runs, 
     assert list(total.y) == metrics.total_rank(sample_runs["digits-adalora"]).tolist()
 
 
+def test_total_rank_gives_a_method_the_same_colour_as_any_other_figure(sample_runs, paper):
+    figure = FIGURES["total_rank"]({"b": sample_runs["digits-adalora"], "a": paper, "c": paper})
+    lines = {trace.name: trace.line for trace in figure.data if trace.mode == "lines" and trace.line.width == 2}
+    assert [lines[name].color for name in "abc"] == ["#0072B2", "#E69F00", "#0072B2"]
+    assert lines["a"].dash != lines["c"].dash
+
+
 def test_every_method_has_its_own_colour_and_symbol():
     assert set(METHOD_COLOURS) == set(METHOD_SYMBOLS) == set(METHODS)
     styles = [method_style(name) for name in (*METHODS, "of another version")]

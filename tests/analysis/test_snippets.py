@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.figures import RUN_FIGURES
@@ -50,6 +51,10 @@ def test_the_code_of_a_figure_draws_it_in_at_most_seven_lines(name):
 def test_options_that_are_as_by_default_are_left_out():
     code = figure_code("my run", "rank_map", step=None, colour="rank", since=None)
     assert code.splitlines()[-3:] == ["run = load_run('my run')", "figure = FIGURES['rank_map'](run)", "figure"]
+
+
+def test_a_step_from_an_array_is_written_as_a_number():
+    assert "step=45)" in figure_code("run", "rank_map", step=np.int64(45))
 
 
 def test_a_path_with_quotes_stays_a_path():
