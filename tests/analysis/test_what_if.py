@@ -21,6 +21,7 @@ from analysis.what_if import (
     own_settings,
     random_moves,
     replay,
+    replay_event,
     unavailable_measures,
 )
 from analysis.what_if.scores import adjusted, score_table
@@ -102,6 +103,19 @@ def test_live_edits_are_replayed_as_made(tmp_path):
     assert config_at(run, 6).importance == "spectral_entropy"
     assert config_at(run, 7).importance == "nuclear_norm"
     assert config_at(run).schedule == "adaptive"
+
+
+@pytest.mark.parametrize("settings", [{}, {"schedule": "adaptive", "adaptive_margin": 0.5, "interval": 1}], ids=str)
+def test_one_event_is_decided_as_the_replay_of_all_decides_it(tmp_path, settings):
+    run = trained(tmp_path / "run", protection=2, **settings)
+    for key in ("spectral_entropy", "nuclear_norm"):
+        config = own_settings(run)(1).replace(importance=key)
+        whole = replay(run, config, "exact")
+        for number in range(len(run.events)):
+            decision = replay_event(run, config, number)
+            assert decision.budget == whole.budgets[number]
+            for half, table in ((decision.plan.prune, whole.prune), (decision.plan.extend, whole.extend)):
+                assert set(half) == {whole.names[m] for m in np.flatnonzero(table[number])}
 
 
 def test_the_first_decision_of_other_settings_is_what_training_with_them_decides(tmp_path, small):
