@@ -105,17 +105,21 @@ def test_live_edits_are_replayed_as_made(tmp_path):
     assert config_at(run).schedule == "adaptive"
 
 
-@pytest.mark.parametrize("settings", [{}, {"schedule": "adaptive", "adaptive_margin": 0.5, "interval": 1}], ids=str)
-def test_one_event_is_decided_as_the_replay_of_all_decides_it(tmp_path, settings):
-    run = trained(tmp_path / "run", protection=2, **settings)
+@pytest.mark.parametrize(
+    "settings",
+    [{"protection": 2}, {"schedule": "adaptive", "adaptive_margin": 0.5, "interval": 1, "protection": 1}],
+    ids=str,
+)
+def test_one_event_is_decided_as_the_replay_of_all_decides_it(small, settings):
+    run = small
     for key in ("spectral_entropy", "nuclear_norm"):
-        config = own_settings(run)(1).replace(importance=key)
+        config = own_settings(run)(1).replace(importance=key, **settings)
         whole = replay(run, config, "exact")
-        for number in range(len(run.events)):
-            decision = replay_event(run, config, number)
-            assert decision.budget == whole.budgets[number]
+        for number, event in enumerate(run.events):
+            decision, row = replay_event(run, config, number), whole.steps.tolist().index(event["step"])
+            assert decision.budget == whole.budgets[row]
             for half, table in ((decision.plan.prune, whole.prune), (decision.plan.extend, whole.extend)):
-                assert set(half) == {whole.names[m] for m in np.flatnonzero(table[number])}
+                assert set(half) == {whole.names[m] for m in np.flatnonzero(table[row])}
 
 
 def test_the_first_decision_of_other_settings_is_what_training_with_them_decides(tmp_path, small):

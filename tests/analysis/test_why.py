@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from analysis.runs import load_run
-from analysis.why import card, why_card, why_cards, why_event
+from analysis.why import card as why_cache
+from analysis.why import why_card, why_cards, why_event
 from flexlora.adaptive import AdaptiveSchedule
 from flexlora.config import PRESETS, FlexLoRAConfig
 from flexlora.decision import Decider
@@ -825,13 +826,13 @@ def test_a_log_from_elsewhere_gives_what_it_holds(tmp_path):
 
 def test_what_is_kept_of_a_run_goes_with_it_and_stays_small():
     run = load_run(SAMPLES / "words-flexlora-paper")
-    before = len(card._explained)
+    before = len(why_cache._explained)
     events = [why_event(run, number) for number in range(len(run.events))]
     assert why_event(run, len(run.events) - 1) is events[-1]
-    assert len(card._explained) == before + 1
+    assert len(why_cache._explained) == before + 1
     del run
     gc.collect()
-    assert len(card._explained) == before
+    assert len(why_cache._explained) == before
 
 
 def test_an_event_before_any_spectrum_has_no_card(tmp_path):
