@@ -673,7 +673,7 @@ def test_a_tie_across_the_cut_is_told_with_its_draw(tmp_path):
     assert taken in raw.names[:2]
     for name in raw.names[:2]:
         assert rules_of(cards[name])["tie"] == (
-            "2 matrices that could be pruned have this score, 1 of them were: settled by a draw from seed 7 and step 7."
+            "2 matrices that could be pruned have this score, for 1 place: a draw from seed 7 and step 7 settled it."
         )
         assert line_of(cards[name], "margin")["value"] == 0.0
     assert cards[taken]["headline"] == "Pruned: 1st lowest of 4 by nuclear norm, budget 1."
@@ -833,6 +833,13 @@ def test_what_is_kept_of_a_run_goes_with_it_and_stays_small():
     del run
     gc.collect()
     assert len(why_cache._explained) == before
+
+
+def test_a_live_edit_holds_for_the_events_after_it_only(tmp_path):
+    _, run = write_run(tmp_path / "run", constant([3, 3, 3], [2, 2, 2], [1, 1, 1]), 3, **NORM)
+    run.notes.append({"kind": "edited", "step": 10, "new": {"prune_rule": "signed", "initial_budget": 9}})
+    told = [line_of(why_cards(run, number)[2], "budget")["detail"] for number in (0, 1)]
+    assert told == [f"schedule constant, b0 = {b0}, direction both" for b0 in (1, 9)]
 
 
 def test_an_event_before_any_spectrum_has_no_card(tmp_path):
