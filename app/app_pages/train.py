@@ -15,6 +15,7 @@ from flexlora.job import Job, new_run_folder
 from flexlora.run_log import RunLogError, read_run
 from job_form import job_form
 from live import REGISTRY, LiveJob
+from player_extras import bring_extras
 from steering import steer_panel
 
 PLAYER = "train_player"
@@ -139,7 +140,9 @@ def _watch(live: LiveJob) -> None:
         if (live.folder / "run.json").exists():
             opened = _latest(live)
             if opened is not None:
-                player(opened.payload, PLAYER, run=f"runs/{live.folder.name}")
+                key = f"runs/{live.folder.name}"
+                view = player(opened.payload, PLAYER, run=key)
+                bring_extras(opened.run, view, to=PLAYER, key=key)
         elif live.alive:
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
         if shown_alive and not live.alive:

@@ -2,6 +2,16 @@
 
 from flexlora.run_log.format import SCHEMA_VERSION, RunLogError, read_header
 from flexlora.run_log.reader import RunLog, find_runs, read_run
+from flexlora.run_log.spectra import MatrixSpectra
 from flexlora.run_log.writer import RunWriter
 
-__all__ = ["SCHEMA_VERSION", "RunLog", "RunLogError", "RunWriter", "find_runs", "read_header", "read_run"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "MatrixSpectra",
+    "RunLog",
+    "RunLogError",
+    "RunWriter",
+    "find_runs",
+    "read_header",
+    "read_run",
+]
