@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import streamlit as st
 
 from analysis.figures import FIGURES
 from analysis.metrics import describe_run, instructive_event
 from analysis.runs import Run
-from components import COLOURS, PlayerView, player
+from components import CHOICES, PlayerView, player
 from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
 
 NEWCOMERS_RUN = "words-flexlora-paper"
@@ -24,15 +25,11 @@ class Link(NamedTuple):
     """What a deep link asks for, checked against the run.
 
     Attributes:
-        step: Step for the clock.
-        matrix: Name of a matrix.
-        colour: One of `COLOURS`.
+        view: What can be followed; fields that the link leaves out are the defaults.
         notes: What could not be followed, in words.
     """
 
-    step: int | None = None
-    matrix: str | None = None
-    colour: str | None = None
+    view: PlayerView = PlayerView()
     notes: tuple[str, ...] = ()
 
 
@@ -53,7 +50,7 @@ def page() -> None:
     if opened is None:
         return
     about.caption(plain(describe_run(opened.run)))
-    link = read_link(st.session_state.get("explore_asked", {}), opened)
+    link = read_link(st.session_state.get("explore_asked", {}), opened.run)
     notes = [*opened.run.notices, *link.notes]
     if unknown := st.session_state.get("explore_unknown"):
         notes.append(f"The link names a run that is not here ({unknown[:60]!r}); this is {entry.key}.")
@@ -62,40 +59,45 @@ def page() -> None:
     _show_run(entry, opened, link)
 
 
-def read_link(asked: Mapping[str, str], opened: OpenRun) -> Link:
-    """Checks a link's step, matrix and colour.
+def read_link(asked: Mapping[str, str], run: Run) -> Link:
+    """Checks a link's step, matrix and choices.
 
     Args:
         asked: Query parameters, from outside.
-        opened: The run they are about.
+        run: The run they are about.
 
     Returns:
         What can be followed; the rest is left out and named in the notes.
     """
-    run = opened.run
-    notes = []
-    step = matrix = colour = None
-    if "step" in asked:
-        try:
-            step = int(asked["step"])
-        except ValueError:
-            notes.append("The link's step is not a whole number; the clock stands where the run is parked.")
-        else:
-            first, last = (int(run.steps[0]), int(run.steps[-1])) if len(run.steps) else (0, 0)
-            if not first <= step <= last:
-                notes.append(f"The link's step {step} is not in this run, which was recorded from {first} to {last}.")
-                step = min(max(step, first), last)
+    notes: list[str] = []
+    found: dict[str, Any] = {
+        name: _step_of(asked[name], name, run, notes) for name in ("step", "since") if name in asked
+    }
     if "matrix" in asked:
         if asked["matrix"] in {m.name for m in run.matrices}:
-            matrix = asked["matrix"]
+            found["matrix"] = asked["matrix"]
         else:
             notes.append("The link names a matrix that this run does not have; another one is selected.")
-    if "colour" in asked:
-        if asked["colour"] in COLOURS:
-            colour = asked["colour"]
+    for name, keys in CHOICES.items():
+        if name not in asked:
+            continue
+        if asked[name] in keys:
+            found[name] = asked[name]
         else:
-            notes.append(f"The link's colour is none of {', '.join(COLOURS)}; the map shows rank.")
-    return Link(step, matrix, colour, tuple(notes))
+            notes.append(f"The link's {name} is none of {', '.join(keys)}; it shows {keys[0]}.")
+    return Link(PlayerView(**found), tuple(notes))
+
+
+def _step_of(text: str, name: str, run: Run, notes: list[str]) -> int | None:
+    try:
+        step = int(text)
+    except ValueError:
+        notes.append(f"The link's {name} is not a whole number; it is left out.")
+        return None
+    first, last = (int(run.steps[0]), int(run.steps[-1])) if len(run.steps) else (0, 0)
+    if not first <= step <= last:
+        notes.append(f"The link's {name} {step} is not in this run, which was recorded from {first} to {last}.")
+    return min(max(step, first), last)
 
 
 def _follow_address(entries: list[RunEntry]) -> None:
@@ -162,18 +164,11 @@ def _write_address(address: dict[str, str]) -> None:
 @st.fragment
 def _show_run(entry: RunEntry, opened: OpenRun, link: Link) -> None:
     """The player and what belongs to its selection; a release in the player reruns no more than this."""
-    wish = PlayerView(link.step, link.matrix or first_matrix(opened.run, link.step), link.colour or COLOURS[0])
-    view = player(
-        opened.payload,
-        PLAYER,
-        run=entry.key,
-        step=wish.step,
-        matrix=wish.matrix,
-        colour=wish.colour,
-        link={"run": entry.key},
-    )
+    asked = link.view
+    wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
+    view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link={"run": entry.key})
     if view != wish and st.session_state[PICKER] == entry.key:
-        _write_address(_address_of(entry, view))
+        _write_address(view.as_link(entry.key))
     _show_details(opened, view.matrix)
 
 
@@ -192,16 +187,6 @@ def first_matrix(run: Run, step: int | None) -> str | None:
         if event["step"] == shown and (event["extend"] or event["prune"]):
             return str((event["extend"] or event["prune"])[0]["matrix"])
     return run.matrices[0].name if run.matrices else None
-
-
-def _address_of(entry: RunEntry, view: PlayerView) -> dict[str, str]:
-    """The deep link of a view; app/components/player.js writes the same."""
-    address = {"run": entry.key, "step": str(view.step)}
-    if view.matrix:
-        address["matrix"] = view.matrix
-    if view.colour != COLOURS[0]:
-        address["colour"] = view.colour
-    return address
 
 
 def _show_details(opened: OpenRun, matrix: str | None) -> None:

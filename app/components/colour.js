@@ -43,6 +43,13 @@ export function colourIndex(model, colour, t, m) {
   return Number.isFinite(entropy) ? Math.round(255 * entropyShare(entropy)) : -1;
 }
 
+/** @param {Model} model @param {Colour} colour @param {number} t @param {number} m @returns {number} the number behind the colour, NaN where undefined */
+export function colourValue(model, colour, t, m) {
+  if (colour === "rank") return model.rank(t, m);
+  if (colour === "change") return model.change(t, m);
+  return colour === "energy" ? model.energy(t, m) : model.entropy(t, m);
+}
+
 /** @param {Model} model @param {number} rank */
 export function rankIndex(model, rank) {
   if (model.minRank === model.maxRank) return 128;

@@ -7,7 +7,7 @@ import { formatMean, formatNumber, niceCeiling } from "./format.js";
 /** @typedef {import("./palette.js").Palette} Palette */
 /** @typedef {import("./draw.js").CanvasPen} CanvasPen */
 /** @typedef {import("./draw.js").Box} Box */
-/** @typedef {import("./entropy_strip.js").TimeScale} TimeScale */
+/** @typedef {import("./scene.js").TimeScale} TimeScale */
 
 /**
  * @typedef {object} Panel
@@ -18,8 +18,8 @@ import { formatMean, formatNumber, niceCeiling } from "./format.js";
  * @property {(step: number) => string} value what stands beside the panel at the clock
  */
 
-/** @param {Model} model @returns {Panel[]} only what the run has recorded */
-export function panelsOf(model) {
+/** @param {Model} model @param {import("./scene.js").Pinned | null} _other a second run under the same clock @returns {Panel[]} only what the run has recorded */
+export function panelsOf(model, _other) {
   const panels = [];
   if (model.lossSteps.length) panels.push(lossPanel(model));
   if (model.lossSteps.length) panels.push(regularizerPanel(model));

@@ -11,13 +11,15 @@ const ARRAY_TYPES = {
 };
 
 /**
- * @typedef {object} Request what Python asks the player to show, and what a link to it must hold
+ * @typedef {Record<string, any> & object} Request what Python asks the player to show, and what a link to it must hold
  * @property {string} run which run it is; another one resets clock and selection
  * @property {string} id changes when the caller asks for something else; the user's clock stays until then
  * @property {string} content changes when the payload does
  * @property {number | null} step
  * @property {string | null} matrix
- * @property {string | null} colour
+ * @property {string} [key] where parcels for this player go
+ * @property {number | null} [since]
+ * @property {any} [colour] and the other names of `CHOICES`: what to choose, null = leave it
  * @property {Record<string, string> | null} link query parameters that name the run, null where there is no page to link to
  */
 

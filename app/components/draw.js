@@ -199,7 +199,7 @@ export function penFor(canvas, width, height, font) {
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Record<string, string>} [attributes] "class", "aria-…", "text" for its text, …
- * @param {Array<Node>} [children]
+ * @param {Array<Node | string>} [children]
  * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function element(tag, attributes = {}, children = []) {

@@ -1,7 +1,6 @@
 /** When it happened: time × matrix, painted once; rows by module type, then layer. */
 
 import { colourIndex, energyShare, stripColour } from "./colour.js";
-import { formatEntropy, formatMean, formatNumber, matrixLabel } from "./format.js";
 import { tableColour } from "./palette.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -9,7 +8,7 @@ import { tableColour } from "./palette.js";
 /** @typedef {import("./palette.js").Colour} Colour */
 /** @typedef {import("./draw.js").CanvasPen} CanvasPen */
 /** @typedef {import("./draw.js").Box} Box */
-/** @typedef {{x: (step: number) => number, step: (x: number) => number, left: number, right: number}} TimeScale */
+/** @typedef {import("./scene.js").TimeScale} TimeScale */
 
 /**
  * @typedef {object} StripLayout
@@ -44,14 +43,14 @@ export function layoutStrip(model, box) {
 
 /**
  * One pixel row per matrix and one pixel column per screen column; stretched to the rows when drawn.
- * @param {Model} model @param {Palette} palette @param {Colour} colour @param {TimeScale} scale @param {number} ratio screen pixels per CSS pixel
+ * @param {Model} model @param {Palette} palette @param {Colour} colour @param {TimeScale} scale @param {number} ratio screen pixels per CSS pixel @param {number[]} order matrix of each row
  * @returns {HTMLCanvasElement}
  */
-export function paintStrip(model, palette, colour, scale, ratio) {
+export function paintStrip(model, palette, colour, scale, ratio, order) {
   const width = Math.max(1, Math.round((scale.right - scale.left) * ratio));
   const canvas = document.createElement("canvas");
   canvas.width = width;
-  canvas.height = Math.max(1, model.M);
+  canvas.height = Math.max(1, order.length);
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const pixels = context.createImageData(canvas.width, canvas.height);
   const shown = stripColour(colour);
@@ -61,9 +60,9 @@ export function paintStrip(model, palette, colour, scale, ratio) {
     const step = scale.step(scale.left + (column + 0.5) / ratio);
     if (step < model.firstStep || step > model.lastStep) continue;
     const t = model.recordAt(step);
-    for (let row = 0; row < model.order.length; row += 1) {
+    for (let row = 0; row < order.length; row += 1) {
       const place = 4 * (row * width + column);
-      const index = colourIndex(model, shown, t, model.order[row]);
+      const index = colourIndex(model, shown, t, order[row]);
       const striped = index < 0;
       for (let c = 0; c < 3; c += 1) pixels.data[place + c] = striped ? hatch : table[3 * index + c];
       pixels.data[place + 3] = striped && (column + row * 3) % 6 > 1 ? 0 : 255;
@@ -123,19 +122,4 @@ export function drawRowBars(pen, model, palette, layout, colour, record, left, w
 /** @param {StripLayout} layout @param {number} y @returns {number} matrix at this height, or -1 */
 export function stripMatrixAt(layout, y) {
   return layout.rows.find((row) => y >= row.y && y < row.y + row.h)?.m ?? -1;
-}
-
-/** @param {Model} model @param {number} t @param {number} m @returns {string} */
-export function describeCell(model, t, m) {
-  const change = model.change(t, m);
-  const delta = change === 0 ? "" : ` (${change > 0 ? "+" : "−"}${Math.abs(change)} since the start)`;
-  const rank = `rank ${model.rank(t, m)}${delta}${describeSoft(model, t, m, " used a step")}`;
-  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · ${rank} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${formatNumber(model.energy(t, m))}`;
-}
-
-/** What rank alone does not say: directions that may come back, and how many a step uses. @param {Model} model @param {number} t @param {number} m @param {string} [unit] @returns {string} */
-export function describeSoft(model, t, m, unit = "") {
-  const off = model.stored(t, m) - model.rank(t, m);
-  const mean = model.expectedRank(t, m);
-  return `${off ? `, ${off} off` : ""}${mean === null ? "" : `, ≈ ${formatMean(mean)}${unit}`}`;
 }

@@ -38,7 +38,19 @@ const ACTIONS = {
   "-": (player) => player.transport.changeSpeed(-1),
   "+": (player) => player.transport.changeSpeed(1),
   "?": (player) => player.help.showModal(),
+  m: (player) => chooseNext(player, "map"),
+  w: (player) => chooseNext(player, "side"),
+  t: (player) => chooseNext(player, "band"),
+  p: (player) => player.pinTime(),
 };
+
+/** @param {any} player @param {string} name of `CHOICES` */
+function chooseNext(player, name) {
+  const possible = player.possible(name);
+  const now = possible.indexOf(player.chosen[name]);
+  player.choose(name, possible[(now + 1) % possible.length]);
+}
+
 COLOURS.forEach(({ key }, i) => {
-  ACTIONS[String(i + 1)] = (player) => player.setColour(key);
+  ACTIONS[String(i + 1)] = (player) => player.choose("colour", key);
 });

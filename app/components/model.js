@@ -97,14 +97,27 @@ export class Model {
     this.minRank = Math.min(minRank, maxRank);
     this.maxEnergy = niceCeiling(maxEnergy);
     this.totalRank = this.totals(this.ranks);
+    this.base = 0;
+    this.maxChange = this.largestChange();
+    this.firstStep = this.T ? this.steps[0] : 0;
+    this.lastStep = this.T ? this.steps[this.T - 1] : 0;
+    this.domain = [0, Math.max(this.run.total_steps ?? 0, this.lastStep, 1)];
+  }
+
+  /** Rank change counts from this step on; null = from the first record. @param {number | null} step */
+  countFrom(step) {
+    const base = step === null ? 0 : this.recordAt(step);
+    if (base === this.base) return;
+    this.base = base;
+    this.maxChange = this.largestChange();
+  }
+
+  largestChange() {
     let change = 1;
     for (let t = 0; t < this.T; t += 1) {
       for (let m = 0; m < this.M; m += 1) change = Math.max(change, Math.abs(this.change(t, m)));
     }
-    this.maxChange = change;
-    this.firstStep = this.T ? this.steps[0] : 0;
-    this.lastStep = this.T ? this.steps[this.T - 1] : 0;
-    this.domain = [0, Math.max(this.run.total_steps ?? 0, this.lastStep, 1)];
+    return change;
   }
 
   /** @param {ArrayLike<number>} values one a record and matrix @returns {Float64Array} their sum over the matrices */
@@ -170,9 +183,9 @@ export class Model {
     return mean === undefined || Math.abs(mean - this.totalRank[t]) <= SAME ? null : mean;
   }
 
-  /** @param {number} t @param {number} m net change since the first record */
+  /** @param {number} t @param {number} m net change since the record that change counts from */
   change(t, m) {
-    return this.ranks[t * this.M + m] - this.ranks[m];
+    return this.ranks[t * this.M + m] - this.ranks[this.base * this.M + m];
   }
 
   /** @param {number} t @param {number} m @returns {number} NaN where undefined */

@@ -1,22 +1,28 @@
 /** The player: every view of one run on one clock. */
 
+import { BANDS } from "./bands.js";
 import { Clock } from "./clock.js";
-import { COLOURS } from "./colour.js";
 import { openEnvelope } from "./decode.js";
-import { element, penFor } from "./draw.js";
-import { describeCell, describeSoft } from "./entropy_strip.js";
+import { describeCell } from "./describe.js";
+import { penFor } from "./draw.js";
 import { EventList } from "./event_list.js";
-import { formatEntropy, formatNumber, matrixLabel } from "./format.js";
+import { formatNumber, matrixLabel } from "./format.js";
+import { keyAction } from "./keys.js";
+import { MAPS } from "./maps.js";
 import { Model } from "./model.js";
 import { readPalette } from "./palette.js";
-import { drawMap, layoutMap, matrixAt, neighbour } from "./rank_map.js";
-import { describeDirection, drawSpectrum, spectrumScale } from "./spectrum.js";
+import { closeLetterbox, openLetterbox } from "./parcels.js";
+import { hideTip, listenToPointer, showTip } from "./pointer.js";
+import { SIDES } from "./sides.js";
+import { buildStage } from "./stage_dom.js";
+import { tell } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
-import { sentenceAt } from "./sentence.js";
-import { keyAction } from "./keys.js";
+import { CHOICES, firstChoices, linkOf } from "./view_state.js";
+import { WhyCard } from "./why_card.js";
 
 /** @typedef {import("./palette.js").Colour} Colour */
+/** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {(name: string, value: unknown) => void} SetState */
 
 const COMMIT_DELAY_MS = 350; // a burst of keys is one message to the server
@@ -33,14 +39,17 @@ export class Player {
     this.hovered = -1;
     /** @type {number | null} */
     this.hoverStep = null;
-    /** @type {Colour} */
-    this.colour = "rank";
+    /** @type {number | null} step from which rank change counts */
+    this.since = null;
+    this.chosen = firstChoices();
+    /** @type {import("./why_card.js").Card | null} */
+    this.why = null;
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;
     this.farewell = 0;
     this.generation = 0;
-    this.stale = { still: true, spectrum: true };
+    this.stale = true;
     this.clock = new Clock(() => this.invalidate());
     this.transport = new Transport(this.clock, {
       commit: () => this.commitSoon(),
@@ -48,50 +57,14 @@ export class Player {
       help: () => this.help.showModal(),
     });
     this.eventList = new EventList({ seek: (step) => this.seek(step), select: (m) => this.select(m) });
+    this.timeline = new Timeline();
+    this.card = new WhyCard();
     this.help = helpDialog();
-    this.build(parent);
+    this.nodes = buildStage(this);
+    this.root = this.nodes.root;
+    parent.append(this.root);
     this.palette = readPalette(this.root);
     this.listen();
-  }
-
-  /** @param {Element | ShadowRoot} parent */
-  build(parent) {
-    this.sentence = element("p", { class: "fl-sentence", "aria-live": "polite" });
-    this.mapCanvas = element("canvas", { class: "fl-map", tabindex: "0", role: "img" });
-    this.spectrumCanvas = element("canvas", { role: "img" });
-    this.still = element("canvas", { class: "fl-still", "aria-hidden": "true" });
-    this.moving = element("canvas", { class: "fl-moving", tabindex: "0", role: "img" });
-    this.timeline = new Timeline(this.still, this.moving);
-    this.picker = element("select", { class: "fl-select fl-matrix", "aria-label": "Matrix" });
-    this.numbers = element("span", { class: "fl-numbers" });
-    this.warning = element("span", { class: "fl-warning" });
-    this.tip = element("div", { class: "fl-tip", role: "status" });
-    this.colours = COLOURS.map(({ key, label, hint }) => {
-      const button = element("button", { type: "button", class: "fl-choice", "data-colour": key, title: hint, text: label });
-      button.addEventListener("click", () => this.setColour(/** @type {Colour} */ (key)));
-      return button;
-    });
-    this.mapBox = element("div", { class: "fl-canvas" }, [this.mapCanvas]);
-    this.spectrumBox = element("div", { class: "fl-canvas" }, [this.spectrumCanvas]);
-    this.timeBox = element("div", { class: "fl-time" }, [this.still, this.moving]);
-    this.hero = element("div", { class: "fl-hero" }, [
-      element("section", { class: "fl-panel", "aria-label": "Rank map" }, [
-        element("header", {}, [element("h3", { text: "Rank map" }), element("div", { class: "fl-choices", role: "group", "aria-label": "Colour by" }, this.colours)]),
-        this.mapBox,
-      ]),
-      element("section", { class: "fl-panel", "aria-label": "Spectrum" }, [
-        element("header", {}, [element("h3", { text: "Spectrum" }), this.picker]),
-        this.numbers,
-        this.warning,
-        this.spectrumBox,
-      ]),
-      this.eventList.root,
-    ]);
-    this.root = element("div", { class: "fl-player" }, [
-      this.sentence, this.hero, this.transport.bar, this.transport.track, this.timeBox, this.tip, this.help,
-    ]);
-    this.root.hidden = true;
-    parent.append(this.root);
   }
 
   listen() {
@@ -101,28 +74,9 @@ export class Player {
     this.onWindow = () => this.resize();
     document.addEventListener("keydown", this.onKey);
     window.addEventListener("resize", this.onWindow);
-    this.picker.addEventListener("change", () => this.select(Number(this.picker.value)));
-    const offset = (/** @type {PointerEvent | MouseEvent} */ event) => /** @type {const} */ ([event.offsetX, event.offsetY]);
-    this.mapCanvas.addEventListener("click", (event) => {
-      const m = this.layout ? matrixAt(this.layout, ...offset(event)) : -1;
-      if (m >= 0) this.select(m);
-    });
-    this.mapCanvas.addEventListener("pointermove", (event) => this.hover(this.layout ? matrixAt(this.layout, ...offset(event)) : -1, null, event));
-    this.moving.addEventListener("pointermove", (event) => {
-      const step = this.timeline.stepAt(event.offsetX);
-      if (event.buttons === 1 && step !== null) this.seek(step, false);
-      this.hover(this.timeline.matrixAt(...offset(event)), step, event);
-    });
-    this.moving.addEventListener("pointerdown", (event) => {
-      const m = this.timeline.matrixAt(...offset(event));
-      const step = this.timeline.stepAt(event.offsetX);
-      this.moving.setPointerCapture(event.pointerId);
-      if (m >= 0) this.select(m);
-      if (step !== null) this.seek(step, false);
-    });
-    this.moving.addEventListener("pointerup", () => this.commitSoon());
-    this.spectrumCanvas.addEventListener("pointermove", (event) => this.hoverDirection(event));
-    for (const canvas of [this.mapCanvas, this.moving, this.spectrumCanvas]) canvas.addEventListener("pointerleave", () => this.hover(-1, null, null));
+    this.nodes.picker.addEventListener("change", () => this.select(Number(this.nodes.picker.value)));
+    this.nodes.since.addEventListener("click", () => this.pinTime());
+    listenToPointer(this);
     document.fonts?.ready.then(() => this.redraw());
   }
 
@@ -131,23 +85,11 @@ export class Player {
     this.setStateValue = setStateValue;
     const { request, payload } = openEnvelope(bytes);
     const before = this.request;
-    if (before?.content !== request.content) {
-      const model = new Model(payload);
-      const same = before?.run === request.run;
-      const chosen = same ? this.model?.matrices[this.selected]?.name : undefined;
-      if (!same) this.reset();
-      this.model = model;
-      this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model);
-      this.clock.accept(model);
-      this.eventList.accept(model);
-      this.warn(model);
-      this.fillPicker(model);
-      this.updates += 1;
-      if (!same && model.run.state !== "running") this.clock.time = model.header.park ?? model.lastStep;
-    }
     this.request = request;
+    if (before?.content !== request.content) this.acceptRun(new Model(payload), before?.run === request.run);
     if (before && request.link && before.run !== request.run) this.showAddress(new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
+    if (request.key && before?.key !== request.key) openLetterbox(request.key, this);
     this.palette = readPalette(this.root);
     this.root.style.setProperty("--fl-pruned", this.palette.pruned);
     this.root.style.setProperty("--fl-extended", this.palette.extended);
@@ -155,12 +97,35 @@ export class Player {
     this.resize();
   }
 
+  /** @param {Model} model @param {boolean} same it is the run that is shown already, which has grown */
+  acceptRun(model, same) {
+    const chosen = same ? this.model?.matrices[this.selected]?.name : undefined;
+    if (!same) this.reset();
+    if (same && this.model) model.spectra.inherit(this.model.spectra);
+    this.model = model;
+    model.countFrom(this.since);
+    this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model);
+    this.clock.accept(model);
+    this.eventList.accept(model);
+    this.warn(model);
+    this.fillPicker(model);
+    this.updates += 1;
+    if (!same && model.run.state !== "running") this.clock.time = model.header.park ?? model.lastStep;
+  }
+
+  /** What a second component brings. @param {import("./parcels.js").Parcel} parcel @param {Uint8Array} payload */
+  receive(parcel, payload) {
+    if (parcel.run !== this.request?.run) return;
+    PARCELS[parcel.kind]?.(this, parcel, payload);
+    this.redraw();
+  }
+
   /** Entropy is read from λ: it says little where λ is not the spectrum of ΔW. @param {Model} model */
   warn(model) {
     const { gap, gapLimit } = model.run;
     const wide = Number.isFinite(gap) && gap > gapLimit;
-    this.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
-    this.warning.hidden = !wide;
+    this.nodes.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
+    this.nodes.warning.hidden = !wide;
   }
 
   /** Another run takes the stage. */
@@ -169,6 +134,8 @@ export class Player {
     this.clock.pause();
     this.clock.model = null;
     this.eventList.clear();
+    this.since = null;
+    this.why = null;
   }
 
   /** At the parked event, the first matrix that gained is worth a look. @param {Model} model */
@@ -182,15 +149,18 @@ export class Player {
     if (request.step !== null) this.clock.seek(request.step);
     const m = this.model?.indexOf.get(request.matrix ?? "");
     if (m !== undefined) this.selected = m;
-    if (COLOURS.some(({ key }) => key === request.colour)) this.colour = /** @type {Colour} */ (request.colour);
+    for (const [name, keys] of Object.entries(CHOICES)) if (keys.includes(request[name])) this.chosen[name] = request[name];
+    if (request.since !== undefined) this.since = request.since;
+    this.model?.countFrom(this.since);
     this.redraw();
   }
 
   /** @param {Model} model */
   fillPicker(model) {
-    if (this.picker.length === model.M && this.picker.options[0]?.title === model.matrices[model.order[0]]?.name) return;
-    this.picker.replaceChildren(
-      ...model.order.map((m) => element("option", { value: String(m), text: matrixLabel(model.matrices[m]), title: model.matrices[m].name })),
+    const { picker } = this.nodes;
+    if (picker.length === model.M && picker.options[0]?.title === model.matrices[model.order[0]]?.name) return;
+    picker.replaceChildren(
+      ...model.order.map((m) => Object.assign(new Option(matrixLabel(model.matrices[m]), String(m)), { title: model.matrices[m].name })),
     );
   }
 
@@ -209,47 +179,70 @@ export class Player {
     if (commit) this.commitSoon();
   }
 
-  /** @param {Colour} colour */
-  setColour(colour) {
-    this.colour = colour;
+  /** @param {string} name of `CHOICES` @param {string} key */
+  choose(name, key) {
+    this.chosen[name] = key;
+    this.resize();
+    this.commitSoon();
+  }
+
+  /** Rank change counts from the clock on; at the same place again, from the first record. */
+  pinTime() {
+    if (!this.model) return;
+    this.since = this.since === this.clock.step || this.clock.step === this.model.firstStep ? null : this.clock.step;
+    this.model.countFrom(this.since);
     this.redraw();
     this.commitSoon();
   }
 
-  /** @param {number} m @param {number | null} step @param {MouseEvent | null} event */
-  hover(m, step, event) {
+  /** @param {number} m @param {number | null} step @param {MouseEvent | null} event @param {string | null} [text] instead of the matrix's numbers */
+  hover(m, step, event, text = null) {
     this.hovered = m;
     this.hoverStep = step;
     this.invalidate();
-    if (!event || !this.model || !this.model.T || m < 0) {
-      this.tip.classList.remove("fl-shown");
-      return;
-    }
-    const record = step === null ? this.clock.record : this.model.recordAt(step);
-    this.showTip(describeCell(this.model, record, m), event);
+    if (!event || !this.model?.T || (m < 0 && !text)) hideTip(this);
+    else showTip(this, text ?? describeCell(this.model, step === null ? this.clock.record : this.model.recordAt(step), m), event);
   }
 
-  /** @param {MouseEvent} event */
-  hoverDirection(event) {
-    const { model, spectrumSize: size, spectrumScale: scale } = this;
-    const text = model?.T && size && scale ? describeDirection(model, this.clock.record, this.selected, event.offsetX, size[0], scale) : null;
-    if (text) this.showTip(text, event);
-    else this.tip.classList.remove("fl-shown");
+  /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
+  possible(name) {
+    const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS })[name];
+    if (!views || !this.model || !this.timeSize) return CHOICES[name];
+    const scene = this.scene(this.timeSize);
+    return CHOICES[name].filter((key) => views[key].possible?.(scene) ?? true);
   }
 
-  /** @param {string} text @param {MouseEvent} event */
-  showTip(text, event) {
-    this.tip.textContent = text;
-    const box = this.root.getBoundingClientRect();
-    const x = Math.min(event.clientX - box.left + 14, box.width - this.tip.offsetWidth - 4);
-    const y = Math.min(event.clientY - box.top + 18, box.height - this.tip.offsetHeight);
-    this.tip.style.transform = `translate(${Math.max(0, x)}px, ${y}px)`;
-    this.tip.classList.add("fl-shown");
+  get mapView() {
+    return MAPS[this.chosen.map] ?? MAPS.map;
+  }
+
+  get sideView() {
+    return SIDES[this.chosen.side] ?? SIDES.spectrum;
+  }
+
+  /** @param {number} x @param {number} y @returns {number} matrix under the point of the map, or -1 */
+  mapAt(x, y) {
+    return this.model && this.mapSize ? this.mapView.at?.(this.scene(this.mapSize), x, y) ?? -1 : -1;
+  }
+
+  /** @param {number} x @param {number} y */
+  mapTip(x, y) {
+    return this.model?.T && this.mapSize ? this.mapView.tip?.(this.scene(this.mapSize), x, y) ?? null : null;
+  }
+
+  /** @param {number} x @param {number} y */
+  sideTip(x, y) {
+    return this.model?.T && this.sideSize ? this.sideView.tip?.(this.scene(this.sideSize), x, y) ?? null : null;
+  }
+
+  /** @param {number} x @param {number} y @returns {number} matrix under the point of the time axis, or -1 */
+  timeAt(x, y) {
+    return this.model && this.timeSize ? this.timeline.matrixAt(this.scene(this.timeSize), x, y) : -1;
   }
 
   /** @param {number} dx @param {number} dy */
   moveSelection(dx, dy) {
-    if (this.layout) this.select(neighbour(this.layout, this.selected, dx, dy));
+    if (this.model && this.mapSize) this.select(this.mapView.neighbour?.(this.scene(this.mapSize), dx, dy) ?? this.selected);
   }
 
   commitSoon() {
@@ -258,16 +251,11 @@ export class Player {
   }
 
   get view() {
-    return { step: this.clock.step, matrix: this.model?.matrices[this.selected]?.name ?? null, colour: this.colour };
+    return { step: this.clock.step, matrix: this.model?.matrices[this.selected]?.name ?? null, since: this.since, ...this.chosen };
   }
 
-  /** Query parameters of the present view. @returns {URLSearchParams} */
   get linkParameters() {
-    const { step, matrix, colour } = this.view;
-    const parameters = new URLSearchParams({ ...this.request?.link, step: String(step) });
-    if (matrix) parameters.set("matrix", matrix);
-    if (colour !== "rank") parameters.set("colour", colour);
-    return parameters;
+    return linkOf(this.request?.link ?? {}, this.view);
   }
 
   /** Tells Python, and the address bar first: so that Streamlit finds it in place and adds no entry to the history. */
@@ -303,18 +291,17 @@ export class Player {
     const top = Math.max(0, scroller.getBoundingClientRect().top + (scroller.closest("[data-testid=stMain]")?.scrollTop ?? 0));
     const height = Math.max(560, Math.min(1100, window.innerHeight - top - 56));
     this.root.style.setProperty("--fl-height", `${height}px`);
-    const size = (/** @type {HTMLElement} */ node) => /** @type {const} */ ([Math.floor(node.clientWidth), Math.floor(node.clientHeight)]);
-    this.mapSize = size(this.mapBox);
-    this.spectrumSize = size(this.spectrumBox);
-    const timeSize = size(this.timeBox);
-    this.layout = layoutMap(this.model, ...this.mapSize);
-    this.timeline.layout(this.model, ...timeSize);
+    const size = (/** @type {HTMLElement} */ node) => /** @type {[number, number]} */ ([Math.floor(node.clientWidth), Math.floor(node.clientHeight)]);
+    this.mapSize = size(this.nodes.mapBox);
+    this.sideSize = size(this.nodes.sideBox);
+    this.timeSize = size(this.nodes.timeBox);
+    this.timeline.layout(this.scene(this.timeSize), this.chosen.band);
     this.redraw();
   }
 
-  /** The selection, the colour, the data or the size changed. */
+  /** The selection, the choices, the data or the size changed. */
   redraw() {
-    this.stale = { still: true, spectrum: true };
+    this.stale = true;
     this.invalidate();
   }
 
@@ -322,71 +309,67 @@ export class Player {
     if (!this.frame) this.frame = window.requestAnimationFrame((now) => this.draw(now));
   }
 
+  /** @param {[number, number]} size @returns {Scene} */
+  scene([width, height]) {
+    const model = /** @type {Model} */ (this.model);
+    const { record, step, time } = this.clock;
+    const event = model.events[model.eventAt(step)];
+    return {
+      model, width, height, time, record, step, event,
+      palette: this.palette,
+      selected: this.selected,
+      hovered: this.hovered,
+      hoverStep: this.hoverStep,
+      colour: /** @type {Colour} */ (this.chosen.colour),
+      sort: this.chosen.sort ?? "architecture",
+      since: this.since,
+      prune: model.movesOf(event?.prune),
+      extend: model.movesOf(event?.extend),
+      other: null,
+      stage: null,
+      card: this.why,
+    };
+  }
+
   /** @param {number} now */
   draw(now) {
     this.frame = 0;
-    const { model, clock, palette } = this;
-    if (!model || !this.layout || !this.mapSize || !this.spectrumSize) return;
+    const { model, clock, palette, nodes } = this;
+    if (!model || !this.mapSize || !this.sideSize || !this.timeSize) return;
     const wasPlaying = clock.playing;
     clock.tick(now);
     if (!model.T) {
-      this.sentence.textContent = "The run has started; its first record is on the way.";
+      nodes.sentence.textContent = "The run has started; its first record is on the way.";
       return;
     }
-    const record = clock.record;
-    const event = model.events[model.eventAt(clock.step)];
-    if (this.stale.spectrum) this.spectrumScale = spectrumScale(model, this.selected);
-    if (this.stale.still) this.timeline.drawStill(palette, this.colour, this.selected, this.request?.content ?? "");
-    this.stale = { still: false, spectrum: false };
-    drawMap(penFor(this.mapCanvas, ...this.mapSize, palette.font), model, palette, this.layout, {
-      record, selected: this.selected, hovered: this.hovered, colour: this.colour, prune: model.movesOf(event?.prune), extend: model.movesOf(event?.extend),
-    });
-    drawSpectrum(penFor(this.spectrumCanvas, ...this.spectrumSize, palette.font), model, palette, ...this.spectrumSize, {
-      record, selected: this.selected, scale: /** @type {import("./spectrum.js").SpectrumScale} */ (this.spectrumScale),
-    });
-    this.timeline.drawMoving(palette, { time: clock.time, record, colour: this.colour, hoverStep: this.hoverStep });
-    this.tell(record);
+    const scene = this.scene(this.timeSize);
+    if (this.stale) this.timeline.drawStill(penFor(nodes.still, ...this.timeSize, palette.font), scene);
+    this.stale = false;
+    this.timeline.drawMoving(penFor(nodes.moving, ...this.timeSize, palette.font), scene);
+    this.mapView.draw(penFor(nodes.mapCanvas, ...this.mapSize, palette.font), this.scene(this.mapSize));
+    if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
+    tell(this, scene);
     if (clock.playing) this.invalidate();
     else if (wasPlaying) this.commitSoon();
-  }
-
-  /** Words, numbers and attributes beside the pictures. @param {number} record */
-  tell(record) {
-    const model = /** @type {Model} */ (this.model);
-    const step = this.clock.step;
-    const matrix = model.matrices[this.selected];
-    const say = (/** @type {HTMLElement} */ node, /** @type {string} */ text) => {
-      if (node.textContent !== text) node.textContent = text;
-    };
-    this.sentence.setAttribute("aria-live", this.clock.playing ? "off" : "polite");
-    say(this.sentence, sentenceAt(model, step));
-    say(this.numbers, this.numbersOf(model, record));
-    this.transport.update(model.run.state === "running");
-    this.eventList.update(step, this.selected);
-    if (this.picker.value !== String(this.selected)) this.picker.value = String(this.selected);
-    for (const button of this.colours) button.setAttribute("aria-pressed", String(button.dataset.colour === this.colour));
-    const about = describeCell(model, record, this.selected);
-    this.mapCanvas.setAttribute("aria-label", `Rank map at step ${step}. Selected: ${about}`);
-    this.spectrumCanvas.setAttribute("aria-label", `Spectrum of ${about}`);
-    this.moving.setAttribute("aria-label", `Entropy, loss, moves and total rank over ${model.T} records; the clock is at step ${step}`);
-    this.root.dataset.drawnAt ??= String(window.performance.now());
-    Object.assign(this.root.dataset, { step: String(step), matrix: matrix?.name ?? "", playing: String(this.clock.playing), colour: this.colour, updates: String(this.updates) });
-  }
-
-  /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Model} model @param {number} record */
-  numbersOf(model, record) {
-    const m = this.selected;
-    const truth = model.trueEntropy(record, m);
-    const gap = Number.isFinite(truth) ? ` (of σ ${formatEntropy(truth)})` : "";
-    return `rank ${model.rank(record, m)}${describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${formatNumber(model.energy(record, m))} · s = ${formatNumber(model.scale)}`;
   }
 
   destroy() {
     window.cancelAnimationFrame(this.frame);
     window.clearTimeout(this.commitTimer);
+    if (this.request?.key) closeLetterbox(this.request.key, this);
     this.resizer?.disconnect();
     document.removeEventListener("keydown", /** @type {any} */ (this.onKey));
     window.removeEventListener("resize", /** @type {any} */ (this.onWindow));
     this.root.remove();
   }
 }
+
+/** What arrives later than the run, by kind. @type {Record<string, (player: Player, parcel: any, payload: Uint8Array) => void>} */
+const PARCELS = {
+  why: (player, parcel) => {
+    player.why = parcel.card;
+  },
+  matrix: (player, _parcel, payload) => {
+    player.model?.spectra.accept(payload);
+  },
+};

@@ -1,15 +1,14 @@
-/** Everything over time on one axis: event ticks, strip, curves; a still layer, and the clock on a layer above it. */
+/** Everything over time on one axis: event ticks, a band, curves; a still layer, and the clock on a layer above it. */
 
-import { penFor } from "./draw.js";
-import { drawRowBars, drawStrip, layoutStrip, paintStrip, stripMatrixAt } from "./entropy_strip.js";
+import { BANDS } from "./bands.js";
 import { panelsOf } from "./curves.js";
-import { stripColour } from "./colour.js";
 import { niceTicks } from "./format.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./palette.js").Palette} Palette */
-/** @typedef {import("./palette.js").Colour} Colour */
-/** @typedef {import("./entropy_strip.js").TimeScale} TimeScale */
+/** @typedef {import("./scene.js").Scene} Scene */
+/** @typedef {import("./scene.js").TimeScale} TimeScale */
+/** @typedef {import("./scene.js").Pen} Pen */
 /** @typedef {import("./draw.js").Box} Box */
 
 /** Gutters left and right of the time axis, in CSS pixels; the slider keeps to them too. */
@@ -20,20 +19,16 @@ const PANEL_GAP = 7;
 const SNAP = 4; // pixels within which a click means the event
 
 export class Timeline {
-  /** @param {HTMLCanvasElement} still @param {HTMLCanvasElement} moving */
-  constructor(still, moving) {
-    this.still = still;
-    this.moving = moving;
+  constructor() {
+    /** @type {import("./scene.js").Band} */
+    this.band = BANDS.strip;
     this.width = 0;
     this.height = 0;
-    /** @type {string} what the strip's picture was painted from */
-    this.painted = "";
-    /** @type {HTMLCanvasElement | null} */
-    this.image = null;
   }
 
-  /** @param {Model} model @param {number} width @param {number} height */
-  layout(model, width, height) {
+  /** @param {Scene} scene with the size of the whole timeline @param {string} band key of `BANDS` */
+  layout(scene, band) {
+    const { model, width, height } = scene;
     this.model = model;
     this.width = width;
     this.height = height;
@@ -44,15 +39,19 @@ export class Timeline {
     this.scale = {
       left,
       right,
+      aside: GUTTER.right - 12,
       x: (step) => left + ((step - from) / (to - from)) * (right - left),
       step: (x) => from + ((x - left) / (right - left)) * (to - from),
     };
-    this.panels = panelsOf(model);
+    this.panels = panelsOf(model, scene.other);
     const room = height - TICKS_HEIGHT - AXIS_HEIGHT;
     const total = this.panels.reduce((sum, panel) => sum + panel.weight, 0);
     const panelRoom = Math.min(room * 0.54, total * 30 + this.panels.length * PANEL_GAP);
     const unit = (panelRoom - this.panels.length * PANEL_GAP) / total;
-    this.strip = layoutStrip(model, { x: left, y: TICKS_HEIGHT, w: right - left, h: room - panelRoom });
+    const wanted = BANDS[band];
+    this.band = wanted && (wanted.possible?.(scene) ?? true) ? wanted : BANDS.strip;
+    this.bandBox = { x: left, y: TICKS_HEIGHT, w: right - left, h: room - panelRoom };
+    this.bandLayout = this.band.layout(scene, this.bandBox);
     let y = TICKS_HEIGHT + room - panelRoom;
     /** @type {Box[]} */
     this.boxes = this.panels.map((panel) => {
@@ -63,27 +62,22 @@ export class Timeline {
     });
   }
 
-  /** @param {Palette} palette @param {Colour} colour @param {number} selected @param {string} content what the data is */
-  drawStill(palette, colour, selected, content) {
-    const { model, scale, strip } = this;
-    if (!model || !scale || !strip || !this.boxes || !this.panels) return;
-    const pen = penFor(this.still, this.width, this.height, palette.font);
-    const wanted = [content, palette.key, stripColour(colour), this.width].join("|");
-    if (wanted !== this.painted || !this.image) {
-      this.image = paintStrip(model, palette, colour, scale, window.devicePixelRatio || 1);
-      this.painted = wanted;
-    }
-    pen.text(scale.left - 8, 6, stripColour(colour) === "change" ? "rank change" : stripColour(colour), { fill: palette.text, size: 11, weight: 600, align: "right" });
-    const other = stripColour(colour) === "energy" ? "entropy now" : "energy now";
-    pen.text(scale.right + 8, 6, other, { fill: palette.text, size: 11, weight: 600 });
+  /** @param {Pen} pen @param {Scene} scene */
+  drawStill(pen, scene) {
+    const { scale, boxes, panels } = this;
+    const { model, palette } = scene;
+    if (!scale || !boxes || !panels) return;
+    const [title, aside] = this.band.titles(scene);
+    pen.text(scale.left - 8, 6, title, { fill: palette.text, size: 11, weight: 600, align: "right", maxWidth: scale.left - 10 });
+    pen.text(scale.right + 8, 6, aside, { fill: palette.text, size: 11, weight: 600, maxWidth: scale.aside });
     for (const step of model.eventSteps) pen.line(scale.x(step), 4, scale.x(step), TICKS_HEIGHT - 2, { stroke: palette.muted });
     // A schedule that was edited while it trained: without the mark, the curve of b(t) would just jump.
     for (const note of model.header.notes ?? []) {
       if (note.kind === "edited") pen.glyph("down", scale.x(note.step), 5, 5, { fill: palette.accent });
     }
-    drawStrip(pen, model, palette, strip, this.image, scale, selected);
-    this.panels.forEach((panel, i) => {
-      const box = /** @type {Box[]} */ (this.boxes)[i];
+    this.band.still(pen, scene, this.bandLayout, scale);
+    panels.forEach((panel, i) => {
+      const box = boxes[i];
       panel.draw(pen, palette, box, scale);
       const inner = box.h >= 23 && panel.note;
       const labelled = { fill: palette.text, size: 11, maxWidth: 62 };
@@ -98,29 +92,37 @@ export class Timeline {
     pen.text(scale.left - 8, axis, "step", { fill: palette.muted, size: 10, align: "right" });
   }
 
-  /** @param {Palette} palette @param {{time: number, record: number, colour: Colour, hoverStep: number | null}} state */
-  drawMoving(palette, state) {
-    const { model, scale, strip } = this;
-    if (!model || !scale || !strip || !this.boxes || !this.panels) return;
-    const pen = penFor(this.moving, this.width, this.height, palette.font);
+  /** @param {Pen} pen @param {Scene} scene */
+  drawMoving(pen, scene) {
+    const { scale, boxes, panels } = this;
+    const { model, palette } = scene;
+    if (!scale || !boxes || !panels) return;
     const bottom = this.height - AXIS_HEIGHT;
-    if (state.hoverStep !== null) {
-      const x = scale.x(state.hoverStep);
+    if (scene.hoverStep !== null) {
+      const x = scale.x(scene.hoverStep);
       pen.line(x, TICKS_HEIGHT, x, bottom, { stroke: palette.muted, dash: [3, 3] });
     }
-    const x = scale.x(state.time);
+    if (scene.since !== null) this.drawSince(pen, palette, scene.since);
+    const x = scale.x(scene.time);
     pen.line(x, 0, x, bottom + 3, { stroke: palette.background, width: 4, alpha: 0.45 });
     pen.line(x, 0, x, bottom + 3, { stroke: palette.text, width: 1.5 });
-    const step = String(model.steps[state.record] ?? 0);
+    const step = String(scene.step);
     const width = pen.measure(step, { size: 10.5, weight: 600 }) + 10;
     pen.rect(x - width / 2, bottom + 2, width, AXIS_HEIGHT - 2, { fill: palette.text, radius: 3 });
     pen.text(x, bottom + AXIS_HEIGHT / 2 + 1.5, step, { fill: palette.background, size: 10.5, weight: 600, align: "center" });
-    drawRowBars(pen, model, palette, strip, state.colour, state.record, scale.right + 8, GUTTER.right - 12);
-    this.panels.forEach((panel, i) => {
-      const box = /** @type {Box[]} */ (this.boxes)[i];
-      const value = panel.value(model.steps[state.record] ?? 0);
-      pen.text(scale.right + 8, box.y + box.h / 2, value, { fill: palette.text, size: 11.5, weight: 600, maxWidth: GUTTER.right - 10 });
+    this.band.moving(pen, scene, this.bandLayout, scale);
+    panels.forEach((panel, i) => {
+      const box = boxes[i];
+      pen.text(scale.right + 8, box.y + box.h / 2, panel.value(scene.step), { fill: palette.text, size: 11.5, weight: 600, maxWidth: GUTTER.right - 10 });
     });
+  }
+
+  /** The step from which rank change counts. @param {Pen} pen @param {Palette} palette @param {number} since */
+  drawSince(pen, palette, since) {
+    const scale = /** @type {TimeScale} */ (this.scale);
+    const x = scale.x(since);
+    pen.line(x, TICKS_HEIGHT - 4, x, this.height - AXIS_HEIGHT, { stroke: palette.accent, width: 1.25, dash: [5, 3] });
+    pen.glyph("down", x, TICKS_HEIGHT - 6, 4, { fill: palette.accent });
   }
 
   /** @param {number} x @returns {number | null} the step under the pointer: an event close by, else the nearest record */
@@ -135,9 +137,8 @@ export class Timeline {
     return model.steps[nearer ? next : record];
   }
 
-  /** @param {number} x @param {number} y @returns {number} matrix of the strip's row under the pointer, or -1 */
-  matrixAt(x, y) {
-    if (!this.strip || !this.scale || x < 0) return -1;
-    return stripMatrixAt(this.strip, y);
+  /** @param {Scene} scene @param {number} x @param {number} y @returns {number} matrix of the band under the pointer, or -1 */
+  matrixAt(scene, x, y) {
+    return this.scale ? this.band.at(scene, this.bandLayout, this.scale, x, y) : -1;
   }
 }

@@ -24,7 +24,11 @@ const KEYS = [
   ["shift ← →", "previous or next event"],
   ["Home End", "first or last record"],
   ["↑ ↓", "previous or next matrix"],
-  ["1 2 3 4", "colour: rank, change, entropy, energy"],
+  ["1 2 3 …", "colour of the map"],
+  ["m", "next picture in the map's place"],
+  ["w", "spectrum, or why the event did that"],
+  ["t", "next picture over time"],
+  ["p", "rank change counts from here"],
   ["− +", "slower or faster"],
   ["?", "this list"],
 ];
@@ -75,6 +79,7 @@ export class Transport {
     this.speed.addEventListener("change", () => {
       clock.speed = Number(this.speed.value);
     });
+    this.tools = element("span", { class: "fl-tools" });
     this.bar = element("div", { class: "fl-bar", role: "toolbar", "aria-label": "Playback" }, [
       button("first", "First record (Home)", () => clock.seek(-Infinity)),
       button("eventBack", "Previous event (shift ←)", () => clock.eventBy(-1)),
@@ -85,6 +90,7 @@ export class Transport {
       button("last", "Last record (End)", () => clock.seek(Infinity)),
       this.readout,
       element("span", { class: "fl-space" }),
+      this.tools,
       element("label", { class: "fl-label" }, [element("span", { text: "Speed" }), this.speed]),
       this.copy,
       help,

@@ -208,3 +208,11 @@ def test_the_methods_page_leads_to_an_example_and_to_training(open_page):
     page.get_by_role("button", name="Train with it").click()
     page.get_by_text("target rank").first.wait_for(timeout=TIMEOUT_MS)
     assert page.get_by_test_id("stSelectbox").nth(1).locator("input").input_value() == "AdaLoRA"
+
+
+def test_browser_and_server_know_the_same_choices(open_page):
+    from components import CHOICES
+
+    page = Viewer(open_page()).page
+    for name, keys in CHOICES.items():
+        assert page.locator(f".fl-choose-{name} option").evaluate_all("list => list.map((o) => o.value)") == list(keys)

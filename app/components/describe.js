@@ -1,0 +1,21 @@
+/** A matrix at a moment, in words. */
+
+import { formatChange, formatEntropy, formatMean, formatNumber, matrixLabel } from "./format.js";
+
+/** @typedef {import("./model.js").Model} Model */
+
+/** @param {Model} model @param {number} t @param {number} m @returns {string} */
+export function describeCell(model, t, m) {
+  const change = model.change(t, m);
+  const since = model.base > 0 ? `step ${model.steps[model.base]}` : "the start";
+  const delta = change === 0 ? "" : ` (${formatChange(change)} since ${since})`;
+  const rank = `rank ${model.rank(t, m)}${delta}${describeSoft(model, t, m, " used a step")}`;
+  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · ${rank} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${formatNumber(model.energy(t, m))}`;
+}
+
+/** What rank alone does not say: directions that may come back, and how many a step uses. @param {Model} model @param {number} t @param {number} m @param {string} [unit] @returns {string} */
+export function describeSoft(model, t, m, unit = "") {
+  const off = model.stored(t, m) - model.rank(t, m);
+  const mean = model.expectedRank(t, m);
+  return `${off ? `, ${off} off` : ""}${mean === null ? "" : `, ≈ ${formatMean(mean)}${unit}`}`;
+}

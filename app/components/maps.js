@@ -1,0 +1,41 @@
+/** The pictures that can stand in the map's place. */
+
+import { describeCell } from "./describe.js";
+import { COLOURS, colourValue } from "./colour.js";
+import { drawMap, layoutMap, matrixAt, neighbour } from "./rank_map.js";
+
+/** @typedef {import("./scene.js").Scene} Scene */
+/** @typedef {import("./scene.js").View} View */
+
+/** @type {WeakMap<object, {width: number, height: number, layout: import("./rank_map.js").MapLayout}>} */
+const MAP_LAYOUTS = new WeakMap();
+
+/** @param {Scene} scene @returns {import("./rank_map.js").MapLayout} */
+export function mapLayout(scene) {
+  const { model, width, height } = scene;
+  const kept = MAP_LAYOUTS.get(model);
+  if (kept?.width === width && kept.height === height) return kept.layout;
+  const layout = layoutMap(model, width, height);
+  MAP_LAYOUTS.set(model, { width, height, layout });
+  return layout;
+}
+
+/** @type {Record<string, View>} */
+export const MAPS = {
+  map: {
+    key: "map",
+    label: "Map",
+    hint: "where rank is now: layer × module type",
+    draw: (pen, scene) => drawMap(pen, scene.model, scene.palette, mapLayout(scene), scene),
+    at: (scene, x, y) => matrixAt(mapLayout(scene), x, y),
+    neighbour: (scene, dx, dy) => neighbour(mapLayout(scene), scene.selected, dx, dy),
+    describe: ({ model, record, selected, step }) => `Rank map at step ${step}. Selected: ${describeCell(model, record, selected)}`,
+    table: ({ model, record, colour }) => ({
+      head: ["matrix", "rank", "entropy", "energy", ...(["rank", "entropy", "energy"].includes(colour) ? [] : [COLOURS.find(({ key }) => key === colour)?.label ?? colour])],
+      rows: model.matrices.map((matrix, m) => [
+        matrix.name, model.rank(record, m), model.entropy(record, m), model.energy(record, m),
+        ...(["rank", "entropy", "energy"].includes(colour) ? [] : [colourValue(model, colour, record, m)]),
+      ]),
+    }),
+  },
+};

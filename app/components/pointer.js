@@ -1,0 +1,52 @@
+/** Mouse, pen and touch on the player's pictures. */
+
+/** @typedef {import("./player.js").Player} Player */
+
+/** @param {Player} player */
+export function listenToPointer(player) {
+  const { mapCanvas, sideCanvas, moving } = player.nodes;
+  const place = (/** @type {PointerEvent | MouseEvent} */ event) => /** @type {const} */ ([event.offsetX, event.offsetY]);
+  mapCanvas.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+    const m = player.mapAt(...place(event));
+    if (m >= 0) player.select(m);
+  });
+  mapCanvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
+    const m = player.mapAt(...place(event));
+    player.hover(m, null, event, player.mapTip(...place(event)));
+  });
+  sideCanvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
+    const text = player.sideTip(...place(event));
+    if (text) showTip(player, text, event);
+    else hideTip(player);
+  });
+  moving.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
+    const step = player.timeline.stepAt(event.offsetX);
+    if (event.buttons === 1 && step !== null) player.seek(step, false);
+    player.hover(player.timeAt(...place(event)), step, event);
+  });
+  moving.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+    const m = player.timeAt(...place(event));
+    const step = player.timeline.stepAt(event.offsetX);
+    moving.setPointerCapture(event.pointerId);
+    if (m >= 0) player.select(m);
+    if (step !== null) player.seek(step, false);
+  });
+  moving.addEventListener("pointerup", () => player.commitSoon());
+  for (const canvas of [mapCanvas, sideCanvas, moving]) canvas.addEventListener("pointerleave", () => player.hover(-1, null, null));
+}
+
+/** @param {Player} player @param {string} text @param {MouseEvent} event */
+export function showTip(player, text, event) {
+  const { tip, root } = player.nodes;
+  tip.textContent = text;
+  const box = root.getBoundingClientRect();
+  const x = Math.min(event.clientX - box.left + 14, box.width - tip.offsetWidth - 4);
+  const y = Math.min(event.clientY - box.top + 18, box.height - tip.offsetHeight);
+  tip.style.transform = `translate(${Math.max(0, x)}px, ${y}px)`;
+  tip.classList.add("fl-shown");
+}
+
+/** @param {Player} player */
+export function hideTip(player) {
+  player.nodes.tip.classList.remove("fl-shown");
+}

@@ -1,0 +1,44 @@
+/** The pictures that can stand beside the map: about the selected matrix. */
+
+import { describeCell } from "./describe.js";
+import { describeDirection, directionsAt, drawSpectrum, spectrumScale } from "./spectrum.js";
+import { cardTable } from "./why_card.js";
+
+/** @typedef {import("./scene.js").Scene} Scene */
+/** @typedef {import("./scene.js").View} View */
+
+/** @type {WeakMap<object, Map<number, import("./spectrum.js").SpectrumScale>>} */
+const SPECTRUM_SCALES = new WeakMap();
+
+/** @param {Scene} scene @returns {import("./spectrum.js").SpectrumScale} fixed over the whole run */
+function scaleOf({ model, selected }) {
+  const kept = SPECTRUM_SCALES.get(model) ?? new Map();
+  SPECTRUM_SCALES.set(model, kept);
+  if (!kept.has(selected)) kept.set(selected, spectrumScale(model, selected));
+  return kept.get(selected);
+}
+
+/** @type {Record<string, View>} a view without `draw` is not a picture: player.js shows its element */
+export const SIDES = {
+  spectrum: {
+    key: "spectrum",
+    label: "Spectrum",
+    hint: "λ and the true singular values of the selected matrix",
+    draw: (pen, scene) =>
+      drawSpectrum(pen, scene.model, scene.palette, scene.width, scene.height, { record: scene.record, selected: scene.selected, scale: scaleOf(scene) }),
+    tip: (scene, x) => describeDirection(scene.model, scene.record, scene.selected, x, scene.width, scaleOf(scene)),
+    describe: ({ model, record, selected }) => `Spectrum of ${describeCell(model, record, selected)}`,
+    table: ({ model, record, selected }) => ({
+      head: ["slot", "λ", "gate", "share of energy"],
+      rows: directionsAt(model, record, selected).map(({ slot, value, gate }) => [slot, value, gate, gate > 0 ? value ** 2 / model.energy(record, selected) : 0]),
+    }),
+  },
+  why: {
+    key: "why",
+    label: "Why?",
+    hint: "why the latest event did what it did with the selected matrix",
+    draw: () => undefined,
+    describe: ({ card }) => /** @type {any} */ (card)?.headline ?? "No event yet.",
+    table: ({ card }) => cardTable(/** @type {any} */ (card)),
+  },
+};

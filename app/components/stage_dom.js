@@ -1,0 +1,57 @@
+/** The player's elements: sentence, the row of panels, transport, time. */
+
+import { BANDS } from "./bands.js";
+import { Choice } from "./choice.js";
+import { COLOURS } from "./colour.js";
+import { element } from "./draw.js";
+import { MAPS } from "./maps.js";
+import { SIDES } from "./sides.js";
+
+/** @param {any} player its transport, event list, help and card are built already @returns {Record<string, any>} nodes by name */
+export function buildStage(player) {
+  const choice = (/** @type {string} */ name, /** @type {string} */ label, /** @type {import("./choice.js").Entry[]} */ entries) =>
+    new Choice(name, label, entries, (key) => player.choose(name, key));
+  const choices = {
+    map: choice("map", "Picture", Object.values(MAPS)),
+    colour: choice("colour", "Colour by", COLOURS),
+    side: choice("side", "Beside the map", Object.values(SIDES)),
+    band: choice("band", "Over time", Object.values(BANDS)),
+  };
+  const nodes = {
+    choices,
+    sentence: element("p", { class: "fl-sentence", "aria-live": "polite" }),
+    mapCanvas: element("canvas", { class: "fl-map", tabindex: "0", role: "img" }),
+    sideCanvas: element("canvas", { class: "fl-side", role: "img" }),
+    still: element("canvas", { class: "fl-still", "aria-hidden": "true" }),
+    moving: element("canvas", { class: "fl-moving", tabindex: "0", role: "img" }),
+    picker: element("select", { class: "fl-select fl-matrix", "aria-label": "Matrix" }),
+    numbers: element("span", { class: "fl-numbers" }),
+    warning: element("span", { class: "fl-warning" }),
+    tip: element("div", { class: "fl-tip", role: "status" }),
+    since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here" }),
+  };
+  const boxes = {
+    mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas]),
+    sideBox: element("div", { class: "fl-canvas" }, [nodes.sideCanvas, player.card.root]),
+    timeBox: element("div", { class: "fl-time" }, [nodes.still, nodes.moving]),
+  };
+  const hero = element("div", { class: "fl-hero" }, [
+    element("section", { class: "fl-panel", "aria-label": "Rank map" }, [
+      element("header", {}, [choices.map.root, nodes.since, choices.colour.root]),
+      boxes.mapBox,
+    ]),
+    element("section", { class: "fl-panel", "aria-label": "Spectrum and reasons" }, [
+      element("header", {}, [choices.side.root, nodes.picker]),
+      nodes.numbers,
+      nodes.warning,
+      boxes.sideBox,
+    ]),
+    player.eventList.root,
+  ]);
+  player.transport.tools.append(choices.band.root);
+  const root = element("div", { class: "fl-player" }, [
+    nodes.sentence, hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.tip, player.help,
+  ]);
+  root.hidden = true;
+  return { ...nodes, ...boxes, hero, root };
+}

@@ -1,0 +1,64 @@
+"""What a player shows, as a link and the browser name it; the browser's side is view_state.js."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "colour": ("rank", "change", "entropy", "energy"),
+    "map": ("map",),
+    "side": ("spectrum", "why"),
+    "band": ("strip",),
+}
+"""Name → keys that may be chosen; the first is the default and stands in no link."""
+
+
+@dataclass(frozen=True)
+class PlayerView:
+    """What the player shows, as last reported by the browser, or as asked for.
+
+    Attributes:
+        step: The recorded step at the clock, None = where the run is parked.
+        matrix: Name of the selected matrix, None = one of the parked event.
+        since: Step from which rank change counts, None = the first record.
+        colour: What the map and the strip are coloured by.
+        map: The picture in the map's place.
+        side: The picture beside it.
+        band: The picture over time.
+    """
+
+    step: int | None = None
+    matrix: str | None = None
+    since: int | None = None
+    colour: str = CHOICES["colour"][0]
+    map: str = CHOICES["map"][0]
+    side: str = CHOICES["side"][0]
+    band: str = CHOICES["band"][0]
+
+    @classmethod
+    def reported(cls, report: Mapping[str, Any]) -> PlayerView:
+        """Reads a report of the browser; what it leaves out or what is not allowed is the default."""
+        known = {field.name for field in fields(cls)}
+        return cls(
+            **{
+                name: value
+                for name, value in report.items()
+                if name in known and (name not in CHOICES or value in CHOICES[name])
+            }
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by its name."""
+        return asdict(self)
+
+    def as_link(self, run: str) -> dict[str, str]:
+        """Query parameters of this view of a run."""
+        link = {"run": run, "step": str(self.step)}
+        if self.matrix:
+            link["matrix"] = self.matrix
+        link |= {name: getattr(self, name) for name, keys in CHOICES.items() if getattr(self, name) != keys[0]}
+        if self.since is not None:
+            link["since"] = str(self.since)
+        return link

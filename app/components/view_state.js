@@ -1,0 +1,34 @@
+/** What the user chose to look at, as a link and the server know it. Python's side: app/components/view.py. */
+
+import { BANDS } from "./bands.js";
+import { COLOURS } from "./colour.js";
+import { MAPS } from "./maps.js";
+import { SIDES } from "./sides.js";
+
+/** Name → keys that may be chosen; the first is the default and stands in no link. @type {Record<string, string[]>} */
+export const CHOICES = {
+  colour: COLOURS.map(({ key }) => key),
+  map: Object.keys(MAPS),
+  side: Object.keys(SIDES),
+  band: Object.keys(BANDS),
+};
+
+/** @typedef {Record<string, string>} Chosen one of the keys for each name of `CHOICES` */
+
+/** @returns {Chosen} */
+export function firstChoices() {
+  return Object.fromEntries(Object.entries(CHOICES).map(([name, keys]) => [name, keys[0]]));
+}
+
+/**
+ * @param {Record<string, string>} link what names the run
+ * @param {{step: number, matrix: string | null, since: number | null} & Record<string, any>} view
+ * @returns {URLSearchParams}
+ */
+export function linkOf(link, view) {
+  const parameters = new URLSearchParams({ ...link, step: String(view.step) });
+  if (view.matrix) parameters.set("matrix", view.matrix);
+  for (const [name, keys] of Object.entries(CHOICES)) if (view[name] !== keys[0]) parameters.set(name, view[name]);
+  if (view.since !== null) parameters.set("since", String(view.since));
+  return parameters;
+}

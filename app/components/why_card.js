@@ -1,0 +1,70 @@
+/** Why the latest event did what it did with the selected matrix: analysis.why writes the card, this shows it. */
+
+import { element } from "./draw.js";
+import { formatNumber } from "./format.js";
+
+/**
+ * @typedef {object} Card
+ * @property {number} event
+ * @property {number} step
+ * @property {string} matrix
+ * @property {string} verdict
+ * @property {string} headline
+ * @property {Array<{key: string, label: string, text: string, detail?: string, value?: number | null}>} lines
+ * @property {Array<{rule: string, text: string}>} rules
+ * @property {Array<{measure: string, label: string, score: number | null, place: number | null, of: number, verdict: string, agrees: boolean}>} alternatives
+ */
+
+/** @param {Card | null} card @returns {import("./scene.js").Table} */
+export function cardTable(card) {
+  const rows = (card?.lines ?? []).map(({ label, text, detail }) => [label, text, detail ?? ""]);
+  const rules = (card?.rules ?? []).map(({ rule, text }) => [`rule: ${rule}`, text, ""]);
+  const others = (card?.alternatives ?? []).map(({ label, verdict, score, place, of }) => [`by ${label}`, verdict, place === null ? formatNumber(score) : `${formatNumber(score)}, ${place} of ${of}`]);
+  return { head: ["what", "value", "how"], rows: [...rows, ...rules, ...others] };
+}
+
+export class WhyCard {
+  constructor() {
+    this.root = element("div", { class: "fl-why", role: "region", "aria-label": "Why?", tabindex: "0" });
+    /** @type {Card | string | null} */
+    this.shown = null;
+  }
+
+  /** @param {Card | null} card @param {string} waiting what to say without a card */
+  update(card, waiting) {
+    const wanted = card ?? waiting;
+    if (wanted === this.shown) return;
+    this.shown = wanted;
+    if (!card) {
+      this.root.replaceChildren(element("p", { class: "fl-none", text: waiting }));
+      return;
+    }
+    this.root.replaceChildren(
+      element("p", { class: `fl-verdict fl-verdict-${card.verdict.split(" ")[0]}`, text: card.headline }),
+      element("dl", { class: "fl-lines" }, card.lines.flatMap(whyLine)),
+      ...card.rules.map(({ rule, text }) => element("p", { class: "fl-rule" }, [element("b", { text: rule.replace(/_/g, " ") }), ` ${text}`])),
+      ...(card.alternatives.length ? [otherMeasures(card)] : []),
+    );
+  }
+}
+
+/** @param {Card["lines"][number]} line @returns {Node[]} */
+function whyLine({ label, text, detail }) {
+  const value = element("dd", {}, [element("span", { text })]);
+  if (detail) value.append(element("small", { text: detail }));
+  return [element("dt", { text: label }), value];
+}
+
+/** @param {Card} card */
+function otherMeasures(card) {
+  const rows = card.alternatives.map(({ label, score, place, of, verdict, agrees }) =>
+    element("tr", agrees ? {} : { class: "fl-differs" }, [
+      element("th", { scope: "row", text: label }),
+      element("td", { text: formatNumber(score) }),
+      element("td", { text: place === null ? "–" : `${place} of ${of}` }),
+      element("td", { text: `${agrees ? "=" : "≠"} ${verdict}` }),
+    ]),
+  );
+  const head = ["Measure", "score", "place", "it would"].map((text) => element("th", { scope: "col", text }));
+  return element("table", { class: "fl-others" }, [element("thead", {}, [element("tr", {}, head)]), element("tbody", {}, rows)]);
+}
