@@ -2,7 +2,7 @@
 
 from analysis.payload.budget import MAX_CURVE, MAX_PLANNED, planned_budget
 from analysis.payload.codes import UNDEFINED, coded_gates
-from analysis.payload.container import VERSION
+from analysis.payload.container import VERSION, read_header
 from analysis.payload.matrix import pack_matrix
 from analysis.payload.run import MAX_BYTES, pack_run
 
@@ -16,4 +16,5 @@ __all__ = [
     "pack_matrix",
     "pack_run",
     "planned_budget",
+    "read_header",
 ]

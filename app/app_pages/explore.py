@@ -11,8 +11,8 @@ import streamlit as st
 from analysis.figures import FIGURES
 from analysis.metrics import describe_run, instructive_event
 from analysis.runs import Run
-from components import CHOICES, PlayerView, player
-from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
+from components import CHOICES, PlayerView, courier, player
+from data import OpenRun, RunEntry, matrix_parcel, open_run, plain, resolve_run, run_entries, samples_root
 
 NEWCOMERS_RUN = "words-flexlora-paper"
 PICKER = "explore_run"
@@ -167,6 +167,8 @@ def _show_run(entry: RunEntry, opened: OpenRun, link: Link) -> None:
     asked = link.view
     wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
     view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link={"run": entry.key})
+    if parcel := matrix_parcel(opened, view.matrix):
+        courier("matrix", to=PLAYER, run=entry.key, data=parcel)
     if view != wish and st.session_state[PICKER] == entry.key:
         _write_address(view.as_link(entry.key))
     _show_details(opened, view.matrix)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from components import player
-from data import OpenRun, open_run, run_entries, runs_root
+from analysis.metrics import first_matrix
+from components import PlayerView, courier, last_view, player
+from data import OpenRun, matrix_parcel, open_run, run_entries, runs_root
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, new_run_folder
@@ -139,7 +140,7 @@ def _watch(live: LiveJob) -> None:
         if (live.folder / "run.json").exists():
             opened = _latest(live)
             if opened is not None:
-                player(opened.payload, PLAYER, run=f"runs/{live.folder.name}")
+                _show(live.folder, opened)
         elif live.alive:
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
         if shown_alive and not live.alive:
@@ -147,6 +148,17 @@ def _watch(live: LiveJob) -> None:
             st.rerun()
 
     watch()
+
+
+def _show(folder: Path, opened: OpenRun) -> None:
+    """The player; the spectrum of its matrix goes before it, so that a grown run finds it there."""
+    run, state = f"runs/{folder.name}", st.session_state
+    if state.get("train_first", ("",))[0] != run:
+        state["train_first"] = (run, first_matrix(opened.run))
+    wish = PlayerView(matrix=state["train_first"][1])
+    if parcel := matrix_parcel(opened, last_view(PLAYER, run, wish).matrix):
+        courier("matrix", to=PLAYER, run=run, data=parcel)
+    player(opened.payload, PLAYER, run=run, wish=wish)
 
 
 def _latest(live: LiveJob) -> OpenRun | None:
@@ -157,6 +169,8 @@ def _latest(live: LiveJob) -> OpenRun | None:
     if kept is not None and live.alive and kept[0] == live.folder and now - kept[1] < 4 * kept[2]:
         return kept[3]
     opened = open_run(live.folder)
+    if opened is not None:
+        matrix_parcel(opened, last_view(PLAYER, f"runs/{live.folder.name}", PlayerView()).matrix)
     state["train_opened"] = (live.folder, time.monotonic(), time.monotonic() - now, opened)
     return opened
 

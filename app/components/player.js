@@ -44,6 +44,8 @@ export class Player {
     this.chosen = firstChoices();
     /** @type {import("./why_card.js").Card | null} */
     this.why = null;
+    /** @type {[import("./parcels.js").Parcel, Uint8Array] | null} a parcel that came before its run */
+    this.early = null;
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;
@@ -111,11 +113,14 @@ export class Player {
     this.fillPicker(model);
     this.updates += 1;
     if (!same && model.run.state !== "running") this.clock.time = model.header.park ?? model.lastStep;
+    if (this.early) this.receive(...this.early);
   }
 
   /** What a second component brings. @param {import("./parcels.js").Parcel} parcel @param {Uint8Array} payload */
   receive(parcel, payload) {
-    if (parcel.run !== this.request?.run) return;
+    // One that comes before its run, as the messages of a rerun may overtake each other, waits for it.
+    this.early = parcel.run === this.request?.run ? null : [parcel, payload];
+    if (this.early) return;
     PARCELS[parcel.kind]?.(this, parcel, payload);
     this.redraw();
   }
