@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from analysis.payload import pack_matrix, pack_run, read_header
+from analysis.payload import needs_parcels, pack_matrix, pack_run
 from analysis.runs import Run, load_run
 from components.schedule import AdapterSize, mean_cost
 from flexlora.adapter_config import AdapterConfig
@@ -153,7 +153,7 @@ def adapter_size(task: str, config: AdapterConfig) -> AdapterSize:
 def _load(folder: str, stamp: tuple[int, ...]) -> OpenRun:
     run = load_run(Path(folder))
     payload = pack_run(run)
-    return OpenRun(run, payload, read_header(payload)[0]["onDemand"])
+    return OpenRun(run, payload, needs_parcels(payload))
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

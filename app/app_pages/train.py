@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.metrics import first_matrix
-from components import PlayerView, courier, last_view, player
+from components import PlayerView, last_view, player
 from data import OpenRun, matrix_parcel, open_run, run_entries, runs_root
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
@@ -16,6 +16,7 @@ from flexlora.job import Job, new_run_folder
 from flexlora.run_log import RunLogError, read_run
 from job_form import job_form
 from live import REGISTRY, LiveJob
+from player_extras import bring_extras, bring_spectrum
 from steering import steer_panel
 
 PLAYER = "train_player"
@@ -151,14 +152,14 @@ def _watch(live: LiveJob) -> None:
 
 
 def _show(folder: Path, opened: OpenRun) -> None:
-    """The player; the spectrum of its matrix goes before it, so that a grown run finds it there."""
-    run, state = f"runs/{folder.name}", st.session_state
-    if state.get("train_first", ("",))[0] != run:
-        state["train_first"] = (run, first_matrix(opened.run))
+    """The player; the spectrum of its matrix goes before it, so that a run that has grown finds it there."""
+    key, state = f"runs/{folder.name}", st.session_state
+    if state.get("train_first", ("",))[0] != key:
+        state["train_first"] = (key, first_matrix(opened.run))
     wish = PlayerView(matrix=state["train_first"][1])
-    if parcel := matrix_parcel(opened, last_view(PLAYER, run, wish).matrix):
-        courier("matrix", to=PLAYER, run=run, data=parcel)
-    player(opened.payload, PLAYER, run=run, wish=wish)
+    bring_spectrum(opened, last_view(PLAYER, key, wish), to=PLAYER, key=key)
+    view = player(opened.payload, PLAYER, run=key, wish=wish)
+    bring_extras(opened.run, view, to=PLAYER, key=key)
 
 
 def _latest(live: LiveJob) -> OpenRun | None:

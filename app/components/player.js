@@ -19,7 +19,7 @@ import { tell } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices, linkOf } from "./view_state.js";
-import { WhyCard } from "./why_card.js";
+import { WhyCard, whyFits } from "./why_card.js";
 
 /** @typedef {import("./palette.js").Colour} Colour */
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -42,10 +42,10 @@ export class Player {
     /** @type {number | null} step from which rank change counts */
     this.since = null;
     this.chosen = firstChoices();
-    /** @type {import("./why_card.js").Card | null} */
+    /** @type {import("./why_card.js").WhyParcel | null} */
     this.why = null;
-    /** @type {[import("./parcels.js").Parcel, Uint8Array] | null} a parcel that came before its run */
-    this.early = null;
+    /** @type {Map<string, [import("./parcels.js").Parcel, Uint8Array]>} what came before its run, by kind */
+    this.early = new Map();
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;
@@ -113,14 +113,18 @@ export class Player {
     this.fillPicker(model);
     this.updates += 1;
     if (!same && model.run.state !== "running") this.clock.time = model.header.park ?? model.lastStep;
-    if (this.early) this.receive(...this.early);
+    const early = [...this.early.values()];
+    this.early.clear();
+    for (const parcel of early) this.receive(...parcel);
   }
 
   /** What a second component brings. @param {import("./parcels.js").Parcel} parcel @param {Uint8Array} payload */
   receive(parcel, payload) {
     // One that comes before its run, as the messages of a rerun may overtake each other, waits for it.
-    this.early = parcel.run === this.request?.run ? null : [parcel, payload];
-    if (this.early) return;
+    if (parcel.run !== this.request?.run) {
+      this.early.set(parcel.kind, [parcel, payload]);
+      return;
+    }
     PARCELS[parcel.kind]?.(this, parcel, payload);
     this.redraw();
   }
@@ -332,8 +336,13 @@ export class Player {
       extend: model.movesOf(event?.extend),
       other: null,
       stage: null,
-      card: this.why,
+      card: this.whyCard(),
     };
+  }
+
+  /** The card is of one event and one matrix: another place waits for its own. @returns {import("./why_card.js").Card | null} */
+  whyCard() {
+    return this.why && whyFits(this.why, /** @type {Model} */ (this.model), this.clock.step, this.selected) ? this.why.card : null;
   }
 
   /** @param {number} now */
@@ -372,7 +381,7 @@ export class Player {
 /** What arrives later than the run, by kind. @type {Record<string, (player: Player, parcel: any, payload: Uint8Array) => void>} */
 const PARCELS = {
   why: (player, parcel) => {
-    player.why = parcel.card;
+    player.why = parcel;
   },
   matrix: (player, _parcel, payload) => {
     player.model?.spectra.accept(payload);
