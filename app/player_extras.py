@@ -6,6 +6,7 @@ from analysis.metrics import instructive_event
 from analysis.runs import Run
 from analysis.why import why_card
 from components import PlayerView, courier
+from data import OpenRun, matrix_parcel
 
 
 def bring_extras(run: Run, view: PlayerView, *, to: str, key: str) -> None:
@@ -28,6 +29,19 @@ def bring_extras(run: Run, view: PlayerView, *, to: str, key: str) -> None:
             matrix=view.matrix,
             card=why_card(run, step, view.matrix),
         )
+
+
+def bring_spectrum(opened: OpenRun, view: PlayerView, *, to: str, key: str) -> None:
+    """Brings a player the spectrum of the selected matrix in every record, where its payload had no room for it.
+
+    Args:
+        opened: What is shown.
+        view: What the user looks at.
+        to: Streamlit key of the player.
+        key: What tells this run from others, as the player was told.
+    """
+    if parcel := matrix_parcel(opened, view.matrix):
+        courier("matrix", to=to, run=key, data=parcel)
 
 
 def parked_step(run: Run) -> int:

@@ -3,7 +3,7 @@
 from analysis.payload.budget import MAX_CURVE, MAX_PLANNED, planned_budget
 from analysis.payload.codes import UNDEFINED, coded_gates
 from analysis.payload.container import VERSION
-from analysis.payload.matrix import pack_matrix
+from analysis.payload.matrix import needs_parcels, pack_matrix
 from analysis.payload.run import MAX_BYTES, pack_run
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "UNDEFINED",
     "VERSION",
     "coded_gates",
+    "needs_parcels",
     "pack_matrix",
     "pack_run",
     "planned_budget",

@@ -41,7 +41,7 @@ def pack_events(run: Run) -> PackedEvents:
     numbers = {name: np.full(len(moves), np.nan) for name in ("moveValue", "moveScore")}
     for number, move in enumerate(moves):
         rest = dict(move)
-        matrix, slot, own = places.get(rest.get("matrix")), rest.get("slot"), rest.get("rules")
+        matrix, slot, own = places.get(str(rest.get("matrix"))), rest.get("slot"), rest.get("rules")
         if matrix is not None and matrix < NOTHING:
             columns["moveMatrix"][number] = matrix
             del rest["matrix"]

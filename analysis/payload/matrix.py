@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.payload.codes import coded_gates, float32
-from analysis.payload.container import pack, read_array
+from analysis.payload.container import pack, read_array, read_header
 from analysis.runs import Run
 
 
@@ -45,6 +45,11 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
     if own.gates is not None:
         arrays["gates"] = coded_gates(own.gates[places(own.offsets, records)])
     return pack({"matrix": matrix, "narrowed": only is not None}, arrays)
+
+
+def needs_parcels(payload: bytes) -> bool:
+    """Return True for the payload of a run whose spectra had no room in it."""
+    return bool(read_header(payload)[0]["onDemand"])
 
 
 def places(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -280,11 +280,10 @@ class _Replay:
 
     def _lambda(self, record: int) -> tuple[np.ndarray, np.ndarray]:
         """Return λ of all matrices, one after the other, and how many each has: the directions that are on."""
-        log, columns = self.run.log, len(self.names)
-        offsets = log.offsets[record * columns : (record + 1) * columns + 1]
-        values = log.values[offsets[0] : offsets[-1]]
-        if log.gates is not None:
-            values = values[log.gates[offsets[0] : offsets[-1]] > 0]
+        found = self.run.log.spectra.record(record)
+        values, gates = found.values, found.all_gates
+        if gates is not None:
+            values = values[gates > 0]
         return values, self.run.ranks[record]
 
     def _remember(self, event: Mapping, scored: bool = True) -> None:

@@ -6,12 +6,13 @@ import json
 import zlib
 from collections.abc import Mapping
 
+import streamlit as st
 from streamlit.components.v2 import component
 
 from analysis.player_script import FOLDER, envelope, joined_modules
 from components.view import CHOICES, PlayerView
 
-__all__ = ["CHOICES", "PlayerView", "courier", "player"]
+__all__ = ["CHOICES", "PlayerView", "courier", "last_view", "player"]
 
 _mount = component(
     "flexlora_player", js=joined_modules("component"), css=(FOLDER / "player.css").read_text(encoding="utf-8")
@@ -48,6 +49,12 @@ def player(
         "link": dict(link) if link else None,
     }
     reported = _mount(key=key, data=envelope(data, request), on_view_change=_nothing).get("view") or {}
+    return wish if reported.get("run") != run else PlayerView.reported(reported)
+
+
+def last_view(key: str, run: str, wish: PlayerView) -> PlayerView:
+    """What `player` of this key is about to return: what the browser last reported of the run, else `wish`."""
+    reported = (st.session_state.get(key) or {}).get("view") or {}
     return wish if reported.get("run") != run else PlayerView.reported(reported)
 
 

@@ -44,6 +44,8 @@ export class Player {
     this.chosen = firstChoices();
     /** @type {import("./why_card.js").WhyParcel | null} */
     this.why = null;
+    /** @type {Map<string, [import("./parcels.js").Parcel, Uint8Array]>} what came before its run, by kind */
+    this.early = new Map();
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;
@@ -101,6 +103,7 @@ export class Player {
   acceptRun(model, same) {
     const chosen = same ? this.model?.matrices[this.selected]?.name : undefined;
     if (!same) this.reset();
+    if (same && this.model) model.spectra.inherit(this.model.spectra);
     this.model = model;
     model.countFrom(this.since);
     this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model);
@@ -110,11 +113,18 @@ export class Player {
     this.fillPicker(model);
     this.updates += 1;
     if (!same && model.run.state !== "running") this.clock.time = model.header.park ?? model.lastStep;
+    const early = [...this.early.values()];
+    this.early.clear();
+    for (const parcel of early) this.receive(...parcel);
   }
 
   /** What a second component brings. @param {import("./parcels.js").Parcel} parcel @param {Uint8Array} payload */
   receive(parcel, payload) {
-    if (parcel.run !== this.request?.run) return;
+    // One that comes before its run, as the messages of a rerun may overtake each other, waits for it.
+    if (parcel.run !== this.request?.run) {
+      this.early.set(parcel.kind, [parcel, payload]);
+      return;
+    }
     PARCELS[parcel.kind]?.(this, parcel, payload);
     this.redraw();
   }
@@ -378,5 +388,8 @@ export class Player {
 const PARCELS = {
   why: (player, parcel) => {
     player.why = parcel;
+  },
+  matrix: (player, _parcel, payload) => {
+    player.model?.spectra.accept(payload);
   },
 };

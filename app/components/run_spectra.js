@@ -32,6 +32,9 @@ export class RunSpectra {
     this.parcels = new Map();
     this.names = header.matrices.map((/** @type {import("./decode.js").Matrix} */ matrix) => matrix.name);
     if (!this.onDemand) this.startOfAll();
+    const { starts } = this;
+    /** @type {Float64Array | null} the map asks for all of them in each frame */
+    this.means = starts && arrays.gates ? Float64Array.from(this.stored, (_, i) => meanOf(arrays.gates, [starts[i], starts[i + 1]])) : null;
   }
 
   /** Where each record of each matrix begins in the arrays of the payload. */
@@ -142,13 +145,17 @@ export class RunSpectra {
 
   /** @param {number} t @param {number} m @returns {number | null} directions that a training step uses on average; null where that is not known */
   used(t, m) {
+    if (this.means) return this.means[t * this.M + m];
     const own = this.of(m);
-    if (!own?.gates) return null;
-    const [start, stop] = own.span(t);
-    let sum = 0;
-    for (let i = start; i < stop; i += 1) sum += own.gates[i] / 255;
-    return sum;
+    return own?.gates ? meanOf(own.gates, own.span(t)) : null;
   }
+}
+
+/** @param {Uint8Array} gates @param {[number, number]} span @returns {number} */
+function meanOf(gates, [start, stop]) {
+  let sum = 0;
+  for (let i = start; i < stop; i += 1) sum += gates[i] / 255;
+  return sum;
 }
 
 /** @param {ArrayLike<number>} counts @returns {Uint32Array} where each begins, and the end of the last */

@@ -80,9 +80,9 @@ class Digest:
     partial: bool
 
 
-def digest(blocks: Iterable[Block], matrices: int) -> Digest:
-    """Return what the blocks hold together, in their order."""
-    parts = [_digest_of(block) for block in blocks]
+def digest(blocks: Iterable[Block], matrices: int, before: Digest | None = None) -> Digest:
+    """Return what the blocks hold together, in their order, after the records that ``before`` is about."""
+    parts = [*([] if before is None else [before]), *(_digest_of(block) for block in blocks)]
     if not parts:
         none, row = np.empty((0, matrices)), np.zeros(matrices)
         counts = none.astype(np.int64)

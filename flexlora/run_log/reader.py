@@ -130,6 +130,14 @@ def read_run(folder: str | Path) -> RunLog:
     )
 
 
+def keep_digest(folder: Path) -> None:
+    """Make the cache of a large run that has ended, which its first reader would otherwise wait for."""
+    # A log that cannot be read, or a folder that cannot be written, is the reader's to tell.
+    with contextlib.suppress(RunLogError, OSError):
+        if _size(folder / SPECTRA) > RESIDENT_BYTES:
+            read_run(folder)
+
+
 def find_runs(root: str | Path) -> list[Path]:
     """Return the run folders directly below ``root``, the most recently written first."""
     root = Path(root)
@@ -229,8 +237,10 @@ def _spectra(
     segments = _segments(SPECTRA, found, notices, lambda chunk: read_chunk(path, chunk))
     source = source_of(chunks, limits, matrices)
     known = load_digest(folder, source)
-    spectra = StoredSpectra(path, segments, limits, matrices, known)
-    if known is None and settled:
+    if known is not None:
+        return StoredSpectra(path, segments, limits, matrices, known)
+    spectra = StoredSpectra.read_through(path, segments, limits, matrices)
+    if settled:
         store_digest(folder, source, spectra.digest)
     return spectra
 

@@ -104,7 +104,7 @@ class StoredSpectra(Spectra):
         segments: the starts of the run, in order.
         limits: segment → last step that counts.
         matrices: how many there are.
-        known: what ``digest`` would find; None = read everything once to find it.
+        known: their digest.
     """
 
     def __init__(
@@ -113,15 +113,30 @@ class StoredSpectra(Spectra):
         segments: Sequence[Segment],
         limits: Mapping[int, float],
         matrices: int,
-        known: Digest | None = None,
+        known: Digest,
     ) -> None:
         self.matrices = matrices
         self._path = path
         self._segments = segments
         self._limits = limits
-        self._digest = digest(self._blocks(), matrices) if known is None else known
+        self._digest = known
         self._last_read = lru_cache(maxsize=1)(self._read)
         self._whole: weakref.ref[Whole] | None = None
+
+    @classmethod
+    def read_through(
+        cls, path: Path, segments: Sequence[Segment], limits: Mapping[int, float], matrices: int
+    ) -> StoredSpectra:
+        """Return them after reading every record once, or those that came since the same file was last read."""
+        pieces = [(chunk, limits[segment.number]) for segment in segments for chunk in segment.chunks]
+        seen, before = _GROWING.get(path, ([], None))
+        if not seen or pieces[: len(seen)] != seen:
+            seen, before = [], None
+        self = cls(path, segments, limits, matrices, digest([], matrices))
+        self._digest = digest(self._blocks(after=len(seen)), matrices, before)
+        _GROWING.clear()
+        _GROWING[path] = (pieces, self._digest)
+        return self
 
     @property
     def whole(self) -> Whole:
@@ -159,12 +174,15 @@ class StoredSpectra(Spectra):
         """
         return _column(self._blocks(), index, self._digest)
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self, after: int = 0) -> Iterator[Block]:
+        """Yield the records in order, a few at a time, without those of the first ``after`` chunks."""
         for place, segment in enumerate(self._segments):
+            chunks = segment.chunks[after:]
+            after = max(0, after - len(segment.chunks))
             waiting: list[Chunk] = []
-            for number, chunk in enumerate(segment.chunks, 1):
+            for number, chunk in enumerate(chunks, 1):
                 waiting.append(chunk)
-                if number == len(segment.chunks) or sum(piece.length for piece in waiting) >= BLOCK_BYTES:
+                if number == len(chunks) or sum(piece.length for piece in waiting) >= BLOCK_BYTES:
                     block = self._read(place, tuple(waiting))
                     if len(block.steps):
                         yield block
@@ -196,6 +214,9 @@ def read_chunk(path: Path, chunk: Chunk) -> bytes:
         raise RunLogError(f"{path} was changed since it was opened. Open the run again.")
     return data
 
+
+_GROWING: dict[Path, tuple[list[tuple[Chunk, float]], Digest]] = {}
+"""The large run that was last read through: while it grows, only what is new has to be."""
 
 _KEPT: list[Whole] = []
 """The values of the one large run that was last asked for all of them."""

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from analysis.payload import pack_matrix, pack_run
+from analysis.player_script import joined_modules
 from analysis.runs import load_run
-from components import joined_modules
 
-SCRIPT = joined_modules(("format", "decode", "run_spectra", "model"))
+SCRIPT = joined_modules("model")
 READ = """
 async ([script, payload, parcels]) => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
