@@ -90,7 +90,7 @@ def read_run(folder: str | Path) -> RunLog:
     try:
         header, notices = read_header(folder)
         found, unsealed = _intact(folder, notices)
-        limits = _segment_limits(found)
+        limits = segment_limits(found)
         tables = {name: _table(name, found, limits, notices) for name in SCHEMAS}
         records = _records(found, limits, notices)
         names = [matrix["name"] for matrix in header["matrices"]]
@@ -105,7 +105,7 @@ def read_run(folder: str | Path) -> RunLog:
         told = " ".join(str(error).split())
         raise RunLogError(f"{folder} does not hold the records its checksums promise: {told}") from error
     end = records["end"][-1] if records["end"] else None
-    state = _state(folder, end)
+    state = run_state(folder, end)
     if state != "running":
         notices.extend(unsealed)
     return RunLog(
@@ -152,8 +152,12 @@ def _intact(folder: Path, notices: list[str]) -> tuple[list[tuple[Chunk, memoryv
     return found, unsealed
 
 
-def _segment_limits(found: list[tuple[Chunk, memoryview]]) -> dict[int, float]:
-    """Return segment → last step that counts: a later start went on from there and made the rest anew."""
+def segment_limits(found: list[tuple[Chunk, memoryview]]) -> dict[int, float]:
+    """Return segment → last step that counts: a later start went on from there and made the rest anew.
+
+    Args:
+        found: intact chunks with their bytes; those of ``LINES`` and the schemas of the others are needed.
+    """
     starts = {
         chunk.segment: chunk.first_step for chunk, _ in found if chunk.kind == "schema" and chunk.first_step is not None
     }
@@ -281,7 +285,13 @@ def _flat(column: pa.ChunkedArray) -> np.ndarray:
     return np.concatenate([empty, *parts])
 
 
-def _state(folder: Path, end: Mapping[str, Any] | None) -> str:
+def run_state(folder: Path, end: Mapping[str, Any] | None) -> str:
+    """Return ``running``, ``finished``, ``stopped``, ``failed`` or ``crashed``.
+
+    Args:
+        folder: a run folder; its heartbeat tells whether somebody still writes.
+        end: the end record in force, None without one.
+    """
     if end is not None:
         return ENDINGS.get(str(end.get("reason")), "stopped")
     try:
