@@ -39,6 +39,7 @@ class RunRow:
         net_moves: directions that the matrices gained or lost in the end; None where the log does not tell.
         disk_bytes: everything in the folder, checkpoint and adapter included.
         source: name of the file that it was imported from, or empty.
+        replayable: it holds λ, on which other settings can be tried.
         fault: why it cannot be opened, or what is missing; empty for a good one.
     """
 
@@ -57,6 +58,7 @@ class RunRow:
     net_moves: int | None = None
     disk_bytes: int = 0
     source: str = ""
+    replayable: bool = False
     fault: str = ""
 
     @property
@@ -105,6 +107,7 @@ def read_row(key: str, folder: Path) -> RunRow:
         net_moves=found.net_moves,
         disk_bytes=size,
         source=_source(header),
+        replayable=header.get("singular_values") != "unknown",
         fault=" ".join(found.notices),
     )
 
@@ -142,6 +145,8 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
 
 def describe_row(row: RunRow) -> str:
     """Return one line about a run, computed from its row."""
+    if row.state == DAMAGED:
+        return f"{DAMAGED} · {size_text(row.disk_bytes)}"
     parts = [f"{row.method or 'a run'} ({row.preset or 'no preset'}) on {row.task or 'an unknown task'}"]
     parts.append(f"{row.state}, step {row.step} of {row.steps}")
     parts.append(f"{row.matrices} matrices")

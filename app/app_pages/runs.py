@@ -9,7 +9,7 @@ import streamlit as st
 
 from data import plain, run_entries, runs_root
 from import_panel import import_panel
-from library import RunRow, columns, describe_row, read_rows, search, size_text
+from library import DAMAGED, RunRow, columns, describe_row, read_rows, search, size_text
 from run_actions import (
     CHOICES,
     CONFIRM,
@@ -53,14 +53,12 @@ def page() -> None:
     # The user's own come first: theirs is the last one trained or imported.
     rows = sorted(read_rows(run_entries()), key=lambda row: not row.own)
     trash = in_trash(runs_root())
+    row = _library(rows, trash)
     _say(st.session_state.get(DONE))
-    if rows:
-        _library(rows, trash)
-    else:
-        st.subheader("No run yet")
-        st.markdown("Runs that are trained on **Train** or imported below are listed here.")
-    own = any(row.own for row in rows)
-    first = st.session_state.setdefault("runs_import_open", not own)
+    if row is not None:
+        with st.container(border=True, key="runs_details"):
+            _details(row)
+    first = st.session_state.setdefault("runs_import_open", not any(row.own for row in rows))
     with st.expander("Import a log", expanded=first, icon=":material/upload_file:", key="runs_import_box"):
         opened = import_panel()
     if opened:
@@ -82,7 +80,12 @@ def _say(done: Done | None) -> None:
             st.button("Undo", key="runs_undo", icon=":material/undo:", on_click=done.undo)
 
 
-def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> None:
+def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> RunRow | None:
+    """Draw search and table; return the chosen row."""
+    if not rows:
+        st.subheader("No run yet")
+        st.markdown("Runs that are trained on **Train** or imported below are listed here.")
+        return None
     left, right = st.columns([0.4, 0.6], vertical_alignment="center")
     text = left.text_input(
         "Search",
@@ -96,13 +99,11 @@ def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> None:
     found = search(rows, text)
     if not found:
         st.info(f"None of {len(rows)} runs holds all of these words. Empty the search to see them.")
-        return
+        return None
     row = _table(found)
     if row is None:
         st.caption("Choose a run to open, rename, download or remove it.")
-        return
-    with st.container(border=True, key="runs_details"):
-        _details(row)
+    return row
 
 
 def _use(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> str:
@@ -129,6 +130,7 @@ def _table(rows: Sequence[RunRow]) -> RunRow | None:
         hide_index=True,
         height=min(len(rows) + 1, TABLE_ROWS) * ROW_HEIGHT + 3,
         column_config=COLUMNS,
+        placeholder="–",
         on_select="rerun",
         selection_mode="single-row",
         selection_default={"selection": {"rows": [keys.index(chosen)] if chosen in keys else []}},
@@ -145,28 +147,21 @@ def _details(row: RunRow) -> None:
     st.markdown(f"**{plain(row.name)}**  \n{plain(describe_row(row))}")
     if row.fault:
         st.warning(plain(row.fault), icon=":material/broken_image:")
-    readable = row.state != "damaged"
+    readable = row.state != DAMAGED
     with st.container(horizontal=True, vertical_alignment="center", key="runs_actions"):
         if readable and st.button("Open in Explore", key="runs_explore", type="primary", icon=":material/explore:"):
             _open("Explore", row.key)
-        if readable and st.button("What-if", key="runs_what_if", icon=":material/alt_route:"):
+        if row.replayable and st.button("What-if", key="runs_what_if", icon=":material/alt_route:"):
             _open("What-if", row.key)
-        st.download_button(
-            "Download zip",
-            lambda: pack(row.folder),
-            f"{row.name}.zip",
-            "application/zip",
-            key="runs_zip",
-            icon=":material/folder_zip:",
-            help="The log, without checkpoint and adapter; it can be imported again",
-            on_click="ignore",
-        )
+        if readable:
+            _download(row)
         if not row.own:
             st.button(
                 "Duplicate",
                 key="runs_duplicate",
                 icon=":material/content_copy:",
                 help="Copy it to your runs, where it can be renamed and removed",
+                disabled=not readable,
                 on_click=duplicate_run,
                 args=(row,),
             )
@@ -186,15 +181,29 @@ def _details(row: RunRow) -> None:
         st.caption(plain(reason))
 
 
+def _download(row: RunRow) -> None:
+    st.download_button(
+        "Download zip",
+        lambda: pack(row.folder),
+        f"{row.name}.zip",
+        "application/zip",
+        key="runs_zip",
+        icon=":material/folder_zip:",
+        help="The log, without checkpoint and adapter; it can be imported again",
+        on_click="ignore",
+    )
+
+
 def _rename(row: RunRow) -> None:
     key = f"runs_name_{row.name}"
-    st.text_input("New name", row.name, key=key, help=ALLOWED)
-    st.button(
-        "Rename",
-        key="runs_rename_do",
-        type="primary",
-        on_click=lambda: rename_run(row, st.session_state[key]),
-    )
+    with st.form("runs_rename_form", border=False):
+        st.text_input("New name", row.name, key=key, help=ALLOWED)
+        st.form_submit_button(
+            "Rename",
+            key="runs_rename_do",
+            type="primary",
+            on_click=lambda: rename_run(row, st.session_state[key]),
+        )
 
 
 def _trash(trash: Sequence[Trashed]) -> None:
