@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -29,6 +31,16 @@ class Uploaded(Protocol):
     def getbuffer(self) -> memoryview:
         """Return the content without a copy."""
         ...
+
+
+class _Uploads:
+    """A folder with uploaded files that goes when nobody holds this any more: a session that ended, or the server."""
+
+    def __init__(self, ident: tuple[str, ...]) -> None:
+        self.ident = ident
+        self.folder = Path(tempfile.mkdtemp(prefix="flexlora-log-")).resolve()
+        self.names: list[str] = []
+        self.remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
 
 class LogSource(NamedTuple):
@@ -92,25 +104,24 @@ def keep(files: Sequence[Uploaded]) -> LogSource:
     if len(files) > MAX_FILES:
         raise LogImportError(f"{len(files)} files were uploaded; at most {MAX_FILES} are taken. Zip a run folder.")
     ident = tuple(file.file_id for file in files)
-    kept: tuple[tuple[str, ...], tempfile.TemporaryDirectory, list[str]] | None = st.session_state.get("runs_uploads")
-    if kept is None or kept[0] != ident:
-        folder = tempfile.TemporaryDirectory(prefix="log-", ignore_cleanup_errors=True)
-        names = []
+    kept: _Uploads | None = st.session_state.get("runs_uploads")
+    if kept is None or kept.ident != ident:
+        forget()
+        kept = _Uploads(ident)
         for file in files:
-            names.append(_plain_name(file.name, names))
-            (Path(folder.name) / names[-1]).write_bytes(file.getbuffer())
-        kept = st.session_state["runs_uploads"] = (ident, folder, names)
-    place = Path(kept[1].name).resolve()
-    (first, *others) = kept[2]
+            kept.names.append(_plain_name(file.name, kept.names))
+            (kept.folder / kept.names[-1]).write_bytes(file.getbuffer())
+        st.session_state["runs_uploads"] = kept
+    first, *others = kept.names
     label = "upload" if others else Path(first).stem
-    return LogSource(place if others else place / first, ident, label, place)
+    return LogSource(kept.folder if others else kept.folder / first, ident, label, kept.folder)
 
 
 def forget() -> None:
     """Remove what was uploaded."""
-    kept = st.session_state.pop("runs_uploads", None)
+    kept: _Uploads | None = st.session_state.pop("runs_uploads", None)
     if kept is not None:
-        kept[1].cleanup()
+        kept.remove()
 
 
 def _plain_name(name: str, taken: list[str]) -> str:
