@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
@@ -10,7 +11,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,9 +124,15 @@ def to_trash(root: Path, folder: Path) -> Trashed:
 
 
 def in_trash(root: Path) -> list[Trashed]:
-    """Return the runs in the trash, the last removed first."""
-    places = sorted(_trash(root).glob("*/"), reverse=True)
-    return [_trashed(folder) for place in places for folder in sorted(place.iterdir()) if folder.is_dir()]
+    """Return the runs in the trash, the last removed first; what cannot be looked at is left out."""
+    trash, found = root / TRASH, []
+    if trash.is_symlink():
+        return []
+    with contextlib.suppress(OSError):
+        for place in sorted(trash.iterdir(), reverse=True):
+            with contextlib.suppress(OSError):
+                found += [_trashed(folder) for folder in sorted(place.iterdir()) if folder.is_dir()]
+    return found
 
 
 def restore(root: Path, folder: Path) -> Path:
@@ -285,7 +292,7 @@ def _name_parent(root: Path, old: str, new: str) -> None:
             continue
 
 
-def _edit_header(folder: Path, edit: Any) -> None:
+def _edit_header(folder: Path, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     file = folder / HEADER
     before = file.stat()
     try:

@@ -23,7 +23,7 @@ from run_actions import (
     restore_run,
     trash_run,
 )
-from run_folders import ALLOWED, Trashed, in_trash, pack, why_not_movable
+from run_folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movable
 
 TABLE_ROWS = 11
 ROW_HEIGHT = 35
@@ -209,6 +209,7 @@ def _rename(row: RunRow) -> None:
 def _trash(trash: Sequence[Trashed]) -> None:
     size = size_text(sum(entry.disk_bytes for entry in trash))
     with st.expander(f"Trash: {len(trash)}, {size}", icon=":material/delete:", key="runs_trash_box"):
+        st.caption(f"In `{runs_root().name}/{TRASH}`, until it is deleted for ever.")
         asked = [entry for entry in trash if entry.folder in st.session_state.get(CONFIRM, ())]
         if asked:
             _confirm(asked)

@@ -308,6 +308,17 @@ class TestTrash:
             restore(root, first.folder)
         assert in_trash(root) == [first]
 
+    def test_stray_files_in_the_trash_are_passed_over(self, root, run):
+        from run_folders import in_trash, to_trash
+
+        gone = to_trash(root, run)
+        (root / ".trash" / "stray").write_text("x")
+        (root / ".trash" / "oddly named").mkdir()
+        (root / ".trash" / "oddly named" / "old").mkdir()
+        assert [(entry.name, entry.removed) for entry in in_trash(root)] == [
+            ("old", "some time ago"), ("first", gone.removed)
+        ]  # fmt: skip
+
     def test_only_what_was_named_is_deleted(self, root, run, make_run):
         from run_folders import delete_for_ever, in_trash, to_trash
 
@@ -339,11 +350,12 @@ class TestTrash:
         assert (elsewhere / "kept").exists()
 
     def test_a_trash_that_leads_elsewhere_is_refused(self, root, run, tmp_path):
-        from run_folders import to_trash
+        from run_folders import in_trash, to_trash
 
         (root / ".trash").symlink_to(tmp_path)
         with refused("is a link"):
             to_trash(root, run)
+        assert in_trash(root) == []
         assert run.is_dir()
 
 
