@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from analysis.importers import FIELDS, PATTERN_HELP, LogImportError, rows_by_pattern, rows_by_type, type_table
+from analysis.importers import PATTERN_HELP, LogImportError, rows_by_pattern, rows_by_type, type_table
 from analysis.importers.mapping import Row
 from data import plain
 
 HEIGHT = 248
+ORDER = ("source", "layer", "module_type", "in_features", "out_features", "name")
 NUMBERS = ("layer", "in_features", "out_features")
 SHAPES = {
     "in_features": st.column_config.NumberColumn("in", min_value=1, step=1, help="Columns of the weight matrix"),
@@ -39,7 +40,7 @@ def map_editor(proposed: Sequence[Row], ident: object, *, fixed_names: bool) -> 
         help=PATTERN_HELP,
     )
     rows = _by_pattern(list(proposed), pattern)
-    left, right = st.columns([0.4, 0.6])
+    left, right = st.columns([0.42, 0.58])
     with left:
         st.caption("All matrices of a module type")
         rows = _by_type(rows, (number, pattern))
@@ -65,13 +66,13 @@ def _by_type(rows: list[Row], ident: object) -> list[Row]:
         _frame(type_table(rows), ("matrices", "in_features", "out_features")),
         key=f"runs_types_{_key(ident)}",
         hide_index=True,
-        placeholder="unknown",
+        placeholder="?",
         height=HEIGHT,
         disabled=("found", "matrices"),
         column_config={
-            "found": st.column_config.TextColumn("found", width="small"),
+            "found": st.column_config.TextColumn("found", width=80),
             "matrices": st.column_config.NumberColumn("of", width=40, help="How many matrices"),
-            "module_type": st.column_config.TextColumn("module type", required=True, width="small"),
+            "module_type": st.column_config.TextColumn("module type", required=True, width=110),
             **SHAPES,
         },
         alt="Module types of the log, to be corrected",
@@ -84,15 +85,15 @@ def _one_by_one(rows: list[Row], *, fixed_names: bool) -> list[Row]:
         _frame(rows, NUMBERS),
         key=f"runs_rows_{_key(rows)}",
         hide_index=True,
-        placeholder="unknown",
+        placeholder="?",
         height=HEIGHT,
-        column_order=[key for key in FIELDS if not (fixed_names and key == "name")],
+        column_order=[key for key in ORDER if not (fixed_names and key == "name")],
         disabled=("source", "name") if fixed_names else ("source",),
         column_config={
-            "source": st.column_config.TextColumn("name in the log"),
+            "source": st.column_config.TextColumn("name in the log", width="medium"),
             "name": st.column_config.TextColumn("name", required=True),
-            "layer": st.column_config.NumberColumn("layer", min_value=0, step=1, width="small"),
-            "module_type": st.column_config.TextColumn("module type", required=True, width="small"),
+            "layer": st.column_config.NumberColumn("layer", min_value=0, step=1, width=60),
+            "module_type": st.column_config.TextColumn("module type", required=True, width=110),
             **SHAPES,
         },
         alt="Matrices of the log, to be corrected",
