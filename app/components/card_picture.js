@@ -8,17 +8,10 @@ import { cardTable } from "./why_card.js";
 
 const LINE = 15;
 
-/** The card is of one event and one matrix. @param {Scene} scene @returns {Card | null} null where the one at hand is of another place */
-export function fittingCard({ model, step, selected, card }) {
-  const own = /** @type {Card | null} */ (card);
-  const event = model.events[model.eventBefore(step)];
-  return own && event?.step === own.step && own.matrix === model.matrices[selected]?.name ? own : null;
-}
-
 /** As much as fits the height. @param {Pen} pen @param {Scene} scene */
 export function drawCard(pen, scene) {
   const { palette, width, height } = scene;
-  const card = fittingCard(scene);
+  const card = /** @type {Card | null} */ (scene.card);
   let y = LINE;
   const say = (/** @type {string} */ text, /** @type {import("./draw.js").TextStyle} */ style, left = 4) => {
     for (const line of wrapped(pen, text, style, width - left - 4)) {

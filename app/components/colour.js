@@ -2,7 +2,7 @@
 
 import { formatCount, formatNumber } from "./format.js";
 import { tableColour } from "./palette.js";
-import { activeParameters, entropyGap, gapLimit, largestGap, largestParameters } from "./quantity.js";
+import { activeParameters, gapLimit, largestGap, largestParameters } from "./quantity.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./palette.js").Palette} Palette */
@@ -64,7 +64,7 @@ const VALUES = {
   entropy: (model, t, m) => model.entropy(t, m),
   energy: (model, t, m) => model.energy(t, m),
   parameters: activeParameters,
-  gap: entropyGap,
+  gap: (model, t, m) => model.gap(t, m),
 };
 
 /** @param {Model} model @param {Colour} colour @param {number} t @param {number} m @returns {number} the number behind the colour, NaN where undefined */

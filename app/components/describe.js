@@ -27,3 +27,10 @@ export function describeSoft(model, t, m, unit = "") {
   const mean = model.expectedRank(t, m);
   return `${off ? `, ${off} off` : ""}${mean === null ? "" : `, ≈ ${formatMean(mean)}${unit}`}`;
 }
+
+/** @param {Model} model @returns {string} how much of the log was sent; empty where all of it was */
+export function describeDrawn(model) {
+  const { records, scalars } = model.header.points ?? {};
+  const parts = [[records, "records"], [scalars, "steps' losses"]].flatMap(([counts, what]) => (counts && counts[0] < counts[1] ? [`${counts[0].toLocaleString("en")} of ${counts[1].toLocaleString("en")} ${what}`] : []));
+  return parts.length ? `${parts.join(" and ")} are drawn; every event is among them.` : "";
+}

@@ -22,7 +22,7 @@ import { percentage } from "./rank_share.js";
 
 /** @typedef {{box: Box, directions: Directions | null}} EnergyLayout null while λ is on its way */
 
-/** @type {WeakMap<Model, {m: number, columns: number, lam: ArrayBufferLike, directions: Directions}>} */
+/** @type {WeakMap<Model, {m: number, columns: number, lam: Float32Array, directions: Directions}>} */
 const DIRECTIONS = new WeakMap();
 
 /** @param {Scene} scene @param {Box} box @returns {EnergyLayout} */
@@ -33,20 +33,13 @@ export function layoutEnergyShares(scene, box) {
 /** @param {Scene} scene @param {Box} box @returns {Directions | null} */
 function directionsOf({ model, selected }, box) {
   const columns = Math.max(50, Math.floor(box.w));
-  const lam = spectraOf(model, selected);
+  const lam = model.spectra.of(selected)?.lam;
   if (!lam) return null;
   const kept = DIRECTIONS.get(model);
   if (kept?.m === selected && kept.columns === columns && kept.lam === lam) return kept.directions;
   const directions = followDirections(model, selected, columns);
   DIRECTIONS.set(model, { m: selected, columns, lam, directions });
   return directions;
-}
-
-/** @param {Model} model @param {number} m @returns {ArrayBufferLike | null} what holds λ of the matrix over the run; null while it is on its way */
-function spectraOf(model, m) {
-  const last = Math.max(0, model.T - 1);
-  const values = model.T ? model.singularValues(last, m) : null;
-  return values && (values.length || !model.stored(last, m)) ? values.buffer : null;
 }
 
 /** @param {Model} model @param {number} m @returns {(t: number) => number[] | null} slots of a record; they change at events only */
@@ -61,7 +54,8 @@ function slotsAlong(model, m) {
 
 /** @param {Model} model @param {number} m @param {number} columns @returns {Directions} */
 function followDirections(model, m, columns) {
-  const records = drawnRecords(model, columns);
+  // A parcel of a long run may lack λ of some records.
+  const records = drawnRecords(model, columns).filter((t) => model.singularValues(t, m).length === model.stored(t, m));
   const slotsAt = records.map(slotsAlong(model, m));
   const named = slotsAt.every(Boolean);
   const places = records.map((t, i) => (named ? /** @type {number[]} */ (slotsAt[i]) : Array.from({ length: model.stored(t, m) }, (_, place) => place)));
@@ -215,8 +209,9 @@ export function describeEnergyAt(scene, { box, directions }, scale, x, y) {
 export function describeEnergyShares({ model, selected, record }) {
   const values = Array.from(model.singularValues(record, selected), (value) => value * value);
   const total = values.reduce((sum, value) => sum + value, 0);
-  const largest = total > 0 ? `; the largest holds ${percentage(Math.max(...values) / total)}` : "";
-  return `Energy shares of the directions of ${matrixLabel(model.matrices[selected])} over time${largest} at the clock`;
+  const waiting = model.hasSpectrum(selected) ? "" : "; λ is on its way";
+  const largest = total > 0 ? `; the largest holds ${percentage(Math.max(...values) / total)} at the clock` : "";
+  return `Energy shares of the directions of ${matrixLabel(model.matrices[selected])} over time${largest}${waiting}`;
 }
 
 /** @param {Scene} scene @returns {import("./scene.js").Table} */

@@ -3,7 +3,7 @@
 import { BANDS } from "./bands.js";
 import { Clock } from "./clock.js";
 import { openEnvelope } from "./decode.js";
-import { describeCell } from "./describe.js";
+import { describeCell, describeDrawn } from "./describe.js";
 import { penFor } from "./draw.js";
 import { EventList } from "./event_list.js";
 import { formatNumber, matrixLabel } from "./format.js";
@@ -20,7 +20,7 @@ import { tell } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices, linkOf } from "./view_state.js";
-import { WhyCard } from "./why_card.js";
+import { WhyCard, whyFits } from "./why_card.js";
 
 /** @typedef {import("./palette.js").Colour} Colour */
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -43,8 +43,10 @@ export class Player {
     /** @type {number | null} step from which rank change counts */
     this.since = null;
     this.chosen = firstChoices();
-    /** @type {import("./why_card.js").Card | null} */
+    /** @type {import("./why_card.js").WhyParcel | null} */
     this.why = null;
+    /** @type {Map<string, [import("./parcels.js").Parcel, Uint8Array]>} what came before its run, by kind */
+    this.early = new Map();
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;
@@ -102,6 +104,7 @@ export class Player {
   acceptRun(model, same) {
     const chosen = same ? this.model?.matrices[this.selected]?.name : undefined;
     if (!same) this.reset();
+    if (same && this.model) model.spectra.inherit(this.model.spectra);
     this.model = model;
     model.countFrom(this.since);
     this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model);
@@ -111,11 +114,18 @@ export class Player {
     this.fillPicker(model);
     this.updates += 1;
     if (!same && model.run.state !== "running") this.clock.time = model.header.park ?? model.lastStep;
+    const early = [...this.early.values()];
+    this.early.clear();
+    for (const parcel of early) this.receive(...parcel);
   }
 
   /** What a second component brings. @param {import("./parcels.js").Parcel} parcel @param {Uint8Array} payload */
   receive(parcel, payload) {
-    if (parcel.run !== this.request?.run) return;
+    // One that comes before its run, as the messages of a rerun may overtake each other, waits for it.
+    if (parcel.run !== this.request?.run) {
+      this.early.set(parcel.kind, [parcel, payload]);
+      return;
+    }
     PARCELS[parcel.kind]?.(this, parcel, payload);
     this.redraw();
   }
@@ -126,9 +136,8 @@ export class Player {
     const wide = Number.isFinite(gap) && gap > gapLimit;
     this.nodes.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
     this.nodes.warning.hidden = !wide;
-    const thinned = (model.run.notices ?? []).filter((/** @type {string} */ notice) => / are drawn; /.test(notice));
-    this.nodes.drawn.textContent = thinned.join(" ");
-    this.nodes.drawn.hidden = !thinned.length;
+    this.nodes.drawn.textContent = describeDrawn(model);
+    this.nodes.drawn.hidden = !this.nodes.drawn.textContent;
   }
 
   /** Another run takes the stage. */
@@ -224,31 +233,6 @@ export class Player {
     return SIDES[this.chosen.side] ?? SIDES.spectrum;
   }
 
-  /** @param {number} x @param {number} y @returns {number} matrix under the point of the map, or -1 */
-  mapAt(x, y) {
-    return this.model && this.mapSize ? this.mapView.at?.(this.scene(this.mapSize), x, y) ?? -1 : -1;
-  }
-
-  /** @param {number} x @param {number} y */
-  mapTip(x, y) {
-    return this.model?.T && this.mapSize ? this.mapView.tip?.(this.scene(this.mapSize), x, y) ?? null : null;
-  }
-
-  /** @param {number} x @param {number} y */
-  sideTip(x, y) {
-    return this.model?.T && this.sideSize ? this.sideView.tip?.(this.scene(this.sideSize), x, y) ?? null : null;
-  }
-
-  /** @param {number} x @param {number} y @returns {number} matrix under the point of the time axis, or -1 */
-  timeAt(x, y) {
-    return this.model && this.timeSize ? this.timeline.matrixAt(this.scene(this.timeSize), x, y) : -1;
-  }
-
-  /** @param {number} x @param {number} y */
-  timeTip(x, y) {
-    return this.model?.T && this.timeSize ? this.timeline.tip(this.scene(this.timeSize), x, y) : null;
-  }
-
   /** @param {number} dx @param {number} dy */
   moveSelection(dx, dy) {
     if (this.model && this.mapSize) this.select(this.mapView.neighbour?.(this.scene(this.mapSize), dx, dy) ?? this.selected);
@@ -276,11 +260,17 @@ export class Player {
 
   /** @param {URLSearchParams} parameters */
   showAddress(parameters) {
-    window.history.replaceState({}, "", `${window.location.pathname}?${parameters}`);
+    window.history.replaceState({}, "", this.addressOf(parameters));
+  }
+
+  /** A report is a file: only what follows # may differ there. @param {URLSearchParams} parameters */
+  addressOf(parameters) {
+    const place = window.location.href.split(/[?#]/)[0];
+    return `${place}${this.request?.address === "hash" ? "#" : "?"}${parameters}`;
   }
 
   async copyLink() {
-    const address = `${window.location.origin}${window.location.pathname}?${this.linkParameters}`;
+    const address = this.addressOf(this.linkParameters);
     let done = "Copied";
     try {
       await navigator.clipboard.writeText(address);
@@ -337,8 +327,13 @@ export class Player {
       extend: model.movesOf(event?.extend),
       other: null,
       stage: null,
-      card: this.why,
+      card: this.whyCard(),
     };
+  }
+
+  /** The card is of one event and one matrix: another place waits for its own. @returns {import("./why_card.js").Card | null} */
+  whyCard() {
+    return this.why && whyFits(this.why, /** @type {Model} */ (this.model), this.clock.step, this.selected) ? this.why.card : null;
   }
 
   /** @param {number} now */
@@ -377,6 +372,9 @@ export class Player {
 /** What arrives later than the run, by kind. @type {Record<string, (player: Player, parcel: any, payload: Uint8Array) => void>} */
 const PARCELS = {
   why: (player, parcel) => {
-    player.why = parcel.card;
+    player.why = parcel;
+  },
+  matrix: (player, _parcel, payload) => {
+    player.model?.spectra.accept(payload);
   },
 };

@@ -1,12 +1,11 @@
-/** Numbers of a matrix that a run does not hold as such: active parameters, and how far λ is from the spectrum of ΔW. */
+/** Active parameters, and the fixed scales of what may colour a matrix. */
 
-import { lastAtOrBefore } from "./model.js";
 import { niceCeiling } from "./format.js";
 
 /** @typedef {import("./model.js").Model} Model */
 
-/** @type {WeakMap<Model, {gaps: Float32Array, topGap: number}>} */
-const GAPS = new WeakMap();
+/** @type {WeakMap<Model, number>} */
+const TOP_GAPS = new WeakMap();
 /** @type {WeakMap<Model, number>} */
 const TOP_PARAMETERS = new WeakMap();
 
@@ -31,24 +30,6 @@ export function largestParameters(model) {
   return top;
 }
 
-/** @param {Model} model */
-function gapsOf(model) {
-  const kept = GAPS.get(model);
-  if (kept) return kept;
-  const gaps = new Float32Array(model.sigmaRecords.length * model.M);
-  let top = 0;
-  model.sigmaRecords.forEach((record, k) => {
-    for (let m = 0; m < model.M; m += 1) {
-      const gap = Math.abs(model.entropy(record, m) - model.trueEntropy(record, m));
-      gaps[k * model.M + m] = gap;
-      if (gap > top) top = gap;
-    }
-  });
-  const found = { gaps, topGap: Math.max(2.5 * gapLimit(model), niceCeiling(top)) };
-  GAPS.set(model, found);
-  return found;
-}
-
 /** @param {Model} model @returns {number} above it, entropy of λ says little about ΔW */
 export function gapLimit(model) {
   return model.run.gapLimit ?? 0.02;
@@ -56,11 +37,11 @@ export function gapLimit(model) {
 
 /** @param {Model} model @returns {number} end of the scale of gaps, fixed over the run */
 export function largestGap(model) {
-  return gapsOf(model).topGap;
-}
-
-/** @param {Model} model @param {number} t @param {number} m @returns {number} |I(λ) − I(σ)| at the latest record with true singular values; NaN before the first and where either is undefined */
-export function entropyGap(model, t, m) {
-  const k = lastAtOrBefore(model.sigmaRecords, t);
-  return k < 0 ? NaN : gapsOf(model).gaps[k * model.M + m];
+  const kept = TOP_GAPS.get(model);
+  if (kept !== undefined) return kept;
+  let top = 0;
+  for (const record of model.sigmaRecords) for (let m = 0; m < model.M; m += 1) if (model.gap(record, m) > top) top = model.gap(record, m);
+  const end = Math.max(2.5 * gapLimit(model), niceCeiling(top));
+  TOP_GAPS.set(model, end);
+  return end;
 }

@@ -1,6 +1,6 @@
 /** The pictures that can stand beside the map: about the selected matrix. */
 
-import { drawCard, fittingCard } from "./card_picture.js";
+import { drawCard } from "./card_picture.js";
 import { describeCell } from "./describe.js";
 import { describeDirection, directionsAt, drawSpectrum, spectrumScale } from "./spectrum.js";
 import { cardTable } from "./why_card.js";
@@ -39,7 +39,7 @@ export const SIDES = {
     label: "Why?",
     hint: "why the latest event did what it did with the selected matrix",
     draw: drawCard,
-    describe: (scene) => fittingCard(scene)?.headline ?? "No event yet.",
-    table: (scene) => cardTable(fittingCard(scene)),
+    describe: ({ card }) => /** @type {any} */ (card)?.headline ?? "No event yet.",
+    table: ({ card }) => cardTable(/** @type {any} */ (card)),
   },
 };

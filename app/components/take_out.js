@@ -46,6 +46,8 @@ export class TakeOut {
     this.picture.value = PICTURES[kept] ? kept : "map";
     this.screen.hidden = !player.palette.dark;
     this.link.hidden = !player.request.link;
+    // Without a server, the page is the report.
+    this.report.hidden = !player.request.key;
     this.command.textContent = reportCommand(player.request.run);
     this.offerNumbers();
     this.dialog.showModal();

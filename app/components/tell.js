@@ -1,10 +1,10 @@
 /** Words, numbers and attributes beside the pictures: for those who read them, hear them, or test them. */
 
-import { fittingCard } from "./card_picture.js";
 import { describeSoft } from "./describe.js";
 import { formatEntropy, formatNumber } from "./format.js";
 import { sentenceAt } from "./sentence.js";
 import { SIDES } from "./sides.js";
+import { whyFits } from "./why_card.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 
@@ -37,14 +37,16 @@ function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** The card is of one event and one matrix: another place waits for its own. @param {any} player @param {Scene} scene */
-function showCard(player, scene) {
+/** @param {any} player @param {Scene} scene */
+function showCard(player, { model, step, selected, card }) {
   const shown = player.sideView === SIDES.why;
   player.nodes.sideCanvas.hidden = shown;
   player.card.root.hidden = !shown;
   if (!shown) return;
-  const waiting = scene.model.eventBefore(scene.step) < 0 ? "No event yet: the first decision is still to come." : player.clock.playing ? "Pause to see why." : "One moment …";
-  player.card.update(fittingCard(scene), waiting);
+  const arrived = player.why && whyFits(player.why, model, step, selected);
+  const none = model.eventBefore(step) < 0 ? "No event yet: the first decision is still to come." : "The log does not hold what this event saw.";
+  const waiting = model.eventBefore(step) < 0 || arrived ? none : player.clock.playing ? "Pause to see why." : "One moment …";
+  player.card.update(/** @type {any} */ (card), waiting);
 }
 
 /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */

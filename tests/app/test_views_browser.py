@@ -15,8 +15,9 @@ import pytest
 
 from analysis.metrics import active_parameters, churn, final_ranks, gross_moves, net_moves
 from analysis.payload import pack_run
+from analysis.player_script import FOLDER, joined_modules
 from analysis.runs import load_run
-from components import CHOICES, FOLDER, joined_modules
+from components import CHOICES
 
 pytestmark = pytest.mark.browser
 
@@ -158,7 +159,7 @@ def test_the_why_card_leaves_as_a_picture_and_as_numbers_of_its_own_event_only(o
     card = {"event": 1, "step": step, "matrix": matrix, "verdict": "pruned", "headline": "L0 query loses one."}
     viewer.page.evaluate(
         "(card) => globalThis[Symbol.for('flexlora.parcels')].receivers.get('explore_player')"
-        ".receive({ kind: 'why', run: 'test-paper', card }, new Uint8Array())",
+        ".receive({ kind: 'why', run: 'test-paper', event: card.step, matrix: card.matrix, card }, new Uint8Array())",
         {**card, "lines": [line], "rules": [], "alternatives": []},
     )
     texts = [text.text for text in viewer.svg("side").iter(f"{SVG}text")]
@@ -264,7 +265,7 @@ def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_
 @pytest.mark.parametrize("name", ["words-flexlora-paper", "digits-adalora", "digits-sora", "words-lora"])
 def test_net_and_gross_moves_are_those_of_the_metrics(shared_page, name):
     run = load_run(SAMPLES / name)
-    script = joined_modules(("format", "decode", "model", "dynamics"))
+    script = joined_modules("bands")
     found = shared_page.evaluate(
         "([script, data]) => { const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));"
         " const parts = new Function(`${script}; return [Model, movesOverTime, finalRanks]`);"
