@@ -11,9 +11,9 @@ from pathlib import Path
 
 from streamlit.components.v2 import component
 
-from components.view import CHOICES, PlayerView
+from components.view import CHOICES, STAGES, PlayerView
 
-__all__ = ["CHOICES", "MODULES", "PlayerView", "courier", "envelope", "joined_modules", "player"]
+__all__ = ["CHOICES", "MODULES", "STAGES", "PlayerView", "courier", "envelope", "joined_modules", "player"]
 
 FOLDER = Path(__file__).parent
 
@@ -26,11 +26,17 @@ MODULES = (
     "decode",
     "parcels",
     "model",
+    "stages",
     "clock",
     "colour",
     "scene",
     "describe",
     "rank_map",
+    "tiles",
+    "stage_map",
+    "event_maps",
+    "pinned",
+    "pair_map",
     "maps",
     "spectrum",
     "why_card",
@@ -45,6 +51,8 @@ MODULES = (
     "view_state",
     "keys",
     "pointer",
+    "fade",
+    "mailbox",
     "stage_dom",
     "tell",
     "player",

@@ -9,6 +9,23 @@ const VIOLETS = ["#f3effa", "#ded3ef", "#c4b1e2", "#a78bd2", "#8a67bf", "#6f47a6
 const ORANGE_BLUE = ["#8a3c00", "#b85a0a", "#de8a3f", "#f2bd8a", "#eeeeee", "#a5c9e8", "#5d9dd0", "#2a6fb0", "#0e4480"];
 const ORANGE_BLUE_DARK = ["#ffb066", "#ec8f3a", "#b9661c", "#74431a", "#33363b", "#1f4a73", "#2f74b5", "#5b9fdd", "#9ccbf5"];
 
+/** Method → its colour in every picture; analysis/figures/theme.py has the same. After Okabe and Ito, and three of Paul Tol's muted ones. @type {Record<string, string>} */
+export const METHOD_COLOURS = {
+  flexlora: "#0072B2",
+  lora: "#7F7F7F",
+  adalora: "#E69F00",
+  elalora: "#D55E00",
+  l1ra: "#009E73",
+  salora: "#CC79A7",
+  autolora: "#56B4E9",
+  sora: "#8C6BB1",
+  dora_dynamic: "#999933",
+  dylora: "#AA4466",
+  mlae: "#44AA99",
+};
+const OTHER_METHOD = "#A0785A";
+const LEAST_CONTRAST = 3; // WCAG 1.4.11, for lines
+
 /**
  * @param {string} colour "#rrggbb" or "rgb(…)"
  * @returns {number[]} red, green, blue in 0..255
@@ -65,6 +82,22 @@ export function inkOn(colour) {
  */
 function mix(a, b, share) {
   return `rgb(${a.map((part, i) => Math.round(part + (b[i] - part) * share)).join(",")})`;
+}
+
+/** @param {number} a @param {number} b luminances @returns {number} WCAG contrast */
+function contrast(a, b) {
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+}
+
+/** The method's colour, moved towards the text's where the background would swallow it. @param {Palette} palette @param {string | undefined} method @returns {string} */
+export function methodColour(palette, method) {
+  const own = parseColour(METHOD_COLOURS[method ?? ""] ?? OTHER_METHOD);
+  const [background, text] = [parseColour(palette.background), parseColour(palette.text)];
+  for (let share = 0; share < 1; share += 0.05) {
+    const colour = mix(own, text, share);
+    if (contrast(luminance(parseColour(colour)), luminance(background)) >= LEAST_CONTRAST) return colour;
+  }
+  return palette.text;
 }
 
 /**

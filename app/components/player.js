@@ -6,15 +6,19 @@ import { openEnvelope } from "./decode.js";
 import { describeCell } from "./describe.js";
 import { penFor } from "./draw.js";
 import { EventList } from "./event_list.js";
+import { Fade } from "./fade.js";
 import { formatNumber, matrixLabel } from "./format.js";
 import { keyAction } from "./keys.js";
+import { Mailbox } from "./mailbox.js";
 import { MAPS } from "./maps.js";
 import { Model } from "./model.js";
 import { readPalette } from "./palette.js";
 import { closeLetterbox, openLetterbox } from "./parcels.js";
+import { pinnedAt } from "./pinned.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
 import { SIDES } from "./sides.js";
 import { buildStage } from "./stage_dom.js";
+import { stageOf, STAGES } from "./stages.js";
 import { tell } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
@@ -44,6 +48,9 @@ export class Player {
     this.chosen = firstChoices();
     /** @type {import("./why_card.js").Card | null} */
     this.why = null;
+    /** @type {{model: Model, name: string} | null} a second run under this clock */
+    this.pinned = null;
+    this.mailbox = new Mailbox(this);
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;
@@ -55,12 +62,14 @@ export class Player {
       commit: () => this.commitSoon(),
       copyLink: () => this.copyLink(),
       help: () => this.help.showModal(),
+      slow: (on) => this.setSlow(on),
     });
     this.eventList = new EventList({ seek: (step) => this.seek(step), select: (m) => this.select(m) });
     this.timeline = new Timeline();
     this.card = new WhyCard();
     this.help = helpDialog();
     this.nodes = buildStage(this);
+    this.fade = new Fade(this.nodes.ghost);
     this.root = this.nodes.root;
     parent.append(this.root);
     this.palette = readPalette(this.root);
@@ -87,9 +96,10 @@ export class Player {
     const before = this.request;
     this.request = request;
     if (before?.content !== request.content) this.acceptRun(new Model(payload), before?.run === request.run);
+    if (before?.run !== request.run) this.mailbox.unpackEarly();
     if (before && request.link && before.run !== request.run) this.showAddress(new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
-    if (request.key && before?.key !== request.key) openLetterbox(request.key, this);
+    if (request.key && before?.key !== request.key) openLetterbox(request.key, this.mailbox);
     this.palette = readPalette(this.root);
     this.root.style.setProperty("--fl-pruned", this.palette.pruned);
     this.root.style.setProperty("--fl-extended", this.palette.extended);
@@ -109,14 +119,15 @@ export class Player {
     this.warn(model);
     this.fillPicker(model);
     this.updates += 1;
-    if (!same && model.run.state !== "running") this.clock.time = model.header.park ?? model.lastStep;
+    if (!same && model.run.state !== "running") this.clock.seek(model.header.park ?? model.lastStep);
   }
 
-  /** What a second component brings. @param {import("./parcels.js").Parcel} parcel @param {Uint8Array} payload */
-  receive(parcel, payload) {
-    if (parcel.run !== this.request?.run) return;
-    PARCELS[parcel.kind]?.(this, parcel, payload);
-    this.redraw();
+  /** Each event stops and unfolds, or no longer. @param {boolean} slow */
+  setSlow(slow) {
+    if (slow === this.clock.slow) return;
+    if (slow) this.choose("map", "map");
+    this.clock.setSlow(slow);
+    this.resize();
   }
 
   /** Entropy is read from λ: it says little where λ is not the spectrum of ΔW. @param {Model} model */
@@ -135,6 +146,7 @@ export class Player {
     this.eventList.clear();
     this.since = null;
     this.why = null;
+    this.pinned = null;
   }
 
   /** At the parked event, the first matrix that gained is worth a look. @param {Model} model */
@@ -146,6 +158,8 @@ export class Player {
   /** @param {import("./decode.js").Request} request */
   obey(request) {
     if (request.step !== null) this.clock.seek(request.step);
+    const stage = STAGES.findIndex(({ key }) => key === request.stage);
+    if (stage >= 0) this.clock.setSlow(true, stage);
     const m = this.model?.indexOf.get(request.matrix ?? "");
     if (m !== undefined) this.selected = m;
     for (const [name, keys] of Object.entries(CHOICES)) if (keys.includes(request[name])) this.chosen[name] = request[name];
@@ -212,31 +226,12 @@ export class Player {
   }
 
   get mapView() {
-    return MAPS[this.chosen.map] ?? MAPS.map;
+    const view = MAPS[this.chosen.map];
+    return view && this.possible("map").includes(view.key) ? view : MAPS.map;
   }
 
   get sideView() {
     return SIDES[this.chosen.side] ?? SIDES.spectrum;
-  }
-
-  /** @param {number} x @param {number} y @returns {number} matrix under the point of the map, or -1 */
-  mapAt(x, y) {
-    return this.model && this.mapSize ? this.mapView.at?.(this.scene(this.mapSize), x, y) ?? -1 : -1;
-  }
-
-  /** @param {number} x @param {number} y */
-  mapTip(x, y) {
-    return this.model?.T && this.mapSize ? this.mapView.tip?.(this.scene(this.mapSize), x, y) ?? null : null;
-  }
-
-  /** @param {number} x @param {number} y */
-  sideTip(x, y) {
-    return this.model?.T && this.sideSize ? this.sideView.tip?.(this.scene(this.sideSize), x, y) ?? null : null;
-  }
-
-  /** @param {number} x @param {number} y @returns {number} matrix under the point of the time axis, or -1 */
-  timeAt(x, y) {
-    return this.model && this.timeSize ? this.timeline.matrixAt(this.scene(this.timeSize), x, y) : -1;
   }
 
   /** @param {number} dx @param {number} dy */
@@ -250,7 +245,12 @@ export class Player {
   }
 
   get view() {
-    return { step: this.clock.step, matrix: this.model?.matrices[this.selected]?.name ?? null, since: this.since, ...this.chosen };
+    return { step: this.clock.step, matrix: this.model?.matrices[this.selected]?.name ?? null, since: this.since, stage: this.stageKey, ...this.chosen };
+  }
+
+  /** @returns {string | null} where slow motion stands; "score" between events, where the next one will begin */
+  get stageKey() {
+    return this.clock.slow ? STAGES[this.clock.stage ?? 0].key : null;
   }
 
   get linkParameters() {
@@ -295,6 +295,7 @@ export class Player {
     this.sideSize = size(this.nodes.sideBox);
     this.timeSize = size(this.nodes.timeBox);
     this.timeline.layout(this.scene(this.timeSize), this.chosen.band);
+    for (const [name, choice] of Object.entries(this.nodes.choices)) choice.offer((key) => this.possible(name).includes(key));
     this.redraw();
   }
 
@@ -311,8 +312,9 @@ export class Player {
   /** @param {[number, number]} size @returns {Scene} */
   scene([width, height]) {
     const model = /** @type {Model} */ (this.model);
-    const { record, step, time } = this.clock;
+    const { record, step, time, stage, share } = this.clock;
     const event = model.events[model.eventAt(step)];
+    this.pinned?.model.countFrom(this.since);
     return {
       model, width, height, time, record, step, event,
       palette: this.palette,
@@ -324,8 +326,8 @@ export class Player {
       since: this.since,
       prune: model.movesOf(event?.prune),
       extend: model.movesOf(event?.extend),
-      other: null,
-      stage: null,
+      other: this.pinned && pinnedAt(this.pinned.model, this.pinned.name, step),
+      stage: stage === null ? null : stageOf(model, model.eventAt(time), stage, share),
       card: this.why,
     };
   }
@@ -345,6 +347,7 @@ export class Player {
     if (this.stale) this.timeline.drawStill(penFor(nodes.still, ...this.timeSize, palette.font), scene);
     this.stale = false;
     this.timeline.drawMoving(penFor(nodes.moving, ...this.timeSize, palette.font), scene);
+    this.fade.before(nodes.mapCanvas, this.mapView.key === "map" ? scene.stage?.key ?? "" : "", clock.reducedMotion);
     this.mapView.draw(penFor(nodes.mapCanvas, ...this.mapSize, palette.font), this.scene(this.mapSize));
     if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
     tell(this, scene);
@@ -355,17 +358,11 @@ export class Player {
   destroy() {
     window.cancelAnimationFrame(this.frame);
     window.clearTimeout(this.commitTimer);
-    if (this.request?.key) closeLetterbox(this.request.key, this);
+    this.clock.destroy();
+    if (this.request?.key) closeLetterbox(this.request.key, this.mailbox);
     this.resizer?.disconnect();
     document.removeEventListener("keydown", /** @type {any} */ (this.onKey));
     window.removeEventListener("resize", /** @type {any} */ (this.onWindow));
     this.root.remove();
   }
 }
-
-/** What arrives later than the run, by kind. @type {Record<string, (player: Player, parcel: any, payload: Uint8Array) => void>} */
-const PARCELS = {
-  why: (player, parcel) => {
-    player.why = parcel.card;
-  },
-};

@@ -8,11 +8,14 @@ from typing import Any
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "colour": ("rank", "change", "entropy", "energy"),
-    "map": ("map",),
+    "map": ("map", "stages", "events", "pair"),
     "side": ("spectrum", "why"),
     "band": ("strip",),
 }
 """Name → keys that may be chosen; the first is the default and stands in no link."""
+
+STAGES = ("score", "order", "prune", "extend", "resume")
+"""How an event unfolds in slow motion; the browser's side is stages.js."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class PlayerView:
         map: The picture in the map's place.
         side: The picture beside it.
         band: The picture over time.
+        stage: Where slow motion stands in the event at the clock, one of `STAGES`; None = no slow motion.
     """
 
     step: int | None = None
@@ -36,6 +40,7 @@ class PlayerView:
     map: str = CHOICES["map"][0]
     side: str = CHOICES["side"][0]
     band: str = CHOICES["band"][0]
+    stage: str | None = None
 
     @classmethod
     def reported(cls, report: Mapping[str, Any]) -> PlayerView:
@@ -45,7 +50,9 @@ class PlayerView:
             **{
                 name: value
                 for name, value in report.items()
-                if name in known and (name not in CHOICES or value in CHOICES[name])
+                if name in known
+                and (name not in CHOICES or value in CHOICES[name])
+                and (name != "stage" or value in STAGES)
             }
         )
 
@@ -53,12 +60,14 @@ class PlayerView:
         """Every field by its name."""
         return asdict(self)
 
-    def as_link(self, run: str) -> dict[str, str]:
-        """Query parameters of this view of a run."""
-        link = {"run": run, "step": str(self.step)}
+    def as_link(self, run: str, pinned: str | None = None) -> dict[str, str]:
+        """Query parameters of this view of a run, and of the run that is pinned under the same clock."""
+        link = {"run": run, **({"with": pinned} if pinned else {}), "step": str(self.step)}
         if self.matrix:
             link["matrix"] = self.matrix
         link |= {name: getattr(self, name) for name, keys in CHOICES.items() if getattr(self, name) != keys[0]}
         if self.since is not None:
             link["since"] = str(self.since)
+        if self.stage:
+            link["stage"] = self.stage
         return link
