@@ -46,9 +46,11 @@ def choose(
             state[PICKER] = None
     key = place.selectbox(
         "Compare with",
-        [None, *offered],
+        list(offered),
+        index=None,
         key=PICKER,
-        format_func=lambda key: f"with {label(key)}" if key else "Compare with …",
+        format_func=lambda key: f"with {label(key)}",
+        placeholder="Compare with …",
         label_visibility="collapsed",
         on_change=changed,
     )

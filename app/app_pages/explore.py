@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+import pinned
 from analysis.figures import FIGURES
 from analysis.metrics import describe_run, instructive_event
 from analysis.runs import Run
-import pinned
 from components import CHOICES, STAGES, PlayerView, player
 from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
 

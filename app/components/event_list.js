@@ -25,6 +25,7 @@ export class EventList {
     this.actions = actions;
     this.heading = element("span", { class: "fl-count" });
     this.list = element("ol", { class: "fl-events", "aria-label": "Events" });
+    this.list.addEventListener("keydown", (event) => this.walk(event));
     this.moves = element("div", { class: "fl-moves" });
     this.root = element("section", { class: "fl-panel fl-eventpanel", "aria-label": "Events" }, [
       element("header", {}, [element("h3", { text: "Events" }), this.heading]),
@@ -47,6 +48,17 @@ export class EventList {
       this.list.replaceChildren(element("li", { class: "fl-none", text: "This run has no events: its ranks stay as they are." }));
     }
     this.current = -2;
+  }
+
+  /** One stop for Tab, however many events: the arrow keys go from one to the next. @param {KeyboardEvent} event */
+  walk(event) {
+    const now = this.buttons.findIndex((button) => button === event.target);
+    const next = this.buttons[now + (event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0)];
+    if (now < 0 || !next || next === event.target) return;
+    event.preventDefault();
+    event.stopPropagation();
+    for (const button of this.buttons) button.tabIndex = button === next ? 0 : -1;
+    next.focus();
   }
 
   /** Another run: start over. */
@@ -83,6 +95,7 @@ export class EventList {
       this.buttons.forEach((button, i) => {
         if (i === current) button.setAttribute("aria-current", "step");
         else button.removeAttribute("aria-current");
+        button.tabIndex = i === Math.max(0, current) ? 0 : -1;
       });
       this.current = current;
       this.scrollTo(current);

@@ -3,7 +3,7 @@
 import { cellColour, legendMarks } from "./colour.js";
 import { formatNumber } from "./format.js";
 import { neighbour } from "./rank_map.js";
-import { smallCells } from "./stage_map.js";
+import { cellFit, smallCells } from "./stage_map.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -37,7 +37,7 @@ function eventLayout({ model, width, height }) {
   const kept = EVENT_LAYOUTS.get(model);
   if (kept?.width === width && kept.height === height) return kept;
   const count = Math.min(MOST_EVENTS, model.events.length);
-  const panels = panelBoxes({ x: 4, y: 4, w: width - 8, h: height - EVENT_KEY_HEIGHT - 10 }, count, 14);
+  const panels = panelBoxes({ x: 4, y: 4, w: width - 8, h: height - EVENT_KEY_HEIGHT - 10 }, count, 14, cellFit(model, { w: 20, h: 14 }, 0));
   const layout = { width, height, panels, cells: panels.map((panel) => smallCells(model, panelGrid(panel, 0))) };
   EVENT_LAYOUTS.set(model, layout);
   return layout;
@@ -53,6 +53,7 @@ export const EVENTS_VIEW = {
   key: "events",
   label: "Events",
   hint: "the map at up to nine events over the run; a click goes there",
+  wide: true,
   possible: ({ model }) => model.events.length > 0,
   draw: (pen, scene) => {
     const { model, palette, colour, hovered, selected, step, width, height } = scene;
@@ -69,7 +70,7 @@ export const EVENTS_VIEW = {
       cells[i].forEach((cell, m) => {
         if (!cell) return;
         const marks = /** @type {import("./tiles.js").Sign[]} */ ([...(prune.has(m) ? ["minus"] : []), ...(extend.has(m) ? ["plus"] : [])]);
-        drawTile(pen, palette, cell, { fill: cellColour(model, palette, colour, record, m), text: String(model.rank(record, m)), marks });
+        drawTile(pen, palette, cell, { fill: cellColour(model, palette, colour, record, m), texts: [String(model.rank(record, m))], marks });
       });
       drawFrames(pen, palette, cells[i], hovered, selected);
     });

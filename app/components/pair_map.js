@@ -5,7 +5,7 @@ import { formatChange, formatNumber, matrixLabel } from "./format.js";
 import { tableColour } from "./palette.js";
 import { bothOf, difference, isWhole, largestDifference } from "./pinned.js";
 import { neighbour } from "./rank_map.js";
-import { smallCells } from "./stage_map.js";
+import { cellFit, smallCells } from "./stage_map.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -26,7 +26,7 @@ function pairLayout({ model, other, width, height }) {
   const second = /** @type {Pinned} */ (other).model;
   const kept = PAIR_LAYOUTS.get(model);
   if (kept?.width === width && kept.height === height && kept.other === second) return kept;
-  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - PAIR_KEY_HEIGHT - 6 }, 3, 14, 1.1);
+  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - PAIR_KEY_HEIGHT - 6 }, 3, 14, cellFit(model, { w: 24, h: 14 }, 1));
   const cells = panels.map((panel, i) => smallCells(i === 1 ? second : model, panelGrid(panel, 1)));
   const layout = { width, height, other: second, panels, cells };
   PAIR_LAYOUTS.set(model, layout);
@@ -59,7 +59,7 @@ function drawPair(pen, scene, other) {
   drawPanelHead(pen, palette, panels[2], "difference", "this − pinned, matched by name", 1);
   const tile = (/** @type {Model} */ run, /** @type {number} */ at, /** @type {number} */ m) => ({
     fill: cellColour(run, palette, colour, at, m),
-    text: pairText(colour, colourValue(run, colour, at, m), false),
+    texts: [pairText(colour, colourValue(run, colour, at, m), false)],
     marks: [],
   });
   cells[0].forEach((cell, m) => cell && drawTile(pen, palette, cell, tile(both.mine, record, m)));
@@ -67,7 +67,7 @@ function drawPair(pen, scene, other) {
   cells[2].forEach((cell, m) => {
     const value = difference(both, colour, record, other.record, m);
     const fill = Number.isNaN(value) ? null : tableColour(palette.tables.change, differenceIndex(value, limit));
-    if (cell) drawTile(pen, palette, cell, { fill, text: both.matching[m] < 0 ? "" : pairText(colour, value, true), marks: [] }, alpha);
+    if (cell) drawTile(pen, palette, cell, { fill, texts: both.matching[m] < 0 ? [] : [pairText(colour, value, true)], marks: [] }, alpha);
   });
   const second = (/** @type {number} */ m) => (m < 0 ? -1 : both.matching[m]);
   for (const i of [0, 2]) drawFrames(pen, palette, cells[i], hovered, selected);
@@ -91,6 +91,7 @@ export const PAIR_VIEW = {
   key: "pair",
   label: "Pair",
   hint: "this run, the pinned run and their difference",
+  wide: true,
   possible: ({ other }) => other !== null,
   draw: (pen, scene) => {
     if (scene.other) drawPair(pen, scene, scene.other);

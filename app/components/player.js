@@ -78,7 +78,7 @@ export class Player {
 
   listen() {
     this.resizer = new ResizeObserver(() => this.resize());
-    this.resizer.observe(this.root);
+    for (const node of [this.root, this.nodes.mapBox, this.nodes.timeBox]) this.resizer.observe(node);
     this.onKey = (/** @type {KeyboardEvent} */ event) => keyAction(this, event);
     this.onWindow = () => this.resize();
     document.addEventListener("keydown", this.onKey);
@@ -286,6 +286,9 @@ export class Player {
   /** As high as the window allows, so that map, transport and timeline stand together without scrolling. */
   resize() {
     if (!this.model || this.root.hidden) return;
+    this.nodes.stage.hidden = !this.clock.slow;
+    this.root.classList.toggle("fl-slow", this.clock.slow);
+    this.root.classList.toggle("fl-wide", this.mapView.wide ?? false);
     const scroller = this.root.getRootNode() instanceof ShadowRoot ? /** @type {ShadowRoot} */ (this.root.getRootNode()).host : this.root;
     const top = Math.max(0, scroller.getBoundingClientRect().top + (scroller.closest("[data-testid=stMain]")?.scrollTop ?? 0));
     const height = Math.max(560, Math.min(1100, window.innerHeight - top - 56));

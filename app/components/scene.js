@@ -37,6 +37,7 @@
  * @property {string} key
  * @property {string} label
  * @property {string} hint
+ * @property {boolean} [wide] several maps side by side: they need more room
  * @property {(scene: Scene) => boolean} [possible] false where the run has nothing for it
  * @property {(pen: Pen, scene: Scene) => void} draw
  * @property {(scene: Scene, x: number, y: number) => number} [at] matrix under the point, or -1

@@ -44,7 +44,7 @@ export function buildStage(player) {
       nodes.stage,
       boxes.mapBox,
     ]),
-    element("section", { class: "fl-panel", "aria-label": "Spectrum and reasons" }, [
+    element("section", { class: "fl-panel fl-sidepanel", "aria-label": "Spectrum and reasons" }, [
       element("header", {}, [choices.side.root, nodes.picker]),
       nodes.numbers,
       nodes.warning,

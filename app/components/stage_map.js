@@ -19,7 +19,7 @@ import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, pa
 /** @typedef {{label: string, entropy: boolean, log: boolean, low: number, high: number}} ScoreScale */
 
 const WIDE_RANGE = 50; // largest over smallest score from which the scale is logarithmic
-const CAPTION_LINES = 3;
+const CAPTION_LINES = 4;
 const KEY_HEIGHT = 20;
 
 /** @type {WeakMap<object, ScoreScale>} */
@@ -64,28 +64,29 @@ function scoreText(score) {
   return score === Infinity ? "first" : formatNumber(score);
 }
 
-/** A score in less room: two digits. @param {number} score */
-function shortScore(score) {
-  if (!Number.isFinite(score)) return score === Infinity ? "1st" : "–";
-  const text = Math.abs(score) >= 0.01 && Math.abs(score) < 100 ? String(Number(score.toPrecision(2))) : score === 0 ? "0" : score.toExponential(0);
-  return text.replace(/^(-?)0\./, "$1.").replace(/-/g, "−");
+/** A score with three digits, and with fewer for less room. @param {ScoreScale} scale @param {number} score @returns {string[]} */
+function scoreTexts({ entropy }, score) {
+  if (!Number.isFinite(score)) return [scoreText(score), "1st"].slice(0, score === Infinity ? 2 : 1);
+  if (entropy) return [score.toFixed(3), score.toFixed(2).replace(/^0/, "")];
+  const short = Math.abs(score) >= 0.01 && Math.abs(score) < 100 ? String(Number(score.toPrecision(2))) : score === 0 ? "0" : score.toExponential(0);
+  return [formatNumber(score), short.replace(/^(-?)0\./, "$1.").replace(/-/g, "−")];
 }
 
 /** What a cell shows in each stage. @type {Record<string, (model: Model, palette: Palette, decision: Decision, m: number) => Tile>} */
 const TILES = {
   score: (model, palette, { scores }, m) => ({
     fill: fillOf(palette.tables.entropy, scoreIndex(scoreScale(model), scores[m])),
-    text: scoreText(scores[m]),
-    short: shortScore(scores[m]),
+    texts: scoreTexts(scoreScale(model), scores[m]),
     marks: [],
   }),
   order: (model, palette, decision, m) => {
     const { scores, places, low, high, prune, extend, refused, byDirection } = decision;
-    // Where directions are scored, the matrix's mean has no place in their order: the scores that crossed the line have.
-    const own = byDirection ? "" : Number.isNaN(places[m]) ? "–" : String(places[m]);
+    // Where directions are scored, the matrix's mean has no place in their order: how many crossed the line is told instead.
+    const moves = [prune.get(m), extend.get(m)].filter(Boolean).join(", ");
+    const own = byDirection ? moves : Number.isNaN(places[m]) ? "–" : String(places[m]);
     return {
       fill: fillOf(palette.tables.entropy, scoreIndex(scoreScale(model), scores[m])),
-      text: own,
+      texts: [own],
       marks: [...(low.has(m) ? /** @type {const} */ (["down"]) : []), ...(high.has(m) ? /** @type {const} */ (["up"]) : []), ...(refused.has(m) ? /** @type {const} */ (["bar"]) : [])],
       open: !prune.has(m) && !extend.has(m),
     };
@@ -97,9 +98,9 @@ const TILES = {
 
 /** @param {Model} model @param {Palette} palette @param {number} rank @param {number} change @param {"minus" | "plus"} sign @returns {Tile} */
 function rankTile(model, palette, rank, change, sign) {
-  const text = change ? `${rank} → ${rank + change}` : String(rank + change);
+  const after = String(rank + change);
   const index = Math.max(0, Math.min(255, rankIndex(model, rank + change)));
-  return { fill: tableColour(palette.tables.rank, index), text, short: change && text ? `${rank}→${rank + change}` : undefined, marks: change ? [sign] : [] };
+  return { fill: tableColour(palette.tables.rank, index), texts: change ? [`${rank} → ${after}`, `${rank}→${after}`, after] : [after], marks: change ? [sign] : [] };
 }
 
 /** @param {Model} model @param {Decision} decision @param {string} key @param {number} m @returns {string} one matrix in one stage, in words */
@@ -120,14 +121,20 @@ export function describeStage(model, decision, key, m) {
   return `${name} · ${words[key]}`;
 }
 
+/** Both ends of the order, or both sides of a threshold. @param {Model} model @returns {Array<[import("./tiles.js").Sign, string]>} */
+function lineKey(model) {
+  const threshold = model.events.some((event) => Number.isFinite(event.threshold));
+  return [["down", threshold ? "at or below" : "lowest"], ["up", threshold ? "above" : "highest"]];
+}
+
 /** Key of a stage: its scale, and its marks at the right. @param {Pen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {string} key */
 function drawStageKey(pen, model, palette, box, key) {
   const y = box.y + box.h / 2;
   const items = /** @type {Record<string, Array<[import("./tiles.js").Sign, string]>>} */ ({
-    order: [["down", "lowest"], ["up", "highest"]],
+    order: lineKey(model),
     prune: [["minus", model.words.pruned]],
     extend: [["plus", model.words.extended]],
-    all: [["down", "lowest"], ["up", "highest"], ["minus", model.words.pruned], ["plus", model.words.extended]],
+    all: [...lineKey(model), ["minus", model.words.pruned], ["plus", model.words.extended]],
   });
   const right = drawSignKey(pen, palette, items[key] ?? [], box.x + box.w, y);
   const room = { ...box, w: right - box.x - 14 };
@@ -167,7 +174,7 @@ const STEP_LAYOUTS = new WeakMap();
 function stepLayout({ model, width, height }) {
   const kept = STEP_LAYOUTS.get(model);
   if (kept?.width === width && kept.height === height) return kept;
-  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - KEY_HEIGHT - 6 }, STAGES.length, 12, 1.1);
+  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - KEY_HEIGHT - 6 }, STAGES.length, 12, cellFit(model, { w: 26, h: 13 }, 2));
   const lines = panels[0].h > 150 ? CAPTION_LINES : 2;
   const layout = { width, height, panels, lines, cells: panels.map((panel) => smallCells(model, panelGrid(panel, lines))) };
   STEP_LAYOUTS.set(model, layout);
@@ -179,11 +186,21 @@ export function smallCells(model, box) {
   return layoutMap(model, box.w, box.h, false).cells.map((cell) => ({ ...cell, x: cell.x + box.x, y: cell.y + box.y }));
 }
 
+/** How much of the wanted size a panel of a small map leaves its cells. @param {Model} model @param {{w: number, h: number}} wanted @param {number} lines of the panel's caption @returns {(w: number, h: number) => number} */
+export function cellFit(model, wanted, lines) {
+  const { columns, rows } = layoutMap(model, 100, 100, false);
+  return (w, h) => {
+    const grid = panelGrid({ x: 0, y: 0, w, h }, lines);
+    return Math.min(grid.w / columns.length / wanted.w, grid.h / rows.length / wanted.h);
+  };
+}
+
 /** @type {View} */
 export const STEPS_VIEW = {
   key: "stages",
   label: "Steps",
   hint: "the steps of the latest event side by side: score, order, prune, extend, resume",
+  wide: true,
   possible: ({ model }) => model.events.length > 0,
   draw: (pen, scene) => {
     const { model, palette, hovered, selected, width, height } = scene;

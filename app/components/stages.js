@@ -151,7 +151,8 @@ function cut(model, { event, byDirection, scores, prune, extend }) {
   if (Number.isFinite(threshold)) {
     const what = byDirection ? "directions" : "values";
     const aim = Number.isFinite(target) ? `target total ${target}: ` : "";
-    return `${aim}${what} at or below the threshold ${formatNumber(threshold)} stand out`;
+    const back = event.extend.some(isSoft) ? `, and ${event.extend.length} above it that ${event.extend.length === 1 ? "was" : "were"} off` : "";
+    return `${aim}${event.prune.length} ${what} at or below the threshold ${formatNumber(threshold)} stand out${back}`;
   }
   if (Number.isFinite(target)) return `target total ${target}: the lowest directions stand out`;
   if (!budget) return "b(t) = 0: nothing stands out";

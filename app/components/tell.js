@@ -42,7 +42,6 @@ function say(node, text) {
 
 /** Where slow motion stands, in words. @param {any} player @param {Scene} scene */
 function tellStage({ nodes, clock }, { model, stage, time }) {
-  nodes.stage.hidden = !clock.slow;
   if (!clock.slow) return;
   const next = model.eventSteps.find((step) => step > time);
   const between = next === undefined ? "Slow motion: no event after this." : `Slow motion: the next event comes at step ${next}.`;

@@ -11,8 +11,7 @@ import { inkOn, tableColour } from "./palette.js";
 /**
  * @typedef {object} Tile
  * @property {string | null} fill null = undefined
- * @property {string} text
- * @property {string} [short] where the text has no room
+ * @property {string[]} texts the first one that has room is written
  * @property {Sign[]} marks
  * @property {boolean} [open] its marks are outlines: it stood out, but did not move
  */
@@ -39,14 +38,19 @@ export function drawTile(pen, palette, cell, tile, alpha = 1) {
     pen.rect(...frame, { stroke: palette.background, width: 2 * thick, radius, alpha });
     pen.rect(...frame, { stroke: signColour(palette, sign), width: thick, radius, alpha, dash: tile.open ? [3, 3] : undefined });
   });
-  const size = Math.max(8.5, Math.min(15, cell.h * 0.46, cell.w * 0.36));
-  const badge = tile.marks.length && cell.w >= 40 && cell.h >= 12 ? Math.min(7, cell.h * 0.3) : 0;
-  const room = cell.w - (badge ? 2 * badge * tile.marks.length + 4 : 0) - (tile.marks.length ? 6 : 2);
+  const size = Math.max(8.5, Math.min(15, cell.h * 0.55, cell.w * 0.36));
   const style = { fill: inkOn(tile.fill ?? palette.background), size, weight: 600, align: /** @type {const} */ ("center"), alpha };
-  const text = [tile.text, tile.short ?? ""].find((wanted) => wanted && pen.measure(wanted, style) <= room);
-  if (text && cell.h >= 9) pen.text(cell.x + (badge ? cell.w - room / 2 - 3 : cell.w / 2), cell.y + cell.h / 2 + 0.5, text, style);
+  const badge = tile.marks.length && cell.w >= 22 && cell.h >= 10 ? Math.min(7, cell.h * 0.32, cell.w * 0.14) : 0;
+  const taken = badge ? (2 * badge + 1) * tile.marks.length + 2 : 0;
+  const fits = (/** @type {number} */ room) => (cell.h < 9 ? undefined : tile.texts.find((wanted) => wanted && pen.measure(wanted, style) <= room));
+  const room = cell.w - (tile.marks.length ? 5 : 2);
+  // Numbers say more than the sign beside them: it goes first where both have no room.
+  const both = badge && fits(room - taken);
+  const text = both || fits(room);
+  const shift = both ? taken / 2 : 0;
+  if (text) pen.text(cell.x + cell.w / 2 + shift, cell.y + cell.h / 2 + 0.5, text, style);
   tile.marks.forEach((sign, i) => {
-    if (badge) drawSign(pen, palette, sign, cell.x + badge + 4 + i * (2 * badge + 1), cell.y + cell.h / 2, badge, alpha);
+    if (both) drawSign(pen, palette, sign, cell.x + badge + 3 + i * (2 * badge + 1), cell.y + cell.h / 2, badge, alpha);
     else if (!text) drawSign(pen, palette, sign, cell.x + cell.w / 2, cell.y + (cell.h * (i + 1)) / (tile.marks.length + 1), Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4), alpha);
   });
 }
@@ -67,7 +71,7 @@ export function drawFrames(pen, palette, cells, hovered, selected) {
     if (!cell) continue;
     const chosen = m === selected;
     const out = chosen ? 1.5 : 1;
-    pen.rect(cell.x - out, cell.y - out, cell.w + 2 * out, cell.h + 2 * out, { stroke: chosen ? palette.text : palette.muted, width: chosen ? 2 : 1.25, radius: 4 });
+    pen.rect(cell.x - out, cell.y - out, cell.w + 2 * out, cell.h + 2 * out, { stroke: chosen ? palette.text : palette.muted, width: chosen ? 2 : 1.25, radius: Math.min(4, cell.h / 4) });
   }
 }
 
@@ -77,23 +81,17 @@ export function cellAt(cells, x, y) {
 }
 
 /**
- * Boxes of equal size in as many columns as leave them the shape that is wanted.
- * @param {Box} area @param {number} count @param {number} gap @param {number} [shape] wanted width over height
+ * Boxes of equal size in as many columns as serve them best.
+ * @param {Box} area @param {number} count @param {number} gap @param {(w: number, h: number) => number} fit how well a box of this size serves; the largest wins
  * @returns {Box[]}
  */
-export function panelBoxes(area, count, gap, shape = 1.35) {
-  let best = { columns: 1, cost: Infinity };
-  for (let columns = 1; columns <= count; columns += 1) {
+export function panelBoxes(area, count, gap, fit) {
+  const sizes = Array.from({ length: count }, (_, i) => {
+    const columns = i + 1;
     const rows = Math.ceil(count / columns);
-    const w = (area.w - gap * (columns - 1)) / columns;
-    const h = (area.h - gap * (rows - 1)) / rows;
-    const cost = w > 20 && h > 20 ? -Math.min(w, h * shape) : Infinity;
-    if (cost < best.cost) best = { columns, cost };
-  }
-  const { columns } = best;
-  const rows = Math.ceil(count / columns);
-  const w = (area.w - gap * (columns - 1)) / columns;
-  const h = (area.h - gap * (rows - 1)) / rows;
+    return { columns, w: Math.max(1, (area.w - gap * (columns - 1)) / columns), h: Math.max(1, (area.h - gap * (rows - 1)) / rows) };
+  });
+  const { columns, w, h } = sizes.reduce((best, size) => (fit(size.w, size.h) > fit(best.w, best.h) ? size : best));
   return Array.from({ length: count }, (_, i) => ({ x: area.x + (i % columns) * (w + gap), y: area.y + Math.floor(i / columns) * (h + gap), w, h }));
 }
 
@@ -140,12 +138,14 @@ export function drawScale(pen, palette, table, marks, box, title, discrete) {
 /** @param {CanvasPen} pen @param {Palette} palette @param {Uint8Array} table @param {ScaleMark[]} marks @param {number} x @param {number} y @param {number} room */
 function drawSwatches(pen, palette, table, marks, x, y, room) {
   const narrow = room / marks.length < 16;
-  const ends = narrow ? 34 : 0;
+  const small = { fill: palette.muted, size: 10 };
+  const [first, final] = [marks[0].label, marks[marks.length - 1].label];
+  const ends = narrow ? pen.measure(first, small) + pen.measure(final, small) + 8 : 0;
   const size = Math.min(20, (room - ends) / marks.length);
   let at = x;
   if (narrow) {
-    pen.text(at, y, marks[0].label, { fill: palette.muted, size: 10 });
-    at += 16;
+    pen.text(at, y, first, small);
+    at += pen.measure(first, small) + 4;
   }
   for (const mark of marks) {
     const fill = tableColour(table, mark.index);
@@ -153,8 +153,8 @@ function drawSwatches(pen, palette, table, marks, x, y, room) {
     if (!narrow) pen.text(at + (size - 1) / 2, y + 0.5, mark.label, { fill: inkOn(fill), size: 9.5, align: "center" });
     at += size;
   }
-  if (narrow) pen.text(at + 3, y, marks[marks.length - 1].label, { fill: palette.muted, size: 10 });
-  return at + (narrow ? 20 : 0);
+  if (narrow) pen.text(at + 4, y, final, small);
+  return at + (narrow ? pen.measure(final, small) + 4 : 0);
 }
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Uint8Array} table @param {ScaleMark[]} marks @param {number} x @param {number} y @param {number} w */
@@ -162,8 +162,8 @@ function drawRamp(pen, palette, table, marks, x, y, w) {
   for (let i = 0; i < w; i += 1) pen.rect(x + i, y - 7, 1.5, 6, { fill: tableColour(table, Math.round((255 * i) / Math.max(1, w - 1))) });
   let lastEnd = -Infinity;
   for (const mark of marks) {
-    const at = x + (mark.index / 255) * w;
     const half = pen.measure(mark.label, { size: 9.5 }) / 2;
+    const at = Math.max(x + half, Math.min(x + w - half, x + (mark.index / 255) * w));
     if (at - half < lastEnd + 3) continue;
     pen.text(at, y + 6, mark.label, { fill: palette.muted, size: 9.5, align: "center" });
     lastEnd = at + half;
