@@ -122,6 +122,7 @@ export class Transport {
     const now = SPEEDS.indexOf(this.clock.speed);
     this.clock.speed = SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, now + delta))];
     this.clock.leg = null;
+    this.clock.changed();
   }
 
   showSpeed() {
@@ -167,7 +168,7 @@ export function helpDialog() {
   const dialog = element("dialog", { class: "fl-help", "aria-label": "Keys" }, [
     element("h3", { text: "Keys" }),
     element("dl", {}, rows),
-    element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock. Tab reaches every control; in the list of events ↑ ↓ go from one to the next." }),
+    element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock. Tab reaches every control; in the lists of events and of moves ↑ ↓ go from one to the next." }),
     close,
   ]);
   close.addEventListener("click", () => dialog.close());
