@@ -46,15 +46,7 @@ class PlayerView:
     def reported(cls, report: Mapping[str, Any]) -> PlayerView:
         """Reads a report of the browser; what it leaves out or what is not allowed is the default."""
         known = {field.name for field in fields(cls)}
-        return cls(
-            **{
-                name: value
-                for name, value in report.items()
-                if name in known
-                and (name not in CHOICES or value in CHOICES[name])
-                and (name != "stage" or value in STAGES)
-            }
-        )
+        return cls(**{name: value for name, value in report.items() if name in known and _allowed(name, value)})
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by its name."""
@@ -71,3 +63,9 @@ class PlayerView:
         if self.stage:
             link["stage"] = self.stage
         return link
+
+
+def _allowed(name: str, value: Any) -> bool:
+    """What may be chosen is told by a list; the rest is checked against the run."""
+    keys = STAGES if name == "stage" and value is not None else CHOICES.get(name)
+    return keys is None or value in keys
