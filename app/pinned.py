@@ -13,6 +13,7 @@ from data import RunEntry, open_run, resolve_run
 PICKER = "explore_with"
 _UNKNOWN = "explore_with_unknown"
 PARAMETER = "with"
+LIVE_S = 2.0
 
 
 def choose(
@@ -96,5 +97,14 @@ def send(other: RunEntry | None, *, to: str, run: str, name: str) -> None:
         run: The run that the player shows.
         name: What the player calls the pinned one.
     """
+    opened = open_run(other.folder) if other else None
+    if other and opened and opened.run.state == "running":
+        # A run that still grows is looked at again, as on the page where it trains.
+        st.fragment(_deliver, run_every=LIVE_S)(other, to, run, name)
+    else:
+        _deliver(other if opened else None, to, run, name)
+
+
+def _deliver(other: RunEntry | None, to: str, run: str, name: str) -> None:
     opened = open_run(other.folder) if other else None
     courier("pin", to=to, run=run, data=opened.payload if opened else b"", name=name)

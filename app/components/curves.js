@@ -95,7 +95,7 @@ function lossPanel(model, other) {
   const top = niceCeiling(Math.max(largest(model.taskLoss), largest(theirs?.taskLoss ?? [])));
   return {
     label: "task loss",
-    note: window > 1 ? `bold: mean of ${window}` : undefined,
+    note: window > 1 ? `${theirs ? "" : "bold: "}mean of ${window}` : undefined,
     weight: 2.2,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));

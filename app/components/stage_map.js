@@ -124,7 +124,8 @@ export function describeStage(model, decision, key, m) {
 /** Both ends of the order, or both sides of a threshold. @param {Model} model @returns {Array<[import("./tiles.js").Sign, string]>} */
 function lineKey(model) {
   const threshold = model.events.some((event) => Number.isFinite(event.threshold));
-  return [["down", threshold ? "at or below" : "lowest"], ["up", threshold ? "above" : "highest"]];
+  const gives = model.events.some((event) => event.extend.length);
+  return [["down", threshold ? "at or below" : "lowest"], ...(gives ? /** @type {Array<[import("./tiles.js").Sign, string]>} */ ([["up", threshold ? "above" : "highest"]]) : [])];
 }
 
 /** Key of a stage: its scale, and its marks at the right. @param {Pen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {string} key */

@@ -1,7 +1,7 @@
 /** An event in five stages, made from the log: what slow motion and the steps of an event show. */
 
 import { formatNumber, matrixLabel } from "./format.js";
-import { isSoft } from "./model.js";
+import { isSoft, lastAtOrBefore } from "./model.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./decode.js").RunEvent} RunEvent */
@@ -56,15 +56,17 @@ function decide(model, index) {
   const prune = model.movesOf(event.prune);
   const extend = model.movesOf(event.extend);
   const before = model.matrices.map((_, m) => model.rank(record, m));
-  const places = scores.map((score) => (Number.isNaN(score) ? NaN : 1 + scores.filter((other) => other < score).length));
+  const known = scores.filter((score) => !Number.isNaN(score)).sort((a, b) => a - b);
+  const firsts = new Map([...known.keys()].reverse().map((place) => [known[place], place + 1]));
+  const places = scores.map((score) => firsts.get(score) ?? NaN);
   // A budget of pairs points at both ends of the order; a threshold points at what lies below it.
   const budget = byDirection || Number.isFinite(event.threshold) ? 0 : event.budget;
-  const outside = (/** @type {(m: number) => boolean} */ test) => places.flatMap((_, m) => (test(m) ? [m] : []));
-  const above = scores.map((score) => scores.filter((other) => other > score).length);
+  const ends = { low: takesRank(model) ? budget : 0, high: givesRank(model) ? budget : 0 };
+  const where = (/** @type {(score: number, m: number) => boolean} */ test) => scores.flatMap((score, m) => (test(score, m) ? [m] : []));
   return {
     event, record, byDirection, scores, places, prune, extend, before,
-    low: new Set([...prune.keys(), ...outside((m) => places[m] <= budget && takesRank(model))]),
-    high: new Set([...extend.keys(), ...outside((m) => !Number.isNaN(places[m]) && above[m] < budget && givesRank(model))]),
+    low: new Set([...prune.keys(), ...where((_, m) => places[m] <= ends.low)]),
+    high: new Set([...extend.keys(), ...where((score) => !Number.isNaN(score) && known.length - 1 - lastAtOrBefore(known, score) < ends.high)]),
     refused: new Map(Object.entries(event.refused ?? {}).map(([name, why]) => [model.indexOf.get(name) ?? -1, String(why)])),
     after: before.map((rank, m) => rank - (prune.get(m) ?? 0) + (extend.get(m) ?? 0)),
   };

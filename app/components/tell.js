@@ -14,7 +14,7 @@ import { STAGES } from "./stages.js";
 export function tell(player, scene) {
   const { model, step, selected } = scene;
   const { nodes, clock, chosen, root } = player;
-  nodes.sentence.setAttribute("aria-live", clock.playing ? "off" : "polite");
+  nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
   say(nodes.sentence, sentenceAt(model, step));
   say(nodes.numbers, numbersOf(scene));
   tellStage(player, scene);
@@ -45,6 +45,8 @@ function tellStage({ nodes, clock }, { model, stage, time }) {
   if (!clock.slow) return;
   const next = model.eventSteps.find((step) => step > time);
   const between = next === undefined ? "Slow motion: no event after this." : `Slow motion: the next event comes at step ${next}.`;
+  const done = stage ? (stage.index + (clock.playing ? stage.share : 1)) / STAGES.length : 0;
+  nodes.stage.style.setProperty("--fl-done", `${100 * done}%`);
   say(nodes.stage, stage ? `${stage.index + 1}/${STAGES.length} ${STAGES[stage.index].label} · ${stage.caption}` : between);
 }
 
