@@ -108,6 +108,18 @@ def instructive_event(run: Run) -> int | None:
     return int(max(moved, key=interest)["step"]) if moved else None
 
 
+def first_matrix(run: Run, step: int | None = None) -> str | None:
+    """Return the matrix to look at first: one that gained at the event at ``step``, else one that lost.
+
+    None as step = the event to look at first; None is returned for a run without matrices.
+    """
+    shown = instructive_event(run) if step is None else step
+    for event in run.events:
+        if event["step"] == shown and (event["extend"] or event["prune"]):
+            return str((event["extend"] or event["prune"])[0]["matrix"])
+    return run.matrices[0].name if run.matrices else None
+
+
 def matrix_label(matrix: Matrix) -> str:
     """Return a short name: "layer 3 ffn_out"."""
     return place_label(matrix.layer, matrix.module_type)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from flexlora.run_log import RunLog, read_run
-
-BLOCK = 1 << 16
-"""Singular values scored at once: few enough to stay in the processor's cache."""
+from flexlora.run_log import MatrixSpectra, RunLog, read_run
 
 
 class Matrix(NamedTuple):
@@ -31,16 +27,22 @@ class Run:
     """A run in memory; T spectrum records of M matrices.
 
     Attributes:
-        log: the flat arrays it is made of.
+        log: what the folder holds.
         matrices: in the header's order.
-        entropy: (T, M) normalised spectral entropy of λ² over the directions that are on, NaN where undefined.
-        energy: (T, M) Σλ² over the same directions.
     """
 
     log: RunLog
     matrices: list[Matrix]
-    entropy: np.ndarray
-    energy: np.ndarray
+
+    @property
+    def entropy(self) -> np.ndarray:
+        """Normalised spectral entropy of λ² over the directions that are on, (T, M) float64, NaN where undefined."""
+        return self.log.spectra.digest.entropy
+
+    @property
+    def energy(self) -> np.ndarray:
+        """Σλ² over the same directions, (T, M) float64."""
+        return self.log.spectra.digest.energy
 
     @property
     def folder(self) -> Path:
@@ -73,10 +75,8 @@ class Run:
     @cached_property
     def expected_ranks(self) -> np.ndarray:
         """Mean number of directions that a training step uses, (T, M) float64: the sum of the gates."""
-        if self.log.gates is None:
-            return self.ranks.astype(np.float64)
-        sums = np.concatenate([[0.0], np.cumsum(self.log.gates, dtype=np.float64)])
-        return np.diff(sums[self.log.offsets]).reshape(self.ranks.shape)
+        used = self.log.spectra.digest.used
+        return self.ranks.astype(np.float64) if used is None else used
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -146,11 +146,12 @@ class Run:
             ValueError: t is before the first record.
         """
         record = self.record_at(t)
-        parts = _split(self.log.values, self.log.offsets, record, len(self.matrices))
-        if self.log.gates is not None:
-            gates = _split(self.log.gates, self.log.offsets, record, len(self.matrices))
-            parts = [part[gate > 0] for part, gate in zip(parts, gates, strict=True)]
-        return {matrix.name: part for matrix, part in zip(self.matrices, parts, strict=True)}
+        record = self.log.spectra.record(self.record_at(t))
+        values, gates = record.values, record.all_gates
+        counts = record.stored[0]
+        if gates is not None:
+            values, counts = values[gates > 0], self.ranks[self.record_at(t)]
+        return self._named(values, counts)
 
     def gates(self, t: int) -> dict[str, np.ndarray] | None:
         """Return matrix → gate of each stored direction, float32, of the latest record at or before step t.
@@ -160,32 +161,39 @@ class Run:
         Raises:
             ValueError: t is before the first record.
         """
-        if self.log.gates is None:
+        if not self.log.spectra.digest.gated:
             return None
-        parts = _split(self.log.gates, self.log.offsets, self.record_at(t), len(self.matrices))
-        return {matrix.name: part for matrix, part in zip(self.matrices, parts, strict=True)}
+        record = self.log.spectra.record(self.record_at(t))
+        gates = record.all_gates
+        return self._named(np.ones(len(record.values), np.float32) if gates is None else gates, record.stored[0])
 
     def true_singular_values(self, t: int) -> tuple[int, dict[str, np.ndarray]] | None:
         """Return (step, matrix → singular values of ΔW, one a stored direction) of the latest record that has them."""
-        with_true = np.flatnonzero((self.log.true_index >= 0) & (self.steps <= t))
+        with_true = np.flatnonzero(self.log.spectra.digest.has_true & (self.steps <= t))
         if not len(with_true):
             return None
-        record = int(with_true[-1])
-        parts = self._true_parts(record)
-        return int(self.steps[record]), {m.name: part for m, part in zip(self.matrices, parts, strict=True)}
+        record = self.log.spectra.record(int(with_true[-1]))
+        return int(record.steps[0]), self._named(record.true_values, record.stored[0])
 
-    @cached_property
+    @property
     def true_entropy(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (steps (K,), entropy of the true singular values (K, M)) of the records that have them."""
-        records = np.flatnonzero(self.log.true_index >= 0)
-        columns = len(self.matrices)
-        entropy = np.full((len(records), columns), np.nan)
-        for row, record in enumerate(records):
-            # A direction that is off is about 0: the others alone carry the spectrum whose log r divides.
-            parts = [part[:rank] for part, rank in zip(self._true_parts(int(record)), self.ranks[record], strict=True)]
-            offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-            entropy[row] = ragged_entropy(np.concatenate(parts), offsets)[0]
-        return self.steps[records], entropy
+        known = self.log.spectra.digest
+        return known.steps[known.has_true], known.true_entropy
+
+    def spectra_of(self, matrix: str) -> MatrixSpectra:
+        """Return λ, gates and true singular values of one matrix in every record.
+
+        Raises:
+            ValueError: the run has no matrix of this name.
+            RunLogError: the log was changed since it was opened.
+        """
+        names = [item.name for item in self.matrices]
+        if matrix not in names:
+            raise ValueError(
+                f"unknown matrix {matrix!r}; this run has {', '.join(names[:4])}, ... ({len(names)} in all)"
+            )
+        return self.log.spectra.matrix(names.index(matrix))
 
     @cached_property
     def metrics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -201,10 +209,9 @@ class Run:
             found[f"{split}/{metric}"] = (steps, np.array([record["metrics"][metric] for record in own], np.float64))
         return found
 
-    def _true_parts(self, record: int) -> list[np.ndarray]:
-        offsets = self.log.offsets[record * len(self.matrices) : (record + 1) * len(self.matrices) + 1]
-        start = int(self.log.true_index[record])
-        return [self.log.true_values[start + a - offsets[0] : start + b - offsets[0]] for a, b in _pairs(offsets)]
+    def _named(self, flat: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+        parts = np.split(flat, np.cumsum(counts)[:-1])
+        return {matrix.name: part for matrix, part in zip(self.matrices, parts, strict=True)}
 
 
 def load_run(path: str | Path) -> Run:
@@ -224,64 +231,4 @@ def load_run(path: str | Path) -> Run:
         )
         for row in log.header["matrices"]
     ]
-    shape = log.ranks.shape
-    values, offsets = log.values, log.offsets
-    if log.gates is not None:
-        values = values[log.gates > 0]
-        offsets = np.concatenate([[0], np.cumsum(log.ranks)])
-    entropy, energy = ragged_entropy(values, offsets)
-    return Run(log, matrices, entropy.reshape(shape), energy.reshape(shape))
-
-
-def ragged_entropy(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Score many spectra at once, as ``flexlora.importance.spectral_entropy`` scores one.
-
-    Args:
-        values: all singular values, flat.
-        offsets: (n + 1,) where each spectrum begins; an empty spectrum is allowed.
-
-    Returns:
-        (n,) entropy, NaN where undefined, and (n,) energy Σλ², NaN where a value is not finite; both float64.
-    """
-    offsets = np.asarray(offsets, np.int64)
-    count = len(offsets) - 1
-    entropy, energy = np.empty(count), np.empty(count)
-    edges = np.searchsorted(offsets[:-1], np.arange(offsets[0], offsets[-1], BLOCK)).tolist()
-    for start, stop in pairwise(sorted({0, *edges, count})):
-        own = offsets[start : stop + 1]
-        found = _scores(values[own[0] : own[-1]], own - own[0])
-        entropy[start:stop], energy[start:stop] = found
-    return entropy, energy
-
-
-def _scores(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    lengths = np.diff(offsets)
-    entropy, energy = np.full(len(lengths), np.nan), np.zeros(len(lengths))
-    filled = np.flatnonzero(lengths)
-    if not len(filled):
-        return entropy, energy
-    # Spectra lie back to back, so the starts of the non-empty ones delimit the sums.
-    starts, sizes = offsets[:-1][filled], lengths[filled]
-    magnitude = np.abs(np.asarray(values, np.float64))
-    peak = np.maximum.reduceat(magnitude, starts)
-    usable = np.isfinite(peak) & (peak > 0)
-    # An energy beyond float64 is inf; non-finite spectra make NaN on their way and are masked.
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        share = np.square(magnitude / np.repeat(np.where(usable, peak, 1.0), sizes))
-        total = np.add.reduceat(share, starts)
-        energy[filled] = np.where(np.isfinite(peak), total * peak * peak, np.nan)
-        share /= np.repeat(np.where(usable, total, 1.0), sizes)
-        terms = np.where(share > 0, share * np.log(share), 0.0)
-        found = -np.add.reduceat(terms, starts) / np.log(sizes)
-    found = np.where(sizes == 1, 1.0, np.clip(found, 0.0, 1.0))
-    entropy[filled] = np.where(usable, found, np.nan)
-    return entropy, energy
-
-
-def _split(values: np.ndarray, offsets: np.ndarray, record: int, columns: int) -> list[np.ndarray]:
-    own = offsets[record * columns : (record + 1) * columns + 1]
-    return [values[a:b] for a, b in _pairs(own)]
-
-
-def _pairs(offsets: np.ndarray) -> list[tuple[int, int]]:
-    return list(pairwise(offsets.tolist()))
+    return Run(log, matrices)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
-from analysis.payload import pack_run
+from analysis.payload import needs_parcels, pack_matrix, pack_run
 from analysis.runs import Run, load_run
 from components.schedule import AdapterSize, mean_cost
 from flexlora.adapter_config import AdapterConfig
@@ -34,10 +35,17 @@ class RunEntry(NamedTuple):
 
 
 class OpenRun(NamedTuple):
-    """A loaded run and its payload for the player."""
+    """A loaded run and its payload for the player.
+
+    Attributes:
+        run: The run.
+        payload: What the player shows.
+        on_demand: The payload holds no spectra: `matrix_parcel` has those of the selected matrix.
+    """
 
     run: Run
     payload: bytes
+    on_demand: bool = False
 
 
 def samples_root() -> Path:
@@ -57,6 +65,11 @@ def run_entries() -> list[RunEntry]:
     return [RunEntry(folder.name, folder) for folder in samples] + [
         RunEntry(f"runs/{folder.name}", folder) for folder in own
     ]
+
+
+def repository_path(entry: RunEntry) -> str:
+    """Path of a run as a user types it in the repository: runs/demo, sample_runs/words-lora."""
+    return entry.key if entry.key.startswith("runs/") else f"{samples_root().name}/{entry.key}"
 
 
 def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
@@ -96,6 +109,30 @@ def open_run(folder: Path) -> OpenRun | None:
         return None
 
 
+def matrix_parcel(opened: OpenRun, matrix: str | None) -> bytes | None:
+    """What the player needs to draw the spectrum of a matrix.
+
+    Args:
+        opened: What is shown.
+        matrix: A name, as the browser reported it; None = none is selected.
+
+    Returns:
+        The parcel; None when the payload holds every spectrum, the run has no such matrix, or its log was changed
+        since it was opened, which the next opening will tell.
+    """
+    if not opened.on_demand or matrix is None:
+        return None
+    try:
+        return _parcel(str(opened.run.folder), len(opened.payload), zlib.crc32(opened.payload), matrix, opened)
+    except (ValueError, RunLogError):
+        return None
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _parcel(folder: str, size: int, checksum: int, matrix: str, _opened: OpenRun) -> bytes:
+    return pack_matrix(_opened.run, matrix, _opened.payload)
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
 def _shapes(task: str, targets: tuple[str, ...] | None) -> list[tuple[int, int]]:
     """In and out features of the matrices of a task, from the bundled run that adapts the same modules."""
@@ -120,7 +157,8 @@ def adapter_size(task: str, config: AdapterConfig) -> AdapterSize:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _load(folder: str, stamp: tuple[int, ...]) -> OpenRun:
     run = load_run(Path(folder))
-    return OpenRun(run, pack_run(run))
+    payload = pack_run(run)
+    return OpenRun(run, payload, needs_parcels(payload))
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

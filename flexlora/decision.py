@@ -71,7 +71,7 @@ class Decider:
         """
         scores = ruled_importance(own, ranks, config)
         highest = {name: min(limit, config.max_rank or limit) for name, limit in limits.items()}
-        protected = self._protected(t, config)
+        protected = self.protected(t, config)
         order = tie_order(list(ranks), t, config)
         adaptive = None
         if budget is None:
@@ -115,7 +115,8 @@ class Decider:
         """Rebuild from ``state``."""
         return cls(dict(state["extended_at"]), AdaptiveSchedule.restored(state["adaptive"]))
 
-    def _protected(self, t: int, config: FlexLoRAConfig) -> frozenset[str]:
+    def protected(self, t: int, config: FlexLoRAConfig) -> frozenset[str]:
+        """Return the matrices that an event at step t may not prune: they were extended too lately."""
         window = config.protection * (config.interval or 1)
         return frozenset(name for name, step in self.extended_at.items() if window and t - step <= window)
 

@@ -24,6 +24,7 @@ TORCH_FREE = (
     "settings",
     "matrix_names",
     "spectra",
+    "ragged",
     "run_log",
     "job",
     "controls",

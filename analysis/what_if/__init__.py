@@ -9,6 +9,7 @@ from analysis.what_if.replay import (
     own_settings,
     random_moves,
     replay,
+    replay_event,
     unavailable,
     unavailable_measures,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "own_settings",
     "random_moves",
     "replay",
+    "replay_event",
     "unavailable",
     "unavailable_measures",
 ]

@@ -13,8 +13,9 @@ from analysis import metrics
 from analysis.run_config import config_at, edits
 from analysis.runs import Run
 from analysis.what_if.scores import adjusted, score_table
+from flexlora.adaptive import WINDOW
 from flexlora.config import FlexLoRAConfig
-from flexlora.decision import Decider, ruled_importance
+from flexlora.decision import Decider, Decision, ruled_importance
 from flexlora.errors import FlexLoRAError
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
 
@@ -138,6 +139,17 @@ def replay(run: Run, settings: FlexLoRAConfig | Settings, mode: str = "exact") -
     return _Replay(run, settings, mode).decisions()
 
 
+def replay_event(run: Run, settings: FlexLoRAConfig | Settings, number: int) -> Decision:
+    """Return the decision that settings would take at event ``number`` (from 0), everything before it as it was.
+
+    The same as that event's row of ``replay(..., "exact")``, without deciding all others.
+
+    Raises:
+        WhatIfError: a measure that the log does not have.
+    """
+    return _Replay(run, settings, "exact").decision_at(number)
+
+
 def random_moves(run: Run, like: Decisions, settings: FlexLoRAConfig | Settings, mode: str, seed: int = 0) -> Decisions:
     """Return as many moves at each event as ``like`` has, between matrices drawn at random.
 
@@ -200,6 +212,16 @@ class _Replay:
         final = None if self.exact else self.ranks.copy()
         return Decisions(self.names, np.array(steps, np.int64), prune, extend, budgets, seen, final, self.notices)
 
+    def decision_at(self, number: int) -> Decision:
+        events = self.run.events
+        for place, event in enumerate(events[:number]):
+            self._remember(event, scored=place >= number - WINDOW)
+        step = int(events[number]["step"])
+        config, record = self.settings(step), self.run.record_at(step)
+        own = self._own(config, step, record, {step: events[number]})
+        ranks = dict(zip(self.names, self.run.ranks[record].tolist(), strict=True))
+        return self.decider.decide(step, own, ranks, self.limits, config)
+
     def _steps(self) -> list[int]:
         """Return the event steps of the settings that the log can speak of."""
         if self.counts is not None:
@@ -258,19 +280,19 @@ class _Replay:
 
     def _lambda(self, record: int) -> tuple[np.ndarray, np.ndarray]:
         """Return λ of all matrices, one after the other, and how many each has: the directions that are on."""
-        log, columns = self.run.log, len(self.names)
-        offsets = log.offsets[record * columns : (record + 1) * columns + 1]
-        values = log.values[offsets[0] : offsets[-1]]
-        if log.gates is not None:
-            values = values[log.gates[offsets[0] : offsets[-1]] > 0]
+        found = self.run.log.spectra.record(record)
+        values, gates = found.values, found.all_gates
+        if gates is not None:
+            values = values[gates > 0]
         return values, self.run.ranks[record]
 
-    def _remember(self, event: Mapping) -> None:
+    def _remember(self, event: Mapping, scored: bool = True) -> None:
+        """Observe a logged event; its scores play no part once as many as the window holds came after it."""
         step = int(event["step"])
         config = self.settings(step)
         ranks = dict(zip(self.names, self.run.ranks[self.run.record_at(step)].tolist(), strict=True))
         own = event["importance"].get(config.importance) or {}
-        importance = ruled_importance({name: own.get(name) for name in self.names}, ranks, config)
+        importance = ruled_importance({name: own.get(name) for name in self.names}, ranks, config) if scored else {}
         self.decider.observe(step, importance, ranks, _names(event["prune"]), _names(event["extend"]), config)
 
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 import pinned
-from analysis.figures import FIGURES
-from analysis.metrics import describe_run, instructive_event
+from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
 from components import CHOICES, STAGES, PlayerView, player
 from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
+from player_extras import bring_extras, bring_spectrum
 
 NEWCOMERS_RUN = "words-flexlora-paper"
 PICKER = "explore_run"
@@ -184,39 +184,26 @@ def _show_run(entry: RunEntry, opened: OpenRun, link: Link, other: str | None) -
     wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
     base = {"run": entry.key, **({"with": other} if other else {})}
     view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link=base)
+    bring_spectrum(opened, view, to=PLAYER, key=entry.key)
     if view != wish and st.session_state[PICKER] == entry.key:
         _write_address(view.as_link(entry.key, other))
-    _show_details(opened, view.matrix)
+    bring_extras(opened.run, view, to=PLAYER, key=entry.key)
+    _show_details(entry, opened, view)
 
 
-def first_matrix(run: Run, step: int | None) -> str | None:
-    """The matrix to look at first: one that gained at the event that is shown, else one that lost.
-
-    Args:
-        run: Any run.
-        step: Step at the clock, None = where the run is parked.
-
-    Returns:
-        A name, None for a run without matrices.
-    """
-    shown = instructive_event(run) if step is None else step
-    for event in run.events:
-        if event["step"] == shown and (event["extend"] or event["prune"]):
-            return str((event["extend"] or event["prune"])[0]["matrix"])
-    return run.matrices[0].name if run.matrices else None
-
-
-def _show_details(opened: OpenRun, matrix: str | None) -> None:
+def _show_details(entry: RunEntry, opened: OpenRun, view: PlayerView) -> None:
     """What the user may open. Until then the browser fetches neither Plotly nor the code and JSON viewers."""
-    run = opened.run
-    details = st.expander("Spectra of the selected matrix over time", key=DETAILS, on_change="rerun")
-    if details.open and matrix:
-        figure = FIGURES["spectra_over_time"](run, matrix)
-        details.plotly_chart(figure, key="explore_spectra", alt=f"Singular values of {matrix} over time")
+    details = st.expander("A figure to zoom, its numbers, its code, a report", key=DETAILS, on_change="rerun")
+    if details.open:
+        # Imported here: most visitors never open it.
+        from take_out import show_take_out
+
+        show_take_out(details, entry, opened.run, view)
     made = st.expander("How this run was made", key=MADE, on_change="rerun")
     if made.open:
-        made.code(str(run.header.get("command") or "The log does not say."), language="bash")
-        made.json({key: value for key, value in run.header.items() if key != "matrices"}, expanded=1)
+        header = opened.run.header
+        made.code(str(header.get("command") or "The log does not say."), language="bash")
+        made.json({key: value for key, value in header.items() if key != "matrices"}, expanded=1)
 
 
 def _show_empty() -> None:

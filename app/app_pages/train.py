@@ -7,14 +7,16 @@ from pathlib import Path
 
 import streamlit as st
 
-from components import player
-from data import OpenRun, open_run, run_entries, runs_root
+from analysis.metrics import first_matrix
+from components import PlayerView, last_view, player
+from data import OpenRun, matrix_parcel, open_run, run_entries, runs_root
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, new_run_folder
 from flexlora.run_log import RunLogError, read_run
 from job_form import job_form
 from live import REGISTRY, LiveJob
+from player_extras import bring_extras, bring_spectrum
 from steering import steer_panel
 
 PLAYER = "train_player"
@@ -139,7 +141,7 @@ def _watch(live: LiveJob) -> None:
         if (live.folder / "run.json").exists():
             opened = _latest(live)
             if opened is not None:
-                player(opened.payload, PLAYER, run=f"runs/{live.folder.name}")
+                _show(live.folder, opened)
         elif live.alive:
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
         if shown_alive and not live.alive:
@@ -147,6 +149,17 @@ def _watch(live: LiveJob) -> None:
             st.rerun()
 
     watch()
+
+
+def _show(folder: Path, opened: OpenRun) -> None:
+    """The player; the spectrum of its matrix goes before it, so that a run that has grown finds it there."""
+    key, state = f"runs/{folder.name}", st.session_state
+    if state.get("train_first", ("",))[0] != key:
+        state["train_first"] = (key, first_matrix(opened.run))
+    wish = PlayerView(matrix=state["train_first"][1])
+    bring_spectrum(opened, last_view(PLAYER, key, wish), to=PLAYER, key=key)
+    view = player(opened.payload, PLAYER, run=key, wish=wish)
+    bring_extras(opened.run, view, to=PLAYER, key=key)
 
 
 def _latest(live: LiveJob) -> OpenRun | None:
@@ -157,6 +170,8 @@ def _latest(live: LiveJob) -> OpenRun | None:
     if kept is not None and live.alive and kept[0] == live.folder and now - kept[1] < 4 * kept[2]:
         return kept[3]
     opened = open_run(live.folder)
+    if opened is not None:
+        matrix_parcel(opened, last_view(PLAYER, f"runs/{live.folder.name}", PlayerView()).matrix)
     state["train_opened"] = (live.folder, time.monotonic(), time.monotonic() - now, opened)
     return opened
 

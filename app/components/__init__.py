@@ -3,103 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
-import struct
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 
+import streamlit as st
 from streamlit.components.v2 import component
 
+from analysis.player_script import FOLDER, envelope, joined_modules
 from components.view import CHOICES, STAGES, PlayerView
 
-__all__ = ["CHOICES", "MODULES", "STAGES", "PlayerView", "courier", "envelope", "joined_modules", "player"]
+__all__ = ["CHOICES", "STAGES", "PlayerView", "courier", "last_view", "player"]
 
-FOLDER = Path(__file__).parent
-
-# Dependency order: a module stands after those it imports. tests/app/test_components.py checks it.
-MODULES = (
-    "format",
-    "draw",
-    "choice",
-    "palette",
-    "decode",
-    "parcels",
-    "model",
-    "stages",
-    "clock",
-    "colour",
-    "scene",
-    "describe",
-    "rank_map",
-    "tiles",
-    "stage_map",
-    "event_maps",
-    "pinned",
-    "pair_map",
-    "maps",
-    "spectrum",
-    "why_card",
-    "sides",
-    "entropy_strip",
-    "bands",
-    "curves",
-    "timeline",
-    "transport",
-    "event_list",
-    "sentence",
-    "view_state",
-    "keys",
-    "pointer",
-    "fade",
-    "mailbox",
-    "stage_dom",
-    "tell",
-    "player",
-    "component",
+_mount = component(
+    "flexlora_player", js=joined_modules("component"), css=(FOLDER / "player.css").read_text(encoding="utf-8")
 )
-
-COURIER = ("decode", "parcels", "courier")
-
-_IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
-_COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|// [^\n]*)\n", re.MULTILINE | re.DOTALL)
-_EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
-
-
-def joined_modules(names: tuple[str, ...] = MODULES) -> str:
-    """One script out of the component's ES modules.
-
-    Streamlit serves a component's script from one string unless it is a packaged distribution, so import lines and
-    the `export` keyword are dropped; all modules share one scope, hence top-level names are unique among them. The
-    string travels with each new payload, twice a second while a run grows, hence without its comments.
-
-    Args:
-        names: Modules in dependency order, without their suffix.
-
-    Returns:
-        A module whose default export is the component's render function.
-    """
-    texts = [(FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in names]
-    return "\n".join(_EXPORT.sub("", _COMMENT.sub("", _IMPORT.sub("", text))) for text in texts)
-
-
-_mount = component("flexlora_player", js=joined_modules(), css=(FOLDER / "player.css").read_text(encoding="utf-8"))
-_carry = component("flexlora_courier", js=joined_modules(COURIER))
-
-
-def envelope(data: bytes, request: Mapping[str, object]) -> bytes:
-    """A JSON block before the payload: component data can be bytes or JSON, not both.
-
-    Args:
-        data: Payload of `analysis.payload.pack_run`.
-        request: What to show; any JSON.
-
-    Returns:
-        uint32 little-endian JSON length, JSON, zeros up to a multiple of 8 bytes, payload.
-    """
-    block = json.dumps(request, separators=(",", ":")).encode()
-    head = struct.pack("<I", len(block)) + block
-    return head + bytes(-len(head) % 8) + data
+_carry = component("flexlora_courier", js=joined_modules("courier"))
 
 
 def player(
@@ -131,6 +49,12 @@ def player(
         "link": dict(link) if link else None,
     }
     reported = _mount(key=key, data=envelope(data, request), on_view_change=_nothing).get("view") or {}
+    return wish if reported.get("run") != run else PlayerView.reported(reported)
+
+
+def last_view(key: str, run: str, wish: PlayerView) -> PlayerView:
+    """What `player` of this key is about to return: what the browser last reported of the run, else `wish`."""
+    reported = (st.session_state.get(key) or {}).get("view") or {}
     return wish if reported.get("run") != run else PlayerView.reported(reported)
 
 

@@ -2,7 +2,8 @@
 
 import { Player } from "./player.js";
 
-// Streamlit also calls the clean-up of a render that a newer one overtook; only silence after it means good-bye.
+// Streamlit also calls the clean-up of a render that a newer one overtook, and on a busy machine the newer one may take
+// its time: only an element that has left the page is gone.
 const FAREWELL_MS = 500;
 
 /** @type {WeakMap<object, Player>} */
@@ -24,10 +25,19 @@ export default function render({ data, parentElement, setStateValue }) {
   mine.generation += 1;
   const generation = mine.generation;
   return () => {
-    if (mine.generation !== generation) return;
-    mine.farewell = window.setTimeout(() => {
-      mine.destroy();
-      PLAYERS.delete(parentElement);
-    }, FAREWELL_MS);
+    if (mine.generation === generation) farewell(mine, parentElement);
   };
+}
+
+/** @param {Player} player @param {object} parentElement */
+function farewell(player, parentElement) {
+  window.clearTimeout(player.farewell);
+  player.farewell = window.setTimeout(() => {
+    if (player.root.isConnected) {
+      farewell(player, parentElement);
+      return;
+    }
+    player.destroy();
+    PLAYERS.delete(parentElement);
+  }, FAREWELL_MS);
 }

@@ -1,4 +1,4 @@
-/** Payload bytes to typed arrays. Layout: analysis/payload.py; the envelope before it: app/components/__init__.py. */
+/** Payload bytes to typed arrays. Layout: analysis/payload/; the envelope before it: app/components/__init__.py. */
 
 /** Array types by the name that the header uses. */
 const ARRAY_TYPES = {
@@ -20,6 +20,7 @@ const ARRAY_TYPES = {
  * @property {string} [key] where parcels for this player go
  * @property {number | null} [since]
  * @property {any} [colour] and the other names of `CHOICES`: what to choose, null = leave it
+ * @property {"hash"} [address] the link stands after #, as in a file
  * @property {Record<string, string> | null} link query parameters that name the run, null where there is no page to link to
  */
 
@@ -41,6 +42,10 @@ const ARRAY_TYPES = {
  * @property {number} [target_rank] total rank that the schedule asks for
  * @property {number} [threshold] that decided which directions go
  * @property {string[]} [rules]
+ * @property {string} measure importance that decided
+ * @property {Record<string, Record<string, number | null>>} importance measure → matrix → value, of the measure that decided
+ * @property {Record<string, string>} [refused] matrix → why it could not give or take
+ * @property {Record<string, number | string | null>} [decided] matrix → what a rule put in its importance's place: null = undefined, "first" = above all
  * @property {Move[]} prune
  * @property {Move[]} extend
  */
@@ -70,9 +75,9 @@ export function openEnvelope(bytes) {
  * @param {Uint8Array} payload
  * @returns {{header: any, arrays: Record<string, any>}} arrays are views of one aligned copy
  */
-export function decodePayload(payload) {
+export function decodeArrays(payload) {
   const { json: header, next } = readBlock(payload);
-  if (header.version !== 1) throw new Error(`This page reads payload version 1, not ${header.version}.`);
+  if (header.version !== 2) throw new Error(`This page reads payload version 2, not ${header.version}.`);
   const data = payload.slice(next).buffer;
   /** @type {Record<string, any>} */
   const arrays = {};
@@ -82,4 +87,85 @@ export function decodePayload(payload) {
     arrays[name] = new Type(data, offset, length);
   }
   return { header, arrays };
+}
+
+/**
+ * A whole run: what was sent in fewer bytes is as it was, events are objects with names again.
+ * @param {Uint8Array} payload
+ * @returns {{header: any, arrays: Record<string, any>}}
+ */
+export function decodePayload(payload) {
+  const { header, arrays } = decodeArrays(payload);
+  const shape = /** @type {const} */ ([arrays.steps.length, header.matrices.length]);
+  for (const name of ["ranks", "stored"]) {
+    if (arrays[`${name}At`]) arrays[name] = rowsFromChanges(arrays[`${name}At`], arrays[`${name}To`], ...shape);
+  }
+  if (header.energyScale) arrays.energy = fromLogarithm(arrays.energy, header.energyScale);
+  if (header.importanceScale) arrays.importance = fromLogarithm(arrays.importance, header.importanceScale);
+  if (header.budget) header.budget = { steps: arrays.planSteps, values: arrays.planBudget };
+  header.events = eventsOf(header, arrays);
+  return { header, arrays };
+}
+
+/** Rows that repeat the one before except where told. @param {Uint32Array} at @param {Uint8Array | Uint16Array} to @param {number} rows @param {number} columns */
+function rowsFromChanges(at, to, rows, columns) {
+  const Type = /** @type {Uint16ArrayConstructor} */ (to.constructor);
+  const all = new Type(rows * columns);
+  for (let row = 0, next = 0; row < rows; row += 1) {
+    const start = row * columns;
+    if (row) all.copyWithin(start, start - columns, start);
+    for (; next < at.length && at[next] < start + columns; next += 1) all[at[next]] = to[next];
+  }
+  return all;
+}
+
+/** 0 is 0, the largest code undefined, the others even ratios. @param {Uint8Array | Uint16Array} codes @param {[number, number]} scale what 1 and the last but one stand for @returns {Float32Array} */
+function fromLogarithm(codes, [low, high]) {
+  const last = 2 ** (8 * codes.BYTES_PER_ELEMENT) - 1;
+  const table = Float32Array.from({ length: last + 1 }, (_, code) => low * (high / low) ** ((code - 1) / (last - 2)));
+  table[0] = 0;
+  table[last] = NaN;
+  return Float32Array.from(codes, (code) => table[code]);
+}
+
+const NOT_SENT = 65535;
+
+/** @param {any} header @param {Record<string, any>} arrays @returns {RunEvent[]} */
+function eventsOf(header, arrays) {
+  /** @type {string[]} */
+  const names = header.matrices.map((/** @type {Matrix} */ matrix) => matrix.name);
+  const moves = Array.from(arrays.moveMatrix ?? [], (_, i) => moveAt(header, arrays, names, i));
+  let next = 0;
+  return header.events.map((/** @type {any} */ event, /** @type {number} */ number) => {
+    const [pruned, extended] = arrays.moveCounts.subarray(2 * number, 2 * number + 2);
+    const prune = moves.slice(next, next + pruned);
+    next += pruned + extended;
+    const refused = Object.entries(event.refused ?? {}).flatMap(([reason, places]) => places.map((/** @type {number} */ m) => [names[m], reason]));
+    const decided = (event.decided ?? []).flatMap((/** @type {[number | string | null, number[]]} */ [value, places]) => places.map((m) => [names[m], value]));
+    const own = { ...event, prune, extend: moves.slice(next - extended, next), refused: Object.fromEntries(refused), decided: Object.fromEntries(decided) };
+    // Only looked at one event at a time: made when asked for.
+    return Object.defineProperty(own, "importance", {
+      enumerable: true,
+      get: () => ({ [event.measure]: scoresOf(arrays.importance, names, number) }),
+    });
+  });
+}
+
+/** @param {any} header @param {Record<string, any>} arrays @param {string[]} names @param {number} i @returns {Move} */
+function moveAt(header, arrays, names, i) {
+  /** @type {any} */
+  const move = {};
+  if (arrays.moveMatrix[i] !== NOT_SENT) move.matrix = names[arrays.moveMatrix[i]];
+  if (arrays.moveSlot[i] !== NOT_SENT) move.slot = arrays.moveSlot[i];
+  if (Number.isFinite(arrays.moveValue?.[i])) move.singular_value = arrays.moveValue[i];
+  if (Number.isFinite(arrays.moveScore?.[i])) move.score = arrays.moveScore[i];
+  if (arrays.moveRule[i] !== NOT_SENT) move.rules = header.moveRules[arrays.moveRule[i]];
+  return Object.assign(move, header.moveExtras[i]);
+}
+
+/** @param {Float32Array | undefined} importance @param {string[]} names @param {number} row @returns {Record<string, number | null>} */
+function scoresOf(importance, names, row) {
+  if (!importance) return {};
+  const score = (/** @type {number} */ value) => (Number.isFinite(value) ? value : null);
+  return Object.fromEntries(names.map((name, m) => [name, score(importance[row * names.length + m])]));
 }

@@ -7,7 +7,10 @@ import { Model } from "./model.js";
 /** By kind of parcel. @type {Record<string, (player: any, parcel: any, payload: Uint8Array) => void>} */
 const PARCELS = {
   why: (player, parcel) => {
-    player.why = parcel.card;
+    player.why = parcel;
+  },
+  matrix: (player, _parcel, payload) => {
+    player.model?.spectra.accept(payload);
   },
   // A second run under the same clock; an empty parcel takes it away.
   pin: (player, parcel, payload) => {
@@ -27,6 +30,7 @@ export class Mailbox {
   /** @param {Parcel} parcel @param {Uint8Array} payload */
   receive(parcel, payload) {
     if (parcel.run !== this.player.request?.run) {
+      // The messages of a rerun may overtake each other.
       this.early.set(parcel.kind, [parcel, payload]);
       return;
     }

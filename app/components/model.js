@@ -2,6 +2,7 @@
 
 import { decodePayload } from "./decode.js";
 import { niceCeiling } from "./format.js";
+import { RunSpectra } from "./run_spectra.js";
 
 const UNDEFINED_ENTROPY = 65535;
 const SAME = 0.05; // directions: a mean that is closer to the rank says nothing new
@@ -48,18 +49,21 @@ export class Model {
     this.entropies = arrays.entropy;
     /** @type {Float32Array} */
     this.energies = arrays.energy;
-    /** @type {Float32Array} */
-    this.lam = arrays.lam;
-    /** @type {Uint32Array} */
-    this.lamOffsets = arrays.lamOffsets;
-    this.sigma = arrays.sigma ?? new Float32Array();
-    this.sigmaIndex = arrays.sigmaIndex ?? new Int32Array();
+    this.spectra = new RunSpectra(header, arrays);
+    /** @type {boolean} energies come in steps of a few per cent: say ≈ */
+    this.roughEnergy = Boolean(header.energyScale);
+    /** @type {Float32Array} largest |λ| of each matrix in the whole run */
+    this.peak = arrays.peak;
+    /** @type {Float32Array} largest true singular value of each matrix */
+    this.truePeak = arrays.truePeak;
+    /** @type {Uint16Array} entropies of the true singular values of `sigmaRecords` */
+    this.trueEntropies = arrays.trueEntropy;
     this.lossSteps = arrays.lossSteps ?? new Int32Array();
     this.taskLoss = arrays.taskLoss ?? new Float32Array();
     this.regularizer = arrays.regularizer ?? new Float32Array();
     this.budgetAt = arrays.budgetAt ?? new Float32Array();
-    /** @type {Uint8Array | null} one a λ, 0 = off, 255 = used in every step; null = all are simply on */
-    this.gates = arrays.gates ?? null;
+    /** @type {{off: boolean, partial: boolean} | null} whether any direction is ever off, or used in part of the steps; null = all are simply on */
+    this.gates = header.gates;
     /** @type {Float32Array | null} */
     this.penalty = arrays.penalty ?? null;
     /** @type {Float32Array | null} */
@@ -69,13 +73,13 @@ export class Model {
     this.indexOf = new Map(this.matrices.map((matrix, index) => [matrix.name, index]));
     this.eventSteps = this.events.map((event) => event.step);
     this.measure();
-    this.expected = this.gates ? this.meanDirections(this.gates) : null;
-    this.expectedTotal = this.expected ? this.totals(this.expected) : null;
-    this.anyOff = this.gates?.includes(0) ?? false;
-    this.shares = this.gates?.some((gate) => gate > 0 && gate < 255) ?? false;
+    /** @type {Float32Array | null} directions that a training step uses on average, of each record over all matrices */
+    this.expectedTotal = arrays.used ?? null;
+    this.anyOff = this.gates?.off ?? false;
+    this.shares = this.gates?.partial ?? false;
     this.words = this.moveWords();
     this.order = this.displayOrder();
-    this.sigmaRecords = this.recordsWithSigma();
+    this.sigmaRecords = this.spectra.trueRecords;
   }
 
   /** Scales that stay fixed while the clock moves. */
@@ -123,15 +127,6 @@ export class Model {
     return totals;
   }
 
-  /** @param {Uint8Array} gates @returns {Float64Array} one a record and matrix: how many directions a training step uses on average */
-  meanDirections(gates) {
-    const means = new Float64Array(this.ranks.length);
-    for (let place = 0; place < means.length; place += 1) {
-      for (let i = this.lamOffsets[place]; i < this.lamOffsets[place + 1]; i += 1) means[place] += gates[i] / 255;
-    }
-    return means;
-  }
-
   /** What this run's moves are called: a direction that is switched off is not gone. @returns {{pruned: string, extended: string}} */
   moveWords() {
     const name = (/** @type {"prune" | "extend"} */ key, /** @type {string} */ hard, /** @type {string} */ soft) => {
@@ -151,12 +146,6 @@ export class Model {
       .sort((a, b) => place(a) - place(b) || (this.matrices[a].layer ?? -1) - (this.matrices[b].layer ?? -1) || a - b);
   }
 
-  recordsWithSigma() {
-    const records = [];
-    for (let t = 0; t < this.sigmaIndex.length; t += 1) if (this.sigmaIndex[t] >= 0) records.push(t);
-    return records;
-  }
-
   /** @param {number} step @returns {number} the latest record at or before the step; 0 before the first */
   recordAt(step) {
     return Math.max(0, lastAtOrBefore(this.steps, step));
@@ -169,19 +158,23 @@ export class Model {
 
   /** @param {number} t @param {number} m @returns {number} directions that have a λ: the rank, and those that are off */
   stored(t, m) {
-    const place = t * this.M + m;
-    return this.lamOffsets[place + 1] - this.lamOffsets[place];
+    return this.spectra.stored[t * this.M + m];
   }
 
   /** @param {number} t @param {number} m @param {number} i place of the direction in `singularValues` @returns {number} 0 = off and may come back, else the share of training steps that use it */
   gate(t, m, i) {
-    return this.gates ? this.gates[this.lamOffsets[t * this.M + m] + i] / 255 : 1;
+    return this.spectra.gate(t, m, i);
   }
 
-  /** @param {number} t @param {number} m @returns {number | null} directions that a training step uses on average; null where that is the rank */
+  /** @param {number} m @returns {boolean} false while its spectrum is on its way */
+  hasSpectrum(m) {
+    return this.spectra.of(m) !== null;
+  }
+
+  /** @param {number} t @param {number} m @returns {number | null} directions that a training step uses on average; null where that is the rank, or not known */
   expectedRank(t, m) {
-    const mean = this.expected?.[t * this.M + m];
-    return mean === undefined || Math.abs(mean - this.rank(t, m)) <= SAME ? null : mean;
+    const mean = this.spectra.used(t, m);
+    return mean === null || Math.abs(mean - this.rank(t, m)) <= SAME ? null : mean;
   }
 
   /** @param {number} t @returns {number | null} the same over all matrices */
@@ -206,36 +199,32 @@ export class Model {
     return this.energies[t * this.M + m];
   }
 
-  /** @param {number} t @param {number} m @returns {Float32Array} λ as trained, signed */
+  /** @param {number} t @param {number} m @returns {Float32Array} λ as trained, signed; empty while on its way */
   singularValues(t, m) {
-    const place = t * this.M + m;
-    return this.lam.subarray(this.lamOffsets[place], this.lamOffsets[place + 1]);
+    return this.spectra.values(t, m);
   }
 
   /**
    * The true singular values of ΔW at the latest record that has them.
    * @param {number} t @param {number} m
-   * @returns {{step: number, values: Float32Array, rank: number} | null} one value a stored direction; the rank of that record
+   * @returns {{step: number, values: Float32Array, rank: number} | null} one value a stored direction; the rank of that record; null where there are none, or while they are on their way
    */
   trueSingularValues(t, m) {
     const found = lastAtOrBefore(this.sigmaRecords, t);
-    if (found < 0) return null;
-    const record = this.sigmaRecords[found];
-    const start = record * this.M;
-    const offset = this.sigmaIndex[record] + this.lamOffsets[start + m] - this.lamOffsets[start];
-    return { step: this.steps[record], values: this.sigma.subarray(offset, offset + this.stored(record, m)), rank: this.rank(record, m) };
+    const values = found < 0 ? null : this.spectra.trueValues(found, m);
+    return values && { step: this.steps[this.sigmaRecords[found]], values, rank: this.rank(this.sigmaRecords[found], m) };
   }
 
-  /** @param {number} t @param {number} m @returns {number} entropy of the true singular values, NaN where unknown */
+  /** @param {number} t @param {number} m @returns {number} entropy of the true singular values at the latest record that has them, NaN where unknown */
   trueEntropy(t, m) {
-    const truth = this.trueSingularValues(t, m);
-    // What is off is about 0: the others alone carry the spectrum whose log r divides.
-    const squares = Array.from(truth?.values ?? [], (value) => value * value).slice(0, truth?.rank);
-    const total = squares.reduce((sum, square) => sum + square, 0);
-    if (!(total > 0)) return NaN;
-    if (squares.length === 1) return 1;
-    const entropy = squares.reduce((sum, square) => (square > 0 ? sum - (square / total) * Math.log(square / total) : sum), 0);
-    return entropy / Math.log(squares.length);
+    const code = this.trueEntropies[lastAtOrBefore(this.sigmaRecords, t) * this.M + m] ?? UNDEFINED_ENTROPY;
+    return code === UNDEFINED_ENTROPY ? NaN : code / 65534;
+  }
+
+  /** @param {number} t @param {number} m @returns {number} |I(λ) − I(σ)| at the latest record that has true singular values, NaN where unknown */
+  gap(t, m) {
+    const found = lastAtOrBefore(this.sigmaRecords, t);
+    return found < 0 ? NaN : Math.abs(this.entropy(this.sigmaRecords[found], m) - this.trueEntropy(t, m));
   }
 
   /** @param {import("./decode.js").Move[]} [moves] @returns {Map<number, number>} matrix → how many of them are its own */

@@ -23,7 +23,7 @@ import { tell } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices, linkOf } from "./view_state.js";
-import { WhyCard } from "./why_card.js";
+import { WhyCard, whyFits } from "./why_card.js";
 
 /** @typedef {import("./palette.js").Colour} Colour */
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -46,7 +46,7 @@ export class Player {
     /** @type {number | null} step from which rank change counts */
     this.since = null;
     this.chosen = firstChoices();
-    /** @type {import("./why_card.js").Card | null} */
+    /** @type {import("./why_card.js").WhyParcel | null} */
     this.why = null;
     /** @type {{model: Model, name: string} | null} a second run under this clock */
     this.pinned = null;
@@ -96,7 +96,6 @@ export class Player {
     const before = this.request;
     this.request = request;
     if (before?.content !== request.content) this.acceptRun(new Model(payload), before?.run === request.run);
-    if (before?.run !== request.run) this.mailbox.unpackEarly();
     if (before && request.link && before.run !== request.run) this.showAddress(new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
     if (request.key && before?.key !== request.key) openLetterbox(request.key, this.mailbox);
@@ -111,6 +110,7 @@ export class Player {
   acceptRun(model, same) {
     const chosen = same ? this.model?.matrices[this.selected]?.name : undefined;
     if (!same) this.reset();
+    if (same && this.model) model.spectra.inherit(this.model.spectra);
     this.model = model;
     model.countFrom(this.since);
     this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model);
@@ -120,6 +120,7 @@ export class Player {
     this.fillPicker(model);
     this.updates += 1;
     if (!same && model.run.state !== "running") this.clock.seek(model.header.park ?? model.lastStep);
+    this.mailbox.unpackEarly();
   }
 
   /** Each event stops and unfolds, or no longer. @param {boolean} slow */
@@ -266,11 +267,17 @@ export class Player {
 
   /** @param {URLSearchParams} parameters */
   showAddress(parameters) {
-    window.history.replaceState({}, "", `${window.location.pathname}?${parameters}`);
+    window.history.replaceState({}, "", this.addressOf(parameters));
+  }
+
+  /** A report is a file: only what follows # may differ there. @param {URLSearchParams} parameters */
+  addressOf(parameters) {
+    const place = window.location.href.split(/[?#]/)[0];
+    return `${place}${this.request?.address === "hash" ? "#" : "?"}${parameters}`;
   }
 
   async copyLink() {
-    const address = `${window.location.origin}${window.location.pathname}?${this.linkParameters}`;
+    const address = this.addressOf(this.linkParameters);
     let done = "Copied";
     try {
       await navigator.clipboard.writeText(address);
@@ -331,8 +338,13 @@ export class Player {
       extend: model.movesOf(event?.extend),
       other: this.pinned && pinnedAt(this.pinned.model, this.pinned.name, step),
       stage: stage === null ? null : stageOf(model, model.eventAt(time), stage, share),
-      card: this.why,
+      card: this.whyCard(),
     };
+  }
+
+  /** The card is of one event and one matrix: another place waits for its own. @returns {import("./why_card.js").Card | null} */
+  whyCard() {
+    return this.why && whyFits(this.why, /** @type {Model} */ (this.model), this.clock.step, this.selected) ? this.why.card : null;
   }
 
   /** @param {number} now */

@@ -7,16 +7,15 @@ from typing import Any, NamedTuple
 
 from streamlit.components.v2 import component
 
-from components import FOLDER, joined_modules
+from analysis.player_script import FOLDER, joined_modules
 from flexlora.config import FlexLoRAConfig
 from flexlora.schedules import ADAPTIVE
 
-MODULES = ("format", "draw", "palette", "schedule_curve", "schedule_handles", "schedule_plot", "schedule_editor")
 """Dependency order, as in the player."""
 
 _mount = component(
     "flexlora_schedule_editor",
-    js=joined_modules(MODULES),
+    js=joined_modules("schedule_editor"),
     css=(FOLDER / "schedule.css").read_text(encoding="utf-8"),
 )
 

@@ -64,14 +64,10 @@ export function directionsAt(model, t, m) {
  * @returns {SpectrumScale}
  */
 export function spectrumScale(model, m) {
-  let top = 0;
-  let truth = 0;
+  const top = model.peak[m];
+  const truth = model.truePeak[m] / model.scale;
   let count = 1;
-  for (let t = 0; t < model.T; t += 1) {
-    count = Math.max(count, model.stored(t, m));
-    for (const value of model.singularValues(t, m)) top = Math.max(top, Math.abs(value));
-  }
-  for (const t of model.sigmaRecords) for (const value of model.trueSingularValues(t, m)?.values ?? []) truth = Math.max(truth, value / model.scale);
+  for (let t = 0; t < model.T; t += 1) count = Math.max(count, model.stored(t, m));
   const extended = model.events.some((event) => event.extend.some((move) => move.matrix === model.matrices[m].name && !isSoft(move)));
   return { top: niceCeiling(top > 0 ? Math.min(Math.max(top, truth), MOST * top) : truth), count: count + (extended ? 1 : 0) };
 }

@@ -33,7 +33,6 @@ export const STAGES = [
  * @property {number[]} after ranks that training goes on with
  */
 
-const DECIMALS = 1e9; // FlexLoRA compares importances after rounding to nine decimals
 const NAMED = 2; // matrices that a caption names
 
 /** @type {WeakMap<object, Map<number, Decision>>} */
@@ -52,7 +51,9 @@ function decide(model, index) {
   const event = /** @type {any} */ (model.events[index]);
   const record = model.recordAt(event.step);
   const byDirection = [...event.prune, ...event.extend].some((move) => move.score !== undefined);
-  const scores = model.matrices.map((matrix, m) => decidedScore(model, event, index, matrix.name, m));
+  // Made anew whenever it is read.
+  const importance = event.importance[event.measure] ?? {};
+  const scores = model.matrices.map(({ name }) => decidedScore(event.decided?.[name], importance[name]));
   const prune = model.movesOf(event.prune);
   const extend = model.movesOf(event.extend);
   const before = model.matrices.map((_, m) => model.rank(record, m));
@@ -82,21 +83,11 @@ function givesRank(model) {
   return model.events.some((event) => event.extend.length);
 }
 
-/** What was compared: the measure, or what a rule put in its place. @param {Model} model @param {any} event @param {number} index @param {string} name @param {number} m */
-function decidedScore(model, event, index, name, m) {
-  const ruled = event.decided?.[name];
+/** What was compared. @param {any} ruled what a rule put in the measure's place, if any @param {number | null | undefined} own the measure's @returns {number} */
+function decidedScore(ruled, own) {
   if (ruled === "first") return Infinity;
-  const own = ruled === undefined ? importanceOf(model, index, m) : ruled;
-  if (own === null || own === undefined || !Number.isFinite(own)) return NaN;
-  return model.run.method === "flexlora" ? Math.round(own * DECIMALS) / DECIMALS : own;
-}
-
-/** @param {Model} model @param {number} index of the event @param {number} m @returns {number | null | undefined} under the measure that decided */
-function importanceOf(model, index, m) {
-  const known = /** @type {any} */ (model);
-  if (known.importanceAt) return known.importanceAt(index, m);
-  const event = /** @type {any} */ (model.events[index]);
-  return event.importance?.[event.measure]?.[model.matrices[m].name];
+  const score = ruled === undefined ? own : ruled;
+  return typeof score === "number" && Number.isFinite(score) ? score : NaN;
 }
 
 /** @param {Model} model @param {number} index of the event @param {number} place in `STAGES` @param {number} [share] @returns {Stage} */

@@ -7,6 +7,7 @@ import { methodColour } from "./palette.js";
 import { sentenceAt } from "./sentence.js";
 import { SIDES } from "./sides.js";
 import { STAGES } from "./stages.js";
+import { whyFits } from "./why_card.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 
@@ -67,17 +68,16 @@ function tellRuns({ nodes }, { model, other, palette }) {
   );
 }
 
-/** The card is of one event and one matrix: another place waits for its own. @param {any} player @param {Scene} scene */
+/** @param {any} player @param {Scene} scene */
 function showCard(player, { model, step, selected, card }) {
   const shown = player.sideView === SIDES.why;
   player.nodes.sideCanvas.hidden = shown;
   player.card.root.hidden = !shown;
   if (!shown) return;
-  const event = model.events[model.eventBefore(step)];
-  const own = /** @type {any} */ (card);
-  const fits = own && event?.step === own.step && own.matrix === model.matrices[selected]?.name;
-  const waiting = !event ? "No event yet: the first decision is still to come." : player.clock.playing ? "Pause to see why." : "One moment …";
-  player.card.update(fits ? own : null, waiting);
+  const arrived = player.why && whyFits(player.why, model, step, selected);
+  const none = model.eventBefore(step) < 0 ? "No event yet: the first decision is still to come." : "The log does not hold what this event saw.";
+  const waiting = model.eventBefore(step) < 0 || arrived ? none : player.clock.playing ? "Pause to see why." : "One moment …";
+  player.card.update(/** @type {any} */ (card), waiting);
 }
 
 /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */

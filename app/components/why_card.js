@@ -12,8 +12,17 @@ import { formatNumber } from "./format.js";
  * @property {string} headline
  * @property {Array<{key: string, label: string, text: string, detail?: string, value?: number | null}>} lines
  * @property {Array<{rule: string, text: string}>} rules
- * @property {Array<{measure: string, label: string, score: number | null, place: number | null, of: number, verdict: string, agrees: boolean}>} alternatives
+ * @property {Array<{measure: string, label: string, score: number | null, place: number | null, end?: string, of: number, verdict: string, agrees: boolean}>} alternatives what each logged measure would have done at this event
+ * @property {string} [alternatives_note] why there are none
  */
+
+/** @typedef {{event: number | null, matrix: string, card: Card | null}} WhyParcel event: the step of one; no card: the log does not hold what it saw */
+
+/** @param {WhyParcel} parcel @param {import("./model.js").Model} model @param {number} step @param {number} selected @returns {boolean} */
+export function whyFits(parcel, model, step, selected) {
+  const event = model.events[model.eventBefore(step)];
+  return parcel.matrix === model.matrices[selected]?.name && parcel.event === (event?.step ?? null);
+}
 
 /** @param {Card | null} card @returns {import("./scene.js").Table} */
 export function cardTable(card) {
@@ -44,6 +53,7 @@ export class WhyCard {
       element("dl", { class: "fl-lines" }, card.lines.flatMap(whyLine)),
       ...card.rules.map(({ rule, text }) => element("p", { class: "fl-rule" }, [element("b", { text: rule.replace(/_/g, " ") }), ` ${text}`])),
       ...(card.alternatives.length ? [otherMeasures(card)] : []),
+      ...(card.alternatives_note ? [element("p", { class: "fl-none", text: card.alternatives_note })] : []),
     );
   }
 }
@@ -57,14 +67,14 @@ function whyLine({ label, text, detail }) {
 
 /** @param {Card} card */
 function otherMeasures(card) {
-  const rows = card.alternatives.map(({ label, score, place, of, verdict, agrees }) =>
+  const rows = card.alternatives.map(({ label, score, place, end, of, verdict, agrees }) =>
     element("tr", agrees ? {} : { class: "fl-differs" }, [
       element("th", { scope: "row", text: label }),
       element("td", { text: formatNumber(score) }),
-      element("td", { text: place === null ? "–" : `${place} of ${of}` }),
+      element("td", { text: place === null ? "–" : `${end === "highest" ? "↑" : "↓"}${place} of ${of}` }),
       element("td", { text: `${agrees ? "=" : "≠"} ${verdict}` }),
     ]),
   );
-  const head = ["Measure", "score", "place", "it would"].map((text) => element("th", { scope: "col", text }));
+  const head = ["Measure", "score", "place ↓lowest ↑highest", "it would"].map((text) => element("th", { scope: "col", text }));
   return element("table", { class: "fl-others" }, [element("thead", {}, [element("tr", {}, head)]), element("tbody", {}, rows)]);
 }

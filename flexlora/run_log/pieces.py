@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Piece(NamedTuple):
     Attributes:
         line: as it stands in the file.
         chunk: what it says; None = the line is damaged.
-        data: the bytes, None = they are not what was written.
+        data: the bytes; None = they are not what was written, or are only checked.
         fault: one line for a person; None = intact.
     """
 
@@ -27,28 +27,42 @@ class Piece(NamedTuple):
     data: memoryview | None
     fault: str | None
 
+    @property
+    def intact(self) -> bool:
+        """True when the line and what it vouches for are as they were written."""
+        return self.chunk is not None and self.fault is None
 
-def survey(folder: Path) -> Iterator[Piece]:
-    """Yield the pieces of a log in the order they were written."""
+
+def survey(folder: Path, keep: Collection[str] = DATA) -> Iterator[Piece]:
+    """Yield the pieces of a log in the order they were written.
+
+    Args:
+        folder: the run.
+        keep: the files whose bytes are wanted; of the others every byte is checked and only schemas are given.
+    """
     # Checksums first: the writer appends data before its line, so every line read here has its data by now.
     complete, _, _torn = _content(folder / CHECKSUMS).rpartition(b"\n")
-    contents = {name: memoryview(_content(folder / name)) for name in DATA}
-    ends = dict.fromkeys(contents, 0)
+    contents = {name: memoryview(_content(folder / name)) for name in DATA if name in keep}
+    ends = dict.fromkeys(DATA, 0)
     for number, line in enumerate(complete.split(b"\n") if complete else [], 1):
         chunk = Chunk.parse(line)
         if chunk is None:
             yield Piece(
                 line, None, None, f"{CHECKSUMS} line {number} is damaged: the records it vouches for are left out."
             )
-        elif chunk.file in contents:
-            data = contents[chunk.file][chunk.offset : chunk.offset + chunk.length]
+        elif chunk.file in ends:
+            kept = contents.get(chunk.file)
+            data = (
+                _part(folder / chunk.file, chunk) if kept is None else kept[chunk.offset : chunk.offset + chunk.length]
+            )
             fault = _fault(chunk, data, ends[chunk.file])
             if fault is None:
                 ends[chunk.file] = chunk.offset + chunk.length
-            yield Piece(line, chunk, data if fault is None else None, fault)
+            wanted = fault is None and (kept is not None or chunk.kind == "schema")
+            yield Piece(line, chunk, memoryview(data) if wanted else None, fault)
 
 
-def _fault(chunk: Chunk, data: memoryview, end: int) -> str | None:
+def _fault(chunk: Chunk, data: bytes | memoryview, end: int) -> str | None:
     if len(data) < chunk.length:
         return f"{chunk.file} is cut: {_extent(chunk)} missing."
     if checksum(data) != chunk.crc32:
@@ -68,11 +82,9 @@ def rewind(folder: Path, resume_from: int) -> int:
     Returns:
         Number of the next segment.
     """
-    pieces = list(survey(folder))
+    pieces = list(survey(folder, keep=()))
     for name in DATA:
-        ends = [
-            p.chunk.offset + p.chunk.length for p in pieces if p.chunk and p.chunk.file == name and p.data is not None
-        ]
+        ends = [p.chunk.offset + p.chunk.length for p in pieces if p.chunk and p.chunk.file == name and p.intact]
         path = folder / name
         if path.exists():
             os.truncate(path, max(ends, default=0))
@@ -80,14 +92,23 @@ def rewind(folder: Path, resume_from: int) -> int:
     kept = [
         p.line
         for p in pieces
-        if p.chunk is None
-        or p.data is not None
-        or (p.chunk.first_step is not None and p.chunk.first_step <= resume_from)
+        if p.chunk is None or p.intact or (p.chunk.first_step is not None and p.chunk.first_step <= resume_from)
     ]
     temporary = folder / (CHECKSUMS + ".tmp")
     temporary.write_bytes(b"".join(line + b"\n" for line in kept))
     temporary.replace(folder / CHECKSUMS)
     return max((p.chunk.segment for p in pieces if p.chunk), default=-1) + 1
+
+
+def _part(path: Path, chunk: Chunk) -> bytes:
+    try:
+        # A length that is not in the file is not asked of the memory either.
+        length = min(chunk.length, max(0, path.stat().st_size - chunk.offset))
+        with path.open("rb") as file:
+            file.seek(chunk.offset)
+            return file.read(length)
+    except FileNotFoundError:
+        return b""
 
 
 def _content(path: Path) -> bytes:

@@ -7,20 +7,19 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from flexlora.run_log.encode import ArrowEncoder
+from flexlora.run_log.cache import load_digest, source_of, store_digest
 from flexlora.run_log.format import (
     HEADER,
     HEARTBEAT,
     LINES,
-    OPTIONAL,
     SCALARS,
     SCHEMAS,
     SPECTRA,
@@ -31,9 +30,16 @@ from flexlora.run_log.format import (
     read_header,
 )
 from flexlora.run_log.pieces import survey
+from flexlora.run_log.spectra import Segment, Spectra, StoredSpectra, read_chunk
+from flexlora.run_log.tables import block_of, leading_schema, missing_columns, table_of
 
-THREADED_BYTES = 8 << 20
+RESIDENT_BYTES = 8 << 20
+"""Compressed spectra up to this size are kept in memory; of larger ones a few records at a time are."""
+
 ENDINGS = {"completed": "finished", "stopped": "stopped", "failed": "failed"}
+
+
+Found: TypeAlias = tuple[Chunk, memoryview | None]
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class RunLog:
         true_values: true singular values of the records that have them, flat float32, same layout record by record.
         true_index: (T,) int64, where the record's true values begin in ``true_values``; −1 = none.
         gates: flat float32, one a value, 1.0 where a record has none; None when no record has any.
+        spectra: what these arrays come from; a large run keeps them on disk, so ask it for one record or one matrix.
         events: reallocation records in order; ``importance`` is measure → matrix name → value or None.
         evals: evaluation records in order.
         notes: what happened: paused, resumed, edited, ...
@@ -63,20 +70,22 @@ class RunLog:
     folder: Path
     header: dict[str, Any]
     steps: dict[str, np.ndarray]
-    spectra_steps: np.ndarray
-    ranks: np.ndarray
-    stored: np.ndarray
-    values: np.ndarray
-    offsets: np.ndarray
-    true_values: np.ndarray
-    true_index: np.ndarray
-    gates: np.ndarray | None
+    spectra: Spectra
     events: list[dict[str, Any]]
     evals: list[dict[str, Any]]
     notes: list[dict[str, Any]]
     end: dict[str, Any] | None
     state: str
     notices: list[str]
+
+    spectra_steps = property(lambda self: self.spectra.digest.steps)
+    ranks = property(lambda self: self.spectra.digest.ranks)
+    stored = property(lambda self: self.spectra.digest.stored)
+    values = property(lambda self: self.spectra.whole.values)
+    offsets = property(lambda self: self.spectra.whole.offsets)
+    true_values = property(lambda self: self.spectra.whole.true_values)
+    true_index = property(lambda self: self.spectra.true_index)
+    gates = property(lambda self: self.spectra.whole.gates)
 
 
 def read_run(folder: str | Path) -> RunLog:
@@ -90,29 +99,28 @@ def read_run(folder: str | Path) -> RunLog:
     try:
         header, notices = read_header(folder)
         found, unsealed = _intact(folder, notices)
-        limits = _segment_limits(found)
-        tables = {name: _table(name, found, limits, notices) for name in SCHEMAS}
+        limits = segment_limits(found)
+        scalars = _scalars(_table(SCALARS, found, limits, notices))
         records = _records(found, limits, notices)
         names = [matrix["name"] for matrix in header["matrices"]]
         for event in records["event"]:
             scored = event["importance"].items()
             event["importance"] = {key: dict(zip(names, values, strict=True)) for key, values in scored}
-        spectra = _spectra(tables[SPECTRA], len(header["matrices"]))
-        scalars = _scalars(tables[SCALARS])
+        end = records["end"][-1] if records["end"] else None
+        state = run_state(folder, end)
+        spectra = _spectra(folder, found, limits, len(header["matrices"]), notices, settled=state != "running")
     except OSError as error:
         raise RunLogError(f"{folder} cannot be read: {error.strerror or error}.") from error
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         told = " ".join(str(error).split())
         raise RunLogError(f"{folder} does not hold the records its checksums promise: {told}") from error
-    end = records["end"][-1] if records["end"] else None
-    state = _state(folder, end)
     if state != "running":
         notices.extend(unsealed)
     return RunLog(
         folder=folder,
         header=header,
         steps=scalars,
-        **spectra,
+        spectra=spectra,
         events=records["event"],
         evals=records["eval"],
         notes=records["note"],
@@ -120,6 +128,14 @@ def read_run(folder: str | Path) -> RunLog:
         state=state,
         notices=notices,
     )
+
+
+def keep_digest(folder: Path) -> None:
+    """Make the cache of a large run that has ended, which its first reader would otherwise wait for."""
+    # A log that cannot be read, or a folder that cannot be written, is the reader's to tell.
+    with contextlib.suppress(RunLogError, OSError):
+        if _size(folder / SPECTRA) > RESIDENT_BYTES:
+            read_run(folder)
 
 
 def find_runs(root: str | Path) -> list[Path]:
@@ -135,30 +151,44 @@ def find_runs(root: str | Path) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def _intact(folder: Path, notices: list[str]) -> tuple[list[tuple[Chunk, memoryview]], list[str]]:
-    """Return the intact chunks with their bytes, and a notice for each file with bytes that no line vouches for."""
-    pieces = list(survey(folder))
+def _intact(folder: Path, notices: list[str]) -> tuple[list[Found], list[str]]:
+    """Return the intact chunks with their bytes, and a notice for each file with bytes that no line vouches for.
+
+    The bytes of spectra that are too many to keep are only checked: None.
+    """
+    keep = {SCALARS, LINES}
+    if _size(folder / SPECTRA) <= RESIDENT_BYTES:
+        keep.add(SPECTRA)
+    pieces = list(survey(folder, keep))
     notices.extend(piece.fault for piece in pieces if piece.fault is not None)
-    found = [(piece.chunk, piece.data) for piece in pieces if piece.chunk is not None and piece.data is not None]
+    found = [(piece.chunk, piece.data) for piece in pieces if piece.chunk is not None and piece.intact]
     unsealed = []
     for name in (SCALARS, SPECTRA, LINES):
         sealed = max((p.chunk.offset + p.chunk.length for p in pieces if p.chunk and p.chunk.file == name), default=0)
-        with contextlib.suppress(FileNotFoundError):
-            size = (folder / name).stat().st_size
-            if size > sealed:
-                unsealed.append(
-                    f"{name} ends in {size - sealed} bytes without a checksum, a flush cut short: left out."
-                )
+        size = _size(folder / name)
+        if size > sealed:
+            unsealed.append(f"{name} ends in {size - sealed} bytes without a checksum, a flush cut short: left out.")
     return found, unsealed
 
 
-def _segment_limits(found: list[tuple[Chunk, memoryview]]) -> dict[int, float]:
-    """Return segment → last step that counts: a later start went on from there and made the rest anew."""
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def segment_limits(found: list[Found]) -> dict[int, float]:
+    """Return segment → last step that counts: a later start went on from there and made the rest anew.
+
+    Args:
+        found: intact chunks with their bytes; those of ``LINES`` and the schemas of the others are needed.
+    """
     starts = {
         chunk.segment: chunk.first_step for chunk, _ in found if chunk.kind == "schema" and chunk.first_step is not None
     }
     for chunk, data in found:
-        if chunk.kind == "lines" and chunk.segment and chunk.segment not in starts:
+        if chunk.kind == "lines" and chunk.segment and chunk.segment not in starts and data is not None:
             resumed = [
                 note["resumed_from"] for note in map(json.loads, bytes(data).splitlines()) if "resumed_from" in note
             ]
@@ -170,42 +200,59 @@ def _segment_limits(found: list[tuple[Chunk, memoryview]]) -> dict[int, float]:
     }
 
 
-def _table(
-    name: str, found: list[tuple[Chunk, memoryview]], limits: Mapping[int, float], notices: list[str]
-) -> pa.Table:
+def _table(name: str, found: list[Found], limits: Mapping[int, float], notices: list[str]) -> pa.Table:
+    held = {chunk: data for chunk, data in found if data is not None}
+    tables = [
+        table_of(name, segment.schema, [held[chunk] for chunk in segment.chunks], limits[segment.number])
+        for segment in _segments(name, found, notices, held.get)
+    ]
+    return pa.concat_tables(tables) if tables else SCHEMAS[name].empty_table()
+
+
+def _segments(
+    name: str, found: list[Found], notices: list[str], content: Callable[[Chunk], bytes | memoryview | None]
+) -> list[Segment]:
+    """Return the starts of a run that left records in a file, those whose columns are all there."""
     schemas, batches = {}, defaultdict(list)
     for chunk, data in found:
         if chunk.file == name and chunk.kind == "schema":
             schemas[chunk.segment] = data
         elif chunk.file == name and chunk.kind == "batch":
-            batches[chunk.segment].append(data)
-    tables = []
-    for segment, parts in sorted(batches.items()):
-        schema = schemas.get(segment) or ArrowEncoder(SCHEMAS[name]).schema_bytes
-        data = b"".join([schema, *parts])
-        # Threads cost more than they save on the many small batches of a short run.
-        options = pa.ipc.IpcReadOptions(use_threads=len(data) > THREADED_BYTES)
-        table = pa.ipc.open_stream(pa.py_buffer(data), options=options).read_all()
-        for field in SCHEMAS[name]:
-            if field.name in OPTIONAL and field.name not in table.column_names:
-                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-        missing = [field.name for field in SCHEMAS[name] if field.name not in table.column_names]
+            batches[chunk.segment].append(chunk)
+    segments = []
+    for number, chunks in sorted(batches.items()):
+        schema = schemas.get(number) or leading_schema(content(chunks[0]))
+        missing = missing_columns(name, schema)
         if missing:
             notices.append(f"{name} has no column {', '.join(missing)}; its records are left out.")
-            continue
-        steps = table["step"].to_numpy()
-        kept = table.select(SCHEMAS[name].names).cast(SCHEMAS[name])
-        kept.validate(full=True)
-        tables.append(kept if (steps <= limits[segment]).all() else kept.filter(pa.array(steps <= limits[segment])))
-    return pa.concat_tables(tables) if tables else SCHEMAS[name].empty_table()
+        else:
+            segments.append(Segment(number, schema, chunks))
+    return segments
 
 
-def _records(
-    found: list[tuple[Chunk, memoryview]], limits: Mapping[int, float], notices: list[str]
-) -> dict[str, list[dict[str, Any]]]:
+def _spectra(
+    folder: Path, found: list[Found], limits: Mapping[int, float], matrices: int, notices: list[str], *, settled: bool
+) -> Spectra:
+    """Return the spectra: in memory, or on disk where they are many; a run that nobody writes any more gets a cache."""
+    chunks = [chunk for chunk, _ in found if chunk.file == SPECTRA]
+    if all(data is not None for chunk, data in found if chunk.file == SPECTRA and chunk.kind == "batch"):
+        return Spectra(block_of(_table(SPECTRA, found, limits, notices), matrices), matrices)
+    path = folder / SPECTRA
+    segments = _segments(SPECTRA, found, notices, lambda chunk: read_chunk(path, chunk))
+    source = source_of(chunks, limits, matrices)
+    known = load_digest(folder, source)
+    if known is not None:
+        return StoredSpectra(path, segments, limits, matrices, known)
+    spectra = StoredSpectra.read_through(path, segments, limits, matrices)
+    if settled:
+        store_digest(folder, source, spectra.digest)
+    return spectra
+
+
+def _records(found: list[Found], limits: Mapping[int, float], notices: list[str]) -> dict[str, list[dict[str, Any]]]:
     records: dict[str, list[dict[str, Any]]] = {"event": [], "eval": [], "note": [], "end": []}
     for chunk, data in found:
-        if chunk.file != LINES:
+        if chunk.file != LINES or data is None:
             continue
         for line in bytes(data).splitlines():
             record = json.loads(line)
@@ -225,63 +272,13 @@ def _scalars(table: pa.Table) -> dict[str, np.ndarray]:
     return {"step": table["step"].to_numpy().astype(np.int64), **columns}
 
 
-def _spectra(table: pa.Table, matrices: int) -> dict[str, Any]:
-    records = table.num_rows
-    stored = _flat(table["ranks"]).astype(np.int64)
-    if len(stored) != records * matrices:
-        raise ValueError(f"{len(stored)} ranks for {records} records of {matrices} matrices")
-    values = _flat(table["singular_values"])
-    offsets = np.concatenate([[0], np.cumsum(stored)])
-    if offsets[-1] != len(values):
-        raise ValueError(f"{len(values)} singular values for a total rank of {offsets[-1]}")
-    stored = stored.reshape(records, matrices)
-    true_values, true_index = _beside(table, "true_singular_values", stored)
-    gates = _gates(*_beside(table, "gates", stored), stored)
-    ranks = stored
-    if gates is not None:
-        on = np.concatenate([[0], np.cumsum(gates > 0)])
-        ranks = np.diff(on[offsets]).reshape(records, matrices)
-    return {
-        "spectra_steps": table["step"].to_numpy().astype(np.int64),
-        "ranks": ranks,
-        "stored": stored,
-        "values": values,
-        "offsets": offsets,
-        "true_values": true_values,
-        "true_index": true_index,
-        "gates": gates,
-    }
+def run_state(folder: Path, end: Mapping[str, Any] | None) -> str:
+    """Return ``running``, ``finished``, ``stopped``, ``failed`` or ``crashed``.
 
-
-def _beside(table: pa.Table, column: str, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of a column that has one a λ or is null, flat, and where each record's begin; −1 = null."""
-    present = table[column].is_valid().to_numpy().astype(bool)
-    lengths = np.where(present, stored.sum(axis=1), 0)
-    starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
-    values = _flat(table[column])
-    if len(values) != lengths.sum():
-        raise ValueError(f"{len(values)} {column.replace('_', ' ')} for a total rank of {lengths.sum()}")
-    return values, np.where(present, starts, -1).astype(np.int64)
-
-
-def _gates(values: np.ndarray, index: np.ndarray, stored: np.ndarray) -> np.ndarray | None:
-    if not len(values):
-        return None
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError("a gate is not a probability")
-    gates = np.ones(int(stored.sum()), np.float32)
-    gates[np.repeat(index >= 0, stored.sum(axis=1))] = values
-    return gates
-
-
-def _flat(column: pa.ChunkedArray) -> np.ndarray:
-    # flatten() skips null lists, and follows each chunk's own offsets.
-    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    empty = np.empty(0, column.type.value_type.to_pandas_dtype())
-    return np.concatenate([empty, *parts])
-
-
-def _state(folder: Path, end: Mapping[str, Any] | None) -> str:
+    Args:
+        folder: a run folder; its heartbeat tells whether somebody still writes.
+        end: the end record in force, None without one.
+    """
     if end is not None:
         return ENDINGS.get(str(end.get("reason")), "stopped")
     try:

@@ -44,6 +44,7 @@ from flexlora.run_log.format import (
     write_header,
 )
 from flexlora.run_log.pieces import rewind
+from flexlora.run_log.reader import keep_digest
 
 FILES = (SCALARS, SPECTRA, LINES, CHECKSUMS)
 HEARTBEAT_INTERVAL_S = 2.0
@@ -205,9 +206,10 @@ class RunWriter:
         self._line("note", {"kind": kind, "step": step, **fields})
 
     def end(self, reason: str, message: str | None = None, **fields: Any) -> None:
-        """Record why the run ended (completed, stopped or failed), flush and close."""
+        """Record why the run ended (completed, stopped or failed), flush, close, and leave a large run a cache."""
         self._line("end", {"reason": reason, "message": message, **fields})
         self.close()
+        keep_digest(self.folder)
 
     def flush(self) -> None:
         """Write everything that is buffered.

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from analysis import metrics
 from analysis.figures import FIGURES
 from analysis.figures.spectra import direction_lines
-from analysis.payload import UNDEFINED, pack_run, planned_budget
-from analysis.runs import load_run, ragged_entropy
+from analysis.payload import UNDEFINED, pack_matrix, pack_run, planned_budget
+from analysis.runs import load_run
 from flexlora.importance import spectral_entropy
 from flexlora.methods import METHODS
+from flexlora.ragged import ragged_entropy
 from flexlora.run_log import RunWriter
 from flexlora.spectra import true_singular_values
 
@@ -104,7 +105,7 @@ def test_the_size_of_a_block_changes_nothing(monkeypatch, block):
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     flat = generator.normal(size=offsets[-1])
     whole = ragged_entropy(flat, offsets)
-    monkeypatch.setattr("analysis.runs.BLOCK", block)
+    monkeypatch.setattr("flexlora.ragged.BLOCK", block)
     for found, expected in zip(ragged_entropy(flat, offsets), whole, strict=True):
         assert np.array_equal(found, expected, equal_nan=True)
 
@@ -199,17 +200,33 @@ def decode(payload):
 def test_the_payload_holds_the_run(run):
     header, arrays = decode(pack_run(run))
     assert arrays["steps"].tolist() == run.steps.tolist()
-    assert arrays["ranks"].reshape(16, 3).tolist() == run.ranks.tolist()
+    assert ranks_of(arrays, 16, 3).tolist() == run.ranks.tolist()
+    assert arrays["importance"].reshape(3, 3)[1] == pytest.approx(
+        list(run.events[1]["importance"]["spectral_entropy"].values())
+    )
+    assert arrays["moveMatrix"].tolist() == [0, 2, 2, 0, 0, 2]
     coded = arrays["entropy"].reshape(16, 3)
     assert (coded[0] == UNDEFINED).all()
     assert coded[1:] / (UNDEFINED - 1) == pytest.approx(run.entropy[1:], abs=1e-5)
     assert np.array_equal(arrays["lam"], run.log.values)
-    assert arrays["lamOffsets"].tolist() == run.log.offsets.tolist()
     assert np.array_equal(arrays["sigma"], run.log.true_values)
+    assert arrays["trueRecords"].tolist() == [0, 5, 10, 15]
+    assert arrays["peak"] == pytest.approx([max(np.abs(run.spectra_of(name).values)) for name in NAMES])
+    assert arrays["truePeak"] == pytest.approx([max(run.spectra_of(name).true_values) for name in NAMES])
     assert [event["step"] for event in header["events"]] == [5, 10, 15]
     assert header["park"] == metrics.instructive_event(run)
     assert header["sentences"]["10"] == metrics.describe_event(run, 10)
     assert [matrix["name"] for matrix in header["matrices"]] == NAMES
+
+
+def ranks_of(arrays, records, matrices, name="ranks"):
+    """Whole numbers as sent: all of them, or those that differ from the record before."""
+    if name in arrays:
+        return arrays[name].reshape(records, matrices)
+    rows = np.zeros((records, matrices), int)
+    for place, value in zip(arrays[f"{name}At"].tolist(), arrays[f"{name}To"].tolist(), strict=True):
+        rows[place // matrices :, place % matrices] = value
+    return rows
 
 
 def test_a_thinned_payload_keeps_every_event_and_says_how_much_is_drawn(run):
@@ -218,9 +235,17 @@ def test_a_thinned_payload_keeps_every_event_and_says_how_much_is_drawn(run):
     assert len(drawn) < 16
     assert {0, 5, 6, 10, 11, 15} <= set(drawn)
     assert f"{len(drawn)} of 16 spectrum records" in header["run"]["notices"][-1]
-    for row, step in enumerate(drawn):
-        a, b = arrays["lamOffsets"][row * 3], arrays["lamOffsets"][row * 3 + 3]
-        assert np.array_equal(arrays["lam"][a:b], np.concatenate(list(run.singular_values(step).values())))
+    assert header["points"]["records"] == [len(drawn), 16]
+    assert header["onDemand"]
+    assert "lam" not in arrays
+    assert ranks_of(arrays, len(drawn), 3).tolist() == run.ranks[drawn].tolist()
+    payload = pack_run(run, max_bytes=600)
+    for name in NAMES:
+        parcel, own = decode(pack_matrix(run, name, payload))
+        assert parcel["matrix"] == name
+        assert own["steps"].tolist() == drawn
+        parts = np.split(own["lam"], np.cumsum(own["counts"])[:-1])
+        assert [part.tolist() for part in parts] == [run.singular_values(step)[name].tolist() for step in drawn]
 
 
 def test_the_planned_budget_is_the_recorded_one_then_the_schedule(run, tmp_path):

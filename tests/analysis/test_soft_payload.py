@@ -10,7 +10,7 @@ import pytest
 
 from analysis.figures import FIGURES
 from analysis.figures.spectra import direction_lines
-from analysis.payload import coded_gates, pack_run, planned_budget
+from analysis.payload import coded_gates, pack_matrix, pack_run, planned_budget
 from analysis.runs import load_run
 from flexlora.methods import METHODS
 from flexlora.run_log import RunWriter
@@ -53,10 +53,12 @@ def write(folder, *, gated=True, method="adalora", **config):
 def test_gates_ranks_and_offsets_arrive_as_logged(tmp_path):
     run = write(tmp_path / "run")
     header, arrays = decode(pack_run(run))
-    assert arrays["lamOffsets"].tolist() == run.log.offsets.tolist()
+    assert rows_of(arrays, "stored").tolist() == run.stored.tolist()
     assert np.array_equal(arrays["lam"], run.log.values)
     assert len(arrays["sigma"]) == len(run.log.true_values)
-    assert arrays["ranks"].reshape(STEPS, 2).tolist() == run.ranks.tolist()
+    assert rows_of(arrays, "ranks").tolist() == run.ranks.tolist()
+    assert arrays["used"] == pytest.approx(run.expected_ranks.sum(axis=1))
+    assert header["gates"] == {"off": True, "partial": True}
     assert run.ranks[OFF].tolist() == [2, 2]
     assert arrays["gates"].dtype == np.uint8
     assert np.array_equal(arrays["gates"] > 0, run.log.gates > 0)
@@ -69,17 +71,33 @@ def test_gates_ranks_and_offsets_arrive_as_logged(tmp_path):
 
 def test_a_run_without_gates_ships_none_of_it(tmp_path):
     _, arrays = decode(pack_run(write(tmp_path / "run", gated=False)))
-    assert {"gates", "penalty", "targetRank"}.isdisjoint(arrays)
+    assert {"gates", "penalty", "targetRank", "stored", "storedAt", "used"}.isdisjoint(arrays)
 
 
-def test_a_thinned_payload_keeps_gates_beside_their_values(tmp_path):
+def rows_of(arrays, name):
+    """Whole numbers as sent: all of them, or those that differ from the record before."""
+    count = len(arrays["steps"])
+    if name in arrays:
+        return arrays[name].reshape(count, 2)
+    rows = np.zeros((count, 2), int)
+    for place, value in zip(arrays[f"{name}At"].tolist(), arrays[f"{name}To"].tolist(), strict=True):
+        rows[place // 2 :, place % 2] = value
+    return rows
+
+
+def test_a_thinned_payload_and_its_parcels_keep_gates_beside_their_values(tmp_path):
     run = write(tmp_path / "run")
-    _, arrays = decode(pack_run(run, max_bytes=500))
+    payload = pack_run(run, max_bytes=500)
+    _, arrays = decode(payload)
     assert len(arrays["steps"]) < STEPS
-    assert len(arrays["gates"]) == len(arrays["lam"]) == arrays["lamOffsets"][-1]
-    row = arrays["steps"].tolist().index(OFF + 1)
-    start, stop = arrays["lamOffsets"][2 * row], arrays["lamOffsets"][2 * row + 2]
-    assert arrays["gates"][start:stop].tolist() == [255, 0, 255, 1, 255]
+    rows = np.searchsorted(run.steps, arrays["steps"])
+    assert rows_of(arrays, "stored").tolist() == run.stored[rows].tolist()
+    assert rows_of(arrays, "ranks").tolist() == run.ranks[rows].tolist()
+    for place, (name, gates) in enumerate(zip(NAMES, ([255, 0, 255], [1, 255]), strict=True)):
+        _, own = decode(pack_matrix(run, name, payload))
+        assert len(own["gates"]) == len(own["lam"]) == own["counts"].sum()
+        start = int(own["counts"][: own["steps"].tolist().index(OFF + 1)].sum())
+        assert own["gates"][start : start + run.stored[0, place]].tolist() == gates
 
 
 @pytest.mark.parametrize("gate", [1e-30, 0.001, 0.5, 0.999, 1.0])

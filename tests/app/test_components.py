@@ -8,9 +8,10 @@ import struct
 
 import pytest
 
-from components import FOLDER, MODULES, envelope, joined_modules
+from analysis.player_script import FOLDER, envelope, joined_modules, module_order, module_text
 
-TEXTS = {name: (FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in MODULES}
+MODULES = module_order("component")
+TEXTS = {name: module_text(name) for name in MODULES}
 
 
 def imports_of(text: str) -> list[str]:
@@ -40,7 +41,7 @@ def test_names_at_the_top_level_are_unique_because_joined_modules_share_one_scop
 
 
 def test_the_joined_script_has_no_import_and_exactly_one_export():
-    script = joined_modules()
+    script = joined_modules("component")
     assert not re.search(r"^import ", script, re.MULTILINE)
     assert re.findall(r"^export .*", script, re.MULTILINE) == [
         "export default function render({ data, parentElement, setStateValue }) {"
@@ -48,7 +49,7 @@ def test_the_joined_script_has_no_import_and_exactly_one_export():
 
 
 def test_nothing_is_fetched_from_elsewhere():
-    script = joined_modules() + (FOLDER / "player.css").read_text(encoding="utf-8")
+    script = joined_modules("component") + (FOLDER / "player.css").read_text(encoding="utf-8")
     assert set(re.findall(r"https?://[^\s\"')]+", script)) <= {"http://www.w3.org/2000/svg"}
     assert "innerHTML" not in script
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.figures.theme import METHOD_COLOURS
 from analysis.payload import pack_run
+from analysis.player_script import joined_modules
 from analysis.runs import Run, load_run
-from components import STAGES, joined_modules
+from components import STAGES
 from flexlora.methods import METHODS
 
 pytestmark = pytest.mark.browser
@@ -37,7 +39,7 @@ def core(browser):
     """A page with the player's modules and without an app."""
     context = browser.new_context()
     page = context.new_page()
-    page.evaluate(LOAD, f"{joined_modules()}\nexport {{ {EXPORTS} }};")
+    page.evaluate(LOAD, f"{joined_modules('component')}\nexport {{ {EXPORTS} }};")
     yield page
     context.close()
 
@@ -69,7 +71,7 @@ def test_the_steps_of_every_event_are_those_of_the_log(core, name):
     for event, rows in zip(run.events, tables, strict=True):
         record = run.record_at(event["step"])
         scores = scores_of(run, event)
-        compared = np.round(scores, 9) if run.header["method"] == "flexlora" else np.array(scores)
+        compared = np.array(scores, np.float32)
         for m, (step, matrix, score, place, before, pruned, extended, after, _) in enumerate(rows):
             assert (step, matrix, before) == (event["step"], run.matrices[m].name, run.ranks[record, m])
             assert (score is None) == math.isnan(scores[m])
@@ -187,6 +189,7 @@ def test_the_events_side_by_side_spread_over_the_run_and_hold_the_clocks(core):
 def test_every_method_has_its_own_colour_that_can_be_seen_in_light_and_dark(core):
     table = core.evaluate("() => views.METHOD_COLOURS")
     assert set(table) == set(METHODS)
+    assert table == METHOD_COLOURS
     assert len({colour.lower() for colour in table.values()}) == len(METHODS)
 
     def luminance(rgb: list[int]) -> float:

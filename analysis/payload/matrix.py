@@ -1,0 +1,60 @@
+"""``pack_matrix``: λ of one matrix in every record that is sent, for a run whose payload had no room for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.payload.codes import coded_gates, float32
+from analysis.payload.container import pack, read_array, read_header
+from analysis.runs import Run
+
+
+def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | None = None) -> bytes:
+    """Return the parcel of one matrix; RunSpectra in app/components/run_spectra.js opens it.
+
+    Args:
+        run: the run of the payload.
+        matrix: name of a matrix.
+        payload: what ``pack_run`` made of the run: the parcel holds the same records.
+        only: steps to which these records are narrowed; None = all.
+
+    Returns:
+        A payload whose header names the ``matrix`` and says whether it is ``narrowed``, with the arrays ``steps``,
+        ``counts`` (values a record), ``lam``, ``sigma`` (of those of the payload's ``trueRecords`` that are among
+        these) and, in a run with gates, ``gates``.
+
+    Raises:
+        ValueError: the run has no matrix of this name.
+        RunLogError: the log was changed since it was opened.
+    """
+    own = run.spectra_of(matrix)
+    records = np.searchsorted(run.steps, read_array(payload, "steps"))
+    true_records = records[read_array(payload, "trueRecords")]
+    if only is not None:
+        records, true_records = (part[np.isin(run.steps[part], only)] for part in (records, true_records))
+    with_true = np.flatnonzero(run.log.spectra.digest.has_true)
+    true_rows = np.searchsorted(with_true, true_records)
+    arrays = {
+        "steps": run.steps[records].astype(np.int32),
+        "counts": np.diff(own.offsets)[records].astype(np.uint16),
+        "lam": float32(own.values[places(own.offsets, records)]),
+        "sigma": float32(own.true_values[places(own.true_offsets, true_rows)]),
+    }
+    if own.gates is not None:
+        arrays["gates"] = coded_gates(own.gates[places(own.offsets, records)])
+    return pack({"matrix": matrix, "narrowed": only is not None}, arrays)
+
+
+def needs_parcels(payload: bytes) -> bool:
+    """Return True for the payload of a run whose spectra had no room in it."""
+    return bool(read_header(payload)[0]["onDemand"])
+
+
+def places(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the places of the values of some rows of a ragged array, one row after another."""
+    counts = np.diff(offsets)[rows]
+    ends = np.cumsum(counts)
+    starts = offsets[rows] - (ends - counts)
+    return np.repeat(starts, counts) + np.arange(ends[-1] if len(ends) else 0)

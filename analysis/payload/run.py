@@ -1,0 +1,243 @@
+"""``pack_run``: one run as bytes for the player, sent once; decoded by app/components/decode.js.
+
+What is always there: steps, ranks, entropy, energy, the entropy of true singular values, the importance that decided at
+each event, moves, scalars. The values λ themselves are there when they fit; otherwise the header says ``onDemand`` and
+``pack_matrix`` brings those of one matrix. Before a record is left out, numbers are sent in fewer bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis import metrics
+from analysis.payload.budget import planned_budget
+from analysis.payload.codes import coded_entropy, coded_gates, coded_logarithm, float32
+from analysis.payload.container import as_json, pack
+from analysis.payload.events import PackedEvents, pack_events
+from analysis.payload.records import around, extremes, mean_of
+from analysis.runs import Run
+from flexlora.matrix_names import module_type_order
+
+MAX_BYTES = 4_000_000
+MAX_SCALARS = 4_000
+"""Steps whose loss is sent at most, those around events aside."""
+_DIRECTORY = 3_000
+"""Bytes of the list of arrays, and of the padding between them."""
+_SCALARS = {
+    "taskLoss": "task_loss",
+    "regularizer": "regularizer",
+    "budgetAt": "budget",
+    "penalty": "penalty",
+    "targetRank": "target_rank",
+}
+_SPARE = ("penalty", "targetRank")
+"""Sent only by runs that have them."""
+
+
+class Layout(NamedTuple):
+    """What of a run is sent, and how exactly.
+
+    Attributes:
+        records: places of the records that are sent.
+        true: places, among all records that have true singular values, of those whose entropy is sent.
+        spectra: every λ is in the payload, as is every record.
+        energy: as float32, otherwise in 8 bits.
+        importance: as float32, otherwise in 16 bits.
+    """
+
+    records: np.ndarray
+    true: np.ndarray
+    spectra: bool
+    energy: bool
+    importance: bool
+
+
+def pack_run(run: Run, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the player's bytes.
+
+    Args:
+        run: what to show.
+        max_bytes: size to keep to; only events and the records beside them can lead beyond it.
+    """
+    events = pack_events(run)
+    fixed = {**events.arrays, **_scalar_arrays(run), **_peaks(run)}
+    header = {**_header(run), **events.header}
+    plan = planned_budget(run)
+    header["budget"] = None if plan is None else True
+    if plan is not None:
+        fixed |= {"planSteps": np.array(plan["steps"], np.int32), "planBudget": np.array(plan["values"], np.int32)}
+    room = max_bytes - len(as_json(header)) - sum(array.nbytes for array in fixed.values()) - _DIRECTORY
+    layout = choose_layout(run, events.importance, room)
+    arrays = _arrays(run, layout, header)
+    if events.importance is not None:
+        arrays["importance"] = _importance(events, layout, header)
+    header["onDemand"] = not layout.spectra
+    header["points"] = {
+        "records": [len(layout.records), len(run.steps)],
+        "scalars": [len(fixed["lossSteps"]), len(run.log.steps["step"])],
+    }
+    header["run"]["notices"] += [
+        f"{shown} of {total} {what} are drawn; every event is among them."
+        for what, (shown, total) in zip(("spectrum records", "steps' losses"), header["points"].values(), strict=True)
+        if shown < total
+    ]
+    return pack(header, {**arrays, **fixed})
+
+
+def choose_layout(run: Run, importance: np.ndarray | None, room: int) -> Layout:
+    """Return the most exact layout whose arrays fit into ``room`` bytes; the header and the scalars are not counted."""
+    known = run.log.spectra.digest
+    count, matrices = run.ranks.shape
+    every, true = np.arange(count), np.arange(int(known.has_true.sum()))
+    scores = 0 if importance is None else importance.size
+    per_record = 4 + 2 * matrices + (4 if known.gated else 0)
+    ranks = _counts_cost(run.ranks) + (_counts_cost(run.stored) if known.gated else 0)
+    base = count * per_record + ranks + len(true) * (4 + 2 * matrices)
+    values = int(run.stored.sum()) * (5 if known.gated else 4) + 4 * int(run.stored[known.has_true].sum())
+    cells = count * matrices
+    for spectra, energy, exact in (
+        (True, True, True),
+        (False, True, True),
+        (False, False, True),
+        (False, False, False),
+    ):
+        if base + values * spectra + cells * (4 if energy else 1) + scores * (4 if exact else 2) <= room:
+            return Layout(every, true, spectra, energy, exact)
+    at_events = [event["step"] for event in run.events]
+    left = room - (base - len(true) * (4 + 2 * matrices)) - cells - scores * 2
+    if left >= 0:
+        return Layout(every, _some_true(run, at_events, left // (4 + 2 * matrices)), False, False, False)
+    # Now records must go. Those around events stay, so the ranks cost the same.
+    left = room - scores * 2 - ranks
+    widest = max(1, int(run.stored.max(initial=1)))
+    most = max(2, min(left // (per_record + matrices), room // (5 * widest)))
+    kept = extremes([mean_of(run.entropy)], around(run.steps, at_events), most) if count else every
+    true = np.flatnonzero(np.isin(np.flatnonzero(known.has_true), kept))
+    return Layout(kept, true, False, False, False)
+
+
+def _some_true(run: Run, at_events: list[int], count: int) -> np.ndarray:
+    """Return places among the records with true values: those of events first, then an even selection."""
+    steps = run.steps[run.log.spectra.digest.has_true]
+    if len(steps) <= count:
+        return np.arange(len(steps))
+    own = np.flatnonzero(np.isin(steps, at_events))[-count:] if count else np.empty(0, np.int64)
+    spread = np.linspace(0, len(steps) - 1, max(0, count - len(own))).astype(np.int64)
+    return np.unique(np.concatenate([own, spread]))
+
+
+def _arrays(run: Run, layout: Layout, header: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays that depend on the layout, and note in the header how they are to be read."""
+    known, records = run.log.spectra.digest, layout.records
+    sent = np.searchsorted(records, np.flatnonzero(known.has_true)[layout.true])
+    arrays = {
+        "steps": run.steps[records].astype(np.int32),
+        **_counts("ranks", run.ranks[records]),
+        "entropy": coded_entropy(run.entropy[records]),
+        "trueRecords": sent.astype(np.int32),
+        "trueEntropy": coded_entropy(known.true_entropy[layout.true]),
+    }
+    if layout.energy:
+        arrays["energy"] = float32(run.energy[records])
+    else:
+        arrays["energy"], header["energyScale"] = coded_logarithm(run.energy[records], np.uint8)
+    header["gates"] = None
+    if known.gated:
+        arrays |= _counts("stored", run.stored[records])
+        arrays["used"] = float32(run.expected_ranks[records].sum(axis=1))
+        header["gates"] = {"off": bool((run.stored != run.ranks).any()), "partial": known.partial}
+    if layout.spectra:
+        whole = run.log.spectra.whole
+        arrays |= {"lam": float32(whole.values), "sigma": float32(whole.true_values)}
+        if whole.gates is not None:
+            arrays["gates"] = coded_gates(whole.gates)
+    return arrays
+
+
+def _importance(events: PackedEvents, layout: Layout, header: dict[str, Any]) -> np.ndarray:
+    found = events.importance
+    assert found is not None
+    if layout.importance or (found < 0).any():
+        return float32(found)
+    codes, header["importanceScale"] = coded_logarithm(found, np.uint16)
+    return codes
+
+
+def _counts(name: str, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Return whole numbers (n, M) as they are, or as the places that differ from the row before; the first from 0."""
+    own = counts.astype(np.uint8 if counts.max(initial=0) < 256 else np.uint16)
+    changed = _changed(counts)
+    if _counts_cost(counts) == own.nbytes:
+        return {name: own}
+    return {f"{name}At": changed.astype(np.uint32), f"{name}To": own.ravel()[changed]}
+
+
+def _changed(counts: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.diff(counts, axis=0, prepend=0))
+
+
+def _counts_cost(counts: np.ndarray) -> int:
+    size = 1 if counts.max(initial=0) < 256 else 2
+    return min(counts.size * size, len(_changed(counts)) * (4 + size))
+
+
+def _scalar_arrays(run: Run) -> dict[str, np.ndarray]:
+    scalars: Mapping[str, np.ndarray] = run.log.steps
+    steps = scalars["step"]
+    series = {name: scalars[key] for name, key in _SCALARS.items()}
+    kept = np.arange(len(steps))
+    if len(steps) > MAX_SCALARS:
+        drawn = [values for values in series.values() if np.isfinite(values).any()] or [steps.astype(np.float64)]
+        kept = extremes(drawn, around(steps, [event["step"] for event in run.events]), MAX_SCALARS)
+    arrays = {"lossSteps": steps[kept].astype(np.int32)}
+    for name, values in series.items():
+        if name not in _SPARE or np.isfinite(values).any():
+            arrays[name] = float32(values[kept])
+    return arrays
+
+
+def _peaks(run: Run) -> dict[str, np.ndarray]:
+    """Return what the axes of each spectrum must hold over the whole run: largest |λ| and largest true value."""
+    known = run.log.spectra.digest
+    return {"peak": float32(known.peak), "truePeak": float32(known.true_peak)}
+
+
+def _header(run: Run) -> dict[str, Any]:
+    types = {matrix.module_type for matrix in run.matrices}
+    gap = metrics.spectrum_gap(run)
+    park = metrics.instructive_event(run)
+    last = int(run.steps[-1]) if len(run.steps) else 0
+    return {
+        "run": {
+            "name": run.header.get("name"),
+            "state": run.state,
+            "method": run.header.get("method"),
+            "task": run.header.get("task"),
+            "preset": run.header.get("preset"),
+            "total_steps": run.total_steps,
+            "scale": run.scale,
+            "notices": list(run.notices),
+            "gap": float(gap[-1]) if len(gap) and np.isfinite(gap[-1]) else None,
+            "gapLimit": metrics.GAP_LIMIT,
+        },
+        "matrices": [
+            {
+                "name": m.name,
+                "layer": m.layer,
+                "type": m.module_type,
+                "inFeatures": m.in_features,
+                "outFeatures": m.out_features,
+            }
+            for m in run.matrices
+        ],
+        "layers": sorted({matrix.layer for matrix in run.matrices if matrix.layer is not None}),
+        "types": list(module_type_order(types)),
+        "evals": run.evals,
+        "notes": run.notes,
+        "end": run.end,
+        "sentences": {str(event["step"]): metrics.describe_event(run, event["step"]) for event in run.events},
+        "park": last if park is None else park,
+    }

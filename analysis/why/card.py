@@ -1,0 +1,105 @@
+"""``why_card``: everything that decided about one matrix at one event, ready for JSON."""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_right
+from collections import OrderedDict
+from typing import Any, Protocol
+
+from analysis.runs import Run
+from analysis.why.directions import explain_directions
+from analysis.why.matrices import explain_matrices
+from analysis.why.scene import Scene, scene
+
+KEPT = 32
+"""Explained events that are kept a run: whoever looks at one matrix soon looks at another."""
+
+
+class EventExplanation(Protocol):
+    """One event explained, all matrices at once."""
+
+    @property
+    def at(self) -> Scene:
+        """The event and what it saw."""
+        ...
+
+    def card(self, name: str) -> dict[str, Any]:
+        """Return verdict, headline, lines, rules and alternatives of one matrix."""
+        ...
+
+
+_explained: dict[int, OrderedDict[int, EventExplanation | None]] = {}
+
+
+def why_card(run: Run, step: int, matrix: str) -> dict[str, Any] | None:
+    """Return why a matrix fared as it did at the latest event at or before a step.
+
+    Args:
+        run: what to explain.
+        step: the clock.
+        matrix: name as in the header.
+
+    Returns:
+        ``event`` (from 1) of ``events``, its ``step``, ``at`` (the clock stands on it), ``matrix``, ``label``,
+        ``method``, ``measure``, ``verdict``, ``headline``, ``lines``, ``rules``, ``alternatives`` and
+        ``alternatives_note`` (why there are none); plain JSON values without NaN. None when no event is at or before
+        the step, or its spectra are not in the log.
+
+    Raises:
+        ValueError: the run has no such matrix.
+    """
+    names = [each.name for each in run.matrices]
+    if matrix not in names:
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        raise ValueError(f"The run has no matrix {matrix!r}. Choose one of its {len(names)}: {shown}")
+    number = bisect_right(run.events, step, key=lambda event: event["step"]) - 1
+    found = why_event(run, number) if number >= 0 else None
+    return None if found is None else _card(found, matrix) | {"at": found.at.step == step}
+
+
+def why_cards(run: Run, event_index: int) -> list[dict[str, Any]]:
+    """Return the cards of all M matrices at one event (from 0), in the header's order; empty without its spectra.
+
+    Raises:
+        IndexError: there is no such event.
+    """
+    found = why_event(run, event_index)
+    return [] if found is None else [_card(found, name) for name in found.at.names]
+
+
+def why_event(run: Run, event_index: int) -> EventExplanation | None:
+    """Return one event (from 0) explained for all matrices; the latest ones asked for are kept with the run.
+
+    Raises:
+        IndexError: there is no such event.
+    """
+    if not 0 <= event_index < len(run.events):
+        raise IndexError(f"event {event_index} of {len(run.events)}: count from 0")
+    if id(run) not in _explained:
+        _explained[id(run)] = OrderedDict()
+        weakref.finalize(run, _explained.pop, id(run), None)
+    kept = _explained[id(run)]
+    if event_index in kept:
+        return kept[event_index]
+    at = scene(run, event_index)
+    explain = explain_matrices if at is not None and at.method == "flexlora" else explain_directions
+    found = kept[event_index] = None if at is None else explain(run, at)
+    if len(kept) > KEPT:
+        kept.popitem(last=False)
+    return found
+
+
+def _card(found: EventExplanation, name: str) -> dict[str, Any]:
+    at = found.at
+    return {
+        "event": at.number + 1,
+        "events": at.events,
+        "step": at.step,
+        "at": True,
+        "matrix": name,
+        "label": at.labels[name],
+        "method": at.method,
+        "measure": at.event["measure"],
+        **found.card(name),
+    }

@@ -1,0 +1,166 @@
+/** λ, gates and true singular values: of all matrices when the payload has them, else of those whose parcel has come. */
+
+import { decodeArrays } from "./decode.js";
+
+const KEPT_PARCELS = 12;
+
+/**
+ * @typedef {object} Values of one matrix in every record
+ * @property {Record<string, any>} arrays that hold them
+ * @property {Float32Array} lam
+ * @property {Uint8Array | null} gates one a λ, 0 = off, 255 = used in every step; null = all are simply on
+ * @property {Float32Array} sigma
+ * @property {(t: number) => [number, number]} span where the λ of a record stand
+ * @property {(k: number) => [number, number]} trueSpan where the true values of the k-th record that has them stand
+ */
+
+const NONE = new Float32Array();
+
+export class RunSpectra {
+  /** @param {any} header @param {Record<string, any>} arrays as `decodePayload` gives them */
+  constructor(header, arrays) {
+    /** @type {boolean} λ comes one matrix at a time */
+    this.onDemand = header.onDemand;
+    this.arrays = arrays;
+    this.M = header.matrices.length;
+    this.T = arrays.steps.length;
+    /** @type {Uint8Array | Uint16Array} directions that have a λ */
+    this.stored = arrays.stored ?? arrays.ranks;
+    /** @type {Int32Array} records that have true singular values */
+    this.trueRecords = arrays.trueRecords;
+    /** @type {Map<string, Values>} the latest last */
+    this.parcels = new Map();
+    this.names = header.matrices.map((/** @type {import("./decode.js").Matrix} */ matrix) => matrix.name);
+    if (!this.onDemand) this.startOfAll();
+    const { starts } = this;
+    /** @type {Float64Array | null} the map asks for all of them in each frame */
+    this.means = starts && arrays.gates ? Float64Array.from(this.stored, (_, i) => meanOf(arrays.gates, [starts[i], starts[i + 1]])) : null;
+  }
+
+  /** Where each record of each matrix begins in the arrays of the payload. */
+  startOfAll() {
+    this.starts = new Uint32Array(this.T * this.M + 1);
+    for (let place = 0; place < this.stored.length; place += 1) this.starts[place + 1] = this.starts[place] + this.stored[place];
+    this.trueStarts = new Uint32Array(this.trueRecords.length + 1);
+    this.trueRecords.forEach((t, k) => {
+      const { starts, trueStarts, M } = /** @type {Required<RunSpectra>} */ (this);
+      trueStarts[k + 1] = trueStarts[k] + starts[(t + 1) * M] - starts[t * M];
+    });
+  }
+
+  /** @param {number} m @returns {Values | null} null while its parcel is on its way */
+  of(m) {
+    return this.onDemand ? (this.parcels.get(this.names[m]) ?? null) : this.ofAll(m);
+  }
+
+  /** @param {number} m @returns {Values} */
+  ofAll(m) {
+    const starts = /** @type {Uint32Array} */ (this.starts);
+    const trueStarts = /** @type {Uint32Array} */ (this.trueStarts);
+    return {
+      arrays: this.arrays,
+      lam: this.arrays.lam,
+      gates: this.arrays.gates ?? null,
+      sigma: this.arrays.sigma,
+      span: (t) => [starts[t * this.M + m], starts[t * this.M + m + 1]],
+      trueSpan: (k) => {
+        const first = this.trueRecords[k] * this.M;
+        const start = trueStarts[k] + starts[first + m] - starts[first];
+        return [start, start + this.stored[first + m]];
+      },
+    };
+  }
+
+  /**
+   * Takes in a parcel of `analysis.payload.pack_matrix`.
+   * @param {Uint8Array} payload
+   * @returns {boolean} false for one that is about another run or an older state of this one
+   */
+  accept(payload) {
+    const { header, arrays } = decodeArrays(payload);
+    return this.adopt(header.matrix, { ...arrays, narrowed: header.narrowed });
+  }
+
+  /** What came for the same run before it grew, as far as it still fits. @param {RunSpectra} before */
+  inherit(before) {
+    for (const [matrix, { arrays }] of before.parcels) this.adopt(matrix, arrays);
+  }
+
+  /** @param {string} matrix @param {Record<string, any>} arrays @returns {boolean} */
+  adopt(matrix, arrays) {
+    const m = this.names.indexOf(matrix);
+    if (!this.onDemand || m < 0 || (!arrays.narrowed && arrays.steps.length < this.T)) return false;
+    const rows = this.rowsOf(arrays, m);
+    if (!rows) return false;
+    const starts = cumulated(arrays.counts);
+    const trueRows = Array.from(this.trueRecords, (t) => rows[t]);
+    const trueStarts = cumulated(trueRows.map((row) => (row < 0 ? 0 : arrays.counts[row])));
+    if (trueStarts[this.trueRecords.length] > arrays.sigma.length) return false;
+    this.parcels.delete(matrix);
+    this.parcels.set(matrix, {
+      arrays,
+      lam: arrays.lam,
+      gates: arrays.gates ?? null,
+      sigma: arrays.sigma,
+      span: (t) => (rows[t] < 0 ? [0, 0] : [starts[rows[t]], starts[rows[t] + 1]]),
+      trueSpan: (k) => [trueStarts[k], trueStarts[k + 1]],
+    });
+    if (this.parcels.size > KEPT_PARCELS) this.parcels.delete([...this.parcels.keys()][0]);
+    return true;
+  }
+
+  /** @param {Record<string, any>} arrays of a parcel @param {number} m @returns {Int32Array | null} the parcel's row of each record, -1 where it was narrowed; null when they do not belong together */
+  rowsOf(arrays, m) {
+    const rows = new Int32Array(this.T).fill(-1);
+    let row = 0;
+    for (let t = 0; t < this.T; t += 1) {
+      if (arrays.steps[row] !== this.arrays.steps[t]) {
+        if (!arrays.narrowed) return null;
+        continue;
+      }
+      if (arrays.counts[row] !== this.stored[t * this.M + m]) return null;
+      rows[t] = row;
+      row += 1;
+    }
+    return row === arrays.steps.length || !arrays.narrowed ? rows : null;
+  }
+
+  /** @param {number} t @param {number} m @returns {Float32Array} λ as trained, signed; empty while on its way */
+  values(t, m) {
+    const own = this.of(m);
+    return own ? own.lam.subarray(...own.span(t)) : NONE;
+  }
+
+  /** @param {number} t @param {number} m @param {number} i @returns {number} 0 = off and may come back, else the share of training steps that use it */
+  gate(t, m, i) {
+    const own = this.of(m);
+    return own?.gates ? own.gates[own.span(t)[0] + i] / 255 : 1;
+  }
+
+  /** @param {number} k @param {number} m @returns {Float32Array | null} true singular values of the k-th record that has them; null while on their way */
+  trueValues(k, m) {
+    const own = this.of(m);
+    return own ? own.sigma.subarray(...own.trueSpan(k)) : null;
+  }
+
+  /** @param {number} t @param {number} m @returns {number | null} directions that a training step uses on average; null where that is not known */
+  used(t, m) {
+    if (this.means) return this.means[t * this.M + m];
+    const own = this.of(m);
+    return own?.gates ? meanOf(own.gates, own.span(t)) : null;
+  }
+}
+
+/** @param {Uint8Array} gates @param {[number, number]} span @returns {number} */
+function meanOf(gates, [start, stop]) {
+  let sum = 0;
+  for (let i = start; i < stop; i += 1) sum += gates[i] / 255;
+  return sum;
+}
+
+/** @param {ArrayLike<number>} counts @returns {Uint32Array} where each begins, and the end of the last */
+function cumulated(counts) {
+  const starts = new Uint32Array(counts.length + 1);
+  for (let i = 0; i < counts.length; i += 1) starts[i + 1] = starts[i] + counts[i];
+  return starts;
+}
