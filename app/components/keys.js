@@ -17,6 +17,7 @@ export function keyAction(player, event) {
   if (!inside && (button || target.matches("input"))) return;
   if (button && (event.key === " " || event.key === "Enter")) return;
   if (!inside && (event.key === "ArrowUp" || event.key === "ArrowDown")) return;
+  if (event.key === "Escape" && !player.clock.slow) return;
   const act = ACTIONS[event.shiftKey && event.key.startsWith("Arrow") ? `Shift${event.key}` : event.key];
   if (!act) return;
   event.preventDefault();
@@ -44,6 +45,8 @@ const ACTIONS = {
   p: (player) => player.pinTime(),
   e: (player) => player.nodes.takeOut.open(),
   T: (player) => player.nodes.tableDialog.open(),
+  s: (player) => player.setSlow(!player.clock.slow),
+  Escape: (player) => player.setSlow(false),
 };
 
 /** @param {any} player @param {string} name of `CHOICES` */

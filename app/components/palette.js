@@ -14,6 +14,23 @@ const ORANGE_BLUE_DARK = ["#ffb066", "#ec8f3a", "#b9661c", "#74431a", "#33363b",
 const KINDS = ["#332288", "#88ccee", "#aa4499", "#ddcc77", "#44aa99", "#882255", "#999933"];
 const KINDS_DARK = ["#77aadd", "#eedd88", "#ffaabb", "#44bb99", "#99ddff", "#ee8866", "#bbcc33"];
 
+/** Method → its colour in every picture; analysis/figures/theme.py has the same. After Okabe and Ito, and three of Paul Tol's muted ones. @type {Record<string, string>} */
+export const METHOD_COLOURS = {
+  flexlora: "#0072B2",
+  lora: "#7F7F7F",
+  adalora: "#E69F00",
+  elalora: "#D55E00",
+  l1ra: "#009E73",
+  salora: "#CC79A7",
+  autolora: "#56B4E9",
+  sora: "#8C6BB1",
+  dora_dynamic: "#999933",
+  dylora: "#AA4466",
+  mlae: "#44AA99",
+};
+const OTHER_METHOD = "#A0785A";
+const LEAST_CONTRAST = 3; // WCAG 1.4.11, for lines
+
 /**
  * @param {string} colour "#rrggbb" or "rgb(…)"
  * @returns {number[]} red, green, blue in 0..255
@@ -70,6 +87,22 @@ export function inkOn(colour) {
  */
 function mix(a, b, share) {
   return `rgb(${a.map((part, i) => Math.round(part + (b[i] - part) * share)).join(",")})`;
+}
+
+/** @param {number} a @param {number} b luminances @returns {number} WCAG contrast */
+function contrast(a, b) {
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+}
+
+/** The method's colour, moved towards the text's where the background would swallow it. @param {Palette} palette @param {string | undefined} method @returns {string} */
+export function methodColour(palette, method) {
+  const own = parseColour(METHOD_COLOURS[method ?? ""] ?? OTHER_METHOD);
+  const [background, text] = [parseColour(palette.background), parseColour(palette.text)];
+  for (let share = 0; share < 1; share += 0.05) {
+    const colour = mix(own, text, share);
+    if (contrast(luminance(parseColour(colour)), luminance(background)) >= LEAST_CONTRAST) return colour;
+  }
+  return palette.text;
 }
 
 /**

@@ -7,6 +7,11 @@ function mapAt(player, x, y) {
   return player.model && player.mapSize ? player.mapView.at?.(player.scene(player.mapSize), x, y) ?? -1 : -1;
 }
 
+/** @param {Player} player @param {number} x @param {number} y @returns {number | null} where a click on the map takes the clock */
+function mapStep(player, x, y) {
+  return player.model?.T && player.mapSize ? player.mapView.stepAt?.(player.scene(player.mapSize), x, y) ?? null : null;
+}
+
 /** @param {Player} player @param {number} x @param {number} y */
 function mapTip(player, x, y) {
   return player.model?.T && player.mapSize ? player.mapView.tip?.(player.scene(player.mapSize), x, y) ?? null : null;
@@ -33,6 +38,8 @@ export function listenToPointer(player) {
   const place = (/** @type {PointerEvent | MouseEvent} */ event) => /** @type {const} */ ([event.offsetX, event.offsetY]);
   mapCanvas.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     const m = mapAt(player, ...place(event));
+    const step = mapStep(player, ...place(event));
+    if (step !== null) player.seek(step);
     if (m >= 0) player.select(m);
   });
   mapCanvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {

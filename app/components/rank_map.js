@@ -28,24 +28,25 @@ const HEADER_HEIGHT = 18;
 const MEAN_SIZE = 10;
 
 /**
- * @param {Model} model @param {number} width @param {number} height
+ * @param {Model} model @param {number} width @param {number} height @param {boolean} [framed] with room for names, sums and the legend
  * @returns {MapLayout}
  */
-export function layoutMap(model, width, height) {
+export function layoutMap(model, width, height, framed = true) {
   const unplaced = model.matrices.some((matrix) => matrix.layer === null);
   const layers = unplaced ? [...model.header.layers, null] : model.header.layers;
   const types = model.header.types;
   const sideways = layers.length > MANY_LAYERS;
   const columnKeys = sideways ? layers : types;
   const rowKeys = sideways ? types : layers;
-  const left = sideways ? 74 : 32;
-  const right = 34;
+  const left = !framed ? 0 : sideways ? 74 : 32;
+  const right = framed ? 34 : 0;
   const bottom = sideways ? 0 : 18;
+  const around = framed ? HEADER_HEIGHT + bottom + LEGEND_HEIGHT : 0;
   const grid = {
     x: left,
-    y: HEADER_HEIGHT,
+    y: framed ? HEADER_HEIGHT : 0,
     w: Math.max(40, width - left - right),
-    h: Math.max(40, height - HEADER_HEIGHT - bottom - LEGEND_HEIGHT),
+    h: Math.max(20, height - around),
   };
   const columnWidth = grid.w / Math.max(1, columnKeys.length);
   const rowHeight = grid.h / Math.max(1, rowKeys.length);
@@ -105,8 +106,8 @@ export function drawMap(pen, model, palette, layout, state) {
   drawLegend(pen, model, palette, layout.legend, state.colour);
 }
 
-/** Names of rows and columns, and how much rank each holds now. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {MapLayout} layout @param {MapState} state */
-function drawMargins(pen, model, palette, layout, state) {
+/** Names of rows and columns, and how much rank each holds now. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {MapLayout} layout @param {{record: number}} state */
+export function drawMargins(pen, model, palette, layout, state) {
   const sum = (/** @type {number[]} */ members) => members.reduce((total, m) => total + model.rank(state.record, m), 0);
   let lastEnd = -Infinity;
   for (const column of layout.columns) {
@@ -278,15 +279,15 @@ export function matrixAt(layout, x, y) {
 
 /**
  * The neighbour in the grid, for the arrow keys.
- * @param {MapLayout} layout @param {number} m @param {number} dx @param {number} dy
+ * @param {Box[]} cells @param {number} m @param {number} dx @param {number} dy
  * @returns {number}
  */
-export function neighbour(layout, m, dx, dy) {
-  const from = layout.cells[m];
-  if (!from) return layout.cells.findIndex(Boolean);
+export function neighbour(cells, m, dx, dy) {
+  const from = cells[m];
+  if (!from) return cells.findIndex(Boolean);
   let best = m;
   let bestDistance = Infinity;
-  layout.cells.forEach((cell, other) => {
+  cells.forEach((cell, other) => {
     if (!cell || other === m) return;
     const x = cell.x + cell.w / 2 - (from.x + from.w / 2);
     const y = cell.y + cell.h / 2 - (from.y + from.h / 2);

@@ -25,6 +25,9 @@ export function buildStage(player) {
   const nodes = {
     choices,
     sentence: element("p", { class: "fl-sentence", "aria-live": "polite" }),
+    legend: element("span", { class: "fl-runs", hidden: "" }),
+    stage: element("p", { class: "fl-stage", "aria-live": "polite", hidden: "" }),
+    ghost: element("canvas", { class: "fl-ghost", "aria-hidden": "true" }),
     mapCanvas: element("canvas", { class: "fl-map", tabindex: "0", role: "img" }),
     sideCanvas: element("canvas", { class: "fl-side", role: "img" }),
     still: element("canvas", { class: "fl-still", "aria-hidden": "true" }),
@@ -39,16 +42,17 @@ export function buildStage(player) {
     since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here" }),
   };
   const boxes = {
-    mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas]),
+    mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas, nodes.ghost]),
     sideBox: element("div", { class: "fl-canvas" }, [nodes.sideCanvas, player.card.root]),
     timeBox: element("div", { class: "fl-time" }, [nodes.still, nodes.moving]),
   };
   const hero = element("div", { class: "fl-hero" }, [
     element("section", { class: "fl-panel", "aria-label": "Rank map" }, [
       element("header", {}, [choices.map.root, nodes.since, choices.colour.root]),
+      nodes.stage,
       boxes.mapBox,
     ]),
-    element("section", { class: "fl-panel", "aria-label": "Spectrum and reasons" }, [
+    element("section", { class: "fl-panel fl-sidepanel", "aria-label": "Spectrum and reasons" }, [
       element("header", {}, [choices.side.root, nodes.picker]),
       nodes.numbers,
       nodes.warning,
@@ -63,7 +67,8 @@ export function buildStage(player) {
     toolButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
   );
   const root = element("div", { class: "fl-player" }, [
-    nodes.sentence, hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.drawn, nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
+    element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend]), hero, player.transport.bar, player.transport.track, boxes.timeBox,
+    nodes.drawn, nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
   ]);
   root.hidden = true;
   return { ...nodes, ...boxes, hero, root };

@@ -3,6 +3,7 @@
 import { BANDS } from "./bands.js";
 import { panelsOf } from "./curves.js";
 import { niceTicks } from "./format.js";
+import { methodColour } from "./palette.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./palette.js").Palette} Palette */
@@ -35,6 +36,37 @@ function fitPanels(panels, room, most) {
   const needs = panels.map((panel) => panel.need ?? 0);
   const spare = needs.lastIndexOf(Math.max(...needs));
   return fitPanels(panels.filter((_, i) => i !== spare), room, most);
+}
+
+/** Beside a panel: its value at the clock, and under it that of the pinned run. @param {Pen} pen @param {Scene} scene @param {import("./curves.js").Panel} panel @param {number} x @param {Box} box */
+function drawValues(pen, { palette, model, step, other }, panel, x, box) {
+  const middle = box.y + box.h / 2;
+  const own = panel.value(step);
+  const style = { size: 11.5, weight: 600, maxWidth: GUTTER.right - 10 };
+  if (!other || !panel.otherValue) {
+    const second = box.h >= 23 ? panel.aside?.(step) : undefined;
+    pen.text(x, middle - (second ? 6 : 0), own, { ...style, fill: palette.text });
+    if (second) pen.text(x, middle + 7, second, { fill: palette.muted, size: 10.5, maxWidth: GUTTER.right - 10 });
+    return;
+  }
+  const small = box.h < 20;
+  const sample = small ? 0 : 12;
+  [own, panel.otherValue(step)].forEach((text, i) => {
+    const [left, y] = small ? [x + 38 * i, middle] : [x, middle + (i ? 6.5 : -6.5)];
+    const stroke = methodColour(palette, (i ? other.model : model).run.method);
+    const below = small ? 7 : 0;
+    pen.line(left, y + below, left + (small ? 30 : 9), y + below, { stroke, width: 2, dash: i ? [3, 2] : undefined });
+    pen.text(left + sample, y, text, { ...style, size: small ? 10 : 11, fill: i && other.missing ? palette.muted : palette.text, maxWidth: small ? 36 : GUTTER.right - 10 - sample });
+  });
+}
+
+/** Where the pinned run's log ends, if that is before the end of the axis. @param {Pen} pen @param {Scene} scene @param {TimeScale} scale @param {number} top @param {number} bottom */
+function drawOtherEnd(pen, { model, palette, other }, scale, top, bottom) {
+  if (!other || other.model.lastStep >= model.lastStep) return;
+  const x = scale.x(other.model.lastStep);
+  const stroke = methodColour(palette, other.model.run.method);
+  pen.line(x, top, x, bottom, { stroke, width: 1.25, dash: [2, 3] });
+  pen.text(x + 4, top + 6, "pinned run ends", { fill: palette.muted, size: 9.5 });
 }
 
 export class Timeline {
@@ -96,6 +128,7 @@ export class Timeline {
       if (note.kind === "edited") pen.glyph("down", scale.x(note.step), 5, 5, { fill: palette.accent });
     }
     this.band.still(pen, scene, this.bandLayout, scale);
+    if (scene.other) drawOtherEnd(pen, scene, scale, boxes[0]?.y ?? 0, this.height - AXIS_HEIGHT);
     panels.forEach((panel, i) => {
       const box = boxes[i];
       panel.draw(pen, palette, box, scale);
@@ -134,9 +167,7 @@ export class Timeline {
     this.band.moving(pen, scene, this.bandLayout, scale);
     panels.forEach((panel, i) => {
       const box = boxes[i];
-      const second = box.h >= 23 ? panel.aside?.(scene.step) : undefined;
-      pen.text(scale.right + 8, box.y + box.h / 2 - (second ? 6 : 0), panel.value(scene.step), { fill: palette.text, size: 11.5, weight: 600, maxWidth: GUTTER.right - 10 });
-      if (second) pen.text(scale.right + 8, box.y + box.h / 2 + 7, second, { fill: palette.muted, size: 10.5, maxWidth: GUTTER.right - 10 });
+      drawValues(pen, scene, panel, scale.right + 8, box);
     });
   }
 

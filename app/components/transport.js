@@ -6,6 +6,7 @@ import { GUTTER } from "./timeline.js";
 /** @typedef {import("./clock.js").Clock} Clock */
 
 export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
+const SLOW = "slow";
 
 export const ICONS = {
   first: "M3 3h2v10H3zM13 3v10L6 8z",
@@ -24,6 +25,7 @@ const KEYS = [
   ["space", "play or pause"],
   ["← →", "one record back or forward"],
   ["shift ← →", "previous or next event"],
+  ["s", "slow motion: each event in five stages, ← → turn them over; Esc leaves"],
   ["Home End", "first or last record"],
   ["↑ ↓", "previous or next matrix"],
   ["1 2 3 …", "colour of the map"],
@@ -51,7 +53,7 @@ export function icon(name) {
 export class Transport {
   /**
    * @param {Clock} clock
-   * @param {{commit: () => void, copyLink: () => void, help: () => void}} actions
+   * @param {{commit: () => void, copyLink: () => void, help: () => void, slow: (on: boolean) => void}} actions
    */
   constructor(clock, actions) {
     this.clock = clock;
@@ -72,7 +74,7 @@ export class Transport {
     this.speed = element(
       "select",
       { class: "fl-select", "aria-label": "Playback speed" },
-      SPEEDS.map((speed) => element("option", { value: String(speed), text: `${speed}×` })),
+      [...SPEEDS.map((speed) => element("option", { value: String(speed), text: `${speed}×` })), element("option", { value: SLOW, text: "slow motion" })],
     );
     this.copy = element("button", { type: "button", class: "fl-button fl-text fl-copy", text: "Copy link" });
     const help = element("button", { type: "button", class: "fl-button", "aria-label": "Keys (?)", title: "Keys (?)", text: "?" });
@@ -80,8 +82,15 @@ export class Transport {
     help.addEventListener("click", actions.help);
     this.wireSlider();
     this.speed.value = "1";
+    let pointed = false;
+    this.speed.addEventListener("pointerdown", () => (pointed = true));
+    this.speed.addEventListener("keydown", () => (pointed = false));
     this.speed.addEventListener("change", () => {
-      clock.speed = Number(this.speed.value);
+      actions.slow(this.speed.value === SLOW);
+      clock.speed = this.speed.value === SLOW ? 1 : Number(this.speed.value);
+      // The arrow keys turn over what was chosen with the mouse, not the list.
+      if (pointed) this.speed.blur();
+      actions.commit();
     });
     this.tools = element("span", { class: "fl-tools" });
     this.bar = element("div", { class: "fl-bar", role: "toolbar", "aria-label": "Playback" }, [
@@ -116,7 +125,17 @@ export class Transport {
   changeSpeed(delta) {
     const now = SPEEDS.indexOf(this.clock.speed);
     this.clock.speed = SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, now + delta))];
-    this.speed.value = String(this.clock.speed);
+    this.clock.leg = null;
+    this.clock.changed();
+  }
+
+  showSpeed() {
+    const { slow, speed } = this.clock;
+    const value = slow ? SLOW : String(speed);
+    if (this.speed.value !== value) this.speed.value = value;
+    const label = slow && speed !== 1 ? `slow motion ${speed}×` : "slow motion";
+    const option = /** @type {HTMLOptionElement} */ (this.speed.lastElementChild);
+    if (option.text !== label) option.text = label;
   }
 
   /** Shows the clock as it is. @param {boolean} live the run still grows */
@@ -134,6 +153,7 @@ export class Transport {
     if (live) parts.push(clock.atEnd ? "live" : "run goes on: End follows it");
     this.readout.textContent = parts.join(" · ");
     this.slider.setAttribute("aria-valuetext", this.readout.textContent);
+    this.showSpeed();
     const wanted = clock.playing ? "pause" : "play";
     if (this.playButton.dataset.icon !== wanted) {
       this.playButton.dataset.icon = wanted;
@@ -152,7 +172,7 @@ export function helpDialog() {
   const dialog = element("dialog", { class: "fl-help", "aria-label": "Keys" }, [
     element("h3", { text: "Keys" }),
     element("dl", {}, rows),
-    element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock." }),
+    element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock. Tab reaches every control; in the lists of events and of moves ↑ ↓ go from one to the next." }),
     close,
   ]);
   close.addEventListener("click", () => dialog.close());

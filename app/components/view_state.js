@@ -24,7 +24,7 @@ export function firstChoices() {
 
 /**
  * @param {Record<string, string>} link what names the run
- * @param {{step: number, matrix: string | null, since: number | null} & Record<string, any>} view
+ * @param {{step: number, matrix: string | null, since: number | null, stage?: string | null} & Record<string, any>} view
  * @returns {URLSearchParams}
  */
 export function linkOf(link, view) {
@@ -32,6 +32,7 @@ export function linkOf(link, view) {
   if (view.matrix) parameters.set("matrix", view.matrix);
   for (const [name, keys] of Object.entries(CHOICES)) if (view[name] !== keys[0]) parameters.set(name, view[name]);
   if (view.since !== null) parameters.set("since", String(view.since));
+  if (view.stage) parameters.set("stage", view.stage);
   return parameters;
 }
 
