@@ -79,7 +79,7 @@ function drawPair(pen, scene, other) {
 function drawPairKey(pen, { palette, colour, width, height }, both, limit) {
   const row = PAIR_KEY_HEIGHT / 2;
   const box = (/** @type {number} */ i) => ({ x: 2, y: height - PAIR_KEY_HEIGHT + i * row, w: width - 8, h: row });
-  drawScale(pen, palette, palette.tables[colour], legendMarks(both.mine, colour, formatNumber), box(0), colour === "change" ? "rank change, both" : `${colour}, both`, isWhole(colour));
+  drawScale(pen, palette, palette.tables[colour], legendMarks(both.mine, colour), box(0), colour === "change" ? "rank change, both" : `${colour}, both`, isWhole(colour));
   const steps = isWhole(colour) ? Array.from({ length: 2 * limit + 1 }, (_, i) => i - limit) : [-1, -0.5, 0, 0.5, 1].map((share) => share * limit);
   const marks = steps.map((value) => ({ label: pairText(colour, value, true), index: differenceIndex(value, limit) }));
   const unmatched = both.matching.filter((m) => m < 0).length;

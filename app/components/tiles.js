@@ -104,7 +104,7 @@ export function panelGrid(box, lines) {
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {string} title @param {string} [caption] @param {number} [lines] it may take */
 export function drawPanelHead(pen, palette, box, title, caption = "", lines = 0) {
-  pen.text(box.x, box.y + LINE / 2, title, { fill: palette.text, size: TITLE_SIZE, weight: 600, maxWidth: box.w });
+  pen.text(box.x, box.y + TILE_LINE / 2, title, { fill: palette.text, size: TITLE_SIZE, weight: 600, maxWidth: box.w });
   wrapped(pen, caption, { size: CAPTION_SIZE }, box.w, lines).forEach((line, i) => {
     pen.text(box.x, box.y + TILE_LINE * (i + 1.5) + 1, line, { fill: palette.muted, size: CAPTION_SIZE, maxWidth: box.w });
   });

@@ -149,7 +149,7 @@ export class Timeline {
   /** @param {Pen} pen @param {Scene} scene */
   drawMoving(pen, scene) {
     const { scale, boxes, panels } = this;
-    const { model, palette } = scene;
+    const { palette } = scene;
     if (!scale || !boxes || !panels) return;
     const bottom = this.height - AXIS_HEIGHT;
     if (scene.hoverStep !== null) {
