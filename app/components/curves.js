@@ -1,6 +1,8 @@
 /** Loss, moves and total rank over time: small panels that share the strip's time axis. */
 
+import { perColumn } from "./columns.js";
 import { lastAtOrBefore } from "./model.js";
+import { netPanel } from "./net_panel.js";
 import { formatMean, formatNumber, niceCeiling } from "./format.js";
 import { methodColour } from "./palette.js";
 
@@ -18,6 +20,8 @@ import { methodColour } from "./palette.js";
  * @property {(pen: CanvasPen, palette: Palette, box: Box, scale: TimeScale) => void} draw
  * @property {(step: number) => string} value what stands beside the panel at the clock
  * @property {(step: number) => string} [otherValue] the same of the pinned run
+ * @property {(step: number) => string} [aside] a second line of it, in smaller print
+ * @property {number} [need] 0 = always there; where the height is short, larger ones go first
  */
 
 /** @typedef {import("./scene.js").Pinned} Pinned */
@@ -31,6 +35,7 @@ export function panelsOf(model, other) {
   const evaluation = evaluationPanel(model, other);
   if (evaluation) panels.push(evaluation);
   if (model.events.length || model.budgetCurve() || model.run.state === "running") panels.push(movesPanel(model));
+  if (model.events.length) panels.push(netPanel(model));
   panels.push(totalRankPanel(model, other));
   return panels;
 }
@@ -68,7 +73,7 @@ function places(steps, scale) {
 function frame(pen, palette, box, top) {
   pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
   pen.line(box.x, box.y, box.x + box.w, box.y, { stroke: palette.line, dash: [2, 3] });
-  pen.text(box.x - 6, box.y + 4, top, { fill: palette.muted, size: 9.5, align: "right" });
+  pen.text(box.x - 6, box.y + 4, top, { fill: palette.muted, size: 10.5, align: "right" });
 }
 
 /**
@@ -78,7 +83,7 @@ function frame(pen, palette, box, top) {
 function drawRun(pen, palette, box, scale, model, steps, ys, { dashed = false, steps: held = false } = {}) {
   // The clock is the first run's: what the other logged beyond its end has no place on the axis.
   pen.clipped({ x: box.x, y: box.y - 2, w: box.w, h: box.h + 4 }, () =>
-    pen.path(places(steps, scale), ys, { stroke: methodColour(palette, model.run.method), width: 1.75, dash: dashed ? [5, 3] : undefined, steps: held }),
+    pen.path(...perColumn(places(steps, scale), ys), { stroke: methodColour(palette, model.run.method), width: 1.75, dash: dashed ? [5, 3] : undefined, steps: held }),
   );
 }
 
@@ -95,7 +100,7 @@ function lossPanel(model, other) {
   const top = niceCeiling(Math.max(largest(model.taskLoss), largest(theirs?.taskLoss ?? [])));
   return {
     label: "task loss",
-    note: window > 1 ? `${theirs ? "" : "bold: "}mean of ${window}` : undefined,
+    note: window > 1 ? `mean of ${window}` : undefined,
     weight: 2.2,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
@@ -105,8 +110,8 @@ function lossPanel(model, other) {
         drawRun(pen, palette, box, scale, model, model.lossSteps, heights(smooth, top, box));
         return;
       }
-      pen.path(xs, heights(model.taskLoss, top, box), { stroke: palette.task, width: 1, alpha: window > 1 ? 0.35 : 1 });
-      if (window > 1) pen.path(xs, heights(smooth, top, box), { stroke: palette.task, width: 1.75 });
+      pen.path(...perColumn(xs, heights(model.taskLoss, top, box)), { stroke: palette.task, width: 1, alpha: window > 1 ? 0.35 : 1 });
+      if (window > 1) pen.path(...perColumn(xs, heights(smooth, top, box)), { stroke: palette.task, width: 1.75 });
     },
     value: (step) => formatNumber(smooth[lastAtOrBefore(model.lossSteps, step)]),
     ...(theirs && their ? { otherValue: (/** @type {number} */ step) => formatNumber(their[lastAtOrBefore(theirs.lossSteps, step)]) } : {}),
@@ -119,6 +124,7 @@ function regularizerPanel(model, other) {
   const top = niceCeiling(Math.max(largest(model.regularizer), largest(theirs?.regularizer ?? [])));
   return {
     label: "regulariser",
+    need: 4,
     weight: 1.1,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
@@ -127,7 +133,7 @@ function regularizerPanel(model, other) {
         drawRun(pen, palette, box, scale, model, model.lossSteps, heights(model.regularizer, top, box));
         return;
       }
-      pen.path(places(model.lossSteps, scale), heights(model.regularizer, top, box), { stroke: palette.regularizer, width: 1.5 });
+      pen.path(...perColumn(places(model.lossSteps, scale), heights(model.regularizer, top, box)), { stroke: palette.regularizer, width: 1.5 });
     },
     value: (step) => formatNumber(model.regularizer[lastAtOrBefore(model.lossSteps, step)]),
     ...(theirs ? { otherValue: (/** @type {number} */ step) => formatNumber(theirs.regularizer[lastAtOrBefore(theirs.lossSteps, step)]) } : {}),
@@ -142,12 +148,13 @@ function penaltyPanel(model, values) {
   const y = (/** @type {Box} */ box, /** @type {number} */ value) => box.y + (box.h * (top - value)) / (top - low);
   return {
     label: "penalty",
+    need: 5,
     note: "as weighted",
     weight: 0.9,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
       if (low < 0) pen.line(box.x, y(box, 0), box.x + box.w, y(box, 0), { stroke: palette.line });
-      pen.path(places(model.lossSteps, scale), Float64Array.from(values, (value) => y(box, value)), { stroke: palette.regularizer, width: 1.5 });
+      pen.path(...perColumn(places(model.lossSteps, scale), Float64Array.from(values, (value) => y(box, value))), { stroke: palette.regularizer, width: 1.5 });
     },
     value: (step) => formatNumber(values[lastAtOrBefore(model.lossSteps, step)]),
   };
@@ -163,6 +170,7 @@ function evaluationPanel(model, other) {
   return {
     label: found.metric,
     note: found.split,
+    need: 2,
     weight: 1.4,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
@@ -186,6 +194,7 @@ function movesPanel(model) {
   return {
     label: "moves",
     note: curve ? "line: b(t)" : undefined,
+    need: 1,
     weight: 1.6,
     draw: (pen, palette, box, scale) => {
       const middle = box.y + box.h / 2;
@@ -193,7 +202,7 @@ function movesPanel(model) {
       const xs = places(curve?.steps ?? [], scale);
       for (const sign of [-1, 1]) {
         const ys = Float64Array.from(curve?.values ?? [], (value) => middle + sign * unit * value);
-        pen.path(xs, ys, { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
+        pen.path(...perColumn(xs, ys), { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
       }
       pen.line(box.x, middle, box.x + box.w, middle, { stroke: palette.line });
       const thick = Math.max(1, Math.min(7, (box.w / Math.max(1, model.domain[1])) * 3));
@@ -202,8 +211,8 @@ function movesPanel(model) {
         pen.rect(x, middle - unit * event.extend.length, thick, unit * event.extend.length, { fill: palette.extended });
         pen.rect(x, middle, thick, unit * event.prune.length, { fill: palette.pruned });
       }
-      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 9.5, align: "right" });
-      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 9.5, align: "right" });
+      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 10.5, align: "right" });
+      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 10.5, align: "right" });
     },
     value: (step) => {
       const event = model.events[model.eventAt(step)];
@@ -227,13 +236,13 @@ function totalRankPanel(model, other) {
     draw: (pen, palette, box, scale) => {
       const inner = { ...box, y: box.y + 3, h: box.h - 3 };
       pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
-      if (shares && expectedTotal) pen.path(places(model.steps, scale), heights(expectedTotal, top, inner), { stroke: palette.accent, width: 1, steps: true });
+      if (shares && expectedTotal) pen.path(...perColumn(places(model.steps, scale), heights(expectedTotal, top, inner)), { stroke: palette.accent, width: 1, steps: true });
       if (theirs) {
         drawRun(pen, palette, box, scale, theirs, theirs.steps, heights(theirs.totalRank, top, inner), { dashed: true, steps: true });
         drawRun(pen, palette, box, scale, model, model.steps, heights(model.totalRank, top, inner), { steps: true });
-      } else pen.path(places(model.steps, scale), heights(model.totalRank, top, inner), { stroke: palette.text, width: 1.5, steps: true });
-      if (targetRank) pen.path(places(model.lossSteps, scale), heights(targetRank, top, inner), { stroke: palette.regularizer, width: 1.25, dash: [4, 3] });
-      pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 9.5, align: "right" });
+      } else pen.path(...perColumn(places(model.steps, scale), heights(model.totalRank, top, inner)), { stroke: palette.text, width: 1.5, steps: true });
+      if (targetRank) pen.path(...perColumn(places(model.lossSteps, scale), heights(targetRank, top, inner)), { stroke: palette.regularizer, width: 1.25, dash: [4, 3] });
+      pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 10.5, align: "right" });
     },
     value: (step) => {
       const mean = model.expectedTotalRank(model.recordAt(step));

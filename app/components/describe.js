@@ -1,16 +1,24 @@
 /** A matrix at a moment, in words. */
 
+import { colourValue } from "./colour.js";
 import { formatChange, formatEntropy, formatMean, formatNumber, matrixLabel } from "./format.js";
 
 /** @typedef {import("./model.js").Model} Model */
 
-/** @param {Model} model @param {number} t @param {number} m @returns {string} */
-export function describeCell(model, t, m) {
+/** What is said of every matrix anyway needs no mention as the colour. @type {Record<string, (value: number) => string>} */
+const FURTHER = {
+  parameters: (value) => ` · ${Number.isFinite(value) ? `${value.toLocaleString("en")} active parameters` : "parameters unknown"}`,
+  gap: (value) => ` · |I(λ) − I(σ)| ${Number.isFinite(value) ? formatNumber(value) : "unknown"}`,
+};
+
+/** @param {Model} model @param {number} t @param {number} m @param {import("./palette.js").Colour} [colour] whose value is told too @returns {string} */
+export function describeCell(model, t, m, colour) {
+  const further = colour && FURTHER[colour] ? FURTHER[colour](colourValue(model, colour, t, m)) : "";
   const change = model.change(t, m);
   const since = model.base > 0 ? `step ${model.steps[model.base]}` : "the start";
   const delta = change === 0 ? "" : ` (${formatChange(change)} since ${since})`;
   const rank = `rank ${model.rank(t, m)}${delta}${describeSoft(model, t, m, " used a step")}`;
-  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · ${rank} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${formatNumber(model.energy(t, m))}`;
+  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · ${rank} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${formatNumber(model.energy(t, m))}${further}`;
 }
 
 /** What rank alone does not say: directions that may come back, and how many a step uses. @param {Model} model @param {number} t @param {number} m @param {string} [unit] @returns {string} */
@@ -18,4 +26,11 @@ export function describeSoft(model, t, m, unit = "") {
   const off = model.stored(t, m) - model.rank(t, m);
   const mean = model.expectedRank(t, m);
   return `${off ? `, ${off} off` : ""}${mean === null ? "" : `, ≈ ${formatMean(mean)}${unit}`}`;
+}
+
+/** @param {Model} model @returns {string} how much of the log was sent; empty where all of it was */
+export function describeDrawn(model) {
+  const { records, scalars } = model.header.points ?? {};
+  const parts = [[records, "records"], [scalars, "steps' losses"]].flatMap(([counts, what]) => (counts && counts[0] < counts[1] ? [`${counts[0].toLocaleString("en")} of ${counts[1].toLocaleString("en")} ${what}`] : []));
+  return parts.length ? `${parts.join(" and ")} are drawn; every event is among them.` : "";
 }

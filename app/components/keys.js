@@ -12,7 +12,7 @@ export function keyAction(player, event) {
   const target = event.composedPath()[0];
   const inside = event.composedPath().includes(player.root);
   if (event.ctrlKey || event.metaKey || event.altKey || !(target instanceof Element) || !player.model) return;
-  if (target.matches(TYPING) || player.help.open) return;
+  if (target.matches(TYPING) || player.root.querySelector("dialog[open]")) return;
   const button = target.closest("button, a, summary, [role=button], [role=tab]");
   if (!inside && (button || target.matches("input"))) return;
   if (button && (event.key === " " || event.key === "Enter")) return;
@@ -45,6 +45,8 @@ const ACTIONS = {
   p: (player) => player.pinTime(),
   s: (player) => player.setSlow(!player.clock.slow),
   Escape: (player) => player.setSlow(false),
+  e: (player) => player.nodes.takeOut.open(),
+  T: (player) => player.nodes.tableDialog.open(),
 };
 
 /** @param {any} player @param {string} name of `CHOICES` */

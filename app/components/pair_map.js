@@ -1,6 +1,6 @@
 /** This run, the pinned one, and their difference: maps side by side on the same scales. */
 
-import { cellColour, colourValue, legendMarks } from "./colour.js";
+import { cellColour, colourName, colourValue, legendMarks } from "./colour.js";
 import { formatChange, formatNumber, matrixLabel } from "./format.js";
 import { tableColour } from "./palette.js";
 import { bothOf, difference, isWhole, largestDifference } from "./pinned.js";
@@ -79,7 +79,7 @@ function drawPair(pen, scene, other) {
 function drawPairKey(pen, { palette, colour, width, height }, both, limit) {
   const row = PAIR_KEY_HEIGHT / 2;
   const box = (/** @type {number} */ i) => ({ x: 2, y: height - PAIR_KEY_HEIGHT + i * row, w: width - 8, h: row });
-  drawScale(pen, palette, palette.tables[colour], legendMarks(both.mine, colour, formatNumber), box(0), colour === "change" ? "rank change, both" : `${colour}, both`, isWhole(colour));
+  drawScale(pen, palette, palette.tables[colour], legendMarks(both.mine, colour), box(0), `${colourName(both.mine, colour)}, both`, isWhole(colour));
   const steps = isWhole(colour) ? Array.from({ length: 2 * limit + 1 }, (_, i) => i - limit) : [-1, -0.5, 0, 0.5, 1].map((share) => share * limit);
   const marks = steps.map((value) => ({ label: pairText(colour, value, true), index: differenceIndex(value, limit) }));
   const unmatched = both.matching.filter((m) => m < 0).length;
@@ -114,7 +114,7 @@ export const PAIR_VIEW = {
     const both = bothOf(model, other.model);
     const number = (/** @type {number} */ value) => (Number.isNaN(value) ? null : value);
     return {
-      head: ["matrix", `${colour} here`, `${colour} of the pinned run`, "difference"],
+      head: ["matrix", `${colourName(model, colour)} here`, `${colourName(model, colour)} of the pinned run`, "difference"],
       rows: model.matrices.map(({ name }, m) => [
         name,
         number(colourValue(model, colour, record, m)),

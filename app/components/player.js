@@ -3,7 +3,7 @@
 import { BANDS } from "./bands.js";
 import { Clock } from "./clock.js";
 import { openEnvelope } from "./decode.js";
-import { describeCell } from "./describe.js";
+import { describeCell, describeDrawn } from "./describe.js";
 import { penFor } from "./draw.js";
 import { EventList } from "./event_list.js";
 import { Fade } from "./fade.js";
@@ -17,6 +17,7 @@ import { closeLetterbox, openLetterbox } from "./parcels.js";
 import { pinnedAt } from "./pinned.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
 import { SIDES } from "./sides.js";
+import { SORTS } from "./sorts.js";
 import { buildStage } from "./stage_dom.js";
 import { stageOf, STAGES } from "./stages.js";
 import { tell } from "./tell.js";
@@ -137,6 +138,8 @@ export class Player {
     const wide = Number.isFinite(gap) && gap > gapLimit;
     this.nodes.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
     this.nodes.warning.hidden = !wide;
+    this.nodes.drawn.textContent = describeDrawn(model);
+    this.nodes.drawn.hidden = !this.nodes.drawn.textContent;
   }
 
   /** Another run takes the stage. */
@@ -215,12 +218,13 @@ export class Player {
     this.hoverStep = step;
     this.invalidate();
     if (!event || !this.model?.T || (m < 0 && !text)) hideTip(this);
-    else showTip(this, text ?? describeCell(this.model, step === null ? this.clock.record : this.model.recordAt(step), m), event);
+    else showTip(this, text ?? describeCell(this.model, step === null ? this.clock.record : this.model.recordAt(step), m, /** @type {Colour} */ (this.chosen.colour)), event);
   }
 
   /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
   possible(name) {
     const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS })[name];
+    if (name === "sort" && this.model) return CHOICES.sort.filter((key) => SORTS[key].possible?.(/** @type {Model} */ (this.model)) ?? true);
     if (!views || !this.model || !this.timeSize) return CHOICES[name];
     const scene = this.scene(this.timeSize);
     return CHOICES[name].filter((key) => views[key].possible?.(scene) ?? true);
@@ -305,7 +309,7 @@ export class Player {
     this.sideSize = size(this.nodes.sideBox);
     this.timeSize = size(this.nodes.timeBox);
     this.timeline.layout(this.scene(this.timeSize), this.chosen.band);
-    for (const [name, choice] of Object.entries(this.nodes.choices)) choice.offer((key) => this.possible(name).includes(key));
+    for (const [name, choice] of Object.entries(this.nodes.choices)) choice.offer((/** @type {string} */ key) => this.possible(name).includes(key));
     this.redraw();
   }
 

@@ -27,6 +27,11 @@ function timeAt(player, x, y) {
   return player.model && player.timeSize ? player.timeline.matrixAt(player.scene(player.timeSize), x, y) : -1;
 }
 
+/** @param {Player} player @param {number} x @param {number} y */
+function timeTip(player, x, y) {
+  return player.model?.T && player.timeSize ? player.timeline.tip(player.scene(player.timeSize), x, y) : null;
+}
+
 /** @param {Player} player */
 export function listenToPointer(player) {
   const { mapCanvas, sideCanvas, moving } = player.nodes;
@@ -49,7 +54,7 @@ export function listenToPointer(player) {
   moving.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
     const step = player.timeline.stepAt(event.offsetX);
     if (event.buttons === 1 && step !== null) player.seek(step, false);
-    player.hover(timeAt(player, ...place(event)), step, event);
+    player.hover(timeAt(player, ...place(event)), step, event, timeTip(player, ...place(event)));
   });
   moving.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
     const m = timeAt(player, ...place(event));

@@ -1,7 +1,7 @@
 /** Where rank is now: layer × module type, the number in the cell, the current event's − and +. */
 
-import { cellColour, energyShare, legendMarks } from "./colour.js";
-import { formatChange, formatMean, formatNumber, layerLabel } from "./format.js";
+import { cellColour, colourName, energyShare, legendMarks } from "./colour.js";
+import { formatChange, formatMean, layerLabel } from "./format.js";
 import { inkOn, tableColour } from "./palette.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -202,15 +202,15 @@ function drawMoves(pen, palette, cell, pruned, extended, roomy) {
 /** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {Colour} colour */
 function drawLegend(pen, model, palette, box, colour) {
   const y = box.y + box.h / 2;
-  const style = { fill: palette.muted, size: 10.5 };
+  const style = { fill: palette.muted, size: 11 };
   const right = legendGlyphs(pen, model, palette, box, y, colour);
-  const name = { rank: "rank", change: "rank change", entropy: "entropy", energy: "energy Σλ²" }[colour];
+  const name = colourName(model, colour);
   pen.text(box.x, y, name, style);
   let x = box.x + pen.measure(name, style) + 8;
   const room = right - 12 - x;
-  const marks = legendMarks(model, colour, formatNumber);
-  if (colour === "entropy" || colour === "energy") {
-    drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room, 200), h: 16 });
+  const marks = legendMarks(model, colour);
+  if (colour !== "rank" && colour !== "change") {
+    drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room - 14, 200), h: 16 });
     return;
   }
   const narrow = room / Math.max(1, marks.length) < 14;
@@ -228,24 +228,27 @@ function drawLegend(pen, model, palette, box, colour) {
   }
 }
 
-/** @param {CanvasPen} pen @param {Palette} palette @param {Array<{label: string, index: number}>} marks @param {Colour} colour @param {Box} box */
+/** @param {CanvasPen} pen @param {Palette} palette @param {Array<{label: string, index: number, limit?: boolean}>} marks @param {Colour} colour @param {Box} box */
 function drawRampLegend(pen, palette, marks, colour, box) {
   for (let i = 0; i < box.w; i += 1) {
     pen.rect(box.x + i, box.y, 1.5, 6, { fill: tableColour(palette.tables[colour], Math.round((255 * i) / (box.w - 1))) });
   }
-  let lastEnd = -Infinity;
-  for (const mark of marks) {
+  /** @type {Array<[number, number]>} */
+  const taken = [];
+  // A limit is told before the ends of the scale are.
+  for (const mark of [...marks].sort((a, b) => Number(b.limit ?? false) - Number(a.limit ?? false))) {
     const x = box.x + (mark.index / 255) * box.w;
-    const half = pen.measure(mark.label, { size: 9.5 }) / 2;
-    if (x - half < lastEnd + 3) continue;
-    pen.text(x, box.y + 13, mark.label, { fill: palette.muted, size: 9.5, align: "center" });
-    lastEnd = x + half;
+    const half = pen.measure(mark.label, { size: 10.5 }) / 2;
+    if (mark.limit) pen.line(x, box.y - 2, x, box.y + 8, { stroke: palette.text, width: 1.5 });
+    if (taken.some(([start, end]) => x - half < end + 3 && x + half > start - 3)) continue;
+    pen.text(x, box.y + 13, mark.label, { fill: palette.muted, size: 10.5, align: "center" });
+    taken.push([x - half, x + half]);
   }
 }
 
 /** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */
 function legendGlyphs(pen, model, palette, box, y, colour) {
-  const style = { fill: palette.muted, size: 10.5 };
+  const style = { fill: palette.muted, size: 11 };
   const gauge = colour === "energy" ? "entropy" : "energy (√)";
   const items = /** @type {Array<[string, (x: number) => void]>} */ ([
     ...(model.shares ? [["used a step", (/** @type {number} */ x) => pen.text(x + 3, y, "≈", { fill: palette.muted, size: 12 })]] : []),

@@ -6,6 +6,10 @@ import { COLOURS } from "./colour.js";
 import { element } from "./draw.js";
 import { MAPS } from "./maps.js";
 import { SIDES } from "./sides.js";
+import { SORTS } from "./sorts.js";
+import { TableDialog } from "./table_dialog.js";
+import { TakeOut } from "./take_out.js";
+import { icon } from "./transport.js";
 
 /** @param {any} player its transport, event list, help and card are built already @returns {Record<string, any>} nodes by name */
 export function buildStage(player) {
@@ -16,6 +20,7 @@ export function buildStage(player) {
     colour: choice("colour", "Colour by", COLOURS),
     side: choice("side", "Beside the map", Object.values(SIDES)),
     band: choice("band", "Over time", Object.values(BANDS)),
+    sort: choice("sort", "Rows of the strip", Object.values(SORTS)),
   };
   const nodes = {
     choices,
@@ -30,7 +35,10 @@ export function buildStage(player) {
     picker: element("select", { class: "fl-select fl-matrix", "aria-label": "Matrix" }),
     numbers: element("span", { class: "fl-numbers" }),
     warning: element("span", { class: "fl-warning" }),
+    drawn: element("p", { class: "fl-count fl-drawn", hidden: "" }),
     tip: element("div", { class: "fl-tip", role: "status" }),
+    takeOut: new TakeOut(player),
+    tableDialog: new TableDialog(player),
     since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here" }),
   };
   const boxes = {
@@ -52,10 +60,22 @@ export function buildStage(player) {
     ]),
     player.eventList.root,
   ]);
-  player.transport.tools.append(choices.band.root);
+  player.transport.tools.append(
+    choices.band.root,
+    choices.sort.root,
+    toolButton("table", "The numbers as a table (shift T)", () => nodes.tableDialog.open()),
+    toolButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
+  );
   const root = element("div", { class: "fl-player" }, [
-    element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend]), hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.tip, player.help,
+    element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend]), hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.drawn, nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
   ]);
   root.hidden = true;
   return { ...nodes, ...boxes, hero, root };
+}
+
+/** @param {"table" | "takeOut"} name @param {string} label @param {() => void} act */
+function toolButton(name, label, act) {
+  const node = element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label }, [icon(name)]);
+  node.addEventListener("click", act);
+  return node;
 }

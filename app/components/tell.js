@@ -24,6 +24,7 @@ export function tell(player, scene) {
   player.eventList.update(step, selected);
   if (nodes.picker.value !== String(selected)) nodes.picker.value = String(selected);
   for (const [name, choice] of Object.entries(nodes.choices)) choice.show(chosen[name]);
+  nodes.choices.sort.root.hidden = player.timeline.band.key !== "strip";
   nodes.since.hidden = chosen.colour !== "change";
   say(nodes.since, scene.since === null ? "since here" : `since ${scene.since}`);
   nodes.since.title = "rank change counts from the clock on; press again to count from the start (p)";

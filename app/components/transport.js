@@ -8,7 +8,7 @@ import { GUTTER } from "./timeline.js";
 export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
 const SLOW = "slow";
 
-const ICONS = {
+export const ICONS = {
   first: "M3 3h2v10H3zM13 3v10L6 8z",
   eventBack: "M8 3v10L2 8zM14 3v10L8 8z",
   back: "M11 3v10L4 8z",
@@ -17,6 +17,8 @@ const ICONS = {
   forward: "M5 3l7 5-7 5z",
   eventForward: "M2 3l6 5-6 5zM8 3l6 5-6 5z",
   last: "M11 3h2v10h-2zM3 3l7 5-7 5z",
+  takeOut: "M7 2h2v6h3.5L8 12.5 3.5 8H7zM2.5 13.5h11V15h-11z",
+  table: "M2 3h12v2.5H2zM2 6.8h5.4v2.5H2zM8.6 6.8H14v2.5H8.6zM2 10.6h5.4v2.5H2zM8.6 10.6H14v2.5H8.6z",
 };
 
 const KEYS = [
@@ -31,12 +33,14 @@ const KEYS = [
   ["w", "spectrum, or why the event did that"],
   ["t", "next picture over time"],
   ["p", "rank change counts from here"],
+  ["e", "take it out: PNG, SVG, CSV, link"],
+  ["shift T", "the numbers as a table"],
   ["− +", "slower or faster"],
   ["?", "this list"],
 ];
 
 /** @param {keyof typeof ICONS} name @returns {SVGSVGElement} */
-function icon(name) {
+export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 16 16");
   svg.setAttribute("aria-hidden", "true");

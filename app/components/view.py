@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "colour": ("rank", "change", "entropy", "energy"),
+    "colour": ("rank", "change", "entropy", "energy", "parameters", "gap"),
     "map": ("map", "stages", "events", "pair"),
     "side": ("spectrum", "why"),
-    "band": ("strip",),
+    "band": ("strip", "trajectories", "entropies", "share_type", "share_layer", "energy_shares", "curves"),
+    "sort": ("architecture", "layer", "final_rank", "change", "similarity"),
 }
 """Name → keys that may be chosen; the first is the default and stands in no link."""
 
@@ -30,6 +31,7 @@ class PlayerView:
         map: The picture in the map's place.
         side: The picture beside it.
         band: The picture over time.
+        sort: Order of the strip's rows.
         stage: Where slow motion stands in the event at the clock, one of `STAGES`; None = no slow motion.
     """
 
@@ -40,6 +42,7 @@ class PlayerView:
     map: str = CHOICES["map"][0]
     side: str = CHOICES["side"][0]
     band: str = CHOICES["band"][0]
+    sort: str = CHOICES["sort"][0]
     stage: str | None = None
 
     @classmethod

@@ -4,6 +4,7 @@ import { BANDS } from "./bands.js";
 import { COLOURS } from "./colour.js";
 import { MAPS } from "./maps.js";
 import { SIDES } from "./sides.js";
+import { SORTS } from "./sorts.js";
 
 /** Name → keys that may be chosen; the first is the default and stands in no link. @type {Record<string, string[]>} */
 export const CHOICES = {
@@ -11,6 +12,7 @@ export const CHOICES = {
   map: Object.keys(MAPS),
   side: Object.keys(SIDES),
   band: Object.keys(BANDS),
+  sort: Object.keys(SORTS),
 };
 
 /** @typedef {Record<string, string>} Chosen one of the keys for each name of `CHOICES` */
