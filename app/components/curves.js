@@ -19,9 +19,9 @@ import { methodColour } from "./palette.js";
  * @property {number} weight share of the height
  * @property {(pen: CanvasPen, palette: Palette, box: Box, scale: TimeScale) => void} draw
  * @property {(step: number) => string} value what stands beside the panel at the clock
+ * @property {(step: number) => string} [otherValue] the same of the pinned run
  * @property {(step: number) => string} [aside] a second line of it, in smaller print
  * @property {number} [need] 0 = always there; where the height is short, larger ones go first
- * @property {(step: number) => string} [otherValue] the same of the pinned run
  */
 
 /** @typedef {import("./scene.js").Pinned} Pinned */

@@ -2,7 +2,6 @@
 
 import { element } from "./draw.js";
 import { formatNumber, matrixLabel } from "./format.js";
-import { isSoft } from "./model.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./decode.js").Move} Move */

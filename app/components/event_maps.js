@@ -1,7 +1,6 @@
 /** The map at up to nine events over the run, side by side; a click goes there. */
 
-import { cellColour, legendMarks } from "./colour.js";
-import { formatNumber } from "./format.js";
+import { cellColour, colourName, legendMarks } from "./colour.js";
 import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./stage_map.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
@@ -77,7 +76,7 @@ export const EVENTS_VIEW = {
     const right = drawSignKey(pen, palette, [["minus", model.words.pruned], ["plus", model.words.extended]], width - 4, height - EVENT_KEY_HEIGHT / 2);
     const key = { x: 4, y: height - EVENT_KEY_HEIGHT, w: right - 18, h: EVENT_KEY_HEIGHT };
     const discrete = colour === "rank" || colour === "change";
-    drawScale(pen, palette, palette.tables[colour], legendMarks(model, colour, formatNumber), key, colour === "change" ? "number: rank · colour: change" : colour === "rank" ? "rank" : `number: rank · colour: ${colour}`, discrete);
+    drawScale(pen, palette, palette.tables[colour], legendMarks(model, colour), key, colour === "rank" ? "rank" : `number: rank · colour: ${colourName(model, colour)}`, discrete);
   },
   neighbour: (scene, dx, dy) => neighbour(eventLayout(scene).cells[0], scene.selected, dx, dy),
   at: (scene, x, y) => Math.max(-1, ...eventLayout(scene).cells.map((cells) => cellAt(cells, x, y))),

@@ -43,10 +43,10 @@ const ACTIONS = {
   w: (player) => chooseNext(player, "side"),
   t: (player) => chooseNext(player, "band"),
   p: (player) => player.pinTime(),
-  e: (player) => player.nodes.takeOut.open(),
-  T: (player) => player.nodes.tableDialog.open(),
   s: (player) => player.setSlow(!player.clock.slow),
   Escape: (player) => player.setSlow(false),
+  e: (player) => player.nodes.takeOut.open(),
+  T: (player) => player.nodes.tableDialog.open(),
 };
 
 /** @param {any} player @param {string} name of `CHOICES` */

@@ -53,7 +53,7 @@ export const MAPS = {
 
 /** @param {import("./model.js").Model} model @param {number} record @param {import("./palette.js").Colour} colour @returns {import("./scene.js").Table} */
 function momentTable(model, record, colour) {
-  const further = ["rank", "entropy", "energy"].includes(colour) ? [] : [colour];
+  const further = /** @type {Array<import("./palette.js").Colour>} */ (["rank", "entropy", "energy"].includes(colour) ? [] : [colour]);
   return {
     head: ["matrix", "layer", "module type", "rank", "entropy", "energy", ...further.map((key) => colourName(model, key))],
     rows: model.matrices.map(({ name, layer, type }, m) => [

@@ -1,7 +1,7 @@
 /** This run, the pinned one, and their difference: maps side by side on the same scales. */
 
-import { cellColour, colourValue, legendMarks } from "./colour.js";
-import { formatChange, formatNumber, matrixLabel } from "./format.js";
+import { cellColour, colourName, colourValue, legendMarks } from "./colour.js";
+import { formatChange, formatCount, formatNumber, matrixLabel } from "./format.js";
 import { tableColour } from "./palette.js";
 import { bothOf, difference, isWhole, largestDifference } from "./pinned.js";
 import { neighbour } from "./rank_map.js";
@@ -37,7 +37,15 @@ function pairLayout({ model, other, width, height }) {
 function pairText(colour, value, signed) {
   if (Number.isNaN(value)) return "–";
   if (isWhole(colour)) return signed || colour === "change" ? formatChange(value) : String(value);
-  return `${signed && value > 0 ? "+" : ""}${formatNumber(Number(value.toPrecision(2)))}`;
+  const sign = signed && value > 0 ? "+" : "";
+  return `${sign}${colour === "parameters" ? formatCount(value).replace("-", "−") : formatNumber(Number(value.toPrecision(2)))}`;
+}
+
+/** The same, and what has room in a narrow cell. @param {Colour} colour @param {number} value @param {boolean} signed @returns {string[]} */
+function pairTexts(colour, value, signed) {
+  if (isWhole(colour)) return [pairText(colour, value, signed)];
+  const texts = [value, Number(value.toPrecision(1))].map((rounded) => pairText(colour, rounded, signed));
+  return texts.flatMap((text) => [text, text.replace(/^([+−]?)0\./, "$1.")]);
 }
 
 /** @param {number} value @param {number} limit */
@@ -59,7 +67,7 @@ function drawPair(pen, scene, other) {
   drawPanelHead(pen, palette, panels[2], "difference", "this − pinned, matched by name", 1);
   const tile = (/** @type {Model} */ run, /** @type {number} */ at, /** @type {number} */ m) => ({
     fill: cellColour(run, palette, colour, at, m),
-    texts: [pairText(colour, colourValue(run, colour, at, m), false)],
+    texts: pairTexts(colour, colourValue(run, colour, at, m), false),
     marks: [],
   });
   cells[0].forEach((cell, m) => cell && drawTile(pen, palette, cell, tile(both.mine, record, m)));
@@ -67,7 +75,7 @@ function drawPair(pen, scene, other) {
   cells[2].forEach((cell, m) => {
     const value = difference(both, colour, record, other.record, m);
     const fill = Number.isNaN(value) ? null : tableColour(palette.tables.change, differenceIndex(value, limit));
-    if (cell) drawTile(pen, palette, cell, { fill, texts: both.matching[m] < 0 ? [] : [pairText(colour, value, true)], marks: [] }, alpha);
+    if (cell) drawTile(pen, palette, cell, { fill, texts: both.matching[m] < 0 ? [] : pairTexts(colour, value, true), marks: [] }, alpha);
   });
   const second = (/** @type {number} */ m) => (m < 0 ? -1 : both.matching[m]);
   for (const i of [0, 2]) drawFrames(pen, palette, cells[i], hovered, selected);
@@ -79,7 +87,7 @@ function drawPair(pen, scene, other) {
 function drawPairKey(pen, { palette, colour, width, height }, both, limit) {
   const row = PAIR_KEY_HEIGHT / 2;
   const box = (/** @type {number} */ i) => ({ x: 2, y: height - PAIR_KEY_HEIGHT + i * row, w: width - 8, h: row });
-  drawScale(pen, palette, palette.tables[colour], legendMarks(both.mine, colour, formatNumber), box(0), colour === "change" ? "rank change, both" : `${colour}, both`, isWhole(colour));
+  drawScale(pen, palette, palette.tables[colour], legendMarks(both.mine, colour), box(0), `${colourName(both.mine, colour)}, both`, isWhole(colour));
   const steps = isWhole(colour) ? Array.from({ length: 2 * limit + 1 }, (_, i) => i - limit) : [-1, -0.5, 0, 0.5, 1].map((share) => share * limit);
   const marks = steps.map((value) => ({ label: pairText(colour, value, true), index: differenceIndex(value, limit) }));
   const unmatched = both.matching.filter((m) => m < 0).length;
@@ -114,7 +122,7 @@ export const PAIR_VIEW = {
     const both = bothOf(model, other.model);
     const number = (/** @type {number} */ value) => (Number.isNaN(value) ? null : value);
     return {
-      head: ["matrix", `${colour} here`, `${colour} of the pinned run`, "difference"],
+      head: ["matrix", `${colourName(model, colour)} here`, `${colourName(model, colour)} of the pinned run`, "difference"],
       rows: model.matrices.map(({ name }, m) => [
         name,
         number(colourValue(model, colour, record, m)),

@@ -2,6 +2,7 @@
 
 import { colourValue } from "./colour.js";
 import { niceCeiling } from "./format.js";
+import { equaliseScales } from "./quantity.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./palette.js").Colour} Colour */
@@ -41,6 +42,7 @@ export function bothOf(model, other) {
     matching: model.matrices.map(({ name }) => other.indexOf.get(name) ?? -1),
     limits: new Map(),
   };
+  equaliseScales([both.mine, both.theirs]);
   known.set(other, both);
   return both;
 }

@@ -45,3 +45,13 @@ export function largestGap(model) {
   TOP_GAPS.set(model, end);
   return end;
 }
+
+/** The widest scale of several runs for all of them. @param {Model[]} models */
+export function equaliseScales(models) {
+  const parameters = Math.max(...models.map(largestParameters));
+  const gap = Math.max(...models.map(largestGap));
+  for (const model of models) {
+    TOP_PARAMETERS.set(model, parameters);
+    TOP_GAPS.set(model, gap);
+  }
+}

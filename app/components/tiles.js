@@ -19,7 +19,7 @@ import { wrapped } from "./wrap.js";
 
 const TITLE_SIZE = 11.5;
 const CAPTION_SIZE = 10.5;
-const TILE_LINE = 13;
+const LINE_HEIGHT = 13;
 
 /** @param {Palette} palette @param {Sign} sign */
 function signColour(palette, sign) {
@@ -98,15 +98,15 @@ export function panelBoxes(area, count, gap, fit) {
 
 /** @param {Box} box @param {number} lines of its caption @returns {Box} what is left under a panel's title and caption */
 export function panelGrid(box, lines) {
-  const head = TILE_LINE + 3 + lines * TILE_LINE;
+  const head = LINE_HEIGHT + 3 + lines * LINE_HEIGHT;
   return { x: box.x, y: box.y + head, w: box.w, h: Math.max(10, box.h - head) };
 }
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {string} title @param {string} [caption] @param {number} [lines] it may take */
 export function drawPanelHead(pen, palette, box, title, caption = "", lines = 0) {
-  pen.text(box.x, box.y + LINE / 2, title, { fill: palette.text, size: TITLE_SIZE, weight: 600, maxWidth: box.w });
+  pen.text(box.x, box.y + LINE_HEIGHT / 2, title, { fill: palette.text, size: TITLE_SIZE, weight: 600, maxWidth: box.w });
   wrapped(pen, caption, { size: CAPTION_SIZE }, box.w, lines).forEach((line, i) => {
-    pen.text(box.x, box.y + TILE_LINE * (i + 1.5) + 1, line, { fill: palette.muted, size: CAPTION_SIZE, maxWidth: box.w });
+    pen.text(box.x, box.y + LINE_HEIGHT * (i + 1.5) + 1, line, { fill: palette.muted, size: CAPTION_SIZE, maxWidth: box.w });
   });
 }
 

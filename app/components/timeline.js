@@ -22,22 +22,6 @@ const PANEL_UNIT = 30; // pixels of a panel of weight 1 at most
 const PANEL_LEAST = 12; // pixels that a panel needs to be read
 const SNAP = 4; // pixels within which a click means the event
 
-/**
- * Those that can be read in the room; where it is short, the least needed are left out.
- * @param {import("./curves.js").Panel[]} panels @param {number} room pixels @param {number} most pixels of a weight of 1
- * @returns {{panels: import("./curves.js").Panel[], unit: number, used: number}} unit: pixels of a weight of 1
- */
-function fitPanels(panels, room, most) {
-  const total = panels.reduce((sum, panel) => sum + panel.weight, 0);
-  const gaps = panels.length * PANEL_GAP;
-  const unit = Math.min(most, (room - gaps) / total);
-  const least = Math.min(...panels.map((panel) => panel.weight)) * unit;
-  if (least >= PANEL_LEAST || panels.length <= 2) return { panels, unit, used: unit * total + gaps };
-  const needs = panels.map((panel) => panel.need ?? 0);
-  const spare = needs.lastIndexOf(Math.max(...needs));
-  return fitPanels(panels.filter((_, i) => i !== spare), room, most);
-}
-
 /** Beside a panel: its value at the clock, and under it that of the pinned run. @param {Pen} pen @param {Scene} scene @param {import("./curves.js").Panel} panel @param {number} x @param {Box} box */
 function drawValues(pen, { palette, model, step, other }, panel, x, box) {
   const middle = box.y + box.h / 2;
@@ -67,6 +51,22 @@ function drawOtherEnd(pen, { model, palette, other }, scale, top, bottom) {
   const stroke = methodColour(palette, other.model.run.method);
   pen.line(x, top, x, bottom, { stroke, width: 1.25, dash: [2, 3] });
   pen.text(x + 4, top + 6, "pinned run ends", { fill: palette.muted, size: 9.5 });
+}
+
+/**
+ * Those that can be read in the room; where it is short, the least needed are left out.
+ * @param {import("./curves.js").Panel[]} panels @param {number} room pixels @param {number} most pixels of a weight of 1
+ * @returns {{panels: import("./curves.js").Panel[], unit: number, used: number}} unit: pixels of a weight of 1
+ */
+function fitPanels(panels, room, most) {
+  const total = panels.reduce((sum, panel) => sum + panel.weight, 0);
+  const gaps = panels.length * PANEL_GAP;
+  const unit = Math.min(most, (room - gaps) / total);
+  const least = Math.min(...panels.map((panel) => panel.weight)) * unit;
+  if (least >= PANEL_LEAST || panels.length <= 2) return { panels, unit, used: unit * total + gaps };
+  const needs = panels.map((panel) => panel.need ?? 0);
+  const spare = needs.lastIndexOf(Math.max(...needs));
+  return fitPanels(panels.filter((_, i) => i !== spare), room, most);
 }
 
 export class Timeline {
@@ -149,7 +149,7 @@ export class Timeline {
   /** @param {Pen} pen @param {Scene} scene */
   drawMoving(pen, scene) {
     const { scale, boxes, panels } = this;
-    const { model, palette } = scene;
+    const { palette } = scene;
     if (!scale || !boxes || !panels) return;
     const bottom = this.height - AXIS_HEIGHT;
     if (scene.hoverStep !== null) {
