@@ -10,7 +10,12 @@ export function describeCell(model, t, m) {
   const since = model.base > 0 ? `step ${model.steps[model.base]}` : "the start";
   const delta = change === 0 ? "" : ` (${formatChange(change)} since ${since})`;
   const rank = `rank ${model.rank(t, m)}${delta}${describeSoft(model, t, m, " used a step")}`;
-  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · ${rank} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${formatNumber(model.energy(t, m))}`;
+  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · ${rank} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${energyText(model, t, m)}`;
+}
+
+/** @param {Model} model @param {number} t @param {number} m @returns {string} */
+export function energyText(model, t, m) {
+  return `${model.roughEnergy ? "≈ " : ""}${formatNumber(model.energy(t, m))}`;
 }
 
 /** What rank alone does not say: directions that may come back, and how many a step uses. @param {Model} model @param {number} t @param {number} m @param {string} [unit] @returns {string} */

@@ -90,6 +90,7 @@ export class Timeline {
       pen.text(scale.x(tick), axis, String(Math.round(tick * 1000) / 1000), { fill: palette.muted, size: 10, align: "center" });
     }
     pen.text(scale.left - 8, axis, "step", { fill: palette.muted, size: 10, align: "right" });
+    if (model.drawn) pen.text(this.width - 1, axis, model.drawn, { fill: palette.muted, size: 9.5, align: "right" });
   }
 
   /** @param {Pen} pen @param {Scene} scene */
