@@ -1,11 +1,14 @@
-"""The player's client-side modules as one script, for the app and for reports that need no server.
+"""The player's client-side modules as one script, and what it takes, for the app and for reports without a server.
 
 The modules are files of the repository's ``app/components``, read as data: nothing of the app is imported.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import struct
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -65,3 +68,18 @@ def joined_modules(entry: str) -> str:
     """
     texts = [module_text(name) for name in module_order(entry)]
     return "\n".join(_EXPORT.sub("", _COMMENT.sub("", _IMPORT.sub("", text))) for text in texts)
+
+
+def envelope(data: bytes, request: Mapping[str, object]) -> bytes:
+    """Put a JSON block before a payload: a component's data can be bytes or JSON, not both.
+
+    Args:
+        data: a payload of ``analysis.payload``.
+        request: what to show; any JSON.
+
+    Returns:
+        uint32 little-endian JSON length, JSON, zeros up to a multiple of 8 bytes, payload.
+    """
+    block = json.dumps(request, separators=(",", ":")).encode()
+    head = struct.pack("<I", len(block)) + block
+    return head + bytes(-len(head) % 8) + data

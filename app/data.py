@@ -67,6 +67,11 @@ def run_entries() -> list[RunEntry]:
     ]
 
 
+def repository_path(entry: RunEntry) -> str:
+    """Path of a run as a user types it in the repository: runs/demo, sample_runs/words-lora."""
+    return entry.key if entry.key.startswith("runs/") else f"{samples_root().name}/{entry.key}"
+
+
 def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
     """The run that a link names.
 

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from app_pages import adapters, explore, methods, train, what_if
+from app_pages import adapters, explore, methods, runs, train, what_if
 
 PAGES = {
     "Explore": st.Page(explore.page, title="Explore", url_path="explore", default=True),
     "Train": st.Page(train.page, title="Train", url_path="train"),
+    "Runs": st.Page(runs.page, title="Runs", url_path="runs"),
     "What-if": st.Page(what_if.page, title="What-if", url_path="what-if"),
     "Adapters": st.Page(adapters.page, title="Adapters", url_path="adapters"),
     "Methods": st.Page(methods.page, title="Methods", url_path="methods"),

@@ -69,6 +69,8 @@ class Trained(NamedTuple):
 
 def base_of(run: Run) -> tuple[FlexLoRAConfig | None, str | None]:
     """Return the settings that changes are made to, and what to know about them; None when there are none."""
+    if run.header.get("singular_values") == "unknown":
+        return None, "This run was imported from a log of ranks. It holds no λ, so no rule can be replayed on it."
     try:
         own = own_settings(run)
         config = config_at(run)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tqdm import tqdm
 
@@ -19,7 +19,7 @@ from analysis.adapters.spectra import AdapterSpectra, analyse_adapter
 from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, flexlora_moves, suggest_ranks
 from analysis.adapters.tables import TABLES, adapter_report
 from analysis.adapters.words import CAVEAT, describe_moves, describe_suggestion
-from flexlora.errors import FlexLoRAError
+from analysis.command import CommandParser, run_command
 
 EPILOG = """examples:
   python -m analysis.adapters my_adapter
@@ -29,38 +29,17 @@ EPILOG = """examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise AdapterError(f"{message} (python -m analysis.adapters --help lists every option)")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 2 bad input."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        options = _parser().parse_args(arguments)
-        report, text = _run(options)
-    except KeyboardInterrupt:
-        sys.stderr.write("aborted; nothing was written\n")
-        return 130
-    except (FlexLoRAError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        if "--json" in arguments:
-            sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
-        return 2
-    # Names from a configuration may hold lone surrogates, which no terminal takes.
-    text = text.encode("utf-8", "backslashreplace").decode()
-    sys.stdout.write(json.dumps(report) + "\n" if options.json else text + "\n")
-    return 0
+    return run_command(_parser(), _run, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m analysis.adapters",
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "analysis.adapters",
         description="Show what is inside a PEFT adapter: spectra, entropy, wasted rank; suggest ranks; write a smaller "
         "one. Needs neither the base model nor torch.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("adapter", type=Path, help="folder that PEFT saved, or a safetensors file")
     targets = parser.add_mutually_exclusive_group()
@@ -88,7 +67,6 @@ def _parser() -> argparse.ArgumentParser:
         help='JSON that corrects the map: {"name of a matrix": [layer, "module type"]}',
     )
     parser.add_argument("--table", type=Path, metavar="FILE", help=f"write the table: .{', .'.join(TABLES)}")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 

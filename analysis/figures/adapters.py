@@ -9,14 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.adapters import AdapterMatrix, AdapterSpectra, Comparison, adapter_label, energy_kept, is_dead
+from analysis.figures.scales import BLUES, CHANGE, CIVIDIS, VIOLETS
 from analysis.figures.theme import EXTENDED, PRUNED, SEQUENCE, styled
 from flexlora.matrix_names import module_type_order, place_label
-
-# The scales of Explore: blue for rank, cividis for entropy, violet for energy, orange to blue for change.
-BLUES = ["#eaf2fb", "#a9cbea", "#4c90ca", "#16539a", "#072654"]
-CIVIDIS = ["#00224e", "#3b496c", "#707173", "#a59c74", "#fee838"]
-VIOLETS = ["#f3effa", "#c4b1e2", "#8a67bf", "#572d88", "#2b0d49"]
-CHANGE = ["#8a3c00", "#de8a3f", "#eeeeee", "#5d9dd0", "#0e4480"]
 
 UNDEFINED, DEAD, BROKEN = "∅", "dead", "NaN"
 WHOLE_TICKS = 16

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.directions import direction_lines, is_soft, matrix_place
 from analysis.figures.theme import EXTENDED, PRUNED, SEQUENCE, TRUE, styled
 from analysis.metrics import matrix_label
 from analysis.runs import Run
@@ -27,10 +25,7 @@ def spectra_over_time(run: Run, matrix: str) -> go.Figure:
     Raises:
         ValueError: the run has no matrix of this name.
     """
-    names = [item.name for item in run.matrices]
-    if matrix not in names:
-        raise ValueError(f"unknown matrix {matrix!r}; this run has {', '.join(names[:4])}, ... ({len(names)} in all)")
-    index = names.index(matrix)
+    index = matrix_place(run, matrix)
     gates = None if run.log.gates is None else direction_lines(run, index, run.log.gates)
     figure = go.Figure()
     off: list[tuple[np.ndarray, np.ndarray]] = []
@@ -50,56 +45,6 @@ def spectra_over_time(run: Run, matrix: str) -> go.Figure:
     _add_moves(figure, run, matrix)
     title = f"Spectrum of {matrix_label(run.matrices[index])}"
     return styled(figure, title=title, x="step (finished optimizer steps)", y="|λ| and σ(ΔW) / s")
-
-
-def direction_lines(
-    run: Run, matrix: int, source: np.ndarray | None = None
-) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Return (slot, steps (n,), signed λ (n,)) for each stay of a direction in a slot of one matrix, in order.
-
-    Args:
-        run: a loaded run.
-        matrix: its place in the header.
-        source: read this flat array, one number a λ, in place of λ.
-    """
-    numbers = run.log.values if source is None else source
-    name = run.matrices[matrix].name
-    active = list(range(int(run.stored[0, matrix]))) if len(run.steps) else []
-    pending = [(event["step"], event) for event in run.events]
-    open_lines: dict[int, list[tuple[int, float]]] = {}
-    done: list[tuple[int, list[tuple[int, float]]]] = []
-    columns = len(run.matrices)
-    for record, step in enumerate(run.steps.tolist()):
-        while pending and pending[0][0] < step:
-            for move in pending.pop(0)[1]["prune"]:
-                if move["matrix"] == name and move["slot"] in active and not is_soft(move):
-                    active.remove(move["slot"])
-                    done.append((move["slot"], open_lines.pop(move["slot"], [])))
-            active = sorted([*active, *_extended(run, name, step, record)])
-        place = record * columns + matrix
-        values = numbers[run.log.offsets[place] : run.log.offsets[place + 1]]
-        if len(values) == len(active):
-            for slot, value in zip(active, values.tolist(), strict=True):
-                open_lines.setdefault(slot, []).append((step, value))
-    done.extend(open_lines.items())
-    stays = sorted(((slot, np.array(points)) for slot, points in done if points), key=lambda s: (s[1][0, 0], s[0]))
-    return [(slot, points[:, 0], points[:, 1]) for slot, points in stays]
-
-
-def _extended(run: Run, name: str, step: int, record: int) -> list[int]:
-    since = int(run.steps[record - 1]) if record else -1
-    return [
-        move["slot"]
-        for event in run.events
-        if since <= event["step"] < step
-        for move in event["extend"]
-        if move["matrix"] == name and not is_soft(move)
-    ]
-
-
-def is_soft(move: Mapping[str, Any]) -> bool:
-    """Return True for a move that switches a direction off or on and leaves it stored."""
-    return not {"masked", "revived"}.isdisjoint(move.get("rules") or ())
 
 
 def _add_off(figure: go.Figure, lines: list[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.adapters import CHANGE, grid_map
+from analysis.figures.adapters import grid_map
+from analysis.figures.scales import CHANGE
 from analysis.figures.theme import SEQUENCE, TRUE, styled
 from analysis.metrics import matrix_label
 from analysis.runs import Matrix

@@ -7,13 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from analysis.command import CommandParser, run_command
 from analysis.importers.errors import LogImportError
 from analysis.importers.mapping import FIELDS, Row, corrected_rows
 from analysis.importers.registry import IMPORTERS, detect_kind, import_log, propose_mapping
-from flexlora.errors import FlexLoRAError
-from flexlora.run_log import RunLogError
 
 MAX_MAP_BYTES = 16 << 20
 EPILOG = """examples:
@@ -25,44 +24,23 @@ Without --out nothing is written: the map is shown. With --json it is printed as
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise LogImportError(f"{message} (python -m analysis.importers --help lists every option)")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 2 bad input."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        options = _parser().parse_args(arguments)
-        report, text = _run(options)
-    except KeyboardInterrupt:
-        sys.stderr.write("aborted; nothing was written\n")
-        return 130
-    except (FlexLoRAError, RunLogError, OSError) as error:
-        message = " ".join(_printable(str(error)).splitlines())
-        sys.stderr.write(f"error: {message}\n")
-        if "--json" in arguments:
-            sys.stdout.write(json.dumps({"error": message}) + "\n")
-        return 2
-    sys.stdout.write(json.dumps(report) + "\n" if options.json else _printable(text) + "\n")
-    return 0
+    return run_command(_parser(), _run, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> CommandParser:
     kinds = "; ".join(importer.title for importer in IMPORTERS.values())
-    parser = _Parser(
-        prog="python -m analysis.importers",
+    parser = CommandParser(
+        "analysis.importers",
         description=f"Turn a log from elsewhere into a run folder. What can be imported: {kinds}.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("path", type=Path, help="the log: a file or a folder")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the run into this new folder")
     parser.add_argument(
         "--map", type=Path, metavar="FILE", help=f"JSON list of rows that correct the map; keys: {', '.join(FIELDS)}"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
 
 
@@ -108,11 +86,6 @@ def _table(rows: Sequence[Row]) -> str:
     cells = [columns, *(tuple("–" if row[key] is None else str(row[key]) for key in columns) for row in rows)]
     widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
-
-
-def _printable(text: str) -> str:
-    """Names from a file may hold lone surrogates, which no terminal takes."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ FILE_MARK = "tfevents"
 MAX_BYTES = 256 << 20
 """The reader checks each byte in Python, about 10 MB a second. A run of AdaLoRA takes a few megabytes."""
 MAX_FILES = 1_000
+MAX_SEEN = 20_000
 MAX_TAGS = 100_000
 MAX_POINTS = 5_000_000
 
@@ -33,14 +35,24 @@ def event_files(folder: Path) -> list[Path]:
     """Return the event files in a folder in the order of their names, which begin with their time; else those below it.
 
     Raises:
-        LogImportError: too many of them.
+        LogImportError: too many of them, or too much to look through.
     """
     found = sorted(file for file in folder.glob(f"*{FILE_MARK}*") if file.is_file())
     if not found:
-        found = sorted(file for file in folder.rglob(f"*{FILE_MARK}*") if file.is_file())
+        found = sorted(file for file in _below(folder) if FILE_MARK in file.name and file.is_file())
     if len(found) > MAX_FILES:
         raise LogImportError(f"{folder} holds {len(found)} event files; at most {MAX_FILES} are read. Give one run.")
     return found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, without following links: a disk is not searched for a log."""
+    seen = 0
+    for place, folders, files in os.walk(folder):
+        seen += len(folders) + len(files)
+        if seen > MAX_SEEN:
+            raise LogImportError(f"{folder} holds more than {MAX_SEEN:,} files. Give the folder of one run.")
+        yield from (Path(place) / name for name in files)
 
 
 def scalars_of(file: Path, notices: list[str]) -> Iterator[tuple[int, str, float]]:

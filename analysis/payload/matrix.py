@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from analysis.payload.codes import coded_gates, float32
@@ -9,17 +11,19 @@ from analysis.payload.container import pack, read_array, read_header
 from analysis.runs import Run
 
 
-def pack_matrix(run: Run, matrix: str, payload: bytes) -> bytes:
+def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | None = None) -> bytes:
     """Return the parcel of one matrix; RunSpectra in app/components/run_spectra.js opens it.
 
     Args:
         run: the run of the payload.
         matrix: name of a matrix.
         payload: what ``pack_run`` made of the run: the parcel holds the same records.
+        only: steps to which these records are narrowed; None = all.
 
     Returns:
-        A payload whose header names the ``matrix``, with the arrays ``steps``, ``counts`` (values a record), ``lam``,
-        ``sigma`` (of the payload's ``trueRecords``) and, in a run with gates, ``gates``.
+        A payload whose header names the ``matrix`` and says whether it is ``narrowed``, with the arrays ``steps``,
+        ``counts`` (values a record), ``lam``, ``sigma`` (of those of the payload's ``trueRecords`` that are among
+        these) and, in a run with gates, ``gates``.
 
     Raises:
         ValueError: the run has no matrix of this name.
@@ -27,8 +31,11 @@ def pack_matrix(run: Run, matrix: str, payload: bytes) -> bytes:
     """
     own = run.spectra_of(matrix)
     records = np.searchsorted(run.steps, read_array(payload, "steps"))
+    true_records = records[read_array(payload, "trueRecords")]
+    if only is not None:
+        records, true_records = (part[np.isin(run.steps[part], only)] for part in (records, true_records))
     with_true = np.flatnonzero(run.log.spectra.digest.has_true)
-    true_rows = np.searchsorted(with_true, records[read_array(payload, "trueRecords")])
+    true_rows = np.searchsorted(with_true, true_records)
     arrays = {
         "steps": run.steps[records].astype(np.int32),
         "counts": np.diff(own.offsets)[records].astype(np.uint16),
@@ -37,7 +44,7 @@ def pack_matrix(run: Run, matrix: str, payload: bytes) -> bytes:
     }
     if own.gates is not None:
         arrays["gates"] = coded_gates(own.gates[places(own.offsets, records)])
-    return pack({"matrix": matrix}, arrays)
+    return pack({"matrix": matrix, "narrowed": only is not None}, arrays)
 
 
 def needs_parcels(payload: bytes) -> bool:

@@ -210,13 +210,15 @@ class DirectionEvent:
             return None, 0
         slot = self.slots[name][focus.place] if focus.place < len(self.slots[name]) else None
         changes = []
-        for before, after, record in zip(self.tables, self.tables[1:], self.records, strict=False):
+        pairs = list(zip(self.tables, self.tables[1:], self.records, strict=False))
+        for before, after, record in reversed(pairs):
             moves = [move for half in ("prune", "extend") for move in record[half] if move["matrix"] == name]
             soft = all({"masked", "revived"} & set(move.get("rules", [])) for move in moves)
-            if not soft or slot in [move["slot"] for move in moves] or "restarted" in record.get("rules", []):
-                continue
+            if not soft or "restarted" in record.get("rules", []):
+                # Before this its directions stood at other places, or were others.
+                break
             pair = [table.get(name, np.empty(0)) for table in (before, after)]
-            if len(pair[0]) == len(pair[1]) > focus.place:
+            if slot not in [move["slot"] for move in moves] and len(pair[0]) == len(pair[1]) > focus.place:
                 changes.append(abs(pair[1][focus.place] - pair[0][focus.place]))
         known = [change for change in changes if np.isfinite(change)]
         return (float(np.median(known)) if len(known) >= ENOUGH else None), len(known)

@@ -179,11 +179,11 @@ class MatrixEvent:
         told = []
         if own and min(own) < len(pairs):
             gap, needed = pairs[min(own)]
-            told.append(f"its pair, number {min(own) + 1}, has gap {number(gap)} and needs more than {number(needed)}")
+            told.append(f"its pair, number {min(own) + 1}, has gap {_gap(gap)} and needs more than {number(needed)}")
         stop = self.at.event["budget"]
         if stop < len(pairs):
             gap, needed = pairs[stop]
-            told.append(f"pair {stop + 1} ends it: gap {number(gap)} is not above {number(needed)}")
+            told.append(f"pair {stop + 1} ends it: gap {_gap(gap)} is not above {number(needed)}")
         if seen["undone"] is not None:
             told.append(f"{percent(seen['undone'])} of the prunes of the event before took back")
         return [line("adaptive", label, text, "; ".join(told), seen["noise"])]
@@ -197,6 +197,11 @@ class MatrixEvent:
             start = NEW_DIRECTIONS.get(self.config.new_direction, self.config.new_direction) if self.config else ""
             found.append(line("new_direction", "New direction", f"in slot {move['slot']}", start, move["slot"]))
         return found
+
+
+def _gap(gap: float | None) -> str:
+    """Return a gap; a matrix that a rule puts before all others makes an infinite one, which the log holds as null."""
+    return "∞" if gap is None else number(gap)
 
 
 def pruned_line(at: Scene, name: str, move: dict[str, Any], why: str) -> dict[str, Any]:

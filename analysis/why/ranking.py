@@ -139,7 +139,7 @@ def ranking(run: Run, at: Scene, config: FlexLoRAConfig | None) -> Ranking:
 def _end(taken: list[str], able: list[str], barred: dict[str, str], order: list[str]) -> End:
     was = set(taken)
     left = next((name for name in able if name not in was), None)
-    passed = [0, *accumulate(name in barred for name in order)]
+    passed = [0, *accumulate(int(name in barred) for name in order)]
     return End(able, barred, taken, left, passed)
 
 

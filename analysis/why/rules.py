@@ -30,7 +30,7 @@ RANK_ONE: dict[str, str] = {
 def matrix_rules(at: Scene, order: Ranking, config: FlexLoRAConfig | None, name: str) -> list[dict[str, str]]:
     """Return the rules that acted on a matrix, or that stopped the event for all."""
     return [
-        *_undefined(at, order, config, name),
+        *_undefined(at, order, name),
         *_rank_one(at, order, config, name),
         *_refused(at, order, name),
         *_ties(at, order, config, name),
@@ -61,7 +61,7 @@ def why_undefined(at: Scene, name: str) -> str:
     return f"its {measure_name(measure)} is undefined" if values.any() else "every λ is 0"
 
 
-def _undefined(at: Scene, order: Ranking, config: FlexLoRAConfig | None, name: str) -> list[dict[str, str]]:
+def _undefined(at: Scene, order: Ranking, name: str) -> list[dict[str, str]]:
     if order.own[name] is not None:
         return []
     reason = why_undefined(at, name)
@@ -113,11 +113,12 @@ def _ties(at: Scene, order: Ranking, config: FlexLoRAConfig | None, name: str) -
             continue
         equal = [each for each in end.able if order.same(each, name)]
         count = sum(each in end.was for each in equal)
-        how = "by a draw"
+        how = "a draw"
         if config is not None:
-            drawn = f"by a draw from seed {config.seed} and step {at.step}"
-            how = drawn if config.plan == "disjoint" else "by the order of the modules"
-        told = f"{len(equal)} matrices that could be {word} have this score, {count} of them were: settled {how}."
+            drawn = f"a draw from seed {config.seed} and step {at.step}"
+            how = drawn if config.plan == "disjoint" else "the order of the modules"
+        places = "1 place" if count == 1 else f"{count} places"
+        told = f"{len(equal)} matrices that could be {word} have this score, for {places}: {how} settled it."
         found.append(rule("tie", told))
     return found
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from analysis.figures import FIGURES
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
 from components import CHOICES, PlayerView, player
@@ -172,20 +171,22 @@ def _show_run(entry: RunEntry, opened: OpenRun, link: Link) -> None:
     if view != wish and st.session_state[PICKER] == entry.key:
         _write_address(view.as_link(entry.key))
     bring_extras(opened.run, view, to=PLAYER, key=entry.key)
-    _show_details(opened, view.matrix)
+    _show_details(entry, opened, view)
 
 
-def _show_details(opened: OpenRun, matrix: str | None) -> None:
+def _show_details(entry: RunEntry, opened: OpenRun, view: PlayerView) -> None:
     """What the user may open. Until then the browser fetches neither Plotly nor the code and JSON viewers."""
-    run = opened.run
-    details = st.expander("Spectra of the selected matrix over time", key=DETAILS, on_change="rerun")
-    if details.open and matrix:
-        figure = FIGURES["spectra_over_time"](run, matrix)
-        details.plotly_chart(figure, key="explore_spectra", alt=f"Singular values of {matrix} over time")
+    details = st.expander("A figure to zoom, its numbers, its code, a report", key=DETAILS, on_change="rerun")
+    if details.open:
+        # Imported here: most visitors never open it.
+        from take_out import show_take_out
+
+        show_take_out(details, entry, opened.run, view)
     made = st.expander("How this run was made", key=MADE, on_change="rerun")
     if made.open:
-        made.code(str(run.header.get("command") or "The log does not say."), language="bash")
-        made.json({key: value for key, value in run.header.items() if key != "matrices"}, expanded=1)
+        header = opened.run.header
+        made.code(str(header.get("command") or "The log does not say."), language="bash")
+        made.json({key: value for key, value in header.items() if key != "matrices"}, expanded=1)
 
 
 def _show_empty() -> None:

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import json
-import struct
 import zlib
 from collections.abc import Mapping
 
 import streamlit as st
 from streamlit.components.v2 import component
 
-from analysis.player_script import FOLDER, joined_modules
+from analysis.player_script import FOLDER, envelope, joined_modules
 from components.view import CHOICES, PlayerView
 
-__all__ = ["CHOICES", "PlayerView", "courier", "envelope", "last_view", "player"]
+__all__ = ["CHOICES", "PlayerView", "courier", "last_view", "player"]
 
 _mount = component(
     "flexlora_player", js=joined_modules("component"), css=(FOLDER / "player.css").read_text(encoding="utf-8")
 )
 _carry = component("flexlora_courier", js=joined_modules("courier"))
-
-
-def envelope(data: bytes, request: Mapping[str, object]) -> bytes:
-    """A JSON block before the payload: component data can be bytes or JSON, not both.
-
-    Args:
-        data: Payload of `analysis.payload.pack_run`.
-        request: What to show; any JSON.
-
-    Returns:
-        uint32 little-endian JSON length, JSON, zeros up to a multiple of 8 bytes, payload.
-    """
-    block = json.dumps(request, separators=(",", ":")).encode()
-    head = struct.pack("<I", len(block)) + block
-    return head + bytes(-len(head) % 8) + data
 
 
 def player(

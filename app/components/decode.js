@@ -20,6 +20,7 @@ const ARRAY_TYPES = {
  * @property {string} [key] where parcels for this player go
  * @property {number | null} [since]
  * @property {any} [colour] and the other names of `CHOICES`: what to choose, null = leave it
+ * @property {"hash"} [address] the link stands after #, as in a file
  * @property {Record<string, string> | null} link query parameters that name the run, null where there is no page to link to
  */
 

@@ -276,11 +276,17 @@ export class Player {
 
   /** @param {URLSearchParams} parameters */
   showAddress(parameters) {
-    window.history.replaceState({}, "", `${window.location.pathname}?${parameters}`);
+    window.history.replaceState({}, "", this.addressOf(parameters));
+  }
+
+  /** A report is a file: only what follows # may differ there. @param {URLSearchParams} parameters */
+  addressOf(parameters) {
+    const place = window.location.href.split(/[?#]/)[0];
+    return `${place}${this.request?.address === "hash" ? "#" : "?"}${parameters}`;
   }
 
   async copyLink() {
-    const address = `${window.location.origin}${window.location.pathname}?${this.linkParameters}`;
+    const address = this.addressOf(this.linkParameters);
     let done = "Copied";
     try {
       await navigator.clipboard.writeText(address);

@@ -78,7 +78,7 @@ export class RunSpectra {
    */
   accept(payload) {
     const { header, arrays } = decodeArrays(payload);
-    return this.adopt(header.matrix, arrays);
+    return this.adopt(header.matrix, { ...arrays, narrowed: header.narrowed });
   }
 
   /** What came for the same run before it grew, as far as it still fits. @param {RunSpectra} before */
@@ -89,12 +89,12 @@ export class RunSpectra {
   /** @param {string} matrix @param {Record<string, any>} arrays @returns {boolean} */
   adopt(matrix, arrays) {
     const m = this.names.indexOf(matrix);
-    if (!this.onDemand || m < 0 || arrays.steps.length < this.T) return false;
-    for (let t = 0; t < this.T; t += 1) {
-      if (arrays.steps[t] !== this.arrays.steps[t] || arrays.counts[t] !== this.stored[t * this.M + m]) return false;
-    }
+    if (!this.onDemand || m < 0 || (!arrays.narrowed && arrays.steps.length < this.T)) return false;
+    const rows = this.rowsOf(arrays, m);
+    if (!rows) return false;
     const starts = cumulated(arrays.counts);
-    const trueStarts = cumulated(Array.from(this.trueRecords, (t) => arrays.counts[t]));
+    const trueRows = Array.from(this.trueRecords, (t) => rows[t]);
+    const trueStarts = cumulated(trueRows.map((row) => (row < 0 ? 0 : arrays.counts[row])));
     if (trueStarts[this.trueRecords.length] > arrays.sigma.length) return false;
     this.parcels.delete(matrix);
     this.parcels.set(matrix, {
@@ -102,11 +102,27 @@ export class RunSpectra {
       lam: arrays.lam,
       gates: arrays.gates ?? null,
       sigma: arrays.sigma,
-      span: (t) => [starts[t], starts[t + 1]],
+      span: (t) => (rows[t] < 0 ? [0, 0] : [starts[rows[t]], starts[rows[t] + 1]]),
       trueSpan: (k) => [trueStarts[k], trueStarts[k + 1]],
     });
     if (this.parcels.size > KEPT_PARCELS) this.parcels.delete([...this.parcels.keys()][0]);
     return true;
+  }
+
+  /** @param {Record<string, any>} arrays of a parcel @param {number} m @returns {Int32Array | null} the parcel's row of each record, -1 where it was narrowed; null when they do not belong together */
+  rowsOf(arrays, m) {
+    const rows = new Int32Array(this.T).fill(-1);
+    let row = 0;
+    for (let t = 0; t < this.T; t += 1) {
+      if (arrays.steps[row] !== this.arrays.steps[t]) {
+        if (!arrays.narrowed) return null;
+        continue;
+      }
+      if (arrays.counts[row] !== this.stored[t * this.M + m]) return null;
+      rows[t] = row;
+      row += 1;
+    }
+    return row === arrays.steps.length || !arrays.narrowed ? rows : null;
   }
 
   /** @param {number} t @param {number} m @returns {Float32Array} λ as trained, signed; empty while on its way */

@@ -32,3 +32,12 @@ export function linkOf(link, view) {
   if (view.since !== null) parameters.set("since", String(view.since));
   return parameters;
 }
+
+/** What a link without a server behind it asks for; `Player.obey` leaves out what is not allowed. @param {URLSearchParams} parameters @returns {Record<string, any>} */
+export function readLink(parameters) {
+  const whole = (/** @type {string} */ name) => {
+    const text = parameters.get(name);
+    return text !== null && /^\d+$/.test(text) ? Number(text) : null;
+  };
+  return { ...Object.fromEntries(parameters), step: whole("step"), since: whole("since"), matrix: parameters.get("matrix") };
+}

@@ -1,17 +1,21 @@
 """The run log: the one door between training and everything else. Torch-free."""
 
 from flexlora.run_log.format import SCHEMA_VERSION, RunLogError, read_header
-from flexlora.run_log.reader import RunLog, find_runs, read_run
+from flexlora.run_log.glance import Glance, glance_run
+from flexlora.run_log.reader import RunLog, find_runs, read_run, run_state
 from flexlora.run_log.spectra import MatrixSpectra
 from flexlora.run_log.writer import RunWriter
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Glance",
     "MatrixSpectra",
     "RunLog",
     "RunLogError",
     "RunWriter",
     "find_runs",
+    "glance_run",
     "read_header",
     "read_run",
+    "run_state",
 ]

@@ -99,7 +99,7 @@ def read_run(folder: str | Path) -> RunLog:
     try:
         header, notices = read_header(folder)
         found, unsealed = _intact(folder, notices)
-        limits = _segment_limits(found)
+        limits = segment_limits(found)
         scalars = _scalars(_table(SCALARS, found, limits, notices))
         records = _records(found, limits, notices)
         names = [matrix["name"] for matrix in header["matrices"]]
@@ -107,7 +107,7 @@ def read_run(folder: str | Path) -> RunLog:
             scored = event["importance"].items()
             event["importance"] = {key: dict(zip(names, values, strict=True)) for key, values in scored}
         end = records["end"][-1] if records["end"] else None
-        state = _state(folder, end)
+        state = run_state(folder, end)
         spectra = _spectra(folder, found, limits, len(header["matrices"]), notices, settled=state != "running")
     except OSError as error:
         raise RunLogError(f"{folder} cannot be read: {error.strerror or error}.") from error
@@ -178,8 +178,12 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _segment_limits(found: list[Found]) -> dict[int, float]:
-    """Return segment → last step that counts: a later start went on from there and made the rest anew."""
+def segment_limits(found: list[Found]) -> dict[int, float]:
+    """Return segment → last step that counts: a later start went on from there and made the rest anew.
+
+    Args:
+        found: intact chunks with their bytes; those of ``LINES`` and the schemas of the others are needed.
+    """
     starts = {
         chunk.segment: chunk.first_step for chunk, _ in found if chunk.kind == "schema" and chunk.first_step is not None
     }
@@ -268,7 +272,13 @@ def _scalars(table: pa.Table) -> dict[str, np.ndarray]:
     return {"step": table["step"].to_numpy().astype(np.int64), **columns}
 
 
-def _state(folder: Path, end: Mapping[str, Any] | None) -> str:
+def run_state(folder: Path, end: Mapping[str, Any] | None) -> str:
+    """Return ``running``, ``finished``, ``stopped``, ``failed`` or ``crashed``.
+
+    Args:
+        folder: a run folder; its heartbeat tells whether somebody still writes.
+        end: the end record in force, None without one.
+    """
     if end is not None:
         return ENDINGS.get(str(end.get("reason")), "stopped")
     try:

@@ -322,6 +322,12 @@ class TestAdaLoRA:
         for number, path in enumerate((event_path(folder), folder, tmp_path / "runs")):
             assert import_log(path, tmp_path / f"run{number}").records == 4
 
+    def test_a_disk_is_not_searched_for_a_log(self, tmp_path, monkeypatch):
+        write_adalora(tmp_path / "a" / "b" / "tb")
+        assert detect_kind(tmp_path) == "adalora_tensorboard"
+        monkeypatch.setattr(event_file, "MAX_SEEN", 2)
+        refused(tmp_path, tmp_path.parent / "run", "more than 2 files. Give the folder of one run")
+
     def test_two_files_of_one_run_are_joined(self, tmp_path):
         folder = write_adalora(tmp_path / "tb", events={100: EVENTS[100], 300: [1, 1, 1, 1]})
         first = event_path(folder)

@@ -21,6 +21,7 @@ from analysis.what_if import (
     own_settings,
     random_moves,
     replay,
+    replay_event,
     unavailable_measures,
 )
 from analysis.what_if.scores import adjusted, score_table
@@ -102,6 +103,23 @@ def test_live_edits_are_replayed_as_made(tmp_path):
     assert config_at(run, 6).importance == "spectral_entropy"
     assert config_at(run, 7).importance == "nuclear_norm"
     assert config_at(run).schedule == "adaptive"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"protection": 2}, {"schedule": "adaptive", "adaptive_margin": 0.5, "interval": 1, "protection": 1}],
+    ids=str,
+)
+def test_one_event_is_decided_as_the_replay_of_all_decides_it(small, settings):
+    run = small
+    for key in ("spectral_entropy", "nuclear_norm"):
+        config = own_settings(run)(1).replace(importance=key, **settings)
+        whole = replay(run, config, "exact")
+        for number, event in enumerate(run.events):
+            decision, row = replay_event(run, config, number), whole.steps.tolist().index(event["step"])
+            assert decision.budget == whole.budgets[row]
+            for half, table in ((decision.plan.prune, whole.prune), (decision.plan.extend, whole.extend)):
+                assert set(half) == {whole.names[m] for m in np.flatnonzero(table[row])}
 
 
 def test_the_first_decision_of_other_settings_is_what_training_with_them_decides(tmp_path, small):

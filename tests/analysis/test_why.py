@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import math
 import re
+import time
 from pathlib import Path
 from statistics import median
 
@@ -13,8 +15,14 @@ import numpy as np
 import pytest
 
 from analysis.runs import load_run
-from analysis.why import why_card, why_cards
-from flexlora.run_log import read_run
+from analysis.why import card as why_cache
+from analysis.why import why_card, why_cards, why_event
+from flexlora.adaptive import AdaptiveSchedule
+from flexlora.config import PRESETS, FlexLoRAConfig
+from flexlora.decision import Decider
+from flexlora.importance import IMPORTANCES, score_all, spectral_entropy
+from flexlora.reallocation import DIRECTIONS
+from flexlora.run_log import RunWriter, read_run
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
 NUMBER = re.compile(r"(?<!\w)-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -63,10 +71,10 @@ class RawRun:
     def measured(self, event, key):
         """Importance by its definition where λ or σ gives it, else as logged."""
         epsilon = self.config["epsilon"] if key == "spectral_entropy" else 0.0
-        arrays = (self.sigma if key == "true_spectral_entropy" else self.lam)[event["step"]]
         if key in ("sensitivity", "random"):
             return event["importance"][key]
-        return [DEFINITIONS[key](np.abs(values), epsilon) for values in arrays]
+        arrays = (self.sigma if key == "true_spectral_entropy" else self.lam)[event["step"]]
+        return [DEFINITIONS[key](np.abs(values), epsilon) if np.isfinite(values).all() else None for values in arrays]
 
     def ruled(self, event, key, own):
         ranks = [len(values) for values in self.lam[event["step"]]]
@@ -106,11 +114,33 @@ class RawRun:
                 last |= {self.names.index(move["matrix"]): earlier["step"] for move in earlier["extend"]}
         return {m: step for m, step in last.items() if window and event["step"] - step <= window}
 
-    def plan(self, event, used):
+    def budget(self, number, key):
+        """b under a measure; the adaptive schedule asks the importances of this event and of those before it."""
+        event = self.events[number]
+        if self.config["schedule"] != "adaptive":
+            return event["budget"]
+        schedule = AdaptiveSchedule()
+
+        def seen(at):
+            used = self.ruled(at, key, self.measured(at, key))
+            return used, dict(enumerate(used)), dict(enumerate(map(len, self.lam[at["step"]])))
+
+        for earlier in self.events[:number]:
+            halves = [[self.names.index(move["matrix"]) for move in earlier[half]] for half in ("prune", "extend")]
+            schedule.observe(*seen(earlier)[1:], *halves, churn_limit=self.config["adaptive_churn"])
+        used, scores, ranks = seen(event)
+        gives, gets = self.able(event, self.order(event, used))
+        rounded = {m: round(used[m], 9) for m in (*gives, *gets)}
+        gaps = [rounded[high] - rounded[low] for low, high in zip(gives, gets, strict=False)]
+        gaps = [gap for gap in gaps if gap > 0]
+        b0, margin = self.config["initial_budget"], self.config["adaptive_margin"]
+        return schedule.decide(scores, ranks, gaps, initial_budget=b0, margin=margin).budget
+
+    def plan(self, event, used, budget):
         """(pruned, extended) of the rules in words: pairs while strictly lower, or both ends without a look."""
         order = self.order(event, used)
         gives, gets = self.able(event, order)
-        budget, direction = event["budget"], self.config["direction"]
+        direction = self.config["direction"]
         if direction != "both" or self.config["plan"] == "overlapping":
             return (
                 set(gives[:budget]) if direction != "extend_only" else set(),
@@ -146,7 +176,7 @@ def shares(values):
 
 
 def entropy(values, epsilon=0.0):
-    if not np.isfinite(values).all() or not values.any():
+    if not values.any():
         return None
     if len(values) == 1:
         return 1.0
@@ -215,16 +245,26 @@ class Expected:
         return None if self.used[m] is None or math.isinf(self.used[m]) else self.used[m]
 
     def formula(self):
-        values = np.sort(np.abs(self.lam))[::-1]
+        measure = self.event["measure"]
+        true = measure == "true_spectral_entropy"
+        values = np.sort(np.abs(self.raw.sigma[self.event["step"]][self.m] if true else self.lam))[::-1]
+        if measure == "sensitivity":
+            return []
         if not np.isfinite(values).all():
             return [int((~np.isfinite(values)).sum()), len(values)]
-        if self.event["measure"] == "nuclear_norm":
+        if measure == "random":
+            return [len(values)]
+        if measure in ("nuclear_norm", "frobenius_norm"):
             return values[:6].tolist()
         if not values.any():
             return [0]
+        if measure == "energy_gated_entropy":
+            return values[:6].tolist()
+        if measure == "effective_rank":
+            return shares(values)[:6].tolist()
         if len(values) == 1:
             return [1, 1, 0, 1]
-        epsilon = [self.raw.config["epsilon"]] if self.raw.config["epsilon"] else []
+        epsilon = [self.raw.config["epsilon"]] if self.raw.config["epsilon"] and not true else []
         return [1, len(values), *epsilon, *shares(values)[:6].tolist()]
 
     def lines(self):
@@ -282,9 +322,11 @@ class Expected:
         for move in self.event["prune"]:
             if move["matrix"] == name:
                 value = move["singular_value"]
-                assert np.float32(value) in self.lam.astype(np.float32)
-                share = value**2 / (self.lam**2).sum() if self.lam.any() else None
-                told = [move["slot"], value] + ([] if share is None else [100 * share])
+                finite = np.isfinite(self.lam).all()
+                assert value is None or np.float32(value) in self.lam.astype(np.float32)
+                share = value**2 / (self.lam**2).sum() if self.lam.any() and finite else None
+                told = [move["slot"], value] if value is not None else [move["slot"]]
+                told += [] if share is None else [100 * share]
                 found["direction"] = (share, told, [])
         for move in self.event["extend"]:
             if move["matrix"] == name:
@@ -294,17 +336,95 @@ class Expected:
     def headline(self):
         if self.place is None:
             return [1] if self.own[self.m] is not None else [0] if not self.lam.any() else []
+        if not self.event["prune"] and not self.event["extend"] and self.event["budget"]:
+            refused = self.raw.names[self.m] in self.event["refused"]
+            told = [self.place[0], len(self.order)]
+            return told + (refusal_numbers(self) if refused else [self.event["budget"]])
         budget = self.event["budget"]
         refused = self.raw.names[self.m] in self.event["refused"]
         moved = self.m in self.pruned or self.m in self.extended
         told = [self.place[0], len(self.order)]
         if refused and not moved:
-            return told
+            return told + refusal_numbers(self)
         return [*told, budget] if budget else [0, *told]
 
 
+def refusal_numbers(expected):
+    """Numbers in the reason why a matrix was passed over."""
+    raw, event = expected.raw, expected.event
+    reason = event["refused"][raw.names[expected.m]]
+    if reason == "protected":
+        since = raw.protected(event)[expected.m]
+        return [since, since + raw.config["protection"] * raw.config["interval"]]
+    return [1] if reason == "rank_1" else [len(expected.lam)]
+
+
+def check_rules(card, expected, where):
+    """The rules of a card, and their numbers; return their names."""
+    raw, event, m = expected.raw, expected.event, expected.m
+    told = {row["rule"]: row["text"] for row in card["rules"] if row["rule"] not in ("tie", "disjoint")}
+    wanted = {}
+    if expected.own[m] is None:
+        zero = event["measure"] != "sensitivity" and not expected.lam.any()
+        wanted["undefined"] = [0] if zero else []
+    elif len(expected.lam) == 1 and event["measure"] in ("spectral_entropy", "true_spectral_entropy"):
+        rule, used = raw.config["rank_one"], expected.finite(m)
+        told_of = {"one": [1], "zero": [0], "median": [used] if used is not None else []}
+        wanted["rank_one"] = [1, 1, 0, *told_of.get(rule, [])]
+    if raw.names[m] in event["refused"]:
+        wanted[event["refused"][raw.names[m]]] = refusal_numbers(expected)
+    for move in event["prune"] + event["extend"]:
+        if move["matrix"] == raw.names[m]:
+            wanted |= {rule: [] for rule in move["rules"] if rule == "grown"}
+    assert set(told) == set(wanted), where
+    for rule, numbers_in in wanted.items():
+        same_numbers(told[rule], numbers_in, raw.labels, f"{where}, rule {rule}")
+    check_stops([row for row in card["rules"] if row["rule"] in ("tie", "disjoint")], expected, where)
+    return {row["rule"] for row in card["rules"]}
+
+
+def check_stops(rows, expected, where):
+    raw, event, used = expected.raw, expected.event, expected.used
+    pruned, budget = len(event["prune"]), event["budget"]
+    for row in rows:
+        if "Pairs stop" in row["text"]:
+            low, high = expected.gives[pruned], expected.gets[pruned]
+            assert raw.labels[low] in row["text"] and raw.labels[high] in row["text"], where
+            assert used[low] >= used[high] - 1e-9, where
+            same_numbers(row["text"], [pruned, budget], raw.labels, where)
+            continue
+        half = "prune" if "pruned" in row["text"] else "extend"
+        able, taken = (expected.gives, expected.pruned) if half == "prune" else (expected.gets, expected.extended)
+        equal = [m for m in able if round(used[m], 9) == round(used[expected.m], 9)]
+        drawn = [raw.config["seed"], event["step"]] if raw.config["plan"] == "disjoint" else []
+        assert 0 < sum(m in taken for m in equal) < len(equal), where
+        same_numbers(row["text"], [len(equal), sum(m in taken for m in equal), *drawn], raw.labels, where)
+
+
+def check_adaptive(card, expected, where):
+    rows = [line for line in card["lines"] if line["key"] == "adaptive"]
+    seen = expected.event.get("adaptive")
+    assert len(rows) == bool(seen), where
+    if not seen:
+        return
+    assert rows[0]["value"] == seen["noise"]
+    if seen["noise"] is None:
+        same_numbers(rows[0]["detail"], [seen["ceiling"]], expected.raw.labels, where)
+        return
+    budget, pairs = expected.event["budget"], list(zip(seen["gaps"], seen["thresholds"], strict=True))
+    same_numbers(rows[0]["text"], [budget, seen["ceiling"], seen["noise"]], expected.raw.labels, where)
+    ranks = [able.index(expected.m) for able in (expected.gives, expected.gets) if expected.m in able]
+    own = min(ranks, default=len(pairs))
+    detail = [own + 1, *pairs[own]] if own < len(pairs) else []
+    detail += [budget + 1, *pairs[budget]] if budget < len(pairs) else []
+    detail += [] if seen["undone"] is None else [100 * seen["undone"]]
+    # An infinite gap, of a matrix that a rule puts first, is null in the log.
+    detail = [one for one in detail if one is not None]
+    same_numbers(rows[0]["detail"], detail, expected.raw.labels, where)
+
+
 def check_event(raw, run, number):
-    """Compare all cards of one event; return their verdicts."""
+    """Compare all cards of one event; return their verdicts and rules."""
     event = raw.events[number]
     key = event["measure"]
     own = raw.measured(event, key)
@@ -315,14 +435,19 @@ def check_event(raw, run, number):
     for measure in event["importance"]:
         scores = raw.measured(event, measure)
         ruled = raw.ruled(event, measure, scores)
-        others[measure] = scores, raw.order(event, ruled), raw.plan(event, ruled)
-    cards = why_cards(run, number)
+        budget = raw.budget(number, measure)
+        others[measure] = scores, raw.order(event, ruled), raw.plan(event, ruled, budget), budget
+    cards, acted = why_cards(run, number), set()
     json.dumps(cards, allow_nan=False)
     for m, card in enumerate(cards):
         expected = Expected(raw, number, m, shared)
         check_card(card, expected, where := f"{raw.labels[m]}, event {number + 1}")
+        acted |= check_rules(card, expected, where)
+        check_adaptive(card, expected, where)
         check_alternatives(card, others, expected, where)
-    return {card["verdict"] for card in cards}
+    for rule in ("tie", "disjoint"):
+        assert (rule in acted) == (rule in event["rules"]), f"{rule} at event {number + 1}"
+    return {card["verdict"] for card in cards} | acted
 
 
 def check_card(card, expected, where):
@@ -357,7 +482,8 @@ def check_alternatives(card, others, expected, where):
         if row["measure"] not in others:
             assert (row["verdict"], row["score"], row["place"], row["of"]) == ("not logged", None, None, None), about
             continue
-        scores, order, (prune, extend) = others[row["measure"]]
+        scores, order, (prune, extend), budget = others[row["measure"]]
+        assert row["budget"] == budget, about
         wanted = scores[m]
         assert row["score"] == (wanted if wanted is None else pytest.approx(wanted, rel=1e-6, abs=1e-12)), about
         assert row["of"] == len(order), about
@@ -384,6 +510,126 @@ def test_every_number_on_every_card_of_a_sample_run_is_what_its_raw_log_gives(na
     assert {"pruned", "extended", "stayed"} <= seen
 
 
+def write_run(folder, draw, count, limit=6, drop=(), **options):
+    """Log what training would log of a run whose λ are drawn: f(event, ranks) → one array a matrix."""
+    options = {"total_steps": 60, "warmup_steps": 2, "final_steps": 5, "interval": 5, "initial_rank": 3} | options
+    config = FlexLoRAConfig(**options)
+    names = [f"layer.{m // 2}.{'qk'[m % 2]}" for m in range(count)]
+    rows = [
+        {"name": name, "layer": m // 2, "module_type": ("query", "key")[m % 2], "in_features": limit, "out_features": 8}
+        for m, name in enumerate(names)
+    ]
+    settings = {name: getattr(config, name) for name in config.__dataclass_fields__}
+    ranks, slots = [config.initial_rank] * count, [list(range(config.initial_rank)) for _ in names]
+    decider = Decider()
+    with RunWriter(folder, {"matrices": rows, "method": "flexlora", "config": settings}) as writer:
+        for number, step in enumerate(config.event_steps()):
+            lam = [np.asarray(values, np.float32) for values in draw(number, ranks)]
+            assert [len(values) for values in lam] == ranks
+            with np.errstate(invalid="ignore"):
+                sigma = [np.sort(np.abs(values) * 1.5)[::-1].astype(np.float32) for values in lam]
+            writer.spectrum(step, lam, sigma)
+            arrays = {name: values.astype(float) for name, values in zip(names, lam, strict=True)}
+            importance = score_all(arrays, IMPORTANCES)
+            true = {name: values.astype(float) for name, values in zip(names, sigma, strict=True)}
+            importance |= score_all(true, ["true_spectral_entropy"])
+            if config.epsilon:
+                scored = {name: spectral_entropy(values, epsilon=config.epsilon) for name, values in arrays.items()}
+                importance["spectral_entropy"] = scored
+            own, table = importance[config.importance], dict(zip(names, ranks, strict=True))
+            decision = decider.decide(step, own, table, dict.fromkeys(names, limit), config)
+            plan = decision.plan
+            decider.observe(step, decision.importance, table, plan.prune, plan.extend, config)
+            prune, extend = [], []
+            for name in plan.prune:
+                m = names.index(name)
+                place = int(np.nanargmin(np.abs(lam[m]))) if not np.isnan(lam[m]).all() else 0
+                value = float(lam[m][place])
+                prune.append({"matrix": name, "slot": slots[m].pop(place), "singular_value": value, "rules": []})
+            for name in plan.extend:
+                own_slots = slots[names.index(name)]
+                slot = min(set(range(limit + 1)) - set(own_slots))
+                own_slots.append(slot)
+                own_slots.sort()
+                extend.append({"matrix": name, "slot": slot, "rules": ["grown"] if slot > 4 else []})
+            ranks = [len(own_slots) for own_slots in slots]
+            decided = {
+                name: "first" if value == math.inf else value
+                for name, value in decision.importance.items()
+                if value != own[name]
+            }
+            kept = {key: scores for key, scores in importance.items() if key not in drop}
+            extra = {"adaptive": decision.adaptive.record()} if decision.adaptive else {}
+            writer.event(
+                step, decision.budget, kept, config.importance, prune, extend, plan.refused, plan.rules,
+                decided=decided, **extra,
+            )  # fmt: skip
+        writer.end("completed")
+    return RawRun(folder), load_run(folder)
+
+
+def check_run(raw, run):
+    seen = set()
+    for number in range(len(raw.events)):
+        seen |= check_event(raw, run, number)
+    return seen
+
+
+def odd_spectra(rng):
+    """λ with equal spectra, all zeros, NaN and infinite values among them."""
+    shared = rng.normal(size=40)
+
+    def draw(number, ranks):
+        found = []
+        for rank in ranks:
+            kind = rng.choice(["own", "own", "shared", "zero", "broken"], p=[0.4, 0.2, 0.25, 0.1, 0.05])
+            values = rng.normal(size=rank) * np.exp(-rng.uniform(0, 2) * np.arange(rank))
+            if kind == "shared":
+                values = shared[:rank]
+            elif kind == "zero":
+                values = np.zeros(rank)
+            elif kind == "broken":
+                values[rng.integers(rank)] = rng.choice([np.nan, np.inf])
+            found.append(values)
+        return found
+
+    return draw
+
+
+def any_options(rng):
+    pick = lambda values: values[int(rng.integers(len(values)))]  # noqa: E731
+    options = {
+        "preset": pick(list(PRESETS)),
+        "importance": pick(list(IMPORTANCES)),
+        "direction": pick([*DIRECTIONS, "both"]),
+        "rank_one": pick(["one", "zero", "undefined", "median", "first"]),
+        "all_zero": pick(["undefined", "first"]),
+        "plan": pick(["disjoint", "disjoint", "overlapping"]),
+        "protection": pick([0, 1, 2]),
+        "initial_budget": pick([1, 2, 4]),
+        "initial_rank": pick([1, 2, 3]),
+        "max_rank": pick([None, 4]),
+        "seed": int(rng.integers(100)),
+        "schedule": pick(["paper", "constant", "adaptive", "points"]),
+        "points": ((10, 3), (30, 0)),
+        "adaptive_margin": 0.3,
+        "epsilon": pick([0.0, 1e-8]),
+    }
+    return options | ({"importance": "spectral_entropy"} if rng.random() < 0.5 else {})
+
+
+def test_every_number_holds_under_any_rule_and_for_odd_spectra(tmp_path):
+    seen = set()
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        raw, run = write_run(
+            tmp_path / str(seed), odd_spectra(rng), int(rng.integers(1, 9)), **any_options(rng), interval=8
+        )
+        seen |= check_run(raw, run)
+    assert seen >= {"pruned", "extended", "pruned and extended", "stayed", "refused", "undefined"}
+    assert seen >= {"tie", "disjoint", "rank_one", "rank_1", "at_max_rank", "protected", "grown"}
+
+
 def test_the_card_is_that_of_the_latest_event_at_or_before_the_clock():
     run = load_run(SAMPLES / "words-flexlora-paper")
     name = run.matrices[5].name
@@ -399,3 +645,214 @@ def test_the_card_is_that_of_the_latest_event_at_or_before_the_clock():
     with pytest.raises(IndexError, match="count from 0"):
         why_cards(run, len(run.events))
     assert why_card(load_run(SAMPLES / "words-lora"), 100, name) is None
+
+
+def constant(*spectra):
+    return lambda number, ranks: [
+        np.resize(np.array(own, float), rank) for own, rank in zip(spectra, ranks, strict=True)
+    ]
+
+
+def line_of(card, key):
+    return next(line for line in card["lines"] if line["key"] == key)
+
+
+def rules_of(card):
+    return {row["rule"]: row["text"] for row in card["rules"]}
+
+
+NORM = {"importance": "nuclear_norm", "schedule": "constant", "initial_budget": 1, "seed": 7}
+
+
+def test_a_tie_across_the_cut_is_told_with_its_draw(tmp_path):
+    spectra = constant([1, 1, 1], [1, 1, 1], [2, 2, 2], [5, 5, 5])
+    raw, run = write_run(tmp_path / "run", spectra, 4, **NORM)
+    check_event(raw, run, 0)
+    taken = raw.events[0]["prune"][0]["matrix"]
+    cards = {card["matrix"]: card for card in why_cards(run, 0)}
+    assert taken in raw.names[:2]
+    for name in raw.names[:2]:
+        assert rules_of(cards[name])["tie"] == (
+            "2 matrices that could be pruned have this score, for 1 place: a draw from seed 7 and step 7 settled it."
+        )
+        assert line_of(cards[name], "margin")["value"] == 0.0
+    assert cards[taken]["headline"] == "Pruned: 1st lowest of 4 by nuclear norm, budget 1."
+    assert not cards[raw.names[2]]["rules"]
+    assert line_of(cards[raw.names[2]], "margin")["value"] == pytest.approx(3.0)
+    assert line_of(cards[raw.names[3]], "threshold")["value"] == pytest.approx(15.0)
+
+
+def test_pairs_that_would_not_gain_stop_the_event_and_say_so(tmp_path):
+    _, run = write_run(tmp_path / "equal", constant([1, 1, 1], [1, 1, 1]), 2, **NORM)
+    card = why_cards(run, 0)[0]
+    assert card["verdict"] == "stayed"
+    assert rules_of(card)["tie"].startswith("Pairs stop after 0 of 1: the next two")
+    assert line_of(card, "threshold")["text"] == "none: nothing was moved"
+    assert line_of(card, "margin")["text"] == "none: nothing was moved at this event"
+    options = NORM | {"initial_budget": 2}
+    _, run = write_run(tmp_path / "middle", constant([1, 1, 1], [2, 2, 2], [3, 3, 3]), 3, **options)
+    verdicts = [card["verdict"] for card in why_cards(run, 0)]
+    assert verdicts == ["pruned", "stayed", "extended"]
+    told = rules_of(why_cards(run, 0)[1])["disjoint"]
+    assert told == "Pairs stop after 1 of 2: layer 0 key would be the next to give and the next to get."
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict", "used", "told"),
+    [
+        ("one", "extended", None, "by rank_one = one it counts as 1, the highest."),
+        ("zero", "refused", 0.0, "by rank_one = zero it counts as 0, the lowest."),
+        ("undefined", "undefined", None, "by rank_one = undefined it takes no part."),
+        ("median", "stayed", "median", "rank_one = median gives it the median of the others: "),
+        ("first", "extended", None, "by rank_one = first it comes before all others."),
+    ],
+)
+def test_rank_one_is_told_under_each_of_its_rules(tmp_path, rule, verdict, used, told):
+    """The first event prunes matrix 0 to rank 1; the second one meets it there."""
+    spectra = ([9.0, 0.1], [3.0, 1.0], [2.0, 1.0], [2.0, 1.5], [1.0, 0.9])
+
+    def draw(number, ranks):
+        return [np.resize(np.array(own), rank) for own, rank in zip(spectra, ranks, strict=True)]
+
+    options = {"initial_rank": 2, "rank_one": rule, "schedule": "constant", "initial_budget": 1, "limit": 9}
+    raw, run = write_run(tmp_path / "run", draw, 5, **options)
+    check_run(raw, run)
+    assert len(raw.lam[12][0]) == 1
+    card = why_cards(run, 1)[0]
+    assert card["verdict"] == verdict
+    assert rules_of(card)["rank_one"].startswith("Rank 1: log 1 = 0, so entropy has no value; ")
+    assert told in rules_of(card)["rank_one"]
+    if used == "median":
+        used = median(entropy(values) for values in raw.lam[12][1:])
+    lines = {line["key"]: line for line in card["lines"]}
+    assert lines.get("used", {"value": None})["value"] == (used if used is None else pytest.approx(used))
+    assert ("used" in lines) == (rule != "one")
+    if rule == "first":
+        assert lines["used"]["text"] == "above all others, by a rule"
+        assert lines["margin"]["text"].startswith("none: a rule and not its score")
+
+
+@pytest.mark.parametrize("rule", ["undefined", "first"])
+def test_zero_and_broken_spectra_say_why_nothing_can_be_said(tmp_path, rule):
+    spectra = constant([0, 0, 0], [np.nan, 1, 1], [1, 1, 1], [3, 2, 1])
+    options = {"all_zero": rule, "schedule": "constant", "initial_budget": 1}
+    raw, run = write_run(tmp_path / "run", spectra, 4, **options)
+    check_event(raw, run, 0)
+    zero, broken, *_ = why_cards(run, 0)
+    assert rules_of(zero)["undefined"].startswith("Every λ is 0")
+    assert rules_of(broken)["undefined"].startswith("A λ is not finite")
+    assert line_of(broken, "importance")["detail"] == "1 of its 3 λ are not finite"
+    assert zero["verdict"] in (("undefined",) if rule == "undefined" else ("extended", "stayed"))
+    if rule == "undefined":
+        assert zero["headline"] == "Undefined: every λ is 0, so it takes no part."
+
+
+def test_limits_protection_and_one_sided_events_are_told(tmp_path):
+    spectra = constant([3, 3, 3], [2, 2, 2], [1, 1, 1])
+    raw, run = write_run(tmp_path / "full", spectra, 3, **NORM, max_rank=3)
+    check_run(raw, run)
+    card = why_cards(run, 0)[0]
+    assert card["verdict"] == "refused"
+    assert rules_of(card)["at_max_rank"] == "Passed over: rank 3 is the most it may have."
+    assert card["headline"] == "Passed over: 1st highest of 3 by nuclear norm, but rank 3 is the most it may have."
+
+    def fading(number, ranks):
+        return [np.full(rank, 3.0 if number == 0 else 0.01) if m == 0 else np.full(rank, m) for m, rank in enumerate(ranks)]  # fmt: skip  # noqa: E501
+
+    raw, run = write_run(tmp_path / "protected", fading, 3, **NORM, protection=1)
+    check_run(raw, run)
+    card = why_cards(run, 1)[0]
+    assert card["verdict"] == "refused"
+    assert rules_of(card)["protected"] == ("Passed over: it was extended at step 7, which protects it up to step 12.")
+    for direction in ("prune_only", "extend_only"):
+        raw, run = write_run(tmp_path / direction, spectra, 3, **NORM, direction=direction)
+        check_run(raw, run)
+        verdicts = {card["verdict"] for card in why_cards(run, 0)}
+        assert verdicts == {"stayed", "pruned" if direction == "prune_only" else "extended"}
+
+
+def test_an_event_without_budget_says_that_no_score_would_have_moved_anything(tmp_path):
+    options = NORM | {"schedule": "points", "points": ((10, 1), (20, 0))}
+    raw, run = write_run(tmp_path / "points", constant([3, 3, 3], [2, 2, 2]), 2, **options)
+    check_run(raw, run)
+    card = why_cards(run, len(raw.events) - 1)[0]
+    assert card["headline"] == "Stayed: the budget is 0 at this event; 1st highest of 2 by nuclear norm."
+    assert line_of(card, "margin")["text"] == "none: at budget 0 no score moves anything"
+    assert {row["verdict"] for row in card["alternatives"]} == {"stay"}
+
+
+def test_measures_that_were_not_logged_are_told_or_taken_from_the_spectrum(tmp_path):
+    missing = ("sensitivity", "true_spectral_entropy", "frobenius_norm")
+    raw, run = write_run(tmp_path / "run", constant([3, 3, 3], [2, 2, 2], [1, 1, 1]), 3, drop=missing, **NORM)
+    rows = {row["measure"]: row for row in why_cards(run, 0)[2]["alternatives"]}
+    for key in missing[:2]:
+        assert (rows[key]["verdict"], rows[key]["score"], rows[key]["agrees"]) == ("not logged", None, False)
+    assert rows["frobenius_norm"]["score"] == pytest.approx(norm(raw.lam[7][2]))
+    assert (rows["frobenius_norm"]["place"], rows["frobenius_norm"]["verdict"]) == (1, "prune")
+
+
+def plain_log(folder, events, header, records=((0, None),)):
+    """A log of two matrices of rank 3 as somebody else may write it."""
+    rows = [{"name": name, "layer": None, "module_type": name} for name in ("a", "b")]
+    with RunWriter(folder, {"matrices": rows, **header}) as writer:
+        for step, _ in records:
+            writer.spectrum(step, [[3.0, 2.0, 1.0], [1.0, 1.0, 1.0]])
+        for event in events:
+            writer.event(**event)
+        writer.end("completed")
+    return load_run(folder)
+
+
+def test_a_log_from_elsewhere_gives_what_it_holds(tmp_path):
+    moves = {"prune": [{"matrix": "a", "slot": 2}], "extend": [{"matrix": "b", "slot": 3}]}
+    events = [
+        {"step": 5, "budget": 1, "importance": {"theirs": {"a": 0.25, "b": 0.75}}, "measure": "theirs", **moves},
+        {"step": 10, "budget": 1, "importance": {"theirs": {"a": 0.5}}, "measure": "theirs"},
+    ]
+    run = plain_log(tmp_path / "run", events, {"config": {"importance": "no such measure"}})
+    first, second = why_cards(run, 0), why_cards(run, 1)
+    assert [card["verdict"] for card in first] == ["pruned", "extended"]
+    assert line_of(first[0], "margin")["value"] == 0.5
+    assert first[0]["headline"] == "Pruned: 1st lowest of 2 by theirs, budget 1."
+    # The spectra of neither event are in the log: ranks follow from the moves, λ is not invented.
+    assert line_of(first[0], "importance")["detail"] == "theirs as logged"
+    assert line_of(first[0], "direction")["text"] == "slot 2, λ is not finite"
+    assert [line_of(card, "rank")["text"] for card in second] == ["2, as before", "4, as before"]
+    assert [card["verdict"] for card in second] == ["stayed", "undefined"]
+    assert second[1]["headline"] == "Undefined: its theirs is undefined, so it takes no part."
+    assert first[0]["alternatives"] == [] and "spectrum" in first[0]["alternatives_note"]
+    json.dumps(first + second, allow_nan=False)
+
+
+def test_what_is_kept_of_a_run_goes_with_it_and_stays_small():
+    run = load_run(SAMPLES / "words-flexlora-paper")
+    before = len(why_cache._explained)
+    events = [why_event(run, number) for number in range(len(run.events))]
+    assert why_event(run, len(run.events) - 1) is events[-1]
+    assert len(why_cache._explained) == before + 1
+    del run
+    gc.collect()
+    assert len(why_cache._explained) == before
+
+
+def test_a_live_edit_holds_for_the_events_after_it_only(tmp_path):
+    _, run = write_run(tmp_path / "run", constant([3, 3, 3], [2, 2, 2], [1, 1, 1]), 3, **NORM)
+    run.notes.append({"kind": "edited", "step": 10, "new": {"prune_rule": "signed", "initial_budget": 9}})
+    told = [line_of(why_cards(run, number)[2], "budget")["detail"] for number in (0, 1)]
+    assert told == [f"schedule constant, b0 = {b0}, direction both" for b0 in (1, 9)]
+
+
+def test_an_event_before_any_spectrum_has_no_card(tmp_path):
+    event = {"step": 5, "budget": 1, "importance": {}, "measure": "theirs"}
+    run = plain_log(tmp_path / "run", [event], {}, records=((9, None),))
+    assert why_card(run, 7, "a") is None and why_cards(run, 0) == []
+
+
+def test_a_large_event_costs_little_more_than_one_card(tmp_path):
+    rng = np.random.default_rng(0)
+    spectra = [rng.normal(size=8) for _ in range(560)]
+    options = {"total_steps": 40, "interval": 11, "initial_rank": 8, "limit": 99, "initial_budget": 40}
+    _, run = write_run(tmp_path / "run", constant(*spectra), 560, **options)
+    start = time.process_time()
+    assert len(why_cards(run, len(run.events) - 1)) == 560
+    assert time.process_time() - start < 1.0

@@ -8,8 +8,7 @@ import struct
 
 import pytest
 
-from analysis.player_script import FOLDER, joined_modules, module_order, module_text
-from components import envelope
+from analysis.player_script import FOLDER, envelope, joined_modules, module_order, module_text
 
 MODULES = module_order("component")
 TEXTS = {name: module_text(name) for name in MODULES}

@@ -46,7 +46,7 @@ def test_no_plotly_is_fetched_before_the_details_are_opened(open_page):
     viewer.press("ArrowRight")
     page.wait_for_timeout(1500)
     assert not [url for url in fetched if "Plotly" in url or "plotly" in url]
-    page.get_by_text("Spectra of the selected matrix over time").click()
+    page.get_by_text("A figure to zoom").click()
     page.wait_for_selector(".js-plotly-plot", timeout=TIMEOUT_MS)
     assert [url for url in fetched if "Plotly" in url or "plotly" in url]
 

@@ -1,0 +1,142 @@
+"""What a colour means: the player's scales, on domains that stay fixed over a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from plotly.colors import hex_to_rgb
+
+# Cividis (Nuñez, Anderton, Renslow 2018): the same lightness order for every kind of colour vision.
+CIVIDIS = [
+    "#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838",
+]  # fmt: skip
+BLUES = ["#eaf2fb", "#cfe1f4", "#a9cbea", "#79afdc", "#4c90ca", "#2b71b3", "#16539a", "#0b3a78", "#072654"]
+VIOLETS = ["#f3effa", "#ded3ef", "#c4b1e2", "#a78bd2", "#8a67bf", "#6f47a6", "#572d88", "#401a68", "#2b0d49"]
+GREENS = ["#e8f4ef", "#c8e5d8", "#9fd2bc", "#6fba9a", "#3f9e78", "#1f805d", "#0f6548", "#084a34", "#043122"]
+CHANGE = ["#8a3c00", "#b85a0a", "#de8a3f", "#f2bd8a", "#eeeeee", "#a5c9e8", "#5d9dd0", "#2a6fb0", "#0e4480"]
+
+MOST_STEPS = 65
+"""Colours of a discrete scale at most; more cannot be told apart and run together."""
+FINE = 32
+ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+
+
+class Scale(NamedTuple):
+    """Colours and the domain they cover, as Plotly wants them."""
+
+    colours: list[list[Any]]
+    low: float
+    high: float
+    ticks: dict[str, Any]
+
+    def axis(self, title: str, **bar: Any) -> dict[str, Any]:
+        """Return a Plotly colour axis."""
+        own = {"thickness": 10, "outlinewidth": 0, "title": {"text": title, "side": "right"}, **self.ticks, **bar}
+        return {"colorscale": self.colours, "cmin": self.low, "cmax": self.high, "colorbar": own}
+
+
+def blend(stops: Sequence[str], share: float) -> str:
+    """Return the colour at a share, 0 to 1, between evenly spaced stops."""
+    position = min(1.0, max(0.0, share)) * (len(stops) - 1)
+    low = min(int(position), len(stops) - 2)
+    first, second = (np.array(hex_to_rgb(stops[low + i]), float) for i in (0, 1))
+    mixed = np.floor(first + (second - first) * (position - low) + 0.5).astype(int).tolist()
+    return f"rgb({mixed[0]},{mixed[1]},{mixed[2]})"
+
+
+def nice_ceiling(value: float) -> float:
+    """Return a round number just above a value, as the player rounds the top of an axis."""
+    if not value > 0 or not np.isfinite(value):
+        return 1.0
+    power = float(10.0 ** np.floor(np.log10(value)))
+    return next((n * power for n in ROUND if n * power >= value * 0.999999), 10 * power)
+
+
+def rank_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Single-hue blues, one colour a rank, from just below the lowest to the highest rank of the run."""
+    low, high = _range(arrays, 1.0)
+    base, levels = max(0.0, low - 1), np.arange(int(low), int(high) + 1)
+    if low == high:
+        return _stepped([blend(BLUES, 128 / 255)], low, high)
+    shares = (levels - base) / max(1.0, high - base)
+    if len(levels) > MOST_STEPS:
+        return Scale([[place, blend(BLUES, share)] for place, share in _ends(shares)], low, high, {})
+    return _stepped([blend(BLUES, share) for share in shares.tolist()], low, high)
+
+
+def change_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Orange to blue, one colour a whole number, symmetric: 0 is the pale middle."""
+    extent = max(1, int(np.max(np.abs(_range(arrays, 0.0)))))
+    if 2 * extent + 1 > MOST_STEPS:
+        return Scale([[i / 8, colour] for i, colour in enumerate(CHANGE)], -extent, extent, {})
+    shares = [0.5 + 0.5 * change / extent for change in range(-extent, extent + 1)]
+    return _stepped([blend(CHANGE, share) for share in shares], -extent, extent)
+
+
+def difference_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Orange to blue without steps, symmetric around 0."""
+    extent = float(np.max(np.abs(_range(arrays, 0.0)))) or 1.0
+    return Scale([[i / 8, colour] for i, colour in enumerate(CHANGE)], -extent, extent, {})
+
+
+def entropy_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Cividis on [0, 1] in every figure; most of what happens lies high, so the colour follows the square."""
+    ticks = {"tickvals": [0, 0.3, 0.5, 0.7, 0.9, 1]}
+    return Scale([[i / FINE, blend(CIVIDIS, (i / FINE) ** 2)] for i in range(FINE + 1)], 0.0, 1.0, ticks)
+
+
+def energy_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Violets from 0 to a round number above the run's largest energy; the colour follows the square root."""
+    stops = [[(i / FINE) ** 2, blend(VIOLETS, i / FINE)] for i in range(FINE + 1)]
+    return Scale(stops, 0.0, nice_ceiling(_range(arrays, 0.0)[1]), {})
+
+
+def parameter_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Blues from 0 to a round number above the most parameters of a matrix."""
+    high = nice_ceiling(_range(arrays, 0.0)[1])
+    return Scale([[i / 8, colour] for i, colour in enumerate(BLUES)], 0.0, high, {"tickformat": ".2s"})
+
+
+def gap_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Greens on [0, 1]; what matters lies low, so the colour follows the square root."""
+    stops = [[(i / FINE) ** 2, blend(GREENS, i / FINE)] for i in range(FINE + 1)]
+    return Scale(stops, 0.0, 1.0, {"tickvals": [0, 0.02, 0.1, 0.25, 0.5, 1]})
+
+
+def count_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Blues without steps over the range of the numbers."""
+    low, high = _range(arrays, 0.0)
+    return Scale([[i / 8, colour] for i, colour in enumerate(BLUES)], low, max(high, low + 1e-12), {})
+
+
+SCALES: dict[str, Callable[[Sequence[np.ndarray]], Scale]] = {
+    "rank": rank_scale,
+    "change": change_scale,
+    "entropy": entropy_scale,
+    "energy": energy_scale,
+    "parameters": parameter_scale,
+    "gap": gap_scale,
+}
+"""Colour → f(every number that it must cover) → scale."""
+
+
+def _range(arrays: Sequence[np.ndarray], otherwise: float) -> tuple[float, float]:
+    found = [array[np.isfinite(array)] for array in arrays]
+    found = [array for array in found if len(array)]
+    if not found:
+        return otherwise, otherwise
+    return float(min(array.min() for array in found)), float(max(array.max() for array in found))
+
+
+def _stepped(colours: list[str], low: float, high: float) -> Scale:
+    """Give each whole number from low to high one flat colour."""
+    count = len(colours)
+    stops = [[place / count, colour] for i, colour in enumerate(colours) for place in (i, i + 1)]
+    ticks = {"tick0": low, "dtick": max(1, -(-count // 12))}
+    return Scale(stops, low - 0.5, high + 0.5, ticks)
+
+
+def _ends(shares: np.ndarray) -> list[tuple[float, float]]:
+    return [(i / 8, float(shares[0] + (shares[-1] - shares[0]) * i / 8)) for i in range(9)]

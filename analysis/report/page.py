@@ -1,0 +1,108 @@
+"""``write_report``: what goes into the file, and how much of it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+
+from analysis.metrics import describe_run
+from analysis.player_script import FOLDER, envelope, joined_modules
+from analysis.report.contents import Contents, report_contents
+from analysis.report.tables import report_tables
+from analysis.runs import Run
+from flexlora.errors import FlexLoRAError
+
+_HERE = Path(__file__).parent
+
+
+class ReportError(FlexLoRAError):
+    """A report that cannot be made, and what to do."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written report.
+
+    Attributes:
+        path: the file.
+        size_bytes: its length.
+        notes: what it leaves out; they stand on the page, too.
+    """
+
+    path: Path
+    size_bytes: int
+    notes: tuple[str, ...]
+
+
+def write_report(run: Run, out: str | Path, *, overwrite: bool = False) -> Report:
+    """Write a run as one HTML file that opens without a server and without a network.
+
+    Args:
+        run: a recorded run.
+        out: the file to write; its folder must exist.
+        overwrite: replace a file that is there.
+
+    Raises:
+        ReportError: the file exists, its folder does not, or the player's modules are not beside this package.
+    """
+    path = Path(out)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ReportError(f"--out {path} must be a file in a folder that exists, such as report.html.")
+    if path.exists() and not overwrite:
+        raise ReportError(f"{path} exists. Choose another name, or add --overwrite.")
+    contents = report_contents(run)
+    text = report_html(run, contents)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+    return Report(path, path.stat().st_size, contents.notes)
+
+
+def report_html(run: Run, contents: Contents | None = None) -> str:
+    """Return the report as text.
+
+    Raises:
+        ReportError: the player's modules are not beside this package.
+    """
+    contents = contents or report_contents(run)
+    name = str(run.header.get("name") or run.folder.name)
+    request = {
+        "run": name,
+        "key": None,
+        "id": name,
+        "content": name,
+        "link": {},
+        "address": "hash",
+        "step": None,
+        "matrix": None,
+        "since": None,
+    }
+    try:
+        script = joined_modules("report")
+        style = (FOLDER / "player.css").read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ReportError(
+            f"The player's modules are not here ({error.filename}): make reports in the repository."
+        ) from error
+    return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
+        title=escape(f"{name}: rank over time"),
+        name=escape(name),
+        about=escape(describe_run(run)),
+        notes="".join(f'<p class="note">{escape(note)}</p>' for note in (*run.notices, *contents.notes)),
+        style=(_HERE / "page.css").read_text(encoding="utf-8") + style,
+        tables=report_tables(run),
+        run=_packed(envelope(contents.payload, request)),
+        parcels=_packed(contents.parcels),
+        cards=_packed(json.dumps(contents.cards, separators=(",", ":")).encode()),
+        # Text in a script element ends at the first "</script", wherever it stands.
+        script=script.replace("</script", "<\\/script"),
+    )
+
+
+def _packed(data: bytes) -> str:
+    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()

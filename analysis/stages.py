@@ -1,0 +1,107 @@
+"""One event in stages: what each matrix scored, its place in the order, its rank after each half."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.metrics import instructive_event
+from analysis.runs import Run
+
+
+class Stages(NamedTuple):
+    """An event, each array (M,) float64 with NaN for undefined.
+
+    Attributes:
+        step: of the event.
+        measure: the importance that decided.
+        score: what was compared: the measure, or what a rule put in its place (inf = above all). Where directions are
+            scored, the mean over the matrix's directions.
+        order: place of the score, 1 = lowest, equal scores share the lower place. Where directions are scored, how
+            many of the matrix's stand above the threshold.
+        by_direction: True where single directions are scored.
+        rank: before the event.
+        pruned: directions pruned.
+        extended: directions extended.
+    """
+
+    step: int
+    measure: str
+    score: np.ndarray
+    order: np.ndarray
+    by_direction: bool
+    rank: np.ndarray
+    pruned: np.ndarray
+    extended: np.ndarray
+
+
+def event_at(run: Run, step: int | None) -> dict[str, Any] | None:
+    """Return the event at a step, or the parked one for None; None when nothing was ever moved.
+
+    Raises:
+        ValueError: there is no event at this step; the message names the nearest.
+    """
+    if step is None:
+        step = instructive_event(run)
+        if step is None:
+            return None
+    for event in run.events:
+        if event["step"] == step:
+            return event
+    wanted = step
+    near = sorted(run.events, key=lambda event: abs(event["step"] - wanted))[:3]
+    told = f"the nearest are at {', '.join(str(event['step']) for event in near)}" if near else "this run has no events"
+    raise ValueError(f"no event at step {step}; {told}")
+
+
+def move_counts(run: Run, event: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many directions an event prunes and extends in each matrix, (M,) int64 each."""
+    places = {matrix.name: index for index, matrix in enumerate(run.matrices)}
+    pruned, extended = np.zeros((2, len(places)), np.int64)
+    for key, counts in (("prune", pruned), ("extend", extended)):
+        for move in event[key] if event else ():
+            counts[places[move["matrix"]]] += 1
+    return pruned, extended
+
+
+def stages_of(run: Run, step: int | None = None) -> Stages | None:
+    """Return the stages of the event at a step (None: the parked one); None for a run without one.
+
+    Raises:
+        ValueError: there is no event at this step.
+    """
+    event = event_at(run, step)
+    if event is None or not len(run.steps):
+        return None
+    names = [matrix.name for matrix in run.matrices]
+    scores = event.get("scores")
+    if scores:
+        score = np.array([_mean(scores.get(name)) for name in names])
+        threshold = event.get("threshold")
+        order = np.array([_above(scores.get(name), threshold) for name in names])
+    else:
+        own = event["importance"].get(event["measure"], {})
+        decided = event.get("decided") or {}
+        score = np.array([_number(decided.get(name, own.get(name))) for name in names])
+        order = np.where(np.isnan(score), np.nan, 1.0 + (score[None, :] < score[:, None]).sum(axis=1))
+    record = max(0, int(np.searchsorted(run.steps, event["step"], side="right")) - 1)
+    pruned, extended = move_counts(run, event)
+    rank = run.ranks[record].astype(np.float64)
+    return Stages(event["step"], event["measure"], score, order, bool(scores), rank, pruned, extended)
+
+
+def _number(value: Any) -> float:
+    return float("inf") if value == "first" else float("nan") if value is None else float(value)
+
+
+def _mean(scores: list[float | None] | None) -> float:
+    known = [score for score in scores or () if score is not None]
+    return sum(known) / len(known) if known else float("nan")
+
+
+def _above(scores: list[float | None] | None, threshold: float | None) -> float:
+    if threshold is None or not scores:
+        return float("nan")
+    return float(sum(score is not None and score > threshold for score in scores))

@@ -1,0 +1,32 @@
+"""The numbers behind each view, as tidy Arrow tables for CSV and Parquet. Undefined is null."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from analysis.tables.columns import write_csv_bytes, write_parquet_bytes
+from analysis.tables.curves import compare_curves, loss, moves, net_gross, rank_share, rank_trajectories
+from analysis.tables.maps import compare_maps, event_stages, events_grid, everything, rank_map, strip
+from analysis.tables.spectra import energy_shares, spectrum
+
+__all__ = ["TABLES", "write_csv_bytes", "write_parquet_bytes"]
+
+TABLES: dict[str, Callable[..., pa.Table]] = {
+    "rank_map": rank_map,
+    "strip": strip,
+    "rank_trajectories": rank_trajectories,
+    "rank_share": rank_share,
+    "spectrum": spectrum,
+    "energy_shares": energy_shares,
+    "loss": loss,
+    "moves": moves,
+    "net_gross": net_gross,
+    "event_stages": event_stages,
+    "events_grid": events_grid,
+    "compare_maps": compare_maps,
+    "compare_curves": compare_curves,
+    "everything": everything,
+}
+"""View → f(run, or label → run, **options) → table; the options are those of the figure of the same name."""

@@ -1,0 +1,60 @@
+"""From arrays to tidy Arrow tables, and from those to bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from analysis.runs import Matrix, Run
+
+
+def as_table(columns: Mapping[str, Any]) -> pa.Table:
+    """Make a table of equally long columns; NaN becomes null."""
+    return pa.table({name: _column(values) for name, values in columns.items()})
+
+
+def matrix_columns(matrices: Sequence[Matrix], rows: np.ndarray) -> dict[str, pa.Array]:
+    """Return the columns matrix, layer and module_type of rows that are places in ``matrices``."""
+    places = pa.array(rows.astype(np.int64))
+    return {
+        "matrix": pa.array([matrix.name for matrix in matrices], pa.string()).take(places),
+        "layer": pa.array([matrix.layer for matrix in matrices], pa.int64()).take(places),
+        "module_type": pa.array([matrix.module_type for matrix in matrices], pa.string()).take(places),
+    }
+
+
+def numbers(table: pa.Table, column: str) -> np.ndarray:
+    """Return a column as float64, NaN for null."""
+    return np.asarray(table[column].to_numpy(zero_copy_only=False), np.float64)
+
+
+def by_record(run: Run, values: np.ndarray) -> np.ndarray:
+    """Repeat one value a record for every matrix, (T · M,)."""
+    return np.repeat(values, len(run.matrices))
+
+
+def write_csv_bytes(table: pa.Table) -> bytes:
+    """Return a table as UTF-8 CSV with one header line; undefined is an empty field."""
+    sink = io.BytesIO()
+    csv.write_csv(table, sink, csv.WriteOptions(quoting_style="needed"))
+    return sink.getvalue()
+
+
+def write_parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as a Parquet file (zstd); undefined is null."""
+    sink = io.BytesIO()
+    parquet.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _column(values: Any) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+        return pa.array(values, pa.float64(), from_pandas=True)
+    return pa.array(values)

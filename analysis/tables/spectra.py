@@ -1,0 +1,119 @@
+"""Numbers behind the spectrum of one matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from analysis.directions import arriving, direction_lines, directions_at, matrix_place
+from analysis.metrics import instructive_event
+from analysis.quantities import record_of
+from analysis.runs import Run
+from analysis.tables.columns import as_table, matrix_columns
+from analysis.tables.maps import shown_step
+
+
+def shown_matrix(run: Run, matrix: str | None) -> int:
+    """Return the place of a matrix; None: the first one that the parked event moves, else the first.
+
+    Raises:
+        ValueError: the run has no matrix of this name.
+    """
+    if matrix is not None:
+        return matrix_place(run, matrix)
+    parked = instructive_event(run)
+    event = next((item for item in run.events if item["step"] == parked), None)
+    return matrix_place(run, [*event["extend"], *event["prune"]][0]["matrix"]) if event else 0
+
+
+def spectrum(run: Run, matrix: str | None = None, step: int | None = None) -> pa.Table:
+    """One row a direction of a matrix at a step, and one a true singular value of ΔW.
+
+    ``kind`` is ``direction`` (λ as trained, with ``state``: kept, off, pruned, new, ...), ``arriving`` (added by the
+    event at this step, no λ yet) or ``true`` (σ of ΔW, scale included, of the latest record that has them;
+    ``over_scale`` is σ / s, which compares with |λ|).
+
+    Raises:
+        ValueError: the run has no matrix of this name.
+    """
+    place = shown_matrix(run, matrix)
+    rows: list[dict[str, Any]] = []
+    if len(run.steps):
+        record = record_of(run, shown_step(run, step))
+        at = int(run.steps[record])
+        for number, found in enumerate(directions_at(run, record, place), 1):
+            rows.append({"record_step": at, "kind": "direction", "place": number, **found._asdict()})
+        first = len(rows) + 1
+        for number in range(arriving(run, record, place)):
+            rows.append({"record_step": at, "kind": "arriving", "place": first + number, "state": "arriving"})
+        rows += _true_rows(run, at, place)
+    columns: dict[str, Any] = {"record_step": pa.array([row["record_step"] for row in rows], pa.int64())}
+    columns |= matrix_columns(run.matrices, np.full(len(rows), place))
+    for name, kind in _SPECTRUM.items():
+        columns[name] = pa.array([row.get(name) for row in rows], kind, from_pandas=True)
+    return as_table(columns)
+
+
+_SPECTRUM = {
+    "kind": pa.string(),
+    "place": pa.int64(),
+    "slot": pa.int64(),
+    "singular_value": pa.float64(),
+    "over_scale": pa.float64(),
+    "gate": pa.float64(),
+    "energy_share": pa.float64(),
+    "state": pa.string(),
+}
+
+
+def _true_rows(run: Run, step: int, place: int) -> list[dict[str, Any]]:
+    truth = run.true_singular_values(step)
+    if truth is None:
+        return []
+    at, values = truth
+    own = np.sort(values[run.matrices[place].name].astype(np.float64))[::-1]
+    scale = run.scale or 1.0
+    return [
+        {"record_step": at, "kind": "true", "place": i, "singular_value": value, "over_scale": value / scale}
+        for i, value in enumerate(own.tolist(), 1)
+    ]
+
+
+def energy_shares(run: Run, matrix: str | None = None) -> pa.Table:
+    """One row a record and stay of a direction in a slot: λ, its gate, λ² as a share of the matrix's energy.
+
+    ``stay`` numbers the stays in the order in which they begin; the share is 0 for one that is off, null where the
+    energy is 0 or unknown.
+
+    Raises:
+        ValueError: the run has no matrix of this name.
+    """
+    place = shown_matrix(run, matrix)
+    lines = direction_lines(run, place)
+    gates = None if run.log.gates is None else direction_lines(run, place, run.log.gates)
+    energy = dict(zip(run.steps.tolist(), run.energy[:, place].tolist(), strict=True))
+    parts: dict[str, list[np.ndarray]] = {"step": [], "stay": [], "slot": [], "value": [], "gate": [], "share": []}
+    for stay, (slot, steps, values) in enumerate(lines):
+        gate = np.ones(len(steps)) if gates is None else gates[stay][2]
+        whole = np.array([energy[int(step)] for step in steps.tolist()])
+        usable = np.isfinite(whole) & (whole > 0)
+        share = np.divide(values**2 * (gate > 0), whole, out=np.full(len(steps), np.nan), where=usable)
+        parts["step"].append(steps.astype(np.int64))
+        parts["stay"].append(np.full(len(steps), stay))
+        parts["slot"].append(np.full(len(steps), slot))
+        for name, column in (("value", values), ("gate", gate), ("share", share)):
+            parts[name].append(column)
+    joined = {name: np.concatenate(columns) if columns else np.zeros(0) for name, columns in parts.items()}
+    return as_table(
+        {
+            "step": joined["step"].astype(np.int64),
+            **matrix_columns(run.matrices, np.full(len(joined["step"]), place)),
+            "stay": joined["stay"].astype(np.int64),
+            "slot": joined["slot"].astype(np.int64),
+            "singular_value": joined["value"].astype(np.float64),
+            "gate": joined["gate"].astype(np.float64),
+            "energy_share": joined["share"].astype(np.float64),
+        }
+    )

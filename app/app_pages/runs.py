@@ -1,0 +1,262 @@
+"""Runs: the library. Find a run, open it, rename it, throw it away and fetch it back; import logs from elsewhere."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import streamlit as st
+
+from data import plain, run_entries, runs_root
+from import_panel import import_panel
+from library import DAMAGED, RunRow, columns, describe_row, read_rows, search, size_text
+from run_actions import (
+    CHOICES,
+    CONFIRM,
+    DONE,
+    SELECTED,
+    Done,
+    ask_to_delete,
+    delete_runs,
+    duplicate_run,
+    rename_run,
+    restore_run,
+    trash_run,
+)
+from run_folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movable
+
+TABLE_ROWS = 11
+ROW_HEIGHT = 35
+SHOWN_TRASH = 20
+
+COLUMNS = {
+    "name": st.column_config.TextColumn("name", pinned=True, width="medium"),
+    "state": st.column_config.TextColumn("state", width=80),
+    "method": st.column_config.TextColumn("method", width=110),
+    "preset": st.column_config.TextColumn("preset", width=80),
+    "task": st.column_config.TextColumn("task", width=75),
+    "step": st.column_config.NumberColumn("step", width=65, help="The last recorded step"),
+    "of": st.column_config.NumberColumn("of", width=65, help="Steps that the run was made for"),
+    "result": st.column_config.NumberColumn("result", format="%.3f", width=70, help="At the last evaluation"),
+    "measured": st.column_config.TextColumn("measured", width=125, help="What the result is"),
+    "net moves": st.column_config.NumberColumn(
+        "net moves", width=90, help="Directions that matrices gained or lost in the end; empty: not in the log"
+    ),
+    "created": st.column_config.DatetimeColumn("created", format="YYYY-MM-DD HH:mm", width=140),
+    "size": st.column_config.NumberColumn("size", format="bytes", width=85, help="Everything in its folder"),
+    "where": st.column_config.TextColumn("where", width=85, help="Bundled runs cannot be changed"),
+}
+
+
+def page() -> None:
+    """Draws the page."""
+    # The user's own come first: theirs is the last one trained or imported.
+    rows = sorted(read_rows(run_entries()), key=lambda row: not row.own)
+    trash = in_trash(runs_root())
+    row = _library(rows, trash)
+    _say(st.session_state.get(DONE))
+    if row is not None:
+        with st.container(border=True, key="runs_details"):
+            _details(row)
+    first = st.session_state.setdefault("runs_import_open", not any(row.own for row in rows))
+    with st.expander("Import a log", expanded=first, icon=":material/upload_file:", key="runs_import_box"):
+        opened = import_panel()
+    if opened:
+        _open("Explore", opened)
+    if trash:
+        _trash(trash)
+
+
+def _say(done: Done | None) -> None:
+    """What was done last, with the way back."""
+    if done is None:
+        return
+    if done.failed:
+        st.warning(plain(done.text), icon=":material/block:")
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="runs_done_line"):
+        st.markdown(f":material/check: {plain(done.text)}", width="content")
+        if done.undo is not None:
+            st.button("Undo", key="runs_undo", icon=":material/undo:", on_click=done.undo)
+
+
+def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> RunRow | None:
+    """Draw search and table; return the chosen row."""
+    if not rows:
+        st.subheader("No run yet")
+        st.markdown("Runs that are trained on **Train** or imported below are listed here.")
+        return None
+    left, right = st.columns([0.4, 0.6], vertical_alignment="center")
+    text = left.text_input(
+        "Search",
+        key="runs_search",
+        placeholder="Search: name, method, task, preset, state",
+        label_visibility="collapsed",
+        icon=":material/search:",
+        persist_state="session",
+    )
+    right.caption(_use(rows, trash))
+    found = search(rows, text)
+    if not found:
+        st.info(f"None of {len(rows)} runs holds all of these words. Empty the search to see them.")
+        return None
+    row = _table(found)
+    if row is None:
+        st.caption("Choose a run to open, rename, download or remove it.")
+    return row
+
+
+def _use(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> str:
+    """How much of the disk the runs take."""
+    parts = []
+    for own, words in ((True, "of yours"), (False, "bundled")):
+        sizes = [row.disk_bytes for row in rows if row.own is own]
+        parts.append(f"{len(sizes)} {words}, {size_text(sum(sizes))}")
+    if trash:
+        parts.append(f"{len(trash)} in the trash, {size_text(sum(entry.disk_bytes for entry in trash))}")
+    return " · ".join(parts)
+
+
+def _table(rows: Sequence[RunRow]) -> RunRow | None:
+    """Draw the table; return the chosen row."""
+    keys = [row.key for row in rows]
+    state = st.session_state
+    chosen = state.get(SELECTED)
+    # Rows are chosen by their place, so other rows, or a choice that the page made, need another table.
+    ident = "\n".join([str(state.get(CHOICES, 0)), *keys])
+    view = st.dataframe(
+        columns(rows),
+        key=f"runs_table_{zlib.crc32(ident.encode('utf-8', 'backslashreplace'))}",
+        hide_index=True,
+        height=min(len(rows) + 1, TABLE_ROWS) * ROW_HEIGHT + 3,
+        column_config=COLUMNS,
+        placeholder="–",
+        on_select="rerun",
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [keys.index(chosen)] if chosen in keys else []}},
+        alt="Runs: name, state, method, preset, task, steps, result, net moves, date and size",
+    )
+    places = view.selection.rows
+    row = rows[places[0]] if places else None
+    if row is not None or chosen in keys:
+        state[SELECTED] = row.key if row is not None else None
+    return row
+
+
+def _details(row: RunRow) -> None:
+    st.markdown(f"**{plain(row.name)}**  \n{plain(describe_row(row))}")
+    if row.fault:
+        st.warning(plain(row.fault), icon=":material/broken_image:")
+    readable = row.state != DAMAGED
+    with st.container(horizontal=True, vertical_alignment="center", key="runs_actions"):
+        if readable and st.button("Open in Explore", key="runs_explore", type="primary", icon=":material/explore:"):
+            _open("Explore", row.key)
+        if row.replayable and st.button("What-if", key="runs_what_if", icon=":material/alt_route:"):
+            _open("What-if", row.key)
+        if readable:
+            _download(row)
+        if not row.own:
+            st.button(
+                "Duplicate",
+                key="runs_duplicate",
+                icon=":material/content_copy:",
+                help="Copy it to your runs, where it can be renamed and removed",
+                disabled=not readable,
+                on_click=duplicate_run,
+                args=(row,),
+            )
+            return
+        reason = why_not_movable(runs_root(), row.folder)
+        with st.popover("Rename", icon=":material/edit:", disabled=reason is not None, key=f"runs_rename_{row.name}"):
+            _rename(row)
+        st.button(
+            "Move to trash",
+            key="runs_trash",
+            icon=":material/delete:",
+            disabled=reason is not None,
+            on_click=trash_run,
+            args=(row,),
+        )
+    if reason is not None:
+        st.caption(plain(reason))
+
+
+def _download(row: RunRow) -> None:
+    st.download_button(
+        "Download zip",
+        lambda: pack(row.folder),
+        f"{row.name}.zip",
+        "application/zip",
+        key="runs_zip",
+        icon=":material/folder_zip:",
+        help="The log, without checkpoint and adapter; it can be imported again",
+        on_click="ignore",
+    )
+
+
+def _rename(row: RunRow) -> None:
+    key = f"runs_name_{row.name}"
+    with st.form("runs_rename_form", border=False):
+        st.text_input("New name", row.name, key=key, help=ALLOWED)
+        st.form_submit_button(
+            "Rename",
+            key="runs_rename_do",
+            type="primary",
+            on_click=lambda: rename_run(row, st.session_state[key]),
+        )
+
+
+def _trash(trash: Sequence[Trashed]) -> None:
+    size = size_text(sum(entry.disk_bytes for entry in trash))
+    with st.expander(f"Trash: {len(trash)}, {size}", icon=":material/delete:", key="runs_trash_box"):
+        st.caption(f"In `{runs_root().name}/{TRASH}`, until it is deleted for ever.")
+        asked = [entry for entry in trash if entry.folder in st.session_state.get(CONFIRM, ())]
+        if asked:
+            _confirm(asked)
+        for entry in trash[:SHOWN_TRASH]:
+            ident = entry.folder.parent.name
+            with st.container(horizontal=True, vertical_alignment="center", key=f"runs_trashed_{ident}"):
+                st.markdown(
+                    f"{plain(entry.name)} · removed {entry.removed} · {size_text(entry.disk_bytes)}", width="stretch"
+                )
+                st.button(
+                    "Restore",
+                    key=f"runs_restore_{ident}",
+                    icon=":material/restore_from_trash:",
+                    on_click=restore_run,
+                    args=(entry.folder,),
+                )
+                st.button(
+                    "Delete for ever",
+                    key=f"runs_delete_{ident}",
+                    icon=":material/delete_forever:",
+                    on_click=ask_to_delete,
+                    args=([entry.folder],),
+                )
+        if len(trash) > SHOWN_TRASH:
+            st.caption(f"and {len(trash) - SHOWN_TRASH} removed before these")
+        if len(trash) > 1:
+            st.button(
+                "Empty the trash",
+                key="runs_empty",
+                icon=":material/delete_forever:",
+                on_click=ask_to_delete,
+                args=([entry.folder for entry in trash],),
+            )
+
+
+def _confirm(asked: Sequence[Trashed]) -> None:
+    what = plain(asked[0].name) if len(asked) == 1 else f"{len(asked)} runs"
+    size = size_text(sum(entry.disk_bytes for entry in asked))
+    with st.container(horizontal=True, vertical_alignment="center", key="runs_confirm_line"):
+        st.warning(f"Delete {what} ({size}) for ever? Nothing brings it back.", icon=":material/warning:")
+        st.button("Yes, delete for ever", key="runs_confirm_yes", type="primary", on_click=delete_runs, args=(asked,))
+        st.button("Keep", key="runs_confirm_no", on_click=ask_to_delete, args=((),))
+
+
+def _open(page_name: str, key: str) -> None:
+    # Imported here: the registry of pages imports this page.
+    from navigation import PAGES
+
+    st.session_state["explore_run" if page_name == "Explore" else "what_if_run"] = key
+    st.switch_page(PAGES[page_name])

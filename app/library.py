@@ -1,0 +1,240 @@
+"""The library: one row a run, read from its header and its lines, never from its spectra."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flexlora.run_log import Glance, RunLogError, glance_run, run_state
+from flexlora.run_log.format import CHECKSUMS, HEADER, LINES
+
+DAMAGED = "damaged"
+"""State of a run whose header cannot be read."""
+
+SPLITS = ("test", "validation")
+METRICS = ("accuracy", "loss")
+YOURS, BUNDLED = "yours", "bundled"
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run of the library.
+
+    Attributes:
+        key: as in `data.RunEntry.key`.
+        folder: the run log.
+        state: as in ``RunLog.state``, or ``DAMAGED``.
+        step: the last recorded one.
+        steps: how many the run was made for.
+        matrices: how many are adapted.
+        created_unix_s: when it began, or was imported; None where the header does not tell.
+        measured: what ``result`` is, such as "test accuracy"; empty without an evaluation.
+        result: of the last evaluation, on the test split if there is one.
+        net_moves: directions that the matrices gained or lost in the end; None where the log does not tell.
+        disk_bytes: everything in the folder, checkpoint and adapter included.
+        source: name of the file that it was imported from, or empty.
+        replayable: it holds λ, on which other settings can be tried.
+        fault: why it cannot be opened, or what is missing; empty for a good one.
+    """
+
+    key: str
+    folder: Path
+    state: str
+    method: str = ""
+    preset: str = ""
+    task: str = ""
+    step: int = 0
+    steps: int = 0
+    matrices: int = 0
+    created_unix_s: float | None = None
+    measured: str = ""
+    result: float | None = None
+    net_moves: int | None = None
+    disk_bytes: int = 0
+    source: str = ""
+    replayable: bool = False
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
+
+    @property
+    def own(self) -> bool:
+        """True for a run of the user's, False for a bundled one."""
+        return self.key.startswith("runs/")
+
+    @property
+    def where(self) -> str:
+        """``YOURS`` or ``BUNDLED``."""
+        return YOURS if self.own else BUNDLED
+
+
+def read_rows(entries: Iterable[tuple[str, Path]]) -> list[RunRow]:
+    """Return one row for each (key, folder), in their order; a damaged run has a row that says so."""
+    return [read_row(key, folder) for key, folder in entries]
+
+
+def read_row(key: str, folder: Path) -> RunRow:
+    """Return the row of one run. What it is made from is read again only when the log has changed."""
+    found = _glance(str(folder), _stamp(folder))
+    size = disk_use(folder)
+    if isinstance(found, str):
+        return RunRow(key, folder, DAMAGED, disk_bytes=size, fault=found)
+    header, config = found.header, found.header.get("config", {})
+    planned = config.get("total_steps")
+    measured, result = _result(found.evals)
+    return RunRow(
+        key,
+        folder,
+        run_state(folder, found.end),
+        method=_text(header.get("method")),
+        preset=_text(header.get("preset")),
+        task=_text(header.get("task")),
+        step=found.step,
+        steps=planned if isinstance(planned, int) and planned > 0 else found.step,
+        matrices=len(header["matrices"]),
+        created_unix_s=_time(header.get("created_unix_s")),
+        measured=measured,
+        result=result,
+        net_moves=found.net_moves,
+        disk_bytes=size,
+        source=_source(header),
+        replayable=header.get("singular_values") != "unknown",
+        fault=" ".join(found.notices),
+    )
+
+
+def search(rows: Sequence[RunRow], text: str) -> list[RunRow]:
+    """Return the rows that hold every word of ``text``, in any case, anywhere in what the table says of them."""
+    words = text.casefold().split()
+    found = []
+    for row in rows:
+        told = (row.name, row.method, row.preset, row.task, row.state, row.measured, row.where, row.source)
+        held = " ".join(told).casefold()
+        if all(word in held for word in words):
+            found.append(row)
+    return found
+
+
+def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
+    """Return the table of the library, column by column."""
+    return {
+        "name": [row.name for row in rows],
+        "state": [row.state for row in rows],
+        "method": [row.method for row in rows],
+        "preset": [row.preset for row in rows],
+        "task": [row.task for row in rows],
+        "step": [row.step for row in rows],
+        "of": [row.steps for row in rows],
+        "result": [row.result for row in rows],
+        "measured": [row.measured for row in rows],
+        "net moves": [row.net_moves for row in rows],
+        "created": [_date(row.created_unix_s) for row in rows],
+        "size": [row.disk_bytes for row in rows],
+        "where": [row.where for row in rows],
+    }
+
+
+def describe_row(row: RunRow) -> str:
+    """Return one line about a run, computed from its row."""
+    if row.state == DAMAGED:
+        return f"{DAMAGED} · {size_text(row.disk_bytes)}"
+    parts = [f"{row.method or 'a run'} ({row.preset or 'no preset'}) on {row.task or 'an unknown task'}"]
+    parts.append(f"{row.state}, step {row.step} of {row.steps}")
+    parts.append(f"{row.matrices} matrices")
+    if row.result is not None:
+        parts.append(f"{row.measured} {row.result:.3f}")
+    if row.net_moves is not None:
+        parts.append(f"{row.net_moves} directions moved, net")
+    if row.source:
+        parts.append(f"imported from {row.source}")
+    date = _date(row.created_unix_s)
+    if date is not None:
+        parts.append(f"{'imported' if row.source else 'begun'} {date:%Y-%m-%d %H:%M}")
+    parts.append(size_text(row.disk_bytes))
+    return " · ".join(parts)
+
+
+def disk_use(folder: Path) -> int:
+    """Return the bytes of all files in a folder and below it; links count for nothing, and are not followed."""
+    total = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
+                    total += disk_use(Path(entry.path))
+                elif stat.S_ISREG(status.st_mode):
+                    total += status.st_size
+    except OSError:
+        # A file may vanish while we look, and a folder be another user's.
+        pass
+    return total
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes for a person, in units of 1,000 as the table has them."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+@lru_cache(maxsize=2048)
+def _glance(folder: str, stamp: tuple[int, ...]) -> Glance | str:
+    """Return what the log tells, or why it cannot be read; once for as long as its files stay the same."""
+    try:
+        return glance_run(Path(folder))
+    except RunLogError as error:
+        return str(error)
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    stamp = []
+    for name in (HEADER, CHECKSUMS, LINES):
+        try:
+            status = (folder / name).stat()
+            stamp += [status.st_mtime_ns, status.st_size, status.st_ino]
+        except OSError:
+            stamp += [0, 0, 0]
+    return tuple(stamp)
+
+
+def _result(evals: Sequence[dict[str, Any]]) -> tuple[str, float | None]:
+    """Return what was measured last, and how much: on the test split rather than another, accuracy rather than loss."""
+    for split in (*SPLITS, *dict.fromkeys(str(record.get("split")) for record in evals)):
+        for record in reversed(evals):
+            metrics = record.get("metrics") if record.get("split") == split else None
+            known = {name: value for name, value in (metrics or {}).items() if isinstance(value, int | float)}
+            for name in (*METRICS, *known):
+                if name in known:
+                    return f"{split} {name}", float(known[name])
+    return "", None
+
+
+def _source(header: dict[str, Any]) -> str:
+    source = header.get("source")
+    files = source.get("files") if isinstance(source, dict) else None
+    first = files[0] if isinstance(files, list) and files else None
+    return _text(first.get("name")) if isinstance(first, dict) else ""
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _time(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e11 else None
+
+
+def _date(unix_s: float | None) -> datetime | None:
+    return None if unix_s is None else datetime.fromtimestamp(unix_s)
