@@ -223,6 +223,7 @@ def _header(run: Run) -> dict[str, Any]:
             "preset": run.header.get("preset"),
             "total_steps": run.total_steps,
             "scale": run.scale,
+            "ranksOnly": run.header.get("singular_values") == "unknown",
             "notices": list(run.notices),
             "gap": float(gap[-1]) if len(gap) and np.isfinite(gap[-1]) else None,
             "gapLimit": metrics.GAP_LIMIT,

@@ -83,6 +83,7 @@ function showCard(player, { model, step, selected, card }) {
 
 /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */
 function numbersOf({ model, record, selected: m }) {
+  if (model.run.ranksOnly) return `rank ${model.rank(record, m)} · λ unknown`;
   const truth = model.trueEntropy(record, m);
   const gap = Number.isFinite(truth) ? ` (of σ ${formatEntropy(truth)})` : "";
   return `rank ${model.rank(record, m)}${describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${energyText(model, record, m)} · s = ${formatNumber(model.scale)}`;
