@@ -101,7 +101,8 @@ function outerSize(picture, player) {
 export function captionOf(player) {
   const { clock, model, selected, since } = player;
   const counted = player.chosen.colour === "change" && since !== null ? ` · change since step ${since}` : "";
-  return `${model.run.name ?? player.request.run} · step ${clock.step} of ${model.domain[1]} · ${matrixLabel(model.matrices[selected])} (${model.matrices[selected].name})${counted}`;
+  const other = player.pinned ? ` · with ${player.pinned.name}` : "";
+  return `${model.run.name ?? player.request.run} · step ${clock.step} of ${model.domain[1]} · ${matrixLabel(model.matrices[selected])} (${model.matrices[selected].name})${counted}${other}`;
 }
 
 /** @param {Pen} pen @param {Picture} picture @param {any} player @param {boolean} asOnScreen */
