@@ -1,22 +1,23 @@
 /** The why-card as a picture, for files: on the page it is text. */
 
 import { cardTable } from "./why_card.js";
+import { wrapped } from "./wrap.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Pen} Pen */
 /** @typedef {import("./why_card.js").Card} Card */
 
-const LINE = 15;
+const CARD_LINE = 15;
 
 /** As much as fits the height. @param {Pen} pen @param {Scene} scene */
 export function drawCard(pen, scene) {
   const { palette, width, height } = scene;
   const card = /** @type {Card | null} */ (scene.card);
-  let y = LINE;
+  let y = CARD_LINE;
   const say = (/** @type {string} */ text, /** @type {import("./draw.js").TextStyle} */ style, left = 4) => {
     for (const line of wrapped(pen, text, style, width - left - 4)) {
       if (y < height) pen.text(left, y, line, style);
-      y += LINE;
+      y += CARD_LINE;
     }
   };
   say(card?.headline ?? "No event yet.", { fill: palette.text, size: 13, weight: 600 });
@@ -26,15 +27,4 @@ export function drawCard(pen, scene) {
     say(`${label}: ${text}`, { fill: palette.text, size: 12 });
     if (detail) say(String(detail), { fill: palette.muted, size: 11 }, 14);
   }
-}
-
-/** @param {Pen} pen @param {string} text @param {import("./draw.js").TextStyle} style @param {number} width @returns {string[]} */
-function wrapped(pen, text, style, width) {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const longer = `${lines[lines.length - 1]} ${word}`.trim();
-    if (pen.measure(longer, style) <= width || !lines[lines.length - 1]) lines[lines.length - 1] = longer;
-    else lines.push(word);
-  }
-  return lines;
 }

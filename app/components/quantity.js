@@ -41,7 +41,7 @@ export function largestGap(model) {
   if (kept !== undefined) return kept;
   let top = 0;
   for (const record of model.sigmaRecords) for (let m = 0; m < model.M; m += 1) if (model.gap(record, m) > top) top = model.gap(record, m);
-  const end = Math.max(2.5 * gapLimit(model), niceCeiling(top));
+  const end = Math.max(2.5 * gapLimit(model), top > 0 ? niceCeiling(top) : 0);
   TOP_GAPS.set(model, end);
   return end;
 }

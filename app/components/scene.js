@@ -70,3 +70,5 @@
  * @property {(scene: Scene) => string} describe
  * @property {(scene: Scene) => Table} table
  */
+
+export {};

@@ -1,6 +1,7 @@
 /** Cells of a map that show something else than the moment of the clock, small maps side by side, and their scales. */
 
 import { inkOn, tableColour } from "./palette.js";
+import { wrapped } from "./wrap.js";
 
 /** @typedef {import("./palette.js").Palette} Palette */
 /** @typedef {import("./draw.js").CanvasPen} CanvasPen */
@@ -104,23 +105,9 @@ export function panelGrid(box, lines) {
 /** @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {string} title @param {string} [caption] @param {number} [lines] it may take */
 export function drawPanelHead(pen, palette, box, title, caption = "", lines = 0) {
   pen.text(box.x, box.y + LINE_HEIGHT / 2, title, { fill: palette.text, size: TITLE_SIZE, weight: 600, maxWidth: box.w });
-  wrappedLines(pen, caption, box.w, lines).forEach((line, i) => {
+  wrapped(pen, caption, { size: CAPTION_SIZE }, box.w, lines).forEach((line, i) => {
     pen.text(box.x, box.y + LINE_HEIGHT * (i + 1.5) + 1, line, { fill: palette.muted, size: CAPTION_SIZE, maxWidth: box.w });
   });
-}
-
-/** @param {CanvasPen} pen @param {string} text @param {number} width @param {number} most lines; the last one is left whole, for the pen to cut @returns {string[]} */
-export function wrappedLines(pen, text, width, most) {
-  const lines = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    const longer = line ? `${line} ${word}` : word;
-    if (line && lines.length + 1 < most && pen.measure(longer, { size: CAPTION_SIZE }) > width) {
-      lines.push(line);
-      line = word;
-    } else line = longer;
-  }
-  return most > 0 && line ? [...lines, line] : [];
 }
 
 /** @typedef {{label: string, index: number}} ScaleMark index: place in a colour table of 256 */

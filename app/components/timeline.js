@@ -144,12 +144,13 @@ export class Timeline {
     }
     pen.text(scale.left - 8, axis, "step", { fill: palette.muted, size: 11, align: "right" });
     if (this.hidden) pen.text(2, axis, `+${this.hidden} curves`, { fill: palette.muted, size: 10.5, maxWidth: 58 });
+    if (model.drawn) pen.text(this.width - 1, axis, model.drawn, { fill: palette.muted, size: 10.5, align: "right" });
   }
 
   /** @param {Pen} pen @param {Scene} scene */
   drawMoving(pen, scene) {
     const { scale, boxes, panels } = this;
-    const { model, palette } = scene;
+    const { palette } = scene;
     if (!scale || !boxes || !panels) return;
     const bottom = this.height - AXIS_HEIGHT;
     if (scene.hoverStep !== null) {

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from analysis.metrics import active_parameters, churn, final_ranks, gross_moves, net_moves
+from analysis.order import SORTS, sorted_matrices
 from analysis.payload import pack_run
 from analysis.player_script import FOLDER, joined_modules
+from analysis.quantities import QUANTITIES
 from analysis.runs import load_run
 from components import CHOICES
 
@@ -263,20 +265,22 @@ def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_
 
 
 @pytest.mark.parametrize("name", ["words-flexlora-paper", "digits-adalora", "digits-sora", "words-lora"])
-def test_net_and_gross_moves_are_those_of_the_metrics(shared_page, name):
+def test_net_and_gross_moves_and_orders_are_those_of_the_analysis(shared_page, name):
     run = load_run(SAMPLES / name)
     script = joined_modules("bands")
     found = shared_page.evaluate(
         "([script, data]) => { const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));"
-        " const parts = new Function(`${script}; return [Model, movesOverTime, finalRanks]`);"
-        " const [Model, movesOverTime, finalRanks] = parts();"
+        " const parts = new Function(`${script}; return [Model, movesOverTime, finalRanks, SORTS]`);"
+        " const [Model, movesOverTime, finalRanks, SORTS] = parts();"
         " const model = new Model(bytes); const { gross, net, churn } = movesOverTime(model);"
         " return { steps: [...model.steps], gross: [...gross], net: [...net], last: churn[model.T - 1],"
+        " orders: Object.values(SORTS).map((sort) => [sort.key, sort.groups(model).flatMap(({ members }) => members)]),"
         " ranks: [...finalRanks(model)] }; }",
         [script, base64.b64encode(pack_run(run)).decode()],
     )
     assert found["steps"] == run.steps.tolist()
     assert found["ranks"] == final_ranks(run).tolist()
+    assert dict(found["orders"]) == {sort: sorted_matrices(run, sort).tolist() for sort in SORTS}
     assert found["gross"][-1] == gross_moves(run)
     assert found["net"][-1] == net_moves(run)
     assert found["last"] == pytest.approx(churn(run), nan_ok=True)
@@ -287,6 +291,11 @@ def test_net_and_gross_moves_are_those_of_the_metrics(shared_page, name):
             assert found["net"][t] == max(change[change > 0].sum(), -change[change < 0].sum())
         past = [event for event in run.events if event["step"] <= step]
         assert found["gross"][t] == max(sum(len(event[key]) for event in past) for key in ("prune", "extend"))
+
+
+def test_colours_and_orders_have_the_names_of_the_analysis():
+    assert set(CHOICES["colour"]) == set(QUANTITIES)
+    assert set(CHOICES["sort"]) == set(SORTS)
 
 
 def test_small_parts_keep_their_promises(browser):
