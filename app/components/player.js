@@ -230,7 +230,9 @@ export class Player {
 
   get mapView() {
     const view = MAPS[this.chosen.map];
-    return view && this.possible("map").includes(view.key) ? view : MAPS.map;
+    // Asked several times a frame, hence with no more of a scene than it takes.
+    const known = /** @type {any} */ ({ model: this.model, other: this.pinned });
+    return view && this.model && (view.possible?.(known) ?? true) ? view : MAPS.map;
   }
 
   get sideView() {
