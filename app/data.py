@@ -14,6 +14,7 @@ from analysis.runs import Run, load_run
 from components.schedule import AdapterSize, mean_cost
 from flexlora.adapter_config import AdapterConfig
 from flexlora.run_log import RunLogError, find_runs, read_header
+from flexlora.tasks import MODEL_TASKS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -99,6 +100,9 @@ def open_run(folder: Path) -> OpenRun | None:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _shapes(task: str, targets: tuple[str, ...] | None) -> list[tuple[int, int]]:
     """In and out features of the matrices of a task, from the bundled run that adapts the same modules."""
+    if task in MODEL_TASKS:
+        # The model is the user's: what a bundled run of the task adapted says nothing about it.
+        return []
     for entry in find_runs(samples_root()):
         try:
             header, _ = read_header(entry)

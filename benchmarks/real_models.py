@@ -5,9 +5,10 @@
 
 ``data/`` holds SST-2, TREC, STS-B, commonsense/ARC-Easy (none comes with this project) and what ``mnist_vit.py`` makes.
 The learning rate of each data set and method is the one with the best validation metric in a run with a seed of its own
-(seed 3); then seeds 0, 1 and 2 run at that rate into ``sample_runs/``. Runs that exist are not repeated; the search is
-kept in ``sample_runs/real_models_search.json``. ``--table`` prints what the runs say; ± is the 95 % Student-t
-half-width over three seeds. Runs share the device, so their step times say nothing: see ``method_costs.py``.
+(seed 3); then seeds 0, 1 and 2 run at that rate into ``sample_runs/``. Runs that exist are not repeated; the search and
+the test metrics are kept in ``sample_runs/real_models_search.json``, and ``compact_log.py`` makes the logs small enough
+to keep. ``--table`` prints what the runs say; ± is the 95 % Student-t half-width over three seeds. Runs share the
+device, so their step times say nothing: see ``method_costs.py``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +35,7 @@ METHODS = ("flexlora", "lora", "adalora")
 SEARCH_SEED = 3
 SEEDS = (0, 1, 2)
 SAMPLES = Path("sample_runs")
+"""Relative, so that a run's own command holds no folder of whoever made it."""
 SEARCH = SAMPLES / "real_models_search.json"
 THIN = {0: 8, 1: 32, 2: 32}
 """Seed → steps between logged spectra: one of three is followed closely, and the repository stays small."""
@@ -194,49 +197,70 @@ def run_all(options: argparse.Namespace) -> None:
             best = max(zip(scores, rates, strict=True), key=lambda pair: -math.inf if math.isnan(pair[0]) else pair[0])
             tries = [None if math.isnan(score) else score for score in scores]
             found[name] = {"rates": rates, "validation": tries, "chosen": best[1]}
-            SEARCH.parent.mkdir(exist_ok=True)
-            SEARCH.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            _keep(found)
         rate = float(found[name]["chosen"])
         last += [pool.submit(train, SAMPLES / f"{name}-seed{s}", key, method, rate, s, options) for s in SEEDS]
     failed = [future for future in last if not future.result()]
+    for key, method in cells:
+        name = "-".join((key, method))
+        found[name]["test"] = [metric(SAMPLES / f"{name}-seed{s}", "test", STUDIES[key].metric) for s in SEEDS]
+    _keep(found)
     if failed:
         raise SystemExit(f"{len(failed)} of {len(last)} runs failed")
 
 
-def row(key: str, method: str) -> dict[str, Any]:
-    """Return what the three runs of one data set and method say.
+def _keep(found: dict[str, Any]) -> None:
+    SEARCH.parent.mkdir(exist_ok=True)
+    SEARCH.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def row(key: str, method: str) -> dict[str, Any] | None:
+    """Return what the kept runs of one data set and method say; None when none is kept.
 
     Returns:
-        ``rate``; ``values``, test metric of each seed; ``mean``, ``half`` (95 % Student-t half-width); ``parameters``
-        active in the end, of seed 0; ``memory_bytes``, largest allocation of seed 0.
+        ``rate``; ``values``, test metric of each seed; ``mean``; ``half``, 95 % Student-t half-width, None of one seed;
+        ``parameters`` of the directions in the end, of the first seed; ``memory_bytes``, its largest allocation.
     """
     study = STUDIES[key]
     folders = [SAMPLES / f"{key}-{method}-seed{seed}" for seed in SEEDS]
+    folders = [folder for folder in folders if (folder / "run.json").exists()]
+    if not folders:
+        return None
     values = np.array([metric(folder, "test", study.metric) for folder in folders])
     run = load_run(folders[0])
+    several = len(values) > 1
     return {
         "rate": run.config["learning_rate"],
         "values": values.tolist(),
         "mean": float(values.mean()),
-        "half": float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))),
+        "half": float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)) if several else None,
         "parameters": final_parameters(run),
         "memory_bytes": (run.end or {}).get("peak_memory_bytes"),
     }
 
 
-def cell(found: dict[str, Any]) -> str:
+def cell(found: dict[str, Any] | None) -> str:
     """Return mean ± half-width and the rate, as the table has it."""
-    numbers = f"{found['mean']:.3f} ± {found['half']:.3f}".replace("0.", ".").replace("1.000", "1.000")
-    return f"{numbers} ({found['rate']:g})"
+    if found is None:
+        return "not kept"
+    mean = f"{found['mean']:.3f}".lstrip("0")
+    spread = "one seed" if found["half"] is None else f"± {found['half']:.3f}".replace(" 0.", " .")
+    return f"{mean} {spread}, rate {found['rate']:g}"
 
 
-def table(keys: list[str]) -> list[str]:
+def table(keys: Iterable[str]) -> list[str]:
     """Return the lines of a Markdown table, one data set a row."""
-    lines = ["| test | FlexLoRA, `paper` | LoRA | AdaLoRA | parameters |", "|---|---|---|---|---|"]
+    lines = [
+        "| test | FlexLoRA, `paper` | LoRA | AdaLoRA | parameters, thousands | peak MB |",
+        "|---|---|---|---|---|---|",
+    ]
     for key in keys:
         found = [row(key, method) for method in METHODS]
-        told = " / ".join(f"{item['parameters'] / 1e3:.0f}k" for item in found)
-        lines.append(f"| {STUDIES[key].title}, {STUDIES[key].metric} | {' | '.join(map(cell, found))} | {told} |")
+        kept = [item for item in found if item is not None]
+        counts = " / ".join(f"{item['parameters'] / 1e3:.0f}" for item in kept)
+        memory = " / ".join(f"{item['memory_bytes'] / 1e6:.0f}" for item in kept)
+        cells = " | ".join(map(cell, found))
+        lines.append(f"| {STUDIES[key].title}, {STUDIES[key].metric} | {cells} | {counts} | {memory} |")
     return lines
 
 
