@@ -15,6 +15,7 @@ from analysis.runs import Run, load_run
 from components.schedule import AdapterSize, mean_cost
 from flexlora.adapter_config import AdapterConfig
 from flexlora.run_log import RunLogError, find_runs, read_header
+from flexlora.tasks import MODEL_TASKS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -136,6 +137,9 @@ def _parcel(folder: str, size: int, checksum: int, matrix: str, _opened: OpenRun
 @st.cache_data(max_entries=64, show_spinner=False)
 def _shapes(task: str, targets: tuple[str, ...] | None) -> list[tuple[int, int]]:
     """In and out features of the matrices of a task, from the bundled run that adapts the same modules."""
+    if task in MODEL_TASKS:
+        # The model is the user's: what a bundled run of the task adapted says nothing about it.
+        return []
     for entry in find_runs(samples_root()):
         try:
             header, _ = read_header(entry)

@@ -1,6 +1,9 @@
 """Make the bundled sample runs again, each by the command in its own header.
 
 python benchmarks/make_samples.py [NAME ...]
+
+Those of real models (``sst2-lora-seed0`` and the like) need data that does not come with this project, and a GPU:
+``real_models.py`` makes them.
 """
 
 from __future__ import annotations
@@ -47,5 +50,11 @@ def make(name: str) -> None:
 
 
 if __name__ == "__main__":
+    unknown = [name for name in sys.argv[1:] if name not in COMMANDS]
+    if unknown:
+        raise SystemExit(
+            f"{', '.join(unknown)}: not made here. Known are {', '.join(COMMANDS)}; runs of real models are made by "
+            "benchmarks/real_models.py, which needs their data."
+        )
     for chosen in sys.argv[1:] or COMMANDS:
         make(chosen)

@@ -27,6 +27,7 @@ class Timed(FlexLoRACallback):
 
     own: float = 0.0
     times: list[tuple[float, float]]
+    parts: dict[str, list[float]]
 
     def on_step_begin(self, *args, **more):
         """Note when the step began, and what was spent until then."""
@@ -35,18 +36,20 @@ class Timed(FlexLoRACallback):
 
     def on_pre_optimizer_step(self, *args, **more):
         """Count the regulariser."""
-        self._count(super().on_pre_optimizer_step, *args, **more)
+        self._count("regulariser", super().on_pre_optimizer_step, *args, **more)
 
-    def on_optimizer_step(self, *args, **more):
+    def on_optimizer_step(self, args, state, control, **more):
         """Count logging and allocation."""
-        self._count(super().on_optimizer_step, *args, **more)
+        event = self.config.is_event(state.global_step + 1)
+        self._count("event" if event else "logging", super().on_optimizer_step, args, state, control, **more)
 
-    def _count(self, call, *args, **more):
+    def _count(self, part, call, *args, **more):
         _synchronize()
         began = time.perf_counter()
         call(*args, **more)
         _synchronize()
-        self.own += time.perf_counter() - began
+        self.parts[part].append(time.perf_counter() - began)
+        self.own += self.parts[part][-1]
 
 
 def _synchronize() -> None:
@@ -73,7 +76,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = FlexLoRAConfig(initial_rank=8, interval=5, warmup_steps=5, final_steps=5)
         callback = Timed(model, config, Path(folder) / "run")
-        callback.times = []
+        callback.times, callback.parts = [], {"regulariser": [], "logging": [], "event": []}
         args = TrainingArguments(
             f"{folder}/out", max_steps=options.steps, per_device_train_batch_size=options.batch_size, report_to=[],
             save_strategy="no", disable_tqdm=True, learning_rate=1e-3, use_cpu=options.device == "cpu",
@@ -87,6 +90,12 @@ def main() -> None:
     print(f"step median {1e3 * np.median(whole):.1f} ms, callback median {1e3 * np.median(own):.2f} ms")
     shares = 100 * np.median(own / whole), 100 * own.sum() / whole.sum()
     print(f"callback share: median step {shares[0]:.2f} %, whole run {shares[1]:.2f} %")
+    regulariser, logging, event = (1e3 * float(np.median(found[2:])) for found in callback.parts.values())
+    print(f"regulariser {regulariser:.2f} ms, logging {logging:.2f} ms, an event {event:.2f} ms")
+    step = 1e3 * float(np.median(whole))
+    for interval in (5, 15, 75):
+        own_ms = regulariser + logging + (event - logging) / interval
+        print(f"an event every {interval} steps: {100 * own_ms / step:.2f} % of the median step")
 
 
 if __name__ == "__main__":

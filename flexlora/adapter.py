@@ -14,7 +14,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.initializers import direction_generator, gaussian
 from flexlora.linear import QUANTISED, FlexLoRALinear, check_rank, check_weight, linear_shape
-from flexlora.regularization import add_orthogonality_gradient, orthogonality
+from flexlora.regularization import Stacks, add_orthogonality_gradient, orthogonality
 
 HEAD_NAMES = ("classifier", "score", "qa_outputs", "head", "heads", "regressor", "pre_classifier", "pooler")
 """Modules that transformers initialises anew for a task; they are trained whole and not adapted."""
@@ -34,6 +34,7 @@ class Adapter:
         self.model = model
         self.config = config
         self.matrices = matrices
+        self._stacks = Stacks(matrices.values())
         self.head = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         for matrix in matrices.values():
             for parameter in matrix_parameters(matrix):
@@ -54,7 +55,7 @@ class Adapter:
 
     def regularization(self) -> Tensor:
         """Return the unweighted orthogonality regulariser, a differentiable fp32 scalar."""
-        return orthogonality(self.matrices.values(), self.config.orthogonality[0])
+        return orthogonality(self._stacks, self.config.orthogonality[0])
 
     def add_regularization_gradient(self) -> Tensor:
         """Add the weighted regulariser's gradient to ``.grad``; return its unweighted value, an fp32 scalar.
@@ -65,7 +66,7 @@ class Adapter:
         if not weight:
             with torch.no_grad():
                 return self.regularization()
-        return add_orthogonality_gradient(self.matrices.values(), weight, form)
+        return add_orthogonality_gradient(self._stacks, weight, form)
 
     def singular_values(self) -> dict[str, np.ndarray]:
         """Return name → λ of the active directions in slot order, as it acts: signed, times its gate, float32."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch.optim import Optimizer
 
 from flexlora.adapter import Adapter
@@ -156,15 +157,15 @@ class RankAllocator:
 
     def _sensitivity(self) -> dict[str, np.ndarray]:
         """|λ · ∂L/∂λ| of each direction at this step: AdaLoRA's sensitivity without its smoothing over time."""
-        found = {}
-        for name, matrix in self.adapter.matrices.items():
-            if matrix.lam.grad is None:
-                raise FlexLoRAError(
-                    "sensitivity needs gradients: call RankAllocator.step between backward() and zero_grad()."
-                )
-            product = (matrix.lam.detach() * matrix.lam.grad).abs()[matrix.slots]
-            found[name] = product.double().cpu().numpy()
-        return found
+        lam = [matrix.lam for matrix in self.adapter.matrices.values()]
+        grads = [parameter.grad for parameter in lam if parameter.grad is not None]
+        if len(grads) < len(lam):
+            raise FlexLoRAError(
+                "sensitivity needs gradients: call RankAllocator.step between backward() and zero_grad()."
+            )
+        # One copy for all matrices: on an accelerator each would be a synchronisation.
+        product = (torch.cat(lam).detach() * torch.cat(grads)).abs().double()
+        return self.adapter.split_weights(product.cpu().numpy())
 
     def _mark_rank_one(self, changed: Mapping[str, object], ranks: Mapping[str, int], moves: list[dict]) -> None:
         entropy = self.config.importance in ENTROPIES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -45,4 +45,6 @@ class Event:
     def record(self) -> dict[str, Any]:
         """Return the fields that ``RunWriter.event`` takes, without those that say nothing."""
         optional = ("target_rank", "threshold", "scores", "adaptive")
-        return {key: value for key, value in asdict(self).items() if key not in optional or value is not None}
+        # Not dataclasses.asdict: it copies every number of every measure, to be written at once.
+        held = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {key: value for key, value in held.items() if key not in optional or value is not None}

@@ -4,6 +4,7 @@
 # pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor
 
 from flexlora.linear import FlexLoRALinear
+
+Stack = tuple[list[Tensor], list[Tensor]]
+"""Factors of one shape, (capacity, dim) each, and the masks (capacity,) that belong to them."""
 
 Reduction = Callable[[Tensor, int], Tensor]
 """f(‖D‖²_F of each factor (n,), number of matrices) → contribution to the regulariser, a scalar."""
@@ -31,71 +35,114 @@ def mean_norm(squares: Tensor, matrices: int) -> Tensor:
     return squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt().sum() / matrices
 
 
+def _slope_of_norm(squares: Tensor, matrices: int) -> Tensor:
+    tiny = torch.finfo(squares.dtype).tiny
+    slope = torch.full_like(squares, 1.0 / matrices) / (2.0 * squares.clamp_min(tiny).sqrt())
+    # Where the clamp holds, the value is constant.
+    return torch.where(squares >= tiny, slope, 0.0).view(-1, 1, 1)
+
+
 REGULARIZERS: dict[str, Reduction] = {
     "mean_squared": mean_squared,
     "sum_squared": sum_squared,
     "mean_norm": mean_norm,
 }
 
+SLOPES: dict[str, Callable[[Tensor, int], Tensor | float]] = {
+    "mean_squared": lambda squares, matrices: 1.0 / matrices,
+    "sum_squared": lambda squares, matrices: 1.0,
+    "mean_norm": _slope_of_norm,
+}
+"""Derivative of each form by ‖D‖²_F of a factor, (n, 1, 1) or the same number for all."""
 
-def orthogonality(matrices: Iterable[FlexLoRALinear], form: str = "mean_squared") -> Tensor:
+
+class Stacks:
+    """The factors of all matrices by shape, gathered anew only when storage was replaced.
+
+    Gathering them takes longer than the arithmetic: hundreds of attributes of modules at every step.
+    """
+
+    def __init__(self, matrices: Iterable[FlexLoRALinear]) -> None:
+        self.matrices = list(matrices)
+        self._seen: list[Tensor | None] = []
+        self._found: list[Stack] = []
+
+    def __len__(self) -> int:
+        return len(self.matrices)
+
+    def gathered(self) -> list[Stack]:
+        """Return the stacks of the storage as it is now."""
+        # Storage is replaced as a whole, so λ stands for P and Q; a mask can be moved to a device on its own.
+        seen = [part for m in self.matrices for part in (m._parameters["lam"], m._buffers["mask"])]
+        if len(seen) != len(self._seen) or any(map(operator.is_not, seen, self._seen)):
+            self._seen, self._found = seen, _by_shape(self.matrices)
+        return self._found
+
+
+def orthogonality(matrices: Iterable[FlexLoRALinear] | Stacks, form: str = "mean_squared") -> Tensor:
     """Return the unweighted regulariser over active directions, a differentiable fp32 scalar.
 
     Args:
         matrices: the adapted matrices.
         form: a key of ``REGULARIZERS``.
     """
-    matrices = list(matrices)
+    stacks = matrices if isinstance(matrices, Stacks) else Stacks(matrices)
     reduce = REGULARIZERS[form]
-    total = matrices[0].lam.new_zeros(())
-    with torch.autocast(matrices[0].lam.device.type, enabled=False):
-        for factors, masks in _stacks(matrices):
+    lam = stacks.matrices[0].lam
+    total = lam.new_zeros(())
+    with torch.autocast(lam.device.type, enabled=False):
+        for factors, masks in stacks.gathered():
             residual = _residual(torch.stack(factors), torch.stack(masks))
-            total = total + reduce(residual.square().sum((1, 2)), len(matrices))
+            total = total + reduce(residual.square().sum((1, 2)), len(stacks))
     return total
 
 
 @torch.no_grad()
-def add_orthogonality_gradient(matrices: Iterable[FlexLoRALinear], weight: float, form: str = "mean_squared") -> Tensor:
+def add_orthogonality_gradient(
+    matrices: Iterable[FlexLoRALinear] | Stacks, weight: float, form: str = "mean_squared"
+) -> Tensor:
     """Add the gradient of ``weight · orthogonality`` to ``.grad`` of P and Q; return the unweighted value.
 
     The closed form 4·D·M with D = MMᵀ − I costs about a quarter of the autograd graph. Called after clipping, so that
     the regulariser never changes how far the task gradient is clipped.
     """
-    matrices = list(matrices)
-    total = matrices[0].lam.new_zeros(())
+    stacks = matrices if isinstance(matrices, Stacks) else Stacks(matrices)
+    count = len(stacks)
+    reduce, slope = REGULARIZERS[form], SLOPES[form]
+    total = 0.0
     parameters: list[Tensor] = []
     gradients: list[Tensor] = []
-    for factors, masks in _stacks(matrices):
+    for factors, masks in stacks.gathered():
         stacked = torch.stack(factors)
-        residual = _residual(stacked, torch.stack(masks)).requires_grad_()
-        with torch.enable_grad():
-            value = REGULARIZERS[form](residual.square().sum((1, 2)), len(matrices))
-        total += value.detach()
-        (outer,) = torch.autograd.grad(value, residual)
-        # d value / dM = (G + Gᵀ) M, with G symmetric because D is.
+        residual = _residual(stacked, torch.stack(masks))
+        squares = residual.square().sum((1, 2))
+        total = total + reduce(squares, count)
+        # d value / dM = (G + Gᵀ) M with G = slope · 2D, symmetric because D is.
+        outer = residual.mul_(2.0).mul_(slope(squares, count)).mul_(2.0 * weight)
         parameters.extend(factors)
-        gradients.extend((2.0 * weight * outer @ stacked).unbind())
-    held, added = [], []
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        if parameter.grad is None:
-            parameter.grad = gradient
-        else:
-            held.append(parameter.grad)
-            added.append(gradient)
+        gradients.extend((outer @ stacked).unbind())
+    grads = [parameter.grad for parameter in parameters]
+    held = [grad for grad in grads if grad is not None]
+    if len(held) < len(grads):
+        for parameter, grad, gradient in zip(parameters, grads, gradients, strict=True):
+            if grad is None:
+                parameter.grad = gradient
+        gradients = [gradient for gradient, grad in zip(gradients, grads, strict=True) if grad is not None]
     if held:
         # One call: on an accelerator every addition of its own costs a launch.
-        torch._foreach_add_(held, added)
-    return total
+        torch._foreach_add_(held, gradients)
+    return torch.as_tensor(total)
 
 
 def _residual(stacked: Tensor, masks: Tensor) -> Tensor:
     # (n, capacity, dim) → (n, capacity, capacity); empty slots are zero rows, so diag(mask) stands in for I.
-    return stacked @ stacked.mT - torch.diag_embed(masks)
+    residual = stacked @ stacked.mT
+    residual.diagonal(dim1=1, dim2=2).sub_(masks)
+    return residual
 
 
-def _stacks(matrices: list[FlexLoRALinear]) -> list[tuple[list[Tensor], list[Tensor]]]:
-    groups: dict[torch.Size, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+def _by_shape(matrices: list[FlexLoRALinear]) -> list[Stack]:
+    groups: dict[torch.Size, Stack] = defaultdict(lambda: ([], []))
     for matrix in matrices:
         for factor in (matrix.Pt, matrix.Q):
             factors, masks = groups[factor.shape]

@@ -43,7 +43,8 @@ class Layout(NamedTuple):
 
     Attributes:
         records: places of the records that are sent.
-        true: places, among all records that have true singular values, of those whose entropy is sent.
+        true: places, among all records that have true singular values, of those that are sent.
+        scored: places in ``true`` of those whose entropy is sent for every matrix.
         spectra: every λ is in the payload, as is every record.
         energy: as float32, otherwise in 8 bits.
         importance: as float32, otherwise in 16 bits.
@@ -51,6 +52,7 @@ class Layout(NamedTuple):
 
     records: np.ndarray
     true: np.ndarray
+    scored: np.ndarray
     spectra: bool
     energy: bool
     importance: bool
@@ -96,7 +98,8 @@ def choose_layout(run: Run, importance: np.ndarray | None, room: int) -> Layout:
     scores = 0 if importance is None else importance.size
     per_record = 4 + 2 * matrices + (4 if known.gated else 0)
     ranks = _counts_cost(run.ranks) + (_counts_cost(run.stored) if known.gated else 0)
-    base = count * per_record + ranks + len(true) * (4 + 2 * matrices)
+    true_cost = 4 + 2 * matrices
+    base = count * per_record + ranks
     values = int(run.stored.sum()) * (5 if known.gated else 4) + 4 * int(run.stored[known.has_true].sum())
     cells = count * matrices
     for spectra, energy, exact in (
@@ -105,29 +108,27 @@ def choose_layout(run: Run, importance: np.ndarray | None, room: int) -> Layout:
         (False, False, True),
         (False, False, False),
     ):
-        if base + values * spectra + cells * (4 if energy else 1) + scores * (4 if exact else 2) <= room:
-            return Layout(every, true, spectra, energy, exact)
-    at_events = [event["step"] for event in run.events]
-    left = room - (base - len(true) * (4 + 2 * matrices)) - cells - scores * 2
+        cost = (
+            base
+            + len(true) * true_cost
+            + values * spectra
+            + cells * (4 if energy else 1)
+            + scores * (4 if exact else 2)
+        )
+        if cost <= room:
+            return Layout(every, true, true, spectra, energy, exact)
+    left = room - base - cells - scores * 2 - len(true) * 8
     if left >= 0:
-        return Layout(every, _some_true(run, at_events, left // (4 + 2 * matrices)), False, False, False)
+        some = np.unique(np.linspace(0, len(true) - 1, left // true_cost).astype(np.int64))
+        return Layout(every, true, some, False, False, False)
     # Now records must go. Those around events stay, so the ranks cost the same.
     left = room - scores * 2 - ranks
     widest = max(1, int(run.stored.max(initial=1)))
-    most = max(2, min(left // (per_record + matrices), room // (5 * widest)))
-    kept = extremes([mean_of(run.entropy)], around(run.steps, at_events), most) if count else every
+    most = max(2, min(left // (per_record + matrices + true_cost), room // (5 * widest)))
+    at_events = around(run.steps, [event["step"] for event in run.events]) if count else every
+    kept = extremes([mean_of(run.entropy)], at_events, most) if count else every
     true = np.flatnonzero(np.isin(np.flatnonzero(known.has_true), kept))
-    return Layout(kept, true, False, False, False)
-
-
-def _some_true(run: Run, at_events: list[int], count: int) -> np.ndarray:
-    """Return places among the records with true values: those of events first, then an even selection."""
-    steps = run.steps[run.log.spectra.digest.has_true]
-    if len(steps) <= count:
-        return np.arange(len(steps))
-    own = np.flatnonzero(np.isin(steps, at_events))[-count:] if count else np.empty(0, np.int64)
-    spread = np.linspace(0, len(steps) - 1, max(0, count - len(own))).astype(np.int64)
-    return np.unique(np.concatenate([own, spread]))
+    return Layout(kept, true, np.arange(len(true)), False, False, False)
 
 
 def _arrays(run: Run, layout: Layout, header: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -139,8 +140,10 @@ def _arrays(run: Run, layout: Layout, header: dict[str, Any]) -> dict[str, np.nd
         **_counts("ranks", run.ranks[records]),
         "entropy": coded_entropy(run.entropy[records]),
         "trueRecords": sent.astype(np.int32),
-        "trueEntropy": coded_entropy(known.true_entropy[layout.true]),
+        "trueEntropy": coded_entropy(known.true_entropy[layout.true[layout.scored]]),
     }
+    if len(layout.scored) < len(layout.true):
+        arrays["trueScored"] = layout.scored.astype(np.int32)
     if layout.energy:
         arrays["energy"] = float32(run.energy[records])
     else:
@@ -220,6 +223,7 @@ def _header(run: Run) -> dict[str, Any]:
             "preset": run.header.get("preset"),
             "total_steps": run.total_steps,
             "scale": run.scale,
+            "ranksOnly": run.header.get("singular_values") == "unknown",
             "notices": list(run.notices),
             "gap": float(gap[-1]) if len(gap) and np.isfinite(gap[-1]) else None,
             "gapLimit": metrics.GAP_LIMIT,

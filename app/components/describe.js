@@ -18,7 +18,12 @@ export function describeCell(model, t, m, colour) {
   const since = model.base > 0 ? `step ${model.steps[model.base]}` : "the start";
   const delta = change === 0 ? "" : ` (${formatChange(change)} since ${since})`;
   const rank = `rank ${model.rank(t, m)}${delta}${describeSoft(model, t, m, " used a step")}`;
-  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · ${rank} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${formatNumber(model.energy(t, m))}${further}`;
+  return `${matrixLabel(model.matrices[m])} · step ${model.steps[t]} · ${rank} · entropy ${formatEntropy(model.entropy(t, m))} · energy ${energyText(model, t, m)}${further}`;
+}
+
+/** @param {Model} model @param {number} t @param {number} m @returns {string} */
+export function energyText(model, t, m) {
+  return `${model.roughEnergy ? "≈ " : ""}${formatNumber(model.energy(t, m))}`;
 }
 
 /** What rank alone does not say: directions that may come back, and how many a step uses. @param {Model} model @param {number} t @param {number} m @param {string} [unit] @returns {string} */
@@ -26,11 +31,4 @@ export function describeSoft(model, t, m, unit = "") {
   const off = model.stored(t, m) - model.rank(t, m);
   const mean = model.expectedRank(t, m);
   return `${off ? `, ${off} off` : ""}${mean === null ? "" : `, ≈ ${formatMean(mean)}${unit}`}`;
-}
-
-/** @param {Model} model @returns {string} how much of the log was sent; empty where all of it was */
-export function describeDrawn(model) {
-  const { records, scalars } = model.header.points ?? {};
-  const parts = [[records, "records"], [scalars, "steps' losses"]].flatMap(([counts, what]) => (counts && counts[0] < counts[1] ? [`${counts[0].toLocaleString("en")} of ${counts[1].toLocaleString("en")} ${what}`] : []));
-  return parts.length ? `${parts.join(" and ")} are drawn; every event is among them.` : "";
 }

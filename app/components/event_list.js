@@ -6,6 +6,8 @@ import { formatNumber, matrixLabel } from "./format.js";
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./decode.js").Move} Move */
 
+const NO_REASONS = "This log tells ranks, not events: which direction moved, and by what score, was not written down.";
+
 /** What a rule did, for those whose names do not say. */
 const RULES = { masked: "masked (off, may come back)", revived: "revived (was off)" };
 
@@ -55,7 +57,7 @@ export class EventList {
     for (let i = this.buttons.length; i < model.events.length; i += 1) this.append(model, i);
     while (this.buttons.length > model.events.length) this.buttons.pop()?.parentElement?.remove();
     if (!model.events.length) {
-      this.list.replaceChildren(element("li", { class: "fl-none", text: "This run has no events: its ranks stay as they are." }));
+      this.list.replaceChildren(element("li", { class: "fl-none", text: model.run.ranksOnly ? NO_REASONS : "This run has no events: its ranks stay as they are." }));
     }
     this.current = -2;
   }

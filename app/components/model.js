@@ -56,7 +56,7 @@ export class Model {
     this.peak = arrays.peak;
     /** @type {Float32Array} largest true singular value of each matrix */
     this.truePeak = arrays.truePeak;
-    /** @type {Uint16Array} entropies of the true singular values of `sigmaRecords` */
+    /** @type {Uint16Array} entropies of the true singular values of `scoredRecords` */
     this.trueEntropies = arrays.trueEntropy;
     this.lossSteps = arrays.lossSteps ?? new Int32Array();
     this.taskLoss = arrays.taskLoss ?? new Float32Array();
@@ -80,6 +80,16 @@ export class Model {
     this.words = this.moveWords();
     this.order = this.displayOrder();
     this.sigmaRecords = this.spectra.trueRecords;
+    /** @type {Int32Array} those of `sigmaRecords` whose true entropy is known for every matrix */
+    this.scoredRecords = arrays.trueScored?.map((/** @type {number} */ k) => this.sigmaRecords[k]) ?? this.sigmaRecords;
+  }
+
+  /** @returns {string} how much of a long run is drawn; empty when all of it is */
+  get drawn() {
+    const { records, scalars } = this.header.points ?? {};
+    const counted = /** @type {Array<[[number, number] | undefined, string]>} */ ([[records, "records"], [scalars, "losses"]]);
+    const parts = counted.flatMap(([counts, what]) => (counts && counts[0] < counts[1] ? [`${counts[0].toLocaleString("en")} of ${counts[1].toLocaleString("en")} ${what}`] : []));
+    return parts.length ? `${parts.join(", ")} drawn` : "";
   }
 
   /** Scales that stay fixed while the clock moves. */
@@ -217,14 +227,14 @@ export class Model {
 
   /** @param {number} t @param {number} m @returns {number} entropy of the true singular values at the latest record that has them, NaN where unknown */
   trueEntropy(t, m) {
-    const code = this.trueEntropies[lastAtOrBefore(this.sigmaRecords, t) * this.M + m] ?? UNDEFINED_ENTROPY;
+    const code = this.trueEntropies[lastAtOrBefore(this.scoredRecords, t) * this.M + m] ?? UNDEFINED_ENTROPY;
     return code === UNDEFINED_ENTROPY ? NaN : code / 65534;
   }
 
   /** @param {number} t @param {number} m @returns {number} |I(λ) − I(σ)| at the latest record that has true singular values, NaN where unknown */
   gap(t, m) {
-    const found = lastAtOrBefore(this.sigmaRecords, t);
-    return found < 0 ? NaN : Math.abs(this.entropy(this.sigmaRecords[found], m) - this.trueEntropy(t, m));
+    const found = lastAtOrBefore(this.scoredRecords, t);
+    return found < 0 ? NaN : Math.abs(this.entropy(this.scoredRecords[found], m) - this.trueEntropy(t, m));
   }
 
   /** @param {import("./decode.js").Move[]} [moves] @returns {Map<number, number>} matrix → how many of them are its own */

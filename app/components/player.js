@@ -3,7 +3,7 @@
 import { BANDS } from "./bands.js";
 import { Clock } from "./clock.js";
 import { openEnvelope } from "./decode.js";
-import { describeCell, describeDrawn } from "./describe.js";
+import { describeCell } from "./describe.js";
 import { penFor } from "./draw.js";
 import { EventList } from "./event_list.js";
 import { Fade } from "./fade.js";
@@ -138,8 +138,6 @@ export class Player {
     const wide = Number.isFinite(gap) && gap > gapLimit;
     this.nodes.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
     this.nodes.warning.hidden = !wide;
-    this.nodes.drawn.textContent = describeDrawn(model);
-    this.nodes.drawn.hidden = !this.nodes.drawn.textContent;
   }
 
   /** Another run takes the stage. */
@@ -232,7 +230,9 @@ export class Player {
 
   get mapView() {
     const view = MAPS[this.chosen.map];
-    return view && this.possible("map").includes(view.key) ? view : MAPS.map;
+    // Asked several times a frame, hence with no more of a scene than it takes.
+    const known = /** @type {any} */ ({ model: this.model, other: this.pinned });
+    return view && this.model && (view.possible?.(known) ?? true) ? view : MAPS.map;
   }
 
   get sideView() {

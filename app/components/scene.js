@@ -38,7 +38,7 @@
  * @property {string} label
  * @property {string} hint
  * @property {boolean} [wide] several maps side by side: they need more room
- * @property {(scene: Scene) => boolean} [possible] false where the run has nothing for it
+ * @property {(scene: Pick<Scene, "model" | "other">) => boolean} [possible] false where the run has nothing for it
  * @property {(pen: Pen, scene: Scene) => void} draw
  * @property {(scene: Scene, x: number, y: number) => number} [at] matrix under the point, or -1
  * @property {(scene: Scene, x: number, y: number) => string | null} [tip] what is under the pointer, in words

@@ -88,7 +88,7 @@ export function describeDirection(model, t, m, x, width, scale) {
   const directions = directionsAt(model, t, m);
   const direction = directions[Math.floor(((x - plot.x) / plot.w) * scale.count)];
   if (!direction) return null;
-  const energy = model.energy(t, m);
+  const energy = directions.reduce((sum, { value, gate }) => sum + (gate > 0 ? value ** 2 : 0), 0);
   const share = direction.gate > 0 && energy > 0 ? `${Math.round((100 * direction.value ** 2) / energy)} % of the energy` : "";
   const use = direction.gate === 0 ? "off, may revive" : direction.gate < 1 ? `used in ${percent(direction.gate)} of steps` : "";
   return [direction.slot === null ? "" : `slot ${direction.slot}`, `λ ${formatNumber(direction.value)}`, share, use].filter(Boolean).join(" · ");
@@ -115,6 +115,10 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
   const truths = Float32Array.from(truth?.values ?? [], (value) => value / model.scale);
   const y = (/** @type {number} */ value) => plot.y + plot.h * (1 - Math.abs(value) / state.scale.top);
   drawAxis(pen, palette, plot, state.scale.top, y);
+  if (!model.hasSpectrum(state.selected)) {
+    pen.text(plot.x + plot.w / 2, plot.y + plot.h / 2, "spectrum on its way", { fill: palette.muted, size: 12, align: "center" });
+    return;
+  }
   drawTruth(pen, palette, plot, column, truths, y);
   directions.forEach((direction, i) => drawStem(pen, palette, plot, plot.x + (i + 0.5) * column, column, direction, y));
   for (let i = 0; i < arriving; i += 1) {

@@ -35,7 +35,6 @@ export function buildStage(player) {
     picker: element("select", { class: "fl-select fl-matrix", "aria-label": "Matrix" }),
     numbers: element("span", { class: "fl-numbers" }),
     warning: element("span", { class: "fl-warning" }),
-    drawn: element("p", { class: "fl-count fl-drawn", hidden: "" }),
     tip: element("div", { class: "fl-tip", role: "status" }),
     takeOut: new TakeOut(player),
     tableDialog: new TableDialog(player),
@@ -68,7 +67,7 @@ export function buildStage(player) {
   );
   const root = element("div", { class: "fl-player" }, [
     element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend]), hero, player.transport.bar, player.transport.track, boxes.timeBox,
-    nodes.drawn, nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
+    nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
   ]);
   root.hidden = true;
   return { ...nodes, ...boxes, hero, root };

@@ -30,6 +30,7 @@ export const STAGES = [
  * @property {Map<number, number>} prune matrix → directions that go
  * @property {Map<number, number>} extend matrix → directions that come
  * @property {number[]} before ranks that the decision saw
+ * @property {Record<string, string>} captions of its stages, as they are asked for
  * @property {number[]} after ranks that training goes on with
  */
 
@@ -65,7 +66,7 @@ function decide(model, index) {
   const ends = { low: takesRank(model) ? budget : 0, high: givesRank(model) ? budget : 0 };
   const where = (/** @type {(score: number, m: number) => boolean} */ test) => scores.flatMap((score, m) => (test(score, m) ? [m] : []));
   return {
-    event, record, byDirection, scores, places, prune, extend, before,
+    captions: {}, event, record, byDirection, scores, places, prune, extend, before,
     low: new Set([...prune.keys(), ...where((_, m) => places[m] <= ends.low)]),
     high: new Set([...extend.keys(), ...where((score) => !Number.isNaN(score) && known.length - 1 - lastAtOrBefore(known, score) < ends.high)]),
     refused: new Map(Object.entries(event.refused ?? {}).map(([name, why]) => [model.indexOf.get(name) ?? -1, String(why)])),
@@ -93,7 +94,9 @@ function decidedScore(ruled, own) {
 /** @param {Model} model @param {number} index of the event @param {number} place in `STAGES` @param {number} [share] @returns {Stage} */
 export function stageOf(model, index, place, share = 0) {
   const { key } = STAGES[place];
-  return { index: place, key, event: index, share, caption: CAPTIONS[key](model, decisionOf(model, index)) };
+  const decision = decisionOf(model, index);
+  decision.captions[key] ??= CAPTIONS[key](model, decision);
+  return { index: place, key, event: index, share, caption: decision.captions[key] };
 }
 
 /** The importances of all events of a run: scores keep one scale. @param {Model} model @returns {{low: number, high: number, measure: string}} */

@@ -1,6 +1,6 @@
 /** Words, numbers and attributes beside the pictures: for those who read them, hear them, or test them. */
 
-import { describeSoft } from "./describe.js";
+import { describeSoft, energyText } from "./describe.js";
 import { element } from "./draw.js";
 import { formatEntropy, formatNumber } from "./format.js";
 import { methodColour } from "./palette.js";
@@ -31,7 +31,7 @@ export function tell(player, scene) {
   showCard(player, scene);
   nodes.mapCanvas.setAttribute("aria-label", player.mapView.describe(scene));
   nodes.sideCanvas.setAttribute("aria-label", player.sideView.describe(scene));
-  nodes.moving.setAttribute("aria-label", `${player.timeline.band.describe(scene)}; loss, moves and total rank; the clock is at step ${step}`);
+  nodes.moving.setAttribute("aria-label", `${player.timeline.band.describe(scene)}; loss, moves and total rank; the clock is at step ${step}${model.drawn && `; ${model.drawn}`}`);
   root.dataset.drawnAt ??= String(window.performance.now());
   const matrix = model.matrices[selected]?.name ?? "";
   Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), updates: String(player.updates), since: String(scene.since ?? ""), stage: scene.stage?.key ?? "", pinned: scene.other?.name ?? "", ...chosen });
@@ -83,7 +83,8 @@ function showCard(player, { model, step, selected, card }) {
 
 /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */
 function numbersOf({ model, record, selected: m }) {
+  if (model.run.ranksOnly) return `rank ${model.rank(record, m)} · λ unknown`;
   const truth = model.trueEntropy(record, m);
   const gap = Number.isFinite(truth) ? ` (of σ ${formatEntropy(truth)})` : "";
-  return `rank ${model.rank(record, m)}${describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${formatNumber(model.energy(record, m))} · s = ${formatNumber(model.scale)}`;
+  return `rank ${model.rank(record, m)}${describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${energyText(model, record, m)} · s = ${formatNumber(model.scale)}`;
 }

@@ -144,6 +144,7 @@ export class Timeline {
     }
     pen.text(scale.left - 8, axis, "step", { fill: palette.muted, size: 11, align: "right" });
     if (this.hidden) pen.text(2, axis, `+${this.hidden} curves`, { fill: palette.muted, size: 10.5, maxWidth: 58 });
+    if (model.drawn) pen.text(this.width - 1, axis, model.drawn, { fill: palette.muted, size: 10.5, align: "right" });
   }
 
   /** @param {Pen} pen @param {Scene} scene */

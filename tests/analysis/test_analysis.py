@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 
 import numpy as np
@@ -299,6 +300,9 @@ def test_true_singular_values_feed_the_same_unit(run):
     assert true_singular_values(P, np.array([1.0, -3.0]), Q, 2.0) == pytest.approx([6.0, 2.0])
 
 
+REAL_RUN = re.compile(r"[a-z0-9]+-(flexlora|lora|adalora)-seed[012]")
+
+
 def test_every_sample_run_opens_and_draws():
     from pathlib import Path
 
@@ -307,8 +311,11 @@ def test_every_sample_run_opens_and_draws():
     found = find_runs(Path(__file__).resolve().parents[2] / "sample_runs")
     expected = {"words-flexlora-paper", "words-flexlora-reference", "words-lora", "digits-flexlora-paper"}
     expected |= {f"digits-{method}" for method in METHODS if method != "flexlora"}
-    assert expected == {folder.name for folder in found}
-    for folder in found:
+    real = {folder.name for folder in found if REAL_RUN.fullmatch(folder.name)}
+    assert expected | real == {folder.name for folder in found}
+    assert {name.split("-")[0] for name in real} == {"sst2", "trec", "stsb", "arc", "mnist"}
+    # Seeds 1 and 2 are the same kind of log as seed 0; test_docs_real_models.py reads them all.
+    for folder in (folder for folder in found if not folder.name.endswith(("-seed1", "-seed2"))):
         run = load_run(folder)
         assert (run.state, run.notices) == ("finished", [])
         assert sum(path.stat().st_size for path in folder.rglob("*")) < 1_500_000

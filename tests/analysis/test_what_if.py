@@ -31,8 +31,10 @@ from flexlora.job import build_job
 from flexlora.loop import run_job
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
-FLEXLORA = sorted(path.parent for path in SAMPLES.glob("*-flexlora-*/run.json"))
-OTHERS = sorted(path.parent for path in SAMPLES.glob("*/run.json") if path.parent not in FLEXLORA)
+# Of the runs on real models one seed each: seeds 1 and 2 are the same kind of log, thinner.
+KINDS = sorted(path.parent for path in SAMPLES.glob("*/run.json") if path.parent.name[-6:] not in ("-seed1", "-seed2"))
+FLEXLORA = [folder for folder in KINDS if "-flexlora-" in folder.name]
+OTHERS = [folder for folder in KINDS if folder not in FLEXLORA]
 SMALL = {"interval": 3, "warmup_steps": 2, "final_steps": 3, "eval_interval": 100, "initial_budget": 6}
 
 

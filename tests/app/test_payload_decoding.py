@@ -137,3 +137,28 @@ def test_a_parcel_of_another_run_is_refused(read, runs):
     parcel = pack_matrix(other, other.matrices[0].name, pack_run(other))
     assert read(payload, [parcel])["taken"] == [False]
     assert read(pack_run(run), [parcel])["taken"] == [False]
+
+
+def test_each_step_to_fewer_bytes_is_read_back(read, runs):
+    run = runs["hard"]
+    layouts = set()
+    for limit in range(len(pack_run(run)) + 4000, 4000, -500):
+        seen = read(pack_run(run, max_bytes=limit))
+        rows = np.searchsorted(run.steps, seen["steps"])
+        layouts.add((seen["onDemand"], seen["rough"], len(rows) < len(run.steps)))
+        assert seen["ranks"] == run.ranks[rows].tolist()
+        assert seen["stored"] == run.stored[rows].tolist()
+        assert seen["points"]["records"] == [len(rows), len(run.steps)]
+        spread = run.energy.max() / run.energy.min()
+        assert np.array(seen["energy"], float) == pytest.approx(run.energy[rows], rel=np.log(spread) / 253)
+        assert {event["step"] for event in seen["events"]} <= set(seen["steps"])
+        decided = seen["events"][0]["importance"]["spectral_entropy"]
+        assert decided == pytest.approx(run.events[0]["importance"]["spectral_entropy"], rel=1e-4)
+        gaps = np.abs(run.entropy - run.true_entropy[1])
+        assert np.nanmin(np.abs(gaps - np.array(seen["gap"], float)[-1]), axis=0).max() < 4e-5
+    assert layouts == {
+        (False, False, False),
+        (True, False, False),
+        (True, True, False),
+        (True, True, True),
+    }

@@ -53,3 +53,31 @@ def test_anything_not_finite_makes_all_of_them_undefined(bad, where):
 def test_float32_factors_are_computed_in_float64():
     P, lam, Q = (part.astype(np.float32) for part in draw(6, 5, 3, 1))
     assert true_singular_values(P, lam, Q).dtype == np.float64
+
+
+@given(st.integers(1, 6), st.integers(1, 3), st.floats(0.01, 100), st.integers(0, 2**32 - 1))
+def test_small_products_give_the_singular_values_that_thin_qr_gives(rank, count, scale, seed):
+    generator = np.random.default_rng(seed)
+    left = generator.normal(size=(count, 40, rank))
+    lam = generator.normal(size=(count, rank)) * 10.0 ** generator.integers(-4, 2, size=(count, rank))
+    right = generator.normal(size=(count, rank, 30))
+    grams = left.transpose(0, 2, 1) @ left, right @ right.transpose(0, 2, 1)
+    found = singular_values_from_grams(grams[0], lam, grams[1], scale)
+    assert found is not None
+    for values, *parts in zip(found, left, lam, right, strict=True):
+        expected = true_singular_values(*parts, scale)
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-9 * expected.max())
+
+
+@pytest.mark.parametrize("spoil", ["zero", "parallel", "nan", "infinite"])
+def test_small_products_of_factors_that_are_far_from_orthonormal_are_refused(spoil):
+    left = np.random.default_rng(0).normal(size=(20, 3))
+    lam = np.ones((1, 3))
+    if spoil == "zero":
+        left[:, 1] = 0.0
+    elif spoil == "parallel":
+        left[:, 1] = left[:, 0] * (1 + 1e-12)
+    else:
+        lam[0, 0] = np.nan if spoil == "nan" else np.inf
+    gram = (left.T @ left)[None]
+    assert singular_values_from_grams(gram, lam, np.eye(3)[None]) is None
