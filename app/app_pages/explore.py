@@ -56,7 +56,7 @@ def page() -> None:
         notes.append(f"The link names a run that is not here ({unknown[:60]!r}); this is {entry.key}.")
     for note in notes:
         st.info(plain(note))
-    _show_run(entry, opened, link)
+    _show_run(entry, link)
 
 
 def read_link(asked: Mapping[str, str], run: Run) -> Link:
@@ -162,8 +162,12 @@ def _write_address(address: dict[str, str]) -> None:
 
 
 @st.fragment
-def _show_run(entry: RunEntry, opened: OpenRun, link: Link) -> None:
+def _show_run(entry: RunEntry, link: Link) -> None:
     """The player and what belongs to its selection; a release in the player reruns no more than this."""
+    # Asked for anew: a session keeps what its fragments are given, and a run may be large.
+    opened = open_run(entry.folder)
+    if opened is None:
+        return
     asked = link.view
     wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
     view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link={"run": entry.key})
