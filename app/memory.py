@@ -5,11 +5,21 @@ from __future__ import annotations
 import ctypes
 import sys
 
+LARGE_BYTES = 3_000_000
+"""Blocks from this size on are the system's: a payload or an array of a large run, hardly a tensor of a small model."""
+_MMAP_THRESHOLD = -3
+"""``M_MMAP_THRESHOLD`` of malloc.h."""
+
 
 def give_back() -> None:
-    """Return free memory to the system where the C library can; elsewhere nothing happens."""
+    """Return free memory to the system, now and whenever a large block is freed; nothing happens without glibc.
+
+    glibc raises its own threshold to 32 MB with the first large block that is freed, and cuts later ones out of heaps
+    that small blocks keep alive: measured, ten runs of 560 matrices took 250 MB more than the four that are kept.
+    """
     if sys.platform != "linux":
         return
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim") and hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_THRESHOLD, LARGE_BYTES)
+        library.malloc_trim(0)
