@@ -190,6 +190,8 @@ def describe_run(run: Run) -> str:
             break
     if run.events:
         parts.append(_describe_moves(run))
+    elif header.get("singular_values") == "unknown" and len(run.steps):
+        parts.append(f"ranks only, from elsewhere: {net_moves(run):.0f} directions stand elsewhere than at the start")
     gap = spectrum_gap(run)
     if len(gap) and np.isfinite(gap[-1]):
         verdict = "λ is not a spectrum here" if gap[-1] > GAP_LIMIT else "λ is a spectrum"

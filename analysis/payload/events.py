@@ -11,7 +11,7 @@ from analysis.payload.codes import float32
 from analysis.runs import Run
 
 _HEAVY = ("scores", "decided", "importance", "prune", "extend", "refused")
-"""Keys that are sent in another shape, or not at all: each direction's score, what replaced an importance."""
+"""Keys that are sent in another shape, or not at all: each direction's score."""
 NOTHING = 65535
 
 
@@ -71,13 +71,21 @@ def pack_events(run: Run) -> PackedEvents:
 
 
 def _short(event: Mapping[str, Any], places: Mapping[str, int]) -> dict[str, Any]:
-    """Return an event without what is long; refusals become reason → matrices."""
+    """Return an event without what is long; refusals become reason → matrices, replaced importances value, matrices."""
     own = {key: value for key, value in event.items() if key not in _HEAVY}
     refused: dict[str, list[int]] = {}
     for name, reason in event.get("refused", {}).items():
         if name in places:
             refused.setdefault(str(reason), []).append(places[name])
-    return {**own, "refused": refused} if refused else own
+    decided: dict[Any, list[int]] = {}
+    for name, value in (event.get("decided") or {}).items():
+        if name in places:
+            decided.setdefault(value, []).append(places[name])
+    return {
+        **own,
+        **({"refused": refused} if refused else {}),
+        **({"decided": [list(pair) for pair in decided.items()]} if decided else {}),
+    }
 
 
 def _importance(run: Run, places: Mapping[str, int]) -> np.ndarray | None:

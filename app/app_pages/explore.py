@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+import pinned
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
-from components import CHOICES, PlayerView, player
+from components import CHOICES, STAGES, PlayerView, player
 from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
 from player_extras import bring_extras, bring_spectrum
 
@@ -41,11 +42,12 @@ def page() -> None:
     if not choices:
         _show_empty()
         return
-    left, about = st.columns([0.27, 0.73], vertical_alignment="center")
+    left, second, about = st.columns([0.22, 0.18, 0.6], vertical_alignment="center")
     key = left.selectbox(
         "Run", list(choices), key=PICKER, format_func=_label, label_visibility="collapsed", on_change=_picked
     )
     entry = choices[key]
+    other = pinned.choose(second, choices, key, _label, _pinned)
     opened = open_run(entry.folder)
     if opened is None:
         return
@@ -54,9 +56,11 @@ def page() -> None:
     notes = [*opened.run.notices, *link.notes]
     if unknown := st.session_state.get("explore_unknown"):
         notes.append(f"The link names a run that is not here ({unknown[:60]!r}); this is {entry.key}.")
+    notes += pinned.notes()
     for note in notes:
         st.info(plain(note))
-    _show_run(entry, link)
+    _show_run(entry, link, other.key if other else None)
+    pinned.send(other, to=PLAYER, run=entry.key, name=_label(other.key) if other else "")
 
 
 def read_link(asked: Mapping[str, str], run: Run) -> Link:
@@ -85,6 +89,11 @@ def read_link(asked: Mapping[str, str], run: Run) -> Link:
             found[name] = asked[name]
         else:
             notes.append(f"The link's {name} is none of {', '.join(keys)}; it shows {keys[0]}.")
+    if "stage" in asked:
+        if asked["stage"] in STAGES:
+            found["stage"] = asked["stage"]
+        else:
+            notes.append(f"The link's stage is none of {', '.join(STAGES)}; there is no slow motion.")
     return Link(PlayerView(**found), tuple(notes))
 
 
@@ -111,6 +120,7 @@ def _follow_address(entries: list[RunEntry]) -> None:
     state["explore_unknown"] = ""
     if "run" not in address:
         return
+    pinned.follow(address, entries)
     entry = resolve_run(address["run"], entries)
     if entry is None:
         state["explore_unknown"] = address["run"]
@@ -152,7 +162,13 @@ def _picked() -> None:
     state = st.session_state
     state["explore_asked"] = {}
     state["explore_unknown"] = ""
-    _write_address({"run": state[PICKER]})
+    _write_address({"run": state[PICKER], **pinned.parameters()})
+
+
+def _pinned() -> None:
+    """The user chose another run to compare with: the view of this one stays."""
+    address = {name: value for name, value in st.query_params.to_dict().items() if name != "with"}
+    _write_address({"run": st.session_state[PICKER], **address, **pinned.parameters()})
 
 
 def _write_address(address: dict[str, str]) -> None:
@@ -162,7 +178,7 @@ def _write_address(address: dict[str, str]) -> None:
 
 
 @st.fragment
-def _show_run(entry: RunEntry, link: Link) -> None:
+def _show_run(entry: RunEntry, link: Link, other: str | None) -> None:
     """The player and what belongs to its selection; a release in the player reruns no more than this."""
     # Asked for anew: a session keeps what its fragments are given, and a run may be large.
     opened = open_run(entry.folder)
@@ -170,10 +186,11 @@ def _show_run(entry: RunEntry, link: Link) -> None:
         return
     asked = link.view
     wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
-    view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link={"run": entry.key})
+    base = {"run": entry.key, **({"with": other} if other else {})}
+    view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link=base)
     bring_spectrum(opened, view, to=PLAYER, key=entry.key)
     if view != wish and st.session_state[PICKER] == entry.key:
-        _write_address(view.as_link(entry.key))
+        _write_address(view.as_link(entry.key, other))
     bring_extras(opened.run, view, to=PLAYER, key=entry.key)
     _show_details(entry, opened, view)
 

@@ -10,9 +10,9 @@ import streamlit as st
 from streamlit.components.v2 import component
 
 from analysis.player_script import FOLDER, envelope, joined_modules
-from components.view import CHOICES, PlayerView
+from components.view import CHOICES, STAGES, PlayerView
 
-__all__ = ["CHOICES", "PlayerView", "courier", "last_view", "player"]
+__all__ = ["CHOICES", "STAGES", "PlayerView", "courier", "last_view", "player"]
 
 _mount = component(
     "flexlora_player", js=joined_modules("component"), css=(FOLDER / "player.css").read_text(encoding="utf-8")

@@ -1,11 +1,15 @@
 /** The one clock of the page: a step, a speed, and how playing moves it. */
 
+import { STAGES } from "./stages.js";
+
 /** @typedef {import("./model.js").Model} Model */
 
 const TRAVEL_MS = 280; // one jump between neighbouring events
 const LONG_TRAVEL_MS = 900; // the warm-up before the first event, the quiet end after the last
 const HOLD_MS = 700; // an event stays long enough to be read
 const WHOLE_RUN_MS = 12000; // a run without events
+const STAGE_MS = 1200; // slow motion: one of an event's stages
+const LAST_STAGE = STAGES.length - 1;
 
 /** @param {number} x in [0, 1] @returns {number} eased in and out */
 function ease(x) {
@@ -21,9 +25,24 @@ export class Clock {
     this.time = 0;
     this.playing = false;
     this.speed = 1;
-    this.reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    /** @type {{from: number, to: number, start: number, travel: number, hold: number} | null} */
+    this.slow = false;
+    /** @type {number | null} in slow motion, at an event: which of its stages is shown */
+    this.stage = null;
+    this.share = 0;
+    this.preference = window.matchMedia("(prefers-reduced-motion: reduce)");
+    this.reducedMotion = this.preference.matches;
+    this.onPreference = () => {
+      this.reducedMotion = this.preference.matches;
+      this.leg = null;
+      this.changed();
+    };
+    this.preference.addEventListener("change", this.onPreference);
+    /** @type {{from: number, to: number, start: number, travel: number, hold: number, stage?: boolean} | null} */
     this.leg = null;
+  }
+
+  destroy() {
+    this.preference.removeEventListener("change", this.onPreference);
   }
 
   /**
@@ -35,6 +54,31 @@ export class Clock {
     this.model = model;
     if (follow && !this.playing) this.time = model.lastStep;
     else this.time = Math.min(this.time, model.lastStep);
+    if (!this.playing) this.settle(this.stage ?? 0);
+  }
+
+  /** In slow motion each event stops and unfolds. @param {boolean} slow @param {number} [stage] */
+  setSlow(slow, stage = 0) {
+    this.slow = slow;
+    this.leg = null;
+    this.settle(stage);
+    this.changed();
+  }
+
+  /** Slow motion at an event is in one of its stages, anything else in none. @param {number} stage to begin with */
+  settle(stage) {
+    const here = this.slow && this.model !== null && this.model.eventAt(this.time) >= 0;
+    this.stage = here ? Math.max(0, Math.min(stage, LAST_STAGE)) : null;
+    this.share = 0;
+  }
+
+  /** @param {1 | -1} direction @returns {boolean} false where there is no stage left in this direction */
+  stageBy(direction) {
+    if (this.stage === null || this.stage + direction < 0 || this.stage + direction > LAST_STAGE) return false;
+    this.leg = null;
+    this.settle(this.stage + direction);
+    this.changed();
+    return true;
   }
 
   get record() {
@@ -55,15 +99,18 @@ export class Clock {
     if (!this.model) return;
     this.leg = null;
     this.time = Math.max(this.model.firstStep, Math.min(step, this.model.lastStep));
+    this.settle(0);
     this.changed();
   }
 
-  /** @param {number} count records forward, negative for back */
+  /** In slow motion the stages of an event lie between the records. @param {number} count records forward, negative for back */
   stepBy(count) {
     if (!this.model || !this.model.T) return;
     const record = Math.max(0, Math.min(this.record + count, this.model.T - 1));
     this.pause();
+    if (Math.abs(count) === 1 && this.stageBy(/** @type {1 | -1} */ (count))) return;
     this.seek(this.model.steps[record]);
+    if (count < 0) this.settle(LAST_STAGE);
   }
 
   /** @param {1 | -1} direction to the next or the previous event; without one, to the end */
@@ -84,7 +131,9 @@ export class Clock {
 
   play() {
     if (!this.model || this.model.T < 2) return;
-    if (this.atEnd) this.time = this.model.firstStep;
+    // Whoever asked for less motion turns the stages over by hand.
+    if (this.reducedMotion && this.stageBy(1)) return;
+    if (this.atEnd && (this.stage ?? LAST_STAGE) === LAST_STAGE) this.seek(this.model.firstStep);
     this.playing = true;
     this.leg = null;
     this.changed();
@@ -95,6 +144,7 @@ export class Clock {
     this.playing = false;
     this.leg = null;
     this.time = this.step;
+    this.settle(this.stage ?? 0);
     this.changed();
   }
 
@@ -106,15 +156,32 @@ export class Clock {
     const leg = this.leg;
     const spent = (now - leg.start) * this.speed;
     const share = leg.travel > 0 ? Math.min(spent / leg.travel, 1) : 1;
+    if (leg.stage) {
+      this.share = Math.min(1, spent / leg.hold);
+      if (spent < leg.hold) return;
+      if (this.stageBy(1)) return;
+      if (this.atEnd) this.pause();
+      else this.leg = this.travelFrom(model, now);
+      return;
+    }
+    this.stage = null;
     this.time = leg.from + (leg.to - leg.from) * (leg.hold > 0 ? ease(share) : share);
     if (spent < leg.travel + leg.hold) return;
     this.time = leg.to;
     this.leg = null;
-    if (this.atEnd) this.pause();
+    this.settle(0);
+    if (this.stage !== null ? this.reducedMotion : this.atEnd) this.pause();
+  }
+
+  /** @param {Model} model @param {number} now */
+  nextLeg(model, now) {
+    if (this.stage === null) return this.travelFrom(model, now);
+    if (this.reducedMotion && this.stage === LAST_STAGE) return this.travelFrom(model, now);
+    return { from: this.time, to: this.time, start: now, travel: 0, hold: STAGE_MS, stage: true };
   }
 
   /** From here to the next event, in the same time however many steps lie between. @param {Model} model @param {number} now */
-  nextLeg(model, now) {
+  travelFrom(model, now) {
     const from = this.time;
     const next = model.eventSteps.find((step) => step > from && step <= model.lastStep);
     const to = next ?? model.lastStep;
@@ -125,6 +192,7 @@ export class Clock {
     }
     const edge = next === undefined || this.step < model.eventSteps[0];
     const travel = this.reducedMotion ? 0 : edge ? LONG_TRAVEL_MS : TRAVEL_MS;
-    return { from, to, start: now, travel, hold: HOLD_MS };
+    // In slow motion an event is not held: it unfolds.
+    return { from, to, start: now, travel, hold: this.slow && next !== undefined ? 0 : HOLD_MS };
   }
 }

@@ -1,6 +1,8 @@
 /** What a colour means: one place for the map, the strip and the legend. */
 
+import { formatCount, formatNumber } from "./format.js";
 import { tableColour } from "./palette.js";
+import { activeParameters, gapLimit, largestGap, largestParameters } from "./quantity.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./palette.js").Palette} Palette */
@@ -9,9 +11,11 @@ import { tableColour } from "./palette.js";
 /** Choices in the order of the buttons. */
 export const COLOURS = [
   { key: "rank", label: "Rank", hint: "number of active directions" },
-  { key: "change", label: "Change", hint: "rank now minus rank at the first record" },
+  { key: "change", label: "Change", hint: "rank now minus rank at the first record, or at the step chosen with 'since here'" },
   { key: "entropy", label: "Entropy", hint: "how evenly the energy is spread over the directions, 0 to 1" },
   { key: "energy", label: "Energy", hint: "Σλ², on a square-root scale" },
+  { key: "parameters", label: "Parameters", hint: "of the active directions: r · (in + out + 1)" },
+  { key: "gap", label: "Gap", hint: "|I(λ) − I(σ)|: how far λ is from the true singular values of ΔW, at their latest record" },
 ];
 
 /**
@@ -33,21 +37,45 @@ export function energyShare(model, energy) {
  * @returns {number}
  */
 export function colourIndex(model, colour, t, m) {
-  if (colour === "rank") return rankIndex(model, model.rank(t, m));
-  if (colour === "change") return changeIndex(model, model.change(t, m));
-  if (colour === "energy") {
-    const energy = model.energy(t, m);
-    return Number.isFinite(energy) ? Math.round(255 * energyShare(model, energy)) : -1;
-  }
-  const entropy = model.entropy(t, m);
-  return Number.isFinite(entropy) ? Math.round(255 * entropyShare(entropy)) : -1;
+  return placeOf(model, colour, colourValue(model, colour, t, m));
 }
+
+/** @param {Model} model @param {Colour} colour @param {number} value @returns {number} 0..255, -1 where undefined */
+function placeOf(model, colour, value) {
+  if (!Number.isFinite(value)) return -1;
+  if (colour === "rank") return rankIndex(model, value);
+  if (colour === "change") return changeIndex(model, value);
+  return Math.round(255 * Math.min(1, SHARES[colour](model, value)));
+}
+
+/** Place of a value on its fixed scale. @type {Record<string, (model: Model, value: number) => number>} */
+const SHARES = {
+  entropy: (_model, value) => entropyShare(value),
+  energy: energyShare,
+  parameters: (model, value) => value / largestParameters(model),
+  // A square root, so that the limit stands well apart from 0 also where λ is far off.
+  gap: (model, value) => Math.sqrt(value / largestGap(model)),
+};
+
+/** @type {Record<string, (model: Model, t: number, m: number) => number>} */
+const VALUES = {
+  rank: (model, t, m) => model.rank(t, m),
+  change: (model, t, m) => model.change(t, m),
+  entropy: (model, t, m) => model.entropy(t, m),
+  energy: (model, t, m) => model.energy(t, m),
+  parameters: activeParameters,
+  gap: (model, t, m) => model.gap(t, m),
+};
 
 /** @param {Model} model @param {Colour} colour @param {number} t @param {number} m @returns {number} the number behind the colour, NaN where undefined */
 export function colourValue(model, colour, t, m) {
-  if (colour === "rank") return model.rank(t, m);
-  if (colour === "change") return model.change(t, m);
-  return colour === "energy" ? model.energy(t, m) : model.entropy(t, m);
+  return VALUES[colour](model, t, m);
+}
+
+/** @param {Model} model @param {Colour} colour @returns {string} what the colour shows, as a title */
+export function colourName(model, colour) {
+  const since = model.base > 0 ? ` since step ${model.steps[model.base]}` : "";
+  return { rank: "rank", change: `rank change${since}`, entropy: "entropy", energy: "energy Σλ²", parameters: "parameters", gap: "|I(λ)−I(σ)|" }[colour];
 }
 
 /** @param {Model} model @param {number} rank */
@@ -78,9 +106,9 @@ export function stripColour(colour) {
 
 /**
  * @param {Model} model @param {Colour} colour
- * @returns {Array<{label: string, index: number}>} marks of the legend, ascending
+ * @returns {Array<{label: string, index: number, limit?: boolean}>} marks of the legend, ascending
  */
-export function legendMarks(model, colour, format = String) {
+export function legendMarks(model, colour) {
   if (colour === "rank") {
     const marks = [];
     for (let rank = model.minRank; rank <= model.maxRank; rank += 1) marks.push({ label: String(rank), index: rankIndex(model, rank) });
@@ -93,10 +121,10 @@ export function legendMarks(model, colour, format = String) {
     }
     return marks;
   }
-  const shares = colour === "entropy" ? [0, 0.3, 0.5, 0.7, 0.9, 1] : [0, 0.01, 0.1, 0.25, 0.5, 1];
-  return shares.map((share) =>
-    colour === "entropy"
-      ? { label: share === 0 || share === 1 ? String(share) : String(share).slice(1), index: Math.round(255 * entropyShare(share)) }
-      : { label: format(share * model.maxEnergy), index: Math.round(255 * Math.sqrt(share)) },
-  );
+  const mark = (/** @type {number} */ value, /** @type {string} */ label) => ({ label, index: placeOf(model, colour, value) });
+  if (colour === "entropy") return [0, 0.3, 0.5, 0.7, 0.9, 1].map((value) => mark(value, value === 0 || value === 1 ? String(value) : String(value).slice(1)));
+  if (colour === "energy") return [0, 0.01, 0.1, 0.25, 0.5, 1].map((share) => mark(share * model.maxEnergy, formatNumber(share * model.maxEnergy)));
+  if (colour === "parameters") return [0, 0.25, 0.5, 0.75, 1].map((share) => mark(share * largestParameters(model), formatCount(share * largestParameters(model))));
+  const top = largestGap(model);
+  return [mark(0, "0"), { ...mark(gapLimit(model), `limit ${formatNumber(gapLimit(model))}`), limit: true }, mark(top, formatNumber(top))];
 }

@@ -1,7 +1,10 @@
 /** Loss, moves and total rank over time: small panels that share the strip's time axis. */
 
+import { perColumn } from "./columns.js";
 import { lastAtOrBefore } from "./model.js";
+import { netPanel } from "./net_panel.js";
 import { formatMean, formatNumber, niceCeiling } from "./format.js";
+import { methodColour } from "./palette.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./palette.js").Palette} Palette */
@@ -16,18 +19,24 @@ import { formatMean, formatNumber, niceCeiling } from "./format.js";
  * @property {number} weight share of the height
  * @property {(pen: CanvasPen, palette: Palette, box: Box, scale: TimeScale) => void} draw
  * @property {(step: number) => string} value what stands beside the panel at the clock
+ * @property {(step: number) => string} [otherValue] the same of the pinned run
+ * @property {(step: number) => string} [aside] a second line of it, in smaller print
+ * @property {number} [need] 0 = always there; where the height is short, larger ones go first
  */
 
-/** @param {Model} model @param {import("./scene.js").Pinned | null} _other a second run under the same clock @returns {Panel[]} only what the run has recorded */
-export function panelsOf(model, _other) {
+/** @typedef {import("./scene.js").Pinned} Pinned */
+
+/** @param {Model} model @param {Pinned | null} other a second run under the same clock @returns {Panel[]} only what the run has recorded */
+export function panelsOf(model, other) {
   const panels = [];
-  if (model.lossSteps.length) panels.push(lossPanel(model));
-  if (model.lossSteps.length) panels.push(regularizerPanel(model));
+  if (model.lossSteps.length) panels.push(lossPanel(model, other));
+  if (model.lossSteps.length) panels.push(regularizerPanel(model, other));
   if (model.penalty) panels.push(penaltyPanel(model, model.penalty));
-  const evaluation = evaluationPanel(model);
+  const evaluation = evaluationPanel(model, other);
   if (evaluation) panels.push(evaluation);
   if (model.events.length || model.budgetCurve() || model.run.state === "running") panels.push(movesPanel(model));
-  panels.push(totalRankPanel(model));
+  if (model.events.length) panels.push(netPanel(model));
+  panels.push(totalRankPanel(model, other));
   return panels;
 }
 
@@ -64,39 +73,70 @@ function places(steps, scale) {
 function frame(pen, palette, box, top) {
   pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
   pen.line(box.x, box.y, box.x + box.w, box.y, { stroke: palette.line, dash: [2, 3] });
-  pen.text(box.x - 6, box.y + 4, top, { fill: palette.muted, size: 9.5, align: "right" });
+  pen.text(box.x - 6, box.y + 4, top, { fill: palette.muted, size: 10.5, align: "right" });
 }
 
-/** @param {Model} model @returns {Panel} */
-function lossPanel(model) {
+/**
+ * Both runs' lines: the colour of the method, the pinned one dashed.
+ * @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {TimeScale} scale @param {Model} model @param {ArrayLike<number>} steps @param {Float64Array} ys @param {{dashed?: boolean, steps?: boolean}} [how]
+ */
+function drawRun(pen, palette, box, scale, model, steps, ys, { dashed = false, steps: held = false } = {}) {
+  // The clock is the first run's: what the other logged beyond its end has no place on the axis.
+  pen.clipped({ x: box.x, y: box.y - 2, w: box.w, h: box.h + 4 }, () =>
+    pen.path(...perColumn(places(steps, scale), ys), { stroke: methodColour(palette, model.run.method), width: 1.75, dash: dashed ? [5, 3] : undefined, steps: held }),
+  );
+}
+
+/** @param {Model} model @param {number} window @param {Pinned | null} other */
+function smoothed(model, window, other) {
+  const theirs = other?.model.lossSteps.length ? other.model : null;
+  return { own: trailingMean(model.taskLoss, window), theirs, their: theirs && trailingMean(theirs.taskLoss, window) };
+}
+
+/** @param {Model} model @param {Pinned | null} other @returns {Panel} */
+function lossPanel(model, other) {
   const window = Math.max(1, Math.round(model.lossSteps.length / 40));
-  const smooth = trailingMean(model.taskLoss, window);
-  const top = niceCeiling(largest(model.taskLoss));
+  const { own: smooth, theirs, their } = smoothed(model, window, other);
+  const top = niceCeiling(Math.max(largest(model.taskLoss), largest(theirs?.taskLoss ?? [])));
   return {
     label: "task loss",
-    note: window > 1 ? `bold: mean of ${window}` : undefined,
+    note: window > 1 ? `mean of ${window}` : undefined,
     weight: 2.2,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
       const xs = places(model.lossSteps, scale);
-      pen.path(xs, heights(model.taskLoss, top, box), { stroke: palette.task, width: 1, alpha: window > 1 ? 0.35 : 1 });
-      if (window > 1) pen.path(xs, heights(smooth, top, box), { stroke: palette.task, width: 1.75 });
+      if (theirs && their) {
+        drawRun(pen, palette, box, scale, theirs, theirs.lossSteps, heights(their, top, box), { dashed: true });
+        drawRun(pen, palette, box, scale, model, model.lossSteps, heights(smooth, top, box));
+        return;
+      }
+      pen.path(...perColumn(xs, heights(model.taskLoss, top, box)), { stroke: palette.task, width: 1, alpha: window > 1 ? 0.35 : 1 });
+      if (window > 1) pen.path(...perColumn(xs, heights(smooth, top, box)), { stroke: palette.task, width: 1.75 });
     },
     value: (step) => formatNumber(smooth[lastAtOrBefore(model.lossSteps, step)]),
+    ...(theirs && their ? { otherValue: (/** @type {number} */ step) => formatNumber(their[lastAtOrBefore(theirs.lossSteps, step)]) } : {}),
   };
 }
 
-/** @param {Model} model @returns {Panel} */
-function regularizerPanel(model) {
-  const top = niceCeiling(largest(model.regularizer));
+/** @param {Model} model @param {Pinned | null} other @returns {Panel} */
+function regularizerPanel(model, other) {
+  const theirs = other?.model.lossSteps.length ? other.model : null;
+  const top = niceCeiling(Math.max(largest(model.regularizer), largest(theirs?.regularizer ?? [])));
   return {
     label: "regulariser",
+    need: 4,
     weight: 1.1,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
-      pen.path(places(model.lossSteps, scale), heights(model.regularizer, top, box), { stroke: palette.regularizer, width: 1.5 });
+      if (theirs) {
+        drawRun(pen, palette, box, scale, theirs, theirs.lossSteps, heights(theirs.regularizer, top, box), { dashed: true });
+        drawRun(pen, palette, box, scale, model, model.lossSteps, heights(model.regularizer, top, box));
+        return;
+      }
+      pen.path(...perColumn(places(model.lossSteps, scale), heights(model.regularizer, top, box)), { stroke: palette.regularizer, width: 1.5 });
     },
     value: (step) => formatNumber(model.regularizer[lastAtOrBefore(model.lossSteps, step)]),
+    ...(theirs ? { otherValue: (/** @type {number} */ step) => formatNumber(theirs.regularizer[lastAtOrBefore(theirs.lossSteps, step)]) } : {}),
   };
 }
 
@@ -108,34 +148,42 @@ function penaltyPanel(model, values) {
   const y = (/** @type {Box} */ box, /** @type {number} */ value) => box.y + (box.h * (top - value)) / (top - low);
   return {
     label: "penalty",
+    need: 5,
     note: "as weighted",
     weight: 0.9,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
       if (low < 0) pen.line(box.x, y(box, 0), box.x + box.w, y(box, 0), { stroke: palette.line });
-      pen.path(places(model.lossSteps, scale), Float64Array.from(values, (value) => y(box, value)), { stroke: palette.regularizer, width: 1.5 });
+      pen.path(...perColumn(places(model.lossSteps, scale), Float64Array.from(values, (value) => y(box, value))), { stroke: palette.regularizer, width: 1.5 });
     },
     value: (step) => formatNumber(values[lastAtOrBefore(model.lossSteps, step)]),
   };
 }
 
-/** The first metric of the validation split. @param {Model} model @returns {Panel | null} */
-function evaluationPanel(model) {
+/** The first metric of the validation split. @param {Model} model @param {Pinned | null} other @returns {Panel | null} */
+function evaluationPanel(model, other) {
   const found = model.evaluationSeries();
   if (!found) return null;
-  const top = found.values.every((value) => value <= 1) ? 1 : niceCeiling(largest(found.values));
+  const second = other?.model.evaluationSeries();
+  const theirs = other && second?.metric === found.metric && second.split === found.split ? second : null;
+  const top = [...found.values, ...(theirs?.values ?? [])].every((value) => value <= 1) ? 1 : niceCeiling(Math.max(largest(found.values), largest(theirs?.values ?? [])));
   return {
     label: found.metric,
     note: found.split,
+    need: 2,
     weight: 1.4,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
       const xs = places(found.steps, scale);
       const ys = heights(found.values, top, box);
-      pen.path(xs, ys, { stroke: palette.evaluation, width: 1.5 });
-      xs.forEach((x, i) => pen.glyph("circle", x, ys[i], 2.5, { fill: palette.evaluation }));
+      if (other && theirs) {
+        drawRun(pen, palette, box, scale, other.model, theirs.steps, heights(theirs.values, top, box), { dashed: true });
+        drawRun(pen, palette, box, scale, model, found.steps, ys);
+      } else pen.path(xs, ys, { stroke: palette.evaluation, width: 1.5 });
+      xs.forEach((x, i) => pen.glyph("circle", x, ys[i], 2.5, { fill: theirs ? methodColour(palette, model.run.method) : palette.evaluation }));
     },
     value: (step) => formatNumber(found.values[lastAtOrBefore(found.steps, step)]),
+    ...(theirs ? { otherValue: (/** @type {number} */ step) => formatNumber(theirs.values[lastAtOrBefore(theirs.steps, step)]) } : {}),
   };
 }
 
@@ -146,6 +194,7 @@ function movesPanel(model) {
   return {
     label: "moves",
     note: curve ? "line: b(t)" : undefined,
+    need: 1,
     weight: 1.6,
     draw: (pen, palette, box, scale) => {
       const middle = box.y + box.h / 2;
@@ -153,7 +202,7 @@ function movesPanel(model) {
       const xs = places(curve?.steps ?? [], scale);
       for (const sign of [-1, 1]) {
         const ys = Float64Array.from(curve?.values ?? [], (value) => middle + sign * unit * value);
-        pen.path(xs, ys, { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
+        pen.path(...perColumn(xs, ys), { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
       }
       pen.line(box.x, middle, box.x + box.w, middle, { stroke: palette.line });
       const thick = Math.max(1, Math.min(7, (box.w / Math.max(1, model.domain[1])) * 3));
@@ -162,8 +211,8 @@ function movesPanel(model) {
         pen.rect(x, middle - unit * event.extend.length, thick, unit * event.extend.length, { fill: palette.extended });
         pen.rect(x, middle, thick, unit * event.prune.length, { fill: palette.pruned });
       }
-      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 9.5, align: "right" });
-      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 9.5, align: "right" });
+      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 10.5, align: "right" });
+      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 10.5, align: "right" });
     },
     value: (step) => {
       const event = model.events[model.eventAt(step)];
@@ -174,26 +223,31 @@ function movesPanel(model) {
   };
 }
 
-/** With the total that the schedule asks for, and what a training step uses, where these are told. @param {Model} model @returns {Panel} */
-function totalRankPanel(model) {
+/** With the total that the schedule asks for, and what a training step uses, where these are told. @param {Model} model @param {Pinned | null} other @returns {Panel} */
+function totalRankPanel(model, other) {
   const { targetRank, expectedTotal, shares } = model;
-  const top = Math.max(1, largest(model.totalRank), largest(targetRank ?? []));
+  const theirs = other?.model;
+  const top = Math.max(1, largest(model.totalRank), largest(targetRank ?? []), largest(theirs?.totalRank ?? []));
   const notes = [targetRank ? "-- target" : "", shares ? "— used" : ""].filter(Boolean).join(" ");
   return {
     label: "total rank",
     note: notes || undefined,
-    weight: notes ? 2 : 0.8,
+    weight: notes ? 2 : theirs ? 1.1 : 0.8,
     draw: (pen, palette, box, scale) => {
       const inner = { ...box, y: box.y + 3, h: box.h - 3 };
       pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
-      if (shares && expectedTotal) pen.path(places(model.steps, scale), heights(expectedTotal, top, inner), { stroke: palette.accent, width: 1, steps: true });
-      pen.path(places(model.steps, scale), heights(model.totalRank, top, inner), { stroke: palette.text, width: 1.5, steps: true });
-      if (targetRank) pen.path(places(model.lossSteps, scale), heights(targetRank, top, inner), { stroke: palette.regularizer, width: 1.25, dash: [4, 3] });
-      pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 9.5, align: "right" });
+      if (shares && expectedTotal) pen.path(...perColumn(places(model.steps, scale), heights(expectedTotal, top, inner)), { stroke: palette.accent, width: 1, steps: true });
+      if (theirs) {
+        drawRun(pen, palette, box, scale, theirs, theirs.steps, heights(theirs.totalRank, top, inner), { dashed: true, steps: true });
+        drawRun(pen, palette, box, scale, model, model.steps, heights(model.totalRank, top, inner), { steps: true });
+      } else pen.path(...perColumn(places(model.steps, scale), heights(model.totalRank, top, inner)), { stroke: palette.text, width: 1.5, steps: true });
+      if (targetRank) pen.path(...perColumn(places(model.lossSteps, scale), heights(targetRank, top, inner)), { stroke: palette.regularizer, width: 1.25, dash: [4, 3] });
+      pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 10.5, align: "right" });
     },
     value: (step) => {
       const mean = model.expectedTotalRank(model.recordAt(step));
       return `${model.totalRank[model.recordAt(step)] ?? "–"}${mean === null ? "" : ` ≈ ${formatMean(mean)}`}`;
     },
+    ...(theirs ? { otherValue: (/** @type {number} */ step) => String(theirs.totalRank[theirs.recordAt(step)] ?? "–") } : {}),
   };
 }

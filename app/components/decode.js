@@ -45,6 +45,7 @@ const ARRAY_TYPES = {
  * @property {string} measure importance that decided
  * @property {Record<string, Record<string, number | null>>} importance measure → matrix → value, of the measure that decided
  * @property {Record<string, string>} [refused] matrix → why it could not give or take
+ * @property {Record<string, number | string | null>} [decided] matrix → what a rule put in its importance's place: null = undefined, "first" = above all
  * @property {Move[]} prune
  * @property {Move[]} extend
  */
@@ -140,7 +141,8 @@ function eventsOf(header, arrays) {
     const prune = moves.slice(next, next + pruned);
     next += pruned + extended;
     const refused = Object.entries(event.refused ?? {}).flatMap(([reason, places]) => places.map((/** @type {number} */ m) => [names[m], reason]));
-    const own = { ...event, prune, extend: moves.slice(next - extended, next), refused: Object.fromEntries(refused) };
+    const decided = (event.decided ?? []).flatMap((/** @type {[number | string | null, number[]]} */ [value, places]) => places.map((m) => [names[m], value]));
+    const own = { ...event, prune, extend: moves.slice(next - extended, next), refused: Object.fromEntries(refused), decided: Object.fromEntries(decided) };
     // Only looked at one event at a time: made when asked for.
     return Object.defineProperty(own, "importance", {
       enumerable: true,

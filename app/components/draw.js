@@ -142,6 +142,14 @@ export class CanvasPen {
     this.context.restore();
   }
 
+  /** @param {number} x @param {number} y @param {() => void} draw with its origin there */
+  shifted(x, y, draw) {
+    this.context.save();
+    this.context.translate(x, y);
+    draw();
+    this.context.restore();
+  }
+
   /** @param {Path2D} path @param {Style} style */
   paint(path, style) {
     const context = this.context;

@@ -1,7 +1,8 @@
-/** When it happened: time × matrix, painted once; rows by module type, then layer. */
+/** When it happened: time × matrix, painted once; rows in an order of `SORTS`. */
 
 import { colourIndex, energyShare, stripColour } from "./colour.js";
 import { tableColour } from "./palette.js";
+import { groupsOf } from "./sorts.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./palette.js").Palette} Palette */
@@ -13,25 +14,22 @@ import { tableColour } from "./palette.js";
 /**
  * @typedef {object} StripLayout
  * @property {Array<{m: number, y: number, h: number}>} rows
- * @property {Array<{type: string, count: number, y: number, h: number}>} groups
+ * @property {Array<{label: string, count: number, y: number, h: number}>} groups
  * @property {Box} box
  */
 
-/** @param {Model} model @param {Box} box @returns {StripLayout} */
-export function layoutStrip(model, box) {
-  /** @type {Map<string, number[]>} */
-  const byType = new Map();
-  for (const m of model.order) {
-    const type = model.matrices[m].type;
-    byType.set(type, [...(byType.get(type) ?? []), m]);
-  }
-  const gap = box.h / Math.max(1, model.M) > 1.5 ? 2 : 0;
-  const height = (box.h - gap * (byType.size - 1)) / Math.max(1, model.M);
+const LABEL_APART = 12;
+
+/** @param {Model} model @param {Box} box @param {string} sort key of `SORTS` @returns {StripLayout} */
+export function layoutStrip(model, box, sort) {
+  const wanted = groupsOf(model, sort);
+  const gap = box.h / Math.max(1, model.M) > 1.5 && wanted.length <= 8 ? 2 : 0;
+  const height = (box.h - gap * (wanted.length - 1)) / Math.max(1, model.M);
   const rows = [];
   const groups = [];
   let y = box.y;
-  for (const [type, members] of byType) {
-    groups.push({ type, count: members.length, y, h: members.length * height });
+  for (const { label, members } of wanted) {
+    groups.push({ label, count: members.length, y, h: members.length * height });
     for (const m of members) {
       rows.push({ m, y, h: height });
       y += height;
@@ -78,10 +76,14 @@ export function paintStrip(model, palette, colour, scale, ratio, order) {
  */
 export function drawStrip(pen, model, palette, layout, image, scale, selected) {
   let row = 0;
+  let labelled = layout.box.y + 5 - LABEL_APART;
   for (const group of layout.groups) {
     pen.image(image, row, group.count, { x: scale.left, y: group.y, w: scale.right - scale.left, h: group.h });
     row += group.count;
-    if (group.h >= 10) pen.text(scale.left - 8, group.y + group.h / 2, group.type, { fill: palette.muted, size: 10.5, align: "right", maxWidth: scale.left - 10 });
+    const middle = group.y + group.h / 2;
+    if (middle - labelled < LABEL_APART) continue;
+    pen.text(scale.left - 8, middle, group.label, { fill: palette.muted, size: 11, align: "right", maxWidth: scale.left - 10 });
+    labelled = middle;
   }
   const chosen = layout.rows.find((entry) => entry.m === selected);
   if (chosen) drawSelectedRow(pen, model, palette, chosen, scale);

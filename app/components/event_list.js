@@ -2,10 +2,11 @@
 
 import { element } from "./draw.js";
 import { formatNumber, matrixLabel } from "./format.js";
-import { isSoft } from "./model.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./decode.js").Move} Move */
+
+const NO_REASONS = "This log tells ranks, not events: which direction moved, and by what score, was not written down.";
 
 /** What a rule did, for those whose names do not say. */
 const RULES = { masked: "masked (off, may come back)", revived: "revived (was off)" };
@@ -18,6 +19,16 @@ function aimOf(event) {
   return [target, threshold, restarted].filter(Boolean).join(", ");
 }
 
+/** One stop for Tab, however many buttons: the arrow keys go from one to the next. @param {HTMLButtonElement[]} buttons @param {KeyboardEvent} event */
+function walk(buttons, event) {
+  const now = buttons.findIndex((button) => button === event.target);
+  const next = buttons[now + ({ ArrowDown: 1, ArrowUp: -1 }[event.key] ?? 0)];
+  if (now < 0 || !next || next === event.target) return;
+  event.preventDefault();
+  event.stopPropagation();
+  for (const button of buttons) button.tabIndex = button === next ? 0 : -1;
+  next.focus();
+}
 
 export class EventList {
   /** @param {{seek: (step: number) => void, select: (m: number) => void}} actions */
@@ -25,7 +36,9 @@ export class EventList {
     this.actions = actions;
     this.heading = element("span", { class: "fl-count" });
     this.list = element("ol", { class: "fl-events", "aria-label": "Events" });
+    this.list.addEventListener("keydown", (event) => walk(this.buttons, event));
     this.moves = element("div", { class: "fl-moves" });
+    this.moves.addEventListener("keydown", (event) => walk(this.moveButtons(), event));
     this.root = element("section", { class: "fl-panel fl-eventpanel", "aria-label": "Events" }, [
       element("header", {}, [element("h3", { text: "Events" }), this.heading]),
       this.list,
@@ -44,7 +57,7 @@ export class EventList {
     for (let i = this.buttons.length; i < model.events.length; i += 1) this.append(model, i);
     while (this.buttons.length > model.events.length) this.buttons.pop()?.parentElement?.remove();
     if (!model.events.length) {
-      this.list.replaceChildren(element("li", { class: "fl-none", text: "This run has no events: its ranks stay as they are." }));
+      this.list.replaceChildren(element("li", { class: "fl-none", text: model.run.ranksOnly ? NO_REASONS : "This run has no events: its ranks stay as they are." }));
     }
     this.current = -2;
   }
@@ -83,6 +96,7 @@ export class EventList {
       this.buttons.forEach((button, i) => {
         if (i === current) button.setAttribute("aria-current", "step");
         else button.removeAttribute("aria-current");
+        button.tabIndex = i === Math.max(0, current) ? 0 : -1;
       });
       this.current = current;
       this.scrollTo(current);
@@ -90,7 +104,16 @@ export class EventList {
     const key = `${current}|${selected}|${exact >= 0}`;
     if (key === this.shown) return;
     this.shown = key;
+    const focused = this.moveButtons().findIndex((button) => button.matches(":focus"));
     this.moves.replaceChildren(...(current >= 0 ? this.describe(model, current, selected, exact >= 0) : []));
+    const buttons = this.moveButtons();
+    buttons.forEach((button, i) => (button.tabIndex = i === Math.max(0, focused) ? 0 : -1));
+    if (focused >= 0) buttons[focused]?.focus();
+  }
+
+  /** @returns {HTMLButtonElement[]} what the shown event moved */
+  moveButtons() {
+    return [...this.moves.querySelectorAll("button:enabled")].map((button) => /** @type {HTMLButtonElement} */ (button));
   }
 
   /** Inside the list only: the page itself never moves. @param {number} index */

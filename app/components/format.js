@@ -15,6 +15,17 @@ export function formatNumber(value) {
 }
 
 /**
+ * A count that needs no more than three digits to be told from others.
+ * @param {number} value
+ * @returns {string} 950, 12.3k, 4.56M
+ */
+export function formatCount(value) {
+  const size = Math.abs(value);
+  const [unit, sign] = size >= 1e6 ? [1e6, "M"] : size >= 1e3 ? [1e3, "k"] : [1, ""];
+  return Number.isFinite(value) ? `${Number((value / unit).toPrecision(3))}${sign}` : "–";
+}
+
+/**
  * @param {number} value entropy in [0, 1], NaN where undefined
  * @returns {string}
  */

@@ -12,11 +12,12 @@ export function keyAction(player, event) {
   const target = event.composedPath()[0];
   const inside = event.composedPath().includes(player.root);
   if (event.ctrlKey || event.metaKey || event.altKey || !(target instanceof Element) || !player.model) return;
-  if (target.matches(TYPING) || player.help.open) return;
+  if (target.matches(TYPING) || player.root.querySelector("dialog[open]")) return;
   const button = target.closest("button, a, summary, [role=button], [role=tab]");
   if (!inside && (button || target.matches("input"))) return;
   if (button && (event.key === " " || event.key === "Enter")) return;
   if (!inside && (event.key === "ArrowUp" || event.key === "ArrowDown")) return;
+  if (event.key === "Escape" && !player.clock.slow) return;
   const act = ACTIONS[event.shiftKey && event.key.startsWith("Arrow") ? `Shift${event.key}` : event.key];
   if (!act) return;
   event.preventDefault();
@@ -42,6 +43,10 @@ const ACTIONS = {
   w: (player) => chooseNext(player, "side"),
   t: (player) => chooseNext(player, "band"),
   p: (player) => player.pinTime(),
+  s: (player) => player.setSlow(!player.clock.slow),
+  Escape: (player) => player.setSlow(false),
+  e: (player) => player.nodes.takeOut.open(),
+  T: (player) => player.nodes.tableDialog.open(),
 };
 
 /** @param {any} player @param {string} name of `CHOICES` */

@@ -1,7 +1,11 @@
 /** The pictures that can stand in the map's place. */
 
 import { describeCell } from "./describe.js";
-import { COLOURS, colourValue } from "./colour.js";
+import { colourName, colourValue } from "./colour.js";
+import { EVENTS_VIEW } from "./event_maps.js";
+import { PAIR_VIEW } from "./pair_map.js";
+import { describeStage, drawStageMap, stageTable, STEPS_VIEW } from "./stage_map.js";
+import { decisionOf } from "./stages.js";
 import { drawMap, layoutMap, matrixAt, neighbour } from "./rank_map.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -26,16 +30,34 @@ export const MAPS = {
     key: "map",
     label: "Map",
     hint: "where rank is now: layer × module type",
-    draw: (pen, scene) => drawMap(pen, scene.model, scene.palette, mapLayout(scene), scene),
+    draw: (pen, scene) => {
+      if (scene.stage) drawStageMap(pen, scene, mapLayout(scene));
+      else drawMap(pen, scene.model, scene.palette, mapLayout(scene), scene);
+    },
+    tip: (scene, x, y) => {
+      const m = matrixAt(mapLayout(scene), x, y);
+      return scene.stage && m >= 0 ? describeStage(scene.model, decisionOf(scene.model, scene.stage.event), scene.stage.key, m) : null;
+    },
     at: (scene, x, y) => matrixAt(mapLayout(scene), x, y),
-    neighbour: (scene, dx, dy) => neighbour(mapLayout(scene), scene.selected, dx, dy),
-    describe: ({ model, record, selected, step }) => `Rank map at step ${step}. Selected: ${describeCell(model, record, selected)}`,
-    table: ({ model, record, colour }) => ({
-      head: ["matrix", "rank", "entropy", "energy", ...(["rank", "entropy", "energy"].includes(colour) ? [] : [COLOURS.find(({ key }) => key === colour)?.label ?? colour])],
-      rows: model.matrices.map((matrix, m) => [
-        matrix.name, model.rank(record, m), model.entropy(record, m), model.energy(record, m),
-        ...(["rank", "entropy", "energy"].includes(colour) ? [] : [colourValue(model, colour, record, m)]),
-      ]),
-    }),
+    neighbour: (scene, dx, dy) => neighbour(mapLayout(scene).cells, scene.selected, dx, dy),
+    describe: ({ model, record, selected, step, stage, colour }) =>
+      stage
+        ? `Rank map, step ${step}, ${stage.key}: ${stage.caption}. Selected: ${describeStage(model, decisionOf(model, stage.event), stage.key, selected)}`
+        : `Rank map at step ${step}, coloured by ${colourName(model, colour)}. Selected: ${describeCell(model, record, selected, colour)}`,
+    table: ({ model, record, colour, stage }) => (stage ? stageTable(model, stage.event) : momentTable(model, record, colour)),
   },
+  stages: STEPS_VIEW,
+  events: EVENTS_VIEW,
+  pair: PAIR_VIEW,
 };
+
+/** @param {import("./model.js").Model} model @param {number} record @param {import("./palette.js").Colour} colour @returns {import("./scene.js").Table} */
+function momentTable(model, record, colour) {
+  const further = /** @type {Array<import("./palette.js").Colour>} */ (["rank", "entropy", "energy"].includes(colour) ? [] : [colour]);
+  return {
+    head: ["matrix", "layer", "module type", "rank", "entropy", "energy", ...further.map((key) => colourName(model, key))],
+    rows: model.matrices.map(({ name, layer, type }, m) => [
+      name, layer, type, model.rank(record, m), model.entropy(record, m), model.energy(record, m), ...further.map((key) => colourValue(model, key, record, m)),
+    ]),
+  };
+}

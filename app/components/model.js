@@ -86,8 +86,10 @@ export class Model {
 
   /** @returns {string} how much of a long run is drawn; empty when all of it is */
   get drawn() {
-    const thinned = /** @type {[number, number][]} */ (Object.values(this.header.points ?? {})).filter(([shown, total]) => shown < total);
-    return thinned.length ? `${thinned.map((counts) => counts.map((count) => count.toLocaleString("en")).join(" of ")).join(", ")} points drawn` : "";
+    const { records, scalars } = this.header.points ?? {};
+    const counted = /** @type {Array<[[number, number] | undefined, string]>} */ ([[records, "records"], [scalars, "losses"]]);
+    const parts = counted.flatMap(([counts, what]) => (counts && counts[0] < counts[1] ? [`${counts[0].toLocaleString("en")} of ${counts[1].toLocaleString("en")} ${what}`] : []));
+    return parts.length ? `${parts.join(", ")} drawn` : "";
   }
 
   /** Scales that stay fixed while the clock moves. */

@@ -1,13 +1,35 @@
 /** Colours: they follow Streamlit's theme, and every scale can be read without telling red from green. */
 
-/** @typedef {"rank" | "change" | "entropy" | "energy"} Colour */
+/** @typedef {"rank" | "change" | "entropy" | "energy" | "parameters" | "gap"} Colour */
 
 // Cividis (Nuñez, Anderton, Renslow 2018): the same lightness order for every kind of colour vision.
 const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
 const BLUES = ["#eaf2fb", "#cfe1f4", "#a9cbea", "#79afdc", "#4c90ca", "#2b71b3", "#16539a", "#0b3a78", "#072654"];
 const VIOLETS = ["#f3effa", "#ded3ef", "#c4b1e2", "#a78bd2", "#8a67bf", "#6f47a6", "#572d88", "#401a68", "#2b0d49"];
+const TEALS = ["#e6f4f3", "#c5e5e2", "#9bd0cc", "#6bb6b1", "#3f9994", "#207c78", "#0d615f", "#064847", "#02302f"];
+const ROSES = ["#fbeef4", "#f4d3e2", "#e8aec9", "#d884ac", "#c35b8e", "#a63a72", "#852358", "#651340", "#45072a"];
 const ORANGE_BLUE = ["#8a3c00", "#b85a0a", "#de8a3f", "#f2bd8a", "#eeeeee", "#a5c9e8", "#5d9dd0", "#2a6fb0", "#0e4480"];
 const ORANGE_BLUE_DARK = ["#ffb066", "#ec8f3a", "#b9661c", "#74431a", "#33363b", "#1f4a73", "#2f74b5", "#5b9fdd", "#9ccbf5"];
+// P. Tol, "muted" and "light" qualitative schemes (2021), in an order without red next to green.
+const KINDS = ["#332288", "#88ccee", "#aa4499", "#ddcc77", "#44aa99", "#882255", "#999933"];
+const KINDS_DARK = ["#77aadd", "#eedd88", "#ffaabb", "#44bb99", "#99ddff", "#ee8866", "#bbcc33"];
+
+/** Method → its colour in every picture; analysis/figures/theme.py has the same. After Okabe and Ito, and three of Paul Tol's muted ones. @type {Record<string, string>} */
+export const METHOD_COLOURS = {
+  flexlora: "#0072B2",
+  lora: "#7F7F7F",
+  adalora: "#E69F00",
+  elalora: "#D55E00",
+  l1ra: "#009E73",
+  salora: "#CC79A7",
+  autolora: "#56B4E9",
+  sora: "#8C6BB1",
+  dora_dynamic: "#999933",
+  dylora: "#AA4466",
+  mlae: "#44AA99",
+};
+const OTHER_METHOD = "#A0785A";
+const LEAST_CONTRAST = 3; // WCAG 1.4.11, for lines
 
 /**
  * @param {string} colour "#rrggbb" or "rgb(…)"
@@ -67,6 +89,22 @@ function mix(a, b, share) {
   return `rgb(${a.map((part, i) => Math.round(part + (b[i] - part) * share)).join(",")})`;
 }
 
+/** @param {number} a @param {number} b luminances @returns {number} WCAG contrast */
+function contrast(a, b) {
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+}
+
+/** The method's colour, moved towards the text's where the background would swallow it. @param {Palette} palette @param {string | undefined} method @returns {string} */
+export function methodColour(palette, method) {
+  const own = parseColour(METHOD_COLOURS[method ?? ""] ?? OTHER_METHOD);
+  const [background, text] = [parseColour(palette.background), parseColour(palette.text)];
+  for (let share = 0; share < 1; share += 0.05) {
+    const colour = mix(own, text, share);
+    if (contrast(luminance(parseColour(colour)), luminance(background)) >= LEAST_CONTRAST) return colour;
+  }
+  return palette.text;
+}
+
 /**
  * @typedef {object} Palette
  * @property {string} key changes exactly when a colour changes
@@ -83,6 +121,7 @@ function mix(a, b, share) {
  * @property {string} task
  * @property {string} regularizer
  * @property {string} evaluation
+ * @property {string[]} kinds colours of what has no order
  * @property {Record<Colour, Uint8Array>} tables
  */
 
@@ -93,29 +132,50 @@ function mix(a, b, share) {
 export function readPalette(root) {
   const style = getComputedStyle(root);
   const read = (/** @type {string} */ name, /** @type {string} */ other) => style.getPropertyValue(name).trim() || other;
-  const background = parseColour(read("--st-background-color", "#ffffff"));
-  const text = parseColour(read("--st-text-color", "#1c2530"));
+  return makePalette({
+    background: read("--st-background-color", LIGHT.background),
+    text: read("--st-text-color", LIGHT.text),
+    accent: read("--st-primary-color", LIGHT.accent),
+    font: read("--st-font", "sans-serif"),
+  });
+}
+
+/** What a printed page takes. */
+const LIGHT = { background: "#ffffff", text: "#1c2530", accent: "#0a6e8a" };
+
+/** The light colours whatever the theme, for pictures that leave the page. @param {Palette} palette @returns {Palette} */
+export function lightPalette(palette) {
+  return palette.dark ? makePalette({ ...LIGHT, font: palette.font }) : palette;
+}
+
+/** @param {{background: string, text: string, accent: string, font: string}} theme @returns {Palette} */
+function makePalette(theme) {
+  const background = parseColour(theme.background);
+  const text = parseColour(theme.text);
   const dark = luminance(background) < 0.25;
   const sequential = (/** @type {string[]} */ stops) => ramp(dark ? [...stops].reverse() : stops);
   const palette = {
     dark,
-    font: read("--st-font", "sans-serif"),
+    font: theme.font,
     background: mix(background, background, 0),
     text: mix(text, text, 0),
     muted: mix(background, text, 0.66),
     faint: mix(background, text, 0.3),
     line: mix(background, text, dark ? 0.2 : 0.14),
-    accent: read("--st-primary-color", "#0a6e8a"),
+    accent: theme.accent,
     pruned: dark ? "#ffa04d" : "#c25100",
     extended: dark ? "#6fb6ff" : "#0b58a8",
     task: dark ? "#e4e7ea" : "#28313c",
     regularizer: dark ? "#b9a3e3" : "#6f47a6",
     evaluation: dark ? "#e58fbd" : "#9a2f6b",
+    kinds: dark ? KINDS_DARK : KINDS,
     tables: {
       rank: sequential(BLUES),
       change: ramp(dark ? ORANGE_BLUE_DARK : ORANGE_BLUE),
       entropy: ramp(CIVIDIS),
       energy: sequential(VIOLETS),
+      parameters: sequential(TEALS),
+      gap: sequential(ROSES),
     },
   };
   return { ...palette, key: [palette.background, palette.text, palette.accent, palette.font].join(";") };

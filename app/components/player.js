@@ -6,15 +6,20 @@ import { openEnvelope } from "./decode.js";
 import { describeCell } from "./describe.js";
 import { penFor } from "./draw.js";
 import { EventList } from "./event_list.js";
+import { Fade } from "./fade.js";
 import { formatNumber, matrixLabel } from "./format.js";
 import { keyAction } from "./keys.js";
+import { Mailbox } from "./mailbox.js";
 import { MAPS } from "./maps.js";
 import { Model } from "./model.js";
 import { readPalette } from "./palette.js";
 import { closeLetterbox, openLetterbox } from "./parcels.js";
+import { pinnedAt } from "./pinned.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
 import { SIDES } from "./sides.js";
+import { SORTS } from "./sorts.js";
 import { buildStage } from "./stage_dom.js";
+import { stageOf, STAGES } from "./stages.js";
 import { tell } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
@@ -44,8 +49,9 @@ export class Player {
     this.chosen = firstChoices();
     /** @type {import("./why_card.js").WhyParcel | null} */
     this.why = null;
-    /** @type {Map<string, [import("./parcels.js").Parcel, Uint8Array]>} what came before its run, by kind */
-    this.early = new Map();
+    /** @type {{model: Model, name: string} | null} a second run under this clock */
+    this.pinned = null;
+    this.mailbox = new Mailbox(this);
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;
@@ -57,12 +63,14 @@ export class Player {
       commit: () => this.commitSoon(),
       copyLink: () => this.copyLink(),
       help: () => this.help.showModal(),
+      slow: (on) => this.setSlow(on),
     });
     this.eventList = new EventList({ seek: (step) => this.seek(step), select: (m) => this.select(m) });
     this.timeline = new Timeline();
     this.card = new WhyCard();
     this.help = helpDialog();
     this.nodes = buildStage(this);
+    this.fade = new Fade(this.nodes.ghost);
     this.root = this.nodes.root;
     parent.append(this.root);
     this.palette = readPalette(this.root);
@@ -71,7 +79,7 @@ export class Player {
 
   listen() {
     this.resizer = new ResizeObserver(() => this.resize());
-    this.resizer.observe(this.root);
+    for (const node of [this.root, this.nodes.mapBox, this.nodes.timeBox]) this.resizer.observe(node);
     this.onKey = (/** @type {KeyboardEvent} */ event) => keyAction(this, event);
     this.onWindow = () => this.resize();
     document.addEventListener("keydown", this.onKey);
@@ -91,7 +99,7 @@ export class Player {
     if (before?.content !== request.content) this.acceptRun(new Model(payload), before?.run === request.run);
     if (before && request.link && before.run !== request.run) this.showAddress(new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
-    if (request.key && before?.key !== request.key) openLetterbox(request.key, this);
+    if (request.key && before?.key !== request.key) openLetterbox(request.key, this.mailbox);
     this.palette = readPalette(this.root);
     this.root.style.setProperty("--fl-pruned", this.palette.pruned);
     this.root.style.setProperty("--fl-extended", this.palette.extended);
@@ -112,21 +120,16 @@ export class Player {
     this.warn(model);
     this.fillPicker(model);
     this.updates += 1;
-    if (!same && model.run.state !== "running") this.clock.time = model.header.park ?? model.lastStep;
-    const early = [...this.early.values()];
-    this.early.clear();
-    for (const parcel of early) this.receive(...parcel);
+    if (!same && model.run.state !== "running") this.clock.seek(model.header.park ?? model.lastStep);
+    this.mailbox.unpackEarly();
   }
 
-  /** What a second component brings. @param {import("./parcels.js").Parcel} parcel @param {Uint8Array} payload */
-  receive(parcel, payload) {
-    // One that comes before its run, as the messages of a rerun may overtake each other, waits for it.
-    if (parcel.run !== this.request?.run) {
-      this.early.set(parcel.kind, [parcel, payload]);
-      return;
-    }
-    PARCELS[parcel.kind]?.(this, parcel, payload);
-    this.redraw();
+  /** Each event stops and unfolds, or no longer. @param {boolean} slow */
+  setSlow(slow) {
+    if (slow === this.clock.slow) return;
+    if (slow) this.choose("map", "map");
+    this.clock.setSlow(slow);
+    this.resize();
   }
 
   /** Entropy is read from λ: it says little where λ is not the spectrum of ΔW. @param {Model} model */
@@ -145,6 +148,7 @@ export class Player {
     this.eventList.clear();
     this.since = null;
     this.why = null;
+    this.pinned = null;
   }
 
   /** At the parked event, the first matrix that gained is worth a look. @param {Model} model */
@@ -156,6 +160,8 @@ export class Player {
   /** @param {import("./decode.js").Request} request */
   obey(request) {
     if (request.step !== null) this.clock.seek(request.step);
+    const stage = STAGES.findIndex(({ key }) => key === request.stage);
+    if (stage >= 0) this.clock.setSlow(true, stage);
     const m = this.model?.indexOf.get(request.matrix ?? "");
     if (m !== undefined) this.selected = m;
     for (const [name, keys] of Object.entries(CHOICES)) if (keys.includes(request[name])) this.chosen[name] = request[name];
@@ -210,43 +216,25 @@ export class Player {
     this.hoverStep = step;
     this.invalidate();
     if (!event || !this.model?.T || (m < 0 && !text)) hideTip(this);
-    else showTip(this, text ?? describeCell(this.model, step === null ? this.clock.record : this.model.recordAt(step), m), event);
+    else showTip(this, text ?? describeCell(this.model, step === null ? this.clock.record : this.model.recordAt(step), m, /** @type {Colour} */ (this.chosen.colour)), event);
   }
 
   /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
   possible(name) {
     const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS })[name];
+    if (name === "sort" && this.model) return CHOICES.sort.filter((key) => SORTS[key].possible?.(/** @type {Model} */ (this.model)) ?? true);
     if (!views || !this.model || !this.timeSize) return CHOICES[name];
     const scene = this.scene(this.timeSize);
     return CHOICES[name].filter((key) => views[key].possible?.(scene) ?? true);
   }
 
   get mapView() {
-    return MAPS[this.chosen.map] ?? MAPS.map;
+    const view = MAPS[this.chosen.map];
+    return view && this.possible("map").includes(view.key) ? view : MAPS.map;
   }
 
   get sideView() {
     return SIDES[this.chosen.side] ?? SIDES.spectrum;
-  }
-
-  /** @param {number} x @param {number} y @returns {number} matrix under the point of the map, or -1 */
-  mapAt(x, y) {
-    return this.model && this.mapSize ? this.mapView.at?.(this.scene(this.mapSize), x, y) ?? -1 : -1;
-  }
-
-  /** @param {number} x @param {number} y */
-  mapTip(x, y) {
-    return this.model?.T && this.mapSize ? this.mapView.tip?.(this.scene(this.mapSize), x, y) ?? null : null;
-  }
-
-  /** @param {number} x @param {number} y */
-  sideTip(x, y) {
-    return this.model?.T && this.sideSize ? this.sideView.tip?.(this.scene(this.sideSize), x, y) ?? null : null;
-  }
-
-  /** @param {number} x @param {number} y @returns {number} matrix under the point of the time axis, or -1 */
-  timeAt(x, y) {
-    return this.model && this.timeSize ? this.timeline.matrixAt(this.scene(this.timeSize), x, y) : -1;
   }
 
   /** @param {number} dx @param {number} dy */
@@ -260,7 +248,12 @@ export class Player {
   }
 
   get view() {
-    return { step: this.clock.step, matrix: this.model?.matrices[this.selected]?.name ?? null, since: this.since, ...this.chosen };
+    return { step: this.clock.step, matrix: this.model?.matrices[this.selected]?.name ?? null, since: this.since, stage: this.stageKey, ...this.chosen };
+  }
+
+  /** @returns {string | null} where slow motion stands; "score" between events, where the next one will begin */
+  get stageKey() {
+    return this.clock.slow ? STAGES[this.clock.stage ?? 0].key : null;
   }
 
   get linkParameters() {
@@ -302,6 +295,9 @@ export class Player {
   /** As high as the window allows, so that map, transport and timeline stand together without scrolling. */
   resize() {
     if (!this.model || this.root.hidden) return;
+    this.nodes.stage.hidden = !this.clock.slow;
+    this.root.classList.toggle("fl-slow", this.clock.slow);
+    this.root.classList.toggle("fl-wide", this.mapView.wide ?? false);
     const scroller = this.root.getRootNode() instanceof ShadowRoot ? /** @type {ShadowRoot} */ (this.root.getRootNode()).host : this.root;
     const top = Math.max(0, scroller.getBoundingClientRect().top + (scroller.closest("[data-testid=stMain]")?.scrollTop ?? 0));
     const height = Math.max(560, Math.min(1100, window.innerHeight - top - 56));
@@ -311,6 +307,7 @@ export class Player {
     this.sideSize = size(this.nodes.sideBox);
     this.timeSize = size(this.nodes.timeBox);
     this.timeline.layout(this.scene(this.timeSize), this.chosen.band);
+    for (const [name, choice] of Object.entries(this.nodes.choices)) choice.offer((/** @type {string} */ key) => this.possible(name).includes(key));
     this.redraw();
   }
 
@@ -327,8 +324,9 @@ export class Player {
   /** @param {[number, number]} size @returns {Scene} */
   scene([width, height]) {
     const model = /** @type {Model} */ (this.model);
-    const { record, step, time } = this.clock;
+    const { record, step, time, stage, share } = this.clock;
     const event = model.events[model.eventAt(step)];
+    this.pinned?.model.countFrom(this.since);
     return {
       model, width, height, time, record, step, event,
       palette: this.palette,
@@ -340,8 +338,8 @@ export class Player {
       since: this.since,
       prune: model.movesOf(event?.prune),
       extend: model.movesOf(event?.extend),
-      other: null,
-      stage: null,
+      other: this.pinned && pinnedAt(this.pinned.model, this.pinned.name, step),
+      stage: stage === null ? null : stageOf(model, model.eventAt(time), stage, share),
       card: this.whyCard(),
     };
   }
@@ -366,6 +364,7 @@ export class Player {
     if (this.stale) this.timeline.drawStill(penFor(nodes.still, ...this.timeSize, palette.font), scene);
     this.stale = false;
     this.timeline.drawMoving(penFor(nodes.moving, ...this.timeSize, palette.font), scene);
+    this.fade.before(nodes.mapCanvas, this.mapView.key === "map" ? scene.stage?.key ?? "" : "", clock.reducedMotion);
     this.mapView.draw(penFor(nodes.mapCanvas, ...this.mapSize, palette.font), this.scene(this.mapSize));
     if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
     tell(this, scene);
@@ -376,20 +375,11 @@ export class Player {
   destroy() {
     window.cancelAnimationFrame(this.frame);
     window.clearTimeout(this.commitTimer);
-    if (this.request?.key) closeLetterbox(this.request.key, this);
+    this.clock.destroy();
+    if (this.request?.key) closeLetterbox(this.request.key, this.mailbox);
     this.resizer?.disconnect();
     document.removeEventListener("keydown", /** @type {any} */ (this.onKey));
     window.removeEventListener("resize", /** @type {any} */ (this.onWindow));
     this.root.remove();
   }
 }
-
-/** What arrives later than the run, by kind. @type {Record<string, (player: Player, parcel: any, payload: Uint8Array) => void>} */
-const PARCELS = {
-  why: (player, parcel) => {
-    player.why = parcel;
-  },
-  matrix: (player, _parcel, payload) => {
-    player.model?.spectra.accept(payload);
-  },
-};

@@ -1,7 +1,7 @@
 /** Where rank is now: layer × module type, the number in the cell, the current event's − and +. */
 
-import { cellColour, energyShare, legendMarks } from "./colour.js";
-import { formatChange, formatMean, formatNumber, layerLabel } from "./format.js";
+import { cellColour, colourName, energyShare, legendMarks } from "./colour.js";
+import { formatChange, formatMean, layerLabel } from "./format.js";
 import { inkOn, tableColour } from "./palette.js";
 
 /** @typedef {import("./model.js").Model} Model */
@@ -28,24 +28,25 @@ const HEADER_HEIGHT = 18;
 const MEAN_SIZE = 10;
 
 /**
- * @param {Model} model @param {number} width @param {number} height
+ * @param {Model} model @param {number} width @param {number} height @param {boolean} [framed] with room for names, sums and the legend
  * @returns {MapLayout}
  */
-export function layoutMap(model, width, height) {
+export function layoutMap(model, width, height, framed = true) {
   const unplaced = model.matrices.some((matrix) => matrix.layer === null);
   const layers = unplaced ? [...model.header.layers, null] : model.header.layers;
   const types = model.header.types;
   const sideways = layers.length > MANY_LAYERS;
   const columnKeys = sideways ? layers : types;
   const rowKeys = sideways ? types : layers;
-  const left = sideways ? 74 : 32;
-  const right = 34;
+  const left = !framed ? 0 : sideways ? 74 : 32;
+  const right = framed ? 34 : 0;
   const bottom = sideways ? 0 : 18;
+  const around = framed ? HEADER_HEIGHT + bottom + LEGEND_HEIGHT : 0;
   const grid = {
     x: left,
-    y: HEADER_HEIGHT,
+    y: framed ? HEADER_HEIGHT : 0,
     w: Math.max(40, width - left - right),
-    h: Math.max(40, height - HEADER_HEIGHT - bottom - LEGEND_HEIGHT),
+    h: Math.max(20, height - around),
   };
   const columnWidth = grid.w / Math.max(1, columnKeys.length);
   const rowHeight = grid.h / Math.max(1, rowKeys.length);
@@ -105,8 +106,8 @@ export function drawMap(pen, model, palette, layout, state) {
   drawLegend(pen, model, palette, layout.legend, state.colour);
 }
 
-/** Names of rows and columns, and how much rank each holds now. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {MapLayout} layout @param {MapState} state */
-function drawMargins(pen, model, palette, layout, state) {
+/** Names of rows and columns, and how much rank each holds now. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {MapLayout} layout @param {{record: number}} state */
+export function drawMargins(pen, model, palette, layout, state) {
   const sum = (/** @type {number[]} */ members) => members.reduce((total, m) => total + model.rank(state.record, m), 0);
   let lastEnd = -Infinity;
   for (const column of layout.columns) {
@@ -201,15 +202,15 @@ function drawMoves(pen, palette, cell, pruned, extended, roomy) {
 /** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {Colour} colour */
 function drawLegend(pen, model, palette, box, colour) {
   const y = box.y + box.h / 2;
-  const style = { fill: palette.muted, size: 10.5 };
+  const style = { fill: palette.muted, size: 11 };
   const right = legendGlyphs(pen, model, palette, box, y, colour);
-  const name = { rank: "rank", change: "rank change", entropy: "entropy", energy: "energy Σλ²" }[colour];
+  const name = colourName(model, colour);
   pen.text(box.x, y, name, style);
   let x = box.x + pen.measure(name, style) + 8;
   const room = right - 12 - x;
-  const marks = legendMarks(model, colour, formatNumber);
-  if (colour === "entropy" || colour === "energy") {
-    drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room, 200), h: 16 });
+  const marks = legendMarks(model, colour);
+  if (colour !== "rank" && colour !== "change") {
+    drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room - 14, 200), h: 16 });
     return;
   }
   const narrow = room / Math.max(1, marks.length) < 14;
@@ -227,24 +228,27 @@ function drawLegend(pen, model, palette, box, colour) {
   }
 }
 
-/** @param {CanvasPen} pen @param {Palette} palette @param {Array<{label: string, index: number}>} marks @param {Colour} colour @param {Box} box */
+/** @param {CanvasPen} pen @param {Palette} palette @param {Array<{label: string, index: number, limit?: boolean}>} marks @param {Colour} colour @param {Box} box */
 function drawRampLegend(pen, palette, marks, colour, box) {
   for (let i = 0; i < box.w; i += 1) {
     pen.rect(box.x + i, box.y, 1.5, 6, { fill: tableColour(palette.tables[colour], Math.round((255 * i) / (box.w - 1))) });
   }
-  let lastEnd = -Infinity;
-  for (const mark of marks) {
+  /** @type {Array<[number, number]>} */
+  const taken = [];
+  // A limit is told before the ends of the scale are.
+  for (const mark of [...marks].sort((a, b) => Number(b.limit ?? false) - Number(a.limit ?? false))) {
     const x = box.x + (mark.index / 255) * box.w;
-    const half = pen.measure(mark.label, { size: 9.5 }) / 2;
-    if (x - half < lastEnd + 3) continue;
-    pen.text(x, box.y + 13, mark.label, { fill: palette.muted, size: 9.5, align: "center" });
-    lastEnd = x + half;
+    const half = pen.measure(mark.label, { size: 10.5 }) / 2;
+    if (mark.limit) pen.line(x, box.y - 2, x, box.y + 8, { stroke: palette.text, width: 1.5 });
+    if (taken.some(([start, end]) => x - half < end + 3 && x + half > start - 3)) continue;
+    pen.text(x, box.y + 13, mark.label, { fill: palette.muted, size: 10.5, align: "center" });
+    taken.push([x - half, x + half]);
   }
 }
 
 /** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */
 function legendGlyphs(pen, model, palette, box, y, colour) {
-  const style = { fill: palette.muted, size: 10.5 };
+  const style = { fill: palette.muted, size: 11 };
   const gauge = colour === "energy" ? "entropy" : "energy (√)";
   const items = /** @type {Array<[string, (x: number) => void]>} */ ([
     ...(model.shares ? [["used a step", (/** @type {number} */ x) => pen.text(x + 3, y, "≈", { fill: palette.muted, size: 12 })]] : []),
@@ -275,15 +279,15 @@ export function matrixAt(layout, x, y) {
 
 /**
  * The neighbour in the grid, for the arrow keys.
- * @param {MapLayout} layout @param {number} m @param {number} dx @param {number} dy
+ * @param {Box[]} cells @param {number} m @param {number} dx @param {number} dy
  * @returns {number}
  */
-export function neighbour(layout, m, dx, dy) {
-  const from = layout.cells[m];
-  if (!from) return layout.cells.findIndex(Boolean);
+export function neighbour(cells, m, dx, dy) {
+  const from = cells[m];
+  if (!from) return cells.findIndex(Boolean);
   let best = m;
   let bestDistance = Infinity;
-  layout.cells.forEach((cell, other) => {
+  cells.forEach((cell, other) => {
     if (!cell || other === m) return;
     const x = cell.x + cell.w / 2 - (from.x + from.w / 2);
     const y = cell.y + cell.h / 2 - (from.y + from.h / 2);

@@ -35,9 +35,9 @@ export default async function openReport() {
     const model = /** @type {import("./model.js").Model} */ (player.model);
     const event = model.events[model.eventBefore(step)]?.step ?? null;
     const card = written[String(event)]?.[matrix] ?? null;
-    player.receive(/** @type {any} */ ({ kind: "why", run: about, event, matrix, card }), new Uint8Array());
+    player.mailbox.receive(/** @type {any} */ ({ kind: "why", run: about, event, matrix, card }), new Uint8Array());
     const own = boxes[model.indexOf.get(matrix) ?? -1];
-    if (own) player.receive({ kind: "matrix", run: about }, own);
+    if (own) player.mailbox.receive({ kind: "matrix", run: about }, own);
   };
   player.accept(run, player.setStateValue);
   player.obey(/** @type {any} */ ({ ...player.request, ...readLink(new URLSearchParams(window.location.hash.slice(1))) }));

@@ -29,7 +29,7 @@
  * @property {object | null} card why-card of the selected matrix, null while it is on its way
  */
 
-/** @typedef {{model: Model, name: string, record: number, missing: boolean}} Pinned missing: its log has nothing at this step, the latest prior record stands in */
+/** @typedef {{model: Model, name: string, record: number, missing: boolean}} Pinned missing: its log does not reach this step, the nearest record before it (else its first) stands in */
 
 /**
  * A picture in the map's or the spectrum's place.
@@ -37,10 +37,12 @@
  * @property {string} key
  * @property {string} label
  * @property {string} hint
+ * @property {boolean} [wide] several maps side by side: they need more room
  * @property {(scene: Scene) => boolean} [possible] false where the run has nothing for it
  * @property {(pen: Pen, scene: Scene) => void} draw
  * @property {(scene: Scene, x: number, y: number) => number} [at] matrix under the point, or -1
  * @property {(scene: Scene, x: number, y: number) => string | null} [tip] what is under the pointer, in words
+ * @property {(scene: Scene, x: number, y: number) => number | null} [stepAt] where a click takes the clock
  * @property {(scene: Scene, dx: number, dy: number) => number} [neighbour] the matrix beside the selected one, for the arrow keys
  * @property {(scene: Scene) => string} describe the picture in one sentence, for those who do not see it
  * @property {(scene: Scene) => Table} table the numbers of the picture
@@ -62,7 +64,11 @@
  * @property {(pen: Pen, scene: Scene, layout: any, scale: TimeScale) => void} still
  * @property {(pen: Pen, scene: Scene, layout: any, scale: TimeScale) => void} moving
  * @property {(scene: Scene, layout: any, scale: TimeScale, x: number, y: number) => number} at matrix under the point, or -1
+ * @property {(scene: Scene, layout: any, scale: TimeScale, x: number, y: number) => string | null} [tip] what is under the pointer, in words; without it the matrix's numbers
+ * @property {boolean} [alone] it leaves all of the height to the curves
  * @property {(scene: Scene) => string} stillKey changes when the still layer must be drawn again for another reason than data, size, theme, colour, sort or selection
  * @property {(scene: Scene) => string} describe
  * @property {(scene: Scene) => Table} table
  */
+
+export {};

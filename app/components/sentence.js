@@ -12,6 +12,7 @@ export function sentenceAt(model, step) {
   const mean = model.expectedTotalRank(record);
   const used = mean === null ? "" : `, of which a training step uses ${formatMean(mean)} on average`;
   const here = `Step ${step}: total rank ${model.totalRank[record]} over ${model.M} matrices${used}`;
+  if (model.run.ranksOnly) return `${here}; this log tells ranks only: nothing is known of λ, entropy, energy or why ranks changed.`;
   if (!model.events.length) return model.run.state === "running" ? `${here}; no event so far.` : `${here}; this run moves no rank.`;
   const past = model.eventBefore(step);
   const next = model.events[past + 1];

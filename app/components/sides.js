@@ -1,5 +1,6 @@
 /** The pictures that can stand beside the map: about the selected matrix. */
 
+import { drawCard } from "./card_picture.js";
 import { describeCell } from "./describe.js";
 import { describeDirection, directionsAt, drawSpectrum, spectrumScale } from "./spectrum.js";
 import { cardTable } from "./why_card.js";
@@ -18,7 +19,7 @@ function scaleOf({ model, selected }) {
   return kept.get(selected);
 }
 
-/** @type {Record<string, View>} a view without `draw` is not a picture: player.js shows its element */
+/** @type {Record<string, View>} why is text on the page, which player.js shows; its picture is for files */
 export const SIDES = {
   spectrum: {
     key: "spectrum",
@@ -38,7 +39,7 @@ export const SIDES = {
     key: "why",
     label: "Why?",
     hint: "why the latest event did what it did with the selected matrix",
-    draw: () => undefined,
+    draw: drawCard,
     describe: ({ card }) => /** @type {any} */ (card)?.headline ?? "No event yet.",
     table: ({ card }) => cardTable(/** @type {any} */ (card)),
   },

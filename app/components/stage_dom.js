@@ -6,6 +6,10 @@ import { COLOURS } from "./colour.js";
 import { element } from "./draw.js";
 import { MAPS } from "./maps.js";
 import { SIDES } from "./sides.js";
+import { SORTS } from "./sorts.js";
+import { TableDialog } from "./table_dialog.js";
+import { TakeOut } from "./take_out.js";
+import { icon } from "./transport.js";
 
 /** @param {any} player its transport, event list, help and card are built already @returns {Record<string, any>} nodes by name */
 export function buildStage(player) {
@@ -16,10 +20,14 @@ export function buildStage(player) {
     colour: choice("colour", "Colour by", COLOURS),
     side: choice("side", "Beside the map", Object.values(SIDES)),
     band: choice("band", "Over time", Object.values(BANDS)),
+    sort: choice("sort", "Rows of the strip", Object.values(SORTS)),
   };
   const nodes = {
     choices,
     sentence: element("p", { class: "fl-sentence", "aria-live": "polite" }),
+    legend: element("span", { class: "fl-runs", hidden: "" }),
+    stage: element("p", { class: "fl-stage", "aria-live": "polite", hidden: "" }),
+    ghost: element("canvas", { class: "fl-ghost", "aria-hidden": "true" }),
     mapCanvas: element("canvas", { class: "fl-map", tabindex: "0", role: "img" }),
     sideCanvas: element("canvas", { class: "fl-side", role: "img" }),
     still: element("canvas", { class: "fl-still", "aria-hidden": "true" }),
@@ -28,19 +36,22 @@ export function buildStage(player) {
     numbers: element("span", { class: "fl-numbers" }),
     warning: element("span", { class: "fl-warning" }),
     tip: element("div", { class: "fl-tip", role: "status" }),
+    takeOut: new TakeOut(player),
+    tableDialog: new TableDialog(player),
     since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here" }),
   };
   const boxes = {
-    mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas]),
+    mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas, nodes.ghost]),
     sideBox: element("div", { class: "fl-canvas" }, [nodes.sideCanvas, player.card.root]),
     timeBox: element("div", { class: "fl-time" }, [nodes.still, nodes.moving]),
   };
   const hero = element("div", { class: "fl-hero" }, [
     element("section", { class: "fl-panel", "aria-label": "Rank map" }, [
       element("header", {}, [choices.map.root, nodes.since, choices.colour.root]),
+      nodes.stage,
       boxes.mapBox,
     ]),
-    element("section", { class: "fl-panel", "aria-label": "Spectrum and reasons" }, [
+    element("section", { class: "fl-panel fl-sidepanel", "aria-label": "Spectrum and reasons" }, [
       element("header", {}, [choices.side.root, nodes.picker]),
       nodes.numbers,
       nodes.warning,
@@ -48,10 +59,23 @@ export function buildStage(player) {
     ]),
     player.eventList.root,
   ]);
-  player.transport.tools.append(choices.band.root);
+  player.transport.tools.append(
+    choices.band.root,
+    choices.sort.root,
+    toolButton("table", "The numbers as a table (shift T)", () => nodes.tableDialog.open()),
+    toolButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
+  );
   const root = element("div", { class: "fl-player" }, [
-    nodes.sentence, hero, player.transport.bar, player.transport.track, boxes.timeBox, nodes.tip, player.help,
+    element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend]), hero, player.transport.bar, player.transport.track, boxes.timeBox,
+    nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
   ]);
   root.hidden = true;
   return { ...nodes, ...boxes, hero, root };
+}
+
+/** @param {"table" | "takeOut"} name @param {string} label @param {() => void} act */
+function toolButton(name, label, act) {
+  const node = element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label }, [icon(name)]);
+  node.addEventListener("click", act);
+  return node;
 }

@@ -1,9 +1,12 @@
 /** Words, numbers and attributes beside the pictures: for those who read them, hear them, or test them. */
 
 import { describeSoft, energyText } from "./describe.js";
+import { element } from "./draw.js";
 import { formatEntropy, formatNumber } from "./format.js";
+import { methodColour } from "./palette.js";
 import { sentenceAt } from "./sentence.js";
 import { SIDES } from "./sides.js";
+import { STAGES } from "./stages.js";
 import { whyFits } from "./why_card.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -12,13 +15,16 @@ import { whyFits } from "./why_card.js";
 export function tell(player, scene) {
   const { model, step, selected } = scene;
   const { nodes, clock, chosen, root } = player;
-  nodes.sentence.setAttribute("aria-live", clock.playing ? "off" : "polite");
+  nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
   say(nodes.sentence, sentenceAt(model, step));
   say(nodes.numbers, numbersOf(scene));
+  tellStage(player, scene);
+  tellRuns(player, scene);
   player.transport.update(model.run.state === "running");
   player.eventList.update(step, selected);
   if (nodes.picker.value !== String(selected)) nodes.picker.value = String(selected);
   for (const [name, choice] of Object.entries(nodes.choices)) choice.show(chosen[name]);
+  nodes.choices.sort.root.hidden = player.timeline.band.key !== "strip";
   nodes.since.hidden = chosen.colour !== "change";
   say(nodes.since, scene.since === null ? "since here" : `since ${scene.since}`);
   nodes.since.title = "rank change counts from the clock on; press again to count from the start (p)";
@@ -28,12 +34,39 @@ export function tell(player, scene) {
   nodes.moving.setAttribute("aria-label", `${player.timeline.band.describe(scene)}; loss, moves and total rank; the clock is at step ${step}${model.drawn && `; ${model.drawn}`}`);
   root.dataset.drawnAt ??= String(window.performance.now());
   const matrix = model.matrices[selected]?.name ?? "";
-  Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), updates: String(player.updates), since: String(scene.since ?? ""), ...chosen });
+  Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), updates: String(player.updates), since: String(scene.since ?? ""), stage: scene.stage?.key ?? "", pinned: scene.other?.name ?? "", ...chosen });
 }
 
 /** @param {HTMLElement} node @param {string} text */
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+/** Where slow motion stands, in words. @param {any} player @param {Scene} scene */
+function tellStage({ nodes, clock }, { model, stage, time }) {
+  if (!clock.slow) return;
+  const next = model.eventSteps.find((step) => step > time);
+  const between = next === undefined ? "Slow motion: no event after this." : `Slow motion: the next event comes at step ${next}.`;
+  const done = stage ? (stage.index + (clock.playing ? stage.share : 1)) / STAGES.length : 0;
+  nodes.stage.style.setProperty("--fl-done", `${100 * done}%`);
+  say(nodes.stage, stage ? `${stage.index + 1}/${STAGES.length} ${STAGES[stage.index].label} · ${stage.caption}` : between);
+}
+
+/** Names of the two runs in the colours of their methods. @param {any} player @param {Scene} scene */
+function tellRuns({ nodes }, { model, other, palette }) {
+  nodes.legend.hidden = !other;
+  const key = other ? [model.run.name, other.name, other.missing, palette.key].join("|") : "";
+  if (!other || nodes.legend.dataset.key === key) return;
+  nodes.legend.dataset.key = key;
+  const run = (/** @type {string} */ name, /** @type {string} */ method, /** @type {string} */ line) => {
+    const sample = element("i", { class: `fl-line ${line}` });
+    sample.style.borderColor = methodColour(palette, method);
+    return element("span", { class: "fl-run", title: `${name} (${method})` }, [sample, name]);
+  };
+  nodes.legend.replaceChildren(
+    run(model.run.name ?? "this run", model.run.method, "fl-solid"),
+    run(`${other.name}${other.missing ? " (beyond its log)" : ""}`, other.model.run.method, "fl-dashed"),
+  );
 }
 
 /** @param {any} player @param {Scene} scene */
@@ -50,6 +83,7 @@ function showCard(player, { model, step, selected, card }) {
 
 /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */
 function numbersOf({ model, record, selected: m }) {
+  if (model.run.ranksOnly) return `rank ${model.rank(record, m)} · λ unknown`;
   const truth = model.trueEntropy(record, m);
   const gap = Number.isFinite(truth) ? ` (of σ ${formatEntropy(truth)})` : "";
   return `rank ${model.rank(record, m)}${describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${energyText(model, record, m)} · s = ${formatNumber(model.scale)}`;

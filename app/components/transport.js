@@ -6,8 +6,9 @@ import { GUTTER } from "./timeline.js";
 /** @typedef {import("./clock.js").Clock} Clock */
 
 export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
+const SLOW = "slow";
 
-const ICONS = {
+export const ICONS = {
   first: "M3 3h2v10H3zM13 3v10L6 8z",
   eventBack: "M8 3v10L2 8zM14 3v10L8 8z",
   back: "M11 3v10L4 8z",
@@ -16,12 +17,15 @@ const ICONS = {
   forward: "M5 3l7 5-7 5z",
   eventForward: "M2 3l6 5-6 5zM8 3l6 5-6 5z",
   last: "M11 3h2v10h-2zM3 3l7 5-7 5z",
+  takeOut: "M7 2h2v6h3.5L8 12.5 3.5 8H7zM2.5 13.5h11V15h-11z",
+  table: "M2 3h12v2.5H2zM2 6.8h5.4v2.5H2zM8.6 6.8H14v2.5H8.6zM2 10.6h5.4v2.5H2zM8.6 10.6H14v2.5H8.6z",
 };
 
 const KEYS = [
   ["space", "play or pause"],
   ["← →", "one record back or forward"],
   ["shift ← →", "previous or next event"],
+  ["s", "slow motion: each event in five stages, ← → turn them over; Esc leaves"],
   ["Home End", "first or last record"],
   ["↑ ↓", "previous or next matrix"],
   ["1 2 3 …", "colour of the map"],
@@ -29,12 +33,14 @@ const KEYS = [
   ["w", "spectrum, or why the event did that"],
   ["t", "next picture over time"],
   ["p", "rank change counts from here"],
+  ["e", "take it out: PNG, SVG, CSV, link"],
+  ["shift T", "the numbers as a table"],
   ["− +", "slower or faster"],
   ["?", "this list"],
 ];
 
 /** @param {keyof typeof ICONS} name @returns {SVGSVGElement} */
-function icon(name) {
+export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 16 16");
   svg.setAttribute("aria-hidden", "true");
@@ -47,7 +53,7 @@ function icon(name) {
 export class Transport {
   /**
    * @param {Clock} clock
-   * @param {{commit: () => void, copyLink: () => void, help: () => void}} actions
+   * @param {{commit: () => void, copyLink: () => void, help: () => void, slow: (on: boolean) => void}} actions
    */
   constructor(clock, actions) {
     this.clock = clock;
@@ -68,7 +74,7 @@ export class Transport {
     this.speed = element(
       "select",
       { class: "fl-select", "aria-label": "Playback speed" },
-      SPEEDS.map((speed) => element("option", { value: String(speed), text: `${speed}×` })),
+      [...SPEEDS.map((speed) => element("option", { value: String(speed), text: `${speed}×` })), element("option", { value: SLOW, text: "slow motion" })],
     );
     this.copy = element("button", { type: "button", class: "fl-button fl-text fl-copy", text: "Copy link" });
     const help = element("button", { type: "button", class: "fl-button", "aria-label": "Keys (?)", title: "Keys (?)", text: "?" });
@@ -76,8 +82,15 @@ export class Transport {
     help.addEventListener("click", actions.help);
     this.wireSlider();
     this.speed.value = "1";
+    let pointed = false;
+    this.speed.addEventListener("pointerdown", () => (pointed = true));
+    this.speed.addEventListener("keydown", () => (pointed = false));
     this.speed.addEventListener("change", () => {
-      clock.speed = Number(this.speed.value);
+      actions.slow(this.speed.value === SLOW);
+      clock.speed = this.speed.value === SLOW ? 1 : Number(this.speed.value);
+      // The arrow keys turn over what was chosen with the mouse, not the list.
+      if (pointed) this.speed.blur();
+      actions.commit();
     });
     this.tools = element("span", { class: "fl-tools" });
     this.bar = element("div", { class: "fl-bar", role: "toolbar", "aria-label": "Playback" }, [
@@ -112,7 +125,17 @@ export class Transport {
   changeSpeed(delta) {
     const now = SPEEDS.indexOf(this.clock.speed);
     this.clock.speed = SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, now + delta))];
-    this.speed.value = String(this.clock.speed);
+    this.clock.leg = null;
+    this.clock.changed();
+  }
+
+  showSpeed() {
+    const { slow, speed } = this.clock;
+    const value = slow ? SLOW : String(speed);
+    if (this.speed.value !== value) this.speed.value = value;
+    const label = slow && speed !== 1 ? `slow motion ${speed}×` : "slow motion";
+    const option = /** @type {HTMLOptionElement} */ (this.speed.lastElementChild);
+    if (option.text !== label) option.text = label;
   }
 
   /** Shows the clock as it is. @param {boolean} live the run still grows */
@@ -130,6 +153,7 @@ export class Transport {
     if (live) parts.push(clock.atEnd ? "live" : "run goes on: End follows it");
     this.readout.textContent = parts.join(" · ");
     this.slider.setAttribute("aria-valuetext", this.readout.textContent);
+    this.showSpeed();
     const wanted = clock.playing ? "pause" : "play";
     if (this.playButton.dataset.icon !== wanted) {
       this.playButton.dataset.icon = wanted;
@@ -148,7 +172,7 @@ export function helpDialog() {
   const dialog = element("dialog", { class: "fl-help", "aria-label": "Keys" }, [
     element("h3", { text: "Keys" }),
     element("dl", {}, rows),
-    element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock." }),
+    element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock. Tab reaches every control; in the lists of events and of moves ↑ ↓ go from one to the next." }),
     close,
   ]);
   close.addEventListener("click", () => dialog.close());

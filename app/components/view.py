@@ -7,12 +7,16 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "colour": ("rank", "change", "entropy", "energy"),
-    "map": ("map",),
+    "colour": ("rank", "change", "entropy", "energy", "parameters", "gap"),
+    "map": ("map", "stages", "events", "pair"),
     "side": ("spectrum", "why"),
-    "band": ("strip",),
+    "band": ("strip", "trajectories", "entropies", "share_type", "share_layer", "energy_shares", "curves"),
+    "sort": ("architecture", "layer", "final_rank", "change", "similarity"),
 }
 """Name → keys that may be chosen; the first is the default and stands in no link."""
+
+STAGES = ("score", "order", "prune", "extend", "resume")
+"""How an event unfolds in slow motion; the browser's side is stages.js."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class PlayerView:
         map: The picture in the map's place.
         side: The picture beside it.
         band: The picture over time.
+        sort: Order of the strip's rows.
+        stage: Where slow motion stands in the event at the clock, one of `STAGES`; None = no slow motion.
     """
 
     step: int | None = None
@@ -36,29 +42,33 @@ class PlayerView:
     map: str = CHOICES["map"][0]
     side: str = CHOICES["side"][0]
     band: str = CHOICES["band"][0]
+    sort: str = CHOICES["sort"][0]
+    stage: str | None = None
 
     @classmethod
     def reported(cls, report: Mapping[str, Any]) -> PlayerView:
         """Reads a report of the browser; what it leaves out or what is not allowed is the default."""
         known = {field.name for field in fields(cls)}
-        return cls(
-            **{
-                name: value
-                for name, value in report.items()
-                if name in known and (name not in CHOICES or value in CHOICES[name])
-            }
-        )
+        return cls(**{name: value for name, value in report.items() if name in known and _allowed(name, value)})
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by its name."""
         return asdict(self)
 
-    def as_link(self, run: str) -> dict[str, str]:
-        """Query parameters of this view of a run."""
-        link = {"run": run, "step": str(self.step)}
+    def as_link(self, run: str, pinned: str | None = None) -> dict[str, str]:
+        """Query parameters of this view of a run, and of the run that is pinned under the same clock."""
+        link = {"run": run, **({"with": pinned} if pinned else {}), "step": str(self.step)}
         if self.matrix:
             link["matrix"] = self.matrix
         link |= {name: getattr(self, name) for name, keys in CHOICES.items() if getattr(self, name) != keys[0]}
         if self.since is not None:
             link["since"] = str(self.since)
+        if self.stage:
+            link["stage"] = self.stage
         return link
+
+
+def _allowed(name: str, value: Any) -> bool:
+    """What may be chosen is told by a list; the rest is checked against the run."""
+    keys = STAGES if name == "stage" and value is not None else CHOICES.get(name)
+    return keys is None or value in keys

@@ -4,6 +4,7 @@ import { BANDS } from "./bands.js";
 import { COLOURS } from "./colour.js";
 import { MAPS } from "./maps.js";
 import { SIDES } from "./sides.js";
+import { SORTS } from "./sorts.js";
 
 /** Name → keys that may be chosen; the first is the default and stands in no link. @type {Record<string, string[]>} */
 export const CHOICES = {
@@ -11,6 +12,7 @@ export const CHOICES = {
   map: Object.keys(MAPS),
   side: Object.keys(SIDES),
   band: Object.keys(BANDS),
+  sort: Object.keys(SORTS),
 };
 
 /** @typedef {Record<string, string>} Chosen one of the keys for each name of `CHOICES` */
@@ -22,7 +24,7 @@ export function firstChoices() {
 
 /**
  * @param {Record<string, string>} link what names the run
- * @param {{step: number, matrix: string | null, since: number | null} & Record<string, any>} view
+ * @param {{step: number, matrix: string | null, since: number | null, stage?: string | null} & Record<string, any>} view
  * @returns {URLSearchParams}
  */
 export function linkOf(link, view) {
@@ -30,6 +32,7 @@ export function linkOf(link, view) {
   if (view.matrix) parameters.set("matrix", view.matrix);
   for (const [name, keys] of Object.entries(CHOICES)) if (view[name] !== keys[0]) parameters.set(name, view[name]);
   if (view.since !== null) parameters.set("since", String(view.since));
+  if (view.stage) parameters.set("stage", view.stage);
   return parameters;
 }
 

@@ -159,7 +159,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the app, served once per session with one sample run and one run of the user's."""
     root = tmp_path_factory.mktemp("served")
     write_run(root / "samples" / "test-paper")
-    write_run(root / "runs" / "other")
+    write_run(root / "runs" / "other", name='<other> & "its" name')
     write_soft_run(root / "runs" / "soft")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -37,6 +37,17 @@ def request_of(app: AppTest) -> dict:
     return json.loads(data[4 : 4 + length])
 
 
+def pinned_of(app: AppTest) -> tuple[dict, bytes]:
+    """What the page sends the player as the pinned run: about it, and its payload."""
+    parcels = [element.proto.bytes for element in app.get("bidi_component")[1:]]
+    for data in parcels:
+        (length,) = struct.unpack_from("<I", data)
+        about = json.loads(data[4 : 4 + length])
+        if about["kind"] == "pin":
+            return about, data[-(-(4 + length) // 8) * 8 :]
+    raise AssertionError("no parcel of a pinned run")
+
+
 def texts(app: AppTest) -> str:
     blocks = [*app.warning, *app.info, *app.markdown, *app.caption, *app.subheader, *app.code]
     return "\n".join(str(block.value) for block in blocks)
@@ -175,3 +186,54 @@ def test_a_run_that_vanished_is_no_traceback(sample):
 def test_an_unfinished_run_is_drawn(roots, make_run):
     make_run(roots[1] / "going", steps=12, finish=False)
     assert request_of(open_app())["run"] == "runs/going"
+
+
+def test_a_second_run_is_pinned_by_choice_and_by_link_and_unpinned(sample, roots, make_run):
+    make_run(roots[1] / "mine")
+    app = open_app()
+    about, payload = pinned_of(app)
+    assert (about["to"], about["run"], payload) == ("explore_player", "test-paper", b"")
+    app.selectbox(key="explore_with").set_value("runs/mine").run()
+    about, payload = pinned_of(app)
+    assert (about["run"], about["name"]) == ("test-paper", "mine (yours)")
+    assert payload
+    assert app.query_params["with"] in ("runs/mine", ["runs/mine"])
+    assert request_of(app)["link"] == {"run": "test-paper", "with": "runs/mine"}
+    linked = open_app(run="test-paper", step="12", **{"with": "runs/mine"})
+    assert pinned_of(linked)[1] == payload
+    assert request_of(linked)["step"] == 12
+    app.selectbox(key="explore_with").set_value(None).run()
+    assert pinned_of(app)[1] == b""
+    assert "with" not in app.query_params
+
+
+@pytest.mark.parametrize("other", ["nowhere", "../../etc", "test-paper"])
+def test_a_pinned_run_that_is_not_there_or_the_same_is_told_in_a_note(sample, other):
+    app = open_app(run="test-paper", **{"with": other})
+    assert "none is pinned" in texts(app)
+    assert pinned_of(app)[1] == b""
+    assert request_of(app)["run"] == "test-paper"
+
+
+def test_a_pinned_run_that_cannot_be_opened_leaves_the_first_one_alone(sample, roots):
+    (roots[1] / "photos").mkdir()
+    app = open_app(run="test-paper", **{"with": "runs/photos"})
+    assert "cannot be opened" in texts(app)
+    assert pinned_of(app)[1] == b""
+    assert request_of(app)["run"] == "test-paper"
+
+
+def test_the_run_that_is_shown_cannot_be_its_own_second_run(sample, roots, make_run):
+    make_run(roots[1] / "mine")
+    app = open_app(run="test-paper", **{"with": "runs/mine"})
+    app.selectbox[0].set_value("runs/mine").run()
+    assert not app.exception
+    assert request_of(app)["run"] == "runs/mine"
+    assert pinned_of(app)[1] == b""
+
+
+def test_a_link_into_a_stage_of_slow_motion_is_followed_and_a_wrong_one_told(sample):
+    assert request_of(open_app(step="10", stage="order"))["stage"] == "order"
+    app = open_app(stage="sideways")
+    assert request_of(app)["stage"] is None
+    assert "none of score, order, prune, extend, resume" in texts(app)

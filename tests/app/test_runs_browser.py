@@ -74,6 +74,10 @@ def test_upload_correct_import_look_download_and_remove(open_page, tmp_path):
     button(page, "runs_imported_explore").click()
     page.wait_for_selector(PLAYER, timeout=TIMEOUT_MS)
     wait_for(page, lambda: page.get_by_text("stopped, step 201 of 201").count())
+    # Ranks that change without a known reason are not said to stand still.
+    assert "this log tells ranks only" in page.locator(".fl-sentence").inner_text()
+    assert "tells ranks, not events" in page.locator(".fl-events").inner_text()
+    assert page.locator(".fl-numbers").inner_text().endswith("λ unknown")
 
     page.get_by_role("link", name="Runs").click()
     with page.expect_download(timeout=TIMEOUT_MS) as download:

@@ -1,0 +1,193 @@
+/** An event in five stages, made from the log: what slow motion and the steps of an event show. */
+
+import { formatNumber, matrixLabel } from "./format.js";
+import { isSoft, lastAtOrBefore } from "./model.js";
+
+/** @typedef {import("./model.js").Model} Model */
+/** @typedef {import("./decode.js").RunEvent} RunEvent */
+
+/** @typedef {{index: number, key: string, event: number, caption: string, share: number}} Stage event: its place among the run's events; share: how much of the stage's time has passed, in [0, 1] */
+
+export const STAGES = [
+  { key: "score", label: "Score" },
+  { key: "order", label: "Order" },
+  { key: "prune", label: "Prune" },
+  { key: "extend", label: "Extend" },
+  { key: "resume", label: "Resume" },
+];
+
+/**
+ * What an event saw and did; arrays have one entry a matrix.
+ * @typedef {object} Decision
+ * @property {any} event
+ * @property {number} record
+ * @property {boolean} byDirection single directions are scored; a matrix's score is their mean
+ * @property {number[]} scores as they were compared: NaN = undefined, Infinity = before all others
+ * @property {number[]} places 1 = lowest score, equals share the lower place; NaN where undefined
+ * @property {Set<number>} low matrices that stand out at the lower end
+ * @property {Set<number>} high matrices that stand out at the upper end
+ * @property {Map<number, string>} refused matrix → why it was passed over
+ * @property {Map<number, number>} prune matrix → directions that go
+ * @property {Map<number, number>} extend matrix → directions that come
+ * @property {number[]} before ranks that the decision saw
+ * @property {number[]} after ranks that training goes on with
+ */
+
+const NAMED = 2; // matrices that a caption names
+
+/** @type {WeakMap<object, Map<number, Decision>>} */
+const DECISIONS = new WeakMap();
+
+/** @param {Model} model @param {number} index of the event @returns {Decision} */
+export function decisionOf(model, index) {
+  const kept = DECISIONS.get(model) ?? new Map();
+  DECISIONS.set(model, kept);
+  if (!kept.has(index)) kept.set(index, decide(model, index));
+  return /** @type {Decision} */ (kept.get(index));
+}
+
+/** @param {Model} model @param {number} index @returns {Decision} */
+function decide(model, index) {
+  const event = /** @type {any} */ (model.events[index]);
+  const record = model.recordAt(event.step);
+  const byDirection = [...event.prune, ...event.extend].some((move) => move.score !== undefined);
+  // Made anew whenever it is read.
+  const importance = event.importance[event.measure] ?? {};
+  const scores = model.matrices.map(({ name }) => decidedScore(event.decided?.[name], importance[name]));
+  const prune = model.movesOf(event.prune);
+  const extend = model.movesOf(event.extend);
+  const before = model.matrices.map((_, m) => model.rank(record, m));
+  const known = scores.filter((score) => !Number.isNaN(score)).sort((a, b) => a - b);
+  const firsts = new Map([...known.keys()].reverse().map((place) => [known[place], place + 1]));
+  const places = scores.map((score) => firsts.get(score) ?? NaN);
+  // A budget of pairs points at both ends of the order; a threshold points at what lies below it.
+  const budget = byDirection || Number.isFinite(event.threshold) ? 0 : event.budget;
+  const ends = { low: takesRank(model) ? budget : 0, high: givesRank(model) ? budget : 0 };
+  const where = (/** @type {(score: number, m: number) => boolean} */ test) => scores.flatMap((score, m) => (test(score, m) ? [m] : []));
+  return {
+    event, record, byDirection, scores, places, prune, extend, before,
+    low: new Set([...prune.keys(), ...where((_, m) => places[m] <= ends.low)]),
+    high: new Set([...extend.keys(), ...where((score) => !Number.isNaN(score) && known.length - 1 - lastAtOrBefore(known, score) < ends.high)]),
+    refused: new Map(Object.entries(event.refused ?? {}).map(([name, why]) => [model.indexOf.get(name) ?? -1, String(why)])),
+    after: before.map((rank, m) => rank - (prune.get(m) ?? 0) + (extend.get(m) ?? 0)),
+  };
+}
+
+/** @param {Model} model @returns {boolean} some event of the run prunes: a method of one half has candidates at one end only */
+function takesRank(model) {
+  return model.events.some((event) => event.prune.length);
+}
+
+/** @param {Model} model */
+function givesRank(model) {
+  return model.events.some((event) => event.extend.length);
+}
+
+/** What was compared. @param {any} ruled what a rule put in the measure's place, if any @param {number | null | undefined} own the measure's @returns {number} */
+function decidedScore(ruled, own) {
+  if (ruled === "first") return Infinity;
+  const score = ruled === undefined ? own : ruled;
+  return typeof score === "number" && Number.isFinite(score) ? score : NaN;
+}
+
+/** @param {Model} model @param {number} index of the event @param {number} place in `STAGES` @param {number} [share] @returns {Stage} */
+export function stageOf(model, index, place, share = 0) {
+  const { key } = STAGES[place];
+  return { index: place, key, event: index, share, caption: CAPTIONS[key](model, decisionOf(model, index)) };
+}
+
+/** The importances of all events of a run: scores keep one scale. @param {Model} model @returns {{low: number, high: number, measure: string}} */
+export function scoreRange(model) {
+  let [low, high] = [Infinity, -Infinity];
+  for (let index = 0; index < model.events.length; index += 1) {
+    for (const score of decisionOf(model, index).scores) {
+      if (!Number.isFinite(score)) continue;
+      low = Math.min(low, score);
+      high = Math.max(high, score);
+    }
+  }
+  return { low, high, measure: measureName(/** @type {any} */ (model.events[0])?.measure) };
+}
+
+/** @param {string | undefined} key */
+export function measureName(key) {
+  return (key ?? "importance").replace(/_/g, " ").replace(" times ", " × ");
+}
+
+/** @type {Record<string, (model: Model, decision: Decision) => string>} */
+const CAPTIONS = {
+  score: (_model, { event, scores, byDirection }) => {
+    const known = scores.filter(Number.isFinite);
+    const range = known.length ? `${formatNumber(Math.min(...known))} … ${formatNumber(Math.max(...known))}` : "none is defined";
+    const unknown = scores.filter(Number.isNaN).length;
+    const first = scores.filter((score) => score === Infinity).length;
+    const what = byDirection ? "Every direction is scored by" : "Every matrix is scored by";
+    const told = [byDirection ? `matrix means ${range}` : range, unknown ? `${unknown} undefined` : "", first ? `${first} put first by a rule` : ""];
+    return `${what} ${measureName(event.measure)}: ${told.filter(Boolean).join(", ")}`;
+  },
+  order: (model, decision) => [cut(model, decision), ...rulesOf(model, decision)].join("; "),
+  prune: (model, { event, before, prune }) => moved(model, model.words.pruned, event.prune, before, prune, -1),
+  extend: (model, { event, before, prune, extend }) =>
+    moved(model, model.words.extended, event.extend, before.map((rank, m) => rank - (prune.get(m) ?? 0)), extend, 1),
+  resume: (model, { event, record, before, after }) => {
+    const sum = (/** @type {number[]} */ ranks) => ranks.reduce((total, rank) => total + rank, 0);
+    const [was, is] = [sum(before), sum(after)];
+    const next = record + 1 < model.T ? `; next record: step ${model.steps[record + 1]}` : "";
+    const anew = event.rules?.includes("restarted") ? "Training begins anew" : "Training goes on";
+    return `${anew} with total rank ${is}${is === was ? ", as before" : ` (was ${was})`}${next}`;
+  },
+};
+
+/** Where the line is drawn. @param {Model} model @param {Decision} decision @returns {string} */
+function cut(model, { event, byDirection, scores, prune, extend }) {
+  const { budget, threshold, target_rank: target } = event;
+  if (Number.isFinite(threshold)) {
+    const what = byDirection ? "directions" : "values";
+    const aim = Number.isFinite(target) ? `target total ${target}: ` : "";
+    const back = event.extend.some(isSoft) ? `, and ${event.extend.length} above it that ${event.extend.length === 1 ? "was" : "were"} off` : "";
+    return `${aim}${event.prune.length} ${what} at or below the threshold ${formatNumber(threshold)} stand out${back}`;
+  }
+  if (Number.isFinite(target)) return `target total ${target}: the lowest directions stand out`;
+  if (!budget) return "b(t) = 0: nothing stands out";
+  const total = scores.filter((score) => !Number.isNaN(score)).length;
+  const edge = (/** @type {number[]} */ own, /** @type {string} */ sign, /** @type {(...values: number[]) => number} */ most) =>
+    own.length === budget && own.every(Number.isFinite) ? ` (${sign} ${formatNumber(most(...own))})` : "";
+  const scoresOf = (/** @type {Map<number, number>} */ moves) => [...moves.keys()].map((m) => scores[m]);
+  const ends = [
+    takesRank(model) ? `the ${budget} lowest${byDirection ? "" : edge(scoresOf(prune), "≤", Math.max)}` : "",
+    givesRank(model) ? `the ${budget} highest${byDirection ? "" : edge(scoresOf(extend), "≥", Math.min)}` : "",
+  ].filter(Boolean);
+  return `b = ${budget}: ${ends.join(" and ")} of ${byDirection ? "all directions" : total} stand out`;
+}
+
+/** Which rules acted, in words. @param {Model} model @param {Decision} decision @returns {string[]} */
+function rulesOf(model, { event, scores, refused }) {
+  const rules = new Set(event.rules ?? []);
+  const moves = Math.max(event.prune.length, event.extend.length);
+  const unknown = scores.filter(Number.isNaN).length;
+  const told = [];
+  if (rules.has("tie")) told.push("equal scores at the edge: a drawn order settles them");
+  if (rules.has("disjoint") || (rules.has("tie") && moves < event.budget)) told.push(`only ${moves} move, as none may give what it is to get`);
+  if (unknown && rules.has("undefined")) told.push(`${unknown} undefined neither give nor get`);
+  if (refused.size) {
+    const names = [...refused].slice(0, NAMED).map(([m, why]) => `${m < 0 ? "?" : matrixLabel(model.matrices[m])} (${why.replace(/_/g, " ")})`);
+    told.push(`passed over: ${names.join(", ")}${more(refused.size - NAMED)}`);
+  }
+  return told;
+}
+
+/** @param {number} count @returns {string} */
+function more(count) {
+  return count > 0 ? ` and ${count} more` : "";
+}
+
+/** @param {Model} model @param {string} word @param {any[]} moves @param {number[]} ranks before them @param {Map<number, number>} counts @param {1 | -1} sign */
+function moved(model, word, moves, ranks, counts, sign) {
+  const name = word.charAt(0).toUpperCase() + word.slice(1);
+  if (!moves.length) return `${name}: none`;
+  const chosen = [...counts].filter(([m]) => m >= 0);
+  const names = chosen.slice(0, NAMED).map(([m, count]) => `${matrixLabel(model.matrices[m])} ${ranks[m]} → ${ranks[m] + sign * count}`);
+  const stays = moves.every(isSoft) && sign < 0 ? "; they stay stored and may come back" : "";
+  const first = moves.length === 1 ? "1 direction" : `${moves.length} directions`;
+  return `${name}: ${first} (${names.join(", ")}${more(chosen.length - NAMED)})${stays}`;
+}

@@ -1,0 +1,160 @@
+/** The drawing interface of draw.js as SVG text: the same calls, a file instead of pixels. */
+
+/** @typedef {import("./draw.js").Style} Style */
+/** @typedef {import("./draw.js").TextStyle} TextStyle */
+/** @typedef {import("./draw.js").Box} Box */
+
+// From the alphabetic baseline, as a share of the size: not every program knows dominant-baseline.
+const BASELINES = { top: 0.8, middle: 0.35, bottom: -0.2 };
+
+/** @param {number} value @returns {string} hundredths of a pixel are enough */
+function pixels(value) {
+  return String(Math.round(value * 100) / 100);
+}
+
+/** @param {string} text from outside @returns {string} as XML's text or attribute; what XML forbids is left out */
+export function escapeXml(text) {
+  const allowed = [...text].filter((sign) => /[\t\n\r\u0020-\uD7FF\uE000-\uFFFD]|[\u{10000}-\u{10FFFF}]/u.test(sign)).join("");
+  return allowed.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
+}
+
+export class SvgPen {
+  /**
+   * @param {CanvasRenderingContext2D} ruler measures text; nothing is drawn on it
+   * @param {string} font font family
+   */
+  constructor(ruler, font) {
+    this.ruler = ruler;
+    this.font = font;
+    /** @type {string[]} */
+    this.parts = [];
+    this.clips = 0;
+  }
+
+  /** @param {number} x @param {number} y @param {number} w @param {number} h @param {Style} style */
+  rect(x, y, w, h, style) {
+    const radius = style.radius ? ` rx="${pixels(Math.min(style.radius, w / 2, h / 2))}"` : "";
+    this.parts.push(`<rect x="${pixels(x)}" y="${pixels(y)}" width="${pixels(Math.max(0, w))}" height="${pixels(Math.max(0, h))}"${radius}${paintOf(style)}/>`);
+  }
+
+  /** @param {Box} box @param {string} stroke @param {number} [gap] */
+  hatch(box, stroke, gap = 5) {
+    this.clipped(box, () => {
+      const path = [];
+      for (let x = box.x - box.h; x < box.x + box.w; x += gap) path.push(`M${pixels(x)} ${pixels(box.y + box.h)}L${pixels(x + box.h)} ${pixels(box.y)}`);
+      this.shape(path.join(""), { stroke, width: 1 });
+    });
+  }
+
+  /** @param {number} x1 @param {number} y1 @param {number} x2 @param {number} y2 @param {Style} style */
+  line(x1, y1, x2, y2, style) {
+    this.parts.push(`<line x1="${pixels(x1)}" y1="${pixels(y1)}" x2="${pixels(x2)}" y2="${pixels(y2)}"${paintOf(style)}/>`);
+  }
+
+  /** @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys a gap wherever one is NaN @param {Style & {steps?: boolean}} style */
+  path(xs, ys, style) {
+    const path = [];
+    let open = false;
+    for (let i = 0; i < xs.length; i += 1) {
+      if (!Number.isFinite(ys[i])) open = false;
+      else if (!open) {
+        path.push(`M${pixels(xs[i])} ${pixels(ys[i])}`);
+        open = true;
+      } else path.push(style.steps ? `H${pixels(xs[i])}V${pixels(ys[i])}` : `L${pixels(xs[i])} ${pixels(ys[i])}`);
+    }
+    this.shape(path.join(""), style);
+  }
+
+  /** @param {"plus" | "minus" | "circle" | "down" | "up" | "bar"} kind @param {number} x centre @param {number} y centre @param {number} size @param {Style} style */
+  glyph(kind, x, y, size, style) {
+    if (kind === "circle") {
+      this.parts.push(`<circle cx="${pixels(x)}" cy="${pixels(y)}" r="${pixels(size)}"${paintOf(style)}/>`);
+      return;
+    }
+    const p = pixels;
+    if (kind === "down" || kind === "up") {
+      const tip = kind === "down" ? size : -size;
+      this.shape(`M${p(x - size)} ${p(y - tip * 0.75)}H${p(x + size)}L${p(x)} ${p(y + tip)}Z`, style);
+      return;
+    }
+    const across = kind === "bar" ? "" : `M${p(x - size)} ${p(y)}H${p(x + size)}`;
+    this.shape(`${across}${kind === "minus" ? "" : `M${p(x)} ${p(y - size)}V${p(y + size)}`}`, style);
+  }
+
+  /** @param {number} x @param {number} y @param {string} string @param {TextStyle} [style] */
+  text(x, y, string, style = {}) {
+    const shown = style.maxWidth === undefined ? string : this.cut(string, style);
+    if (!shown) return;
+    const size = style.size ?? 11;
+    const anchor = { left: "", center: ' text-anchor="middle"', right: ' text-anchor="end"' }[style.align ?? "left"];
+    const weight = style.weight && style.weight !== 400 ? ` font-weight="${style.weight}"` : "";
+    const alpha = style.alpha === undefined ? "" : ` opacity="${style.alpha}"`;
+    // Another program may lack the font: its letters then take the room that was planned for them.
+    const room = shown.length > 1 ? ` textLength="${pixels(this.measure(shown, style))}" lengthAdjust="spacingAndGlyphs"` : "";
+    const at = `x="${pixels(x)}" y="${pixels(y + size * BASELINES[style.baseline ?? "middle"])}"`;
+    this.parts.push(`<text ${at} font-size="${size}"${weight}${anchor}${room} fill="${escapeXml(style.fill ?? "#000")}"${alpha}>${escapeXml(shown)}</text>`);
+  }
+
+  /** @param {string} string @param {TextStyle} [style] @returns {number} width in pixels */
+  measure(string, style = {}) {
+    this.ruler.font = `${style.weight ?? 400} ${style.size ?? 11}px ${this.font}`;
+    return this.ruler.measureText(string).width;
+  }
+
+  /** @param {string} string @param {TextStyle} style @returns {string} */
+  cut(string, style) {
+    const width = style.maxWidth ?? Infinity;
+    if (this.measure(string, style) <= width) return string;
+    let end = string.length - 1;
+    while (end > 0 && this.measure(`${string.slice(0, end)}…`, style) > width) end -= 1;
+    return end > 0 ? `${string.slice(0, end)}…` : "";
+  }
+
+  /** Pixels travel as a PNG inside the file. @param {HTMLCanvasElement} source @param {number} firstRow @param {number} rows @param {Box} box */
+  image(source, firstRow, rows, box) {
+    const part = document.createElement("canvas");
+    part.width = source.width;
+    part.height = Math.max(1, rows);
+    const context = /** @type {CanvasRenderingContext2D} */ (part.getContext("2d"));
+    context.drawImage(source, 0, firstRow, source.width, rows, 0, 0, source.width, rows);
+    const place = `x="${pixels(box.x)}" y="${pixels(box.y)}" width="${pixels(box.w)}" height="${pixels(box.h)}"`;
+    this.parts.push(`<image ${place} preserveAspectRatio="none" style="image-rendering:pixelated" href="${part.toDataURL("image/png")}"/>`);
+  }
+
+  /** @param {Box} box @param {() => void} draw */
+  clipped(box, draw) {
+    this.clips += 1;
+    const id = `clip${this.clips}`;
+    this.parts.push(`<clipPath id="${id}"><rect x="${pixels(box.x)}" y="${pixels(box.y)}" width="${pixels(Math.max(0, box.w))}" height="${pixels(Math.max(0, box.h))}"/></clipPath><g clip-path="url(#${id})">`);
+    draw();
+    this.parts.push("</g>");
+  }
+
+  /** @param {number} x @param {number} y @param {() => void} draw with its origin there */
+  shifted(x, y, draw) {
+    this.parts.push(`<g transform="translate(${pixels(x)} ${pixels(y)})">`);
+    draw();
+    this.parts.push("</g>");
+  }
+
+  /** @param {string} path @param {Style} style */
+  shape(path, style) {
+    if (path) this.parts.push(`<path d="${path}"${paintOf(style)}/>`);
+  }
+
+  /** @param {number} width @param {number} height @param {string} title @param {string} about the picture in words @returns {string} the whole file */
+  document(width, height, title, about) {
+    const size = `width="${pixels(width)}" height="${pixels(height)}" viewBox="0 0 ${pixels(width)} ${pixels(height)}"`;
+    const head = `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img" font-family="${escapeXml(this.font)}">`;
+    return `<?xml version="1.0" encoding="UTF-8"?>\n${head}\n<title>${escapeXml(title)}</title>\n<desc>${escapeXml(about)}</desc>\n${this.parts.join("\n")}\n</svg>\n`;
+  }
+}
+
+/** @param {Style} style @returns {string} attributes */
+function paintOf(style) {
+  const parts = [` fill="${escapeXml(style.fill || "none")}"`];
+  if (style.stroke) parts.push(` stroke="${escapeXml(style.stroke)}" stroke-width="${style.width ?? 1}" stroke-linejoin="round"`);
+  if (style.stroke && style.dash?.length) parts.push(` stroke-dasharray="${style.dash.join(" ")}"`);
+  if (style.alpha !== undefined && style.alpha !== 1) parts.push(` opacity="${style.alpha}"`);
+  return parts.join("");
+}

@@ -1,0 +1,327 @@
+"""The views and what leaves the page: each number that is drawn or saved is that of the run."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import struct
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from analysis.metrics import active_parameters, churn, final_ranks, gross_moves, net_moves
+from analysis.order import SORTS, sorted_matrices
+from analysis.payload import pack_run
+from analysis.player_script import FOLDER, joined_modules
+from analysis.quantities import QUANTITIES
+from analysis.runs import load_run
+from components import CHOICES
+
+pytestmark = pytest.mark.browser
+
+TIMEOUT_MS = 15_000
+SVG = "{http://www.w3.org/2000/svg}"
+SAMPLES = FOLDER.parents[1] / "sample_runs"
+TYPE_ORDER = ("query", "value", "ffn_in")
+
+
+@pytest.fixture(scope="module")
+def run(make_run, tmp_path_factory):
+    """The same run as the one that is served."""
+    return load_run(make_run(tmp_path_factory.mktemp("same") / "test-paper"))
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser, server):
+    """One browser profile for all tests: opening a page anew costs more than what is tested."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def open_view(shared_page, server):
+    """Opens an address; errors in the page fail the test."""
+    errors = []
+
+    def listen(error) -> None:
+        errors.append(str(error))
+
+    shared_page.on("pageerror", listen)
+
+    def go(address: str, colours: str = "light") -> Viewer:
+        shared_page.emulate_media(color_scheme=colours)
+        shared_page.goto(server + address)
+        return Viewer(shared_page)
+
+    yield go
+    shared_page.remove_listener("pageerror", listen)
+    assert not errors
+
+
+class Viewer:
+    """What a user sees, and what is saved."""
+
+    def __init__(self, page):
+        self.page = page
+        page.wait_for_selector(".fl-player[data-step]", timeout=TIMEOUT_MS)
+
+    def close(self) -> None:
+        self.page.keyboard.press("Escape")
+        self.page.get_by_role("dialog").wait_for(state="hidden", timeout=TIMEOUT_MS)
+
+    def choose(self, name: str, key: str) -> None:
+        self.page.locator(f".fl-choose-{name} select").evaluate(
+            "(list, key) => { list.value = key; list.dispatchEvent(new Event('change')); }", key
+        )
+        self.page.wait_for_selector(f'.fl-player[data-{name}="{key}"]', timeout=TIMEOUT_MS)
+
+    def take_out(self, picture: str) -> None:
+        if not self.page.locator(".fl-takeout").is_visible():
+            self.page.keyboard.press("e")
+            self.page.locator(".fl-takeout").wait_for(timeout=TIMEOUT_MS)
+        self.page.get_by_label("Which picture").select_option(picture)
+
+    def save(self, button: str | re.Pattern[str]) -> tuple[str, bytes]:
+        with self.page.expect_download(timeout=TIMEOUT_MS) as download:
+            self.page.locator(".fl-takeout").get_by_role("button", name=button).click()
+        return download.value.suggested_filename, download.value.path().read_bytes()
+
+    def svg(self, picture: str) -> ElementTree.Element:
+        self.take_out(picture)
+        return ElementTree.fromstring(self.save("SVG")[1])
+
+    def numbers(self, picture: str, label: str) -> list[dict[str, str]]:
+        self.take_out(picture)
+        text = self.save(re.compile(f"^CSV: {label}$"))[1].decode()
+        self.close()
+        return list(csv.DictReader(io.StringIO(text)))
+
+
+def column(rows: list[dict[str, str]], name: str) -> np.ndarray:
+    return np.array([float(row[name] or "nan") for row in rows])
+
+
+def evaluate(page, module: str, call: str):
+    """Calls functions of one module that imports nothing."""
+    source = re.sub(r"^export ", "", (FOLDER / f"{module}.js").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return page.evaluate(f"() => {{ {source}; return {call}; }}")
+
+
+def test_the_map_leaves_as_svg_with_the_ranks_of_the_run(open_view, run, logged):
+    step = logged.events[1] + 1
+    viewer = open_view(f"/?run=test-paper&step={step}", "dark")
+    image = viewer.svg("map")
+    drawn = [int(text.text) for text in image.iter(f"{SVG}text") if text.get("font-weight") == "600"]
+    record = run.record_at(step)
+    assert drawn == run.ranks[record].tolist()
+    assert f"Rank map at step {step}" in image.findtext(f"{SVG}desc")
+    caption = image.findtext(f"{SVG}title")
+    assert caption.startswith(f"test-paper · step {step} of {logged.steps} · ")
+    assert caption in [text.text for text in image.iter(f"{SVG}text")]
+    assert next(image.iter(f"{SVG}rect")).get("fill") == "rgb(255,255,255)"
+    viewer.page.get_by_label("dark, as on screen").check()
+    assert next(viewer.svg("map").iter(f"{SVG}rect")).get("fill") != "rgb(255,255,255)"
+
+
+def test_a_png_is_twice_as_fine_as_the_screen_and_its_name_says_what_it_shows(open_view, logged):
+    viewer = open_view(f"/?run=test-paper&step={logged.steps}")
+    width, height = viewer.page.locator(".fl-map").evaluate("node => [node.clientWidth, node.clientHeight]")
+    viewer.take_out("map")
+    name, data = viewer.save("PNG")
+    assert name == f"test-paper_step{logged.steps}_map.png"
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", data[16:24]) == (2 * (width + 24), 2 * (height + 46))
+
+
+def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_called(open_view):
+    viewer = open_view("/?run=runs/other")
+    for band in CHOICES["band"]:
+        viewer.choose("band", band)
+        image = viewer.svg("all")
+        viewer.close()
+        assert image.findtext(f"{SVG}title").startswith('<other> & "its" name · step ')
+        assert not [node for node in image.iter() if "NaN" in "".join(node.attrib.values())]
+        hrefs = [node.get("href") for node in image.iter(f"{SVG}image")]
+        assert all(href.startswith("data:image/png;base64,") for href in hrefs)
+        assert bool(hrefs) == (band == "strip")
+        label = viewer.page.locator(".fl-moving").get_attribute("aria-label")
+        assert label
+        assert label.split(";")[0] in image.findtext(f"{SVG}desc")
+
+
+def test_the_why_card_leaves_as_a_picture_and_as_numbers_of_its_own_event_only(open_view, logged):
+    step, matrix = logged.events[0], logged.name(0, "query")
+    viewer = open_view(f"/?run=test-paper&side=why&step={step}&matrix={matrix}")
+    line = {"key": "rank", "label": "rank", "text": "4 < 5", "detail": "of L0 query"}
+    card = {"event": 1, "step": step, "matrix": matrix, "verdict": "pruned", "headline": "L0 query loses one."}
+    viewer.page.evaluate(
+        "(card) => globalThis[Symbol.for('flexlora.parcels')].receivers.get('explore_player')"
+        ".receive({ kind: 'why', run: 'test-paper', event: card.step, matrix: card.matrix, card }, new Uint8Array())",
+        {**card, "lines": [line], "rules": [], "alternatives": []},
+    )
+    texts = [text.text for text in viewer.svg("side").iter(f"{SVG}text")]
+    assert texts[:3] == ["L0 query loses one.", "rank: 4 < 5", "of L0 query"]
+    viewer.close()
+    assert viewer.numbers("side", "Why\\?") == [{"what": "rank", "value": "4 < 5", "how": "of L0 query"}]
+    viewer.page.get_by_label("Matrix").select_option(label="L0 value")
+    viewer.page.wait_for_selector(f'.fl-player[data-matrix="{logged.name(0, "value")}"]', timeout=TIMEOUT_MS)
+    assert "L0 query loses one." not in [text.text for text in viewer.svg("side").iter(f"{SVG}text")]
+
+
+def test_the_map_as_csv_holds_what_its_colour_shows(open_view, run):
+    viewer = open_view(f"/?run=test-paper&step={run.steps[-1]}&colour=parameters")
+    rows = viewer.numbers("map", "Map")
+    assert [row["matrix"] for row in rows] == [matrix.name for matrix in run.matrices]
+    assert column(rows, "rank").tolist() == run.ranks[-1].tolist()
+    assert column(rows, "entropy") == pytest.approx(run.entropy[-1], abs=1e-5)
+    assert column(rows, "energy") == pytest.approx(run.energy[-1], rel=1e-6)
+    assert column(rows, "parameters").sum() == active_parameters(run)[-1]
+    viewer.choose("colour", "gap")
+    gap = np.abs(run.entropy[-1] - run.true_entropy[1][-1])
+    assert column(viewer.numbers("map", "Map"), "|I(λ)−I(σ)|") == pytest.approx(gap, abs=2e-5)
+
+
+def test_the_strip_as_csv_has_its_rows_in_the_chosen_order(open_view, run):
+    viewer = open_view("/?run=test-paper&sort=final_rank&colour=change&since=12")
+    names = list(viewer.numbers("time", "Strip")[0])[1:]
+    final = dict(zip([matrix.name for matrix in run.matrices], final_ranks(run), strict=True))
+    assert sorted(names) == sorted(final)
+    assert [final[name] for name in names] == sorted(final.values(), reverse=True)
+    viewer.choose("sort", "layer")
+    rows = viewer.numbers("time", "Strip")
+    layers = [matrix.layer for matrix in run.matrices]
+    assert list(rows[0])[1:] == [run.matrices[m].name for m in np.argsort(layers, kind="stable")]
+    for m, matrix in enumerate(run.matrices):
+        since = run.ranks[:, m] - run.ranks[run.record_at(12), m]
+        assert column(rows, matrix.name).tolist() == since.tolist()
+
+
+def test_bands_and_curves_as_csv_are_those_of_the_run(open_view, run, logged):
+    first = logged.name(0, "query")
+    viewer = open_view(f"/?run=test-paper&band=trajectories&matrix={first}")
+    rows = viewer.numbers("time", "Ranks")
+    assert [column(rows, matrix.name).tolist() for matrix in run.matrices] == run.ranks.T.tolist()
+    viewer.choose("band", "share_type")
+    rows = viewer.numbers("time", "Share by type")
+    for kind in TYPE_ORDER:
+        own = [m for m, matrix in enumerate(run.matrices) if matrix.module_type == kind]
+        assert column(rows, f"rank of {kind}").tolist() == run.ranks[:, own].sum(axis=1).tolist()
+    viewer.choose("band", "energy_shares")
+    rows = viewer.numbers("time", "Energy shares")
+    assert column(rows, "λ") == pytest.approx(
+        np.concatenate([run.singular_values(int(step))[first] for step in run.steps]), rel=1e-6
+    )
+    last = [row for row in rows if row["step"] == str(logged.steps)]
+    assert column(last, "share of energy").sum() == pytest.approx(1)
+    curves = viewer.numbers("time", "Curves")
+    assert column(curves, "task loss") == pytest.approx(run.log.steps["task_loss"], rel=1e-6)
+    assert column(curves, "gross moves")[-1] == gross_moves(run)
+    assert column(curves, "net moves")[-1] == net_moves(run)
+    assert column(curves, "churn")[-1] == pytest.approx(churn(run))
+    assert np.nansum(column(curves, "pruned")) == len(logged.events)
+
+
+def test_a_line_or_a_share_under_the_pointer_tells_itself_and_a_click_selects_it_everywhere(open_view, run, logged):
+    viewer = open_view("/?run=test-paper&band=trajectories")
+    page = viewer.page
+    box = page.locator(".fl-moving").bounding_box()
+    right = box["x"] + box["width"] - 90
+    # The last matrix gained most: its line is the highest at the end.
+    page.mouse.move(right, box["y"] + 22)
+    page.mouse.click(right, box["y"] + 22)
+    page.wait_for_selector(f'.fl-player[data-matrix="{logged.name(1, "ffn_in")}"]', timeout=TIMEOUT_MS)
+    assert page.locator(".fl-tip").inner_text().startswith("L1 ffn_in · step 40 · rank")
+    assert "Selected: L1 ffn_in" in page.locator(".fl-map").get_attribute("aria-label")
+    viewer.choose("band", "share_layer")
+    page.mouse.move(right, box["y"] + 24)
+    own = [m for m, matrix in enumerate(run.matrices) if matrix.layer == 0]
+    rank, total = run.ranks[-1][own].sum(), run.ranks[-1].sum()
+    assert f"of the total rank ({rank} of {total})" in page.locator(".fl-tip").inner_text()
+    page.mouse.click(right, box["y"] + 24)
+    page.wait_for_selector('.fl-player[data-matrix*="layer.0."]', timeout=TIMEOUT_MS)
+
+
+def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_view, run):
+    viewer = open_view("/?run=test-paper&step=20")
+    page = viewer.page
+    page.keyboard.press("Shift+T")
+    table = page.get_by_role("dialog").locator("table")
+    assert table.locator("tbody th").all_inner_texts() == [matrix.name for matrix in run.matrices]
+    ranks = table.locator("tbody tr td:nth-child(4)").all_inner_texts()
+    assert ranks == [str(rank) for rank in run.ranks[run.record_at(20)]]
+    page.keyboard.press("End")
+    page.get_by_label("Numbers of").select_option("curves")
+    assert table.locator("thead th").first.inner_text() == "step"
+    viewer.close()
+    assert page.locator(".fl-player").get_attribute("data-step") == "20"
+    viewer.take_out("map")
+    command = page.locator(".fl-command").inner_text()
+    assert command == "python -m analysis.report sample_runs/test-paper --out test-paper.html"
+
+
+@pytest.mark.parametrize("name", ["words-flexlora-paper", "digits-adalora", "digits-sora", "words-lora"])
+def test_net_and_gross_moves_and_orders_are_those_of_the_analysis(shared_page, name):
+    run = load_run(SAMPLES / name)
+    script = joined_modules("bands")
+    found = shared_page.evaluate(
+        "([script, data]) => { const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));"
+        " const parts = new Function(`${script}; return [Model, movesOverTime, finalRanks, SORTS]`);"
+        " const [Model, movesOverTime, finalRanks, SORTS] = parts();"
+        " const model = new Model(bytes); const { gross, net, churn } = movesOverTime(model);"
+        " return { steps: [...model.steps], gross: [...gross], net: [...net], last: churn[model.T - 1],"
+        " orders: Object.values(SORTS).map((sort) => [sort.key, sort.groups(model).flatMap(({ members }) => members)]),"
+        " ranks: [...finalRanks(model)] }; }",
+        [script, base64.b64encode(pack_run(run)).decode()],
+    )
+    assert found["steps"] == run.steps.tolist()
+    assert found["ranks"] == final_ranks(run).tolist()
+    assert dict(found["orders"]) == {sort: sorted_matrices(run, sort).tolist() for sort in SORTS}
+    assert found["gross"][-1] == gross_moves(run)
+    assert found["net"][-1] == net_moves(run)
+    assert found["last"] == pytest.approx(churn(run), nan_ok=True)
+    at_events = {event["step"] for event in run.events}
+    for t, step in enumerate(run.steps.tolist()):
+        if step not in at_events:
+            change = run.ranks[t] - run.ranks[0]
+            assert found["net"][t] == max(change[change > 0].sum(), -change[change < 0].sum())
+        past = [event for event in run.events if event["step"] <= step]
+        assert found["gross"][t] == max(sum(len(event[key]) for event in past) for key in ("prune", "extend"))
+
+
+def test_colours_and_orders_have_the_names_of_the_analysis():
+    assert set(CHOICES["colour"]) == set(QUANTITIES)
+    assert set(CHOICES["sort"]) == set(SORTS)
+
+
+def test_small_parts_keep_their_promises(browser):
+    page = browser.new_page()
+    spiky = (
+        "(() => { const xs = Float64Array.from({ length: 90000 }, (_, i) => i / 100);"
+        " const ys = xs.map((x, i) => Math.sin(i) + (i === 41234 ? 50 : i === 7 ? -50 : 0)); ys[500] = NaN;"
+        " const [a, b] = perColumn(xs, ys); const known = [...b].filter((y) => !Number.isNaN(y));"
+        " return { count: a.length, high: Math.max(...known), low: Math.min(...known), gaps: b.length - known.length,"
+        " ascending: [...a].every((x, i) => i === 0 || x > a[i - 1]), same: perColumn([0, 1], [2, 3])[1] }; })()"
+    )
+    found = evaluate(page, "columns", spiky)
+    assert found["count"] <= 5 * 900
+    assert found["high"] > 49
+    assert found["low"] < -49
+    assert found["gaps"] == 1
+    assert found["ascending"]
+    assert found["same"] == [2, 3]
+    values = [0.1, 1 / 3, -2.5e-7, 12345.678, 3.0e22]
+    sent = [float(np.float32(value)) for value in values] + values
+    texts = evaluate(page, "csv", f"{json.dumps(sent)}.map(exactText)")
+    assert [np.float32(text) for text in texts[:5]] == [np.float32(value) for value in values]
+    assert [float(text) for text in texts[5:]] == values
+    odd = [["a,b", 'say "x"', " edge", "two\nlines", "plain", ""], [None, 1, "λ", 0, -1, 2]]
+    text = evaluate(page, "csv", f"csvOf({{ head: {json.dumps(odd[0])}, rows: [{json.dumps(odd[1])}] }})")
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [odd[0], ["", "1", "λ", "0", "-1", "2"]]
+    escaped = evaluate(page, "svg_pen", "escapeXml(`<a b='c'>&\\u0000\\ud800\"λ🙂`)")
+    assert ElementTree.fromstring(f'<x y="{escaped}"/>').get("y") == "<a b='c'>&\"λ🙂"
+    page.close()
