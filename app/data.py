@@ -16,6 +16,7 @@ from components.schedule import AdapterSize, mean_cost
 from flexlora.adapter_config import AdapterConfig
 from flexlora.run_log import RunLogError, find_runs, read_header
 from flexlora.tasks import MODEL_TASKS
+from memory import give_back
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -162,6 +163,8 @@ def adapter_size(task: str, config: AdapterConfig) -> AdapterSize:
 def _load(folder: str, stamp: tuple[int, ...]) -> OpenRun:
     run = load_run(Path(folder))
     payload = pack_run(run)
+    # Each large run leaves others behind: those that fell out of this cache, and sessions that have ended.
+    give_back()
     return OpenRun(run, payload, needs_parcels(payload))
 
 

@@ -10,7 +10,7 @@ from data import OpenRun, matrix_parcel
 
 
 def bring_extras(run: Run, view: PlayerView, *, to: str, key: str) -> None:
-    """Brings a player the card of what it shows.
+    """Brings a player the card of what it shows, and the order of the strip that the browser cannot know.
 
     Args:
         run: The run that is shown.
@@ -29,6 +29,11 @@ def bring_extras(run: Run, view: PlayerView, *, to: str, key: str) -> None:
             matrix=view.matrix,
             card=why_card(run, step, view.matrix),
         )
+    if view.sort == "similarity":
+        # Imported here: the clustering brings scipy, which the first picture does without.
+        from analysis.order import by_similarity
+
+        courier("order", to=to, run=key, order=by_similarity(run).tolist())
 
 
 def bring_spectrum(opened: OpenRun, view: PlayerView, *, to: str, key: str) -> None:

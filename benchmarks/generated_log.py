@@ -57,7 +57,7 @@ def write_log(folder: Path, matrices: int, records: int = 2000, widest: int = 64
             # One second of training between two flushes would be far fewer records than a generator makes.
             if step % 20 == 0:
                 writer.flush()
-            true = [np.sort(v * widest)[::-1] for v in own] if event or step == records else None
+            true = [np.sort(2 * v)[::-1] for v in own] if event or step == records else None
             writer.spectrum(step, own, true)
             if event:
                 scores = _entropies(own)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis import metrics
-from analysis.order import by_similarity
 from analysis.payload.budget import planned_budget
 from analysis.payload.codes import coded_entropy, coded_gates, coded_logarithm, float32
 from analysis.payload.container import as_json, pack
@@ -246,5 +245,4 @@ def _header(run: Run) -> dict[str, Any]:
         "sentences": {str(event["step"]): metrics.describe_event(run, event["step"]) for event in run.events},
         "park": last if park is None else park,
         # While a run grows, it is packed twice a second, and what is alike now may not be so at the end.
-        "orders": {} if run.state == "running" else {"similarity": by_similarity(run).tolist()},
     }

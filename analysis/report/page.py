@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 from analysis.metrics import describe_run
+from analysis.order import by_similarity
 from analysis.player_script import FOLDER, envelope, joined_modules
 from analysis.report.contents import Contents, report_contents
 from analysis.report.tables import report_tables
@@ -81,6 +82,7 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         "step": None,
         "matrix": None,
         "since": None,
+        "order": by_similarity(run).tolist(),
     }
     try:
         script = joined_modules("report")

@@ -59,7 +59,7 @@ def page() -> None:
     notes += pinned.notes()
     for note in notes:
         st.info(plain(note))
-    _show_run(entry, opened, link, other.key if other else None)
+    _show_run(entry, link, other.key if other else None)
     pinned.send(other, to=PLAYER, run=entry.key, name=_label(other.key) if other else "")
 
 
@@ -178,8 +178,12 @@ def _write_address(address: dict[str, str]) -> None:
 
 
 @st.fragment
-def _show_run(entry: RunEntry, opened: OpenRun, link: Link, other: str | None) -> None:
+def _show_run(entry: RunEntry, link: Link, other: str | None) -> None:
     """The player and what belongs to its selection; a release in the player reruns no more than this."""
+    # Asked for anew: a session keeps what its fragments are given, and a run may be large.
+    opened = open_run(entry.folder)
+    if opened is None:
+        return
     asked = link.view
     wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
     base = {"run": entry.key, **({"with": other} if other else {})}

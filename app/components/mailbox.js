@@ -12,6 +12,11 @@ const PARCELS = {
   matrix: (player, _parcel, payload) => {
     player.model?.spectra.accept(payload);
   },
+  order: (player, parcel) => {
+    if (player.model?.M !== parcel.order.length) return;
+    player.model.similar = parcel.order;
+    player.resize();
+  },
   // A second run under the same clock; an empty parcel takes it away.
   pin: (player, parcel, payload) => {
     player.pinned = payload.byteLength ? { model: new Model(payload), name: parcel.name } : null;

@@ -108,10 +108,18 @@ export class Model {
     this.maxEnergy = niceCeiling(maxEnergy);
     this.totalRank = this.totals(this.ranks);
     this.base = 0;
+    /** @type {number[] | null} matrices by similarity of their entropy over time; null while nobody asked */
+    this.similar = null;
     this.maxChange = this.largestChange();
     this.firstStep = this.T ? this.steps[0] : 0;
     this.lastStep = this.T ? this.steps[this.T - 1] : 0;
     this.domain = [0, Math.max(this.run.total_steps ?? 0, this.lastStep, 1)];
+  }
+
+  /** What came for the same run before it grew. @param {Model} before */
+  inherit(before) {
+    this.spectra.inherit(before.spectra);
+    if (before.M === this.M) this.similar = before.similar;
   }
 
   /** Rank change counts from this step on; null = from the first record. @param {number | null} step */

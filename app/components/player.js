@@ -111,7 +111,7 @@ export class Player {
   acceptRun(model, same) {
     const chosen = same ? this.model?.matrices[this.selected]?.name : undefined;
     if (!same) this.reset();
-    if (same && this.model) model.spectra.inherit(this.model.spectra);
+    if (same && this.model) model.inherit(this.model);
     this.model = model;
     model.countFrom(this.since);
     this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model);

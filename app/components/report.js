@@ -40,6 +40,7 @@ export default async function openReport() {
     if (own) player.mailbox.receive({ kind: "matrix", run: about }, own);
   };
   player.accept(run, player.setStateValue);
+  player.mailbox.receive(/** @type {any} */ ({ kind: "order", run: player.request?.run, order: player.request?.order ?? [] }), new Uint8Array());
   player.obey(/** @type {any} */ ({ ...player.request, ...readLink(new URLSearchParams(window.location.hash.slice(1))) }));
   place.removeAttribute("aria-busy");
   bring(/** @type {any} */ ({ run: player.request?.run, ...player.view }));

@@ -48,8 +48,8 @@ export const SORTS = {
     key: "similarity",
     label: "by similarity",
     hint: "matrices whose entropy goes the same way stand together",
-    possible: (model) => Array.isArray(model.header.orders?.similarity),
-    groups: (model) => [{ label: "", members: model.header.orders?.similarity ?? model.order }],
+    // A clustering of the whole run, which comes when it is asked for; until then the first order stands in.
+    groups: (model) => [{ label: "", members: model.similar ?? model.order }],
   },
 };
 

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -178,7 +178,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def segment_limits(found: list[Found]) -> dict[int, float]:
+def segment_limits(found: Sequence[Found]) -> dict[int, float]:
     """Return segment → last step that counts: a later start went on from there and made the rest anew.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,7 +120,7 @@ class StoredSpectra(Spectra):
         self._segments = segments
         self._limits = limits
         self._digest = known
-        self._last_read = lru_cache(maxsize=1)(self._read)
+        self._last_read: tuple[Chunk, Block] | None = None
         self._whole: weakref.ref[Whole] | None = None
 
     @classmethod
@@ -160,7 +160,7 @@ class StoredSpectra(Spectra):
             for chunk in segment.chunks:
                 first, last = chunk.first_step, chunk.last_step
                 if first is not None and last is not None and first <= step <= min(last, limit):
-                    block = self._last_read(place, (chunk,))
+                    block = self._read_again(place, chunk)
                     row = int(np.searchsorted(block.steps, step))
                     if row < len(block.steps) and block.steps[row] == step:
                         return _row(block, row)
@@ -187,6 +187,12 @@ class StoredSpectra(Spectra):
                     if len(block.steps):
                         yield block
                     waiting = []
+
+    def _read_again(self, place: int, chunk: Chunk) -> Block:
+        """Return the records of a chunk; those of the last one stay, as records are asked for one after another."""
+        if self._last_read is None or self._last_read[0] != chunk:
+            self._last_read = (chunk, self._read(place, (chunk,)))
+        return self._last_read[1]
 
     def _read(self, place: int, chunks: tuple[Chunk, ...]) -> Block:
         """Return the records of some chunks of one segment."""
