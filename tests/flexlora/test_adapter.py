@@ -14,6 +14,7 @@ from flexlora.errors import FlexLoRAError
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods import METHODS
 from flexlora.regularization import REGULARIZERS, add_orthogonality_gradient, orthogonality
+from flexlora.true_spectra import TrueSpectra, from_grams
 
 BERT_TARGETS = ("query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense")
 
@@ -203,6 +204,27 @@ def test_the_closed_form_gradient_equals_autograd(make_bert, form):
     assert float(value) == pytest.approx(float(orthogonality(matrices, form).detach()), rel=1e-6)
     for parameter, gradient in zip(parameters, expected, strict=True):
         assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_storage_that_was_replaced_is_gathered_anew(make_bert):
+    adapter = heterogeneous(make_bert())
+    before = adapter.regularization().detach()
+    adapter.reserve(2 * max(matrix.capacity for matrix in adapter.matrices.values()))
+    value = adapter.add_regularization_gradient()
+    assert float(value) == pytest.approx(float(before), rel=1e-6)
+    assert all(matrix.Pt.grad is not None and matrix.Q.grad is not None for matrix in adapter.matrices.values())
+
+
+def test_all_true_spectra_at_once_are_those_of_each_matrix(make_bert):
+    adapter = heterogeneous(make_bert())
+    name, flat = next((name, matrix) for name, matrix in adapter.matrices.items() if matrix.rank > 1)
+    with torch.no_grad():
+        flat.Pt[flat.slots[1]] = flat.Pt[flat.slots[0]]
+    expected, found = TrueSpectra(adapter).at(1), from_grams(adapter)
+    assert name not in found
+    assert found
+    for key, values in found.items():
+        assert values == pytest.approx(expected[key], rel=1e-9, abs=1e-9 * expected[key].max())
 
 
 def test_empty_slots_do_not_enter_the_regulariser(make_bert):

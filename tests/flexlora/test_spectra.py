@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexlora.spectra import true_singular_values
+from flexlora.spectra import singular_values_from_grams, true_singular_values
 
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 14), st.integers(0, 10**6))
 

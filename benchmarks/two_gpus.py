@@ -1,0 +1,147 @@
+"""Two processes, one GPU each: do they agree bit for bit after every event, and what does a step cost beside one GPU?
+
+    torchrun --nproc_per_node 2 benchmarks/two_gpus.py
+    torchrun --nproc_per_node 1 benchmarks/two_gpus.py
+    torchrun --nproc_per_node 2 benchmarks/two_gpus.py --backend gloo --hidden 32 --layers 2 --tokens 8
+
+A BERT from its configuration (time and agreement, never accuracy) under the Trainer with the callback, and in a plain
+loop with ``Recorder``. Each process hashes every bit of P, λ, Q and the masks after each event and at the end, and the
+first one compares; the callback compares too and would stop. Batches are per process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
+
+from flexlora import FlexLoRAConfig, attach
+from flexlora.integrations import FlexLoRACallback, Recorder
+from flexlora.integrations.agreement import digest
+
+
+class Watch(TrainerCallback):
+    """Hashes the adapter after each event; after ``FlexLoRACallback`` in the list, so that the event is over."""
+
+    def __init__(self, callback: FlexLoRACallback) -> None:
+        self.callback = callback
+        self.hashes: list[str] = []
+        self.began: list[float] = []
+
+    def on_step_begin(self, *args: Any, **more: Any) -> None:
+        """Note the time."""
+        self.began.append(time.perf_counter())
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Hash what an event left."""
+        if self.callback.config.is_event(state.global_step) or state.global_step == state.max_steps:
+            self.hashes.append(digest(self.callback.adapter))
+
+
+def make_model(options: argparse.Namespace) -> BertForSequenceClassification:
+    """Return the same model in every process."""
+    torch.manual_seed(0)
+    hidden = options.hidden
+    config = BertConfig(
+        vocab_size=1000, hidden_size=hidden, num_hidden_layers=options.layers, num_attention_heads=max(1, hidden // 64),
+        intermediate_size=4 * hidden,
+    )  # fmt: skip
+    return BertForSequenceClassification(config)
+
+
+def with_trainer(
+    options: argparse.Namespace, config: FlexLoRAConfig, folder: Path
+) -> tuple[list[str], list[float], int]:
+    """Train under the Trainer; return the hashes, the times of the steps and the number of events."""
+    model = make_model(options)
+    generator = torch.Generator().manual_seed(1)
+    rows = [
+        {"input_ids": torch.randint(1, 1000, (options.tokens,), generator=generator), "labels": n % 2}
+        for n in range(512)
+    ]
+    callback = FlexLoRACallback(model, config, folder / "trainer")
+    watch = Watch(callback)
+    args = TrainingArguments(
+        str(folder / "out"), max_steps=options.steps, per_device_train_batch_size=options.batch_size, report_to=[],
+        save_strategy="no", disable_tqdm=True, learning_rate=1e-3, use_cpu=options.backend == "gloo",
+        bf16=options.backend == "nccl", logging_steps=1000, ddp_backend=options.backend,
+    )  # fmt: skip
+    Trainer(model=model, args=args, train_dataset=rows, callbacks=[callback, watch]).train()
+    return watch.hashes, list(np.diff(watch.began)), len(callback.config.event_steps())
+
+
+def with_recorder(
+    options: argparse.Namespace, config: FlexLoRAConfig, folder: Path
+) -> tuple[list[str], list[float], int]:
+    """Train in a plain loop; return the hashes, the times of the steps and the number of events."""
+    rank, device = dist.get_rank(), _device(options)
+    adapter = attach(make_model(options), config)
+    adapter.reserve(config.max_rank or config.initial_rank)
+    adapter.model.to(device)
+    model = DistributedDataParallel(adapter.model, device_ids=[device] if device.type == "cuda" else None)
+    optimizer = torch.optim.AdamW(adapter.trainable_parameters(), lr=1e-3)
+    generator = torch.Generator().manual_seed(10 + rank)
+    hashes, times = [], []
+    with Recorder(adapter, optimizer, config, None if rank else folder / "recorder") as recorder:
+        for step in range(1, options.steps + 1):
+            began = time.perf_counter()
+            tokens = torch.randint(1, 1000, (options.batch_size, options.tokens), generator=generator).to(device)
+            loss = model(input_ids=tokens, labels=tokens[:, 0] % 2).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(adapter.trainable_parameters(), 1.0)
+            regularizer = adapter.add_regularization_gradient()
+            optimizer.step()
+            recorder.step(step, loss, regularizer)
+            if config.is_event(step) or step == options.steps:
+                hashes.append(digest(adapter))
+            optimizer.zero_grad()
+            times.append(time.perf_counter() - began)
+    return hashes, times, len(config.event_steps())
+
+
+def _device(options: argparse.Namespace) -> torch.device:
+    return torch.device("cuda", dist.get_rank()) if options.backend == "nccl" else torch.device("cpu")
+
+
+def main() -> None:
+    """Train both ways and print what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=("nccl", "gloo"), default="nccl")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--hidden", type=int, default=768)
+    parser.add_argument("--layers", type=int, default=12)
+    options = parser.parse_args()
+    dist.init_process_group(options.backend)
+    if options.backend == "nccl":
+        torch.cuda.set_device(_device(options))
+    config = FlexLoRAConfig(
+        initial_rank=8, max_rank=12, interval=5, warmup_steps=5, final_steps=5, total_steps=options.steps
+    )
+    for name, train in (("Recorder", with_recorder), ("Trainer", with_trainer)):
+        with tempfile.TemporaryDirectory() as scratch:
+            hashes, times, events = train(options, config, Path(scratch))
+        found: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(found, hashes)
+        if dist.get_rank() == 0:
+            same = all(other == found[0] for other in found)
+            median = 1e3 * float(np.median(times[5:]))
+            print(
+                f"{name}, {options.backend}, {len(found)} processes: {events} events, {len(hashes)} hashes of each, "
+                f"{'all the same' if same else 'THEY DIFFER'}; step median {median:.1f} ms",
+                flush=True,
+            )
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
