@@ -192,6 +192,15 @@ def test_the_strip_as_csv_has_its_rows_in_the_chosen_order(open_view, run):
     final = dict(zip([matrix.name for matrix in run.matrices], final_ranks(run), strict=True))
     assert sorted(names) == sorted(final)
     assert [final[name] for name in names] == sorted(final.values(), reverse=True)
+    viewer.choose("sort", "similarity")
+    similar = [run.matrices[m].name for m in sorted_matrices(run, "similarity")]
+    assert similar != [run.matrices[m].name for m in sorted_matrices(run, "architecture")]
+    for _ in range(60):
+        # The server is asked for it, so it comes a moment later.
+        if list(viewer.numbers("time", "Strip")[0])[1:] == similar:
+            break
+    else:
+        pytest.fail("the order did not come")
     viewer.choose("sort", "layer")
     rows = viewer.numbers("time", "Strip")
     layers = [matrix.layer for matrix in run.matrices]
