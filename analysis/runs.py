@@ -145,12 +145,12 @@ class Run:
         Raises:
             ValueError: t is before the first record.
         """
-        record = self.record_at(t)
-        record = self.log.spectra.record(self.record_at(t))
+        place = self.record_at(t)
+        record = self.log.spectra.record(place)
         values, gates = record.values, record.all_gates
         counts = record.stored[0]
         if gates is not None:
-            values, counts = values[gates > 0], self.ranks[self.record_at(t)]
+            values, counts = values[gates > 0], self.ranks[place]
         return self._named(values, counts)
 
     def gates(self, t: int) -> dict[str, np.ndarray] | None:

@@ -244,5 +244,4 @@ def _header(run: Run) -> dict[str, Any]:
         "end": run.end,
         "sentences": {str(event["step"]): metrics.describe_event(run, event["step"]) for event in run.events},
         "park": last if park is None else park,
-        # While a run grows, it is packed twice a second, and what is alike now may not be so at the end.
     }

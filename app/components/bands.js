@@ -41,7 +41,6 @@ function linesBand(of, key, label, hint) {
     still: drawLines,
     moving: drawLinesAt,
     at: lineAt,
-    stillKey: () => "",
     describe: (scene) => describeLines(scene, of),
     table: (scene) => linesTable(scene, of),
   };
@@ -59,7 +58,6 @@ function sharesBand(by, label, hint) {
     moving: drawSharesNow,
     at: largestInShare,
     tip: describeShare,
-    stillKey: () => "",
     describe: (scene) => describeShares(scene, by),
     table: (scene) => sharesTable(scene, by),
   };
@@ -83,7 +81,6 @@ export const BANDS = {
     moving: (pen, scene, layout, scale) =>
       drawRowBars(pen, scene.model, scene.palette, layout, scene.colour, scene.record, scale.right + 8, scale.aside),
     at: (_scene, layout, _scale, x, y) => (x < 0 ? -1 : stripMatrixAt(layout, y)),
-    stillKey: () => "",
     describe: ({ model, colour, sort }) => `${colourName(model, stripColour(colour))} of ${model.M} matrices over ${model.T} records, rows ${SORTS[sort]?.label ?? SORTS.architecture.label}`,
     table: ({ model, colour, sort }) => {
       const rows = groupsOf(model, sort).flatMap(({ members }) => members);
@@ -108,7 +105,6 @@ export const BANDS = {
     moving: drawEnergyNow,
     at: (scene, { box }, scale, x, y) => (x >= scale.left && y >= box.y && y <= box.y + box.h ? scene.selected : -1),
     tip: describeEnergyAt,
-    stillKey: () => "",
     describe: describeEnergyShares,
     table: energySharesTable,
   },
@@ -122,7 +118,6 @@ export const BANDS = {
     still: () => undefined,
     moving: () => undefined,
     at: () => -1,
-    stillKey: () => "",
     describe: ({ model }) => `Curves over ${model.domain[1]} steps`,
     table: ({ model }) => curvesTable(model),
   },

@@ -66,7 +66,6 @@
  * @property {(scene: Scene, layout: any, scale: TimeScale, x: number, y: number) => number} at matrix under the point, or -1
  * @property {(scene: Scene, layout: any, scale: TimeScale, x: number, y: number) => string | null} [tip] what is under the pointer, in words; without it the matrix's numbers
  * @property {boolean} [alone] it leaves all of the height to the curves
- * @property {(scene: Scene) => string} stillKey changes when the still layer must be drawn again for another reason than data, size, theme, colour, sort or selection
  * @property {(scene: Scene) => string} describe
  * @property {(scene: Scene) => Table} table
  */

@@ -11,8 +11,6 @@ from analysis.player_script import FOLDER, joined_modules
 from flexlora.config import FlexLoRAConfig
 from flexlora.schedules import ADAPTIVE
 
-"""Dependency order, as in the player."""
-
 _mount = component(
     "flexlora_schedule_editor",
     js=joined_modules("schedule_editor"),
