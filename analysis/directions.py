@@ -40,49 +40,53 @@ def matrix_place(run: Run, matrix: str) -> int:
     return names.index(matrix)
 
 
-def direction_lines(
-    run: Run, matrix: int, source: np.ndarray | None = None
-) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Return (slot, steps (n,), signed λ (n,)) for each stay of a direction in a slot of one matrix, in order.
+class Stay(NamedTuple):
+    """A direction from where its slot was filled to where it was emptied.
 
-    Args:
-        run: a loaded run.
-        matrix: its place in the header.
-        source: read this flat array, one number a λ, in place of λ.
+    Attributes:
+        slot: where it is stored.
+        steps: (n,) of the records that hold it.
+        values: (n,) λ as trained, signed.
+        gates: (n,) 0 = off, else the share of training steps that use it.
     """
-    numbers = run.log.values if source is None else source
+
+    slot: int
+    steps: np.ndarray
+    values: np.ndarray
+    gates: np.ndarray
+
+
+def direction_stays(run: Run, matrix: int) -> list[Stay]:
+    """Return the stays of all directions of a matrix, given by its place in the header, in the order they begin."""
     name = run.matrices[matrix].name
-    active = list(range(int(run.stored[0, matrix]))) if len(run.steps) else []
-    pending = [(event["step"], event) for event in run.events]
-    open_lines: dict[int, list[tuple[int, float]]] = {}
-    done: list[tuple[int, list[tuple[int, float]]]] = []
-    columns = len(run.matrices)
+    own = run.spectra_of(name)
+    gates = np.ones(len(own.values)) if own.gates is None else own.gates
+    active = set(range(int(run.stored[0, matrix]))) if len(run.steps) else set()
+    pending = iter(run.events)
+    event = next(pending, None)
+    open_stays: dict[int, list[tuple[int, float, float]]] = {}
+    done: list[tuple[int, list[tuple[int, float, float]]]] = []
     for record, step in enumerate(run.steps.tolist()):
-        while pending and pending[0][0] < step:
-            for move in pending.pop(0)[1]["prune"]:
-                if move["matrix"] == name and move["slot"] in active and not is_soft(move):
-                    active.remove(move["slot"])
-                    done.append((move["slot"], open_lines.pop(move["slot"], [])))
-            active = sorted([*active, *_extended(run, name, step, record)])
-        place = record * columns + matrix
-        values = numbers[run.log.offsets[place] : run.log.offsets[place + 1]]
-        if len(values) == len(active):
-            for slot, value in zip(active, values.tolist(), strict=True):
-                open_lines.setdefault(slot, []).append((step, value))
-    done.extend(open_lines.items())
-    stays = sorted(((slot, np.array(points)) for slot, points in done if points), key=lambda s: (s[1][0, 0], s[0]))
-    return [(slot, points[:, 0], points[:, 1]) for slot, points in stays]
+        while event is not None and event["step"] < step:
+            emptied, filled = _slot_changes(event, name)
+            done.extend((slot, open_stays.pop(slot)) for slot in emptied if slot in open_stays)
+            active = active - emptied | filled
+            event = next(pending, None)
+        here = slice(own.offsets[record], own.offsets[record + 1])
+        if own.offsets[record + 1] - own.offsets[record] == len(active):
+            for slot, value, gate in zip(sorted(active), own.values[here].tolist(), gates[here].tolist(), strict=True):
+                open_stays.setdefault(slot, []).append((step, value, gate))
+    done.extend(open_stays.items())
+    stays = sorted(((slot, np.array(points)) for slot, points in done), key=lambda s: (s[1][0, 0], s[0]))
+    return [Stay(slot, *points.T) for slot, points in stays]
 
 
-def _extended(run: Run, name: str, step: int, record: int) -> list[int]:
-    since = int(run.steps[record - 1]) if record else -1
-    return [
-        move["slot"]
-        for event in run.events
-        if since <= event["step"] < step
-        for move in event["extend"]
-        if move["matrix"] == name and not is_soft(move)
-    ]
+def _slot_changes(event: Mapping[str, Any], name: str) -> tuple[set[int], set[int]]:
+    """Return the slots of a matrix that an event empties, and those that it fills afterwards; −1 = not logged."""
+    emptied, filled = (
+        {move.get("slot", -1) for move in _own(event, half, name) if not is_soft(move)} for half in ("prune", "extend")
+    )
+    return emptied, filled
 
 
 def is_soft(move: Mapping[str, Any]) -> bool:
@@ -100,8 +104,8 @@ def slots_at(run: Run, record: int, matrix: int) -> list[int] | None:
     for event in run.events:
         if event["step"] >= run.steps[record]:
             break
-        active -= {move.get("slot", -1) for move in _own(event, "prune", name) if not is_soft(move)}
-        active |= {move.get("slot", -1) for move in _own(event, "extend", name) if not is_soft(move)}
+        emptied, filled = _slot_changes(event, name)
+        active = active - emptied | filled
     return sorted(active) if len(active) == run.stored[record, matrix] and -1 not in active else None
 
 
@@ -113,20 +117,22 @@ def directions_at(run: Run, record: int, matrix: int) -> list[Direction]:
         record: a spectrum record.
         matrix: its place in the header.
     """
-    place = record * len(run.matrices) + matrix
-    own = slice(int(run.log.offsets[place]), int(run.log.offsets[place + 1]))
-    values = run.log.values[own].astype(np.float64)
-    gates = np.ones(len(values)) if run.log.gates is None else run.log.gates[own].astype(np.float64)
+    found = run.log.spectra.record(record)
+    own = slice(*found.offsets[matrix : matrix + 2].tolist())
+    values = found.values[own].astype(np.float64)
+    gates = np.ones(len(values)) if found.all_gates is None else found.all_gates[own].astype(np.float64)
     energy = float(run.energy[record, matrix])
     states = _states(run, record, matrix)
     slots = slots_at(run, record, matrix)
-    found = []
+    directions = []
     for i, (value, gate) in enumerate(zip(values.tolist(), gates.tolist(), strict=True)):
         share = value**2 / energy if gate > 0 and energy > 0 and np.isfinite(energy) else float("nan")
         slot = None if slots is None else slots[i]
         state = states.get(slot, "kept" if gate > 0 else "off")
-        found.append(Direction(slot, value, gate, share, state))
-    return sorted(found, key=lambda d: (not d.gate > 0, -abs(d.singular_value) if np.isfinite(d.singular_value) else 0))
+        directions.append(Direction(slot, value, gate, share, state))
+    return sorted(
+        directions, key=lambda d: (not d.gate > 0, -abs(d.singular_value) if np.isfinite(d.singular_value) else 0)
+    )
 
 
 def arriving(run: Run, record: int, matrix: int) -> int:

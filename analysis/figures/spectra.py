@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.directions import direction_lines, is_soft, matrix_place
+from analysis.directions import direction_stays, is_soft, matrix_place
 from analysis.figures.theme import EXTENDED, PRUNED, SEQUENCE, TRUE, styled
 from analysis.metrics import matrix_label
 from analysis.runs import Run
@@ -26,11 +26,10 @@ def spectra_over_time(run: Run, matrix: str) -> go.Figure:
         ValueError: the run has no matrix of this name.
     """
     index = matrix_place(run, matrix)
-    gates = None if run.log.gates is None else direction_lines(run, index, run.log.gates)
     figure = go.Figure()
     off: list[tuple[np.ndarray, np.ndarray]] = []
-    for number, (slot, steps, values) in enumerate(direction_lines(run, index)):
-        used = gates[number][2] > 0 if gates else np.ones(len(steps), bool)
+    for number, (slot, steps, values, gates) in enumerate(direction_stays(run, index)):
+        used = gates > 0
         off.append((steps, np.where(used, np.nan, np.abs(values))))
         figure.add_scatter(
             x=steps,
@@ -61,14 +60,9 @@ def _add_off(figure: go.Figure, lines: list[tuple[np.ndarray, np.ndarray]]) -> N
 
 
 def _add_true_values(figure: go.Figure, run: Run, matrix: int) -> None:
-    scale, columns, offsets = run.scale or 1.0, len(run.matrices), run.log.offsets
-    steps, values = [], []
-    for record in np.flatnonzero(run.log.true_index >= 0).tolist():
-        first = record * columns
-        start, stop = run.log.true_index[record] + offsets[[first + matrix, first + matrix + 1]] - offsets[first]
-        own = run.log.true_values[start:stop] / scale
-        steps.extend([int(run.steps[record])] * len(own))
-        values.extend(own.tolist())
+    own = run.spectra_of(run.matrices[matrix].name)
+    steps = np.repeat(run.true_entropy[0], np.diff(own.true_offsets))
+    values = own.true_values / (run.scale or 1.0)
     figure.add_scatter(
         x=steps,
         y=values,

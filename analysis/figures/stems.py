@@ -92,22 +92,10 @@ def spectrum(run: Run, matrix: str | None = None, step: int | None = None) -> go
 
 def _scale(run: Run, place: int) -> tuple[float, int]:
     """Return the top of the axis and the number of places, fixed over the run."""
-    columns, offsets = len(run.matrices), run.log.offsets
-    starts, stops = offsets[:-1][place::columns], offsets[1:][place::columns]
-    top = truth = 0.0
-    for record, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-        top = max(top, _largest(run.log.values[start:stop]))
-        index = int(run.log.true_index[record])
-        if index >= 0:
-            first = index + start - int(offsets[record * columns])
-            truth = max(truth, _largest(run.log.true_values[first : first + stop - start]) / (run.scale or 1.0))
+    known = run.log.spectra.digest
+    top, truth = float(known.peak[place]), float(known.true_peak[place]) / (run.scale or 1.0)
     count = int(run.stored[:, place].max(initial=1)) + 1
     return nice_ceiling(min(max(top, truth), MOST * top) if top > 0 else truth), count
-
-
-def _largest(values: np.ndarray) -> float:
-    known = np.abs(values[np.isfinite(values)])
-    return float(known.max(initial=0.0))
 
 
 def _add_true(figure: go.Figure, rows: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.directions import arriving, direction_lines, directions_at, matrix_place
+from analysis.directions import arriving, direction_stays, directions_at, matrix_place
 from analysis.metrics import instructive_event
 from analysis.quantities import record_of
 from analysis.runs import Run
@@ -91,12 +91,9 @@ def energy_shares(run: Run, matrix: str | None = None) -> pa.Table:
         ValueError: the run has no matrix of this name.
     """
     place = shown_matrix(run, matrix)
-    lines = direction_lines(run, place)
-    gates = None if run.log.gates is None else direction_lines(run, place, run.log.gates)
     energy = dict(zip(run.steps.tolist(), run.energy[:, place].tolist(), strict=True))
     parts: dict[str, list[np.ndarray]] = {"step": [], "stay": [], "slot": [], "value": [], "gate": [], "share": []}
-    for stay, (slot, steps, values) in enumerate(lines):
-        gate = np.ones(len(steps)) if gates is None else gates[stay][2]
+    for stay, (slot, steps, values, gate) in enumerate(direction_stays(run, place)):
         whole = np.array([energy[int(step)] for step in steps.tolist()])
         usable = np.isfinite(whole) & (whole > 0)
         share = np.divide(values**2 * (gate > 0), whole, out=np.full(len(steps), np.nan), where=usable)

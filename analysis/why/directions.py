@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.directions import is_soft
 from analysis.runs import Run
 from analysis.why.cuts import CUTS, FLOOR, ORDERED, Cut, unknown
 from analysis.why.matrices import pruned_line, rank_line
@@ -97,7 +98,7 @@ class DirectionEvent:
         told = []
         for half, gone, soft in (("prune", "pruned", "off"), ("extend", "extended", "back")):
             for move in self.at.moves(half, name):
-                told.append(soft if {"masked", "revived"} & set(move.get("rules", [])) else gone)
+                told.append(soft if is_soft(move) else gone)
         return " and ".join(dict.fromkeys(told)) or "stayed"
 
     def _headline(self, name: str, verdict: str) -> str:
@@ -213,8 +214,7 @@ class DirectionEvent:
         pairs = list(zip(self.tables, self.tables[1:], self.records, strict=False))
         for before, after, record in reversed(pairs):
             moves = [move for half in ("prune", "extend") for move in record[half] if move["matrix"] == name]
-            soft = all({"masked", "revived"} & set(move.get("rules", [])) for move in moves)
-            if not soft or "restarted" in record.get("rules", []):
+            if not all(map(is_soft, moves)) or "restarted" in record.get("rules", []):
                 # Before this its directions stood at other places, or were others.
                 break
             pair = [table.get(name, np.empty(0)) for table in (before, after)]
@@ -293,7 +293,7 @@ def _slots(run: Run, at: Scene) -> dict[str, list[int]]:
     for event in run.events[: at.number]:
         for half, change in (("prune", set.discard), ("extend", set.add)):
             for move in event[half]:
-                if not {"masked", "revived"} & set(move.get("rules", [])):
+                if not is_soft(move):
                     change(slots[move["matrix"]], int(move["slot"]))
     return {name: sorted(own) for name, own in slots.items()}
 

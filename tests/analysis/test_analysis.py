@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import metrics
+from analysis.directions import direction_stays
 from analysis.figures import FIGURES
-from analysis.figures.spectra import direction_lines
 from analysis.payload import UNDEFINED, pack_matrix, pack_run, planned_budget
 from analysis.runs import load_run
 from flexlora.importance import spectral_entropy
@@ -270,14 +270,14 @@ def test_an_empty_run_crashes_nothing(empty):
 
 
 def test_each_stay_of_a_direction_is_one_line(run):
-    lines = direction_lines(run, 0)
-    assert [(slot, steps[0], steps[-1]) for slot, steps, _ in lines] == [
+    lines = direction_stays(run, 0)
+    assert [(slot, steps[0], steps[-1]) for slot, steps, *_ in lines] == [
         (0, 0, 15),
         (1, 0, 15),
         (2, 0, 5),
         (2, 11, 15),
     ]
-    for slot, steps, found in lines[:1]:
+    for slot, steps, found, _ in lines[:1]:
         assert found.tolist() == [pytest.approx(run.singular_values(int(step))[NAMES[0]][slot]) for step in steps]
 
 

@@ -8,8 +8,8 @@ import struct
 import numpy as np
 import pytest
 
+from analysis.directions import direction_stays
 from analysis.figures import FIGURES
-from analysis.figures.spectra import direction_lines
 from analysis.payload import coded_gates, pack_matrix, pack_run, planned_budget
 from analysis.runs import load_run
 from flexlora.methods import METHODS
@@ -125,7 +125,7 @@ def test_a_method_with_a_budget_of_moves_has_its_own_planned_one(tmp_path, metho
 
 def test_a_direction_that_is_off_stays_in_its_slot_and_is_drawn_apart(tmp_path):
     run = write(tmp_path / "run")
-    assert [(slot, len(steps)) for slot, steps, _ in direction_lines(run, 0)] == [(0, STEPS), (1, STEPS), (2, STEPS)]
+    assert [(slot, len(steps)) for slot, steps, _, _ in direction_stays(run, 0)] == [(0, STEPS), (1, STEPS), (2, STEPS)]
     traces = {trace.name: trace for trace in FIGURES["spectra_over_time"](run, NAMES[0]).data}
     off = np.isfinite(np.array(traces["off, may revive"].y, float))
     assert np.array(traces["off, may revive"].x)[off].tolist() == list(range(OFF + 1, BACK + 1))
