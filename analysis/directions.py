@@ -28,18 +28,6 @@ class Direction(NamedTuple):
     state: str
 
 
-def matrix_place(run: Run, matrix: str) -> int:
-    """Return the place of a matrix in the header.
-
-    Raises:
-        ValueError: the run has no matrix of this name.
-    """
-    names = [item.name for item in run.matrices]
-    if matrix not in names:
-        raise ValueError(f"unknown matrix {matrix!r}; this run has {', '.join(names[:4])}, ... ({len(names)} in all)")
-    return names.index(matrix)
-
-
 class Stay(NamedTuple):
     """A direction from where its slot was filled to where it was emptied.
 

@@ -10,13 +10,12 @@ from analysis.runs import Run
 def ranks_after(run: Run) -> np.ndarray:
     """Return the ranks after the events of each record, (T, M) int64; the last row is ``metrics.final_ranks``."""
     ranks = run.ranks.copy()
-    places = {matrix.name: index for index, matrix in enumerate(run.matrices)}
     for event, record in zip(run.events, event_records(run).tolist(), strict=True):
         if record < 0:
             continue
         for key, change in (("prune", -1), ("extend", 1)):
             for move in event[key]:
-                ranks[record, places[move["matrix"]]] += change
+                ranks[record, run.places[move["matrix"]]] += change
     return ranks
 
 

@@ -37,12 +37,11 @@ def final_ranks(run: Run) -> np.ndarray:
     if not len(run.steps):
         return np.zeros(len(run.matrices), np.int64)
     ranks = run.ranks[-1].copy()
-    position = {matrix.name: index for index, matrix in enumerate(run.matrices)}
     for event in run.events:
         if event["step"] >= run.steps[-1]:
             for key, change in (("prune", -1), ("extend", 1)):
                 for move in event[key]:
-                    ranks[position[move["matrix"]]] += change
+                    ranks[run.places[move["matrix"]]] += change
     return ranks
 
 
@@ -106,6 +105,14 @@ def instructive_event(run: Run) -> int | None:
 
     moved = [event for event in run.events if event["prune"] or event["extend"]]
     return int(max(moved, key=interest)["step"]) if moved else None
+
+
+def parked_step(run: Run) -> int:
+    """Return the step that a run is shown at when nobody asks for another: the event to look at first, or the end."""
+    parked = instructive_event(run)
+    if parked is not None:
+        return parked
+    return int(run.steps[-1]) if len(run.steps) else 0
 
 
 def first_matrix(run: Run, step: int | None = None) -> str | None:
@@ -211,7 +218,7 @@ def _describe_moves(run: Run) -> str:
 def _describe_move(run: Run, event: dict[str, Any], moves: list[dict[str, Any]], change: int, extreme: str) -> str:
     """Say what happened to the matrix of the first move, with its score: the direction's own, else the matrix's."""
     move = moves[0]
-    index = [matrix.name for matrix in run.matrices].index(move["matrix"])
+    index = run.places[move["matrix"]]
     score = move.get("score", event["importance"].get(event["measure"], {}).get(move["matrix"]))
     measure = "entropy" if event["measure"] == "spectral_entropy" else event["measure"].replace("_", " ")
     told = "undefined" if score is None else f"{score:.2f}" if score == 0 or abs(score) >= 0.01 else f"{score:.1e}"

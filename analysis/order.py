@@ -95,11 +95,10 @@ def most_moved(run: Run, count: int = 8) -> list[int]:
 
     A matrix whose rank never moved is not among them.
     """
-    places = {matrix.name: index for index, matrix in enumerate(run.matrices)}
     gross = np.zeros(len(run.matrices), np.int64)
     for event in run.events:
         for move in (*event["prune"], *event["extend"]):
-            gross[places[move["matrix"]]] += 1
+            gross[run.places[move["matrix"]]] += 1
     net = np.abs(net_change(run))
     if not run.events:
         gross += np.abs(np.diff(run.ranks, axis=0)).sum(axis=0)

@@ -127,6 +127,22 @@ class Run:
         numbers = isinstance(alpha, int | float) and isinstance(rank, int | float)
         return float(alpha) / float(rank) if numbers and alpha and rank else None
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Name of each matrix → its place in the header."""
+        return {matrix.name: place for place, matrix in enumerate(self.matrices)}
+
+    def place_of(self, matrix: str) -> int:
+        """Return the place of a matrix in the header.
+
+        Raises:
+            ValueError: the run has no matrix of this name.
+        """
+        if matrix not in self.places:
+            few = ", ".join(list(self.places)[:4])
+            raise ValueError(f"unknown matrix {matrix!r}; this run has {few}, ... ({len(self.places)} in all)")
+        return self.places[matrix]
+
     def record_at(self, t: int) -> int:
         """Return the index of the latest record at or before step t.
 
@@ -188,12 +204,7 @@ class Run:
             ValueError: the run has no matrix of this name.
             RunLogError: the log was changed since it was opened.
         """
-        names = [item.name for item in self.matrices]
-        if matrix not in names:
-            raise ValueError(
-                f"unknown matrix {matrix!r}; this run has {', '.join(names[:4])}, ... ({len(names)} in all)"
-            )
-        return self.log.spectra.matrix(names.index(matrix))
+        return self.log.spectra.matrix(self.place_of(matrix))
 
     @cached_property
     def metrics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.metrics import instructive_event
+from analysis.quantities import record_of
 from analysis.runs import Run
 
 
@@ -58,11 +59,10 @@ def event_at(run: Run, step: int | None) -> dict[str, Any] | None:
 
 def move_counts(run: Run, event: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
     """Return how many directions an event prunes and extends in each matrix, (M,) int64 each."""
-    places = {matrix.name: index for index, matrix in enumerate(run.matrices)}
-    pruned, extended = np.zeros((2, len(places)), np.int64)
+    pruned, extended = np.zeros((2, len(run.matrices)), np.int64)
     for key, counts in (("prune", pruned), ("extend", extended)):
         for move in event[key] if event else ():
-            counts[places[move["matrix"]]] += 1
+            counts[run.places[move["matrix"]]] += 1
     return pruned, extended
 
 
@@ -86,9 +86,8 @@ def stages_of(run: Run, step: int | None = None) -> Stages | None:
         decided = event.get("decided") or {}
         score = np.array([_number(decided.get(name, own.get(name))) for name in names])
         order = np.where(np.isnan(score), np.nan, 1.0 + (score[None, :] < score[:, None]).sum(axis=1))
-    record = max(0, int(np.searchsorted(run.steps, event["step"], side="right")) - 1)
     pruned, extended = move_counts(run, event)
-    rank = run.ranks[record].astype(np.float64)
+    rank = run.ranks[record_of(run, event["step"])].astype(np.float64)
     return Stages(event["step"], event["measure"], score, order, bool(scores), rank, pruned, extended)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.metrics import instructive_event
+from analysis.metrics import parked_step
 from analysis.runs import Run
 from analysis.why import why_card
 from components import PlayerView, courier
@@ -47,11 +47,3 @@ def bring_spectrum(opened: OpenRun, view: PlayerView, *, to: str, key: str) -> N
     """
     if parcel := matrix_parcel(opened, view.matrix):
         courier("matrix", to=to, run=key, data=parcel)
-
-
-def parked_step(run: Run) -> int:
-    """Step at which a player parks a run that nobody asked for a step of: as `analysis.payload` tells it."""
-    parked = instructive_event(run)
-    if parked is not None:
-        return parked
-    return int(run.steps[-1]) if len(run.steps) else 0

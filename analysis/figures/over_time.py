@@ -134,8 +134,7 @@ def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure:
     values = numbers(table, asked.column).reshape(run.ranks.shape)
     chosen = np.flatnonzero(numbers(table, "highlighted")[: len(run.matrices)]).tolist()
     if highlight is not None:
-        names = [matrix.name for matrix in run.matrices]
-        chosen = [names.index(name) for name in dict.fromkeys(highlight)]
+        chosen = [run.places[name] for name in dict.fromkeys(highlight)]
     whole = measure in ("rank", "change")
     shift = jitter(len(run.matrices)) if whole else np.zeros(len(run.matrices))
     figure = go.Figure()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.directions import direction_stays, is_soft, matrix_place
+from analysis.directions import direction_stays, is_soft
 from analysis.figures.theme import EXTENDED, PRUNED, SEQUENCE, TRUE, styled
 from analysis.metrics import matrix_label
 from analysis.runs import Run
@@ -25,7 +25,7 @@ def spectra_over_time(run: Run, matrix: str) -> go.Figure:
     Raises:
         ValueError: the run has no matrix of this name.
     """
-    index = matrix_place(run, matrix)
+    index = run.place_of(matrix)
     figure = go.Figure()
     off: list[tuple[np.ndarray, np.ndarray]] = []
     for number, (slot, steps, values, gates) in enumerate(direction_stays(run, index)):

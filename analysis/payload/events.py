@@ -33,7 +33,7 @@ class PackedEvents(NamedTuple):
 
 def pack_events(run: Run) -> PackedEvents:
     """Return the events of a run, in order."""
-    places = {matrix.name: place for place, matrix in enumerate(run.matrices)}
+    places = run.places
     moves = [move for event in run.events for key in ("prune", "extend") for move in event[key]]
     rules: dict[tuple[str, ...], int] = {(): 0}
     extras: dict[int, dict[str, Any]] = {}

@@ -211,8 +211,6 @@ def _peaks(run: Run) -> dict[str, np.ndarray]:
 def _header(run: Run) -> dict[str, Any]:
     types = {matrix.module_type for matrix in run.matrices}
     gap = metrics.spectrum_gap(run)
-    park = metrics.instructive_event(run)
-    last = int(run.steps[-1]) if len(run.steps) else 0
     return {
         "run": {
             "name": run.header.get("name"),
@@ -243,5 +241,5 @@ def _header(run: Run) -> dict[str, Any]:
         "notes": run.notes,
         "end": run.end,
         "sentences": {str(event["step"]): metrics.describe_event(run, event["step"]) for event in run.events},
-        "park": last if park is None else park,
+        "park": metrics.parked_step(run),
     }

@@ -36,14 +36,8 @@ def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure:
         ValueError: an unknown measure or matrix.
     """
     asked = quantity(measure)
-    names = [matrix.name for matrix in run.matrices]
-    unknown = [name for name in highlight or () if name not in names]
-    if unknown:
-        raise ValueError(
-            f"unknown matrix {unknown[0]!r}; this run has {', '.join(names[:4])}, ... ({len(names)} in all)"
-        )
-    places = most_moved(run, HIGHLIGHTED) if highlight is None else [names.index(name) for name in highlight]
-    count, width = len(run.steps), len(names)
+    places = most_moved(run, HIGHLIGHTED) if highlight is None else [run.place_of(name) for name in highlight]
+    count, width = len(run.steps), len(run.matrices)
     values = asked.values(run, None).ravel()
     return as_table(
         {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.metrics import instructive_event
+from analysis.metrics import parked_step
 from analysis.order import sorted_matrices
 from analysis.quantities import QUANTITIES, quantity, record_of
 from analysis.runs import Run
@@ -19,11 +19,8 @@ STAGES = ("score", "order", "prune", "extend", "resume")
 
 
 def shown_step(run: Run, step: int | None) -> int:
-    """Return the step that a map shows: as asked, else the parked event, else the last record."""
-    if step is not None:
-        return step
-    parked = instructive_event(run)
-    return parked if parked is not None else int(run.steps[-1]) if len(run.steps) else 0
+    """Return the step that a map shows: as asked, else where the run is parked."""
+    return parked_step(run) if step is None else step
 
 
 def rank_map(

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.directions import arriving, direction_stays, directions_at, matrix_place
-from analysis.metrics import instructive_event
+from analysis.directions import arriving, direction_stays, directions_at
+from analysis.metrics import first_matrix
 from analysis.quantities import record_of
 from analysis.runs import Run
 from analysis.tables.columns import as_table, matrix_columns
@@ -21,11 +21,8 @@ def shown_matrix(run: Run, matrix: str | None) -> int:
     Raises:
         ValueError: the run has no matrix of this name.
     """
-    if matrix is not None:
-        return matrix_place(run, matrix)
-    parked = instructive_event(run)
-    event = next((item for item in run.events if item["step"] == parked), None)
-    return matrix_place(run, [*event["extend"], *event["prune"]][0]["matrix"]) if event else 0
+    asked = first_matrix(run) if matrix is None else matrix
+    return 0 if asked is None else run.place_of(asked)
 
 
 def spectrum(run: Run, matrix: str | None = None, step: int | None = None) -> pa.Table:

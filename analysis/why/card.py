@@ -49,10 +49,7 @@ def why_card(run: Run, step: int, matrix: str) -> dict[str, Any] | None:
     Raises:
         ValueError: the run has no such matrix.
     """
-    names = [each.name for each in run.matrices]
-    if matrix not in names:
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        raise ValueError(f"The run has no matrix {matrix!r}. Choose one of its {len(names)}: {shown}")
+    run.place_of(matrix)
     number = bisect_right(run.events, step, key=lambda event: event["step"]) - 1
     found = why_event(run, number) if number >= 0 else None
     return None if found is None else _card(found, matrix) | {"at": found.at.step == step}
@@ -81,6 +78,7 @@ def why_event(run: Run, event_index: int) -> EventExplanation | None:
         weakref.finalize(run, _explained.pop, id(run), None)
     kept = _explained[id(run)]
     if event_index in kept:
+        kept.move_to_end(event_index)
         return kept[event_index]
     at = scene(run, event_index)
     explain = explain_matrices if at is not None and at.method == "flexlora" else explain_directions

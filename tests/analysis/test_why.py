@@ -640,7 +640,7 @@ def test_the_card_is_that_of_the_latest_event_at_or_before_the_clock():
     assert between["at"] is False and between["step"] == first
     assert {**between, "at": True} == why_card(run, first, name) == why_cards(run, 0)[5]
     assert why_card(run, 10**9, name)["event"] == len(run.events)
-    with pytest.raises(ValueError, match="no matrix 'nonsense'"):
+    with pytest.raises(ValueError, match="unknown matrix 'nonsense'"):
         why_card(run, first, "nonsense")
     with pytest.raises(IndexError, match="count from 0"):
         why_cards(run, len(run.events))
