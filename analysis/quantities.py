@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.payload.records import around
 from analysis.runs import Run
 
 
@@ -100,7 +101,6 @@ def selected_records(run: Run, limit: int) -> np.ndarray:
     count = len(run.steps)
     if count <= limit:
         return np.arange(count)
-    at = np.searchsorted(run.steps, [event["step"] for event in run.events])
-    needed = np.unique(np.clip(np.concatenate([at - 1, at, at + 1, [0, count - 1]]), 0, count - 1)).astype(np.int64)
+    needed = around(run.steps, [event["step"] for event in run.events])
     spread = np.linspace(0, count - 1, max(2, limit - len(needed))).astype(np.int64)
     return np.unique(np.concatenate([needed, spread]))

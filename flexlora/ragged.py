@@ -42,6 +42,12 @@ def ragged_peak(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return _reduced(np.maximum, np.where(np.isfinite(magnitude), magnitude, 0), offsets)
 
 
+def ragged_places(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the places start, start + 1, ... of each start, as many as its count, one spectrum after another."""
+    ends = np.cumsum(counts)
+    return np.repeat(starts - (ends - counts), counts) + np.arange(ends[-1] if len(ends) else 0)
+
+
 def _reduced(operation: np.ufunc, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     # Spectra lie back to back, so the starts of the non-empty ones delimit them all.
     filled = np.flatnonzero(np.diff(offsets))

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.payload.codes import coded_gates, float32
 from analysis.payload.container import pack, read_array, read_header
 from analysis.runs import Run
+from flexlora.ragged import ragged_places
 
 
 def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | None = None) -> bytes:
@@ -34,27 +35,22 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
     true_records = records[read_array(payload, "trueRecords")]
     if only is not None:
         records, true_records = (part[np.isin(run.steps[part], only)] for part in (records, true_records))
+    counts, true_counts = np.diff(own.offsets), np.diff(own.true_offsets)
     with_true = np.flatnonzero(run.log.spectra.digest.has_true)
     true_rows = np.searchsorted(with_true, true_records)
+    places = ragged_places(own.offsets[records], counts[records])
+    true_places = ragged_places(own.true_offsets[true_rows], true_counts[true_rows])
     arrays = {
         "steps": run.steps[records].astype(np.int32),
-        "counts": np.diff(own.offsets)[records].astype(np.uint16),
-        "lam": float32(own.values[places(own.offsets, records)]),
-        "sigma": float32(own.true_values[places(own.true_offsets, true_rows)]),
+        "counts": counts[records].astype(np.uint16),
+        "lam": float32(own.values[places]),
+        "sigma": float32(own.true_values[true_places]),
     }
     if own.gates is not None:
-        arrays["gates"] = coded_gates(own.gates[places(own.offsets, records)])
+        arrays["gates"] = coded_gates(own.gates[places])
     return pack({"matrix": matrix, "narrowed": only is not None}, arrays)
 
 
 def needs_parcels(payload: bytes) -> bool:
     """Return True for the payload of a run whose spectra had no room in it."""
     return bool(read_header(payload)[0]["onDemand"])
-
-
-def places(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the places of the values of some rows of a ragged array, one row after another."""
-    counts = np.diff(offsets)[rows]
-    ends = np.cumsum(counts)
-    starts = offsets[rows] - (ends - counts)
-    return np.repeat(starts, counts) + np.arange(ends[-1] if len(ends) else 0)

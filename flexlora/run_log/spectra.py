@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from flexlora.ragged import ragged_places
 from flexlora.run_log.digest import Block, Digest, digest
 from flexlora.run_log.format import SPECTRA, Chunk, RunLogError, checksum
 from flexlora.run_log.tables import block_of, table_of
@@ -261,14 +262,14 @@ def _column(blocks: Iterable[Block], index: int, known: Digest) -> MatrixSpectra
         own = block.offsets
         starts = own[:-1].reshape(block.stored.shape)[:, index]
         counts = block.stored[:, index]
-        places = _places(starts, counts)
+        places = ragged_places(starts, counts)
         values.append(block.values[places])
         if known.gated:
             all_gates = block.all_gates
             gates.append(np.ones(len(places), np.float32) if all_gates is None else all_gates[places])
         stored = block.stored[block.has_true]
         true_starts = np.concatenate([[0], np.cumsum(stored, dtype=np.int64)])[:-1].reshape(stored.shape)
-        true_values.append(block.true_values[_places(true_starts[:, index], stored[:, index])])
+        true_values.append(block.true_values[ragged_places(true_starts[:, index], stored[:, index])])
     return MatrixSpectra(
         _flat(values),
         np.concatenate([[0], np.cumsum(known.stored[:, index], dtype=np.int64)]),
@@ -276,12 +277,6 @@ def _column(blocks: Iterable[Block], index: int, known: Digest) -> MatrixSpectra
         _flat(true_values),
         np.concatenate([[0], np.cumsum(known.stored[known.has_true, index], dtype=np.int64)]),
     )
-
-
-def _places(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the places start, start + 1, ... of each start, as many as its count."""
-    ends = np.cumsum(counts)
-    return np.repeat(starts - np.concatenate([[0], ends[:-1]]), counts) + np.arange(ends[-1] if len(ends) else 0)
 
 
 def _flat(parts: list[np.ndarray]) -> np.ndarray:

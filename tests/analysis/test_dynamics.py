@@ -44,7 +44,7 @@ def test_each_value_is_the_number_of_the_run_up_to_there(name, sample_runs):
         record = run.record_at(event["step"])
         own = [other for other in run.events if other["step"] <= event["step"]]
         ranks, steps = run.ranks[: record + 1], run.steps[: record + 1]
-        cut = SimpleNamespace(events=own, ranks=ranks, steps=steps, matrices=run.matrices)
+        cut = SimpleNamespace(events=own, ranks=ranks, steps=steps, matrices=run.matrices, places=run.places)
         assert values[record] == pytest.approx(scalar(cut), nan_ok=True)
 
 
