@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import compute, csv, parquet
 
 from analysis.runs import Matrix, Run
+
+FORMULA = r"^([=+\-@\t\r])"
+"""How a text begins that a spreadsheet computes; app/components/csv.js has the same."""
 
 
 def as_table(columns: Mapping[str, Any]) -> pa.Table:
@@ -39,8 +42,14 @@ def by_record(run: Run, values: np.ndarray) -> np.ndarray:
 
 
 def write_csv_bytes(table: pa.Table) -> bytes:
-    """Return a table as UTF-8 CSV with one header line; undefined is an empty field."""
+    """Return a table as UTF-8 CSV with one header line; undefined is an empty field.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it: names come from outside.
+    """
     sink = io.BytesIO()
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            table = table.set_column(place, field, compute.replace_substring_regex(table[place], FORMULA, r"'\1"))
     csv.write_csv(table, sink, csv.WriteOptions(quoting_style="needed"))
     return sink.getvalue()
 

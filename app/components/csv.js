@@ -5,10 +5,10 @@ export function csvOf({ head, rows }) {
   return [head, ...rows].map((row) => row.map(csvField).join(",")).join("\r\n") + "\r\n";
 }
 
-/** @param {string | number | null} value @returns {string} */
+/** A text that a spreadsheet would take for a formula has an apostrophe before it, as in analysis.tables: names come from outside. @param {string | number | null} value @returns {string} */
 function csvField(value) {
   if (typeof value === "number") return exactText(value);
-  const text = value ?? "";
+  const text = (value ?? "").replace(/^(?=[=+\-@\t\r])/, "'");
   return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
 }
 

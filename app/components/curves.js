@@ -51,10 +51,15 @@ function largest(values) {
 export function trailingMean(values, window) {
   const means = new Float64Array(values.length);
   let sum = 0;
+  let missing = 0;
+  const add = (/** @type {number} */ value, /** @type {1 | -1} */ sign) => {
+    if (Number.isFinite(value)) sum += sign * value;
+    else missing += sign;
+  };
   for (let i = 0; i < values.length; i += 1) {
-    sum += values[i];
-    if (i >= window) sum -= values[i - window];
-    means[i] = sum / Math.min(i + 1, window);
+    add(values[i], 1);
+    if (i >= window) add(values[i - window], -1);
+    means[i] = missing ? NaN : sum / Math.min(i + 1, window);
   }
   return means;
 }

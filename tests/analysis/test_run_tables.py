@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv as text_csv
 import io
 
 import numpy as np
@@ -31,6 +32,15 @@ def test_every_table_of_every_run_survives_parquet_and_csv(name, edge_runs, samp
         assert data.splitlines()[0].decode() == ",".join(f'"{column}"' for column in table.column_names)
         options = csv.ConvertOptions(column_types=table.schema, strings_can_be_null=True)
         assert csv.read_csv(io.BytesIO(data), convert_options=options).equals(table)
+
+
+def test_no_name_becomes_a_formula_of_a_spreadsheet():
+    names = ['=HYPERLINK("//x")', "+1", "-1", "@A1", "\tx", "a=b", "", None]
+    table = pa.table({"matrix": pa.array(names, pa.string()), "value": [-1.0] * len(names)})
+    rows = list(text_csv.reader(io.StringIO(write_csv_bytes(table).decode(), newline="")))[1:]
+    assert [name for name, _ in rows] == ["'" + name for name in names[:5]] + ["a=b", "", ""]
+    assert {float(value) for _, value in rows} == {-1.0}
+    assert parquet.read_table(io.BytesIO(write_parquet_bytes(table)))["matrix"].to_pylist() == names
 
 
 @pytest.mark.parametrize("name", TABLES)

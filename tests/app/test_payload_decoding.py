@@ -7,6 +7,7 @@ import base64
 import numpy as np
 import pytest
 
+from analysis.dynamics import trailing_mean
 from analysis.payload import pack_matrix, pack_run
 from analysis.player_script import joined_modules
 from analysis.runs import load_run
@@ -162,3 +163,19 @@ def test_each_step_to_fewer_bytes_is_read_back(read, runs):
         (True, True, False),
         (True, True, True),
     }
+
+
+def test_the_mean_of_the_loss_goes_on_after_a_loss_that_is_not_a_number(browser):
+    values = [1.0, 2.0, float("nan"), 4.0, 5.0, 6.0, float("inf"), 8.0, 9.0, 10.0]
+    page = browser.new_page()
+    script = joined_modules("curves") + "\nexport { trailingMean };"
+    found = page.evaluate(
+        """async ([script, values]) => {
+          const { trailingMean } = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+          return [...trailingMean(values.map(Number), 3)].map(String);
+        }""",
+        [script, [str(value).replace("inf", "Infinity") for value in values]],
+    )
+    page.close()
+    assert [float(mean) for mean in found] == pytest.approx(trailing_mean(np.array(values), 3).tolist(), nan_ok=True)
+    assert found[-1] == "9"
