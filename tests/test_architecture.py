@@ -19,16 +19,23 @@ TORCH_FREE = (
     "errors",
     "importance",
     "schedules",
+    "schedule_text",
+    "adaptive",
     "reallocation",
+    "decision",
+    "edits",
+    "adapter_config",
     "config",
     "settings",
     "matrix_names",
+    "rank_targets",
     "spectra",
     "ragged",
     "run_log",
     "job",
     "controls",
     "methods/__init__",
+    "methods/configs",
     "tasks/__init__",
 )
 """Modules of flexlora that pages and the command line import before anything is trained."""
@@ -41,7 +48,7 @@ CONTRACT = (
     "from flexlora.run_log import RunWriter, read_run, RunLogError",
     "from analysis.runs import load_run",
     "import analysis.metrics, analysis.figures",
-    "import analysis.adapters",
+    "import analysis.adapters, analysis.importers, analysis.payload, analysis.report, analysis.tables, analysis.why",
     "import flexlora.job, flexlora.controls, flexlora.methods, flexlora.tasks, flexlora.train",
 )
 """Imports that stay light."""

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from plotly.colors import hex_to_rgb
 
+from analysis.metrics import GAP_LIMIT
+
 # Cividis (Nuñez, Anderton, Renslow 2018): the same lightness order for every kind of colour vision.
 CIVIDIS = [
     "#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838",
@@ -94,15 +96,18 @@ def energy_scale(arrays: Sequence[np.ndarray]) -> Scale:
 
 
 def parameter_scale(arrays: Sequence[np.ndarray]) -> Scale:
-    """Blues from 0 to a round number above the most parameters of a matrix."""
-    high = nice_ceiling(_range(arrays, 0.0)[1])
+    """Blues from 0 to the most parameters that a matrix ever has."""
+    high = max(1.0, _range(arrays, 0.0)[1])
     return Scale([[i / 8, colour] for i, colour in enumerate(BLUES)], 0.0, high, {"tickformat": ".2s"})
 
 
 def gap_scale(arrays: Sequence[np.ndarray]) -> Scale:
-    """Greens on [0, 1]; what matters lies low, so the colour follows the square root."""
+    """Greens from 0 to a round number above the run's largest gap; the colour follows the square root."""
     stops = [[(i / FINE) ** 2, blend(GREENS, i / FINE)] for i in range(FINE + 1)]
-    return Scale(stops, 0.0, 1.0, {"tickvals": [0, 0.02, 0.1, 0.25, 0.5, 1]})
+    largest = _range(arrays, 0.0)[1]
+    # The limit itself stands well apart from both ends.
+    high = max(2.5 * GAP_LIMIT, nice_ceiling(largest) if largest > 0 else 0.0)
+    return Scale(stops, 0.0, high, {"tickvals": [0, GAP_LIMIT, high]})
 
 
 def count_scale(arrays: Sequence[np.ndarray]) -> Scale:

@@ -85,8 +85,12 @@ def test_the_scale_of_a_map_is_the_same_at_every_step(colour, paper):
     values = QUANTITIES[colour].values(paper, None)
     known = values[np.isfinite(values)]
     assert low <= known.min() <= known.max() <= high
-    if colour in ("entropy", "gap"):
+    if colour == "entropy":
         assert (low, high) == (0, 1)
+    if colour == "gap":
+        # As the player has it: the limit is never at the end of the scale.
+        assert low == 0
+        assert max(known.max(), 2 * metrics.GAP_LIMIT) < high <= 1
     if colour == "change":
         assert low == -high
 
