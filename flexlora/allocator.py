@@ -164,7 +164,7 @@ class RankAllocator:
                 "sensitivity needs gradients: call RankAllocator.step between backward() and zero_grad()."
             )
         # One copy for all matrices: on an accelerator each would be a synchronisation.
-        product = (torch.cat(lam).detach() * torch.cat(grads)).abs().double()
+        product = (torch.cat([value.detach() for value in lam]) * torch.cat(grads)).abs().double()
         return self.adapter.split_weights(product.cpu().numpy())
 
     def _mark_rank_one(self, changed: Mapping[str, object], ranks: Mapping[str, int], moves: list[dict]) -> None:

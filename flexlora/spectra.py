@@ -67,4 +67,4 @@ def singular_values_from_grams(
         if diagonal.size and (diagonal.min(axis=1) < LEAST_DIAGONAL * diagonal.max(axis=1)).any():
             return None
     core = (R.transpose(0, 2, 1) * lam[:, None, :]) @ S
-    return abs(scale) * np.linalg.svd(core, compute_uv=False)
+    return np.asarray(abs(scale) * np.linalg.svd(core, compute_uv=False), np.float64)

@@ -24,6 +24,7 @@ export class Clock {
     this.model = null;
     this.time = 0;
     this.playing = false;
+    this.dragged = false;
     this.speed = 1;
     this.slow = false;
     /** @type {number | null} in slow motion, at an event: which of its stages is shown */
@@ -94,9 +95,10 @@ export class Clock {
     return this.model === null || this.record >= this.model.T - 1;
   }
 
-  /** @param {number} step */
-  seek(step) {
+  /** @param {number} step @param {boolean} [dragged] more are to come at once */
+  seek(step, dragged = false) {
     if (!this.model) return;
+    this.dragged = dragged;
     this.leg = null;
     this.time = Math.max(this.model.firstStep, Math.min(step, this.model.lastStep));
     this.settle(0);

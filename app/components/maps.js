@@ -6,10 +6,12 @@ import { EVENTS_VIEW } from "./event_maps.js";
 import { PAIR_VIEW } from "./pair_map.js";
 import { describeStage, drawStageMap, stageTable, STEPS_VIEW } from "./stage_map.js";
 import { decisionOf } from "./stages.js";
-import { drawMap, layoutMap, matrixAt, neighbour } from "./rank_map.js";
+import { drawMap, hasGauges, layoutMap, matrixAt, neighbour } from "./rank_map.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").View} View */
+
+const RANK_COLOURS = ["rank", "change", "parameters"];
 
 /** @type {WeakMap<object, {width: number, height: number, layout: import("./rank_map.js").MapLayout}>} */
 const MAP_LAYOUTS = new WeakMap();
@@ -33,6 +35,12 @@ export const MAPS = {
     draw: (pen, scene) => {
       if (scene.stage) drawStageMap(pen, scene, mapLayout(scene));
       else drawMap(pen, scene.model, scene.palette, mapLayout(scene), scene);
+    },
+    // Between events ranks stand still; gauges and entropies do not.
+    sameAs: (scene) => {
+      const { model, record, selected, hovered, colour, since, event, stage } = scene;
+      if (stage || !RANK_COLOURS.includes(colour) || hasGauges(mapLayout(scene))) return undefined;
+      return [model.rankVersion(record), selected, hovered, colour, since, event?.step].join();
     },
     tip: (scene, x, y) => {
       const m = matrixAt(mapLayout(scene), x, y);

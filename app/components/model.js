@@ -169,6 +169,20 @@ export class Model {
     return Math.max(0, lastAtOrBefore(this.steps, step));
   }
 
+  /** @param {number} t @returns {number} the same for records between which no rank changes */
+  rankVersion(t) {
+    if (!this.versions) {
+      this.versions = new Uint32Array(this.T);
+      for (let record = 1; record < this.T; record += 1) {
+        const place = record * this.M;
+        let m = 0;
+        while (m < this.M && this.ranks[place + m] === this.ranks[place - this.M + m]) m += 1;
+        this.versions[record] = this.versions[record - 1] + Number(m < this.M);
+      }
+    }
+    return this.versions[t];
+  }
+
   /** @param {number} t @param {number} m */
   rank(t, m) {
     return this.ranks[t * this.M + m];

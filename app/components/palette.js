@@ -76,9 +76,16 @@ export function luminance(rgb) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 
+/** @type {Map<string, string>} the colours of the tables: a few hundred */
+const INKS = new Map();
+
 /** @param {string} colour @returns {string} black or white, whichever reads better on it */
 export function inkOn(colour) {
-  return luminance(parseColour(colour)) > 0.2 ? "#10151c" : "#ffffff";
+  const known = INKS.get(colour);
+  if (known) return known;
+  const ink = luminance(parseColour(colour)) > 0.2 ? "#10151c" : "#ffffff";
+  INKS.set(colour, ink);
+  return ink;
 }
 
 /**

@@ -1,5 +1,6 @@
 /** The player: every view of one run on one clock. */
 
+import { copyLink, showAddress } from "./address.js";
 import { BANDS } from "./bands.js";
 import { Clock } from "./clock.js";
 import { openEnvelope } from "./decode.js";
@@ -16,6 +17,7 @@ import { readPalette } from "./palette.js";
 import { closeLetterbox, openLetterbox } from "./parcels.js";
 import { pinnedAt } from "./pinned.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
+import { Settler } from "./settle.js";
 import { SIDES } from "./sides.js";
 import { SORTS } from "./sorts.js";
 import { buildStage } from "./stage_dom.js";
@@ -23,7 +25,7 @@ import { stageOf, STAGES } from "./stages.js";
 import { tell } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
-import { CHOICES, firstChoices, linkOf } from "./view_state.js";
+import { CHOICES, firstChoices } from "./view_state.js";
 import { WhyCard, whyFits } from "./why_card.js";
 
 /** @typedef {import("./palette.js").Colour} Colour */
@@ -58,10 +60,12 @@ export class Player {
     this.farewell = 0;
     this.generation = 0;
     this.stale = true;
+    this.settler = new Settler();
+    this.mapDrawn = "";
     this.clock = new Clock(() => this.invalidate());
     this.transport = new Transport(this.clock, {
       commit: () => this.commitSoon(),
-      copyLink: () => this.copyLink(),
+      copyLink: () => copyLink(this),
       help: () => this.help.showModal(),
       slow: (on) => this.setSlow(on),
     });
@@ -97,7 +101,7 @@ export class Player {
     const before = this.request;
     this.request = request;
     if (before?.content !== request.content) this.acceptRun(new Model(payload), before?.run === request.run);
-    if (before && request.link && before.run !== request.run) this.showAddress(new URLSearchParams(request.link));
+    if (before && request.link && before.run !== request.run) showAddress(this, new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
     if (request.key && before?.key !== request.key) openLetterbox(request.key, this.mailbox);
     this.palette = readPalette(this.root);
@@ -190,7 +194,7 @@ export class Player {
   /** @param {number} step @param {boolean} [commit] */
   seek(step, commit = true) {
     this.clock.pause();
-    this.clock.seek(step);
+    this.clock.seek(step, !commit);
     if (commit) this.commitSoon();
   }
 
@@ -258,40 +262,11 @@ export class Player {
     return this.clock.slow ? STAGES[this.clock.stage ?? 0].key : null;
   }
 
-  get linkParameters() {
-    return linkOf(this.request?.link ?? {}, this.view);
-  }
-
   /** Tells Python, and the address bar first: so that Streamlit finds it in place and adds no entry to the history. */
   commit() {
     if (!this.model || this.clock.playing) return;
-    if (this.request?.link) this.showAddress(this.linkParameters);
+    if (this.request?.link) showAddress(this);
     this.setStateValue("view", { run: this.request?.run, ...this.view });
-  }
-
-  /** @param {URLSearchParams} parameters */
-  showAddress(parameters) {
-    window.history.replaceState({}, "", this.addressOf(parameters));
-  }
-
-  /** A report is a file: only what follows # may differ there. @param {URLSearchParams} parameters */
-  addressOf(parameters) {
-    const place = window.location.href.split(/[?#]/)[0];
-    return `${place}${this.request?.address === "hash" ? "#" : "?"}${parameters}`;
-  }
-
-  async copyLink() {
-    const address = this.addressOf(this.linkParameters);
-    let done = "Copied";
-    try {
-      await navigator.clipboard.writeText(address);
-    } catch {
-      done = "In the address bar";
-      this.commit();
-    }
-    this.root.dataset.link = address;
-    this.transport.copy.textContent = done;
-    window.setTimeout(() => (this.transport.copy.textContent = "Copy link"), 1600);
   }
 
   /** As high as the window allows, so that map, transport and timeline stand together without scrolling. */
@@ -363,19 +338,31 @@ export class Player {
       return;
     }
     const scene = this.scene(this.timeSize);
+    const moved = !this.stale;
     if (this.stale) this.timeline.drawStill(penFor(nodes.still, ...this.timeSize, palette.font), scene);
     this.stale = false;
     this.timeline.drawMoving(penFor(nodes.moving, ...this.timeSize, palette.font), scene);
     this.fade.before(nodes.mapCanvas, this.mapView.key === "map" ? scene.stage?.key ?? "" : "", clock.reducedMotion);
-    this.mapView.draw(penFor(nodes.mapCanvas, ...this.mapSize, palette.font), this.scene(this.mapSize));
+    this.drawMap(this.scene(this.mapSize));
     if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
-    tell(this, scene);
+    tell(this, scene, moved);
     if (clock.playing) this.invalidate();
     else if (wasPlaying) this.commitSoon();
   }
 
+  /** A view that can tell when its picture is still the same is left as it is. @param {Scene} scene */
+  drawMap(scene) {
+    const { nodes, palette } = this;
+    const same = this.mapView.sameAs?.(scene);
+    const key = same === undefined ? "" : [this.mapView.key, this.updates, palette.key, scene.width, scene.height, window.devicePixelRatio, same].join("|");
+    if (key && key === this.mapDrawn) return;
+    this.mapDrawn = key;
+    this.mapView.draw(penFor(nodes.mapCanvas, scene.width, scene.height, palette.font), scene);
+  }
+
   destroy() {
     window.cancelAnimationFrame(this.frame);
+    this.settler.stop();
     window.clearTimeout(this.commitTimer);
     this.clock.destroy();
     if (this.request?.key) closeLetterbox(this.request.key, this.mailbox);

@@ -129,6 +129,16 @@ export function drawMargins(pen, model, palette, layout, state) {
   }
 }
 
+/** @param {Box} cell @returns {boolean} there is room for a number and a gauge */
+function isRoomy(cell) {
+  return cell.w >= 22 && cell.h >= 12;
+}
+
+/** @param {MapLayout} layout @returns {boolean} cells show more than ranks */
+export function hasGauges(layout) {
+  return layout.cells.some((cell) => cell && isRoomy(cell));
+}
+
 /** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} cell @param {number} m @param {MapState} state */
 function drawCell(pen, model, palette, cell, m, state) {
   if (!cell) return;
@@ -137,7 +147,7 @@ function drawCell(pen, model, palette, cell, m, state) {
   pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: colour ?? palette.background, stroke: colour ? undefined : palette.line, radius });
   if (!colour) pen.hatch(cell, palette.faint);
   const ink = inkOn(colour ?? palette.background);
-  const roomy = cell.w >= 22 && cell.h >= 12;
+  const roomy = isRoomy(cell);
   if (roomy) {
     const size = Math.max(10, Math.min(16, cell.h * 0.46));
     const taken = badgeSize(cell) * 2 * (Number(state.prune.has(m)) + Number(state.extend.has(m)));

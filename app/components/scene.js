@@ -40,6 +40,7 @@
  * @property {boolean} [wide] several maps side by side: they need more room
  * @property {(scene: Pick<Scene, "model" | "other">) => boolean} [possible] false where the run has nothing for it
  * @property {(pen: Pen, scene: Scene) => void} draw
+ * @property {(scene: Scene) => string | undefined} [sameAs] while it stays, the picture of this run need not be drawn again; undefined = always
  * @property {(scene: Scene, x: number, y: number) => number} [at] matrix under the point, or -1
  * @property {(scene: Scene, x: number, y: number) => string | null} [tip] what is under the pointer, in words
  * @property {(scene: Scene, x: number, y: number) => number | null} [stepAt] where a click takes the clock

@@ -1,5 +1,6 @@
 /** "Take it out": a picture, its numbers, a link or the command for the whole report. */
 
+import { copyLink } from "./address.js";
 import { csvOf } from "./csv.js";
 import { element } from "./draw.js";
 import { PICTURES, pngOf, svgOf, TABLES, tableKeys } from "./pictures.js";
@@ -13,7 +14,7 @@ export class TakeOut {
     this.screen = element("label", { class: "fl-label" }, [this.asOnScreen, "dark, as on screen"]);
     this.files = element("div", { class: "fl-row" });
     this.numbers = element("div", { class: "fl-row" });
-    this.link = this.button("Copy link to this view", () => player.copyLink());
+    this.link = this.button("Copy link to this view", () => copyLink(player));
     this.command = element("code", { class: "fl-command" });
     this.report = element("div", {}, [element("p", { text: "The whole run as one file that plays offline:" }), this.command]);
     const close = this.button("Close", () => this.dialog.close());

@@ -11,16 +11,31 @@ import { whyFits } from "./why_card.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 
-/** @param {any} player @param {Scene} scene */
-export function tell(player, scene) {
+/** @param {any} player @param {Scene} scene @param {boolean} moved nothing but the clock did */
+export function tell(player, scene, moved) {
   const { model, step, selected } = scene;
   const { nodes, clock, chosen, root } = player;
   nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
   say(nodes.sentence, sentenceAt(model, step));
   say(nodes.numbers, numbersOf(scene));
   tellStage(player, scene);
-  tellRuns(player, scene);
   player.transport.update(model.run.state === "running");
+  // Lists and descriptions cost a layout: while the clock is dragged they follow a few times a second.
+  const rest = () => tellAtRest(player, scene);
+  if (moved && (clock.playing || clock.dragged)) player.settler.call(rest);
+  else player.settler.now(rest);
+  root.dataset.drawnAt ??= String(window.performance.now());
+  const matrix = model.matrices[selected]?.name ?? "";
+  Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), updates: String(player.updates), since: String(scene.since ?? ""), stage: scene.stage?.key ?? "", pinned: scene.other?.name ?? "", ...chosen });
+}
+
+/** @param {any} player @param {Scene} scene */
+function tellAtRest(player, scene) {
+  const { model, step, selected } = scene;
+  const { nodes, chosen } = player;
+  // The run may be another one by now.
+  if (model !== player.model) return;
+  tellRuns(player, scene);
   player.eventList.update(step, selected);
   if (nodes.picker.value !== String(selected)) nodes.picker.value = String(selected);
   for (const [name, choice] of Object.entries(nodes.choices)) choice.show(chosen[name]);
@@ -32,9 +47,6 @@ export function tell(player, scene) {
   nodes.mapCanvas.setAttribute("aria-label", player.mapView.describe(scene));
   nodes.sideCanvas.setAttribute("aria-label", player.sideView.describe(scene));
   nodes.moving.setAttribute("aria-label", `${player.timeline.band.describe(scene)}; loss, moves and total rank; the clock is at step ${step}${model.drawn && `; ${model.drawn}`}`);
-  root.dataset.drawnAt ??= String(window.performance.now());
-  const matrix = model.matrices[selected]?.name ?? "";
-  Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), updates: String(player.updates), since: String(scene.since ?? ""), stage: scene.stage?.key ?? "", pinned: scene.other?.name ?? "", ...chosen });
 }
 
 /** @param {HTMLElement} node @param {string} text */

@@ -116,7 +116,7 @@ export class Transport {
   wireSlider() {
     this.slider.addEventListener("input", () => {
       this.clock.pause();
-      this.clock.seek(Number(this.slider.value));
+      this.clock.seek(Number(this.slider.value), true);
     });
     this.slider.addEventListener("change", () => this.actions.commit());
   }

@@ -31,7 +31,7 @@ def test_a_module_stands_after_those_it_imports(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_imports_what_the_others_export(name):
     for names, other in re.findall(r'^import \{ (.*) \} from "\./(\w+)\.js";$', TEXTS[name], re.MULTILINE):
-        exported = re.findall(r"^export (?:const|class|function) (\w+)", TEXTS[other], re.MULTILINE)
+        exported = re.findall(r"^export (?:async )?(?:const|class|function) (\w+)", TEXTS[other], re.MULTILINE)
         assert set(names.split(", ")) <= set(exported)
 
 
