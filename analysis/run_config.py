@@ -7,7 +7,11 @@ from typing import Any
 
 from analysis.runs import Run
 from flexlora.adapter_config import AdapterConfig
+from flexlora.errors import FlexLoRAError
 from flexlora.methods import METHODS
+
+MAX_STEPS = 10_000_000
+"""Of the longest run whose schedule is evaluated: a forged number must not fill the memory."""
 
 
 def edits(run: Run) -> list[tuple[int, dict[str, Any]]]:
@@ -26,9 +30,11 @@ def config_at(run: Run, step: int | None = None) -> AdapterConfig:
     """Return the method's configuration as step ``step`` used it; None = as the last step did.
 
     Raises:
-        FlexLoRAError: the log names values that this version does not take.
+        FlexLoRAError: the log names values that this version does not take, or absurdly many steps.
         KeyError: a method that this version does not know.
     """
+    if run.total_steps > MAX_STEPS:
+        raise FlexLoRAError(f"The log names {run.total_steps} steps; schedules are evaluated up to {MAX_STEPS:,}.")
     # A log from elsewhere may name no method; its rule is taken to be FlexLoRA's.
     kind = METHODS[run.header.get("method") or "flexlora"].config_class
     config = kind.from_dict({key: value for key, value in run.config.items() if key in kind.__dataclass_fields__})

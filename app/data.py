@@ -187,4 +187,6 @@ def _stamp(folder: Path) -> tuple[int, ...]:
 
 def plain(text: str) -> str:
     """Returns text that Markdown shows as it is: names of runs and files come from outside."""
+    # A name that is no text has no place in a message to the browser.
+    text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(f"\\{character}" if character in r"\`*_{}[]<>()#+!|$~:" else character for character in text)

@@ -91,7 +91,7 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         raise ReportError(
             f"The player's modules are not here ({error.filename}): make reports in the repository."
         ) from error
-    return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
+    text = Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(f"{name}: rank over time"),
         name=escape(name),
         about=escape(describe_run(run)),
@@ -104,6 +104,8 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         # Text in a script element ends at the first "</script", wherever it stands.
         script=script.replace("</script", "<\\/script"),
     )
+    # A path in a header may be no text; UTF-8 has no place for that.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _packed(data: bytes) -> str:

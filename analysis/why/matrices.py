@@ -80,6 +80,8 @@ class MatrixEvent:
             if self.order.own[name] is not None:
                 return "Undefined: it has rank 1, of which entropy says nothing, so it takes no part."
             return f"Undefined: {why_undefined(self.at, name)}, so it takes no part."
+        if name not in self.order.position:
+            return f"{verdict.capitalize()}: no score of it was logged, budget {event['budget']}."
         place, end = self._seen_place(name)
         told = f"{ordinal(place)} {end} of {len(self.order.order)} by {measure_name(event['measure'])}"
         if verdict == "refused":

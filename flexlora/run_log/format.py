@@ -131,6 +131,8 @@ def header_fault(header: Any) -> str | None:
             return f"says of {matrix['name']!r}: layer, in_features and out_features {numbers}; they are whole numbers"
         if not isinstance(matrix.get("module_type"), str | None):
             return f"gives {matrix['name']!r} a module_type that is no text"
+    if not isinstance(header.get("method"), str | None):
+        return "names a method that is no text"
     return None if isinstance(header.get("config", {}), dict) else "has a config that is not a JSON object"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from flexlora.run_log.format import CHECKSUMS, LINES, SCALARS, SPECTRA, Chunk, RunLogError, checksum, read_header
 from flexlora.run_log.reader import segment_limits
+from flexlora.run_log.records import read_line
 
 _EVENT, _PRUNE, _EXTEND = b'{"record": "event", "step": ', b'"prune": ', ', "extend": '
 _DECODER = json.JSONDecoder()
@@ -103,17 +104,17 @@ def _record(line: bytes) -> dict[str, Any]:
     """
     place = line.find(_PRUNE) if line.startswith(_EVENT) else -1
     if place < 0:
-        return json.loads(line)
+        return read_line(line)
     step = line[len(_EVENT) : line.index(b",", len(_EVENT))]
     text = line[place + len(_PRUNE) :].decode()
     try:
         prune, place = _DECODER.raw_decode(text)
         if not text.startswith(_EXTEND, place):
-            return json.loads(line)
+            return read_line(line)
         extend, _ = _DECODER.raw_decode(text, place + len(_EXTEND))
         return {"record": "event", "step": int(step), "prune": prune, "extend": extend}
     except ValueError:
-        return json.loads(line)
+        return read_line(line)
 
 
 def _last_step(listed: list[bytes]) -> int:

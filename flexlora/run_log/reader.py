@@ -30,6 +30,7 @@ from flexlora.run_log.format import (
     read_header,
 )
 from flexlora.run_log.pieces import survey
+from flexlora.run_log.records import check_record, read_line
 from flexlora.run_log.spectra import Segment, Spectra, StoredSpectra, read_chunk
 from flexlora.run_log.tables import block_of, leading_schema, missing_columns, table_of
 
@@ -106,6 +107,10 @@ def read_run(folder: str | Path) -> RunLog:
         for event in records["event"]:
             scored = event["importance"].items()
             event["importance"] = {key: dict(zip(names, values, strict=True)) for key, values in scored}
+        known = frozenset(names)
+        for kind, found_records in records.items():
+            for record in found_records:
+                check_record(kind, record, known)
         end = records["end"][-1] if records["end"] else None
         state = run_state(folder, end)
         spectra = _spectra(folder, found, limits, len(header["matrices"]), notices, settled=state != "running")
@@ -255,7 +260,7 @@ def _records(found: list[Found], limits: Mapping[int, float], notices: list[str]
         if chunk.file != LINES or data is None:
             continue
         for line in bytes(data).splitlines():
-            record = json.loads(line)
+            record = read_line(line)
             kind = record.pop("record")
             step = record.get("step")
             void = step is not None and step > limits[chunk.segment]

@@ -45,6 +45,7 @@ from flexlora.run_log.format import (
 )
 from flexlora.run_log.pieces import rewind
 from flexlora.run_log.reader import keep_digest
+from flexlora.run_log.records import check_record
 
 FILES = (SCALARS, SPECTRA, LINES, CHECKSUMS)
 HEARTBEAT_INTERVAL_S = 2.0
@@ -174,6 +175,9 @@ class RunWriter:
         """Record one reallocation and flush: what it saw, what it moved, which rules acted.
 
         ``importance`` is measure → matrix name → value; on disk each measure is one list in the header's order.
+
+        Raises:
+            ValueError: a move without ``matrix`` or ``slot``, or another field that no reader could use.
         """
         record = {
             "step": int(step),
@@ -186,6 +190,7 @@ class RunWriter:
             "rules": list(rules),
             **extra,
         }
+        check_record("event", plain({**record, "importance": {}}), self._matrices)
         self._line("event", record)
         self.flush()
 
