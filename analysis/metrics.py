@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ from flexlora.matrix_names import place_label
 
 GAP_LIMIT = 0.02
 """Above this median |I(λ) − I(σ)|, λ is no spectrum of ΔW and its entropy says little (docs/fidelity.md)."""
+
+
+SPLITS = ("test", "validation")
+"""The splits whose result is told, the first that there is."""
 
 
 def total_rank(run: Run) -> np.ndarray:
@@ -184,6 +189,20 @@ def _amount(event: dict[str, Any]) -> str:
     return f"{pruned} pruned, {extended} extended"
 
 
+def last_result(evals: Sequence[Mapping[str, Any]]) -> tuple[str, float | None]:
+    """Return what was measured last, such as "test accuracy", and how much; empty and None without an evaluation.
+
+    On the test split rather than another; accuracy rather than another metric, and any rather than the loss.
+    """
+    for split in (*SPLITS, *dict.fromkeys(str(record.get("split")) for record in evals)):
+        for record in reversed(evals):
+            found = record.get("metrics") if record.get("split") == split else None
+            known = {name: value for name, value in (found or {}).items() if isinstance(value, int | float)}
+            for name in sorted(known, key=lambda name: (name != "accuracy", name == "loss")):
+                return f"{split} {name}", float(known[name])
+    return "", None
+
+
 def describe_run(run: Run) -> str:
     """Return one line about a whole run: what it is, how far it got, what it reached, what moved."""
     header = run.header
@@ -191,10 +210,9 @@ def describe_run(run: Run) -> str:
     parts = [f"{method or 'run'} ({preset or 'no preset'}) on {task or 'a task'}"]
     last = int(run.steps[-1]) if len(run.steps) else 0
     parts.append(f"{run.state}, step {last} of {run.total_steps}")
-    for split in ("test", "validation"):
-        if f"{split}/accuracy" in run.metrics:
-            parts.append(f"{split} accuracy {run.metrics[f'{split}/accuracy'][1][-1]:.3f}")
-            break
+    measured, result = last_result(run.evals)
+    if result is not None:
+        parts.append(f"{measured} {result:.3f}")
     if run.events:
         parts.append(_describe_moves(run))
     elif header.get("singular_values") == "unknown" and len(run.steps):

@@ -11,14 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from analysis.metrics import last_result
 from flexlora.run_log import Glance, RunLogError, glance_run, run_state
 from flexlora.run_log.format import CHECKSUMS, HEADER, LINES
 
 DAMAGED = "damaged"
 """State of a run whose header cannot be read."""
 
-SPLITS = ("test", "validation")
-METRICS = ("accuracy", "loss")
 YOURS, BUNDLED = "yours", "bundled"
 
 
@@ -90,7 +89,7 @@ def read_row(key: str, folder: Path) -> RunRow:
         return RunRow(key, folder, DAMAGED, disk_bytes=size, fault=found)
     header, config = found.header, found.header.get("config", {})
     planned = config.get("total_steps")
-    measured, result = _result(found.evals)
+    measured, result = last_result(found.evals)
     return RunRow(
         key,
         folder,
@@ -207,18 +206,6 @@ def _stamp(folder: Path) -> tuple[int, ...]:
         except OSError:
             stamp += [0, 0, 0]
     return tuple(stamp)
-
-
-def _result(evals: Sequence[dict[str, Any]]) -> tuple[str, float | None]:
-    """Return what was measured last, and how much: on the test split rather than another, accuracy rather than loss."""
-    for split in (*SPLITS, *dict.fromkeys(str(record.get("split")) for record in evals)):
-        for record in reversed(evals):
-            metrics = record.get("metrics") if record.get("split") == split else None
-            known = {name: value for name, value in (metrics or {}).items() if isinstance(value, int | float)}
-            for name in (*METRICS, *known):
-                if name in known:
-                    return f"{split} {name}", float(known[name])
-    return "", None
 
 
 def _source(header: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.importers import import_log
-from analysis.metrics import net_moves
+from analysis.metrics import describe_run, net_moves
 from analysis.runs import load_run
 from flexlora.run_log import RunWriter, find_runs, glance_run
 
@@ -39,8 +39,9 @@ class TestRows:
         from library import read_row
 
         row, whole = read_row("x", folder), load_run(folder)
-        accuracy = whole.metrics["test/accuracy"][1]
-        assert (row.measured, row.result) == ("test accuracy", accuracy[-1])
+        metric = "accuracy" if "test/accuracy" in whole.metrics else "pearson"
+        assert (row.measured, row.result) == (f"test {metric}", whole.metrics[f"test/{metric}"][1][-1])
+        assert f" · {row.measured} {row.result:.3f} · " in describe_run(whole)
         assert row.net_moves == net_moves(whole)
         assert (row.state, row.step, row.steps) == (whole.state, whole.steps[-1], whole.total_steps)
         assert (row.method, row.task, row.preset) == tuple(whole.header[key] for key in ("method", "task", "preset"))

@@ -40,16 +40,15 @@ BROKEN = {
 }
 
 
-def write(folder, **extra):
+def write(folder):
     spectra = [np.array([3.0, 4.0], np.float32)] * len(NAMES)
     with RunWriter(folder, HEADER) as writer:
         writer.spectrum(0, spectra)
         writer.spectrum(1, spectra)
-        moves = {
-            "prune": [{"matrix": NAMES[0], "slot": 1, "singular_value": 4.0, "rules": []}],
-            "extend": [{"matrix": NAMES[1], "slot": 2, "rules": []}],
-        }
-        writer.event(1, 1, {"spectral_entropy": dict(zip(NAMES, (0.2, 0.9), strict=True))}, "spectral_entropy", **moves)
+        gone = [{"matrix": NAMES[0], "slot": 1, "singular_value": 4.0, "rules": []}]
+        come = [{"matrix": NAMES[1], "slot": 2, "rules": []}]
+        scores = {"spectral_entropy": dict(zip(NAMES, (0.2, 0.9), strict=True))}
+        writer.event(1, 1, scores, "spectral_entropy", gone, come)
         writer.eval(1, "validation", {"accuracy": 0.5})
         writer.end("completed")
     return folder
@@ -60,6 +59,7 @@ def forge(folder, kind, text):
     lines, content, told = (folder / LINES).read_bytes(), b"", b""
     for raw in (folder / "crc.jsonl").read_bytes().splitlines():
         chunk = Chunk.parse(raw)
+        assert chunk is not None
         if chunk.file == LINES:
             own = b""
             for line in lines[chunk.offset : chunk.offset + chunk.length].splitlines():
