@@ -24,8 +24,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# A browser, a server and a test already keep two cores busy; everything else runs two at a time.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
+	$(BIN)/python -m pytest -m browser
 
 samples: $(VENV)/.app
 	$(BIN)/python benchmarks/make_samples.py
