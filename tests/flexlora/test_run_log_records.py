@@ -14,7 +14,7 @@ from analysis.why import why_cards
 from flexlora.run_log import RunLogError, RunWriter, read_run
 from flexlora.run_log.format import LINES, Chunk, checksum
 
-NAMES = ("layer.0.query", "layer.1.query")
+NAMES: tuple[str, ...] = ("layer.0.query", "layer.1.query")
 HEADER = {
     "name": "forged",
     "method": "flexlora",
