@@ -8,6 +8,7 @@ import io
 import json
 import re
 import struct
+import time
 from xml.etree import ElementTree
 
 import numpy as np
@@ -195,12 +196,10 @@ def test_the_strip_as_csv_has_its_rows_in_the_chosen_order(open_view, run):
     viewer.choose("sort", "similarity")
     similar = [run.matrices[m].name for m in sorted_matrices(run, "similarity")]
     assert similar != [run.matrices[m].name for m in sorted_matrices(run, "architecture")]
-    for _ in range(60):
-        # The server is asked for it, so it comes a moment later.
-        if list(viewer.numbers("time", "Strip")[0])[1:] == similar:
-            break
-    else:
-        pytest.fail("the order did not come")
+    # The server is asked for it, so it comes a moment later.
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while list(viewer.numbers("time", "Strip")[0])[1:] != similar:
+        assert time.monotonic() < deadline, "the order did not come"
     viewer.choose("sort", "layer")
     rows = viewer.numbers("time", "Strip")
     layers = [matrix.layer for matrix in run.matrices]
