@@ -62,7 +62,7 @@ def courier(kind: str, *, to: str, run: str, data: bytes = b"", **about: object)
     """Brings a player what it needs later than its run, without sending the run again.
 
     Args:
-        kind: "matrix", "why" or "pin": which slot of the player it fills; the latest parcel of a kind holds.
+        kind: "matrix", "why", "order" or "pin": which slot of the player it fills; the latest parcel of a kind holds.
         to: Streamlit key of the player.
         run: The run it is about; a player that shows another one leaves it.
         data: A payload.
