@@ -168,3 +168,20 @@ def move_words(run: Run) -> tuple[str, str]:
         both = f"{hard} or {soft}"
         found.append(both if len(kinds) == 2 else soft if kinds == {True} else hard)
     return found[0], found[1]
+
+
+def true_lines(run: Run, matrix: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps (n,) and σ (n,) of every logged true singular value of one matrix's ΔW, scale included.
+
+    Args:
+        run: a loaded run.
+        matrix: its place in the header.
+    """
+    columns, offsets = len(run.matrices), run.log.offsets
+    steps, values = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for record in np.flatnonzero(run.log.true_index >= 0).tolist():
+        first = record * columns
+        start, stop = run.log.true_index[record] + offsets[[first + matrix, first + matrix + 1]] - offsets[first]
+        steps.append(np.full(stop - start, run.steps[record], np.int64))
+        values.append(run.log.true_values[start:stop].astype(np.float64))
+    return np.concatenate(steps), np.concatenate(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,8 @@ def describe_event(run: Run, step: int) -> str:
     ]
     total = _rank_at(run, step) - len(pruned) + len(extended)
     anew = " Then training began anew." if "restarted" in event["rules"] else ""
-    return f"{start}{_amount(event)}. {'; '.join(parts)}. Total rank {total}.{anew}{_adaptive(event)}"
+    moves = re.sub("^layer ", "Layer ", "; ".join(parts))
+    return f"{start}{_amount(event)}. {moves}. Total rank {total}.{anew}{_adaptive(event)}"
 
 
 def _adaptive(event: dict[str, Any]) -> str:

@@ -309,6 +309,7 @@ export class Player {
     this.sideSize = size(this.nodes.sideBox);
     this.timeSize = size(this.nodes.timeBox);
     this.timeline.layout(this.scene(this.timeSize), this.chosen.band);
+    this.eventList.resized();
     for (const [name, choice] of Object.entries(this.nodes.choices)) choice.offer((/** @type {string} */ key) => this.possible(name).includes(key));
     this.redraw();
   }
