@@ -251,6 +251,7 @@ function drawRampLegend(pen, palette, marks, colour, box) {
 
 /** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */
 function legendGlyphs(pen, model, palette, box, y, colour) {
+  if (model.run.ranksOnly) return box.x + box.w; // none of them can be in the picture
   const style = { fill: palette.muted, size: 11 };
   const gauge = colour === "energy" ? "entropy" : "energy (√)";
   const items = /** @type {Array<[string, (x: number) => void]>} */ ([
