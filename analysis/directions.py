@@ -162,3 +162,14 @@ def move_words(run: Run) -> tuple[str, str]:
         both = f"{hard} or {soft}"
         found.append(both if len(kinds) == 2 else soft if kinds == {True} else hard)
     return found[0], found[1]
+
+
+def true_lines(run: Run, matrix: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps (n,) and σ (n,) of every logged true singular value of one matrix's ΔW, scale included.
+
+    Args:
+        run: a loaded run.
+        matrix: its place in the header.
+    """
+    own = run.spectra_of(run.matrices[matrix].name)
+    return np.repeat(run.true_entropy[0], np.diff(own.true_offsets)), own.true_values.astype(np.float64)

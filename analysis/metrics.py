@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -160,7 +161,8 @@ def describe_event(run: Run, step: int) -> str:
     ]
     total = _rank_at(run, step) - len(pruned) + len(extended)
     anew = " Then training began anew." if "restarted" in event["rules"] else ""
-    return f"{start}{_amount(event)}. {'; '.join(parts)}. Total rank {total}.{anew}{_adaptive(event)}"
+    moves = re.sub("^layer ", "Layer ", "; ".join(parts))
+    return f"{start}{_amount(event)}. {moves}. Total rank {total}.{anew}{_adaptive(event)}"
 
 
 def _adaptive(event: dict[str, Any]) -> str:

@@ -89,7 +89,7 @@ def _say_imported(done: Imported | None) -> str | None:
         return None
     with st.container(horizontal=True, vertical_alignment="center"):
         st.success(
-            f"**{plain(done.folder.name)}** is imported: {done.matrices} matrices, {done.records} spectrum records.",
+            f"**{plain(done.folder.name)}** is imported: {done.matrices} matrices, {done.records} records.",
             icon=":material/check:",
         )
         pressed = st.button("Open it in Explore", key="runs_imported_explore", icon=":material/explore:")

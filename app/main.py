@@ -13,10 +13,12 @@ LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBo
 <text x="33" y="20" font-family="sans-serif" font-size="17" font-weight="600" fill="#5f8ea6">FlexLoRA Lab</text>
 </svg>"""
 
-# The player fills the window's height; Streamlit's own margins would push its lower half out of sight.
+# The player fills the window's height; Streamlit's own margins would push its lower half out of sight. Streamlit shows
+# where the keyboard is among the pages by a shade of grey that nobody sees.
 STYLE = """<style>
 .stMainBlockContainer { padding: 3.95rem 1.5rem 1rem; }
 .stMainBlockContainer .stVerticalBlock { gap: 0.5rem; }
+a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }
 </style>"""
 
 st.set_page_config(page_title="FlexLoRA Lab", layout="wide")

@@ -20,7 +20,6 @@ from data import RunEntry, plain, repository_path
 
 OF_ONE_RUN = tuple(name for name in RUN_FIGURES if name not in (*SEVERAL_RUNS, "compare_maps"))
 FIRST = "spectra_over_time"
-EVERYTHING = "everything"
 
 WRITERS: dict[str, Callable[..., bytes]] = {"csv": write_csv_bytes, "parquet": write_parquet_bytes}
 
@@ -76,10 +75,9 @@ def show_take_out(place: DeltaGenerator, entry: RunEntry, run: Run, view: Player
 def _downloads(entry: RunEntry, run: Run, name: str, options: dict[str, Any]) -> None:
     stem = f"{entry.folder.name}-{name}"
     for suffix, write in WRITERS.items():
-        table = name if name in TABLES else EVERYTHING
         st.download_button(
             f"Its numbers, {suffix.upper() if suffix == 'csv' else suffix.capitalize()}",
-            partial(_written, run, table, options if table == name else {}, write),
+            partial(_written, run, name, options, write),
             file_name=f"{stem}.{suffix}",
             key=f"take_out_{suffix}",
             icon=":material/download:",

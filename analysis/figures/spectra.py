@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.directions import direction_stays, is_soft
+from analysis.directions import direction_stays, is_soft, true_lines
 from analysis.figures.theme import EXTENDED, PRUNED, SEQUENCE, TRUE, styled
 from analysis.metrics import matrix_label
 from analysis.runs import Run
@@ -34,7 +34,7 @@ def spectra_over_time(run: Run, matrix: str) -> go.Figure:
         figure.add_scatter(
             x=steps,
             y=np.where(used, np.abs(values), np.nan),
-            name=f"slot {slot}",
+            name=f"slot {slot}" + ("" if steps[0] == run.steps[0] else f", from {steps[0]}"),
             mode="lines",
             line={"color": SEQUENCE[number % len(SEQUENCE)], "width": 1.5},
             hovertemplate=f"slot {slot}<br>step %{{x}}<br>|λ| %{{y:.4g}}<extra></extra>",
@@ -60,12 +60,10 @@ def _add_off(figure: go.Figure, lines: list[tuple[np.ndarray, np.ndarray]]) -> N
 
 
 def _add_true_values(figure: go.Figure, run: Run, matrix: int) -> None:
-    own = run.spectra_of(run.matrices[matrix].name)
-    steps = np.repeat(run.true_entropy[0], np.diff(own.true_offsets))
-    values = own.true_values / (run.scale or 1.0)
+    steps, values = true_lines(run, matrix)
     figure.add_scatter(
         x=steps,
-        y=values,
+        y=values / (run.scale or 1.0),
         name="σ(ΔW) / s",
         mode="markers",
         marker={"color": TRUE, "size": 4, "symbol": "line-ew-open"},

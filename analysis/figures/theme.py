@@ -67,6 +67,8 @@ def styled(figure: go.Figure, *, title: str, x: str, y: str) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "y": -0.2},
+        # By itself its ground is a shade of the paper's colour: of transparent black, a dark bar on a light page.
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "rgba(127,127,127,0.9)", "activecolor": "rgb(0,114,178)"},
         hovermode="closest",
     )
     figure.update_xaxes(title=x, gridcolor=grid, zeroline=False)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from analysis.tables.columns import write_csv_bytes, write_parquet_bytes
 from analysis.tables.curves import compare_curves, loss, moves, net_gross, rank_share, rank_trajectories
 from analysis.tables.maps import compare_maps, event_stages, events_grid, everything, rank_map, strip
-from analysis.tables.spectra import energy_shares, spectrum
+from analysis.tables.spectra import energy_shares, spectra_over_time, spectrum
 
 __all__ = ["TABLES", "write_csv_bytes", "write_parquet_bytes"]
 
@@ -20,6 +20,7 @@ TABLES: dict[str, Callable[..., pa.Table]] = {
     "rank_share": rank_share,
     "spectrum": spectrum,
     "energy_shares": energy_shares,
+    "spectra_over_time": spectra_over_time,
     "loss": loss,
     "moves": moves,
     "net_gross": net_gross,

@@ -49,7 +49,10 @@ def write_csv_bytes(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     for place, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
-            table = table.set_column(place, field, compute.replace_substring_regex(table[place], FORMULA, r"'\1"))
+            options = compute.ReplaceSubstringOptions(FORMULA, r"'\1")
+            table = table.set_column(
+                place, field, compute.call_function("replace_substring_regex", [table[place]], options)
+            )
     csv.write_csv(table, sink, csv.WriteOptions(quoting_style="needed"))
     return sink.getvalue()
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.directions import arriving, direction_stays, directions_at
+from analysis.directions import arriving, direction_stays, directions_at, true_lines
 from analysis.metrics import first_matrix
 from analysis.quantities import record_of
 from analysis.runs import Run
@@ -111,3 +111,27 @@ def energy_shares(run: Run, matrix: str | None = None) -> pa.Table:
             "energy_share": joined["share"].astype(np.float64),
         }
     )
+
+
+def spectra_over_time(run: Run, matrix: str | None = None) -> pa.Table:
+    """One row a record and stay of a direction in a slot of a matrix, then one a true singular value of ΔW.
+
+    ``kind`` is ``direction`` (λ as trained, with its ``stay``, ``slot`` and ``gate``) or ``true`` (σ of ΔW, scale
+    included; ``over_scale`` is σ / s, which compares with |λ|).
+
+    Raises:
+        ValueError: the run has no matrix of this name.
+    """
+    place = shown_matrix(run, matrix)
+    own = energy_shares(run, run.matrices[place].name)
+    steps, values = true_lines(run, place)
+    truth = {
+        "step": steps,
+        **matrix_columns(run.matrices, np.full(len(steps), place)),
+        "kind": pa.array(["true"] * len(steps), pa.string()),
+        "singular_value": values,
+        "over_scale": values / (run.scale or 1.0),
+    }
+    directions = own.drop_columns("energy_share").append_column("kind", pa.array(["direction"] * len(own), pa.string()))
+    joined = pa.concat_tables([directions, as_table(truth)], promote_options="default")
+    return joined.select([*own.column_names[:4], "kind", *own.column_names[4:-1], "over_scale"])

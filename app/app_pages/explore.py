@@ -57,8 +57,9 @@ def page() -> None:
     if unknown := st.session_state.get("explore_unknown"):
         notes.append(f"The link names a run that is not here ({unknown[:60]!r}); this is {entry.key}.")
     notes += pinned.notes()
-    for note in notes:
-        st.info(plain(note))
+    if notes:
+        # One box, however many: they would push the player out of the window.
+        st.info("  \n".join(map(plain, notes)))
     _show_run(entry, link, other.key if other else None)
     pinned.send(other, to=PLAYER, run=entry.key, name=_label(other.key) if other else "")
 

@@ -22,7 +22,7 @@ const PAINTED = new WeakMap();
 function stripImage(scene, order, scale) {
   const { model, palette, colour, since } = scene;
   const ratio = window.devicePixelRatio || 1;
-  const key = [palette.key, stripColour(colour), since, order.join(), scale.left, scale.right, ratio].join("|");
+  const key = [palette.key, stripColour(model, colour), since, order.join(), scale.left, scale.right, ratio].join("|");
   const kept = PAINTED.get(model);
   if (kept?.key === key) return kept.image;
   const image = paintStrip(model, palette, colour, scale, ratio, order);
@@ -71,8 +71,8 @@ export const BANDS = {
     hint: "time × matrix, in the map's colour",
     layout: (scene, box) => layoutStrip(scene.model, box, scene.sort),
     titles: ({ model, colour }) => {
-      const shown = stripColour(colour);
-      return [STRIP_TITLES[shown] ?? colourName(model, shown), shown === "energy" ? "entropy now" : "energy now"];
+      const shown = stripColour(model, colour);
+      return [STRIP_TITLES[shown] ?? colourName(model, shown), model.run.ranksOnly ? "" : shown === "energy" ? "entropy now" : "energy now"];
     },
     still: (pen, scene, layout, scale) => {
       const image = stripImage(scene, layout.rows.map((/** @type {{m: number}} */ row) => row.m), scale);
@@ -81,10 +81,10 @@ export const BANDS = {
     moving: (pen, scene, layout, scale) =>
       drawRowBars(pen, scene.model, scene.palette, layout, scene.colour, scene.record, scale.right + 8, scale.aside),
     at: (_scene, layout, _scale, x, y) => (x < 0 ? -1 : stripMatrixAt(layout, y)),
-    describe: ({ model, colour, sort }) => `${colourName(model, stripColour(colour))} of ${model.M} matrices over ${model.T} records, rows ${SORTS[sort]?.label ?? SORTS.architecture.label}`,
+    describe: ({ model, colour, sort }) => `${colourName(model, stripColour(model, colour))} of ${model.M} matrices over ${model.T} records, rows ${SORTS[sort]?.label ?? SORTS.architecture.label}`,
     table: ({ model, colour, sort }) => {
       const rows = groupsOf(model, sort).flatMap(({ members }) => members);
-      const shown = stripColour(colour);
+      const shown = stripColour(model, colour);
       return {
         head: ["step", ...rows.map((m) => model.matrices[m].name)],
         rows: Array.from(model.steps, (step, t) => [step, ...rows.map((m) => colourValue(model, shown, t, m))]),

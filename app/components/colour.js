@@ -99,9 +99,9 @@ export function cellColour(model, palette, colour, t, m) {
   return index < 0 ? null : tableColour(palette.tables[colour], index);
 }
 
-/** The strip beside the map shows what the map's number cannot. @param {Colour} colour @returns {Colour} */
-export function stripColour(colour) {
-  return colour === "rank" ? "entropy" : colour;
+/** The strip beside the map shows what the map's number cannot, where the log knows it. @param {Model} model @param {Colour} colour @returns {Colour} */
+export function stripColour(model, colour) {
+  return colour === "rank" && !model.run.ranksOnly ? "entropy" : colour;
 }
 
 /**

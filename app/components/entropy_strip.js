@@ -51,7 +51,7 @@ export function paintStrip(model, palette, colour, scale, ratio, order) {
   canvas.height = Math.max(1, order.length);
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const pixels = context.createImageData(canvas.width, canvas.height);
-  const shown = stripColour(colour);
+  const shown = stripColour(model, colour);
   const table = palette.tables[shown];
   const hatch = palette.dark ? 90 : 190;
   for (let column = 0; column < width; column += 1) {
@@ -113,7 +113,7 @@ function mark(pen, palette, kind, x, y, colour) {
 
 /** Beside each row, what the strip does not colour, at the clock: energy, or entropy where energy is the colour. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {StripLayout} layout @param {Colour} colour @param {number} record @param {number} left @param {number} width */
 export function drawRowBars(pen, model, palette, layout, colour, record, left, width) {
-  const other = stripColour(colour) === "energy" ? "entropy" : "energy";
+  const other = stripColour(model, colour) === "energy" ? "entropy" : "energy";
   const fill = other === "energy" ? tableColour(palette.tables.energy, 170) : tableColour(palette.tables.entropy, palette.dark ? 190 : 110);
   for (const row of layout.rows) {
     const share = other === "energy" ? energyShare(model, model.energy(record, row.m)) : model.entropy(record, row.m);

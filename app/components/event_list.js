@@ -48,6 +48,7 @@ export class EventList {
     this.buttons = [];
     this.current = -2;
     this.shown = "";
+    this.height = 0;
   }
 
   /** @param {Model} model */
@@ -92,14 +93,14 @@ export class EventList {
     if (!model) return;
     const exact = model.eventAt(step);
     const current = exact >= 0 ? exact : model.eventBefore(step);
-    if (current !== this.current) {
+    const moved = current !== this.current;
+    if (moved) {
       this.buttons.forEach((button, i) => {
         if (i === current) button.setAttribute("aria-current", "step");
         else button.removeAttribute("aria-current");
         button.tabIndex = i === Math.max(0, current) ? 0 : -1;
       });
       this.current = current;
-      this.scrollTo(current);
     }
     const key = `${current}|${selected}|${exact >= 0}`;
     if (key === this.shown) return;
@@ -109,6 +110,15 @@ export class EventList {
     const buttons = this.moveButtons();
     buttons.forEach((button, i) => (button.tabIndex = i === Math.max(0, focused) ? 0 : -1));
     if (focused >= 0) buttons[focused]?.focus();
+    // Only now: the moves of the event take their room from the list.
+    if (moved) this.scrollTo(current);
+  }
+
+  /** The list may have another height: the event that it stands at stays in sight. */
+  resized() {
+    if (this.list.clientHeight === this.height) return;
+    this.height = this.list.clientHeight;
+    this.scrollTo(this.current);
   }
 
   /** @returns {HTMLButtonElement[]} what the shown event moved */

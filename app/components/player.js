@@ -109,6 +109,7 @@ export class Player {
     this.root.style.setProperty("--fl-extended", this.palette.extended);
     this.root.hidden = false;
     this.resize();
+    this.askWhy();
   }
 
   /** @param {Model} model @param {boolean} same it is the run that is shown already, which has grown */
@@ -284,6 +285,7 @@ export class Player {
     this.sideSize = size(this.nodes.sideBox);
     this.timeSize = size(this.nodes.timeBox);
     this.timeline.layout(this.scene(this.timeSize), this.chosen.band);
+    this.eventList.resized();
     for (const [name, choice] of Object.entries(this.nodes.choices)) choice.offer((/** @type {string} */ key) => this.possible(name).includes(key));
     this.redraw();
   }
@@ -324,6 +326,16 @@ export class Player {
   /** The card is of one event and one matrix: another place waits for its own. @returns {import("./why_card.js").Card | null} */
   whyCard() {
     return this.why && whyFits(this.why, /** @type {Model} */ (this.model), this.clock.step, this.selected) ? this.why.card : null;
+  }
+
+  /** A run that grows moves the clock past what Python knows of: the card of a later event is asked for, once. */
+  askWhy() {
+    const { model, why, selected, clock } = this;
+    const event = model?.events[model.eventBefore(clock.step)];
+    const wanted = `${event?.step} ${selected}`;
+    if (this.chosen.side !== "why" || !model || !event || this.asked === wanted || (why && whyFits(why, model, clock.step, selected))) return;
+    this.asked = wanted;
+    this.commitSoon();
   }
 
   /** @param {number} now */

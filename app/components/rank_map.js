@@ -149,11 +149,14 @@ function drawCell(pen, model, palette, cell, m, state) {
   const ink = inkOn(colour ?? palette.background);
   const roomy = isRoomy(cell);
   if (roomy) {
-    const size = Math.max(10, Math.min(16, cell.h * 0.46));
     const taken = badgeSize(cell) * 2 * (Number(state.prune.has(m)) + Number(state.extend.has(m)));
     const x = cell.x + (cell.w + Math.max(0, taken - 4)) / 2;
     const mean = state.colour === "change" ? null : meanText(model, cell, m, state);
-    pen.text(x, cell.y + cell.h / 2 + 0.5 - (mean ? size * 0.42 : 0), cellText(model, cell, m, state), { fill: ink, size, weight: 600, align: "center" });
+    const text = cellText(model, cell, m, state);
+    const full = Math.max(10, Math.min(16, cell.h * 0.46));
+    // Between the sign and the bar: a report has the reader's font, which may be wide.
+    const size = Math.max(10, Math.min(full, (full * (cell.w - taken - 16)) / pen.measure(text, { size: full, weight: 600 })));
+    pen.text(x, cell.y + cell.h / 2 + 0.5 - (mean ? size * 0.42 : 0), text, { fill: ink, size, weight: 600, align: "center" });
     if (mean) pen.text(x, cell.y + cell.h / 2 + size * 0.62, mean, { fill: ink, size: MEAN_SIZE, align: "center" });
     drawGauge(pen, model, cell, m, state, ink);
   }
@@ -258,6 +261,7 @@ function drawRampLegend(pen, palette, marks, colour, box) {
 
 /** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */
 function legendGlyphs(pen, model, palette, box, y, colour) {
+  if (model.run.ranksOnly) return box.x + box.w; // none of them can be in the picture
   const style = { fill: palette.muted, size: 11 };
   const gauge = colour === "energy" ? "entropy" : "energy (√)";
   const items = /** @type {Array<[string, (x: number) => void]>} */ ([

@@ -81,6 +81,12 @@ function tellRuns({ nodes }, { model, other, palette }) {
   );
 }
 
+/** What the card says where no event lies at or before the clock. @param {import("./model.js").Model} model @returns {string} */
+function beforeAny(model) {
+  if (model.events.length || model.run.state === "running") return "No event yet: the first decision is still to come.";
+  return model.run.ranksOnly ? "This log tells ranks only: nothing is known of why they changed." : "This run has no events: nothing was decided.";
+}
+
 /** @param {any} player @param {Scene} scene */
 function showCard(player, { model, step, selected, card }) {
   const shown = player.sideView === SIDES.why;
@@ -88,8 +94,9 @@ function showCard(player, { model, step, selected, card }) {
   player.card.root.hidden = !shown;
   if (!shown) return;
   const arrived = player.why && whyFits(player.why, model, step, selected);
-  const none = model.eventBefore(step) < 0 ? "No event yet: the first decision is still to come." : "The log does not hold what this event saw.";
-  const waiting = model.eventBefore(step) < 0 || arrived ? none : player.clock.playing ? "Pause to see why." : "One moment …";
+  const early = model.eventBefore(step) < 0;
+  const none = early ? beforeAny(model) : "The log does not hold what this event saw.";
+  const waiting = early || arrived ? none : player.clock.playing ? "Pause to see why." : "One moment …";
   player.card.update(/** @type {any} */ (card), waiting);
 }
 

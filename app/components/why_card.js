@@ -18,6 +18,9 @@ import { formatNumber } from "./format.js";
 
 /** @typedef {{event: number | null, matrix: string, card: Card | null}} WhyParcel event: the step of one; no card: the log does not hold what it saw */
 
+/** Verdict of a measure that this log does not hold: it neither agrees nor differs. */
+const NOT_LOGGED = "not logged";
+
 /** @param {WhyParcel} parcel @param {import("./model.js").Model} model @param {number} step @param {number} selected @returns {boolean} */
 export function whyFits(parcel, model, step, selected) {
   const event = model.events[model.eventBefore(step)];
@@ -68,11 +71,11 @@ function whyLine({ label, text, detail }) {
 /** @param {Card} card */
 function otherMeasures(card) {
   const rows = card.alternatives.map(({ label, score, place, end, of, verdict, agrees }) =>
-    element("tr", agrees ? {} : { class: "fl-differs" }, [
+    element("tr", agrees || verdict === NOT_LOGGED ? {} : { class: "fl-differs" }, [
       element("th", { scope: "row", text: label }),
       element("td", { text: formatNumber(score) }),
       element("td", { text: place === null ? "–" : `${end === "highest" ? "↑" : "↓"}${place} of ${of}` }),
-      element("td", { text: `${agrees ? "=" : "≠"} ${verdict}` }),
+      element("td", { text: verdict === NOT_LOGGED ? verdict : `${agrees ? "=" : "≠"} ${verdict}` }),
     ]),
   );
   const head = ["Measure", "score", "place ↓lowest ↑highest", "it would"].map((text) => element("th", { scope: "col", text }));

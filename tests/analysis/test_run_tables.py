@@ -11,6 +11,7 @@ import pytest
 from pyarrow import compute, csv, parquet
 
 from analysis import metrics
+from analysis.figures import FIGURES
 from analysis.order import SORTS
 from analysis.tables import TABLES, write_csv_bytes, write_parquet_bytes
 from analysis.tables.columns import numbers
@@ -72,6 +73,22 @@ def test_the_table_of_everything_holds_every_array_of_the_run(sample_runs):
         assert numbers(table, "extended").sum() == sum(len(event["extend"]) for event in run.events)
         parameters = numbers(table, "parameters").reshape(shape).sum(axis=1)
         assert (parameters == metrics.active_parameters(run)).all()
+
+
+def test_the_numbers_of_spectra_over_time_are_those_that_the_figure_draws(edge_runs, sample_runs):
+    for run in (*edge_runs.values(), sample_runs["words-flexlora-paper"], sample_runs["digits-adalora"]):
+        name = run.matrices[0].name
+        table = TABLES["spectra_over_time"](run, matrix=name)
+        kinds = table["kind"].to_numpy(zero_copy_only=False)
+        drawn = {trace.name: trace for trace in FIGURES["spectra_over_time"](run, matrix=name).data}
+        truth = drawn["σ(ΔW) / s"]
+        assert np.array_equal(numbers(table, "over_scale")[kinds == "true"], np.asarray(truth.y, float))
+        assert table["step"].to_numpy()[kinds == "true"].tolist() == list(truth.x)
+        λ = np.abs(numbers(table, "singular_value"))[(kinds == "direction") & (numbers(table, "gate") > 0)]
+        lines = [trace for label, trace in drawn.items() if label.startswith("slot ")]
+        assert len(lines) == len(set(table["stay"].drop_null().to_pylist()))
+        λ = λ[np.isfinite(λ)]
+        assert np.array_equal(np.sort(λ), np.sort(np.concatenate([[], *(t.y[np.isfinite(t.y)] for t in lines)])))
 
 
 def test_the_gap_is_that_of_the_latest_record_with_true_values(sample_runs):

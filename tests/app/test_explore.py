@@ -140,6 +140,13 @@ def test_a_link_that_cannot_be_followed_gets_a_calm_note_and_a_picture(sample, q
     assert not app.error
 
 
+def test_a_link_of_nothing_but_mistakes_gets_one_box(sample):
+    app = open_app(
+        run="test-paper", step="abc", matrix="<b>no</b>", colour="red", since="-5", stage="x", **{"with": "nothing"}
+    )
+    assert [box.value.count("link") for box in app.info] == [6]
+
+
 def test_a_damaged_run_is_shown_up_to_its_last_sound_record_with_a_note(sample):
     spectra = sample / "spectra.arrows"
     content = bytearray(spectra.read_bytes())

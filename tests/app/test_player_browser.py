@@ -37,6 +37,31 @@ def test_a_newcomer_sees_a_run_parked_at_an_event_without_a_click(open_page, log
     assert viewer.page.locator(".fl-event").count() == len(logged.events)
 
 
+def test_the_event_at_the_clock_is_in_sight_though_its_moves_take_room_from_the_list(open_page, logged):
+    viewer = Viewer(open_page())
+    panel = viewer.page.locator(".fl-eventpanel")
+    panel.evaluate("node => { node.style.height = '122px'; node.querySelector('.fl-moves').style.minHeight = 0; }")
+    viewer.press("Home")
+    viewer.wait("step", "1")
+    height = "node => node.querySelector('.fl-events').clientHeight"
+    room = panel.evaluate(height)
+    viewer.press("End")
+    viewer.wait("step", str(logged.steps))
+    assert panel.evaluate(height) < room
+    assert viewer.page.locator(".fl-event[aria-current]").evaluate(
+        """node => { const list = node.closest("ol").getBoundingClientRect(), own = node.getBoundingClientRect();
+        return own.top >= list.top - 1 && own.bottom <= list.bottom + 1; }"""
+    )
+
+
+def test_the_keyboards_place_among_the_pages_can_be_seen(open_page):
+    page = Viewer(open_page()).page
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Train"
+    assert page.evaluate("getComputedStyle(document.activeElement).outline").endswith("solid 2px")
+
+
 def test_no_plotly_is_fetched_before_the_details_are_opened(open_page):
     page = open_page()
     fetched = []

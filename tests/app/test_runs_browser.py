@@ -78,6 +78,8 @@ def test_upload_correct_import_look_download_and_remove(open_page, tmp_path):
     assert "this log tells ranks only" in page.locator(".fl-sentence").inner_text()
     assert "tells ranks, not events" in page.locator(".fl-events").inner_text()
     assert page.locator(".fl-numbers").inner_text().endswith("λ unknown")
+    # Nor is all of their time hatched: the strip shows what the log does know.
+    assert page.locator(".fl-moving").get_attribute("aria-label").startswith("rank of 4 matrices")
 
     page.get_by_role("link", name="Runs").click()
     with page.expect_download(timeout=TIMEOUT_MS) as download:

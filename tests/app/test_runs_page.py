@@ -222,7 +222,7 @@ class TestImport:
         bare.session_state[rows.key] = {"edited_rows": {3: {"layer": 7, "name": "last"}}}
         name_field(bare).set_value("theirs")
         press(bare, "runs_import")
-        assert "theirs is imported: 4 matrices, 5 spectrum records" in text(bare).replace("*", "")
+        assert "theirs is imported: 4 matrices, 5 records" in text(bare).replace("*", "")
         run = load_run(roots[1] / "theirs")
         assert [(m.layer, m.module_type, m.in_features) for m in run.matrices] == [
             (0, "q", 64), (0, "value", 0), (1, "q", 64), (7, "value", 0)

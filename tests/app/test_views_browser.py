@@ -155,6 +155,27 @@ def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_ca
         assert label.split(";")[0] in image.findtext(f"{SVG}desc")
 
 
+def test_the_card_promises_no_decision_where_none_can_come_and_calls_nothing_different_that_was_not_logged(open_view):
+    page = open_view("/?run=test-paper").page
+    told = page.evaluate(
+        """async (text) => {
+          const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+          const { WhyCard, beforeAny } = await import(url);
+          const model = (state, events) => ({ events, run: { state } });
+          const other = { measure: "m", label: "m", own: false, score: null, place: null, end: null, of: null };
+          const card = new WhyCard();
+          card.update({ headline: "", verdict: "stayed", lines: [], rules: [], alternatives: [
+            { ...other, verdict: "not logged", agrees: false }, { ...other, verdict: "prune", agrees: false } ] }, "");
+          const cells = [...card.root.querySelectorAll("td:last-child")].map((cell) => cell.textContent);
+          const runs = [model("finished", []), model("running", []), model("finished", [{}])];
+          return [...runs.map(beforeAny), ...cells, card.root.querySelectorAll(".fl-differs").length];
+        }""",
+        f"{joined_modules('component')}\nexport {{ WhyCard, beforeAny }};",
+    )
+    yet = "No event yet: the first decision is still to come."
+    assert told == ["This run has no events: nothing was decided.", yet, yet, "not logged", "≠ prune", 1]
+
+
 def test_the_why_card_leaves_as_a_picture_and_as_numbers_of_its_own_event_only(open_view, logged):
     step, matrix = logged.events[0], logged.name(0, "query")
     viewer = open_view(f"/?run=test-paper&side=why&step={step}&matrix={matrix}")

@@ -131,8 +131,8 @@ def test_soft_moves_are_told_as_what_they_are(tmp_path):
         writer.event(3, 0, {}, "component_share", scores={}, target_rank=4)
     run = load_run(tmp_path / "run")
     first, second, third = (metrics.describe_event(run, step) for step in (1, 2, 3))
-    assert "2 switched off. layer 0 query 3 → 1 (component share 2.0e-07, lowest). Total rank 3." in first
-    assert "1 came back. layer 0 query 1 → 2 (component share 0.50, highest). Total rank 4." in second
+    assert "2 switched off. Layer 0 query 3 → 1 (component share 2.0e-07, lowest). Total rank 3." in first
+    assert "1 came back. Layer 0 query 1 → 2 (component share 0.50, highest). Total rank 4." in second
     assert "nothing moved (total rank is at its target)" in third
     assert "total rank 5 → 4: 2 directions taken, 1 given" in metrics.describe_run(run)
     assert metrics.net_moves(run) == 1.0 and metrics.gross_moves(run) == 2
