@@ -97,7 +97,10 @@ function showCard(player, { model, step, selected, card }) {
   const early = model.eventBefore(step) < 0;
   const none = early ? beforeAny(model) : "The log does not hold what this event saw.";
   const waiting = early || arrived ? none : player.clock.playing ? "Pause to see why." : "One moment …";
-  player.card.update(/** @type {any} */ (card), waiting);
+  // Beside training each card may be overtaken by the next event: the last one stays, and says of which event it is.
+  const last = !early && !arrived && model.run.state === "running" && player.why?.matrix === model.matrices[selected]?.name ? player.why.card : null;
+  const note = last ? `Of event ${last.event}, step ${last.step}: the card of the latest event is on its way.` : "";
+  player.card.update(/** @type {any} */ (card) ?? last, waiting, note);
 }
 
 /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */

@@ -40,18 +40,21 @@ export class WhyCard {
     this.root = element("div", { class: "fl-why", role: "region", "aria-label": "Why?", tabindex: "0" });
     /** @type {Card | string | null} */
     this.shown = null;
+    this.note = "";
   }
 
-  /** @param {Card | null} card @param {string} waiting what to say without a card */
-  update(card, waiting) {
+  /** @param {Card | null} card @param {string} waiting what to say without a card @param {string} [note] what to say above one that is not of now */
+  update(card, waiting, note = "") {
     const wanted = card ?? waiting;
-    if (wanted === this.shown) return;
+    if (wanted === this.shown && note === this.note) return;
     this.shown = wanted;
+    this.note = note;
     if (!card) {
       this.root.replaceChildren(element("p", { class: "fl-none", text: waiting }));
       return;
     }
     this.root.replaceChildren(
+      ...(note ? [element("p", { class: "fl-rule", text: note })] : []),
       element("p", { class: `fl-verdict fl-verdict-${card.verdict.split(" ")[0]}`, text: card.headline }),
       element("dl", { class: "fl-lines" }, card.lines.flatMap(whyLine)),
       ...card.rules.map(({ rule, text }) => element("p", { class: "fl-rule" }, [element("b", { text: rule.replace(/_/g, " ") }), ` ${text}`])),

@@ -63,9 +63,11 @@ def test_upload_correct_import_look_download_and_remove(open_page, tmp_path):
     table = page.locator("[class*=st-key-runs_types] [data-testid=stDataFrame]")
     table.wait_for(timeout=TIMEOUT_MS)
     rows = page.locator("[class*=st-key-runs_rows]")
-    before = rows.get_attribute("class")
+    # During a rerun the old table and the new one may stand there together.
+    classes = "tables => tables.map((table) => table.className)"
+    before = rows.evaluate_all(classes)
     type_into_cell(page, table, row=1, column=2, text="corrected")
-    wait_for(page, lambda: rows.count() == 1 and rows.get_attribute("class") != before)
+    wait_for(page, lambda: (now := rows.evaluate_all(classes)) and len(now) == 1 and now != before)
     page.get_by_label("Name of the run", exact=True).fill("theirs")
     page.keyboard.press("Enter")
     button(page, "runs_import").click()

@@ -329,6 +329,21 @@ def test_colours_and_orders_have_the_names_of_the_analysis():
     assert set(CHOICES["sort"]) == set(SORTS)
 
 
+def test_a_card_that_is_not_of_now_says_of_which_event_it_is(browser):
+    page = browser.new_page()
+    shown = page.evaluate(
+        "(script) => { const WhyCard = new Function(`${script}; return WhyCard`)(); const card = new WhyCard();"
+        " const of = { event: 3, step: 30, verdict: 'stayed', headline: 'Stayed.', lines: [], rules: [] };"
+        " of.alternatives = [];"
+        " const texts = []; const look = () => texts.push(card.root.textContent);"
+        " card.update(of, ''); look(); card.update(of, '', 'Of event 3'); look(); card.update(of, ''); look();"
+        " card.update(null, 'One moment'); look(); return texts; }",
+        joined_modules("why_card"),
+    )
+    page.close()
+    assert shown == ["Stayed.", "Of event 3Stayed.", "Stayed.", "One moment"]
+
+
 def test_small_parts_keep_their_promises(browser):
     page = browser.new_page()
     spiky = (
