@@ -163,6 +163,13 @@ def test_the_address_opens_the_same_view_in_a_new_profile(open_page):
     address = "/" + viewer.page.url.split("/", 3)[3]
     other = Viewer(open_page(address))
     assert [other.get(name) for name in ("step", "matrix", "colour")] == seen
+    # The same picture, to the pixel.
+    canvases = "list => list.map((canvas) => canvas.toDataURL())"
+    pictures = [
+        one.page.locator(".fl-map, .fl-side, .fl-still, .fl-moving").evaluate_all(canvases) for one in (viewer, other)
+    ]
+    assert len(pictures[0]) == 4
+    assert pictures[0] == pictures[1]
 
 
 def test_moving_the_clock_adds_nothing_to_the_history(open_page):
