@@ -125,7 +125,10 @@ function fromLogarithm(codes, [low, high]) {
   const table = Float32Array.from({ length: last + 1 }, (_, code) => low * (high / low) ** ((code - 1) / (last - 2)));
   table[0] = 0;
   table[last] = NaN;
-  return Float32Array.from(codes, (code) => table[code]);
+  // A million of them: from() with a function takes a fifth of a second.
+  const values = new Float32Array(codes.length);
+  for (let i = 0; i < codes.length; i += 1) values[i] = table[codes[i]];
+  return values;
 }
 
 const NOT_SENT = 65535;

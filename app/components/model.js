@@ -96,12 +96,13 @@ export class Model {
   measure() {
     let maxRank = 1;
     let minRank = this.T ? Infinity : 1;
-    for (const rank of this.ranks) {
+    let maxEnergy = 0;
+    for (let place = 0; place < this.ranks.length; place += 1) {
+      const rank = this.ranks[place];
       if (rank > maxRank) maxRank = rank;
       if (rank < minRank) minRank = rank;
+      if (this.energies[place] > maxEnergy) maxEnergy = this.energies[place];
     }
-    let maxEnergy = 0;
-    for (const energy of this.energies) if (energy > maxEnergy) maxEnergy = energy;
     this.scale = this.run.scale ?? 1;
     this.maxRank = maxRank;
     this.minRank = Math.min(minRank, maxRank);
@@ -132,8 +133,9 @@ export class Model {
 
   largestChange() {
     let change = 1;
-    for (let t = 0; t < this.T; t += 1) {
-      for (let m = 0; m < this.M; m += 1) change = Math.max(change, Math.abs(this.change(t, m)));
+    const base = this.ranks.subarray(this.base * this.M, (this.base + 1) * this.M);
+    for (let t = 0, place = 0; t < this.T; t += 1) {
+      for (let m = 0; m < this.M; m += 1, place += 1) change = Math.max(change, Math.abs(this.ranks[place] - base[m]));
     }
     return change;
   }
@@ -141,7 +143,9 @@ export class Model {
   /** @param {ArrayLike<number>} values one a record and matrix @returns {Float64Array} their sum over the matrices */
   totals(values) {
     const totals = new Float64Array(this.T);
-    for (let place = 0; place < values.length; place += 1) totals[Math.floor(place / this.M)] += values[place];
+    for (let t = 0, place = 0; t < this.T; t += 1) {
+      for (let m = 0; m < this.M; m += 1, place += 1) totals[t] += values[place];
+    }
     return totals;
   }
 
