@@ -217,10 +217,11 @@ def test_the_strip_as_csv_has_its_rows_in_the_chosen_order(open_view, run):
     viewer.choose("sort", "similarity")
     similar = [run.matrices[m].name for m in sorted_matrices(run, "similarity")]
     assert similar != [run.matrices[m].name for m in sorted_matrices(run, "architecture")]
-    # The server is asked for it, so it comes a moment later.
+    # The server is asked for it once the user rests, so it comes a moment later.
     deadline = time.monotonic() + TIMEOUT_MS / 1000
     while list(viewer.numbers("time", "Strip")[0])[1:] != similar:
         assert time.monotonic() < deadline, "the order did not come"
+        viewer.page.wait_for_timeout(600)
     viewer.choose("sort", "layer")
     rows = viewer.numbers("time", "Strip")
     layers = [matrix.layer for matrix in run.matrices]
