@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import RUN_FIGURES
-from analysis.report import ReportError, report_html
+from analysis.report import report_html
 from analysis.runs import Run
 from analysis.snippets import SEVERAL_RUNS, figure_code
 from analysis.tables import TABLES, write_csv_bytes, write_parquet_bytes
@@ -85,7 +85,7 @@ def _downloads(entry: RunEntry, run: Run, name: str, options: dict[str, Any]) ->
         )
     st.download_button(
         "The run as a report",
-        partial(_report, run),
+        partial(report_html, run),
         file_name=f"{entry.folder.name}.html",
         mime="text/html",
         key="take_out_report",
@@ -97,10 +97,3 @@ def _downloads(entry: RunEntry, run: Run, name: str, options: dict[str, Any]) ->
 
 def _written(run: Run, table: str, options: dict[str, Any], write: Callable[..., bytes]) -> bytes:
     return write(TABLES[table](run, **options))
-
-
-def _report(run: Run) -> str:
-    try:
-        return report_html(run)
-    except ReportError as error:
-        return str(error)
