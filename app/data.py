@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 import zlib
@@ -18,6 +19,7 @@ from flexlora.run_log import RunLogError, find_runs, read_header
 from flexlora.tasks import MODEL_TASKS
 from memory import give_back
 
+NEWCOMERS_RUN = "words-flexlora-paper"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # A run whose heartbeat is younger may still change its state without writing a record.
@@ -43,11 +45,13 @@ class OpenRun(NamedTuple):
         run: The run.
         payload: What the player shows.
         on_demand: The payload holds no spectra: `matrix_parcel` has those of the selected matrix.
+        state: Tells this state of the run from any other; None while somebody may still be writing it.
     """
 
     run: Run
     payload: bytes
     on_demand: bool = False
+    state: str | None = None
 
 
 def samples_root() -> Path:
@@ -95,6 +99,18 @@ def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
     return RunEntry(key, folder) if folder.is_dir() else None
 
 
+def default_run(keys: list[str]) -> str:
+    """The run that a newcomer sees: the default task under the paper's preset, else the first.
+
+    Args:
+        keys: Keys of `RunEntry`, bundled ones first; at least one.
+
+    Returns:
+        One of them.
+    """
+    return NEWCOMERS_RUN if NEWCOMERS_RUN in keys else keys[0]
+
+
 def open_run(folder: Path) -> OpenRun | None:
     """Loads a run, or shows why it cannot be read.
 
@@ -109,6 +125,26 @@ def open_run(folder: Path) -> OpenRun | None:
     except RunLogError as error:
         st.warning(f"**This run cannot be opened.**\n\n{plain(str(error))}")
         return None
+
+
+def chosen_run(asked: str) -> RunEntry | None:
+    """The run that a page shows whose address asks for one, or for none; None when there is no run at all."""
+    entries = run_entries()
+    found = resolve_run(asked, entries) if asked else None
+    return found or (resolve_run(default_run([entry.key for entry in entries]), entries) if entries else None)
+
+
+def load_quietly(entry: RunEntry) -> OpenRun | None:
+    """Loads a run from outside a page, for the page that will ask for it; None when it cannot be read."""
+    try:
+        return _load(str(entry.folder), _stamp(entry.folder))
+    except (RunLogError, OSError):
+        return None
+
+
+def run_state(folder: Path) -> str | None:
+    """What `OpenRun.state` is, or would be, of a run that is not loaded."""
+    return _state(_stamp(folder))
 
 
 def matrix_parcel(opened: OpenRun, matrix: str | None) -> bytes | None:
@@ -165,7 +201,7 @@ def _load(folder: str, stamp: tuple[int, ...]) -> OpenRun:
     payload = pack_run(run)
     # Each large run leaves others behind: those that fell out of this cache, and sessions that have ended.
     give_back()
-    return OpenRun(run, payload, needs_parcels(payload))
+    return OpenRun(run, payload, needs_parcels(payload), _state(stamp))
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
@@ -183,6 +219,11 @@ def _stamp(folder: Path) -> tuple[int, ...]:
     except OSError:
         restless = False
     return (*stamp, int(time.time() // 2) if restless else 0)
+
+
+def _state(stamp: tuple[int, ...]) -> str | None:
+    """The last of a stamp is 0 when nobody writes."""
+    return None if stamp[-1] else hashlib.blake2s(repr(stamp).encode(), digest_size=8).hexdigest()
 
 
 def plain(text: str) -> str:

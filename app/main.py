@@ -1,8 +1,9 @@
-"""FlexLoRA Lab: `streamlit run app/main.py`."""
+"""FlexLoRA Lab: `streamlit run app/main.py`. The server imports this file once; each visit runs it as its script."""
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from navigation import PAGES
+import head_start
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBox="0 0 176 28">
 <g transform="translate(1 3)">
@@ -21,7 +22,13 @@ STYLE = """<style>
 a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }
 </style>"""
 
-st.set_page_config(page_title="FlexLoRA Lab", layout="wide")
-st.logo(LOGO)
-st.html(STYLE)
-st.navigation(list(PAGES.values()), position="top").run()
+if get_script_run_ctx(suppress_warning=True) is None:
+    app = st.App(__file__, lifespan=head_start.lifespan, middleware=head_start.middleware(), routes=head_start.routes())
+else:
+    # A page can only be made in the run of a script.
+    from navigation import PAGES
+
+    st.set_page_config(page_title="FlexLoRA Lab", layout="wide")
+    st.logo(LOGO)
+    st.html(STYLE)
+    st.navigation(list(PAGES.values()), position="top").run()

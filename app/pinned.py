@@ -2,60 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from components import courier
 from data import RunEntry, open_run, resolve_run
 
-PICKER = "explore_with"
+CHOSEN = "explore_with"
 _UNKNOWN = "explore_with_unknown"
 PARAMETER = "with"
 LIVE_S = 2.0
 
 
-def choose(
-    place: DeltaGenerator,
-    choices: Mapping[str, RunEntry],
-    run: str,
-    label: Callable[[str], str],
-    changed: Callable[[], None],
-) -> RunEntry | None:
-    """Draws the select box.
+def offered(choices: Mapping[str, RunEntry], run: str) -> dict[str, RunEntry]:
+    """What can be pinned; what is pinned is among it.
 
     Args:
-        place: Where it stands.
         choices: Runs by key; `run` itself is left out.
         run: Key of the run that is shown.
-        label: Key → what the box says.
-        changed: Called when the user chose.
 
     Returns:
-        The run to pin, None = none.
+        Runs by key.
     """
     state = st.session_state
-    offered = {key: entry for key, entry in choices.items() if key != run}
-    asked = state.get(PICKER)
-    if asked and asked not in offered:
+    found = {key: entry for key, entry in choices.items() if key != run}
+    asked = state.get(CHOSEN)
+    if asked and asked not in found:
         # A folder that is no run is offered too: its fault is told where it is opened.
         named = None if asked == run else resolve_run(asked, list(choices.values()))
         if named:
-            offered[asked] = named
+            found[asked] = named
         else:
-            state[PICKER] = None
-    key = place.selectbox(
-        "Compare with",
-        list(offered),
-        index=None,
-        key=PICKER,
-        format_func=lambda key: f"with {label(key)}",
-        placeholder="Compare with …",
-        label_visibility="collapsed",
-        on_change=changed,
-    )
-    return offered[key] if key else None
+            state[CHOSEN] = None
+    return found
 
 
 def follow(address: Mapping[str, str], entries: list[RunEntry]) -> None:
@@ -68,7 +48,7 @@ def follow(address: Mapping[str, str], entries: list[RunEntry]) -> None:
     state = st.session_state
     asked = address.get(PARAMETER)
     found = resolve_run(asked, entries) if asked and asked != address.get("run") else None
-    state[PICKER] = found.key if found else None
+    state[CHOSEN] = found.key if found else None
     state[_UNKNOWN] = asked if asked and not found else ""
 
 
@@ -76,7 +56,7 @@ def parameters() -> dict[str, str]:
     """Query parameters of the present choice."""
     state = st.session_state
     state[_UNKNOWN] = ""
-    chosen = state.get(PICKER)
+    chosen = state.get(CHOSEN)
     return {PARAMETER: chosen} if chosen else {}
 
 

@@ -12,11 +12,13 @@ import pinned
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
 from components import CHOICES, STAGES, PlayerView, player
-from data import OpenRun, RunEntry, open_run, plain, resolve_run, run_entries, samples_root
+from components.picker import run_picker
+from data import OpenRun, RunEntry, default_run, open_run, plain, resolve_run, run_entries, samples_root
+from head_start import run_link
 from player_extras import bring_extras, bring_spectrum
 
-NEWCOMERS_RUN = "words-flexlora-paper"
-PICKER = "explore_run"
+CHOSEN = "explore_run"
+PICKER = "explore_picker"
 PLAYER = "explore_player"
 DETAILS = "explore_details"
 MADE = "explore_made"
@@ -42,12 +44,20 @@ def page() -> None:
     if not choices:
         _show_empty()
         return
-    left, second, about = st.columns([0.22, 0.18, 0.6], vertical_alignment="center")
-    key = left.selectbox(
-        "Run", list(choices), key=PICKER, format_func=_label, label_visibility="collapsed", on_change=_picked
-    )
-    entry = choices[key]
-    other = pinned.choose(second, choices, key, _label, _pinned)
+    entry = choices[st.session_state[CHOSEN]]
+    offered = pinned.offered(choices, entry.key)
+    other = offered.get(st.session_state.get(pinned.CHOSEN) or "")
+    pickers, about = st.columns([0.4, 0.6], vertical_alignment="center")
+    with pickers:
+        run_picker(
+            PICKER,
+            runs={key: _label(key) for key in choices},
+            run=entry.key,
+            on_run=_picked,
+            others={key: _label(key) for key in offered},
+            other=other.key if other else None,
+            on_other=_pinned,
+        )
     opened = open_run(entry.folder)
     if opened is None:
         return
@@ -127,49 +137,39 @@ def _follow_address(entries: list[RunEntry]) -> None:
         state["explore_unknown"] = address["run"]
         state["explore_asked"] = {}
     else:
-        state[PICKER] = entry.key
+        state[CHOSEN] = entry.key
 
 
 def _choices(entries: list[RunEntry]) -> dict[str, RunEntry]:
     """What the picker offers; the chosen one is among them when there is any."""
     state = st.session_state
     choices = {entry.key: entry for entry in entries}
-    chosen = state.get(PICKER)
+    chosen = state.get(CHOSEN)
     if chosen and chosen not in choices and (named := resolve_run(chosen, entries)):
         choices[chosen] = named
     if choices and chosen not in choices:
-        state[PICKER] = default_run(list(choices))
+        state[CHOSEN] = default_run(list(choices))
     return choices
-
-
-def default_run(keys: list[str]) -> str:
-    """The run that a newcomer sees: the default task under the paper's preset, else the first.
-
-    Args:
-        keys: Keys of `RunEntry`, bundled ones first; at least one.
-
-    Returns:
-        One of them.
-    """
-    return NEWCOMERS_RUN if NEWCOMERS_RUN in keys else keys[0]
 
 
 def _label(key: str) -> str:
     return key.removeprefix("runs/") + (" (yours)" if key.startswith("runs/") else "")
 
 
-def _picked() -> None:
+def _picked(key: str) -> None:
     """The user chose another run: the old link says nothing about it."""
     state = st.session_state
+    state[CHOSEN] = key
     state["explore_asked"] = {}
     state["explore_unknown"] = ""
-    _write_address({"run": state[PICKER], **pinned.parameters()})
+    _write_address({"run": state[CHOSEN], **pinned.parameters()})
 
 
-def _pinned() -> None:
-    """The user chose another run to compare with: the view of this one stays."""
+def _pinned(key: str | None) -> None:
+    """The user chose another run to compare with, or none: the view of this one stays."""
+    st.session_state[pinned.CHOSEN] = key
     address = {name: value for name, value in st.query_params.to_dict().items() if name != "with"}
-    _write_address({"run": st.session_state[PICKER], **address, **pinned.parameters()})
+    _write_address({"run": st.session_state[CHOSEN], **address, **pinned.parameters()})
 
 
 def _write_address(address: dict[str, str]) -> None:
@@ -188,9 +188,10 @@ def _show_run(entry: RunEntry, link: Link, other: str | None) -> None:
     asked = link.view
     wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
     base = {"run": entry.key, **({"with": other} if other else {})}
-    view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link=base)
+    source = run_link(entry.key, opened.state)
+    view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link=base, source=source)
     bring_spectrum(opened, view, to=PLAYER, key=entry.key)
-    if view != wish and st.session_state[PICKER] == entry.key:
+    if view != wish and st.session_state[CHOSEN] == entry.key:
         _write_address(view.as_link(entry.key, other))
     bring_extras(opened.run, view, to=PLAYER, key=entry.key)
     _show_details(entry, opened, view)

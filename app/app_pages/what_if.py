@@ -8,13 +8,12 @@ from analysis.figures import FIGURES
 from analysis.metrics import describe_run
 from analysis.runs import Run
 from components.schedule import AdapterSize, mean_cost
-from data import open_run, plain, run_entries
+from data import default_run, open_run, plain, run_entries
 from flexlora.config import FlexLoRAConfig
 from flexlora.job import Job
 from replays import MODE_BADGES, Found, alternatives, base_of, find_trained, job_of, replayed, ruled, tell
 from schedule_panel import edited_config, schedule_panel
 
-NEWCOMERS_RUN = "words-flexlora-paper"
 PICKER = "what_if_run"
 PLOT = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 
@@ -26,7 +25,7 @@ def page() -> None:
         st.info("No run is here yet. Train one, then ask what other settings would have decided.")
         return
     if st.session_state.get(PICKER) not in entries:
-        st.session_state[PICKER] = NEWCOMERS_RUN if NEWCOMERS_RUN in entries else next(iter(entries))
+        st.session_state[PICKER] = default_run(list(entries))
     left, about = st.columns([0.27, 0.73], vertical_alignment="center")
     key = left.selectbox("Run", list(entries), key=PICKER, label_visibility="collapsed", persist_state="session")
     opened = open_run(entries[key].folder)

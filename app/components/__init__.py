@@ -21,7 +21,13 @@ _carry = component("flexlora_courier", js=joined_modules("courier"))
 
 
 def player(
-    data: bytes, key: str, *, run: str, wish: PlayerView | None = None, link: Mapping[str, str] | None = None
+    data: bytes,
+    key: str,
+    *,
+    run: str,
+    wish: PlayerView | None = None,
+    link: Mapping[str, str] | None = None,
+    source: str | None = None,
 ) -> PlayerView:
     """Shows a run in the browser and returns what the user looks at.
 
@@ -35,20 +41,28 @@ def player(
         run: What tells this run from others: another one resets clock and selection, and its report is not returned.
         wish: Where to start.
         link: Query parameters that name the run. With them, the address bar follows the view.
+        source: Address from where the browser can have `data`; where it cannot, it is sent after all.
 
     Returns:
         The view, reported when the user releases a control, never while the clock moves.
     """
     wish = wish or PlayerView()
+    content = f"{len(data)}-{zlib.crc32(data):08x}"
+    before = st.session_state.get(key) or {}
+    if before.get("unfetched") == content:
+        source = None
     request = {
         **wish.as_dict(),
         "run": run,
         "key": key,
         "id": json.dumps([run, *wish.as_dict().values()]),
-        "content": f"{len(data)}-{zlib.crc32(data):08x}",
+        "content": content,
+        "source": source,
+        "bytes": len(data),
         "link": dict(link) if link else None,
     }
-    reported = _mount(key=key, data=envelope(data, request), on_view_change=_nothing).get("view") or {}
+    sent = envelope(b"" if source else data, request)
+    reported = _mount(key=key, data=sent, on_view_change=_nothing, on_unfetched_change=_nothing).get("view") or {}
     return wish if reported.get("run") != run else PlayerView.reported(reported)
 
 

@@ -1,5 +1,6 @@
 /** What Streamlit calls: once to mount the player, and again with each new data or theme. */
 
+import { openEnvelope } from "./decode.js";
 import { Player } from "./player.js";
 
 // Streamlit also calls the clean-up of a render that a newer one overtook, and on a busy machine the newer one may take
@@ -21,12 +22,33 @@ export default function render({ data, parentElement, setStateValue }) {
   }
   const mine = player;
   window.clearTimeout(mine.farewell);
-  mine.accept(data, setStateValue);
+  const { request, payload } = openEnvelope(data);
+  mine.wanted = request;
+  if (!request.source || mine.request?.content === request.content) mine.accept(request, payload, setStateValue);
+  else fetchRun(mine, setStateValue);
   mine.generation += 1;
   const generation = mine.generation;
   return () => {
     if (mine.generation === generation) farewell(mine, parentElement);
   };
+}
+
+/** The server hands the run out beside the page; where that fails, as behind a proxy, Python sends it. @param {Player} player @param {import("./player.js").SetState} setStateValue */
+async function fetchRun(player, setStateValue) {
+  const { content, source, bytes } = /** @type {import("./decode.js").Request} */ (player.wanted);
+  if (player.fetching === content) return;
+  player.fetching = content;
+  try {
+    const answer = await fetch(new URL(String(source), document.baseURI));
+    const payload = new Uint8Array(await answer.arrayBuffer());
+    if (!answer.ok || payload.byteLength !== bytes) throw new Error(`${answer.status}, ${payload.byteLength} bytes`);
+    // Another run may have been asked for meanwhile; of the same one, the newest request counts.
+    if (player.wanted?.content === content) player.accept(player.wanted, payload, setStateValue);
+  } catch {
+    setStateValue("unfetched", content);
+  } finally {
+    if (player.fetching === content) player.fetching = null;
+  }
 }
 
 /** @param {Player} player @param {object} parentElement */

@@ -15,6 +15,8 @@ const ARRAY_TYPES = {
  * @property {string} run which run it is; another one resets clock and selection
  * @property {string} id changes when the caller asks for something else; the user's clock stays until then
  * @property {string} content changes when the payload does
+ * @property {string | null} [source] address of the payload where it does not come with the request, and how many
+ * @property {number} [bytes] it has
  * @property {number | null} step
  * @property {string | null} matrix
  * @property {string} [key] where parcels for this player go

@@ -3,7 +3,6 @@
 import { copyLink, showAddress } from "./address.js";
 import { BANDS } from "./bands.js";
 import { Clock } from "./clock.js";
-import { openEnvelope } from "./decode.js";
 import { describeCell } from "./describe.js";
 import { penFor } from "./draw.js";
 import { EventList } from "./event_list.js";
@@ -40,6 +39,10 @@ export class Player {
     this.setStateValue = setStateValue;
     /** @type {import("./decode.js").Request | null} */
     this.request = null;
+    /** @type {import("./decode.js").Request | null} the latest, whose run may still be on its way */
+    this.wanted = null;
+    /** @type {string | null} content that is being fetched */
+    this.fetching = null;
     /** @type {Model | null} */
     this.model = null;
     this.selected = 0;
@@ -94,10 +97,9 @@ export class Player {
     document.fonts?.ready.then(() => this.redraw());
   }
 
-  /** New data, new theme, or a rerun that changed nothing. @param {Uint8Array} bytes @param {SetState} setStateValue */
-  accept(bytes, setStateValue) {
+  /** New data, new theme, or a rerun that changed nothing. @param {import("./decode.js").Request} request @param {Uint8Array} payload @param {SetState} setStateValue */
+  accept(request, payload, setStateValue) {
     this.setStateValue = setStateValue;
-    const { request, payload } = openEnvelope(bytes);
     const before = this.request;
     this.request = request;
     if (before?.content !== request.content) this.acceptRun(new Model(payload), before?.run === request.run);

@@ -1,5 +1,6 @@
 /** A report: the player without a server. What the app would bring later lies in the page already. */
 
+import { openEnvelope } from "./decode.js";
 import { Player } from "./player.js";
 import { readLink } from "./view_state.js";
 
@@ -39,7 +40,8 @@ export default async function openReport() {
     const own = boxes[model.indexOf.get(matrix) ?? -1];
     if (own) player.mailbox.receive({ kind: "matrix", run: about }, own);
   };
-  player.accept(run, player.setStateValue);
+  const { request, payload } = openEnvelope(run);
+  player.accept(request, payload, player.setStateValue);
   player.mailbox.receive(/** @type {any} */ ({ kind: "order", run: player.request?.run, order: player.request?.order ?? [] }), new Uint8Array());
   player.obey(/** @type {any} */ ({ ...player.request, ...readLink(new URLSearchParams(window.location.hash.slice(1))) }));
   place.removeAttribute("aria-busy");

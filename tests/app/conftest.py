@@ -155,9 +155,15 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with what `server` serves: samples/ and runs/."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="session")
+def server(served_root: Path) -> Iterator[str]:
     """Address of the app, served once per session with one sample run and one run of the user's."""
-    root = tmp_path_factory.mktemp("served")
+    root = served_root
     write_run(root / "samples" / "test-paper")
     write_run(root / "runs" / "other", name='<other> & "its" name')
     write_soft_run(root / "runs" / "soft")

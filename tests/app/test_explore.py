@@ -25,9 +25,20 @@ def open_app(**query: str) -> AppTest:
     return app
 
 
+def components_of(app: AppTest, name: str) -> list:
+    return [
+        element.proto for element in app.get("bidi_component") if element.proto.component_name == f"flexlora_{name}"
+    ]
+
+
 def player_of(app: AppTest):
-    found = app.get("bidi_component")
-    return found[0].proto if found else None
+    found = components_of(app, "player")
+    return found[0] if found else None
+
+
+def picker_of(app: AppTest) -> dict:
+    """What the two lists of runs offer, and what is chosen."""
+    return json.loads(components_of(app, "run_picker")[0].json)
 
 
 def request_of(app: AppTest) -> dict:
@@ -39,8 +50,7 @@ def request_of(app: AppTest) -> dict:
 
 def pinned_of(app: AppTest) -> tuple[dict, bytes]:
     """What the page sends the player as the pinned run: about it, and its payload."""
-    parcels = [element.proto.bytes for element in app.get("bidi_component")[1:]]
-    for data in parcels:
+    for data in (courier.bytes for courier in components_of(app, "courier")):
         (length,) = struct.unpack_from("<I", data)
         about = json.loads(data[4 : 4 + length])
         if about["kind"] == "pin":
@@ -69,7 +79,7 @@ def test_neither_torch_nor_a_figure_is_needed_for_the_first_picture(sample):
     code = (
         "import sys; from streamlit.testing.v1 import AppTest;"
         f"app = AppTest.from_file({str(MAIN)!r}, default_timeout=30).run();"
-        "assert not app.exception and app.get('bidi_component') and not app.get('plotly_chart');"
+        "assert not app.exception and len(app.get('bidi_component')) == 3 and not app.get('plotly_chart');"
         "loaded = {'torch', 'transformers', 'peft', 'scipy'} & set(sys.modules);"
         "assert not loaded, loaded"
     )
@@ -97,10 +107,13 @@ def test_without_a_run_the_page_says_what_to_do(roots):
 def test_the_users_runs_are_listed_after_the_samples(sample, roots, make_run):
     make_run(roots[1] / "mine")
     app = open_app()
-    assert app.selectbox[0].options == ["test-paper", "mine (yours)"]
-    app.selectbox[0].set_value("runs/mine").run()
-    assert request_of(app)["run"] == "runs/mine"
-    assert app.query_params["run"] in ("runs/mine", ["runs/mine"])
+    assert picker_of(app)["runs"] == [
+        {"key": "test-paper", "label": "test-paper", "group": "test"},
+        {"key": "runs/mine", "label": "mine (yours)", "group": "Your runs"},
+    ]
+    app.session_state["explore_run"] = "runs/mine"
+    app.run()
+    assert request_of(app)["run"] == picker_of(app)["run"] == "runs/mine"
 
 
 def test_the_default_task_under_the_papers_preset_is_what_a_newcomer_sees(sample, roots, make_run):
@@ -200,18 +213,20 @@ def test_a_second_run_is_pinned_by_choice_and_by_link_and_unpinned(sample, roots
     app = open_app()
     about, payload = pinned_of(app)
     assert (about["to"], about["run"], payload) == ("explore_player", "test-paper", b"")
-    app.selectbox(key="explore_with").set_value("runs/mine").run()
+    app.session_state["explore_with"] = "runs/mine"
+    app.run()
     about, payload = pinned_of(app)
     assert (about["run"], about["name"]) == ("test-paper", "mine (yours)")
     assert payload
-    assert app.query_params["with"] in ("runs/mine", ["runs/mine"])
+    assert picker_of(app)["other"] == "runs/mine"
     assert request_of(app)["link"] == {"run": "test-paper", "with": "runs/mine"}
     linked = open_app(run="test-paper", step="12", **{"with": "runs/mine"})
     assert pinned_of(linked)[1] == payload
     assert request_of(linked)["step"] == 12
-    app.selectbox(key="explore_with").set_value(None).run()
+    app.session_state["explore_with"] = None
+    app.run()
     assert pinned_of(app)[1] == b""
-    assert "with" not in app.query_params
+    assert picker_of(app)["other"] is None
 
 
 @pytest.mark.parametrize("other", ["nowhere", "../../etc", "test-paper"])
@@ -233,8 +248,10 @@ def test_a_pinned_run_that_cannot_be_opened_leaves_the_first_one_alone(sample, r
 def test_the_run_that_is_shown_cannot_be_its_own_second_run(sample, roots, make_run):
     make_run(roots[1] / "mine")
     app = open_app(run="test-paper", **{"with": "runs/mine"})
-    app.selectbox[0].set_value("runs/mine").run()
+    app.session_state["explore_run"] = "runs/mine"
+    app.run()
     assert not app.exception
+    assert [choice["key"] for choice in picker_of(app)["others"]] == ["test-paper"]
     assert request_of(app)["run"] == "runs/mine"
     assert pinned_of(app)[1] == b""
 

@@ -186,11 +186,20 @@ def test_another_run_takes_the_stage_at_its_own_parking_place(open_page, logged)
     viewer = Viewer(open_page())
     viewer.press("End")
     viewer.wait("step", str(logged.steps))
-    viewer.page.locator("[data-testid=stSelectbox] input").first.click()
-    viewer.page.get_by_role("option", name="other (yours)").click()
+    viewer.page.get_by_label("Run", exact=True).select_option("runs/other")
     viewer.page.wait_for_url(re.compile("run=runs"), timeout=TIMEOUT_MS)
     viewer.wait("updates", "2")
     assert int(viewer.get("step")) in logged.events
+
+
+def test_a_second_run_is_chosen_named_in_the_address_and_put_away(open_page):
+    page = Viewer(open_page()).page
+    page.get_by_label("Compare with", exact=True).select_option("runs/other")
+    page.wait_for_url(re.compile("with=runs"), timeout=TIMEOUT_MS)
+    page.locator(".fl-runs").get_by_text("other").wait_for(timeout=TIMEOUT_MS)
+    page.get_by_label("Compare with", exact=True).select_option("")
+    page.wait_for_url(re.compile(r"^((?!with=).)*$"), timeout=TIMEOUT_MS)
+    page.locator(".fl-runs").wait_for(state="hidden", timeout=TIMEOUT_MS)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
