@@ -16,6 +16,7 @@ from analysis.runs import Run, load_run
 from components.schedule import AdapterSize, mean_cost
 from flexlora.adapter_config import AdapterConfig
 from flexlora.run_log import RunLogError, find_runs, read_header
+from flexlora.run_log.format import HEARTBEAT, LINES
 from flexlora.tasks import MODEL_TASKS
 from memory import give_back
 
@@ -24,6 +25,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # A run whose heartbeat is younger may still change its state without writing a record.
 _RESTLESS_S = 60
+# An end record is short.
+_END_BYTES = 4096
 
 
 class RunEntry(NamedTuple):
@@ -215,10 +218,21 @@ def _stamp(folder: Path) -> tuple[int, ...]:
         else:
             stamp += [status.st_mtime_ns, status.st_size]
     try:
-        restless = time.time() - (folder / "heartbeat.json").stat().st_mtime < _RESTLESS_S
+        restless = time.time() - (folder / HEARTBEAT).stat().st_mtime < _RESTLESS_S and not _has_ended(folder)
     except OSError:
         restless = False
     return (*stamp, int(time.time() // 2) if restless else 0)
+
+
+def _has_ended(folder: Path) -> bool:
+    """True when the last line says so: whoever goes on with the run writes another, which the sizes tell."""
+    try:
+        with (folder / LINES).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
+            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    except FileNotFoundError:
+        return False
+    return last.startswith(b'{"record": "end"')
 
 
 def _state(stamp: tuple[int, ...]) -> str | None:

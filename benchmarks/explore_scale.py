@@ -43,6 +43,8 @@ WATCH = """(root) => {
   window.flWatch = requestAnimationFrame(frame);
 }"""
 STOP = "() => { cancelAnimationFrame(window.flWatch); return window.flFrames; }"
+FETCHED = """() => performance.getEntriesByType("resource").filter((entry) => entry.name.includes("/lab/run?"))
+  .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
 SECONDS = 3.0
 
 
@@ -178,7 +180,7 @@ def measure(browser: Browser, samples: Path, run: str, times: int, opens: int) -
         found["again_ms"] = median_ms(browser, address, with_cache[:1] * times)
         with opened(browser, address, with_cache[0]) as (page, took):
             page.wait_for_timeout(1500)
-            found["socket_mb"] = round(took["socket_bytes"] / 1e6, 2)
+            found["wire_mb"] = round((took["socket_bytes"] + page.evaluate(FETCHED)) / 1e6, 2)
             found["scrub"] = frames_of(page, lambda: scrub(page))
             page.wait_for_timeout(1000)
             found["play"] = frames_of(page, lambda: play(page))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import urllib.error
@@ -32,66 +33,63 @@ def named_in(headers: Message) -> str | None:
     return found[1] if found else None
 
 
-@pytest.fixture(scope="module")
-def settled(server, served_root):
-    """Address of the app with a run that nobody has written for long."""
-    for folder in (served_root / "samples" / "test-paper", served_root / "runs" / "other"):
-        (folder / "heartbeat.json").unlink(missing_ok=True)
-    return server
-
-
 @pytest.mark.parametrize(
     ("query", "folder"),
     [("", "samples/test-paper"), ("?run=runs%2Fother", "runs/other"), ("?run=..%2F..%2Fetc", "samples/test-paper")],
 )
-def test_the_page_names_the_payload_of_the_run_that_it_will_show(settled, served_root, query, folder):
-    status, headers, text = get(f"{settled}/{query}")
+def test_the_page_names_the_payload_of_the_run_that_it_will_show(server, served_root, query, folder):
+    status, headers, text = get(f"{server}/{query}")
     assert (status, b"<html" in text) == (200, True)
-    status, headers, payload = get(f"{settled}/{named_in(headers)}", **{"Accept-Encoding": "gzip"})
+    status, headers, payload = get(f"{server}/{named_in(headers)}", **{"Accept-Encoding": "gzip"})
     assert status == 200
     assert payload == pack_run(load_run(served_root / folder))
     assert headers["Content-Encoding"] == "identity"
 
 
 @pytest.mark.parametrize("path", ["/static/manifest.json", "/train", "/runs?run=test-paper", "/_stcore/health"])
-def test_what_is_not_explore_names_none(settled, path):
-    assert named_in(get(settled + path)[1]) is None
+def test_what_is_not_explore_names_none(server, path):
+    assert named_in(get(server + path)[1]) is None
 
 
 @pytest.mark.parametrize(
     "query",
     ["", "?run=test-paper", "?run=test-paper&state=0123456789abcdef", "?run=..%2Ftest-paper&state=0", "?run=%00"],
 )
-def test_a_run_that_is_not_here_or_has_changed_is_not_handed_out(settled, query):
-    status, _, text = get(f"{settled}/lab/run{query}")
+def test_a_run_that_is_not_here_or_has_changed_is_not_handed_out(server, query):
+    status, _, text = get(f"{server}/lab/run{query}")
     assert (status, text) == (404, b"There is no such run, or it has changed.")
 
 
-def test_a_page_of_another_name_reads_nothing(settled):
-    link = named_in(get(f"{settled}/")[1])
-    assert get(f"{settled}/{link}", Host="attacker.example")[0] == 400
-    assert get(f"{settled}/{link}")[0] == 200
+def test_a_page_of_another_name_reads_nothing(server):
+    link = named_in(get(f"{server}/")[1])
+    assert get(f"{server}/{link}", Host="attacker.example")[0] == 400
+    assert get(f"{server}/{link}")[0] == 200
 
 
-def test_a_run_that_may_still_grow_is_not_named(settled, served_root):
-    folder = served_root / "runs" / "growing"
-    shutil.copytree(served_root / "runs" / "other", folder)
+def test_a_run_that_may_still_grow_is_not_named(server, served_root, make_run):
+    folder = make_run(served_root / "runs" / "growing", steps=12, finish=False)
     try:
-        assert named_in(get(f"{settled}/?run=runs%2Fgrowing")[1])
         (folder / "heartbeat.json").write_text("{}")
-        assert named_in(get(f"{settled}/?run=runs%2Fgrowing")[1]) is None
+        assert named_in(get(f"{server}/?run=runs%2Fgrowing")[1]) is None
+        os.utime(folder / "heartbeat.json", (0, 0))
+        assert named_in(get(f"{server}/?run=runs%2Fgrowing")[1])
     finally:
         shutil.rmtree(folder)
 
 
+def test_a_run_that_has_just_ended_is_named(server, served_root):
+    (served_root / "runs" / "other" / "heartbeat.json").write_text("{}")
+    assert named_in(get(f"{server}/?run=runs%2Fother")[1])
+
+
 @pytest.mark.browser
 class TestInTheBrowser:
-    def test_the_run_crosses_the_wire_once_and_not_through_the_script(self, open_page, settled, served_root):
+    def test_the_run_crosses_the_wire_once_and_not_through_the_script(self, open_page, server, served_root):
         page = open_page("/methods")
         fetched, received = [], []
         page.on("request", lambda request: "/lab/run" in request.url and fetched.append(request.url))
         page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
-        page.goto(f"{settled}/?run=runs%2Fother")
+        page.goto(f"{server}/?run=runs%2Fother")
         page.wait_for_selector(READY, timeout=TIMEOUT_MS)
         page.keyboard.press("End")
         page.wait_for_url(re.compile("step="), timeout=TIMEOUT_MS)
@@ -100,13 +98,13 @@ class TestInTheBrowser:
         assert len(fetched) == 1
         assert not [frame for frame in received if isinstance(frame, bytes) and payload in frame]
 
-    def test_where_the_run_cannot_be_fetched_the_script_sends_it(self, browser, settled, served_root):
+    def test_where_the_run_cannot_be_fetched_the_script_sends_it(self, browser, server, served_root):
         context = browser.new_context()
         page = context.new_page()
         received = []
         page.route("**/lab/run*", lambda route: route.abort())
         page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
-        page.goto(f"{settled}/?run=runs%2Fother")
+        page.goto(f"{server}/?run=runs%2Fother")
         page.wait_for_selector(READY, timeout=TIMEOUT_MS)
         payload = pack_run(load_run(served_root / "runs" / "other"))
         assert [frame for frame in received if isinstance(frame, bytes) and payload in frame]
