@@ -14,7 +14,7 @@ from analysis.why.matrices import pruned_line, rank_line
 from analysis.why.noise import ENOUGH, WINDOW, ratio_line
 from analysis.why.rules import move_rules
 from analysis.why.scene import Scene
-from analysis.why.wording import line, measure_name, number, ordinal
+from analysis.why.wording import line, measure_name, number, standing
 from flexlora.methods import METHODS
 
 NO_ALTERNATIVES = (
@@ -105,10 +105,8 @@ class DirectionEvent:
         lost, got = (len(self.at.moves(half, name)) for half in ("prune", "extend"))
         counts = [f"{lost} of its directions went"] * bool(lost) + [f"{got} came"] * bool(got)
         did = " and ".join(counts) or "none of its directions went or came"
-        standing = self._standing(name)
-        place = (
-            "" if standing is None else f"; its {standing[3]} is {ordinal(standing[0])} {standing[1]} of {standing[2]}"
-        )
+        found = self._standing(name)
+        place = "" if found is None else f"; its {found[3]} is {standing(*found[:3])}"
         return f"{verdict.capitalize()}: {did}, by {measure_name(self.at.event['measure'])}{place}."
 
     def _score(self, name: str) -> dict[str, Any]:
@@ -149,7 +147,7 @@ class DirectionEvent:
             return line("place", "Place", "none")
         place, end, count, what, same = found
         detail = f"its {what}" + (f"; {same} more with the same score" if same else "")
-        return line("place", "Place", f"{ordinal(place)} {end} of {count}", detail, place)
+        return line("place", "Place", standing(place, end, count), detail, place)
 
     def _move_scores(self, half: str, name: str) -> list[float]:
         found = [

@@ -14,7 +14,7 @@ from analysis.why.noise import Noise, event_noise, noise_line, ratio_line
 from analysis.why.ranking import HIGHEST, LOWEST, Ranking, ranking
 from analysis.why.rules import matrix_rules, refusal, why_undefined
 from analysis.why.scene import Scene
-from analysis.why.wording import line, measure_name, number, ordinal, percent
+from analysis.why.wording import line, measure_name, number, percent, standing
 from flexlora.config import FlexLoRAConfig
 
 PRUNE_RULES: dict[str, str] = {
@@ -83,7 +83,7 @@ class MatrixEvent:
         if name not in self.order.position:
             return f"{verdict.capitalize()}: no score of it was logged, budget {event['budget']}."
         place, end = self._seen_place(name)
-        told = f"{ordinal(place)} {end} of {len(self.order.order)} by {measure_name(event['measure'])}"
+        told = f"{standing(place, end, len(self.order.order))} by {measure_name(event['measure'])}"
         if verdict == "refused":
             return f"Passed over: {told}, but {refusal(self.at, self.order, name, event['refused'][name])}."
         if verdict == "stayed" and not event["budget"]:
@@ -129,7 +129,7 @@ class MatrixEvent:
         passed = self.order.ends["prune" if end == LOWEST else "extend"].passed[place - 1]
         told = [f"{same} more with the same score"] if same else []
         told += [f"{passed} before it could not be {'pruned' if end == LOWEST else 'extended'}"] if passed else []
-        text = f"{ordinal(place)} {end} of {len(self.order.order)}"
+        text = standing(place, end, len(self.order.order))
         return line("place", "Place", text, "; ".join([*told, *unplaced]), place)
 
     def _threshold(self, room: Margin) -> dict[str, Any]:

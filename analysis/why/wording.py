@@ -42,6 +42,11 @@ def ordinal(place: int) -> str:
     return f"{place}{ending}"
 
 
+def standing(place: int, end: str, count: int) -> str:
+    """Return a place counted from an end of the order: "lowest of 36", "2nd highest of 36"."""
+    return f"{end} of {count}" if place == 1 else f"{ordinal(place)} {end} of {count}"
+
+
 def line(key: str, label: str, text: str, detail: str = "", value: Any = None) -> dict[str, Any]:
     """Return one line of a card: what it is about, in words, in more words, and the number at full precision."""
     return {"key": key, "label": label, "text": text, "detail": detail, "value": value}

@@ -45,6 +45,11 @@ def same_numbers(text, expected, labels, where):
         assert abs(value - wanted) <= 0.05 * abs(wanted) + 1e-300, f"{where}: {text!r} is too coarse for {expected}"
 
 
+def place_numbers(place, order):
+    """Numbers in "lowest of 36" and in "2nd lowest of 36"."""
+    return [place, len(order)] if place > 1 else [len(order)]
+
+
 class RawRun:
     """A log as its files say, and what a card should hold, by definition and one matrix at a time."""
 
@@ -286,7 +291,7 @@ class Expected:
             able = self.gives if end == "lowest" else self.gets
             passed = sum(other not in able for other in before)
             detail = [same] * bool(same) + [passed] * bool(passed) + unplaced
-            found["place"] = (place, [place, len(self.order)], detail)
+            found["place"] = (place, place_numbers(place, self.order), detail)
         cuts = [self.finite(taken[-1]) for taken in (self.pruned, self.extended) if taken]
         found["threshold"] = (cut, [cut] * (cut is not None), [one for one in cuts if one is not None])
         budget = event["budget"]
@@ -338,12 +343,12 @@ class Expected:
             return [1] if self.own[self.m] is not None else [0] if not self.lam.any() else []
         if not self.event["prune"] and not self.event["extend"] and self.event["budget"]:
             refused = self.raw.names[self.m] in self.event["refused"]
-            told = [self.place[0], len(self.order)]
+            told = place_numbers(self.place[0], self.order)
             return told + (refusal_numbers(self) if refused else [self.event["budget"]])
         budget = self.event["budget"]
         refused = self.raw.names[self.m] in self.event["refused"]
         moved = self.m in self.pruned or self.m in self.extended
-        told = [self.place[0], len(self.order)]
+        told = place_numbers(self.place[0], self.order)
         if refused and not moved:
             return told + refusal_numbers(self)
         return [*told, budget] if budget else [0, *told]
@@ -676,7 +681,7 @@ def test_a_tie_across_the_cut_is_told_with_its_draw(tmp_path):
             "2 matrices that could be pruned have this score, for 1 place: a draw from seed 7 and step 7 settled it."
         )
         assert line_of(cards[name], "margin")["value"] == 0.0
-    assert cards[taken]["headline"] == "Pruned: 1st lowest of 4 by nuclear norm, budget 1."
+    assert cards[taken]["headline"] == "Pruned: lowest of 4 by nuclear norm, budget 1."
     assert not cards[raw.names[2]]["rules"]
     assert line_of(cards[raw.names[2]], "margin")["value"] == pytest.approx(3.0)
     assert line_of(cards[raw.names[3]], "threshold")["value"] == pytest.approx(15.0)
@@ -754,7 +759,7 @@ def test_limits_protection_and_one_sided_events_are_told(tmp_path):
     card = why_cards(run, 0)[0]
     assert card["verdict"] == "refused"
     assert rules_of(card)["at_max_rank"] == "Passed over: rank 3 is the most it may have."
-    assert card["headline"] == "Passed over: 1st highest of 3 by nuclear norm, but rank 3 is the most it may have."
+    assert card["headline"] == "Passed over: highest of 3 by nuclear norm, but rank 3 is the most it may have."
 
     def fading(number, ranks):
         return [np.full(rank, 3.0 if number == 0 else 0.01) if m == 0 else np.full(rank, m) for m, rank in enumerate(ranks)]  # fmt: skip  # noqa: E501
@@ -776,7 +781,7 @@ def test_an_event_without_budget_says_that_no_score_would_have_moved_anything(tm
     raw, run = write_run(tmp_path / "points", constant([3, 3, 3], [2, 2, 2]), 2, **options)
     check_run(raw, run)
     card = why_cards(run, len(raw.events) - 1)[0]
-    assert card["headline"] == "Stayed: the budget is 0 at this event; 1st highest of 2 by nuclear norm."
+    assert card["headline"] == "Stayed: the budget is 0 at this event; highest of 2 by nuclear norm."
     assert line_of(card, "margin")["text"] == "none: at budget 0 no score moves anything"
     assert {row["verdict"] for row in card["alternatives"]} == {"stay"}
 
@@ -813,7 +818,7 @@ def test_a_log_from_elsewhere_gives_what_it_holds(tmp_path):
     first, second = why_cards(run, 0), why_cards(run, 1)
     assert [card["verdict"] for card in first] == ["pruned", "extended"]
     assert line_of(first[0], "margin")["value"] == 0.5
-    assert first[0]["headline"] == "Pruned: 1st lowest of 2 by theirs, budget 1."
+    assert first[0]["headline"] == "Pruned: lowest of 2 by theirs, budget 1."
     # The spectra of neither event are in the log: ranks follow from the moves, λ is not invented.
     assert line_of(first[0], "importance")["detail"] == "theirs as logged"
     assert line_of(first[0], "direction")["text"] == "slot 2, λ is not finite"
