@@ -7,9 +7,12 @@ instead of up to four million bytes.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
@@ -54,11 +57,12 @@ class HeadStart:
             await self.app(scope, receive, send)
             return
         link = await run_in_threadpool(_begin, parse_qs(scope["query_string"].decode("latin-1")))
-        preload = f"<./{link}>; rel=preload; as=fetch; crossorigin=anonymous"
+        links = [f"<./static/js/{name}>; rel=modulepreload" for name in component_scripts()]
+        links += [f"<./{link}>; rel=preload; as=fetch; crossorigin=anonymous"] if link else []
 
         async def send_with_link(message: Message) -> None:
-            if link and message["type"] == "http.response.start":
-                MutableHeaders(scope=message).append("Link", preload)
+            if links and message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("Link", ", ".join(links))
             await send(message)
 
         await self.app(scope, receive, send_with_link)
@@ -81,6 +85,28 @@ async def lifespan(_app: st.App) -> AsyncIterator[None]:
     """Opens the newcomers' run as soon as the server stands, so that the first visitor waits no longer than others."""
     threading.Thread(target=_begin, args=({},), daemon=True).start()
     yield
+
+
+@cache
+def component_scripts() -> tuple[str, ...]:
+    """Files of Streamlit that its page asks for one after another once it meets a component; none where not found.
+
+    The page names most of its scripts itself, so that the browser fetches them together; these come last, and the
+    player waits for them.
+    """
+    folder = Path(st.__file__).parent / "static"
+    try:
+        named = (folder / "index.html").read_text(encoding="utf-8")
+        found: list[str] = []
+        wanted = [path.name for path in (folder / "static" / "js").glob("BidiComponent.*.js")]
+        for name in wanted:
+            if name not in named and name not in found:
+                found.append(name)
+                text = (folder / "static" / "js" / name).read_text(encoding="utf-8")
+                wanted += re.findall(r'(?:from|import)"\./([\w.-]+\.js)"', text)
+        return tuple(found)
+    except OSError:
+        return ()
 
 
 def run_link(key: str, state: str | None) -> str | None:

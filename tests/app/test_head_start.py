@@ -13,6 +13,12 @@ import pytest
 
 from analysis.payload import pack_run
 from analysis.runs import load_run
+from head_start import component_scripts
+
+
+def is_early(address: str) -> bool:
+    return address.rpartition("/")[2].startswith(("run?", *component_scripts()))
+
 
 READY = ".fl-player[data-step]"
 TIMEOUT_MS = 15_000
@@ -44,6 +50,15 @@ def test_the_page_names_the_payload_of_the_run_that_it_will_show(server, served_
     assert status == 200
     assert payload == pack_run(load_run(served_root / folder))
     assert headers["Content-Encoding"] == "identity"
+
+
+def test_the_page_names_the_scripts_that_a_component_waits_for(server):
+    names = re.findall(r"<\./(static/js/[^>]*)>; rel=modulepreload", get(f"{server}/")[1]["Link"])
+    assert any("BidiComponent" in name for name in names)
+    page = get(f"{server}/")[2].decode()
+    for name in names:
+        assert name not in page
+        assert get(f"{server}/{name}")[1]["Content-Type"].startswith(("text/javascript", "application/javascript"))
 
 
 @pytest.mark.parametrize("path", ["/static/manifest.json", "/train", "/runs?run=test-paper", "/_stcore/health"])
@@ -87,7 +102,7 @@ class TestInTheBrowser:
     def test_the_run_crosses_the_wire_once_and_not_through_the_script(self, open_page, server, served_root):
         page = open_page("/methods")
         fetched, received = [], []
-        page.on("request", lambda request: "/lab/run" in request.url and fetched.append(request.url))
+        page.on("request", lambda request: is_early(request.url) and fetched.append(request.url))
         page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
         page.goto(f"{server}/?run=runs%2Fother")
         page.wait_for_selector(READY, timeout=TIMEOUT_MS)
@@ -95,7 +110,7 @@ class TestInTheBrowser:
         page.wait_for_url(re.compile("step="), timeout=TIMEOUT_MS)
         page.wait_for_timeout(1000)
         payload = pack_run(load_run(served_root / "runs" / "other"))
-        assert len(fetched) == 1
+        assert len(fetched) == len({*fetched}) == 1 + len(component_scripts())
         assert not [frame for frame in received if isinstance(frame, bytes) and payload in frame]
 
     def test_where_the_run_cannot_be_fetched_the_script_sends_it(self, browser, server, served_root):
