@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
-from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
@@ -24,6 +23,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from early_picture import SCRIPT, STREAMLIT, early_script, with_picture
 
 PATH = "lab/run"
 _AS_IT_IS = {
@@ -52,20 +53,50 @@ class HeadStart:
         HeadStart.serving = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request as Streamlit does; that for Explore names the run's payload in a header, too."""
+        """Answers a request as Streamlit does; that for Explore also names the run's payload, and draws it."""
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != self.page:
             await self.app(scope, receive, send)
             return
-        link = await run_in_threadpool(_begin, parse_qs(scope["query_string"].decode("latin-1")))
-        links = [f"<./static/js/{name}>; rel=modulepreload" for name in component_scripts()]
-        links += [f"<./{link}>; rel=preload; as=fetch; crossorigin=anonymous"] if link else []
+        begun = await run_in_threadpool(_begin, parse_qs(scope["query_string"].decode("latin-1")))
+        # The page's text depends on the run: a browser that has another is not told to keep it.
+        asked = [pair for pair in scope["headers"] if pair[0] not in (b"if-none-match", b"if-modified-since", b"range")]
+        await self.app({**scope, "headers": asked, "extensions": {}}, receive, _PageSender(send, begun))
 
-        async def send_with_link(message: Message) -> None:
-            if links and message["type"] == "http.response.start":
-                MutableHeaders(scope=message).append("Link", ", ".join(links))
-            await send(message)
 
-        await self.app(scope, receive, send_with_link)
+class _PageSender:
+    """Sends Streamlit's page with what the head start adds: links in its header, the early picture in its text."""
+
+    def __init__(self, send: Send, begun: tuple[str, str] | None) -> None:
+        self.send = send
+        self.begun = begun
+        self.start: Message = {}
+        self.text = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            self.start = message
+            return
+        if not self.start or message["type"] != "http.response.body":
+            await self.send(message)
+            return
+        self.text += message.get("body", b"")
+        if message.get("more_body"):
+            return
+        headers = MutableHeaders(scope=self.start)
+        headers.append("Link", ", ".join(self._links()))
+        for name in ("ETag", "Last-Modified"):
+            del headers[name]
+        if self.begun:
+            self.text = with_picture(self.text, *self.begun)
+        headers["Content-Length"] = str(len(self.text))
+        await self.send(self.start)
+        await self.send({"type": "http.response.body", "body": self.text})
+
+    def _links(self) -> Iterator[str]:
+        for name in component_scripts():
+            yield f"<./static/js/{name}>; rel=modulepreload"
+        if self.begun:
+            yield f"<./{self.begun[1]}>; rel=preload; as=fetch; crossorigin=anonymous"
 
 
 def middleware() -> list[Middleware]:
@@ -77,7 +108,7 @@ def routes() -> list[Route]:
     """What the server answers beside Streamlit's own addresses."""
     # As Streamlit does at its socket: a page of another name that was pointed at this machine reads nothing.
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=st.get_option("server.allowedHosts") or ["*"])
-    return [Route(f"{_base()}/{PATH}", _hand_out, middleware=[hosts])]
+    return [Route(f"{_base()}/{PATH}", _hand_out, middleware=[hosts]), Route(f"{_base()}/{SCRIPT}", _early)]
 
 
 @asynccontextmanager
@@ -94,15 +125,14 @@ def component_scripts() -> tuple[str, ...]:
     The page names most of its scripts itself, so that the browser fetches them together; these come last, and the
     player waits for them.
     """
-    folder = Path(st.__file__).parent / "static"
     try:
-        named = (folder / "index.html").read_text(encoding="utf-8")
+        named = (STREAMLIT / "index.html").read_text(encoding="utf-8")
         found: list[str] = []
-        wanted = [path.name for path in (folder / "static" / "js").glob("BidiComponent.*.js")]
+        wanted = [path.name for path in (STREAMLIT / "static" / "js").glob("BidiComponent.*.js")]
         for name in wanted:
             if name not in named and name not in found:
                 found.append(name)
-                text = (folder / "static" / "js" / name).read_text(encoding="utf-8")
+                text = (STREAMLIT / "static" / "js" / name).read_text(encoding="utf-8")
                 wanted += re.findall(r'(?:from|import)"\./([\w.-]+\.js)"', text)
         return tuple(found)
     except OSError:
@@ -122,8 +152,8 @@ def run_link(key: str, state: str | None) -> str | None:
     return f"{PATH}?{urlencode({'run': key, 'state': state})}" if HeadStart.serving and state else None
 
 
-def _begin(query: Mapping[str, list[str]]) -> str | None:
-    """Starts to open the run that a page of this address will show; the address of its payload."""
+def _begin(query: Mapping[str, list[str]]) -> tuple[str, str] | None:
+    """Starts to open the run that a page of this address will show; its key, and the address of its payload."""
     from data import chosen_run, load_quietly, run_state
 
     entry = chosen_run(query.get("run", [""])[0])
@@ -131,7 +161,8 @@ def _begin(query: Mapping[str, list[str]]) -> str | None:
     if entry is None or state is None:
         return None
     threading.Thread(target=load_quietly, args=(entry,), daemon=True).start()
-    return run_link(entry.key, state)
+    link = run_link(entry.key, state)
+    return (entry.key, link) if link else None
 
 
 def _hand_out(request: Request) -> Response:
@@ -143,6 +174,11 @@ def _hand_out(request: Request) -> Response:
     if opened is None or opened.state is None or opened.state != request.query_params.get("state"):
         return PlainTextResponse("There is no such run, or it has changed.", 404)
     return Response(opened.payload, media_type="application/octet-stream", headers=_AS_IT_IS)
+
+
+def _early(_request: Request) -> Response:
+    headers = {**_AS_IT_IS, "Cache-Control": "public, immutable, max-age=31536000"}
+    return Response(early_script(), media_type="text/javascript", headers=headers)
 
 
 def _base() -> str:

@@ -1,6 +1,7 @@
 /** What Streamlit calls: once to mount the player, and again with each new data or theme. */
 
 import { openEnvelope } from "./decode.js";
+import { takeOver } from "./handover.js";
 import { Player } from "./player.js";
 
 // Streamlit also calls the clean-up of a render that a newer one overtook, and on a busy machine the newer one may take
@@ -15,14 +16,11 @@ const PLAYERS = new WeakMap();
  * @returns {() => void} called by Streamlit when the element goes
  */
 export default function render({ data, parentElement, setStateValue }) {
-  let player = PLAYERS.get(parentElement);
-  if (!player) {
-    player = new Player(parentElement, setStateValue);
-    PLAYERS.set(parentElement, player);
-  }
-  const mine = player;
-  window.clearTimeout(mine.farewell);
   const { request, payload } = openEnvelope(data);
+  const mine = PLAYERS.get(parentElement) ?? takeOver(parentElement, request) ?? new Player(parentElement, setStateValue);
+  if (!PLAYERS.has(parentElement)) performance.mark("flexlora-page");
+  PLAYERS.set(parentElement, mine);
+  window.clearTimeout(mine.farewell);
   mine.wanted = request;
   if (!request.source || mine.request?.content === request.content) mine.accept(request, payload, setStateValue);
   else fetchRun(mine, setStateValue);

@@ -13,6 +13,7 @@ import pytest
 
 from analysis.payload import pack_run
 from analysis.runs import load_run
+from early_picture import with_picture
 from head_start import component_scripts
 
 
@@ -20,7 +21,8 @@ def is_early(address: str) -> bool:
     return address.rpartition("/")[2].startswith(("run?", *component_scripts()))
 
 
-READY = ".fl-player[data-step]"
+EARLY = ".lab-early .fl-player[data-step]"
+READY = "[data-testid=stMain] .fl-player[data-step]"
 TIMEOUT_MS = 15_000
 
 
@@ -97,30 +99,114 @@ def test_a_run_that_has_just_ended_is_named(server, served_root):
     assert named_in(get(f"{server}/?run=runs%2Fother")[1])
 
 
+def test_names_of_runs_are_told_to_the_early_picture_as_text():
+    page = with_picture(b"<head><title>x</title></head>", '"><script>alert(1)</script>', "lab/run?run=a&state=b")
+    assert b"alert(1)</script>" not in page.replace(b"&lt;", b"")
+    assert b'data-run="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;" data-source="lab/run?run=a&amp;state=b"' in page
+    assert page.endswith(b"<title>x</title></head>")
+
+
+class Gate:
+    """Keeps Streamlit's page from its server until it is opened; what stands before needs neither."""
+
+    def __init__(self, page):
+        self.held: list | None = []
+        for name in ("health", "host-config"):
+            page.route(f"**/_stcore/{name}", self._hold)
+
+    def _hold(self, route):
+        if self.held is None:
+            route.continue_()
+        else:
+            self.held.append(route)
+
+    def open(self):
+        held, self.held = self.held, None
+        for route in held or []:
+            route.continue_()
+
+
+@pytest.fixture
+def gated(browser, server):
+    """A page whose Streamlit waits, and its gate; errors in the page fail the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page, Gate(page)
+    context.close()
+    assert not errors
+
+
+def received_by(page) -> list:
+    """What comes through the page's sockets from now on."""
+    frames = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame)))
+    return frames
+
+
 @pytest.mark.browser
 class TestInTheBrowser:
-    def test_the_run_crosses_the_wire_once_and_not_through_the_script(self, open_page, server, served_root):
-        page = open_page("/methods")
-        fetched, received = [], []
+    def test_the_picture_stands_before_streamlit_which_goes_on_with_it(self, gated, server, logged):
+        page, gate = gated
+        page.goto(f"{server}/?run=runs%2Fother&step={logged.events[0]}&colour=entropy")
+        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
+        player = page.locator(".fl-player")
+        assert player.get_attribute("data-step") == str(logged.events[0])
+        early = player.bounding_box()
+        page.keyboard.press("Shift+ArrowRight")
+        page.wait_for_selector(f'.fl-player[data-step="{logged.events[1]}"]', timeout=TIMEOUT_MS)
+        gate.open()
+        page.wait_for_selector(READY, timeout=TIMEOUT_MS)
+        page.wait_for_url(re.compile(f"step={logged.events[1]}"), timeout=TIMEOUT_MS)
+        page.wait_for_selector(".lab-early", state="detached", timeout=TIMEOUT_MS)
+        assert player.count() == 1
+        assert player.get_attribute("data-updates") == "1"
+        assert player.get_attribute("data-step") == str(logged.events[1])
+        assert abs(player.bounding_box()["y"] - early["y"]) < 2
+        page.keyboard.press("w")
+        page.locator(".fl-why").get_by_text("Importance").wait_for(timeout=TIMEOUT_MS)
+        assert "colour=entropy" in page.url
+
+    def test_where_nobody_moved_the_page_says_what_is_shown(self, gated, server, logged):
+        page, gate = gated
+        page.goto(f"{server}/?run=runs%2Fother&matrix={logged.name(1, 'value')}")
+        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
+        early = page.locator(".fl-player").get_attribute("data-step")
+        gate.open()
+        page.wait_for_selector(READY, timeout=TIMEOUT_MS)
+        player = page.locator(".fl-player")
+        assert player.get_attribute("data-step") == early
+        assert player.get_attribute("data-matrix") == logged.name(1, "value")
+
+    def test_the_run_crosses_the_wire_once_and_not_through_the_script(self, gated, server, served_root):
+        page, gate = gated
+        fetched, frames = [], received_by(page)
         page.on("request", lambda request: is_early(request.url) and fetched.append(request.url))
-        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
         page.goto(f"{server}/?run=runs%2Fother")
+        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
+        gate.open()
         page.wait_for_selector(READY, timeout=TIMEOUT_MS)
         page.keyboard.press("End")
         page.wait_for_url(re.compile("step="), timeout=TIMEOUT_MS)
         page.wait_for_timeout(1000)
         payload = pack_run(load_run(served_root / "runs" / "other"))
         assert len(fetched) == len({*fetched}) == 1 + len(component_scripts())
-        assert not [frame for frame in received if isinstance(frame, bytes) and payload in frame]
+        assert not [frame for frame in frames if isinstance(frame, bytes) and payload in frame]
 
-    def test_where_the_run_cannot_be_fetched_the_script_sends_it(self, browser, server, served_root):
-        context = browser.new_context()
-        page = context.new_page()
-        received = []
-        page.route("**/lab/run*", lambda route: route.abort())
-        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
+    def test_the_picture_goes_when_the_page_is_another(self, gated, server):
+        page, _ = gated
+        page.goto(f"{server}/?run=runs%2Fother")
+        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
+        page.evaluate("history.pushState({}, '', '/train')")
+        page.wait_for_selector(".lab-early", state="detached", timeout=TIMEOUT_MS)
+
+    @pytest.mark.parametrize("lost", ["**/lab/run*", "**/lab/*"])
+    def test_where_the_run_cannot_be_fetched_the_script_sends_it(self, gated, server, served_root, lost):
+        page, gate = gated
+        frames = received_by(page)
+        page.route(lost, lambda route: route.abort())
+        gate.open()
         page.goto(f"{server}/?run=runs%2Fother")
         page.wait_for_selector(READY, timeout=TIMEOUT_MS)
         payload = pack_run(load_run(served_root / "runs" / "other"))
-        assert [frame for frame in received if isinstance(frame, bytes) and payload in frame]
-        context.close()
+        assert [frame for frame in frames if isinstance(frame, bytes) and payload in frame]

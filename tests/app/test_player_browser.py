@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-READY = ".fl-player[data-step]"
+READY = "[data-testid=stMain] .fl-player[data-step]"
 TIMEOUT_MS = 15_000
 
 

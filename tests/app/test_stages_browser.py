@@ -214,7 +214,7 @@ class Slow:
 
     def __init__(self, page):
         self.page = page
-        page.wait_for_selector(".fl-player[data-step]", timeout=TIMEOUT_MS)
+        page.wait_for_selector("[data-testid=stMain] .fl-player[data-step]", timeout=TIMEOUT_MS)
 
     def wait(self, **values: object) -> None:
         names = "".join(f'[data-{name}="{value}"]' for name, value in values.items())

@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-PLAYER = ".fl-player[data-step]"
+PLAYER = "[data-testid=stMain] .fl-player[data-step]"
 LOADING_MS = 90_000
 TIMEOUT_MS = 20_000
 

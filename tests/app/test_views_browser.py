@@ -69,7 +69,7 @@ class Viewer:
 
     def __init__(self, page):
         self.page = page
-        page.wait_for_selector(".fl-player[data-step]", timeout=TIMEOUT_MS)
+        page.wait_for_selector("[data-testid=stMain] .fl-player[data-step]", timeout=TIMEOUT_MS)
 
     def close(self) -> None:
         self.page.keyboard.press("Escape")
