@@ -18,8 +18,11 @@ STREAMLIT = Path(st.__file__).parent / "static"
 _COLOURS = ("primaryColor", "backgroundColor", "secondaryBackgroundColor", "textColor", "borderColor")
 # Where the page puts the player: under the bar of pages and the row with the picker. See STYLE in main.py.
 _PLACE = ".lab-early { position: fixed; z-index: 1; inset: 7.25rem 0 0; padding: 0 1.5rem; }"
-# What Streamlit shows meanwhile would shine through.
-_SKELETON = "[data-testid=stAppSkeleton] { display: none; }"
+# What Streamlit shows meanwhile: bars in the place of a page, and a ground that is not the theme's yet.
+_MEANWHILE = (
+    "[data-testid=stAppSkeleton] { display: none !important; } "
+    "body:has(> .lab-early) .stApp { background: transparent !important; }"
+)
 
 
 def with_picture(page: bytes, run: str, source: str) -> bytes:
@@ -70,7 +73,7 @@ def _page_style() -> str:
         f"html, .lab-early {{ background: {_theme(kind).get('backgroundColor', ground)}; }}"
         for kind, ground in (("light", "white"), ("dark", "black"))
     )
-    return f"{_PLACE} {_SKELETON} {light} @media (prefers-color-scheme: dark) {{ {dark} }} {font}"
+    return f"{_PLACE} {_MEANWHILE} {light} @media (prefers-color-scheme: dark) {{ {dark} }} {font}"
 
 
 def _variables(kind: str) -> str:

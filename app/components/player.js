@@ -121,7 +121,7 @@ export class Player {
     if (same && this.model) model.inherit(this.model);
     this.model = model;
     model.countFrom(this.since);
-    this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model);
+    this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model, model.header.park ?? -1);
     this.clock.accept(model);
     this.eventList.accept(model);
     this.warn(model);
@@ -158,9 +158,9 @@ export class Player {
     this.pinned = null;
   }
 
-  /** At the parked event, the first matrix that gained is worth a look. @param {Model} model */
-  firstMatrix(model) {
-    const event = model.events[model.eventAt(model.header.park ?? -1)];
+  /** At an event, the first matrix that gained is worth a look; `first_matrix` of analysis.metrics. @param {Model} model @param {number} step */
+  firstMatrix(model, step) {
+    const event = model.events[model.eventAt(step)];
     return model.indexOf.get(event?.extend[0]?.matrix ?? event?.prune[0]?.matrix ?? "") ?? 0;
   }
 
@@ -169,8 +169,11 @@ export class Player {
     if (request.step !== null) this.clock.seek(request.step);
     const stage = STAGES.findIndex(({ key }) => key === request.stage);
     if (stage >= 0) this.clock.setSlow(true, stage);
-    const m = this.model?.indexOf.get(request.matrix ?? "");
-    if (m !== undefined) this.selected = m;
+    if (this.model && (request.matrix || request.step !== null)) {
+      const { firstStep, lastStep, indexOf } = this.model;
+      const step = Math.min(Math.max(request.step ?? -1, firstStep), lastStep);
+      this.selected = indexOf.get(request.matrix ?? "") ?? (request.matrix ? this.selected : this.firstMatrix(this.model, step));
+    }
     for (const [name, keys] of Object.entries(CHOICES)) if (keys.includes(request[name])) this.chosen[name] = request[name];
     if (request.since !== undefined) this.since = request.since;
     this.model?.countFrom(this.since);

@@ -167,16 +167,20 @@ class TestInTheBrowser:
         page.locator(".fl-why").get_by_text("Importance").wait_for(timeout=TIMEOUT_MS)
         assert "colour=entropy" in page.url
 
-    def test_where_nobody_moved_the_page_says_what_is_shown(self, gated, server, logged):
+    @pytest.mark.parametrize(
+        "asked", ["", "&step={event}", "&step={between}", "&step=9999", "&matrix={matrix}", "&step=no"]
+    )
+    def test_the_early_picture_shows_what_the_page_will(self, gated, server, logged, asked):
         page, gate = gated
-        page.goto(f"{server}/?run=runs%2Fother&matrix={logged.name(1, 'value')}")
+        own = {"event": logged.events[2], "between": logged.events[1] + 2, "matrix": logged.name(1, "value")}
+        page.goto(f"{server}/?run=runs%2Fother{asked.format(**own)}")
         page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
-        early = page.locator(".fl-player").get_attribute("data-step")
+        player = page.locator(".fl-player")
+        early = [player.get_attribute(f"data-{name}") for name in ("step", "matrix")]
         gate.open()
         page.wait_for_selector(READY, timeout=TIMEOUT_MS)
-        player = page.locator(".fl-player")
-        assert player.get_attribute("data-step") == early
-        assert player.get_attribute("data-matrix") == logged.name(1, "value")
+        page.wait_for_timeout(300)
+        assert [player.get_attribute(f"data-{name}") for name in ("step", "matrix")] == early
 
     def test_the_run_crosses_the_wire_once_and_not_through_the_script(self, gated, server, served_root):
         page, gate = gated
