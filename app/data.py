@@ -99,7 +99,11 @@ def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
     if not name or name != Path(name).name or name in {".", ".."}:
         return None
     folder = (runs_root() if own else samples_root()) / name
-    return RunEntry(key, folder) if folder.is_dir() else None
+    try:
+        return RunEntry(key, folder) if folder.is_dir() else None
+    except OSError:
+        # A name that is too long for a folder.
+        return None
 
 
 def default_run(keys: list[str]) -> str:

@@ -83,7 +83,8 @@ class _PageSender:
         if message.get("more_body"):
             return
         headers = MutableHeaders(scope=self.start)
-        headers.append("Link", ", ".join(self._links()))
+        if links := ", ".join(self._links()):
+            headers.append("Link", links)
         for name in ("ETag", "Last-Modified"):
             del headers[name]
         if self.begun:
@@ -156,8 +157,12 @@ def _begin(query: Mapping[str, list[str]]) -> tuple[str, str] | None:
     """Starts to open the run that a page of this address will show; its key, and the address of its payload."""
     from data import chosen_run, load_quietly, run_state
 
-    entry = chosen_run(query.get("run", [""])[0])
-    state = run_state(entry.folder) if entry else None
+    try:
+        entry = chosen_run(query.get("run", [""])[0])
+        state = run_state(entry.folder) if entry else None
+    except OSError:
+        # A folder that cannot be listed is told by the page.
+        return None
     if entry is None or state is None:
         return None
     threading.Thread(target=load_quietly, args=(entry,), daemon=True).start()

@@ -4,8 +4,10 @@ import { isEarly, putUp, takeDown, viewOf } from "./handover.js";
 import { Player } from "./player.js";
 import { readLink } from "./view_state.js";
 
-const PATIENCE_MS = 8000; // the page shows something else, an error for instance
+const PATIENCE_MS = 3000;
 const LOOK_MS = 200;
+// The script has run, and shows something; if not the player, an error for instance.
+const DONE = '[data-testid="stApp"][data-test-script-state="notRunning"] [data-testid="stMain"] [data-testid="stElementContainer"]';
 
 /** @returns {Promise<void>} */
 export default async function drawEarly() {
@@ -25,10 +27,11 @@ export default async function drawEarly() {
   player.accept(/** @type {any} */ ({ ...readLink(asked), run, link, id: "", content: source }), payload, player.setStateValue);
   const early = { source, host, player, view: viewOf(player) };
   putUp(early);
-  const began = performance.now();
   const { pathname } = window.location;
+  let waited = 0;
   const watch = window.setInterval(() => {
-    if (window.location.pathname !== pathname || performance.now() - began > PATIENCE_MS) takeDown(early);
+    waited = document.querySelector(DONE) ? waited + LOOK_MS : 0;
+    if (window.location.pathname !== pathname || waited > PATIENCE_MS) takeDown(early);
     if (!host.isConnected) window.clearInterval(watch);
   }, LOOK_MS);
 }

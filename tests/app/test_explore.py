@@ -143,6 +143,7 @@ def test_a_deep_link_is_followed(sample, logged):
         ({"colour": "red"}, "none of rank, change, entropy, energy"),
         ({"run": "nowhere"}, "a run that is not here"),
         ({"run": "../../etc"}, "a run that is not here"),
+        ({"run": "a" * 300}, "a run that is not here"),
         ({"run": "runs/../test-paper"}, "a run that is not here"),
     ],
 )

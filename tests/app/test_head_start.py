@@ -204,6 +204,21 @@ class TestInTheBrowser:
         page.evaluate("history.pushState({}, '', '/train')")
         page.wait_for_selector(".lab-early", state="detached", timeout=TIMEOUT_MS)
 
+    def test_the_picture_goes_when_the_page_has_something_else_to_show(self, gated, server):
+        page, _ = gated
+        page.goto(f"{server}/?run=runs%2Fother")
+        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
+        page.evaluate(
+            """() => {
+                const [app, main, text] = ["stApp", "stMain", "stElementContainer"].map((name) =>
+                    Object.assign(document.createElement("div"), { ariaLabel: name }));
+                [app, main, text].forEach((node) => node.setAttribute("data-testid", node.ariaLabel));
+                app.setAttribute("data-test-script-state", "notRunning");
+                document.body.append(app); app.append(main); main.append(text);
+            }"""
+        )
+        page.wait_for_selector(".lab-early", state="detached", timeout=TIMEOUT_MS)
+
     @pytest.mark.parametrize("lost", ["**/lab/run*", "**/lab/*"])
     def test_where_the_run_cannot_be_fetched_the_script_sends_it(self, gated, server, served_root, lost):
         page, gate = gated
