@@ -7,6 +7,8 @@ import os
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Tests run side by side: more threads than cores make each of them slower, tiny models most of all.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
