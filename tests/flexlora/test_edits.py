@@ -13,10 +13,11 @@ from flexlora.loop import run_job
 from flexlora.run_log import read_run
 
 SETTINGS = {"interval": 3, "warmup_steps": 2, "final_steps": 3, "eval_interval": 10, "initial_budget": 6}
+SMALL = {"batch_size": 8, "target_modules": "q_proj,mlp.fc1"}
 
 
 def job_of(**settings):
-    return build_job("digits", "flexlora", steps=24, seed=1, settings={**SETTINGS, **settings})
+    return build_job("digits", "flexlora", steps=24, seed=1, settings={**SETTINGS, **SMALL, **settings})
 
 
 def same(first, second):
@@ -73,18 +74,23 @@ def test_an_edit_before_the_first_step_of_a_run_stopped_there_keeps_its_note(tmp
     same(read_run(tmp_path / "whole"), parts)
 
 
-@pytest.mark.parametrize("stop", [6, 7, 9, 12])
-def test_a_scripted_run_that_stops_and_resumes_is_the_uninterrupted_one(tmp_path, stop):
+def stop_at(step):
+    controls = Controls()
+
+    def progress(done, _result):
+        if done == step:
+            controls.send({"command": "stop"})
+
+    return {"controls": controls, "progress": progress}
+
+
+def test_a_scripted_run_that_stops_and_resumes_is_the_uninterrupted_one(tmp_path):
+    """Stopped before an edit, at one, between two and after both."""
     edits = {7: {"initial_budget": 1}, 11: {"schedule": "constant"}}
     run_job(job_of(), tmp_path / "whole", edits=dict(edits))
-    controls = Controls()
-    run_job(
-        job_of(),
-        tmp_path / "parts",
-        controls=controls,
-        edits=dict(edits),
-        progress=lambda done, _: controls.send({"command": "stop"}) if done == stop else None,
-    )
+    for stop in (6, 7, 9, 12):
+        run_job(job_of(), tmp_path / "parts", resume=stop > 6, edits=dict(edits), **stop_at(stop))
+        assert read_run(tmp_path / "parts").steps["step"][-1] == stop
     run_job(job_of(), tmp_path / "parts", resume=True, edits=dict(edits))
     whole, parts = read_run(tmp_path / "whole"), read_run(tmp_path / "parts")
     same(whole, parts)
