@@ -17,11 +17,12 @@ from flexlora.run_log import RunLogError, read_run
 from flexlora.session import TrainingFailed
 
 SETTINGS = {"interval": 3, "warmup_steps": 2, "final_steps": 3, "schedule": "constant", "eval_interval": 10}
+SMALL = {"batch_size": 8, "target_modules": "q_proj,mlp.fc1"}
 
 
 def job_of(steps=20, method="flexlora", **settings):
-    own = {**SETTINGS, **settings} if method == "flexlora" else {"eval_interval": 10, **settings}
-    return build_job("digits", method, steps=steps, seed=1, settings=own)
+    own = SETTINGS if method == "flexlora" else {"eval_interval": 10}
+    return build_job("digits", method, steps=steps, seed=1, settings={**own, **SMALL, **settings})
 
 
 def stop_at(controls, step):
@@ -46,7 +47,7 @@ def test_a_run_logs_every_step_spectrum_event_and_its_end(whole):
     assert log.steps["step"].tolist() == list(range(1, 21))
     assert log.spectra_steps.tolist() == list(range(21))
     assert [event["step"] for event in log.events] == [5, 8, 11, 14]
-    assert (log.ranks.sum(axis=1) == 36 * 8).all()
+    assert (log.ranks.sum(axis=1) == 12 * 8).all()
     assert log.end["reason"] == "completed"
     assert summary["state"] == "completed"
     assert 0 <= summary["test_accuracy"] <= 1
