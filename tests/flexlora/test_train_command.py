@@ -13,6 +13,7 @@ import pytest
 from flexlora.run_log import read_run
 from flexlora.train import main
 
+COMMAND = [sys.executable, "-m", "flexlora.train"]
 SHORT = ["--task", "digits", "--steps", "6", "--set", "interval=1"]
 
 
@@ -72,10 +73,10 @@ def test_resuming_what_cannot_be_resumed_says_why(tmp_path, capsys):
     assert "There is nothing to resume" in err
 
 
-def test_ctrl_c_ends_the_run_cleanly_and_resume_finishes_it(tmp_path):
+def test_ctrl_c_ends_the_run_cleanly_and_another_seed_does_not_resume_it(tmp_path, capsys):
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "flexlora.train", "--task", "digits", "--steps", "400", "--out", str(folder)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    arguments = ["--task", "digits", "--steps", "400", "--out", str(folder)]
+    process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
     wait_until_training(folder)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
@@ -84,50 +85,49 @@ def test_ctrl_c_ends_the_run_cleanly_and_resume_finishes_it(tmp_path):
     log = read_run(folder)
     assert log.state == "stopped"
     assert 0 < log.steps["step"][-1] < 400
-    changed = subprocess.run([*command, "--seed", "5", "--resume"], capture_output=True, text=True, check=False)
-    assert changed.returncode == 2
-    assert "was started with seed=0, not 5" in changed.stderr
+    assert main([*arguments, "--seed", "5", "--resume"]) == 2
+    assert "was started with seed=0, not 5" in capsys.readouterr().err
 
 
 def test_a_parent_that_dies_stops_its_child_and_commands_are_read(tmp_path):
     folder = tmp_path / "child"
-    command = [sys.executable, "-m", "flexlora.train", "--task", "digits", "--steps", "400", "--out", str(folder)]
-    with subprocess.Popen(
-        [*command, "--commands"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    command = [*COMMAND, "--task", "digits", "--steps", "400", "--out", str(folder), "--commands"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until_training(folder)
         process.stdin.write('{"command": "dance"}\n{"command": "pause"}\n')
         process.stdin.flush()
-        deadline = time.monotonic() + 20
-        while not any(note["kind"] == "paused" for note in read_run(folder).notes):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda: any(note["kind"] == "paused" for note in read_run(folder).notes))
         process.stdin.close()
         assert process.wait(timeout=30) == 130
         assert "Unknown command 'dance'" in process.stderr.read()
     assert read_run(folder).state == "stopped"
 
 
-def wait_until_training(folder):
+def wait_for(condition):
     deadline = time.monotonic() + 60
-    while not (folder / "run.json").exists() or len(read_run(folder).steps["step"]) < 3:
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def test_a_killed_run_opens_as_crashed_and_resume_finishes_it(tmp_path):
+def wait_until_training(folder):
+    wait_for(lambda: (folder / "run.json").exists() and len(read_run(folder).steps["step"]) >= 3)
+
+
+def test_a_killed_run_opens_as_crashed_and_resume_finishes_it(tmp_path, capsys):
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "flexlora.train", "--task", "digits", "--steps", "60", "--out", str(folder)]
-    with subprocess.Popen([*command, "--set", "checkpoint_interval_s=0.2"], stderr=subprocess.DEVNULL) as process:
+    arguments = ["--task", "digits", "--steps", "60", "--out", str(folder)]
+    command = [*COMMAND, *arguments, "--set", "checkpoint_interval_s=0.2"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        wait_for((folder / "checkpoint" / "state.safetensors").exists)
         wait_until_training(folder)
-        time.sleep(0.7)
         process.kill()
     log = read_run(folder)
     assert log.state == "crashed"
     assert 0 < len(log.steps["step"]) < 60
-    result = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    assert main([*arguments, "--resume"]) == 0, capsys.readouterr().err
     log = read_run(folder)
+    assert [note["resumed_from"] > 0 for note in log.notes if note["kind"] == "resumed_from"] == [True]
     assert (log.state, log.notices) == ("finished", [])
     assert log.steps["step"].tolist() == list(range(1, 61))
     assert log.spectra_steps.tolist() == list(range(61))
