@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_bert():
     """A factory of two-layer BERT classifiers (12 linear layers of width 32 and 64, a pooler and a head)."""
     import torch
@@ -35,7 +35,7 @@ def make_bert():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_gpt2():
     """A factory of two-layer GPT-2 classifiers: its linear layers are ``Conv1D``, with transposed weights."""
     import torch
@@ -49,7 +49,7 @@ def make_gpt2():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_llama():
     """A factory of two-layer Llama language models (14 linear layers); the output embedding is tied to the input's."""
     import torch
@@ -67,7 +67,7 @@ def make_llama():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_vit():
     """A factory of two-layer vision transformers on 8 × 8 grey images."""
     import torch

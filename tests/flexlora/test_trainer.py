@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 
 import numpy as np
@@ -78,6 +79,26 @@ def trained(model, kind, folder, *, config=None, resume=None, callbacks=(), **mo
     return callback, trainer
 
 
+@pytest.fixture(scope="module")
+def plain_llama(make_llama, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("llama")
+    trained(make_llama(), "llama", folder)
+    return spectra_of(folder)
+
+
+@pytest.fixture(scope="module")
+def saved_once(make_bert, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    trained(make_bert(), "bert", folder, save_strategy="steps", save_steps=12)
+    return folder
+
+
+@pytest.fixture
+def saved(saved_once, tmp_path):
+    """A folder of the test's own with a finished run and its checkpoint of step 12."""
+    return shutil.copytree(saved_once, tmp_path / "saved")
+
+
 KINDS = ("bert", "gpt2", "llama", "vit")
 
 
@@ -150,13 +171,12 @@ def test_the_regularizer_is_added_after_clipping(make_bert, tmp_path):
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_gradient_checkpointing_changes_nothing(reentrant, make_llama, tmp_path):
-    trained(make_llama(), "llama", tmp_path / "plain")
+def test_gradient_checkpointing_changes_nothing(reentrant, make_llama, plain_llama, tmp_path):
     # The option's name changed within transformers 5.
     name = next(key for key in ("activation_checkpointing", "gradient_checkpointing") if key in FIELDS)
     settings = {name: True, f"{name}_kwargs": {"use_reentrant": reentrant}}
     trained(make_llama(), "llama", tmp_path / "saved", **settings)
-    assert same(spectra_of(tmp_path / "plain"), spectra_of(tmp_path / "saved"), 1e-6)
+    assert same(plain_llama, spectra_of(tmp_path / "saved"), 1e-6)
 
 
 def test_bf16_trains_and_keeps_the_adapter_in_fp32(make_bert, tmp_path):
@@ -321,31 +341,29 @@ def test_what_cannot_work_is_refused_before_training(case, make_bert, tmp_path):
 def test_resuming_from_a_foreign_checkpoint_is_refused(make_bert, tmp_path):
     plain = Trainer(
         model=make_bert(),
-        args=arguments(tmp_path / "plain", save_strategy="steps", save_steps=12),
+        args=arguments(tmp_path / "plain", save_strategy="steps", save_steps=2, max_steps=2),
         train_dataset=Rows("bert"),
     )
     plain.train()
     for name in ("optimizer.pt", "scheduler.pt"):
-        (tmp_path / "plain" / "checkpoint-12" / name).unlink()
+        (tmp_path / "plain" / "checkpoint-2" / name).unlink()
     with pytest.raises(FlexLoRAError, match="was not written with a FlexLoRACallback"):
-        trained(make_bert(), "bert", tmp_path, resume=str(tmp_path / "plain" / "checkpoint-12"))
+        trained(make_bert(), "bert", tmp_path, resume=str(tmp_path / "plain" / "checkpoint-2"))
 
 
-def test_a_checkpoint_whose_adapter_was_not_loaded_is_refused(make_bert, tmp_path):
-    trained(make_bert(), "bert", tmp_path, save_strategy="steps", save_steps=12)
-    checkpoint = tmp_path / "out" / "checkpoint-12"
+def test_a_checkpoint_whose_adapter_was_not_loaded_is_refused(make_bert, saved):
+    checkpoint = saved / "out" / "checkpoint-12"
     weights = checkpoint / "model.safetensors"
     renamed = {name.replace("encoder.layer", "blocks"): tensor for name, tensor in load_file(weights).items()}
     save_file(renamed, weights, metadata={"format": "pt"})
     with pytest.raises(FlexLoRAError, match="did not load the adapter of the checkpoint of step 12"):
-        trained(make_bert(), "bert", tmp_path, resume=str(checkpoint))
+        trained(make_bert(), "bert", saved, resume=str(checkpoint))
 
 
-def test_other_settings_are_refused_on_resume(make_bert, tmp_path):
-    trained(make_bert(), "bert", tmp_path, save_strategy="steps", save_steps=12)
+def test_other_settings_are_refused_on_resume(make_bert, saved):
     other = FlexLoRAConfig(**{**SETTINGS, "initial_budget": 1})
     with pytest.raises(FlexLoRAError, match=r"initial_budget=3 \(now 1\)"):
-        trained(make_bert(), "bert", tmp_path, config=other, resume=str(tmp_path / "out" / "checkpoint-12"))
+        trained(make_bert(), "bert", saved, config=other, resume=str(saved / "out" / "checkpoint-12"))
 
 
 def test_models_that_cannot_be_adapted(make_bert):
@@ -389,7 +407,6 @@ def test_storage_that_grew_is_resumed(make_bert, tmp_path):
     assert again.adapter.ranks() == whole.adapter.ranks()
 
 
-def test_the_command_does_not_resume_a_log_of_the_trainer(make_bert, tmp_path, capsys):
-    trained(make_bert(), "bert", tmp_path)
-    assert main(["--out", str(tmp_path / "run"), "--resume"]) == 2
+def test_the_command_does_not_resume_a_log_of_the_trainer(saved, capsys):
+    assert main(["--out", str(saved / "run"), "--resume"]) == 2
     assert "written by another loop (transformers.Trainer). Resume it there" in capsys.readouterr().err
