@@ -26,6 +26,7 @@ from analysis.what_if import (
 )
 from analysis.what_if.scores import adjusted, score_table
 from flexlora.config import PRESETS
+from flexlora.controls import Controls
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
 from flexlora.job import build_job
 from flexlora.loop import run_job
@@ -35,18 +36,41 @@ SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
 KINDS = sorted(path.parent for path in SAMPLES.glob("*/run.json") if path.parent.name[-6:] not in ("-seed1", "-seed2"))
 FLEXLORA = [folder for folder in KINDS if "-flexlora-" in folder.name]
 OTHERS = [folder for folder in KINDS if folder not in FLEXLORA]
-SMALL = {"interval": 3, "warmup_steps": 2, "final_steps": 3, "eval_interval": 100, "initial_budget": 6}
+SMALL = {
+    "interval": 3, "warmup_steps": 2, "final_steps": 3, "eval_interval": 100, "initial_budget": 6, "batch_size": 8,
+    "target_modules": "q_proj,v_proj,mlp.fc1",
+}  # fmt: skip
 
 
-def trained(folder, edits=None, **settings):
-    run_job(build_job("digits", "flexlora", settings.pop("preset", None), 30, 3, {**SMALL, **settings}), folder,
-            edits=edits)  # fmt: skip
+def trained(folder, edits=None, stop_after=None, **settings):
+    controls = Controls()
+
+    def progress(step, _result):
+        if step == stop_after:
+            controls.send({"command": "stop"})
+
+    job = build_job("digits", "flexlora", settings.pop("preset", None), 30, 3, {**SMALL, **settings})
+    run_job(job, folder, edits=edits, controls=controls, progress=progress)
     return load_run(folder)
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("what_if") / "run")
+def run_of(tmp_path_factory):
+    """f(**settings) → the finished run under them, trained once."""
+    made = {}
+
+    def make(**settings):
+        key = str(settings)
+        if key not in made:
+            made[key] = trained(tmp_path_factory.mktemp("what_if") / "run", **settings)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def small(run_of):
+    return run_of(preset="paper")
 
 
 def agrees(run, mode):
@@ -83,14 +107,14 @@ def test_every_sample_run_replays_its_own_decisions(folder, mode):
     ],
     ids=str,
 )
-def test_every_preset_and_rule_replays_its_own_decisions(tmp_path, settings):
-    run = trained(tmp_path / "run", **settings)
+def test_every_preset_and_rule_replays_its_own_decisions(run_of, settings):
+    run = run_of(**settings)
     for mode in MODES:
         agrees(run, mode)
 
 
-def test_an_adaptive_event_says_why_it_moved_so_many(tmp_path):
-    run = trained(tmp_path / "run", schedule="adaptive", adaptive_margin=0.5, interval=2)
+def test_an_adaptive_event_says_why_it_moved_so_many(run_of):
+    run = run_of(schedule="adaptive", adaptive_margin=0.5, interval=2)
     first, *rest = run.events
     assert "only measures the noise" in describe_event(run, first["step"])
     for event in rest:
@@ -127,7 +151,7 @@ def test_one_event_is_decided_as_the_replay_of_all_decides_it(small, settings):
 def test_the_first_decision_of_other_settings_is_what_training_with_them_decides(tmp_path, small):
     """Up to the first event both runs are one; there the replay must foretell the trained run exactly."""
     for change in ({"importance": "nuclear_norm"}, {"initial_budget": 2}, {"direction": "prune_only"}):
-        other = trained(tmp_path / str(change)[2:8], **change)
+        other = trained(tmp_path / str(change)[2:8], stop_after=small.events[0]["step"], **change)
         told = replay(small, own_settings(other), "exact")
         first, real = told.steps[0], logged_decisions(other)
         assert first == real.steps[0]

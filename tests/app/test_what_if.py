@@ -12,7 +12,8 @@ from analysis.what_if import compare_decisions, logged_decisions, own_settings, 
 from flexlora.job import build_job
 from flexlora.loop import run_job
 
-SETTINGS = {"interval": 3, "warmup_steps": 2, "final_steps": 3, "eval_interval": 100, "initial_budget": 6}
+SMALL = {"batch_size": 8, "target_modules": "q_proj,v_proj,mlp.fc1", "eval_interval": 100}
+SETTINGS = {"interval": 3, "warmup_steps": 2, "final_steps": 3, "initial_budget": 6, **SMALL}
 
 
 def script():
@@ -90,7 +91,7 @@ def test_the_trained_run_judges_the_approximation(page, roots, trained):
 
 
 def test_a_run_of_another_method_says_whose_rule_decides(page, roots, trained):
-    run_job(build_job("digits", "lora", steps=12, seed=2), roots[1] / "plain")
+    run_job(build_job("digits", "lora", steps=12, seed=2, settings=SMALL), roots[1] / "plain")
     page.session_state["what_if_run"] = "runs/plain"
     page.run()
     assert not page.exception
