@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import re
@@ -24,6 +25,11 @@ from flexlora.run_log import RunWriter
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 PAPER, NO_EVENTS, SOFT = (SAMPLES / name for name in ("digits-flexlora-paper", "digits-lora", "digits-adalora"))
 ODD = 'a "run" </script><script>alert(1)</script> & more'
+
+
+@functools.cache
+def page_of(folder: Path) -> str:
+    return report_html(load_run(folder))
 
 
 def block(text: str, name: str) -> bytes:
@@ -54,7 +60,7 @@ class Tags(HTMLParser):
 
 @pytest.mark.parametrize("folder", [PAPER, NO_EVENTS, SOFT], ids=lambda folder: folder.name)
 def test_a_report_refers_to_nothing_outside_itself(folder):
-    text = report_html(load_run(folder))
+    text = page_of(folder)
     tags = Tags(text)
     assert tags.references == []
     assert set(re.findall(r"https?://[^\s\"')<]+", text)) <= {"http://www.w3.org/2000/svg"}
@@ -63,7 +69,7 @@ def test_a_report_refers_to_nothing_outside_itself(folder):
 
 def test_the_payload_in_the_file_is_that_of_the_run_with_spectra_of_four_digits():
     run = load_run(PAPER)
-    payload = payload_of(report_html(run))
+    payload = payload_of(page_of(PAPER))
     header, _ = read_header(payload)
     assert not header["onDemand"]
     assert np.array_equal(read_array(payload, "steps"), run.steps)
@@ -74,7 +80,7 @@ def test_the_payload_in_the_file_is_that_of_the_run_with_spectra_of_four_digits(
 
 def test_every_event_and_matrix_has_the_card_of_the_app():
     run = load_run(PAPER)
-    cards = json.loads(block(report_html(run), "cards"))
+    cards = json.loads(block(page_of(PAPER), "cards"))
     assert set(cards) == {str(event["step"]) for event in run.events}
     for event in run.events[::7]:
         for matrix in run.matrices[::5]:
@@ -157,22 +163,23 @@ def test_names_from_outside_are_text_on_the_page(tmp_path):
     assert Tags(text).scripts == 4
 
 
-def test_the_command_writes_once_and_tells_mistakes_in_one_line(tmp_path, capsys):
+def test_the_command_writes_once_and_tells_mistakes_in_one_line(tmp_path, tmp_path_factory, capsys):
+    run = str(generated(tmp_path_factory.mktemp("own") / "run", layers=1, records=3, rank=2))
     out = tmp_path / "report.html"
-    assert main([str(PAPER), "--out", str(out), "--json"]) == 0
+    assert main([run, "--out", str(out), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["size_bytes"] == out.stat().st_size
     for arguments, told in (
-        ([str(PAPER), "--out", str(out)], "--overwrite"),
-        ([str(PAPER), "--out", str(tmp_path)], "must be a file"),
-        ([str(PAPER), "--out", str(tmp_path / "no" / "report.html")], "in a folder that exists"),
+        ([run, "--out", str(out)], "--overwrite"),
+        ([run, "--out", str(tmp_path)], "must be a file"),
+        ([run, "--out", str(tmp_path / "no" / "report.html")], "in a folder that exists"),
         ([str(tmp_path / "nothing"), "--out", str(tmp_path / "other.html")], "nothing"),
-        ([str(PAPER)], "--out"),
+        ([run], "--out"),
     ):
         assert main(arguments) == 2
         message = capsys.readouterr().err
         assert message.startswith("error: ") and message.count("\n") == 1 and told in message
-    assert main([str(PAPER), "--out", str(out), "--overwrite"]) == 0
+    assert main([run, "--out", str(out), "--overwrite"]) == 0
     assert list(tmp_path.iterdir()) == [out]
 
 
