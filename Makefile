@@ -26,7 +26,7 @@ check: $(VENV)/.dev
 
 # A browser, a server and a test already keep two cores busy; everything else runs two at a time.
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not browser"
 	$(BIN)/python -m pytest -m browser
 
 samples: $(VENV)/.app

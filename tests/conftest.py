@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tests run side by side: more threads than cores make each of them slower, tiny models most of all.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+LONGEST = (
+    "flexlora/test_methods.py",
+    "flexlora/test_train_command.py",
+    "flexlora/test_trainer.py",
+    "flexlora/test_distributed.py",
+    "analysis/test_what_if.py",
+    "flexlora/test_run_log.py",
+    "flexlora/test_edits.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the longest files: a worker takes whole files, and a long one at the end leaves the other idle."""
+    first = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture(scope="session")
