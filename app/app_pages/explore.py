@@ -12,7 +12,7 @@ import pinned
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
 from components import CHOICES, STAGES, PlayerView, player
-from components.picker import run_picker
+from components.run_picker import run_picker
 from data import OpenRun, RunEntry, default_run, open_run, plain, resolve_run, run_entries, samples_root
 from head_start import run_link
 from player_extras import bring_extras, bring_spectrum

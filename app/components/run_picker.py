@@ -12,7 +12,7 @@ from analysis.player_script import FOLDER, joined_modules
 _mount = component(
     "flexlora_run_picker",
     js=joined_modules("run_picker"),
-    css=(FOLDER / "picker.css").read_text(encoding="utf-8"),
+    css=(FOLDER / "run_picker.css").read_text(encoding="utf-8"),
 )
 
 
