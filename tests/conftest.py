@@ -6,7 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tests run side by side: more threads than cores make each of them slower, tiny models most of all.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
