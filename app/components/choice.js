@@ -29,10 +29,12 @@ export class Choice {
     this.list.value = key;
   }
 
-  /** Hides what the present run has nothing for. @param {(key: string) => boolean} possible */
-  offer(possible) {
-    for (const button of this.buttons) button.hidden = !possible(String(button.dataset[this.name]));
-    for (const option of this.list.options) option.hidden = option.disabled = !possible(option.value);
-    this.root.hidden = this.buttons.filter((button) => !button.hidden).length < 2;
+  /** Hides what the present run has nothing for. @param {string[]} keys */
+  offer(keys) {
+    if (this.offered === keys.join()) return;
+    this.offered = keys.join();
+    for (const button of this.buttons) button.hidden = !keys.includes(String(button.dataset[this.name]));
+    for (const option of this.list.options) option.hidden = option.disabled = !keys.includes(option.value);
+    this.root.hidden = keys.length < 2;
   }
 }

@@ -1,6 +1,7 @@
 /** What a colour means: one place for the map, the strip and the legend. */
 
 import { formatCount, formatNumber } from "./format.js";
+import { entropyOf } from "./model.js";
 import { tableColour } from "./palette.js";
 import { activeParameters, gapLimit, largestGap, largestParameters } from "./quantity.js";
 
@@ -23,7 +24,7 @@ export const COLOURS = [
  * @param {number} entropy @returns {number}
  */
 export function entropyShare(entropy) {
-  return entropy ** 2;
+  return entropy * entropy;
 }
 
 /** @param {Model} model @param {number} energy @returns {number} length of an energy bar in [0, 1] */
@@ -38,6 +39,40 @@ export function energyShare(model, energy) {
  */
 export function colourIndex(model, colour, t, m) {
   return placeOf(model, colour, colourValue(model, colour, t, m));
+}
+
+/**
+ * The same for a picture of half a million cells: where a quantity is kept in codes, each code has its place in a table.
+ * @param {Model} model @param {Colour} colour @returns {(t: number, m: number) => number}
+ */
+export function colourPlaces(model, colour) {
+  const { M, entropies, energies, energyOf, ranks } = model;
+  const table = (/** @type {ArrayLike<number>} */ codes, /** @type {number} */ last, /** @type {(code: number) => number} */ value) => {
+    const places = placesOfCodes(last, (code) => placeOf(model, colour, value(code)));
+    return (/** @type {number} */ t, /** @type {number} */ m) => places[codes[t * M + m]];
+  };
+  if (colour === "entropy") return table(entropies, 65535, entropyOf);
+  if (colour === "rank") return table(ranks, model.maxRank, Number);
+  if (colour === "energy" && energyOf) return table(energies, 255, (code) => energyOf[code]);
+  return (t, m) => colourIndex(model, colour, t, m);
+}
+
+/** Of 65536 entropies hardly a thousand have to be placed: places ascend with the codes. @param {number} last code, which may be that of what is undefined @param {(code: number) => number} placeOfCode @returns {Int16Array} */
+function placesOfCodes(last, placeOfCode) {
+  const places = new Int16Array(last + 1);
+  const fill = (/** @type {number} */ low, /** @type {number} */ high) => {
+    if (high - low < 2 || places[low] === places[high]) {
+      places.fill(places[low], low, high);
+      return;
+    }
+    const middle = (low + high) >> 1;
+    places[middle] = placeOfCode(middle);
+    fill(low, middle);
+    fill(middle, high);
+  };
+  for (const code of [0, Math.max(0, last - 1), last]) places[code] = placeOfCode(code);
+  fill(0, Math.max(0, last - 1));
+  return places;
 }
 
 /** @param {Model} model @param {Colour} colour @param {number} value @returns {number} 0..255, -1 where undefined */

@@ -1,7 +1,7 @@
 /** Loss, moves and total rank over time: small panels that share the strip's time axis. */
 
 import { perColumn } from "./columns.js";
-import { lastAtOrBefore } from "./model.js";
+import { largest, lastAtOrBefore } from "./model.js";
 import { netPanel } from "./net_panel.js";
 import { formatMean, formatNumber, niceCeiling } from "./format.js";
 import { methodColour } from "./palette.js";
@@ -40,13 +40,6 @@ export function panelsOf(model, other) {
   return panels;
 }
 
-/** @param {ArrayLike<number>} values @returns {number} */
-function largest(values) {
-  let top = 0;
-  for (let i = 0; i < values.length; i += 1) if (values[i] > top) top = values[i];
-  return top;
-}
-
 /** @param {ArrayLike<number>} values @param {number} window @returns {Float64Array} mean of the last values; NaN where one is missing */
 export function trailingMean(values, window) {
   const means = new Float64Array(values.length);
@@ -66,12 +59,16 @@ export function trailingMean(values, window) {
 
 /** @param {ArrayLike<number>} values @param {number} top @param {Box} box @returns {Float64Array} */
 function heights(values, top, box) {
-  return Float64Array.from(values, (value) => box.y + box.h * (1 - value / top));
+  const ys = new Float64Array(values.length);
+  for (let i = 0; i < ys.length; i += 1) ys[i] = box.y + box.h * (1 - values[i] / top);
+  return ys;
 }
 
 /** @param {ArrayLike<number>} steps @param {TimeScale} scale @returns {Float64Array} */
 function places(steps, scale) {
-  return Float64Array.from(steps, (step) => scale.x(step));
+  const xs = new Float64Array(steps.length);
+  for (let i = 0; i < xs.length; i += 1) xs[i] = scale.x(steps[i]);
+  return xs;
 }
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {string} top */

@@ -102,8 +102,7 @@ export function decodePayload(payload) {
   for (const name of ["ranks", "stored"]) {
     if (arrays[`${name}At`]) arrays[name] = rowsFromChanges(arrays[`${name}At`], arrays[`${name}To`], ...shape);
   }
-  if (header.energyScale) arrays.energy = fromLogarithm(arrays.energy, header.energyScale);
-  if (header.importanceScale) arrays.importance = fromLogarithm(arrays.importance, header.importanceScale);
+  if (header.energyScale) arrays.energyOf = valuesOfCodes(arrays.energy, header.energyScale);
   if (header.budget) header.budget = { steps: arrays.planSteps, values: arrays.planBudget };
   header.events = eventsOf(header, arrays);
   return { header, arrays };
@@ -121,16 +120,16 @@ function rowsFromChanges(at, to, rows, columns) {
   return all;
 }
 
-/** 0 is 0, the largest code undefined, the others even ratios. @param {Uint8Array | Uint16Array} codes @param {[number, number]} scale what 1 and the last but one stand for @returns {Float32Array} */
-function fromLogarithm(codes, [low, high]) {
-  const last = 2 ** (8 * codes.BYTES_PER_ELEMENT) - 1;
-  const table = Float32Array.from({ length: last + 1 }, (_, code) => low * (high / low) ** ((code - 1) / (last - 2)));
-  table[0] = 0;
-  table[last] = NaN;
-  // A million of them: from() with a function takes a fifth of a second.
-  const values = new Float32Array(codes.length);
-  for (let i = 0; i < codes.length; i += 1) values[i] = table[codes[i]];
-  return values;
+/** 0 is 0, the largest code undefined, the others even ratios. @param {number} code @param {number} last the largest @param {[number, number]} scale what 1 and the last but one stand for @returns {number} in single precision */
+function fromLogarithm(code, last, [low, high]) {
+  if (code === 0 || code === last) return code ? NaN : 0;
+  return Math.fround(low * (high / low) ** ((code - 1) / (last - 2)));
+}
+
+/** Of a million codes few are ever looked at: a table, and no second array. @param {Uint8Array | Uint16Array} codes @param {[number, number]} scale @returns {Float32Array} the value of each code */
+function valuesOfCodes({ BYTES_PER_ELEMENT: bytes }, scale) {
+  const last = 256 ** bytes - 1;
+  return Float32Array.from({ length: last + 1 }, (_, code) => fromLogarithm(code, last, scale));
 }
 
 const NOT_SENT = 65535;
@@ -139,7 +138,8 @@ const NOT_SENT = 65535;
 function eventsOf(header, arrays) {
   /** @type {string[]} */
   const names = header.matrices.map((/** @type {Matrix} */ matrix) => matrix.name);
-  const moves = Array.from(arrays.moveMatrix ?? [], (_, i) => moveAt(header, arrays, names, i));
+  const moves = [];
+  for (let i = 0; i < (arrays.moveMatrix?.length ?? 0); i += 1) moves.push(moveAt(header, arrays, names, i));
   let next = 0;
   return header.events.map((/** @type {any} */ event, /** @type {number} */ number) => {
     const [pruned, extended] = arrays.moveCounts.subarray(2 * number, 2 * number + 2);
@@ -151,7 +151,7 @@ function eventsOf(header, arrays) {
     // Only looked at one event at a time: made when asked for.
     return Object.defineProperty(own, "importance", {
       enumerable: true,
-      get: () => ({ [event.measure]: scoresOf(arrays.importance, names, number) }),
+      get: () => ({ [event.measure]: scoresOf(header, arrays.importance, names, number) }),
     });
   });
 }
@@ -165,12 +165,18 @@ function moveAt(header, arrays, names, i) {
   if (Number.isFinite(arrays.moveValue?.[i])) move.singular_value = arrays.moveValue[i];
   if (Number.isFinite(arrays.moveScore?.[i])) move.score = arrays.moveScore[i];
   if (arrays.moveRule[i] !== NOT_SENT) move.rules = header.moveRules[arrays.moveRule[i]];
-  return Object.assign(move, header.moveExtras[i]);
+  return header.moveExtras[i] ? Object.assign(move, header.moveExtras[i]) : move;
 }
 
-/** @param {Float32Array | undefined} importance @param {string[]} names @param {number} row @returns {Record<string, number | null>} */
-function scoresOf(importance, names, row) {
+/** @param {any} header @param {Float32Array | Uint16Array | undefined} importance @param {string[]} names @param {number} row @returns {Record<string, number | null>} */
+function scoresOf(header, importance, names, row) {
   if (!importance) return {};
-  const score = (/** @type {number} */ value) => (Number.isFinite(value) ? value : null);
-  return Object.fromEntries(names.map((name, m) => [name, score(importance[row * names.length + m])]));
+  const { importanceScale: scale } = header;
+  return Object.fromEntries(
+    names.map((name, m) => {
+      const told = importance[row * names.length + m];
+      const value = scale ? fromLogarithm(told, 65535, scale) : told;
+      return [name, Number.isFinite(value) ? value : null];
+    }),
+  );
 }

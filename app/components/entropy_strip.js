@@ -1,6 +1,6 @@
 /** When it happened: time × matrix, painted once; rows in an order of `SORTS`. */
 
-import { colourIndex, energyShare, stripColour } from "./colour.js";
+import { colourPlaces, energyShare, stripColour } from "./colour.js";
 import { tableColour } from "./palette.js";
 import { groupsOf } from "./sorts.js";
 
@@ -45,29 +45,45 @@ export function layoutStrip(model, box, sort) {
  * @returns {HTMLCanvasElement}
  */
 export function paintStrip(model, palette, colour, scale, ratio, order) {
-  const width = Math.max(1, Math.round((scale.right - scale.left) * ratio));
   const canvas = document.createElement("canvas");
-  canvas.width = width;
+  canvas.width = Math.max(1, Math.round((scale.right - scale.left) * ratio));
   canvas.height = Math.max(1, order.length);
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const pixels = context.createImageData(canvas.width, canvas.height);
   const shown = stripColour(model, colour);
-  const table = palette.tables[shown];
-  const hatch = palette.dark ? 90 : 190;
-  for (let column = 0; column < width; column += 1) {
-    const step = scale.step(scale.left + (column + 0.5) / ratio);
-    if (step < model.firstStep || step > model.lastStep) continue;
-    const t = model.recordAt(step);
-    for (let row = 0; row < order.length; row += 1) {
-      const place = 4 * (row * width + column);
-      const index = colourIndex(model, shown, t, order[row]);
-      const striped = index < 0;
-      for (let c = 0; c < 3; c += 1) pixels.data[place + c] = striped ? hatch : table[3 * index + c];
-      pixels.data[place + 3] = striped && (column + row * 3) % 6 > 1 ? 0 : 255;
-    }
-  }
+  fillStrip(pixels, model, shown, pixelsOf(palette.tables[shown], 255), palette.dark ? 90 : 190, recordsOf(model, scale, ratio, canvas.width), order);
   context.putImageData(pixels, 0, 0);
   return canvas;
+}
+
+/** Half a million pixels: what rows and columns share is found once. @param {ImageData} pixels @param {Model} model @param {Colour} shown @param {Uint32Array} table @param {number} hatch grey of what is undefined @param {Int32Array} records of the columns @param {number[]} order */
+function fillStrip(pixels, model, shown, table, hatch, records, order) {
+  const all = new Uint32Array(pixels.data.buffer);
+  const grey = Uint8Array.of(hatch, hatch, hatch);
+  const [[striped], [clear]] = [pixelsOf(grey, 255), pixelsOf(grey, 0)];
+  const placeAt = colourPlaces(model, shown);
+  order.forEach((m, row) => {
+    for (let column = 0, pixel = row * records.length; column < records.length; column += 1, pixel += 1) {
+      if (records[column] < 0) continue;
+      const place = placeAt(records[column], m);
+      all[pixel] = place >= 0 ? table[place] : (column + row * 3) % 6 > 1 ? clear : striped;
+    }
+  });
+}
+
+/** @param {Uint8Array} table three bytes a colour @param {number} alpha @returns {Uint32Array} as they lie in an image, whatever the order of bytes */
+function pixelsOf(table, alpha) {
+  const bytes = new Uint8Array((table.length / 3) * 4).fill(alpha);
+  for (let i = 0; i < table.length; i += 1) bytes[i + Math.floor(i / 3)] = table[i];
+  return new Uint32Array(bytes.buffer);
+}
+
+/** @param {Model} model @param {TimeScale} scale @param {number} ratio @param {number} width @returns {Int32Array} the record of each pixel column, -1 before the first and after the last */
+function recordsOf(model, scale, ratio, width) {
+  return Int32Array.from({ length: width }, (_, column) => {
+    const step = scale.step(scale.left + (column + 0.5) / ratio);
+    return step < model.firstStep || step > model.lastStep ? -1 : model.recordAt(step);
+  });
 }
 
 /**

@@ -8,6 +8,8 @@ import { formatNumber, matrixLabel } from "./format.js";
 
 const NO_REASONS = "This log tells ranks, not events: which direction moved, and by what score, was not written down.";
 
+const ROWS_AROUND = 30; // on either side of the current one: more than are ever in sight
+
 /** What a rule did, for those whose names do not say. */
 const RULES = { masked: "masked (off, may come back)", revived: "revived (was off)" };
 
@@ -36,7 +38,7 @@ export class EventList {
     this.actions = actions;
     this.heading = element("span", { class: "fl-count" });
     this.list = element("ol", { class: "fl-events", "aria-label": "Events" });
-    this.list.addEventListener("keydown", (event) => walk(this.buttons, event));
+    this.list.addEventListener("keydown", (event) => walk([...this.list.querySelectorAll("button")], event));
     this.moves = element("div", { class: "fl-moves" });
     this.moves.addEventListener("keydown", (event) => walk(this.moveButtons(), event));
     this.root = element("section", { class: "fl-panel fl-eventpanel", "aria-label": "Events" }, [
@@ -44,19 +46,25 @@ export class EventList {
       this.list,
       this.moves,
     ]);
-    /** @type {HTMLButtonElement[]} */
-    this.buttons = [];
+    this.blank = element("button", { type: "button", class: "fl-event", tabindex: "-1" }, ["fl-number", "fl-step", "fl-minus", "fl-plus"].map((name) => element("span", { class: name })));
+    this.blankMove = element("button", { type: "button", class: "fl-move" }, [element("span"), element("span", { class: "fl-score" })]);
+    /** @type {HTMLLIElement[]} one an event; without its button it only keeps the room */
+    this.rows = [];
     this.current = -2;
     this.shown = "";
     this.height = 0;
+    this.astray = false;
   }
 
   /** @param {Model} model */
   accept(model) {
     this.model = model;
     this.heading.textContent = model.events.length ? `${model.events.length}` : "";
-    for (let i = this.buttons.length; i < model.events.length; i += 1) this.append(model, i);
-    while (this.buttons.length > model.events.length) this.buttons.pop()?.parentElement?.remove();
+    if (!this.rows.length) this.list.replaceChildren();
+    const fresh = model.events.slice(this.rows.length).map(() => element("li"));
+    this.rows.push(...fresh);
+    this.list.append(...fresh);
+    while (this.rows.length > model.events.length) this.rows.pop()?.remove();
     if (!model.events.length) {
       this.list.replaceChildren(element("li", { class: "fl-none", text: model.run.ranksOnly ? NO_REASONS : "This run has no events: its ranks stay as they are." }));
     }
@@ -66,25 +74,39 @@ export class EventList {
   /** Another run: start over. */
   clear() {
     this.list.replaceChildren();
-    this.buttons = [];
+    this.rows = [];
     this.current = -2;
     this.shown = "";
   }
 
-  /** @param {Model} model @param {number} i */
-  append(model, i) {
-    if (i === 0) this.list.replaceChildren();
-    const event = model.events[i];
-    const button = element("button", { type: "button", class: "fl-event", "data-step": String(event.step) }, [
-      element("span", { class: "fl-number", text: String(i + 1) }),
-      element("span", { class: "fl-step", text: `step ${event.step}` }),
-      element("span", { class: "fl-minus", text: `−${event.prune.length}` }),
-      element("span", { class: "fl-plus", text: `+${event.extend.length}` }),
-    ]);
-    button.classList.toggle("fl-idle", !event.prune.length && !event.extend.length);
-    button.addEventListener("click", () => this.actions.seek(event.step));
-    this.buttons.push(button);
-    this.list.append(element("li", {}, [button]));
+  /** Gives rows the button that they lack. @param {number} [from] @param {number} [to] */
+  fill(from = 0, to = this.rows.length) {
+    for (let i = Math.max(0, from); i < Math.min(to, this.rows.length); i += 1) {
+      if (!this.rows[i].firstChild) this.rows[i].append(this.button(i));
+    }
+  }
+
+  /** @param {number} i @returns {HTMLButtonElement} a copy, which takes half as long as an element made anew */
+  button(i) {
+    const { step, prune, extend } = /** @type {Model} */ (this.model).events[i];
+    const button = /** @type {HTMLButtonElement} */ (this.blank.cloneNode(true));
+    button.dataset.step = String(step);
+    [`${i + 1}`, `step ${step}`, `−${prune.length}`, `+${extend.length}`].forEach((text, place) => (button.children[place].textContent = text));
+    button.classList.toggle("fl-idle", !prune.length && !extend.length);
+    button.addEventListener("click", () => this.actions.seek(step));
+    return button;
+  }
+
+  /** @param {number} current index of an event, -1 before the first */
+  mark(current) {
+    this.fill(current - ROWS_AROUND, current + ROWS_AROUND);
+    for (const marked of this.list.querySelectorAll('[aria-current], [tabindex="0"]')) {
+      marked.removeAttribute("aria-current");
+      marked.setAttribute("tabindex", "-1");
+    }
+    const stop = this.rows[Math.max(0, current)]?.firstElementChild;
+    stop?.setAttribute("tabindex", "0");
+    if (current >= 0) stop?.setAttribute("aria-current", "step");
   }
 
   /** @param {number} step @param {number} selected */
@@ -94,14 +116,8 @@ export class EventList {
     const exact = model.eventAt(step);
     const current = exact >= 0 ? exact : model.eventBefore(step);
     const moved = current !== this.current;
-    if (moved) {
-      this.buttons.forEach((button, i) => {
-        if (i === current) button.setAttribute("aria-current", "step");
-        else button.removeAttribute("aria-current");
-        button.tabIndex = i === Math.max(0, current) ? 0 : -1;
-      });
-      this.current = current;
-    }
+    if (moved) this.mark(current);
+    this.current = current;
     const key = `${current}|${selected}|${exact >= 0}`;
     if (key === this.shown) return;
     this.shown = key;
@@ -110,15 +126,20 @@ export class EventList {
     const buttons = this.moveButtons();
     buttons.forEach((button, i) => (button.tabIndex = i === Math.max(0, focused) ? 0 : -1));
     if (focused >= 0) buttons[focused]?.focus();
-    // Only now: the moves of the event take their room from the list.
-    if (moved) this.scrollTo(current);
+    this.astray ||= moved;
+  }
+
+  /** To another event, once all is written: its moves take their room from the list. */
+  follow() {
+    if (this.astray) this.scrollTo(this.current);
+    this.astray = false;
   }
 
   /** The list may have another height: the event that it stands at stays in sight. */
   resized() {
-    if (this.list.clientHeight === this.height) return;
+    this.astray ||= this.list.clientHeight !== this.height;
     this.height = this.list.clientHeight;
-    this.scrollTo(this.current);
+    this.follow();
   }
 
   /** @returns {HTMLButtonElement[]} what the shown event moved */
@@ -128,7 +149,7 @@ export class EventList {
 
   /** Inside the list only: the page itself never moves. @param {number} index */
   scrollTo(index) {
-    const item = this.buttons[index]?.parentElement;
+    const item = this.rows[index];
     if (!item) {
       this.list.scrollTop = 0;
       return;
@@ -144,24 +165,25 @@ export class EventList {
     const event = model.events[index];
     const { pruned, extended } = model.words;
     const aim = aimOf(event);
+    const told = event.importance;
+    const scores = told?.[event.measure] ?? told ?? {};
     const when = exact ? `Event ${index + 1}` : `Last event: ${index + 1}`;
     return [
       ...(aim ? [element("p", { class: "fl-aim", text: aim })] : []),
-      this.column(model, event, `${when}${pruned === "pruned" ? "" : ":"} ${pruned}`, "fl-minus", event.prune, selected),
-      this.column(model, event, extended, "fl-plus", event.extend, selected),
+      this.column(model, scores, `${when}${pruned === "pruned" ? "" : ":"} ${pruned}`, "fl-minus", event.prune, selected),
+      this.column(model, scores, extended, "fl-plus", event.extend, selected),
     ];
   }
 
-  /** @param {Model} model @param {any} event @param {string} title @param {string} kind @param {Move[]} moves @param {number} selected */
-  column(model, event, title, kind, moves, selected) {
-    const scores = event.importance?.[event.measure] ?? event.importance ?? {};
+  /** @param {Model} model @param {Record<string, any>} scores of matrices, by the measure that decided @param {string} title @param {string} kind @param {Move[]} moves @param {number} selected */
+  column(model, scores, title, kind, moves, selected) {
     const rows = moves.map((move) => {
       const m = model.indexOf.get(move.matrix) ?? -1;
       const score = move.score ?? scores[move.matrix];
-      const button = element("button", { type: "button", class: `fl-move ${kind}` }, [
-        element("span", { text: m >= 0 ? matrixLabel(model.matrices[m]) : move.matrix }),
-        element("span", { class: "fl-score", text: typeof score === "number" ? formatNumber(score) : "" }),
-      ]);
+      const button = /** @type {HTMLButtonElement} */ (this.blankMove.cloneNode(true));
+      button.classList.add(kind);
+      button.children[0].textContent = m >= 0 ? matrixLabel(model.matrices[m]) : move.matrix;
+      button.children[1].textContent = typeof score === "number" ? formatNumber(score) : "";
       const rules = (move.rules ?? []).map((rule) => RULES[/** @type {keyof typeof RULES} */ (rule)] ?? rule);
       const own = move.score === undefined ? "" : `score ${formatNumber(move.score)}`;
       button.title = [own, rules.length ? `rule: ${rules.join(", ")}` : ""].filter(Boolean).join(" · ");

@@ -12,7 +12,12 @@ const SAME = 0.05; // directions: a mean that is closer to the rank says nothing
  * @param {import("./decode.js").Move} move
  */
 export function isSoft(move) {
-  return (move.rules ?? []).some((rule) => rule === "masked" || rule === "revived");
+  return move.rules !== undefined && (move.rules.includes("masked") || move.rules.includes("revived"));
+}
+
+/** @param {number | undefined} code @returns {number} NaN where undefined */
+export function entropyOf(code = UNDEFINED_ENTROPY) {
+  return code === UNDEFINED_ENTROPY ? NaN : code / 65534;
 }
 
 /**
@@ -31,6 +36,37 @@ export function lastAtOrBefore(values, target) {
   return low - 1;
 }
 
+/** @param {ArrayLike<number>} values one a row and column @param {number} columns @returns {number[]} rows that differ from the one before, and the first */
+function turnsOf(values, columns) {
+  const turns = values.length ? [0] : [];
+  for (let place = columns; place < values.length; place += 1) {
+    if (values[place] === values[place - columns]) continue;
+    const row = Math.floor(place / columns);
+    turns.push(row);
+    place = (row + 1) * columns - 1;
+  }
+  return turns;
+}
+
+/** The same where the places that differ are told. @param {Uint32Array} changed ascending @param {number} columns @returns {number[]} */
+function turnsTold(changed, columns) {
+  const turns = [0];
+  for (let i = 0, next = columns; i < changed.length; i += 1) {
+    if (changed[i] < next) continue;
+    const row = Math.floor(changed[i] / columns);
+    turns.push(row);
+    next = (row + 1) * columns;
+  }
+  return turns;
+}
+
+/** @param {ArrayLike<number>} values @returns {number} at least 0 */
+export function largest(values) {
+  let top = 0;
+  for (let i = 0; i < values.length; i += 1) if (values[i] > top) top = values[i];
+  return top;
+}
+
 export class Model {
   /** @param {Uint8Array} payload */
   constructor(payload) {
@@ -47,8 +83,10 @@ export class Model {
     this.ranks = arrays.ranks;
     /** @type {Uint16Array} */
     this.entropies = arrays.entropy;
-    /** @type {Float32Array} */
+    /** @type {Float32Array | Uint8Array} values, or codes of `energyOf` */
     this.energies = arrays.energy;
+    /** @type {Float32Array | null} */
+    this.energyOf = arrays.energyOf ?? null;
     this.spectra = new RunSpectra(header, arrays);
     /** @type {boolean} energies come in steps of a few per cent: say ≈ */
     this.roughEnergy = Boolean(header.energyScale);
@@ -72,7 +110,7 @@ export class Model {
     this.T = this.steps.length;
     this.indexOf = new Map(this.matrices.map((matrix, index) => [matrix.name, index]));
     this.eventSteps = this.events.map((event) => event.step);
-    this.measure();
+    this.measure(arrays.ranksAt);
     /** @type {Float32Array | null} directions that a training step uses on average, of each record over all matrices */
     this.expectedTotal = arrays.used ?? null;
     this.anyOff = this.gates?.off ?? false;
@@ -92,29 +130,40 @@ export class Model {
     return parts.length ? `${parts.join(", ")} drawn` : "";
   }
 
-  /** Scales that stay fixed while the clock moves. */
-  measure() {
-    let maxRank = 1;
-    let minRank = this.T ? Infinity : 1;
-    let maxEnergy = 0;
-    for (let place = 0; place < this.ranks.length; place += 1) {
-      const rank = this.ranks[place];
-      if (rank > maxRank) maxRank = rank;
-      if (rank < minRank) minRank = rank;
-      if (this.energies[place] > maxEnergy) maxEnergy = this.energies[place];
-    }
+  /** Scales that stay fixed while the clock moves. @param {Uint32Array} [changed] places of ranks that differ from the record before, where the payload tells them */
+  measure(changed) {
     this.scale = this.run.scale ?? 1;
-    this.maxRank = maxRank;
-    this.minRank = Math.min(minRank, maxRank);
-    this.maxEnergy = niceCeiling(maxEnergy);
-    this.totalRank = this.totals(this.ranks);
+    /** @type {number[]} records at which some rank is another than at the one before, and the first: ranks move at events only */
+    this.turns = changed && this.T ? turnsTold(changed, this.M) : turnsOf(this.ranks, this.M);
+    this.countRanks();
+    // Codes are made so that the last but one is that of the largest, the last that of what is undefined.
+    this.maxEnergy = niceCeiling(this.energyOf ? this.energyOf[this.energyOf.length - 2] : largest(this.energies));
     this.base = 0;
     /** @type {number[] | null} matrices by similarity of their entropy over time; null while nobody asked */
     this.similar = null;
-    this.maxChange = this.largestChange();
     this.firstStep = this.T ? this.steps[0] : 0;
     this.lastStep = this.T ? this.steps[this.T - 1] : 0;
     this.domain = [0, Math.max(this.run.total_steps ?? 0, this.lastStep, 1)];
+  }
+
+  /** The least and the largest rank of all, and the total of each record. */
+  countRanks() {
+    const { ranks, M, T, turns } = this;
+    this.totalRank = new Float64Array(T);
+    let most = 1;
+    let least = T && M ? Infinity : 1;
+    turns.forEach((start, i) => {
+      let total = 0;
+      for (let place = start * M; place < (start + 1) * M; place += 1) {
+        const rank = ranks[place];
+        total += rank;
+        if (rank > most) most = rank;
+        if (rank < least) least = rank;
+      }
+      this.totalRank.fill(total, start, turns[i + 1]);
+    });
+    this.maxRank = most;
+    this.minRank = Math.min(least, most);
   }
 
   /** What came for the same run before it grew. @param {Model} before */
@@ -125,34 +174,29 @@ export class Model {
 
   /** Rank change counts from this step on; null = from the first record. @param {number | null} step */
   countFrom(step) {
-    const base = step === null ? 0 : this.recordAt(step);
-    if (base === this.base) return;
-    this.base = base;
-    this.maxChange = this.largestChange();
+    this.base = step === null ? 0 : this.recordAt(step);
+  }
+
+  /** The largest change of a rank since the record that change counts from, at least 1: few ever colour by it. */
+  get maxChange() {
+    if (this.counted?.base !== this.base) this.counted = { base: this.base, change: this.largestChange() };
+    return this.counted.change;
   }
 
   largestChange() {
+    const { ranks, M, base, turns } = this;
     let change = 1;
-    const base = this.ranks.subarray(this.base * this.M, (this.base + 1) * this.M);
-    for (let t = 0, place = 0; t < this.T; t += 1) {
-      for (let m = 0; m < this.M; m += 1, place += 1) change = Math.max(change, Math.abs(this.ranks[place] - base[m]));
+    for (const t of turns) {
+      for (let m = 0; m < M; m += 1) change = Math.max(change, Math.abs(ranks[t * M + m] - ranks[base * M + m]));
     }
     return change;
-  }
-
-  /** @param {ArrayLike<number>} values one a record and matrix @returns {Float64Array} their sum over the matrices */
-  totals(values) {
-    const totals = new Float64Array(this.T);
-    for (let t = 0, place = 0; t < this.T; t += 1) {
-      for (let m = 0; m < this.M; m += 1, place += 1) totals[t] += values[place];
-    }
-    return totals;
   }
 
   /** What this run's moves are called: a direction that is switched off is not gone. @returns {{pruned: string, extended: string}} */
   moveWords() {
     const name = (/** @type {"prune" | "extend"} */ key, /** @type {string} */ hard, /** @type {string} */ soft) => {
-      const kinds = new Set(this.events.flatMap((event) => event[key].map(isSoft)));
+      const kinds = new Set();
+      for (const event of this.events) for (const move of event[key]) kinds.add(isSoft(move));
       if (!kinds.has(true)) return this.gates && !kinds.size ? soft : hard;
       return kinds.has(false) ? `${hard} or ${soft}` : soft;
     };
@@ -175,16 +219,7 @@ export class Model {
 
   /** @param {number} t @returns {number} the same for records between which no rank changes */
   rankVersion(t) {
-    if (!this.versions) {
-      this.versions = new Uint32Array(this.T);
-      for (let record = 1; record < this.T; record += 1) {
-        const place = record * this.M;
-        let m = 0;
-        while (m < this.M && this.ranks[place + m] === this.ranks[place - this.M + m]) m += 1;
-        this.versions[record] = this.versions[record - 1] + Number(m < this.M);
-      }
-    }
-    return this.versions[t];
+    return lastAtOrBefore(this.turns, t);
   }
 
   /** @param {number} t @param {number} m */
@@ -226,13 +261,13 @@ export class Model {
 
   /** @param {number} t @param {number} m @returns {number} NaN where undefined */
   entropy(t, m) {
-    const code = this.entropies[t * this.M + m];
-    return code === UNDEFINED_ENTROPY ? NaN : code / 65534;
+    return entropyOf(this.entropies[t * this.M + m]);
   }
 
   /** @param {number} t @param {number} m */
   energy(t, m) {
-    return this.energies[t * this.M + m];
+    const energy = this.energies[t * this.M + m];
+    return this.energyOf ? this.energyOf[energy] : energy;
   }
 
   /** @param {number} t @param {number} m @returns {Float32Array} λ as trained, signed; empty while on its way */
@@ -253,8 +288,7 @@ export class Model {
 
   /** @param {number} t @param {number} m @returns {number} entropy of the true singular values at the latest record that has them, NaN where unknown */
   trueEntropy(t, m) {
-    const code = this.trueEntropies[lastAtOrBefore(this.scoredRecords, t) * this.M + m] ?? UNDEFINED_ENTROPY;
-    return code === UNDEFINED_ENTROPY ? NaN : code / 65534;
+    return entropyOf(this.trueEntropies[lastAtOrBefore(this.scoredRecords, t) * this.M + m]);
   }
 
   /** @param {number} t @param {number} m @returns {number} |I(λ) − I(σ)| at the latest record that has true singular values, NaN where unknown */

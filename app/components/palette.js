@@ -139,13 +139,20 @@ export function methodColour(palette, method) {
 export function readPalette(root) {
   const style = getComputedStyle(root);
   const read = (/** @type {string} */ name, /** @type {string} */ other) => style.getPropertyValue(name).trim() || other;
-  return makePalette({
+  const theme = {
     background: read("--st-background-color", LIGHT.background),
     text: read("--st-text-color", LIGHT.text),
     accent: read("--st-primary-color", LIGHT.accent),
     font: read("--st-font", "sans-serif"),
-  });
+  };
+  const key = JSON.stringify(theme);
+  const made = PALETTES.get(key) ?? makePalette(theme);
+  PALETTES.set(key, made);
+  return made;
 }
+
+/** @type {Map<string, Palette>} of the themes that the page had: it is asked with each new data, and whenever a player is made */
+const PALETTES = new Map();
 
 /** What a printed page takes. */
 const LIGHT = { background: "#ffffff", text: "#1c2530", accent: "#0a6e8a" };

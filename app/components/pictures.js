@@ -86,7 +86,8 @@ function drawTime(pen, player, sceneOf) {
   // Its own layout: what is on screen stays as it is.
   const timeline = new Timeline();
   const scene = sceneOf(player.timeSize);
-  timeline.layout(scene, player.chosen.band);
+  timeline.band = player.timeline.band;
+  timeline.layout(scene);
   timeline.drawStill(pen, scene);
   timeline.drawMoving(pen, scene);
 }

@@ -37,8 +37,8 @@ export function bothOf(model, other) {
     base: model.base,
   };
   const both = {
-    mine: Object.assign(Object.create(model), shared),
-    theirs: Object.assign(Object.create(other), { ...shared, base: other.base }),
+    mine: Object.create(model, Object.getOwnPropertyDescriptors(shared)),
+    theirs: Object.create(other, Object.getOwnPropertyDescriptors({ ...shared, base: other.base })),
     matching: model.matrices.map(({ name }) => other.indexOf.get(name) ?? -1),
     limits: new Map(),
   };

@@ -7,13 +7,15 @@ import { describeCell } from "./describe.js";
 import { penFor } from "./draw.js";
 import { EventList } from "./event_list.js";
 import { Fade } from "./fade.js";
-import { formatNumber, matrixLabel } from "./format.js";
+import { fitHeight, sizesOf } from "./fit.js";
+import { formatNumber } from "./format.js";
 import { keyAction } from "./keys.js";
 import { Mailbox } from "./mailbox.js";
 import { MAPS } from "./maps.js";
 import { Model } from "./model.js";
 import { readPalette } from "./palette.js";
 import { closeLetterbox, openLetterbox } from "./parcels.js";
+import { Picker } from "./picker.js";
 import { pinnedAt } from "./pinned.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
 import { Settler } from "./settle.js";
@@ -21,7 +23,7 @@ import { SIDES } from "./sides.js";
 import { SORTS } from "./sorts.js";
 import { buildStage } from "./stage_dom.js";
 import { stageOf, STAGES } from "./stages.js";
-import { tell } from "./tell.js";
+import { tell, tellAll, tellRest } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices } from "./view_state.js";
@@ -73,6 +75,7 @@ export class Player {
       slow: (on) => this.setSlow(on),
     });
     this.eventList = new EventList({ seek: (step) => this.seek(step), select: (m) => this.select(m) });
+    this.picker = new Picker();
     this.timeline = new Timeline();
     this.card = new WhyCard();
     this.help = helpDialog();
@@ -85,7 +88,7 @@ export class Player {
   }
 
   listen() {
-    this.resizer = new ResizeObserver(() => this.resize());
+    this.resizer = new ResizeObserver(() => this.observed());
     for (const node of [this.root, this.nodes.mapBox, this.nodes.timeBox]) this.resizer.observe(node);
     this.onKey = (/** @type {KeyboardEvent} */ event) => keyAction(this, event);
     this.onWindow = () => this.resize();
@@ -109,8 +112,7 @@ export class Player {
     this.palette = readPalette(this.root);
     this.root.style.setProperty("--fl-pruned", this.palette.pruned);
     this.root.style.setProperty("--fl-extended", this.palette.extended);
-    this.root.hidden = false;
-    this.resize();
+    this.layOut();
     this.askWhy();
   }
 
@@ -125,7 +127,8 @@ export class Player {
     this.clock.accept(model);
     this.eventList.accept(model);
     this.warn(model);
-    this.fillPicker(model);
+    this.whole = !model.T;
+    if (this.whole) tellRest(this);
     this.updates += 1;
     if (!same && model.run.state !== "running") this.clock.seek(model.header.park ?? model.lastStep);
     this.mailbox.unpackEarly();
@@ -180,15 +183,6 @@ export class Player {
     this.redraw();
   }
 
-  /** @param {Model} model */
-  fillPicker(model) {
-    const { picker } = this.nodes;
-    if (picker.length === model.M && picker.options[0]?.title === model.matrices[model.order[0]]?.name) return;
-    picker.replaceChildren(
-      ...model.order.map((m) => Object.assign(new Option(matrixLabel(model.matrices[m]), String(m)), { title: model.matrices[m].name })),
-    );
-  }
-
   /** @param {number} m */
   select(m) {
     if (!this.model || m < 0 || m >= this.model.M) return;
@@ -231,18 +225,19 @@ export class Player {
 
   /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
   possible(name) {
+    const { model, pinned: other } = this;
+    if (name === "sort" && model) return CHOICES.sort.filter((key) => SORTS[key].possible?.(model) ?? true);
     const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS })[name];
-    if (name === "sort" && this.model) return CHOICES.sort.filter((key) => SORTS[key].possible?.(/** @type {Model} */ (this.model)) ?? true);
-    if (!views || !this.model || !this.timeSize) return CHOICES[name];
-    const scene = this.scene(this.timeSize);
-    return CHOICES[name].filter((key) => views[key].possible?.(scene) ?? true);
+    // Asked several times a frame, hence with no more of a scene than it takes.
+    return views && model ? CHOICES[name].filter((key) => views[key].possible?.({ model, other }) ?? true) : CHOICES[name];
   }
 
   get mapView() {
-    const view = MAPS[this.chosen.map];
-    // Asked several times a frame, hence with no more of a scene than it takes.
-    const known = /** @type {any} */ ({ model: this.model, other: this.pinned });
-    return view && this.model && (view.possible?.(known) ?? true) ? view : MAPS.map;
+    return this.model && this.possible("map").includes(this.chosen.map) ? MAPS[this.chosen.map] : MAPS.map;
+  }
+
+  get bandView() {
+    return this.possible("band").includes(this.chosen.band) ? BANDS[this.chosen.band] : BANDS.strip;
   }
 
   get sideView() {
@@ -275,23 +270,34 @@ export class Player {
     this.setStateValue("view", { run: this.request?.run, ...this.view });
   }
 
-  /** As high as the window allows, so that map, transport and timeline stand together without scrolling. */
   resize() {
+    if (this.model && !this.root.hidden) this.layOut();
+  }
+
+  /** An observer reports its first sight too, and changes that are known: these need no second picture. */
+  observed() {
     if (!this.model || this.root.hidden) return;
-    this.nodes.stage.hidden = !this.clock.slow;
-    this.root.classList.toggle("fl-slow", this.clock.slow);
-    this.root.classList.toggle("fl-wide", this.mapView.wide ?? false);
-    const scroller = this.root.getRootNode() instanceof ShadowRoot ? /** @type {ShadowRoot} */ (this.root.getRootNode()).host : this.root;
-    const top = Math.max(0, scroller.getBoundingClientRect().top + (scroller.closest("[data-testid=stMain]")?.scrollTop ?? 0));
-    const height = Math.max(560, Math.min(1100, window.innerHeight - top - 56));
-    this.root.style.setProperty("--fl-height", `${height}px`);
-    const size = (/** @type {HTMLElement} */ node) => /** @type {[number, number]} */ ([Math.floor(node.clientWidth), Math.floor(node.clientHeight)]);
-    this.mapSize = size(this.nodes.mapBox);
-    this.sideSize = size(this.nodes.sideBox);
-    this.timeSize = size(this.nodes.timeBox);
-    this.timeline.layout(this.scene(this.timeSize), this.chosen.band);
+    const { mapSize, sideSize, timeSize } = this;
+    if (fitHeight(this.root) || String(sizesOf(this.nodes)) !== String([mapSize, sideSize, timeSize])) this.layOut();
+  }
+
+  /** Words take room too: all is written before anything is measured, so that the page is laid out once. */
+  layOut() {
+    const { nodes, root, timeline, clock } = this;
+    nodes.stage.hidden = !clock.slow;
+    root.classList.toggle("fl-slow", clock.slow);
+    root.classList.toggle("fl-wide", this.mapView.wide ?? false);
+    timeline.band = this.bandView;
+    for (const [name, choice] of Object.entries(nodes.choices)) choice.offer(this.possible(name));
+    if (this.model?.T) tellAll(this, this.scene([0, 0]));
+    fitHeight(root);
+    root.hidden = false;
+    const [mapSize, sideSize, timeSize] = sizesOf(nodes);
+    this.mapSize = mapSize;
+    this.sideSize = sideSize;
+    this.timeSize = timeSize;
+    timeline.layout(this.scene(timeSize));
     this.eventList.resized();
-    for (const [name, choice] of Object.entries(this.nodes.choices)) choice.offer((/** @type {string} */ key) => this.possible(name).includes(key));
     this.redraw();
   }
 
@@ -363,6 +369,8 @@ export class Player {
     this.drawMap(this.scene(this.mapSize));
     if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
     tell(this, scene, moved);
+    if (!this.whole) window.setTimeout(() => tellRest(this));
+    this.whole = true;
     if (clock.playing) this.invalidate();
     else if (wasPlaying) this.commitSoon();
   }

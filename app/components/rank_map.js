@@ -57,7 +57,9 @@ export function layoutMap(model, width, height, framed = true) {
     const column = columnKeys.indexOf(sideways ? matrix.layer : matrix.type);
     const row = rowKeys.indexOf(sideways ? matrix.type : matrix.layer);
     const key = `${column},${row}`;
-    sharing.set(key, [...(sharing.get(key) ?? []), m]);
+    const members = sharing.get(key) ?? [];
+    sharing.set(key, members);
+    members.push(m);
   });
   /** @type {Box[]} */
   const cells = new Array(model.M);
@@ -68,13 +70,12 @@ export function layoutMap(model, width, height, framed = true) {
       cells[m] = { x: grid.x + column * columnWidth + i * w, y: grid.y + row * rowHeight, w, h: rowHeight - gap };
     });
   }
-  const members = (/** @type {any} */ key, /** @type {boolean} */ layer) =>
-    model.matrices.flatMap((matrix, m) => ((layer ? matrix.layer : matrix.type) === key ? [m] : []));
+  const [ofLayers, ofTypes] = [membersOf(model, "layer"), membersOf(model, "type")];
   const describe = (/** @type {any} */ key, /** @type {number} */ i, /** @type {boolean} */ layer, /** @type {number} */ start, /** @type {number} */ size) => ({
     label: layer ? layerLabel(key) : String(key),
     centre: start + i * size + (size - gap) / 2,
     size,
-    total: members(key, layer),
+    total: (layer ? ofLayers : ofTypes).get(key) ?? [],
   });
   return {
     cells,
@@ -84,6 +85,17 @@ export function layoutMap(model, width, height, framed = true) {
     grid,
     legend: { x: left, y: height - LEGEND_HEIGHT + 8, w: grid.w + right, h: LEGEND_HEIGHT - 8 },
   };
+}
+
+/** @param {Model} model @param {"layer" | "type"} what @returns {Map<any, number[]>} matrices of each layer or type */
+function membersOf(model, what) {
+  const groups = new Map();
+  model.matrices.forEach((matrix, m) => {
+    const members = groups.get(matrix[what]) ?? [];
+    groups.set(matrix[what], members);
+    members.push(m);
+  });
+  return groups;
 }
 
 /**

@@ -59,7 +59,7 @@
  * @property {string} key
  * @property {string} label
  * @property {string} hint
- * @property {(scene: Scene) => boolean} [possible]
+ * @property {(scene: Pick<Scene, "model" | "other">) => boolean} [possible]
  * @property {(scene: Scene, box: Box) => any} layout
  * @property {(scene: Scene) => [string, string]} titles above the left and the right gutter
  * @property {(pen: Pen, scene: Scene, layout: any, scale: TimeScale) => void} still

@@ -11,7 +11,7 @@ import { TableDialog } from "./table_dialog.js";
 import { TakeOut } from "./take_out.js";
 import { icon } from "./transport.js";
 
-/** @param {any} player its transport, event list, help and card are built already @returns {Record<string, any>} nodes by name */
+/** @param {any} player its transport, event list, list of matrices, help and card are built already @returns {Record<string, any>} nodes by name */
 export function buildStage(player) {
   const choice = (/** @type {string} */ name, /** @type {string} */ label, /** @type {import("./choice.js").Entry[]} */ entries) =>
     new Choice(name, label, entries, (key) => player.choose(name, key));
@@ -32,7 +32,7 @@ export function buildStage(player) {
     sideCanvas: element("canvas", { class: "fl-side", role: "img" }),
     still: element("canvas", { class: "fl-still", "aria-hidden": "true" }),
     moving: element("canvas", { class: "fl-moving", tabindex: "0", role: "img" }),
-    picker: element("select", { class: "fl-select fl-matrix", "aria-label": "Matrix" }),
+    picker: player.picker.root,
     numbers: element("span", { class: "fl-numbers" }),
     warning: element("span", { class: "fl-warning" }),
     tip: element("div", { class: "fl-tip", role: "status" }),

@@ -14,14 +14,16 @@ import { whyFits } from "./why_card.js";
 /** @param {any} player @param {Scene} scene @param {boolean} moved nothing but the clock did */
 export function tell(player, scene, moved) {
   const { model, step, selected } = scene;
-  const { nodes, clock, chosen, root } = player;
-  nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
-  say(nodes.sentence, sentenceAt(model, step));
-  say(nodes.numbers, numbersOf(scene));
-  tellStage(player, scene);
-  player.transport.update(model.run.state === "running");
+  const { clock, chosen, root } = player;
+  tellAtOnce(player, scene);
   // Lists and descriptions cost a layout: while the clock is dragged they follow a few times a second.
-  const rest = () => tellAtRest(player, scene);
+  const rest = () => {
+    // The run may be another one by now.
+    if (model !== player.model) return;
+    tellAtRest(player, scene);
+    player.eventList.follow();
+    describe(player, scene);
+  };
   if (moved && (clock.playing || clock.dragged)) player.settler.call(rest);
   else player.settler.now(rest);
   root.dataset.drawnAt ??= String(window.performance.now());
@@ -29,24 +31,49 @@ export function tell(player, scene, moved) {
   Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), updates: String(player.updates), since: String(scene.since ?? ""), stage: scene.stage?.key ?? "", pinned: scene.other?.name ?? "", ...chosen });
 }
 
+/** Whatever takes room, before the room is measured. @param {any} player @param {Scene} scene */
+export function tellAll(player, scene) {
+  tellAtOnce(player, scene);
+  tellAtRest(player, scene);
+}
+
+/** @param {any} player @param {Scene} scene */
+function tellAtOnce(player, scene) {
+  const { model, step } = scene;
+  const { nodes, clock } = player;
+  nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
+  say(nodes.sentence, sentenceAt(model, step));
+  say(nodes.numbers, numbersOf(scene));
+  tellStage(player, scene);
+  player.transport.update(model.run.state === "running");
+}
+
 /** @param {any} player @param {Scene} scene */
 function tellAtRest(player, scene) {
   const { model, step, selected } = scene;
   const { nodes, chosen } = player;
-  // The run may be another one by now.
-  if (model !== player.model) return;
   tellRuns(player, scene);
   player.eventList.update(step, selected);
-  if (nodes.picker.value !== String(selected)) nodes.picker.value = String(selected);
+  player.picker.show(model, selected);
   for (const [name, choice] of Object.entries(nodes.choices)) choice.show(chosen[name]);
   nodes.choices.sort.root.hidden = player.timeline.band.key !== "strip";
   nodes.since.hidden = chosen.colour !== "change";
   say(nodes.since, scene.since === null ? "since here" : `since ${scene.since}`);
   nodes.since.title = "rank change counts from the clock on; press again to count from the start (p)";
   showCard(player, scene);
-  nodes.mapCanvas.setAttribute("aria-label", player.mapView.describe(scene));
-  nodes.sideCanvas.setAttribute("aria-label", player.sideView.describe(scene));
-  nodes.moving.setAttribute("aria-label", `${player.timeline.band.describe(scene)}; loss, moves and total rank; the clock is at step ${step}${model.drawn && `; ${model.drawn}`}`);
+}
+
+/** Rows and options out of sight: where there are hundreds, they come after the first picture. @param {any} player */
+export function tellRest({ model, eventList, picker, selected }) {
+  eventList.fill();
+  picker.complete(model, selected);
+}
+
+/** The pictures in words. @param {any} player @param {Scene} scene */
+function describe({ nodes, mapView, sideView, timeline }, scene) {
+  nodes.mapCanvas.setAttribute("aria-label", mapView.describe(scene));
+  nodes.sideCanvas.setAttribute("aria-label", sideView.describe(scene));
+  nodes.moving.setAttribute("aria-label", `${timeline.band.describe(scene)}; loss, moves and total rank; the clock is at step ${scene.step}${scene.model.drawn && `; ${scene.model.drawn}`}`);
 }
 
 /** @param {HTMLElement} node @param {string} text */

@@ -78,8 +78,8 @@ export class Timeline {
     this.hidden = 0;
   }
 
-  /** @param {Scene} scene with the size of the whole timeline @param {string} band key of `BANDS` */
-  layout(scene, band) {
+  /** @param {Scene} scene with the size of the whole timeline */
+  layout(scene) {
     const { model, width, height } = scene;
     this.model = model;
     this.width = width;
@@ -95,11 +95,10 @@ export class Timeline {
       x: (step) => left + ((step - from) / (to - from)) * (right - left),
       step: (x) => from + ((x - left) / (right - left)) * (to - from),
     };
-    const wanted = BANDS[band];
-    this.band = wanted && (wanted.possible?.(scene) ?? true) ? wanted : BANDS.strip;
     const room = height - TICKS_HEIGHT - AXIS_HEIGHT;
-    const { panels, unit, used } = fitPanels(panelsOf(model, scene.other), this.band.alone ? room : room * PANEL_SHARE, this.band.alone ? Infinity : PANEL_UNIT);
-    this.hidden = panelsOf(model, scene.other).length - panels.length;
+    const all = panelsOf(model, scene.other);
+    const { panels, unit, used } = fitPanels(all, this.band.alone ? room : room * PANEL_SHARE, this.band.alone ? Infinity : PANEL_UNIT);
+    this.hidden = all.length - panels.length;
     this.panels = panels;
     const panelRoom = used;
     this.bandBox = { x: left, y: TICKS_HEIGHT, w: right - left, h: room - panelRoom };

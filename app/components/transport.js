@@ -143,16 +143,21 @@ export class Transport {
     const { clock } = this;
     const model = clock.model;
     if (!model) return;
-    this.slider.min = String(model.domain[0]);
-    this.slider.max = String(model.domain[1]);
+    const [from, to] = model.domain.map(String);
+    // Written again, even the same would be laid out again.
+    if (this.slider.min !== from) this.slider.min = from;
+    if (this.slider.max !== to) this.slider.max = to;
     this.slider.value = String(clock.time);
     const events = model.events.length;
     const past = model.eventBefore(clock.step) + 1;
     const parts = [`step ${clock.step} of ${model.domain[1]}`];
     parts.push(events ? `event ${past} of ${events}` : "no events");
     if (live) parts.push(clock.atEnd ? "live" : "run goes on: End follows it");
-    this.readout.textContent = parts.join(" · ");
-    this.slider.setAttribute("aria-valuetext", this.readout.textContent);
+    const text = parts.join(" · ");
+    if (this.readout.textContent !== text) {
+      this.readout.textContent = text;
+      this.slider.setAttribute("aria-valuetext", text);
+    }
     this.showSpeed();
     const wanted = clock.playing ? "pause" : "play";
     if (this.playButton.dataset.icon !== wanted) {
