@@ -58,6 +58,8 @@ export function takeOver(parent, request) {
   const { player, host, view } = early;
   parent.append(player.root);
   host.remove();
+  // What moves in the page forgets how far it was scrolled.
+  player.eventList.astray = true;
   const moved = player.clock.playing || viewOf(player) !== view;
   player.request = { .../** @type {any} */ (player.request), content: request.content, id: moved ? request.id : "" };
   if (moved) player.commitSoon();
