@@ -1,26 +1,27 @@
 """The player's client-side modules as one script, and what it takes, for the app and for reports without a server.
 
-The modules are files of the repository's ``app/components``, read as data: nothing of the app is imported.
+The modules are files of the repository's ``app``, read as data: nothing of the app is imported.
 """
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import struct
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[1] / "app" / "components"
+FOLDER = Path(__file__).resolve().parents[1] / "app"
 
-_IMPORT = re.compile(r'^import .* from "\./(\w+)\.js";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import .* from "(\.{1,2}/[\w/.]+)\.js";\n', re.MULTILINE)
 _COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|// [^\n]*)\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
 
 
 def module_text(name: str) -> str:
-    """Return the source of a module, named without its suffix.
+    """Return the source of a module, named by its path below ``FOLDER`` without its suffix.
 
     Raises:
         FileNotFoundError: there is no such module, as where the package was installed without its repository.
@@ -46,7 +47,7 @@ def module_order(entry: str) -> tuple[str, ...]:
             raise ValueError(f"modules import each other: {' → '.join([*open_ones, name])}")
         open_ones.append(name)
         for other in _IMPORT.findall(module_text(name)):
-            visit(other)
+            visit(posixpath.normpath(posixpath.join(posixpath.dirname(name), other)))
         done.append(open_ones.pop())
 
     visit(entry)

@@ -1,4 +1,4 @@
-"""Numbers in fewer bytes; each code has its decoder in app/components/decode.js."""
+"""Numbers in fewer bytes; each code has its decoder in app/player/model/decode.js."""
 
 from __future__ import annotations
 

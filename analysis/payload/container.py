@@ -1,4 +1,4 @@
-"""The layout of a payload: a JSON header and typed arrays; app/components/decode.js reads it.
+"""The layout of a payload: a JSON header and typed arrays; app/player/model/decode.js reads it.
 
 uint32 little-endian length of the header, the header, zeros up to a multiple of 8, then the arrays, each at a multiple
 of 8 from there.

@@ -13,7 +13,7 @@ from flexlora.ragged import ragged_places
 
 
 def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | None = None) -> bytes:
-    """Return the parcel of one matrix; RunSpectra in app/components/run_spectra.js opens it.
+    """Return the parcel of one matrix; RunSpectra in app/player/model/run_spectra.js opens it.
 
     Args:
         run: the run of the payload.

@@ -1,4 +1,4 @@
-"""``pack_run``: one run as bytes for the player, sent once; decoded by app/components/decode.js.
+"""``pack_run``: one run as bytes for the player, sent once; decoded by app/player/model/decode.js.
 
 What is always there: steps, ranks, entropy, energy, the entropy of true singular values, the importance that decided at
 each event, moves, scalars. The values λ themselves are there when they fit; otherwise the header says ``onDemand`` and

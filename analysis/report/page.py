@@ -85,8 +85,8 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         "order": by_similarity(run).tolist(),
     }
     try:
-        script = joined_modules("report")
-        style = (FOLDER / "player.css").read_text(encoding="utf-8")
+        script = joined_modules("player/source/report")
+        style = (FOLDER / "player/player.css").read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ReportError(
             f"The player's modules are not here ({error.filename}): make reports in the repository."

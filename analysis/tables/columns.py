@@ -13,7 +13,7 @@ from pyarrow import compute, csv, parquet
 from analysis.runs import Matrix, Run
 
 FORMULA = r"^([=+\-@\t\r])"
-"""How a text begins that a spreadsheet computes; app/components/csv.js has the same."""
+"""How a text begins that a spreadsheet computes; app/player/model/csv.js has the same."""
 
 
 def as_table(columns: Mapping[str, Any]) -> pa.Table:

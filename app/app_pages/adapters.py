@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from adapter_shrink import shrink_section
-from adapter_source import Source, ask_source
-from adapter_views import compare_section, map_section, moves_section, table_section
+from adapters.shrink import shrink_section
+from adapters.source import Source, ask_source
+from adapters.views import compare_section, map_section, moves_section, table_section
 from analysis.adapters import describe_adapter
-from data import plain
+from runs.store import plain
 
 INTRODUCTION = """
 A LoRA adapter adds **ΔW = s · B A** to each weight matrix. Its singular values say how many of its directions do

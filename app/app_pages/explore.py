@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-import pinned
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
-from components import CHOICES, STAGES, PlayerView, player
-from components.run_picker import run_picker
-from data import OpenRun, RunEntry, default_run, open_run, plain, resolve_run, run_entries, samples_root
-from head_start import run_link
-from player_extras import bring_extras, bring_spectrum
+from player import CHOICES, STAGES, PlayerView, player
+from player.extras import bring_extras, bring_spectrum
+from player.head_start import run_link
+from runs import pinned
+from runs.picker import run_picker
+from runs.store import OpenRun, RunEntry, default_run, open_run, plain, resolve_run, run_entries, samples_root
 
 CHOSEN = "explore_run"
 PICKER = "explore_picker"
@@ -202,7 +202,7 @@ def _show_details(entry: RunEntry, opened: OpenRun, view: PlayerView) -> None:
     details = st.expander("A figure to zoom, its numbers, its code, a report", key=DETAILS, on_change="rerun")
     if details.open:
         # Imported here: most visitors never open it.
-        from take_out import show_take_out
+        from runs.take_out import show_take_out
 
         show_take_out(details, entry, opened.run, view)
     made = st.expander("How this run was made", key=MADE, on_change="rerun")

@@ -6,9 +6,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import FIGURES
-from data import plain, samples_root
 from flexlora.methods import METHODS, Method
-from method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
+from runs.method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
+from runs.store import plain, samples_root
 
 CHOSEN = "methods_chosen"
 PICTURE = "methods_picture"

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from data import plain, run_entries, runs_root
-from import_panel import import_panel
-from library import DAMAGED, RunRow, columns, describe_row, read_rows, search, size_text
-from run_actions import (
+from runs.actions import (
     CHOICES,
     CONFIRM,
     DONE,
@@ -23,7 +20,10 @@ from run_actions import (
     restore_run,
     trash_run,
 )
-from run_folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movable
+from runs.folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movable
+from runs.import_panel import import_panel
+from runs.rows import DAMAGED, RunRow, columns, describe_row, read_rows, search, size_text
+from runs.store import plain, run_entries, runs_root
 
 TABLE_ROWS = 11
 ROW_HEIGHT = 35

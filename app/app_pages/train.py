@@ -8,16 +8,16 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.metrics import first_matrix
-from components import PlayerView, last_view, player
-from data import OpenRun, matrix_parcel, open_run, run_entries, runs_root
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, new_run_folder
 from flexlora.run_log import RunLogError, read_run
-from job_form import job_form
-from live import REGISTRY, LiveJob
-from player_extras import bring_extras, bring_spectrum
-from steering import steer_panel
+from jobs.form import job_form
+from jobs.registry import REGISTRY, LiveJob
+from jobs.steering import steer_panel
+from player import PlayerView, last_view, player
+from player.extras import bring_extras, bring_spectrum
+from runs.store import OpenRun, matrix_parcel, open_run, run_entries, runs_root
 
 PLAYER = "train_player"
 TICK_S = 0.4

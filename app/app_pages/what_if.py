@@ -7,12 +7,12 @@ import streamlit as st
 from analysis.figures import FIGURES
 from analysis.metrics import describe_run
 from analysis.runs import Run
-from components.schedule import AdapterSize, mean_cost
-from data import default_run, open_run, plain, run_entries
 from flexlora.config import FlexLoRAConfig
 from flexlora.job import Job
-from replays import MODE_BADGES, Found, alternatives, base_of, find_trained, job_of, replayed, ruled, tell
-from schedule_panel import edited_config, schedule_panel
+from runs.replays import MODE_BADGES, Found, alternatives, base_of, find_trained, job_of, replayed, ruled, tell
+from runs.store import default_run, open_run, plain, run_entries
+from schedule.editor import AdapterSize, mean_cost
+from schedule.panel import edited_config, schedule_panel
 
 PICKER = "what_if_run"
 PLOT = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}

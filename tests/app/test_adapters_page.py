@@ -196,7 +196,7 @@ def zipped(files) -> bytes:
 
 
 def test_uploads_keep_only_the_names_an_adapter_has(tmp_path):
-    from adapter_source import _contents
+    from adapters.source import _contents
 
     folder = make(tmp_path / "mine")
     weights, config = (folder / WEIGHTS).read_bytes(), (folder / CONFIG).read_bytes()
@@ -220,14 +220,14 @@ def test_uploads_keep_only_the_names_an_adapter_has(tmp_path):
     ],
 )
 def test_uploads_that_are_no_adapter_are_explained(files, says):
-    from adapter_source import _contents
+    from adapters.source import _contents
 
     with pytest.raises(AdapterError, match=says):
         _contents(files)
 
 
 def test_a_zip_with_damaged_content_is_explained():
-    from adapter_source import _contents
+    from adapters.source import _contents
 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -239,7 +239,7 @@ def test_a_zip_with_damaged_content_is_explained():
 
 
 def test_a_zip_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch):
-    import adapter_source
+    from adapters import source as adapter_source
 
     monkeypatch.setattr(adapter_source, "MAX_BYTES", 1000)
     bomb = io.BytesIO()

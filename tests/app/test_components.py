@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 import struct
+from posixpath import dirname, join, normpath
 
 import pytest
 
 from analysis.player_script import FOLDER, envelope, joined_modules, module_order, module_text
 
-MODULES = module_order("component")
+MODULES = module_order("player/source/component")
 TEXTS = {name: module_text(name) for name in MODULES}
 
 
-def imports_of(text: str) -> list[str]:
-    return re.findall(r'^import .* from "\./(\w+)\.js";$', text, re.MULTILINE)
+def imports_of(name: str) -> dict[str, set[str]]:
+    """Module → names that are taken from it."""
+    found = re.findall(r'^import \{ (.*) \} from "(\..*)\.js";$', TEXTS[name], re.MULTILINE)
+    return {normpath(join(dirname(name), other)): set(names.split(", ")) for names, other in found}
 
 
 def top_level_names(text: str) -> list[str]:
@@ -25,14 +28,14 @@ def top_level_names(text: str) -> list[str]:
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_stands_after_those_it_imports(name):
     earlier = MODULES[: MODULES.index(name)]
-    assert set(imports_of(TEXTS[name])) <= set(earlier)
+    assert set(imports_of(name)) <= set(earlier)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_imports_what_the_others_export(name):
-    for names, other in re.findall(r'^import \{ (.*) \} from "\./(\w+)\.js";$', TEXTS[name], re.MULTILINE):
+    for other, names in imports_of(name).items():
         exported = re.findall(r"^export (?:async )?(?:const|class|function) (\w+)", TEXTS[other], re.MULTILINE)
-        assert set(names.split(", ")) <= set(exported)
+        assert names <= set(exported)
 
 
 def test_names_at_the_top_level_are_unique_because_joined_modules_share_one_scope():
@@ -41,7 +44,7 @@ def test_names_at_the_top_level_are_unique_because_joined_modules_share_one_scop
 
 
 def test_the_joined_script_has_no_import_and_exactly_one_export():
-    script = joined_modules("component")
+    script = joined_modules("player/source/component")
     assert not re.search(r"^import ", script, re.MULTILINE)
     assert re.findall(r"^export .*", script, re.MULTILINE) == [
         "export default function render({ data, parentElement, setStateValue }) {"
@@ -49,7 +52,7 @@ def test_the_joined_script_has_no_import_and_exactly_one_export():
 
 
 def test_nothing_is_fetched_from_elsewhere():
-    script = joined_modules("component") + (FOLDER / "player.css").read_text(encoding="utf-8")
+    script = joined_modules("player/source/component") + (FOLDER / "player/player.css").read_text(encoding="utf-8")
     assert set(re.findall(r"https?://[^\s\"')]+", script)) <= {"http://www.w3.org/2000/svg"}
     assert "innerHTML" not in script
 

@@ -15,7 +15,7 @@ from analysis.runs import load_run
 pytestmark = pytest.mark.browser
 
 MATRICES, RECORDS = 72, 900
-STYLE = ":root { --st-font: sans-serif; }\n" + (FOLDER / "player.css").read_text(encoding="utf-8")
+STYLE = ":root { --st-font: sans-serif; }\n" + (FOLDER / "player/player.css").read_text(encoding="utf-8")
 OPEN = """
 async ([script, style, data]) => {
   const url = URL.createObjectURL(new Blob([script + "\\nexport { Player };"], { type: "text/javascript" }));
@@ -69,9 +69,7 @@ async ([script, payload]) => {
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     """The folder of a run with as many events as matrices."""
-    spec = importlib.util.spec_from_file_location(
-        "generated_log", FOLDER.parents[1] / "benchmarks" / "generated_log.py"
-    )
+    spec = importlib.util.spec_from_file_location("generated_log", FOLDER.parent / "benchmarks" / "generated_log.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -94,7 +92,7 @@ def packed(data: bytes) -> str:
 def test_the_first_picture_is_drawn_once_and_what_is_out_of_sight_comes_after_it(page, many):
     request = {"run": "many", "id": "1", "content": "1", "step": None, "matrix": None, "link": None}
     data = envelope(pack_run(many), request)
-    seen = page.evaluate(OPEN, [joined_modules("component"), STYLE, packed(data)])
+    seen = page.evaluate(OPEN, [joined_modules("player/source/component"), STYLE, packed(data)])
     first, later = seen["first"], seen["later"]
     steps = [str(event["step"]) for event in many.events]
     assert seen["drawn"] == 1
@@ -114,7 +112,7 @@ def test_what_is_looked_up_by_code_or_by_change_is_what_each_cell_says(
 ):
     run = many if kind == "many" else load_run({"hard": make_run, "soft": make_soft_run}[kind](tmp_path / kind))
     payload = pack_run(run, max_bytes=1 if rough else 10**8)
-    seen = page.evaluate(READ, [joined_modules("component"), packed(payload)])
+    seen = page.evaluate(READ, [joined_modules("player/source/component"), packed(payload)])
     assert seen["differ"] == [0] * 6
     assert seen["rough"] == rough
     assert seen["top"][0] == seen["top"][1]

@@ -13,8 +13,8 @@ import pytest
 
 from analysis.payload import pack_run
 from analysis.runs import load_run
-from early_picture import with_picture
-from head_start import component_scripts
+from player.early_picture import with_picture
+from player.head_start import component_scripts
 
 
 def is_early(address: str) -> bool:

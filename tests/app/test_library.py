@@ -28,7 +28,7 @@ def run(root, make_run):
 
 
 def rows_of(root):
-    from library import read_rows
+    from runs.rows import read_rows
 
     return read_rows((f"runs/{folder.name}", folder) for folder in find_runs(root))
 
@@ -36,7 +36,7 @@ def rows_of(root):
 class TestRows:
     @pytest.mark.parametrize("folder", SAMPLES, ids=lambda folder: folder.name)
     def test_a_row_says_what_the_whole_log_says(self, folder):
-        from library import read_row
+        from runs.rows import read_row
 
         row, whole = read_row("x", folder), load_run(folder)
         metric = "accuracy" if "test/accuracy" in whole.metrics else "pearson"
@@ -82,7 +82,7 @@ class TestRows:
         assert glance_run(root / "odd").net_moves == 2
 
     def test_the_spectra_are_not_opened_and_an_unchanged_log_is_read_once(self, root, run, monkeypatch):
-        import library
+        from runs import rows as library
 
         (before,) = rows_of(root)
         shutil.copytree(run, root / "bare")
@@ -105,7 +105,7 @@ class TestRows:
 
     @pytest.mark.parametrize("content", ["", "{", '{"header": {}}', '{"header": {"schema": 99}}', "[1]"])
     def test_a_damaged_header_is_listed_with_its_fault(self, root, content):
-        from library import DAMAGED
+        from runs.rows import DAMAGED
 
         (root / "bad").mkdir()
         (root / "bad" / "run.json").write_text(content)
@@ -114,7 +114,7 @@ class TestRows:
         assert "run.json" in row.fault or "schema" in row.fault
 
     def test_only_runs_are_listed(self, root, run):
-        from run_folders import to_trash
+        from runs.folders import to_trash
 
         (root / "notes").mkdir()
         (root / "readme.txt").write_text("hello")
@@ -129,7 +129,7 @@ class TestRows:
         assert rows_of(root)[0].state == "crashed"
 
     def test_disk_use_is_the_sum_of_the_files(self, root, run):
-        from library import disk_use
+        from runs.rows import disk_use
 
         (run / "adapter").mkdir()
         (run / "adapter" / "weights").write_bytes(b"x" * 12345)
@@ -149,14 +149,14 @@ class TestRows:
 
 class TestSearch:
     def rows(self):
-        from library import read_rows
+        from runs.rows import read_rows
 
         return read_rows((folder.name, folder) for folder in SAMPLES)
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.sampled_from(("ada", "LORA", "digits", "finished", "paper", "zz", "bundled", "-"))))
     def test_what_is_found_holds_every_word_and_what_is_not_lacks_one(self, words):
-        from library import search
+        from runs.rows import search
 
         rows = self.rows()
         found = search(rows, "  ".join(words))
@@ -165,7 +165,7 @@ class TestSearch:
             assert (row in found) == all(word.lower() in told for word in words)
 
     def test_the_table_has_a_cell_for_every_run_in_every_column(self):
-        from library import columns
+        from runs.rows import columns
 
         rows = self.rows()
         table = columns(rows)

@@ -1,4 +1,4 @@
-"""What the browser makes of a payload, beside the run it was made from; app/components/*.js in a real Chromium."""
+"""What the browser makes of a payload, beside the run it was made from; app/player/model/*.js in a real Chromium."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.payload import pack_matrix, pack_run
 from analysis.player_script import joined_modules
 from analysis.runs import load_run
 
-SCRIPT = joined_modules("model")
+SCRIPT = joined_modules("player/model/model")
 READ = """
 async ([script, payload, parcels]) => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -168,7 +168,7 @@ def test_each_step_to_fewer_bytes_is_read_back(read, runs):
 def test_the_mean_of_the_loss_goes_on_after_a_loss_that_is_not_a_number(browser):
     values = [1.0, 2.0, float("nan"), 4.0, 5.0, 6.0, float("inf"), 8.0, 9.0, 10.0]
     page = browser.new_page()
-    script = joined_modules("curves") + "\nexport { trailingMean };"
+    script = joined_modules("player/views/curves") + "\nexport { trailingMean };"
     found = page.evaluate(
         """async ([script, values]) => {
           const { trailingMean } = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));

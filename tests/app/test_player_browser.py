@@ -260,7 +260,7 @@ def test_the_methods_page_leads_to_an_example_and_to_training(open_page):
 
 
 def test_browser_and_server_know_the_same_choices(open_page):
-    from components import CHOICES
+    from player import CHOICES
 
     page = Viewer(open_page()).page
     for name, keys in CHOICES.items():

@@ -34,14 +34,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def refused(says: str):
-    from run_folders import RunFolderError
+    from runs.folders import RunFolderError
 
     return pytest.raises(RunFolderError, match=says)
 
 
 class TestRename:
     def test_there_and_back_gives_the_same_bytes(self, root, run):
-        from run_folders import rename
+        from runs.folders import rename
 
         before = contents(run)
         renamed = rename(root, run, " Second-best_1.0 ")
@@ -63,7 +63,7 @@ class TestRename:
     @example("line\nbreak")
     @example("ß")
     def test_any_text_is_refused_in_one_line_or_names_a_folder_among_the_runs(self, root, make_run, name):
-        from run_folders import RunFolderError, rename
+        from runs.folders import RunFolderError, rename
 
         if not (root / "first").exists():
             make_run(root / "first", steps=2)
@@ -79,13 +79,13 @@ class TestRename:
             rename(root, folder, "first")
 
     def test_the_message_says_what_is_allowed(self, root, run):
-        from run_folders import rename
+        from runs.folders import rename
 
         with refused("letters a–z and A–Z, digits"):
             rename(root, run, "my run")
 
     def test_a_name_that_is_taken_is_refused_in_any_case(self, root, run, make_run):
-        from run_folders import rename
+        from runs.folders import rename
 
         make_run(root / "other")
         before = contents(root)
@@ -95,7 +95,7 @@ class TestRename:
         assert contents(root) == before
 
     def test_the_order_of_the_list_stays(self, root, run, make_run):
-        from run_folders import rename
+        from runs.folders import rename
 
         make_run(root / "later")
         os.utime(run / "run.json", (1, 1))
@@ -103,7 +103,7 @@ class TestRename:
         assert [folder.name for folder in find_runs(root)] == ["later", "earlier"]
 
     def test_runs_made_from_it_name_it_as_it_is_called_now(self, root, run, make_run):
-        from run_folders import rename
+        from runs.folders import rename
 
         child = make_run(root / "child")
         header = json.loads((child / "run.json").read_text())["header"]
@@ -114,7 +114,7 @@ class TestRename:
         assert read_header(child) == ({**header, "parent": "renamed"}, [])
 
     def test_a_header_whose_checksum_fails_is_not_made_to_look_intact(self, root, run):
-        from run_folders import rename
+        from runs.folders import rename
 
         file = run / "run.json"
         file.write_text(file.read_text().replace('"seed": 0', '"seed": 1'))
@@ -122,7 +122,7 @@ class TestRename:
         assert "checksum differs" in read_header(renamed)[1][0]
 
     def test_a_header_that_cannot_be_written_leaves_everything_as_it_was(self, root, run, monkeypatch):
-        import run_folders
+        from runs import folders as run_folders
 
         def full(folder, header):
             raise OSError(28, "No space left on device")
@@ -136,7 +136,7 @@ class TestRename:
 
 class TestTrash:
     def test_trash_and_restore_give_the_same_bytes(self, root, run):
-        from run_folders import in_trash, restore, to_trash
+        from runs.folders import in_trash, restore, to_trash
 
         before = contents(run)
         gone = to_trash(root, run)
@@ -148,7 +148,7 @@ class TestTrash:
         assert in_trash(root) == [] and list((root / ".trash").iterdir()) == []
 
     def test_two_runs_of_one_name_can_be_removed_and_the_second_restore_is_refused(self, root, run, make_run):
-        from run_folders import in_trash, restore, to_trash
+        from runs.folders import in_trash, restore, to_trash
 
         first = to_trash(root, run)
         second = to_trash(root, make_run(root / "first", steps=3))
@@ -159,7 +159,7 @@ class TestTrash:
         assert in_trash(root) == [first]
 
     def test_stray_files_in_the_trash_are_passed_over(self, root, run):
-        from run_folders import in_trash, to_trash
+        from runs.folders import in_trash, to_trash
 
         gone = to_trash(root, run)
         (root / ".trash" / "stray").write_text("x")
@@ -170,14 +170,14 @@ class TestTrash:
         ]  # fmt: skip
 
     def test_only_what_was_named_is_deleted(self, root, run, make_run):
-        from run_folders import delete_for_ever, in_trash, to_trash
+        from runs.folders import delete_for_ever, in_trash, to_trash
 
         first, second = to_trash(root, run), to_trash(root, make_run(root / "second"))
         assert delete_for_ever(root, [first.folder]) == first.disk_bytes
         assert in_trash(root) == [second]
 
     def test_what_is_not_in_the_trash_is_never_deleted(self, root, run):
-        from run_folders import delete_for_ever, restore, to_trash
+        from runs.folders import delete_for_ever, restore, to_trash
 
         gone = to_trash(root, run)
         restore(root, gone.folder)
@@ -187,7 +187,7 @@ class TestTrash:
         assert run.is_dir()
 
     def test_a_link_is_neither_followed_nor_moved(self, root, run, tmp_path):
-        from run_folders import delete_for_ever, to_trash
+        from runs.folders import delete_for_ever, to_trash
 
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
@@ -200,7 +200,7 @@ class TestTrash:
         assert (elsewhere / "kept").exists()
 
     def test_a_trash_that_leads_elsewhere_is_refused(self, root, run, tmp_path):
-        from run_folders import in_trash, to_trash
+        from runs.folders import in_trash, to_trash
 
         (root / ".trash").symlink_to(tmp_path)
         with refused("is a link"):
@@ -212,7 +212,7 @@ class TestTrash:
 class TestInUse:
     @pytest.fixture(params=["rename", "trash"])
     def act(self, request, root):
-        from run_folders import rename, to_trash
+        from runs.folders import rename, to_trash
 
         return (
             (lambda run: rename(root, run, "new")) if request.param == "rename" else (lambda run: to_trash(root, run))
@@ -228,7 +228,7 @@ class TestInUse:
         act(folder)
 
     def test_a_run_that_is_trained_here_stays(self, run, act, monkeypatch):
-        from live import REGISTRY
+        from jobs.registry import REGISTRY
 
         stop = threading.Event()
         thread = threading.Thread(target=stop.wait, daemon=True)
@@ -254,7 +254,7 @@ class TestInUse:
 
 class TestCopies:
     def test_a_duplicate_is_the_same_log_under_another_name(self, roots, make_run):
-        from run_folders import duplicate
+        from runs.folders import duplicate
 
         sample = make_run(roots[0] / "sample")
         (sample / "adapter").mkdir()
@@ -265,7 +265,7 @@ class TestCopies:
         assert all(own[name] == other[name] for name in own if name != "run.json")
 
     def test_a_packed_run_can_be_imported_again(self, root, run, tmp_path):
-        from run_folders import import_run, pack
+        from runs.folders import import_run, pack
 
         (run / "adapter").mkdir()
         (run / "adapter" / "weights").write_bytes(b"x")
@@ -279,7 +279,7 @@ class TestCopies:
         assert read_header(done.folder)[0]["name"] == "again"
 
     def test_a_free_name_can_always_be_used(self, root, run):
-        from run_folders import check_name, free_name
+        from runs.folders import check_name, free_name
 
         for wanted in ("first", "First", "", "../..", "CON", "x" * 300, "a b/c", "é", "...", "nul.log"):
             assert check_name(root, free_name(root, wanted))

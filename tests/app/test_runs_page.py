@@ -255,7 +255,7 @@ class TestImport:
         assert load_run(roots[1] / "ada").ranks.tolist() == list(EVENTS.values())
 
     def test_a_run_comes_as_zip_as_files_or_by_its_path(self, page, roots):
-        from run_folders import pack
+        from runs.folders import pack
 
         run = roots[1] / "first"
         upload(page.run(), ("first.zip", pack(run)))
@@ -353,7 +353,7 @@ class TestImport:
         assert "It holds no λ" in page.warning[0].value
 
     def test_the_header_keeps_what_the_log_said(self, page, roots):
-        from run_folders import pack
+        from runs.folders import pack
 
         upload(page.run(), ("first.zip", pack(roots[1] / "first")))
         press(page, "runs_import")

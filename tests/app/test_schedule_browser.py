@@ -57,7 +57,7 @@ def test_the_curve_while_dragging_is_the_trained_one_at_every_step_for_200_setti
     page = open_page("/methods")
     rng = random.Random(7)
     cases = [random_settings(rng) for _ in range(200)]
-    script = joined_modules("schedule_curve")
+    script = joined_modules("schedule/curve")
     found = page.evaluate(
         f"(cases) => {{ {script}; return cases.map(([own, all]) => [budgets(own, all), eventSteps(own, all)]); }}",
         [[settings, config.total_steps] for config, settings in cases],

@@ -14,8 +14,8 @@ from analysis.figures.theme import METHOD_COLOURS
 from analysis.payload import pack_run
 from analysis.player_script import joined_modules
 from analysis.runs import Run, load_run
-from components import STAGES
 from flexlora.methods import METHODS
+from player import STAGES
 
 pytestmark = pytest.mark.browser
 
@@ -39,7 +39,7 @@ def core(browser):
     """A page with the player's modules and without an app."""
     context = browser.new_context()
     page = context.new_page()
-    page.evaluate(LOAD, f"{joined_modules('component')}\nexport {{ {EXPORTS} }};")
+    page.evaluate(LOAD, f"{joined_modules('player/source/component')}\nexport {{ {EXPORTS} }};")
     yield page
     context.close()
 

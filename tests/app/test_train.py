@@ -22,8 +22,8 @@ def script():
 @pytest.fixture
 def registry(monkeypatch):
     """A registry of the test's own; whatever it trains is stopped at the end."""
-    import live
     from app_pages import train
+    from jobs import registry as live
 
     own = live.Registry()
     monkeypatch.setattr(live, "REGISTRY", own)

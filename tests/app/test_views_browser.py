@@ -20,13 +20,13 @@ from analysis.payload import pack_run
 from analysis.player_script import FOLDER, joined_modules
 from analysis.quantities import QUANTITIES
 from analysis.runs import load_run
-from components import CHOICES
+from player import CHOICES
 
 pytestmark = pytest.mark.browser
 
 TIMEOUT_MS = 15_000
 SVG = "{http://www.w3.org/2000/svg}"
-SAMPLES = FOLDER.parents[1] / "sample_runs"
+SAMPLES = FOLDER.parent / "sample_runs"
 TYPE_ORDER = ("query", "value", "ffn_in")
 
 
@@ -170,7 +170,7 @@ def test_the_card_promises_no_decision_where_none_can_come_and_calls_nothing_dif
           const runs = [model("finished", []), model("running", []), model("finished", [{}])];
           return [...runs.map(beforeAny), ...cells, card.root.querySelectorAll(".fl-differs").length];
         }""",
-        f"{joined_modules('component')}\nexport {{ WhyCard, beforeAny }};",
+        f"{joined_modules('player/source/component')}\nexport {{ WhyCard, beforeAny }};",
     )
     yet = "No event yet: the first decision is still to come."
     assert told == ["This run has no events: nothing was decided.", yet, yet, "not logged", "≠ prune", 1]
@@ -297,7 +297,7 @@ def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_
 @pytest.mark.parametrize("name", ["words-flexlora-paper", "digits-adalora", "digits-sora", "words-lora"])
 def test_net_and_gross_moves_and_orders_are_those_of_the_analysis(shared_page, name):
     run = load_run(SAMPLES / name)
-    script = joined_modules("bands")
+    script = joined_modules("player/views/bands")
     found = shared_page.evaluate(
         "([script, data]) => { const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));"
         " const parts = new Function(`${script}; return [Model, movesOverTime, finalRanks, SORTS]`);"
@@ -339,7 +339,7 @@ def test_a_card_that_is_not_of_now_says_of_which_event_it_is(browser):
         " const texts = []; const look = () => texts.push(card.root.textContent);"
         " card.update(of, ''); look(); card.update(of, '', 'Of event 3'); look(); card.update(of, ''); look();"
         " card.update(null, 'One moment'); look(); return texts; }",
-        joined_modules("why_card"),
+        joined_modules("player/views/why_card"),
     )
     page.close()
     assert shown == ["Stayed.", "Of event 3Stayed.", "Stayed.", "One moment"]
@@ -354,7 +354,7 @@ def test_small_parts_keep_their_promises(browser):
         " return { count: a.length, high: Math.max(...known), low: Math.min(...known), gaps: b.length - known.length,"
         " ascending: [...a].every((x, i) => i === 0 || x > a[i - 1]), same: perColumn([0, 1], [2, 3])[1] }; })()"
     )
-    found = evaluate(page, "columns", spiky)
+    found = evaluate(page, "player/model/columns", spiky)
     assert found["count"] <= 5 * 900
     assert found["high"] > 49
     assert found["low"] < -49
@@ -363,12 +363,12 @@ def test_small_parts_keep_their_promises(browser):
     assert found["same"] == [2, 3]
     values = [0.1, 1 / 3, -2.5e-7, 12345.678, 3.0e22]
     sent = [float(np.float32(value)) for value in values] + values
-    texts = evaluate(page, "csv", f"{json.dumps(sent)}.map(exactText)")
+    texts = evaluate(page, "player/model/csv", f"{json.dumps(sent)}.map(exactText)")
     assert [np.float32(text) for text in texts[:5]] == [np.float32(value) for value in values]
     assert [float(text) for text in texts[5:]] == values
     odd = [["a,b", 'say "x"', " edge", "two\nlines", "plain", ""], [None, 1, "λ", 0, -1, "=1+1"]]
-    text = evaluate(page, "csv", f"csvOf({{ head: {json.dumps(odd[0])}, rows: [{json.dumps(odd[1])}] }})")
+    text = evaluate(page, "player/model/csv", f"csvOf({{ head: {json.dumps(odd[0])}, rows: [{json.dumps(odd[1])}] }})")
     assert list(csv.reader(io.StringIO(text, newline=""))) == [odd[0], ["", "1", "λ", "0", "-1", "'=1+1"]]
-    escaped = evaluate(page, "svg_pen", "escapeXml(`<a b='c'>&\\u0000\\ud800\"λ🙂`)")
+    escaped = evaluate(page, "player/pen/svg_pen", "escapeXml(`<a b='c'>&\\u0000\\ud800\"λ🙂`)")
     assert ElementTree.fromstring(f'<x y="{escaped}"/>').get("y") == "<a b='c'>&\"λ🙂"
     page.close()

@@ -1,0 +1,187 @@
+"""The section of the Adapters page that suggests ranks and writes a smaller adapter."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from adapters.source import Source, mapped
+from analysis.adapters import (
+    DTYPES,
+    ORDERS,
+    TARGETS,
+    AdapterError,
+    AdapterSpectra,
+    Suggestion,
+    compress_adapter,
+    config_snippet,
+    describe_suggestion,
+    suggest_ranks,
+    total_error,
+    truncation_errors,
+)
+from analysis.figures import FIGURES
+from analysis.figures.theme import CONFIG as PLOT
+from runs.store import plain, runs_root
+
+TARGET_NAMES = {"rank": "total rank", "parameters": "parameters", "energy": "energy that stays"}
+
+
+def shrink_section(source: Source) -> None:
+    """Suggest ranks for a target; show what it costs; write the smaller adapter."""
+    spectra = mapped(source)
+    suggestion = _ask_suggestion(spectra)
+    if suggestion is None:
+        return
+    st.markdown(plain(describe_suggestion(spectra, suggestion)))
+    if spectra.broken:
+        st.info("Matrices with NaN cannot be truncated, so errors are not stated.", icon=":material/info:")
+        return
+    errors = truncation_errors(spectra, suggestion.ranks)
+    whole = total_error(errors, spectra)
+    st.caption(
+        f"Error of ΔW over all matrices: {whole['relative']:.2%} in the Frobenius norm ({whole['frobenius']:.4g}); "
+        f"at most {whole['spectral']:.4g} in the spectral norm of a matrix. What that does to accuracy only a test can "
+        "say."
+    )
+    left, right = st.columns([0.55, 0.45])
+    with left:
+        st.plotly_chart(
+            FIGURES["rank_change_map"](spectra, suggestion.ranks),
+            key="adapters_change",
+            config=PLOT,
+            alt="Rank of each matrix now, and the rank that would stay",
+        )
+        with st.expander("Error of each matrix"):
+            st.dataframe([vars(error) for error in errors], hide_index=True, key="adapters_errors")
+    with right:
+        st.markdown("**Every order at this target**")
+        st.dataframe(_all_orders(spectra, suggestion), hide_index=True, key="adapters_orders")
+        st.markdown("**To train anew at these ranks**")
+        st.code(config_snippet(spectra.adapter, suggestion.ranks), language="python", height=220)
+    _write(source, spectra, suggestion)
+
+
+def _ask_suggestion(spectra: AdapterSpectra) -> Suggestion | None:
+    adapter = spectra.adapter
+    total, count = sum(matrix.rank for matrix in adapter.matrices), len(adapter.matrices)
+    columns = st.columns([0.3, 0.3, 0.4])
+    target = columns[0].selectbox(
+        "Target",
+        list(TARGETS),
+        index=list(TARGETS).index("energy"),
+        format_func=lambda key: TARGET_NAMES[key],
+        key="adapters_target",
+        persist_state="session",
+    )
+    key = f"adapters_value_{target}_{total}_{adapter.parameters}"
+    if target == "energy":
+        value = columns[1].number_input(
+            "keep at least",
+            0.01,
+            1.0,
+            0.99,
+            0.01,
+            format="%.3f",
+            key=key,
+            help=TARGETS[target],
+            persist_state="session",
+        )
+    else:
+        whole = total if target == "rank" else adapter.parameters
+        start = max(count, whole // 2) if target == "rank" else whole // 2
+        value = columns[1].number_input(
+            f"at most, of {whole:,}", 0, whole, start, key=key, help=TARGETS[target], persist_state="session"
+        )
+    by = columns[2].selectbox(
+        "Which matrix gives the next direction",
+        list(ORDERS),
+        format_func=lambda name: name.replace("_", " "),
+        key="adapters_by",
+        help="least error: the direction with the least energy anywhere. A measure of importance: the least "
+        "important matrix gives its smallest direction, as FlexLoRA prunes. uniform: one rank for all, the control.",
+        persist_state="session",
+    )
+    try:
+        return suggest_ranks(spectra, target, value, by)
+    except AdapterError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return None
+
+
+def _all_orders(spectra: AdapterSpectra, suggestion: Suggestion) -> list[dict[str, Any]]:
+    rows = []
+    for by in ORDERS:
+        found = suggest_ranks(spectra, suggestion.target, suggestion.value, by)
+        error = total_error(truncation_errors(spectra, found.ranks), spectra)
+        rows.append(
+            {
+                "order": by.replace("_", " "),
+                "total rank": found.total_rank,
+                "parameters": found.parameters,
+                "energy kept": f"{found.energy_kept:.2%}",
+                "relative error": f"{error['relative']:.2%}",
+            }
+        )
+    return rows
+
+
+def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion) -> None:
+    columns = st.columns([0.5, 0.15, 0.35], vertical_alignment="bottom")
+    folder = columns[0].text_input(
+        "Write the smaller adapter to",
+        str(runs_root() / "adapters" / f"{source.label}-r{suggestion.total_rank}"),
+        key=f"adapters_out_{source.label}_{suggestion.total_rank}",
+        help="A new folder, on the machine that runs the Lab. PEFT loads it.",
+    )
+    dtype = columns[1].selectbox("Numbers", list(DTYPES), key="adapters_dtype", persist_state="session")
+    with columns[2].container(horizontal=True):
+        here = st.button("Write", key="adapters_write", type="primary", icon=":material/save:")
+        away = st.button("Make a zip", key="adapters_zip", icon=":material/folder_zip:")
+    if not (here or away):
+        return
+    bar = st.progress(0.0, "Truncating")
+
+    def progress(done: int, of: int) -> None:
+        bar.progress(done / of, f"Truncating: matrix {done} of {of}")
+
+    try:
+        if here:
+            errors = compress_adapter(spectra, suggestion.ranks, folder, progress, dtype)
+            measured = total_error(errors, spectra)
+            st.success(
+                f"Written to {plain(folder)}. Measured on the file: relative error {measured['relative']:.2%}.",
+                icon=":material/check:",
+            )
+        else:
+            name = f"{source.label}-r{suggestion.total_rank}"
+            content = _zipped(spectra, suggestion, dtype, progress)
+            st.download_button(
+                f"Download {name}.zip",
+                content,
+                f"{name}.zip",
+                "application/zip",
+                key="adapters_zip_download",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    except AdapterError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+    finally:
+        bar.empty()
+
+
+def _zipped(spectra: AdapterSpectra, suggestion: Suggestion, dtype: str, progress: Any) -> bytes:
+    buffer = io.BytesIO()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) / "adapter"
+        compress_adapter(spectra, suggestion.ranks, folder, progress, dtype)
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for file in sorted(folder.iterdir()):
+                archive.write(file, file.name)
+    return buffer.getvalue()

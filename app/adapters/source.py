@@ -1,0 +1,205 @@
+"""Where an adapter comes from: a path, or uploaded files kept in a folder of the session."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import streamlit as st
+
+from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
+from analysis.adapters.files import CONFIG, WEIGHTS, expanded
+from runs.store import REPOSITORY, plain
+
+MAX_MIB = 500
+MAX_BYTES = MAX_MIB << 20
+"""Uploaded files together, unpacked."""
+
+
+MAX_KEPT = 4
+"""Analysed adapters that a session remembers."""
+
+
+class Uploaded(Protocol):
+    """What Streamlit's file uploader gives."""
+
+    name: str
+    size: int
+    file_id: str
+
+    def getbuffer(self) -> memoryview:
+        """Return the content without a copy."""
+        ...
+
+
+class Source(NamedTuple):
+    """An adapter that opened."""
+
+    path: Path
+    label: str
+    spectra: AdapterSpectra
+
+
+def ask_source(key: str, label: str, default: str = "") -> Source | None:
+    """Draw the widgets that choose an adapter; open and analyse it, or say in one box why not.
+
+    The last adapter that opened stays when another does not.
+
+    Args:
+        key: prefix of widget keys and of what is remembered.
+        label: of the text input.
+        default: path shown at first.
+    """
+    left, right = st.columns([0.55, 0.45], vertical_alignment="top")
+    with left:
+        typed = st.text_input(
+            label,
+            default,
+            key=f"{key}_path",
+            placeholder="path of a folder, or of a .safetensors file, on the machine that runs the Lab",
+            persist_state="session",
+        ).strip()
+    with right:
+        files = st.file_uploader(
+            f"or upload {CONFIG} and {WEIGHTS} (or a zip of both)",
+            accept_multiple_files=True,
+            max_upload_size=MAX_MIB,
+            key=f"{key}_files",
+        )
+    if not files and not typed:
+        st.session_state.pop(f"{key}_last", None)
+        return None
+    try:
+        path = _keep(files) if files else expanded(typed)
+        if not files and not path.is_absolute() and not path.exists():
+            path = REPOSITORY / path
+        name = Path(files[0].name).stem if files and len(files) == 1 else None
+        found = Source(path, name or path.name, _analyse(path))
+    except (OSError, ValueError) as error:
+        # An AdapterError is a ValueError, and so is a path with characters that no file system takes.
+        st.error(f"**This adapter cannot be opened.**\n\n{plain(str(error))}", icon=":material/error:")
+        last: Source | None = st.session_state.get(f"{key}_last")
+        if last is not None:
+            st.caption(f"Still shown: {plain(last.label)}.")
+        return last
+    if files:
+        if typed:
+            st.caption("The uploaded files are shown. Remove them to open the path.")
+        found = found._replace(label="uploaded adapter" if name in (None, "adapter_model") else name)
+    st.session_state[f"{key}_last"] = found
+    return found
+
+
+def mapped(source: Source) -> AdapterSpectra:
+    """Return the adapter with the corrections of this session."""
+    places = st.session_state.get("adapters_places", {}).get(str(source.path))
+    if not places:
+        return source.spectra
+    own = {matrix.name for matrix in source.spectra.adapter.matrices}
+    kept = {name: place for name, place in places.items() if name in own}
+    return AdapterSpectra(source.spectra.adapter.mapped(kept), source.spectra.singular_values)
+
+
+def _analyse(path: Path) -> AdapterSpectra:
+    """Analyse an adapter once for as long as its files stay the same."""
+    stamp = _stamp(path)
+    kept: dict[Any, AdapterSpectra] = st.session_state.setdefault("adapters_kept", {})
+    if stamp in kept:
+        return kept[stamp]
+    adapter = open_adapter(path)
+    of = len(adapter.matrices)
+    done = 0
+
+    def count(number: int, _of: int) -> None:
+        nonlocal done
+        done = max(done, number)
+
+    bar = st.progress(0.0, f"Singular values of {of} matrices")
+    try:
+        # The workers only count; this thread alone draws.
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(analyse_adapter, adapter, count)
+            while wait([future], timeout=0.1).not_done:
+                bar.progress(done / of, f"Singular values: matrix {done} of {of}")
+            spectra = future.result()
+    finally:
+        bar.empty()
+    while len(kept) >= MAX_KEPT:
+        del kept[next(iter(kept))]
+    kept[stamp] = spectra
+    return spectra
+
+
+def _stamp(path: Path) -> tuple[Any, ...]:
+    files = [path / WEIGHTS, path / CONFIG] if path.is_dir() else [path, path.parent / CONFIG]
+    stamp: list[Any] = [str(path)]
+    for file in files:
+        try:
+            status = file.stat()
+        except (OSError, ValueError):
+            stamp.append(None)
+        else:
+            stamp += [status.st_mtime_ns, status.st_size]
+    return tuple(stamp)
+
+
+def _keep(files: Sequence[Uploaded]) -> Path:
+    """Write uploaded files into a folder of this session and return it.
+
+    Raises:
+        AdapterError: files that are no adapter, or too large.
+    """
+    # Temporary folders remove themselves when the session that holds them ends.
+    kept: dict[str, tempfile.TemporaryDirectory] = st.session_state.setdefault("adapters_uploads", {})
+    key = "+".join(file.file_id for file in files)
+    if key not in kept:
+        contents = _contents(files)
+        folder = tempfile.TemporaryDirectory(prefix="adapter-", ignore_cleanup_errors=True)
+        for name, content in contents.items():
+            (Path(folder.name) / name).write_bytes(content)
+        kept[key] = folder
+    return Path(kept[key].name)
+
+
+def _contents(files: Sequence[Uploaded]) -> dict[str, Any]:
+    """Return file name → content, unpacked; only names that an adapter has."""
+    found: dict[str, Any] = {}
+    for file in files:
+        if file.size > MAX_BYTES:
+            raise AdapterError(f"{file.name} has {file.size >> 20} MiB; at most {MAX_MIB} can be uploaded.")
+        if file.name.lower().endswith(".zip"):
+            found |= _unzipped(file)
+        else:
+            found[_kept_name(file.name)] = file.getbuffer()
+    if WEIGHTS not in found and not any(name.startswith("adapter_model") for name in found):
+        raise AdapterError(f"No weights among {', '.join(file.name for file in files)}: {WEIGHTS} is needed too.")
+    return found
+
+
+def _kept_name(name: str) -> str:
+    """Return the name a file gets: any safetensors file counts as the weights, any JSON as the configuration."""
+    base = Path(name).name
+    if base.endswith(".safetensors"):
+        return WEIGHTS
+    return CONFIG if base.endswith(".json") else "adapter_model" + Path(base).suffix
+
+
+def _unzipped(file: Uploaded) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(file.getbuffer())) as archive:
+            own = [item for item in archive.infolist() if Path(item.filename).name in (WEIGHTS, CONFIG)]
+            names = [Path(item.filename).name for item in own]
+            if len(set(names)) < len(names):
+                raise AdapterError(f"{file.name} holds several adapters. Pack one into a zip.")
+            if sum(item.file_size for item in own) > MAX_BYTES:
+                raise AdapterError(f"{file.name} unpacks to more than {MAX_MIB} MiB.")
+            return {name: archive.read(item) for name, item in zip(names, own, strict=True)}
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError, EOFError) as error:
+        raise AdapterError(f"{file.name} cannot be unpacked: {error}.") from error

@@ -1,0 +1,294 @@
+"""The sections of the Adapters page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from adapters.source import Source, ask_source, mapped
+from analysis.adapters import (
+    CAVEAT,
+    TABLES,
+    AdapterError,
+    AdapterSpectra,
+    Comparison,
+    adapter_label,
+    compare_adapters,
+    describe_moves,
+    flexlora_moves,
+)
+from analysis.figures import FIGURES
+from analysis.figures.adapters import MAP_COLOURS
+from analysis.figures.theme import CONFIG as PLOT
+from runs.store import plain
+
+SELECTED = "adapters_matrix"
+MAP = "adapters_map"
+
+MIME = {"csv": "text/csv", "parquet": "application/octet-stream", "json": "application/json"}
+
+
+def map_section(source: Source) -> None:
+    """Draw the map, and the spectrum of the selected matrix."""
+    spectra = mapped(source)
+    left, right = st.columns([0.55, 0.45])
+    with left:
+        colour = st.selectbox(
+            "Colour",
+            list(MAP_COLOURS),
+            format_func=lambda key: MAP_COLOURS[key].label,
+            key="adapters_colour",
+            persist_state="session",
+        )
+    with right:
+        selected = _select(spectra)
+    with left:
+        figure = FIGURES["adapter_map"](spectra, colour, selected)
+        st.plotly_chart(
+            figure,
+            key=MAP,
+            on_select=_clicked,
+            selection_mode="points",
+            config=PLOT,
+            alt=f"Map of {MAP_COLOURS[colour].label}, layer by module type; the Table view has the same numbers",
+        )
+        st.caption("Click a cell, or choose a matrix on the right. ‘dead’: ΔW is 0. ∅: undefined.")
+    with right:
+        st.plotly_chart(
+            FIGURES["adapter_spectrum"]({source.label: spectra}, selected),
+            key="adapters_spectrum",
+            config=PLOT,
+            alt=f"Singular values of {selected}, and the energy they hold together",
+        )
+        st.caption(plain(_about(spectra, selected)))
+    st.plotly_chart(
+        FIGURES["energy_curves"](spectra, selected),
+        key="adapters_energy",
+        config=PLOT,
+        alt="Share of energy in the first directions, one line a matrix",
+    )
+
+
+def table_section(source: Source) -> None:
+    """Draw the table with its downloads, and let layer and module type be corrected."""
+    spectra = mapped(source)
+    st.dataframe(
+        spectra.table(),
+        hide_index=True,
+        key="adapters_table",
+        column_config={
+            **{
+                key: st.column_config.NumberColumn(key, format="%.3f")
+                for key in ("entropy", "effective_rank", "stable_rank")
+            },
+            **{
+                key: st.column_config.NumberColumn(key, format="%.4g")
+                for key in ("energy", "norm", "spectral_norm", "scale")
+            },
+        },
+    )
+    with st.container(horizontal=True):
+        for ending, make in TABLES.items():
+            st.download_button(
+                ending.upper(),
+                make(spectra),
+                f"{source.label}.{ending}",
+                MIME[ending],
+                key=f"adapters_download_{ending}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+    with st.expander("Correct layers and module types", icon=":material/edit:"):
+        _correct(source)
+
+
+def moves_section(source: Source) -> None:
+    """Say what one event of FlexLoRA's rule would move."""
+    spectra = mapped(source)
+    budget = st.number_input(
+        "b: directions that may move",
+        0,
+        max(1, len(spectra.adapter.matrices)),
+        min(3, len(spectra.adapter.matrices)),
+        key="adapters_budget",
+        width=260,
+        persist_state="session",
+    )
+    moves = flexlora_moves(spectra, int(budget))
+    st.markdown(plain(describe_moves(spectra, moves)))
+    st.caption(CAVEAT)
+    after = {matrix.name: matrix.rank for matrix in spectra.adapter.matrices}
+    for name in moves.prune:
+        after[name] -= 1
+    for name in moves.extend:
+        after[name] += 1
+    if moves.prune or moves.extend:
+        st.plotly_chart(
+            FIGURES["rank_change_map"](spectra, after, title="Rank: now → after one event"),
+            key="adapters_moves",
+            config=PLOT,
+            alt="Rank of each matrix before and after one event",
+        )
+
+
+def compare_section(source: Source) -> None:
+    """Hold a second adapter against the first."""
+    other = ask_source("adapters_other", "Second adapter")
+    if other is None:
+        st.caption("Choose a second adapter of the same model: another seed, another task, the one before compression.")
+        return
+    first = mapped(source)
+    try:
+        found = _compared(source, other)
+    except AdapterError as error:
+        st.warning(plain(str(error)), icon=":material/info:")
+        return
+    st.markdown(plain(_told(found)))
+    for notice in found.notices:
+        st.caption(plain(notice))
+    left, right = st.columns([0.55, 0.45])
+    with left:
+        side = st.segmented_control(
+            "Subspace",
+            ["output", "input"],
+            default="output",
+            required=True,
+            key="adapters_side",
+            help="output: column space of ΔW. input: row space.",
+            persist_state="session",
+        )
+        st.plotly_chart(
+            FIGURES["overlap_map"](found, first.adapter.matrices, side),
+            key="adapters_overlap",
+            config=PLOT,
+            alt=f"Overlap of the {side} subspaces of both adapters",
+        )
+    with right:
+        selected = _select(first)
+        names = (
+            (source.label, other.label) if source.label != other.label else (source.label, f"{other.label} (second)")
+        )
+        st.plotly_chart(
+            FIGURES["adapter_spectrum"](dict(zip(names, (first, other.spectra), strict=True)), selected),
+            key="adapters_both",
+            config=PLOT,
+            alt=f"Singular values of {selected} in both adapters",
+        )
+    st.dataframe(_overlap_rows(found), hide_index=True, key="adapters_overlaps")
+    for missing, which in ((found.only_first, "first"), (found.only_second, "second")):
+        if missing:
+            with st.expander(f"{len(missing)} matrices only in the {which}"):
+                st.markdown("  \n".join(plain(name) for name in missing))
+
+
+def _compared(source: Source, other: Source) -> Comparison:
+    """Compare once for as long as both adapters stay open; a layer or a type does not matter here."""
+    kept: tuple[AdapterSpectra, AdapterSpectra, Comparison] | None = st.session_state.get("adapters_compared")
+    if kept is not None and kept[0] is source.spectra and kept[1] is other.spectra:
+        return kept[2]
+    bar = st.progress(0.0, "Subspaces")
+
+    def progress(done: int, of: int) -> None:
+        bar.progress(done / of, f"Subspaces: matrix {done} of {of}")
+
+    try:
+        found = compare_adapters(source.spectra.adapter, other.spectra.adapter, progress)
+    finally:
+        bar.empty()
+    st.session_state["adapters_compared"] = (source.spectra, other.spectra, found)
+    return found
+
+
+def _select(spectra: AdapterSpectra) -> str:
+    names = [matrix.name for matrix in spectra.adapter.matrices]
+    labels = {matrix.name: f"{adapter_label(matrix)}  ·  {matrix.name}" for matrix in spectra.adapter.matrices}
+    if st.session_state.get(SELECTED) not in names:
+        st.session_state[SELECTED] = names[0]
+    return st.selectbox("Matrix", names, key=SELECTED, format_func=lambda name: labels[name], persist_state="session")
+
+
+def _clicked() -> None:
+    points = st.session_state[MAP]["selection"]["points"]
+    if points and points[0].get("customdata"):
+        found = points[0]["customdata"]
+        st.session_state[SELECTED] = found[0] if isinstance(found, list | tuple) else found.get("0", found)
+
+
+def _about(spectra: AdapterSpectra, name: str) -> str:
+    row = next(row for row in spectra.table() if row["matrix"] == name)
+    if row["state"] != "live":
+        return f"{name} is {row['state']}."
+
+    def shown(key: str) -> str:
+        return "undefined" if row[key] is None else f"{row[key]:.3g}"
+
+    return (
+        f"{row['rank_99']} of {row['rank']} directions hold 99 % of its energy, {row['rank_90']} hold 90 %. Entropy "
+        f"{shown('entropy')}, effective rank {shown('effective_rank')}, stable rank {shown('stable_rank')}; "
+        f"‖ΔW‖_F {shown('norm')}, largest σ {shown('spectral_norm')}."
+    )
+
+
+def _correct(source: Source) -> None:
+    places: dict[str, Any] = st.session_state.setdefault("adapters_places", {})
+    key = str(source.path)
+    version = st.session_state.setdefault("adapters_version", 0)
+    matrices = source.spectra.adapter.matrices
+    editor = f"adapters_editor_{version}_{key}"
+    # What the editor starts from must not move under its own changes, but an editor that comes back has lost them.
+    if editor not in st.session_state:
+        st.session_state["adapters_start"] = dict(places.get(key, {}))
+    start = st.session_state["adapters_start"]
+    shown = [(matrix.name, *start.get(matrix.name, (matrix.layer, matrix.module_type))) for matrix in matrices]
+    edited = st.data_editor(
+        [{"matrix": name, "layer": layer, "module_type": kind} for name, layer, kind in shown],
+        key=editor,
+        disabled=["matrix"],
+        hide_index=True,
+        column_config={"layer": st.column_config.NumberColumn("layer", min_value=0, step=1)},
+    )
+    changed = {}
+    for matrix, row in zip(matrices, edited, strict=True):
+        layer = None if row["layer"] is None else int(row["layer"])
+        kind = str(row["module_type"] or "").strip() or matrix.module_type
+        if (layer, kind) != (matrix.layer, matrix.module_type):
+            changed[matrix.name] = (layer, kind)
+    if changed != places.get(key, {}):
+        places[key] = changed
+        st.rerun()
+    if changed and st.button("Back to what the names say", key="adapters_mapping_reset"):
+        places.pop(key, None)
+        st.session_state["adapters_version"] = version + 1
+        st.rerun()
+
+
+def _told(found: Comparison) -> str:
+    live = [overlap for overlap in found.overlaps if overlap.output_overlap is not None]
+    if not live:
+        return "Every matrix that both have is dead in one of them: nothing overlaps."
+    means = [
+        sum(float(getattr(overlap, key) or 0.0) for overlap in live) / len(live)
+        for key in ("output_overlap", "output_chance", "input_overlap", "input_chance", "similarity")
+    ]
+    return (
+        f"{len(live)} matrices are alive in both. Mean overlap of their subspaces: output {means[0]:.3f} (chance "
+        f"{means[1]:.3f}), input {means[2]:.3f} (chance {means[3]:.3f}); 1 = the smaller lies within the larger. "
+        f"Mean cosine between both ΔW: {means[4]:+.3f}."
+    )
+
+
+def _overlap_rows(found: Comparison) -> list[dict[str, Any]]:
+    return [
+        {
+            "matrix": overlap.matrix,
+            "rank, first": overlap.ranks[0],
+            "rank, second": overlap.ranks[1],
+            "output overlap": overlap.output_overlap,
+            "by chance ": overlap.output_chance,
+            "input overlap": overlap.input_overlap,
+            "by chance": overlap.input_chance,
+            "cosine of ΔW": overlap.similarity,
+        }
+        for overlap in found.overlaps
+    ]

@@ -1,0 +1,1 @@
+"""Jobs of this server: what trains, how it is described and steered."""

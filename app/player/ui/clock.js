@@ -1,0 +1,200 @@
+/** The one clock of the page: a step, a speed, and how playing moves it. */
+
+import { STAGES } from "../model/stages.js";
+
+/** @typedef {import("../model/model.js").Model} Model */
+
+const TRAVEL_MS = 280; // one jump between neighbouring events
+const LONG_TRAVEL_MS = 900; // the warm-up before the first event, the quiet end after the last
+const HOLD_MS = 700; // an event stays long enough to be read
+const WHOLE_RUN_MS = 12000; // a run without events
+const STAGE_MS = 1200; // slow motion: one of an event's stages
+const LAST_STAGE = STAGES.length - 1;
+
+/** @param {number} x in [0, 1] @returns {number} eased in and out */
+function ease(x) {
+  return x < 0.5 ? 2 * x * x : 1 - (2 - 2 * x) ** 2 / 2;
+}
+
+export class Clock {
+  /** @param {() => void} changed called after every change of time or play state */
+  constructor(changed) {
+    this.changed = changed;
+    /** @type {Model | null} */
+    this.model = null;
+    this.time = 0;
+    this.playing = false;
+    this.dragged = false;
+    this.speed = 1;
+    this.slow = false;
+    /** @type {number | null} in slow motion, at an event: which of its stages is shown */
+    this.stage = null;
+    this.share = 0;
+    this.preference = window.matchMedia("(prefers-reduced-motion: reduce)");
+    this.reducedMotion = this.preference.matches;
+    this.onPreference = () => {
+      this.reducedMotion = this.preference.matches;
+      this.leg = null;
+      this.changed();
+    };
+    this.preference.addEventListener("change", this.onPreference);
+    /** @type {{from: number, to: number, start: number, travel: number, hold: number, stage?: boolean} | null} */
+    this.leg = null;
+  }
+
+  destroy() {
+    this.preference.removeEventListener("change", this.onPreference);
+  }
+
+  /**
+   * New data for the same run keeps the time; at its newest record the clock follows.
+   * @param {Model} model
+   */
+  accept(model) {
+    const follow = this.model === null || this.atEnd;
+    this.model = model;
+    if (follow && !this.playing) this.time = model.lastStep;
+    else this.time = Math.min(this.time, model.lastStep);
+    if (!this.playing) this.settle(this.stage ?? 0);
+  }
+
+  /** In slow motion each event stops and unfolds. @param {boolean} slow @param {number} [stage] */
+  setSlow(slow, stage = 0) {
+    this.slow = slow;
+    this.leg = null;
+    this.settle(stage);
+    this.changed();
+  }
+
+  /** Slow motion at an event is in one of its stages, anything else in none. @param {number} stage to begin with */
+  settle(stage) {
+    const here = this.slow && this.model !== null && this.model.eventAt(this.time) >= 0;
+    this.stage = here ? Math.max(0, Math.min(stage, LAST_STAGE)) : null;
+    this.share = 0;
+  }
+
+  /** @param {1 | -1} direction @returns {boolean} false where there is no stage left in this direction */
+  stageBy(direction) {
+    if (this.stage === null || this.stage + direction < 0 || this.stage + direction > LAST_STAGE) return false;
+    this.leg = null;
+    this.settle(this.stage + direction);
+    this.changed();
+    return true;
+  }
+
+  get record() {
+    return this.model ? this.model.recordAt(this.time) : 0;
+  }
+
+  /** The recorded step that is shown. */
+  get step() {
+    return this.model && this.model.T ? this.model.steps[this.record] : 0;
+  }
+
+  get atEnd() {
+    return this.model === null || this.record >= this.model.T - 1;
+  }
+
+  /** @param {number} step @param {boolean} [dragged] more are to come at once */
+  seek(step, dragged = false) {
+    if (!this.model) return;
+    this.dragged = dragged;
+    this.leg = null;
+    this.time = Math.max(this.model.firstStep, Math.min(step, this.model.lastStep));
+    this.settle(0);
+    this.changed();
+  }
+
+  /** In slow motion the stages of an event lie between the records. @param {number} count records forward, negative for back */
+  stepBy(count) {
+    if (!this.model || !this.model.T) return;
+    const record = Math.max(0, Math.min(this.record + count, this.model.T - 1));
+    this.pause();
+    if (Math.abs(count) === 1 && this.stageBy(/** @type {1 | -1} */ (count))) return;
+    this.seek(this.model.steps[record]);
+    if (count < 0) this.settle(LAST_STAGE);
+  }
+
+  /** @param {1 | -1} direction to the next or the previous event; without one, to the end */
+  eventBy(direction) {
+    if (!this.model) return;
+    this.pause();
+    const steps = this.model.eventSteps;
+    // By time, not by record: the record of an event may be missing from a damaged log.
+    const now = this.time;
+    const target = direction > 0 ? steps.find((step) => step > now) : [...steps].reverse().find((step) => step < now);
+    this.seek(target ?? (direction > 0 ? this.model.lastStep : this.model.firstStep));
+  }
+
+  toggle() {
+    if (this.playing) this.pause();
+    else this.play();
+  }
+
+  play() {
+    if (!this.model || this.model.T < 2) return;
+    // Whoever asked for less motion turns the stages over by hand.
+    if (this.reducedMotion && this.stageBy(1)) return;
+    if (this.atEnd && (this.stage ?? LAST_STAGE) === LAST_STAGE) this.seek(this.model.firstStep);
+    this.playing = true;
+    this.leg = null;
+    this.changed();
+  }
+
+  pause() {
+    if (!this.playing) return;
+    this.playing = false;
+    this.leg = null;
+    this.time = this.step;
+    this.settle(this.stage ?? 0);
+    this.changed();
+  }
+
+  /** @param {number} now milliseconds; moves the time while playing */
+  tick(now) {
+    const model = this.model;
+    if (!this.playing || !model) return;
+    if (!this.leg) this.leg = this.nextLeg(model, now);
+    const leg = this.leg;
+    const spent = (now - leg.start) * this.speed;
+    const share = leg.travel > 0 ? Math.min(spent / leg.travel, 1) : 1;
+    if (leg.stage) {
+      this.share = Math.min(1, spent / leg.hold);
+      if (spent < leg.hold) return;
+      if (this.stageBy(1)) return;
+      if (this.atEnd) this.pause();
+      else this.leg = this.travelFrom(model, now);
+      return;
+    }
+    this.stage = null;
+    this.time = leg.from + (leg.to - leg.from) * (leg.hold > 0 ? ease(share) : share);
+    if (spent < leg.travel + leg.hold) return;
+    this.time = leg.to;
+    this.leg = null;
+    this.settle(0);
+    if (this.stage !== null ? this.reducedMotion : this.atEnd) this.pause();
+  }
+
+  /** @param {Model} model @param {number} now */
+  nextLeg(model, now) {
+    if (this.stage === null) return this.travelFrom(model, now);
+    if (this.reducedMotion && this.stage === LAST_STAGE) return this.travelFrom(model, now);
+    return { from: this.time, to: this.time, start: now, travel: 0, hold: STAGE_MS, stage: true };
+  }
+
+  /** From here to the next event, in the same time however many steps lie between. @param {Model} model @param {number} now */
+  travelFrom(model, now) {
+    const from = this.time;
+    const next = model.eventSteps.find((step) => step > from && step <= model.lastStep);
+    const to = next ?? model.lastStep;
+    if (!model.events.length) {
+      const span = Math.max(1, model.lastStep - model.firstStep);
+      if (!this.reducedMotion) return { from, to, start: now, travel: (WHOLE_RUN_MS * (to - from)) / span, hold: 0 };
+      return { from, to: Math.min(to, from + span / 16), start: now, travel: 0, hold: HOLD_MS };
+    }
+    const edge = next === undefined || this.step < model.eventSteps[0];
+    const travel = this.reducedMotion ? 0 : edge ? LONG_TRAVEL_MS : TRAVEL_MS;
+    // In slow motion an event is not held: it unfolds.
+    return { from, to, start: now, travel, hold: this.slow && next !== undefined ? 0 : HOLD_MS };
+  }
+}

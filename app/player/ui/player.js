@@ -1,0 +1,399 @@
+/** The player: every view of one run on one clock. */
+
+import { copyLink, showAddress } from "./address.js";
+import { BANDS } from "../views/bands.js";
+import { Clock } from "./clock.js";
+import { describeCell } from "./describe.js";
+import { penFor } from "../pen/draw.js";
+import { EventList } from "./event_list.js";
+import { Fade } from "../pen/fade.js";
+import { fitHeight, sizesOf } from "../pen/fit.js";
+import { formatNumber } from "../model/format.js";
+import { keyAction } from "./keys.js";
+import { Mailbox } from "../source/mailbox.js";
+import { MAPS } from "../views/maps.js";
+import { Model } from "../model/model.js";
+import { readPalette } from "../pen/palette.js";
+import { closeLetterbox, openLetterbox } from "../source/parcels.js";
+import { Picker } from "./picker.js";
+import { pinnedAt } from "../views/pinned.js";
+import { hideTip, listenToPointer, showTip } from "./pointer.js";
+import { Settler } from "./settle.js";
+import { SIDES } from "../views/sides.js";
+import { SORTS } from "../model/sorts.js";
+import { buildStage } from "./stage_dom.js";
+import { stageOf, STAGES } from "../model/stages.js";
+import { tell, tellAll, tellRest } from "./tell.js";
+import { Timeline } from "./timeline.js";
+import { helpDialog, Transport } from "./transport.js";
+import { CHOICES, firstChoices } from "./view_state.js";
+import { WhyCard, whyFits } from "../views/why_card.js";
+
+/** @typedef {import("../pen/palette.js").Colour} Colour */
+/** @typedef {import("../model/scene.js").Scene} Scene */
+/** @typedef {(name: string, value: unknown) => void} SetState */
+
+const COMMIT_DELAY_MS = 350; // a burst of keys is one message to the server
+
+export class Player {
+  /** @param {Element | ShadowRoot} parent @param {SetState} setStateValue */
+  constructor(parent, setStateValue) {
+    this.setStateValue = setStateValue;
+    /** @type {import("../model/decode.js").Request | null} */
+    this.request = null;
+    /** @type {import("../model/decode.js").Request | null} the latest, whose run may still be on its way */
+    this.wanted = null;
+    /** @type {string | null} content that is being fetched */
+    this.fetching = null;
+    /** @type {Model | null} */
+    this.model = null;
+    this.selected = 0;
+    this.hovered = -1;
+    /** @type {number | null} */
+    this.hoverStep = null;
+    /** @type {number | null} step from which rank change counts */
+    this.since = null;
+    this.chosen = firstChoices();
+    /** @type {import("../views/why_card.js").WhyParcel | null} */
+    this.why = null;
+    /** @type {{model: Model, name: string} | null} a second run under this clock */
+    this.pinned = null;
+    this.mailbox = new Mailbox(this);
+    this.updates = 0;
+    this.frame = 0;
+    this.commitTimer = 0;
+    this.farewell = 0;
+    this.generation = 0;
+    this.stale = true;
+    this.settler = new Settler();
+    this.mapDrawn = "";
+    this.clock = new Clock(() => this.invalidate());
+    this.transport = new Transport(this.clock, {
+      commit: () => this.commitSoon(),
+      copyLink: () => copyLink(this),
+      help: () => this.help.showModal(),
+      slow: (on) => this.setSlow(on),
+    });
+    this.eventList = new EventList({ seek: (step) => this.seek(step), select: (m) => this.select(m) });
+    this.picker = new Picker();
+    this.timeline = new Timeline();
+    this.card = new WhyCard();
+    this.help = helpDialog();
+    this.nodes = buildStage(this);
+    this.fade = new Fade(this.nodes.ghost);
+    this.root = this.nodes.root;
+    parent.append(this.root);
+    this.palette = readPalette(this.root);
+    this.listen();
+  }
+
+  listen() {
+    this.resizer = new ResizeObserver(() => this.observed());
+    for (const node of [this.root, this.nodes.mapBox, this.nodes.timeBox]) this.resizer.observe(node);
+    this.onKey = (/** @type {KeyboardEvent} */ event) => keyAction(this, event);
+    this.onWindow = () => this.resize();
+    document.addEventListener("keydown", this.onKey);
+    window.addEventListener("resize", this.onWindow);
+    this.nodes.picker.addEventListener("change", () => this.select(Number(this.nodes.picker.value)));
+    this.nodes.since.addEventListener("click", () => this.pinTime());
+    listenToPointer(this);
+    document.fonts?.ready.then(() => this.redraw());
+  }
+
+  /** New data, new theme, or a rerun that changed nothing. @param {import("../model/decode.js").Request} request @param {Uint8Array} payload @param {SetState} setStateValue */
+  accept(request, payload, setStateValue) {
+    this.setStateValue = setStateValue;
+    const before = this.request;
+    this.request = request;
+    if (before?.content !== request.content) this.acceptRun(new Model(payload), before?.run === request.run);
+    if (before && request.link && before.run !== request.run) showAddress(this, new URLSearchParams(request.link));
+    if (before?.id !== request.id) this.obey(request);
+    if (request.key && before?.key !== request.key) openLetterbox(request.key, this.mailbox);
+    this.palette = readPalette(this.root);
+    this.root.style.setProperty("--fl-pruned", this.palette.pruned);
+    this.root.style.setProperty("--fl-extended", this.palette.extended);
+    this.layOut();
+    this.askWhy();
+  }
+
+  /** @param {Model} model @param {boolean} same it is the run that is shown already, which has grown */
+  acceptRun(model, same) {
+    const chosen = same ? this.model?.matrices[this.selected]?.name : undefined;
+    if (!same) this.reset();
+    if (same && this.model) model.inherit(this.model);
+    this.model = model;
+    model.countFrom(this.since);
+    this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model, model.header.park ?? -1);
+    this.clock.accept(model);
+    this.eventList.accept(model);
+    this.warn(model);
+    this.whole = !model.T;
+    if (this.whole) tellRest(this);
+    this.updates += 1;
+    if (!same && model.run.state !== "running") this.clock.seek(model.header.park ?? model.lastStep);
+    this.mailbox.unpackEarly();
+  }
+
+  /** Each event stops and unfolds, or no longer. @param {boolean} slow */
+  setSlow(slow) {
+    if (slow === this.clock.slow) return;
+    if (slow) this.choose("map", "map");
+    this.clock.setSlow(slow);
+    this.resize();
+  }
+
+  /** Entropy is read from λ: it says little where λ is not the spectrum of ΔW. @param {Model} model */
+  warn(model) {
+    const { gap, gapLimit } = model.run;
+    const wide = Number.isFinite(gap) && gap > gapLimit;
+    this.nodes.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
+    this.nodes.warning.hidden = !wide;
+  }
+
+  /** Another run takes the stage. */
+  reset() {
+    window.clearTimeout(this.commitTimer);
+    this.clock.pause();
+    this.clock.model = null;
+    this.eventList.clear();
+    this.since = null;
+    this.why = null;
+    this.pinned = null;
+  }
+
+  /** At an event, the first matrix that gained is worth a look; `first_matrix` of analysis.metrics. @param {Model} model @param {number} step */
+  firstMatrix(model, step) {
+    const event = model.events[model.eventAt(step)];
+    return model.indexOf.get(event?.extend[0]?.matrix ?? event?.prune[0]?.matrix ?? "") ?? 0;
+  }
+
+  /** @param {import("../model/decode.js").Request} request */
+  obey(request) {
+    if (request.step !== null) this.clock.seek(request.step);
+    const stage = STAGES.findIndex(({ key }) => key === request.stage);
+    if (stage >= 0) this.clock.setSlow(true, stage);
+    if (this.model && (request.matrix || request.step !== null)) {
+      const { firstStep, lastStep, indexOf } = this.model;
+      const step = Math.min(Math.max(request.step ?? -1, firstStep), lastStep);
+      this.selected = indexOf.get(request.matrix ?? "") ?? (request.matrix ? this.selected : this.firstMatrix(this.model, step));
+    }
+    for (const [name, keys] of Object.entries(CHOICES)) if (keys.includes(request[name])) this.chosen[name] = request[name];
+    if (request.since !== undefined) this.since = request.since;
+    this.model?.countFrom(this.since);
+    this.redraw();
+  }
+
+  /** @param {number} m */
+  select(m) {
+    if (!this.model || m < 0 || m >= this.model.M) return;
+    this.selected = m;
+    this.redraw();
+    this.commitSoon();
+  }
+
+  /** @param {number} step @param {boolean} [commit] */
+  seek(step, commit = true) {
+    this.clock.pause();
+    this.clock.seek(step, !commit);
+    if (commit) this.commitSoon();
+  }
+
+  /** @param {string} name of `CHOICES` @param {string} key */
+  choose(name, key) {
+    this.chosen[name] = key;
+    this.resize();
+    this.commitSoon();
+  }
+
+  /** Rank change counts from the clock on; at the same place again, from the first record. */
+  pinTime() {
+    if (!this.model) return;
+    this.since = this.since === this.clock.step || this.clock.step === this.model.firstStep ? null : this.clock.step;
+    this.model.countFrom(this.since);
+    this.redraw();
+    this.commitSoon();
+  }
+
+  /** @param {number} m @param {number | null} step @param {MouseEvent | null} event @param {string | null} [text] instead of the matrix's numbers */
+  hover(m, step, event, text = null) {
+    this.hovered = m;
+    this.hoverStep = step;
+    this.invalidate();
+    if (!event || !this.model?.T || (m < 0 && !text)) hideTip(this);
+    else showTip(this, text ?? describeCell(this.model, step === null ? this.clock.record : this.model.recordAt(step), m, /** @type {Colour} */ (this.chosen.colour)), event);
+  }
+
+  /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
+  possible(name) {
+    const { model, pinned: other } = this;
+    if (name === "sort" && model) return CHOICES.sort.filter((key) => SORTS[key].possible?.(model) ?? true);
+    const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS })[name];
+    // Asked several times a frame, hence with no more of a scene than it takes.
+    return views && model ? CHOICES[name].filter((key) => views[key].possible?.({ model, other }) ?? true) : CHOICES[name];
+  }
+
+  get mapView() {
+    return this.model && this.possible("map").includes(this.chosen.map) ? MAPS[this.chosen.map] : MAPS.map;
+  }
+
+  get bandView() {
+    return this.possible("band").includes(this.chosen.band) ? BANDS[this.chosen.band] : BANDS.strip;
+  }
+
+  get sideView() {
+    return SIDES[this.chosen.side] ?? SIDES.spectrum;
+  }
+
+  /** @param {number} dx @param {number} dy */
+  moveSelection(dx, dy) {
+    if (this.model && this.mapSize) this.select(this.mapView.neighbour?.(this.scene(this.mapSize), dx, dy) ?? this.selected);
+  }
+
+  commitSoon() {
+    window.clearTimeout(this.commitTimer);
+    if (!this.clock.playing) this.commitTimer = window.setTimeout(() => this.commit(), COMMIT_DELAY_MS);
+  }
+
+  get view() {
+    return { step: this.clock.step, matrix: this.model?.matrices[this.selected]?.name ?? null, since: this.since, stage: this.stageKey, ...this.chosen };
+  }
+
+  /** @returns {string | null} where slow motion stands; "score" between events, where the next one will begin */
+  get stageKey() {
+    return this.clock.slow ? STAGES[this.clock.stage ?? 0].key : null;
+  }
+
+  /** Tells Python, and the address bar first: so that Streamlit finds it in place and adds no entry to the history. */
+  commit() {
+    if (!this.model || this.clock.playing) return;
+    if (this.request?.link) showAddress(this);
+    this.setStateValue("view", { run: this.request?.run, ...this.view });
+  }
+
+  resize() {
+    if (this.model && !this.root.hidden) this.layOut();
+  }
+
+  /** An observer reports its first sight too, and changes that are known: these need no second picture. */
+  observed() {
+    if (!this.model || this.root.hidden) return;
+    const { mapSize, sideSize, timeSize } = this;
+    if (fitHeight(this.root) || String(sizesOf(this.nodes)) !== String([mapSize, sideSize, timeSize])) this.layOut();
+  }
+
+  /** Words take room too: all is written before anything is measured, so that the page is laid out once. */
+  layOut() {
+    const { nodes, root, timeline, clock } = this;
+    nodes.stage.hidden = !clock.slow;
+    root.classList.toggle("fl-slow", clock.slow);
+    root.classList.toggle("fl-wide", this.mapView.wide ?? false);
+    timeline.band = this.bandView;
+    for (const [name, choice] of Object.entries(nodes.choices)) choice.offer(this.possible(name));
+    if (this.model?.T) tellAll(this, this.scene([0, 0]));
+    fitHeight(root);
+    root.hidden = false;
+    const [mapSize, sideSize, timeSize] = sizesOf(nodes);
+    this.mapSize = mapSize;
+    this.sideSize = sideSize;
+    this.timeSize = timeSize;
+    timeline.layout(this.scene(timeSize));
+    this.eventList.resized();
+    this.redraw();
+  }
+
+  /** The selection, the choices, the data or the size changed. */
+  redraw() {
+    this.stale = true;
+    this.invalidate();
+  }
+
+  invalidate() {
+    if (!this.frame) this.frame = window.requestAnimationFrame((now) => this.draw(now));
+  }
+
+  /** @param {[number, number]} size @returns {Scene} */
+  scene([width, height]) {
+    const model = /** @type {Model} */ (this.model);
+    const { record, step, time, stage, share } = this.clock;
+    const event = model.events[model.eventAt(step)];
+    this.pinned?.model.countFrom(this.since);
+    return {
+      model, width, height, time, record, step, event,
+      palette: this.palette,
+      selected: this.selected,
+      hovered: this.hovered,
+      hoverStep: this.hoverStep,
+      colour: /** @type {Colour} */ (this.chosen.colour),
+      sort: this.chosen.sort ?? "architecture",
+      since: this.since,
+      prune: model.movesOf(event?.prune),
+      extend: model.movesOf(event?.extend),
+      other: this.pinned && pinnedAt(this.pinned.model, this.pinned.name, step),
+      stage: stage === null ? null : stageOf(model, model.eventAt(time), stage, share),
+      card: this.whyCard(),
+    };
+  }
+
+  /** The card is of one event and one matrix: another place waits for its own. @returns {import("../views/why_card.js").Card | null} */
+  whyCard() {
+    return this.why && whyFits(this.why, /** @type {Model} */ (this.model), this.clock.step, this.selected) ? this.why.card : null;
+  }
+
+  /** A run that grows moves the clock past what Python knows of: the card of a later event is asked for, once. */
+  askWhy() {
+    const { model, why, selected, clock } = this;
+    const event = model?.events[model.eventBefore(clock.step)];
+    const wanted = `${event?.step} ${selected}`;
+    if (this.chosen.side !== "why" || !model || !event || this.asked === wanted || (why && whyFits(why, model, clock.step, selected))) return;
+    this.asked = wanted;
+    this.commitSoon();
+  }
+
+  /** @param {number} now */
+  draw(now) {
+    this.frame = 0;
+    const { model, clock, palette, nodes } = this;
+    if (!model || !this.mapSize || !this.sideSize || !this.timeSize) return;
+    const wasPlaying = clock.playing;
+    clock.tick(now);
+    if (!model.T) {
+      nodes.sentence.textContent = "The run has started; its first record is on the way.";
+      return;
+    }
+    const scene = this.scene(this.timeSize);
+    const moved = !this.stale;
+    if (this.stale) this.timeline.drawStill(penFor(nodes.still, ...this.timeSize, palette.font), scene);
+    this.stale = false;
+    this.timeline.drawMoving(penFor(nodes.moving, ...this.timeSize, palette.font), scene);
+    this.fade.before(nodes.mapCanvas, this.mapView.key === "map" ? scene.stage?.key ?? "" : "", clock.reducedMotion);
+    this.drawMap(this.scene(this.mapSize));
+    if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
+    tell(this, scene, moved);
+    if (!this.whole) window.setTimeout(() => tellRest(this));
+    this.whole = true;
+    if (clock.playing) this.invalidate();
+    else if (wasPlaying) this.commitSoon();
+  }
+
+  /** A view that can tell when its picture is still the same is left as it is. @param {Scene} scene */
+  drawMap(scene) {
+    const { nodes, palette } = this;
+    const same = this.mapView.sameAs?.(scene);
+    const key = same === undefined ? "" : [this.mapView.key, this.updates, palette.key, scene.width, scene.height, window.devicePixelRatio, same].join("|");
+    if (key && key === this.mapDrawn) return;
+    this.mapDrawn = key;
+    this.mapView.draw(penFor(nodes.mapCanvas, scene.width, scene.height, palette.font), scene);
+  }
+
+  destroy() {
+    window.cancelAnimationFrame(this.frame);
+    this.settler.stop();
+    window.clearTimeout(this.commitTimer);
+    this.clock.destroy();
+    if (this.request?.key) closeLetterbox(this.request.key, this.mailbox);
+    this.resizer?.disconnect();
+    document.removeEventListener("keydown", /** @type {any} */ (this.onKey));
+    window.removeEventListener("resize", /** @type {any} */ (this.onWindow));
+    this.root.remove();
+  }
+}

@@ -1,0 +1,81 @@
+/** The player's elements: sentence, the row of panels, transport, time. */
+
+import { BANDS } from "../views/bands.js";
+import { Choice } from "./choice.js";
+import { COLOURS } from "../pen/colour.js";
+import { element } from "../pen/draw.js";
+import { MAPS } from "../views/maps.js";
+import { SIDES } from "../views/sides.js";
+import { SORTS } from "../model/sorts.js";
+import { TableDialog } from "./table_dialog.js";
+import { TakeOut } from "./take_out.js";
+import { icon } from "./transport.js";
+
+/** @param {any} player its transport, event list, list of matrices, help and card are built already @returns {Record<string, any>} nodes by name */
+export function buildStage(player) {
+  const choice = (/** @type {string} */ name, /** @type {string} */ label, /** @type {import("./choice.js").Entry[]} */ entries) =>
+    new Choice(name, label, entries, (key) => player.choose(name, key));
+  const choices = {
+    map: choice("map", "Picture", Object.values(MAPS)),
+    colour: choice("colour", "Colour by", COLOURS),
+    side: choice("side", "Beside the map", Object.values(SIDES)),
+    band: choice("band", "Over time", Object.values(BANDS)),
+    sort: choice("sort", "Rows of the strip", Object.values(SORTS)),
+  };
+  const nodes = {
+    choices,
+    sentence: element("p", { class: "fl-sentence", "aria-live": "polite" }),
+    legend: element("span", { class: "fl-runs", hidden: "" }),
+    stage: element("p", { class: "fl-stage", "aria-live": "polite", hidden: "" }),
+    ghost: element("canvas", { class: "fl-ghost", "aria-hidden": "true" }),
+    mapCanvas: element("canvas", { class: "fl-map", tabindex: "0", role: "img" }),
+    sideCanvas: element("canvas", { class: "fl-side", role: "img" }),
+    still: element("canvas", { class: "fl-still", "aria-hidden": "true" }),
+    moving: element("canvas", { class: "fl-moving", tabindex: "0", role: "img" }),
+    picker: player.picker.root,
+    numbers: element("span", { class: "fl-numbers" }),
+    warning: element("span", { class: "fl-warning" }),
+    tip: element("div", { class: "fl-tip", role: "status" }),
+    takeOut: new TakeOut(player),
+    tableDialog: new TableDialog(player),
+    since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here" }),
+  };
+  const boxes = {
+    mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas, nodes.ghost]),
+    sideBox: element("div", { class: "fl-canvas" }, [nodes.sideCanvas, player.card.root]),
+    timeBox: element("div", { class: "fl-time" }, [nodes.still, nodes.moving]),
+  };
+  const hero = element("div", { class: "fl-hero" }, [
+    element("section", { class: "fl-panel", "aria-label": "Rank map" }, [
+      element("header", {}, [choices.map.root, nodes.since, choices.colour.root]),
+      nodes.stage,
+      boxes.mapBox,
+    ]),
+    element("section", { class: "fl-panel fl-sidepanel", "aria-label": "Spectrum and reasons" }, [
+      element("header", {}, [choices.side.root, nodes.picker]),
+      nodes.numbers,
+      nodes.warning,
+      boxes.sideBox,
+    ]),
+    player.eventList.root,
+  ]);
+  player.transport.tools.append(
+    choices.band.root,
+    choices.sort.root,
+    toolButton("table", "The numbers as a table (shift T)", () => nodes.tableDialog.open()),
+    toolButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
+  );
+  const root = element("div", { class: "fl-player" }, [
+    element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend]), hero, player.transport.bar, player.transport.track, boxes.timeBox,
+    nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
+  ]);
+  root.hidden = true;
+  return { ...nodes, ...boxes, hero, root };
+}
+
+/** @param {"table" | "takeOut"} name @param {string} label @param {() => void} act */
+function toolButton(name, label, act) {
+  const node = element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label }, [icon(name)]);
+  node.addEventListener("click", act);
+  return node;
+}

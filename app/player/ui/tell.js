@@ -1,0 +1,139 @@
+/** Words, numbers and attributes beside the pictures: for those who read them, hear them, or test them. */
+
+import { describeSoft, energyText } from "./describe.js";
+import { element } from "../pen/draw.js";
+import { formatEntropy, formatNumber } from "../model/format.js";
+import { methodColour } from "../pen/palette.js";
+import { sentenceAt } from "./sentence.js";
+import { SIDES } from "../views/sides.js";
+import { STAGES } from "../model/stages.js";
+import { whyFits } from "../views/why_card.js";
+
+/** @typedef {import("../model/scene.js").Scene} Scene */
+
+/** @param {any} player @param {Scene} scene @param {boolean} moved nothing but the clock did */
+export function tell(player, scene, moved) {
+  const { model, step, selected } = scene;
+  const { clock, chosen, root } = player;
+  tellAtOnce(player, scene);
+  // Lists and descriptions cost a layout: while the clock is dragged they follow a few times a second.
+  const rest = () => {
+    // The run may be another one by now.
+    if (model !== player.model) return;
+    tellAtRest(player, scene);
+    player.eventList.follow();
+    describe(player, scene);
+  };
+  if (moved && (clock.playing || clock.dragged)) player.settler.call(rest);
+  else player.settler.now(rest);
+  root.dataset.drawnAt ??= String(window.performance.now());
+  const matrix = model.matrices[selected]?.name ?? "";
+  Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), updates: String(player.updates), since: String(scene.since ?? ""), stage: scene.stage?.key ?? "", pinned: scene.other?.name ?? "", ...chosen });
+}
+
+/** Whatever takes room, before the room is measured. @param {any} player @param {Scene} scene */
+export function tellAll(player, scene) {
+  tellAtOnce(player, scene);
+  tellAtRest(player, scene);
+}
+
+/** @param {any} player @param {Scene} scene */
+function tellAtOnce(player, scene) {
+  const { model, step } = scene;
+  const { nodes, clock } = player;
+  nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
+  say(nodes.sentence, sentenceAt(model, step));
+  say(nodes.numbers, numbersOf(scene));
+  tellStage(player, scene);
+  player.transport.update(model.run.state === "running");
+}
+
+/** @param {any} player @param {Scene} scene */
+function tellAtRest(player, scene) {
+  const { model, step, selected } = scene;
+  const { nodes, chosen } = player;
+  tellRuns(player, scene);
+  player.eventList.update(step, selected);
+  player.picker.show(model, selected);
+  for (const [name, choice] of Object.entries(nodes.choices)) choice.show(chosen[name]);
+  nodes.choices.sort.root.hidden = player.timeline.band.key !== "strip";
+  nodes.since.hidden = chosen.colour !== "change";
+  say(nodes.since, scene.since === null ? "since here" : `since ${scene.since}`);
+  nodes.since.title = "rank change counts from the clock on; press again to count from the start (p)";
+  showCard(player, scene);
+}
+
+/** Rows and options out of sight: where there are hundreds, they come after the first picture. @param {any} player */
+export function tellRest({ model, eventList, picker, selected }) {
+  eventList.fill();
+  picker.complete(model, selected);
+}
+
+/** The pictures in words. @param {any} player @param {Scene} scene */
+function describe({ nodes, mapView, sideView, timeline }, scene) {
+  nodes.mapCanvas.setAttribute("aria-label", mapView.describe(scene));
+  nodes.sideCanvas.setAttribute("aria-label", sideView.describe(scene));
+  nodes.moving.setAttribute("aria-label", `${timeline.band.describe(scene)}; loss, moves and total rank; the clock is at step ${scene.step}${scene.model.drawn && `; ${scene.model.drawn}`}`);
+}
+
+/** @param {HTMLElement} node @param {string} text */
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Where slow motion stands, in words. @param {any} player @param {Scene} scene */
+function tellStage({ nodes, clock }, { model, stage, time }) {
+  if (!clock.slow) return;
+  const next = model.eventSteps.find((step) => step > time);
+  const between = next === undefined ? "Slow motion: no event after this." : `Slow motion: the next event comes at step ${next}.`;
+  const done = stage ? (stage.index + (clock.playing ? stage.share : 1)) / STAGES.length : 0;
+  nodes.stage.style.setProperty("--fl-done", `${100 * done}%`);
+  say(nodes.stage, stage ? `${stage.index + 1}/${STAGES.length} ${STAGES[stage.index].label} · ${stage.caption}` : between);
+}
+
+/** Names of the two runs in the colours of their methods. @param {any} player @param {Scene} scene */
+function tellRuns({ nodes }, { model, other, palette }) {
+  nodes.legend.hidden = !other;
+  const key = other ? [model.run.name, other.name, other.missing, palette.key].join("|") : "";
+  if (!other || nodes.legend.dataset.key === key) return;
+  nodes.legend.dataset.key = key;
+  const run = (/** @type {string} */ name, /** @type {string} */ method, /** @type {string} */ line) => {
+    const sample = element("i", { class: `fl-line ${line}` });
+    sample.style.borderColor = methodColour(palette, method);
+    return element("span", { class: "fl-run", title: `${name} (${method})` }, [sample, name]);
+  };
+  nodes.legend.replaceChildren(
+    run(model.run.name ?? "this run", model.run.method, "fl-solid"),
+    run(`${other.name}${other.missing ? " (beyond its log)" : ""}`, other.model.run.method, "fl-dashed"),
+  );
+}
+
+/** What the card says where no event lies at or before the clock. @param {import("../model/model.js").Model} model @returns {string} */
+function beforeAny(model) {
+  if (model.events.length || model.run.state === "running") return "No event yet: the first decision is still to come.";
+  return model.run.ranksOnly ? "This log tells ranks only: nothing is known of why they changed." : "This run has no events: nothing was decided.";
+}
+
+/** @param {any} player @param {Scene} scene */
+function showCard(player, { model, step, selected, card }) {
+  const shown = player.sideView === SIDES.why;
+  player.nodes.sideCanvas.hidden = shown;
+  player.card.root.hidden = !shown;
+  if (!shown) return;
+  const arrived = player.why && whyFits(player.why, model, step, selected);
+  const early = model.eventBefore(step) < 0;
+  const none = early ? beforeAny(model) : "The log does not hold what this event saw.";
+  const waiting = early || arrived ? none : player.clock.playing ? "Pause to see why." : "One moment …";
+  // Beside training each card may be overtaken by the next event: the last one stays, and says of which event it is.
+  const last = !early && !arrived && model.run.state === "running" && player.why?.matrix === model.matrices[selected]?.name ? player.why.card : null;
+  const note = last ? `Of event ${last.event}, step ${last.step}: the card of the latest event is on its way.` : "";
+  player.card.update(/** @type {any} */ (card) ?? last, waiting, note);
+}
+
+/** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */
+function numbersOf({ model, record, selected: m }) {
+  if (model.run.ranksOnly) return `rank ${model.rank(record, m)} · λ unknown`;
+  const truth = model.trueEntropy(record, m);
+  const gap = Number.isFinite(truth) ? ` (of σ ${formatEntropy(truth)})` : "";
+  return `rank ${model.rank(record, m)}${describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${energyText(model, record, m)} · s = ${formatNumber(model.scale)}`;
+}

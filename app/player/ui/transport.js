@@ -1,0 +1,188 @@
+/** The transport bar: buttons, the slider on the time axis, speed, keys. */
+
+import { element } from "../pen/draw.js";
+import { GUTTER } from "./timeline.js";
+
+/** @typedef {import("./clock.js").Clock} Clock */
+
+export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
+const SLOW = "slow";
+
+export const ICONS = {
+  first: "M3 3h2v10H3zM13 3v10L6 8z",
+  eventBack: "M8 3v10L2 8zM14 3v10L8 8z",
+  back: "M11 3v10L4 8z",
+  play: "M4 2.5v11l9.5-5.5z",
+  pause: "M4 3h3v10H4zM9 3h3v10H9z",
+  forward: "M5 3l7 5-7 5z",
+  eventForward: "M2 3l6 5-6 5zM8 3l6 5-6 5z",
+  last: "M11 3h2v10h-2zM3 3l7 5-7 5z",
+  takeOut: "M7 2h2v6h3.5L8 12.5 3.5 8H7zM2.5 13.5h11V15h-11z",
+  table: "M2 3h12v2.5H2zM2 6.8h5.4v2.5H2zM8.6 6.8H14v2.5H8.6zM2 10.6h5.4v2.5H2zM8.6 10.6H14v2.5H8.6z",
+};
+
+const KEYS = [
+  ["space", "play or pause"],
+  ["← →", "one record back or forward"],
+  ["shift ← →", "previous or next event"],
+  ["s", "slow motion: each event in five stages, ← → turn them over; Esc leaves"],
+  ["Home End", "first or last record"],
+  ["↑ ↓", "previous or next matrix"],
+  ["1 2 3 …", "colour of the map"],
+  ["m", "next picture in the map's place"],
+  ["w", "spectrum, or why the event did that"],
+  ["t", "next picture over time"],
+  ["p", "rank change counts from here"],
+  ["e", "take it out: PNG, SVG, CSV, link"],
+  ["shift T", "the numbers as a table"],
+  ["− +", "slower or faster"],
+  ["?", "this list"],
+];
+
+/** @param {keyof typeof ICONS} name @returns {SVGSVGElement} */
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+export class Transport {
+  /**
+   * @param {Clock} clock
+   * @param {{commit: () => void, copyLink: () => void, help: () => void, slow: (on: boolean) => void}} actions
+   */
+  constructor(clock, actions) {
+    this.clock = clock;
+    this.actions = actions;
+    const act = (/** @type {() => void} */ move) => () => {
+      move();
+      actions.commit();
+    };
+    const button = (/** @type {keyof typeof ICONS} */ name, /** @type {string} */ label, /** @type {() => void} */ move) => {
+      const node = element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label }, [icon(name)]);
+      node.addEventListener("click", act(move));
+      return node;
+    };
+    this.playButton = button("play", "Play (space)", () => clock.toggle());
+    this.playButton.classList.add("fl-primary");
+    this.slider = element("input", { type: "range", class: "fl-slider", "aria-label": "Step", step: "1" });
+    this.readout = element("output", { class: "fl-readout" });
+    this.speed = element(
+      "select",
+      { class: "fl-select", "aria-label": "Playback speed" },
+      [...SPEEDS.map((speed) => element("option", { value: String(speed), text: `${speed}×` })), element("option", { value: SLOW, text: "slow motion" })],
+    );
+    this.copy = element("button", { type: "button", class: "fl-button fl-text fl-copy", text: "Copy link" });
+    const help = element("button", { type: "button", class: "fl-button", "aria-label": "Keys (?)", title: "Keys (?)", text: "?" });
+    this.copy.addEventListener("click", actions.copyLink);
+    help.addEventListener("click", actions.help);
+    this.wireSlider();
+    this.speed.value = "1";
+    let pointed = false;
+    this.speed.addEventListener("pointerdown", () => (pointed = true));
+    this.speed.addEventListener("keydown", () => (pointed = false));
+    this.speed.addEventListener("change", () => {
+      actions.slow(this.speed.value === SLOW);
+      clock.speed = this.speed.value === SLOW ? 1 : Number(this.speed.value);
+      // The arrow keys turn over what was chosen with the mouse, not the list.
+      if (pointed) this.speed.blur();
+      actions.commit();
+    });
+    this.tools = element("span", { class: "fl-tools" });
+    this.bar = element("div", { class: "fl-bar", role: "toolbar", "aria-label": "Playback" }, [
+      button("first", "First record (Home)", () => clock.seek(-Infinity)),
+      button("eventBack", "Previous event (shift ←)", () => clock.eventBy(-1)),
+      button("back", "Step back (←)", () => clock.stepBy(-1)),
+      this.playButton,
+      button("forward", "Step forward (→)", () => clock.stepBy(1)),
+      button("eventForward", "Next event (shift →)", () => clock.eventBy(1)),
+      button("last", "Last record (End)", () => clock.seek(Infinity)),
+      this.readout,
+      element("span", { class: "fl-space" }),
+      this.tools,
+      element("label", { class: "fl-label" }, [element("span", { text: "Speed" }), this.speed]),
+      this.copy,
+      help,
+    ]);
+    this.track = element("div", { class: "fl-track" }, [this.slider]);
+    this.track.style.paddingLeft = `${GUTTER.left - 7}px`;
+    this.track.style.paddingRight = `${GUTTER.right - 7}px`;
+  }
+
+  wireSlider() {
+    this.slider.addEventListener("input", () => {
+      this.clock.pause();
+      this.clock.seek(Number(this.slider.value), true);
+    });
+    this.slider.addEventListener("change", () => this.actions.commit());
+  }
+
+  /** @param {number} delta places in the list of speeds */
+  changeSpeed(delta) {
+    const now = SPEEDS.indexOf(this.clock.speed);
+    this.clock.speed = SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, now + delta))];
+    this.clock.leg = null;
+    this.clock.changed();
+  }
+
+  showSpeed() {
+    const { slow, speed } = this.clock;
+    const value = slow ? SLOW : String(speed);
+    if (this.speed.value !== value) this.speed.value = value;
+    const label = slow && speed !== 1 ? `slow motion ${speed}×` : "slow motion";
+    const option = /** @type {HTMLOptionElement} */ (this.speed.lastElementChild);
+    if (option.text !== label) option.text = label;
+  }
+
+  /** Shows the clock as it is. @param {boolean} live the run still grows */
+  update(live) {
+    const { clock } = this;
+    const model = clock.model;
+    if (!model) return;
+    const [from, to] = model.domain.map(String);
+    // Written again, even the same would be laid out again.
+    if (this.slider.min !== from) this.slider.min = from;
+    if (this.slider.max !== to) this.slider.max = to;
+    this.slider.value = String(clock.time);
+    const events = model.events.length;
+    const past = model.eventBefore(clock.step) + 1;
+    const parts = [`step ${clock.step} of ${model.domain[1]}`];
+    parts.push(events ? `event ${past} of ${events}` : "no events");
+    if (live) parts.push(clock.atEnd ? "live" : "run goes on: End follows it");
+    const text = parts.join(" · ");
+    if (this.readout.textContent !== text) {
+      this.readout.textContent = text;
+      this.slider.setAttribute("aria-valuetext", text);
+    }
+    this.showSpeed();
+    const wanted = clock.playing ? "pause" : "play";
+    if (this.playButton.dataset.icon !== wanted) {
+      this.playButton.dataset.icon = wanted;
+      this.playButton.replaceChildren(icon(wanted));
+      const label = clock.playing ? "Pause (space)" : "Play (space)";
+      this.playButton.setAttribute("aria-label", label);
+      this.playButton.title = label;
+    }
+  }
+}
+
+/** @returns {HTMLDialogElement} */
+export function helpDialog() {
+  const rows = KEYS.flatMap(([key, meaning]) => [element("dt", { text: key }), element("dd", { text: meaning })]);
+  const close = element("button", { type: "button", class: "fl-button fl-text", text: "Close" });
+  const dialog = element("dialog", { class: "fl-help", "aria-label": "Keys" }, [
+    element("h3", { text: "Keys" }),
+    element("dl", {}, rows),
+    element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock. Tab reaches every control; in the lists of events and of moves ↑ ↓ go from one to the next." }),
+    close,
+  ]);
+  close.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  return dialog;
+}

@@ -1,0 +1,124 @@
+/** The pictures over time that can stand above the curves. */
+
+import { colourName, colourValue, stripColour } from "../pen/colour.js";
+import { curvesTable } from "./curves_table.js";
+import { describeEnergyAt, describeEnergyShares, drawEnergyNow, drawEnergyShares, energySharesTable, layoutEnergyShares } from "./energy_shares.js";
+import { drawRowBars, drawStrip, layoutStrip, paintStrip, stripMatrixAt } from "./entropy_strip.js";
+import { describeLines, drawLines, drawLinesAt, layoutLines, lineAt, linesTable } from "./lines.js";
+import { describeShare, describeShares, drawShareBands, drawSharesNow, largestInShare, layoutShares, sharesTable } from "./rank_share.js";
+import { groupsOf, SORTS } from "../model/sorts.js";
+
+/** @typedef {import("../model/scene.js").Scene} Scene */
+/** @typedef {import("../model/scene.js").Band} Band */
+/** @typedef {import("../model/scene.js").TimeScale} TimeScale */
+
+/** Where the gutter is too narrow for the whole name. @type {Record<string, string>} */
+const STRIP_TITLES = { energy: "energy", change: "rank change" };
+
+/** @type {WeakMap<object, {key: string, image: HTMLCanvasElement}>} what was painted last for a run */
+const PAINTED = new WeakMap();
+
+/** @param {Scene} scene @param {number[]} order rows @param {TimeScale} scale @returns {HTMLCanvasElement} */
+function stripImage(scene, order, scale) {
+  const { model, palette, colour, since } = scene;
+  const ratio = window.devicePixelRatio || 1;
+  const key = [palette.key, stripColour(model, colour), since, order.join(), scale.left, scale.right, ratio].join("|");
+  const kept = PAINTED.get(model);
+  if (kept?.key === key) return kept.image;
+  const image = paintStrip(model, palette, colour, scale, ratio, order);
+  PAINTED.set(model, { key, image });
+  return image;
+}
+
+/** @param {string} of measure of the lines @param {string} key @param {string} label @param {string} hint @returns {Band} */
+function linesBand(of, key, label, hint) {
+  return {
+    key,
+    label,
+    hint,
+    layout: (scene, box) => layoutLines(scene, box, of),
+    titles: () => [of, "at the end"],
+    still: drawLines,
+    moving: drawLinesAt,
+    at: lineAt,
+    describe: (scene) => describeLines(scene, of),
+    table: (scene) => linesTable(scene, of),
+  };
+}
+
+/** @param {"type" | "layer"} by @param {string} label @param {string} hint @returns {Band} */
+function sharesBand(by, label, hint) {
+  return {
+    key: `share_${by}`,
+    label,
+    hint,
+    layout: (scene, box) => layoutShares(scene, box, by),
+    titles: () => ["rank share", ""],
+    still: drawShareBands,
+    moving: drawSharesNow,
+    at: largestInShare,
+    tip: describeShare,
+    describe: (scene) => describeShares(scene, by),
+    table: (scene) => sharesTable(scene, by),
+  };
+}
+
+/** @type {Record<string, Band>} */
+export const BANDS = {
+  strip: {
+    key: "strip",
+    label: "Strip",
+    hint: "time × matrix, in the map's colour",
+    layout: (scene, box) => layoutStrip(scene.model, box, scene.sort),
+    titles: ({ model, colour }) => {
+      const shown = stripColour(model, colour);
+      return [STRIP_TITLES[shown] ?? colourName(model, shown), model.run.ranksOnly ? "" : shown === "energy" ? "entropy now" : "energy now"];
+    },
+    still: (pen, scene, layout, scale) => {
+      const image = stripImage(scene, layout.rows.map((/** @type {{m: number}} */ row) => row.m), scale);
+      drawStrip(pen, scene.model, scene.palette, layout, image, scale, scene.selected);
+    },
+    moving: (pen, scene, layout, scale) =>
+      drawRowBars(pen, scene.model, scene.palette, layout, scene.colour, scene.record, scale.right + 8, scale.aside),
+    at: (_scene, layout, _scale, x, y) => (x < 0 ? -1 : stripMatrixAt(layout, y)),
+    describe: ({ model, colour, sort }) => `${colourName(model, stripColour(model, colour))} of ${model.M} matrices over ${model.T} records, rows ${SORTS[sort]?.label ?? SORTS.architecture.label}`,
+    table: ({ model, colour, sort }) => {
+      const rows = groupsOf(model, sort).flatMap(({ members }) => members);
+      const shown = stripColour(model, colour);
+      return {
+        head: ["step", ...rows.map((m) => model.matrices[m].name)],
+        rows: Array.from(model.steps, (step, t) => [step, ...rows.map((m) => colourValue(model, shown, t, m))]),
+      };
+    },
+  },
+  trajectories: linesBand("rank", "trajectories", "Ranks", "one line a matrix: what gained and what lost, over the others in grey"),
+  entropies: linesBand("entropy", "entropies", "Entropies", "entropy of each matrix; in colour those whose rank moved most"),
+  share_type: sharesBand("type", "Share by type", "how the total rank is shared among module types"),
+  share_layer: sharesBand("layer", "Share by layer", "how the total rank is shared among layers"),
+  energy_shares: {
+    key: "energy_shares",
+    label: "Energy shares",
+    hint: "share of each direction of the selected matrix in its energy Σλ²",
+    layout: layoutEnergyShares,
+    titles: () => ["energy share", "slot: share"],
+    still: drawEnergyShares,
+    moving: drawEnergyNow,
+    at: (scene, { box }, scale, x, y) => (x >= scale.left && y >= box.y && y <= box.y + box.h ? scene.selected : -1),
+    tip: describeEnergyAt,
+    describe: describeEnergyShares,
+    table: energySharesTable,
+  },
+  curves: {
+    key: "curves",
+    label: "Only curves",
+    hint: "the curves in all of the height",
+    alone: true,
+    layout: () => null,
+    titles: () => ["", ""],
+    still: () => undefined,
+    moving: () => undefined,
+    at: () => -1,
+    describe: ({ model }) => `Curves over ${model.domain[1]} steps`,
+    table: ({ model }) => curvesTable(model),
+  },
+};

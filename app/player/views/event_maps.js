@@ -1,0 +1,99 @@
+/** The map at up to nine events over the run, side by side; a click goes there. */
+
+import { cellColour, colourName, legendMarks } from "../pen/colour.js";
+import { neighbour } from "./rank_map.js";
+import { cellFit, smallCells } from "./stage_map.js";
+import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
+
+/** @typedef {import("../model/scene.js").Scene} Scene */
+/** @typedef {import("../model/scene.js").View} View */
+/** @typedef {import("../model/model.js").Model} Model */
+/** @typedef {import("../pen/draw.js").Box} Box */
+
+const MOST_EVENTS = 9;
+const EVENT_KEY_HEIGHT = 20;
+
+/**
+ * Evenly over the run, first and last among them; the clock's takes the place of its neighbour.
+ * @param {Model} model @param {number} step @returns {number[]} indices of events
+ */
+export function eventsShown(model, step) {
+  const count = Math.min(MOST_EVENTS, model.events.length);
+  const chosen = Array.from({ length: count }, (_, i) => Math.round((i * (model.events.length - 1)) / Math.max(1, count - 1)));
+  const current = model.eventBefore(step);
+  if (current >= 0 && !chosen.includes(current)) {
+    const nearest = chosen.reduce((best, index, i) => (Math.abs(index - current) < Math.abs(chosen[best] - current) ? i : best), 0);
+    chosen[nearest] = current;
+  }
+  return chosen;
+}
+
+/** @type {WeakMap<object, {width: number, height: number, panels: Box[], cells: Box[][]}>} */
+const EVENT_LAYOUTS = new WeakMap();
+
+/** @param {Scene} scene */
+function eventLayout({ model, width, height }) {
+  const kept = EVENT_LAYOUTS.get(model);
+  if (kept?.width === width && kept.height === height) return kept;
+  const count = Math.min(MOST_EVENTS, model.events.length);
+  const panels = panelBoxes({ x: 4, y: 4, w: width - 8, h: height - EVENT_KEY_HEIGHT - 10 }, count, 14, cellFit(model, { w: 20, h: 14 }, 0));
+  const layout = { width, height, panels, cells: panels.map((panel) => smallCells(model, panelGrid(panel, 0))) };
+  EVENT_LAYOUTS.set(model, layout);
+  return layout;
+}
+
+/** @param {Scene} scene @param {number} x @param {number} y @returns {number} panel under the point, or -1 */
+function panelAt(scene, x, y) {
+  return eventLayout(scene).panels.findIndex((box) => x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + box.h);
+}
+
+/** @type {View} */
+export const EVENTS_VIEW = {
+  key: "events",
+  label: "Events",
+  hint: "the map at up to nine events over the run; a click goes there",
+  wide: true,
+  possible: ({ model }) => model.events.length > 0,
+  draw: (pen, scene) => {
+    const { model, palette, colour, hovered, selected, step, width, height } = scene;
+    const { panels, cells } = eventLayout(scene);
+    const current = model.eventBefore(step);
+    eventsShown(model, step).forEach((index, i) => {
+      const event = model.events[index];
+      const record = model.recordAt(event.step);
+      const box = panels[i];
+      if (index === current) pen.rect(box.x - 4, box.y - 3, box.w + 8, box.h + 7, { stroke: palette.accent, width: 2, radius: 6, dash: event.step === step ? undefined : [4, 3] });
+      drawPanelHead(pen, palette, box, `${index + 1} · step ${event.step}  −${event.prune.length} +${event.extend.length}`);
+      const prune = model.movesOf(event.prune);
+      const extend = model.movesOf(event.extend);
+      cells[i].forEach((cell, m) => {
+        if (!cell) return;
+        const marks = /** @type {import("./tiles.js").Sign[]} */ ([...(prune.has(m) ? ["minus"] : []), ...(extend.has(m) ? ["plus"] : [])]);
+        drawTile(pen, palette, cell, { fill: cellColour(model, palette, colour, record, m), texts: [String(model.rank(record, m))], marks });
+      });
+      drawFrames(pen, palette, cells[i], hovered, selected);
+    });
+    const right = drawSignKey(pen, palette, [["minus", model.words.pruned], ["plus", model.words.extended]], width - 4, height - EVENT_KEY_HEIGHT / 2);
+    const key = { x: 4, y: height - EVENT_KEY_HEIGHT, w: right - 18, h: EVENT_KEY_HEIGHT };
+    const discrete = colour === "rank" || colour === "change";
+    drawScale(pen, palette, palette.tables[colour], legendMarks(model, colour), key, colour === "rank" ? "rank" : `number: rank · colour: ${colourName(model, colour)}`, discrete);
+  },
+  neighbour: (scene, dx, dy) => neighbour(eventLayout(scene).cells[0], scene.selected, dx, dy),
+  at: (scene, x, y) => Math.max(-1, ...eventLayout(scene).cells.map((cells) => cellAt(cells, x, y))),
+  stepAt: (scene, x, y) => {
+    const panel = panelAt(scene, x, y);
+    return panel < 0 ? null : scene.model.events[eventsShown(scene.model, scene.step)[panel]]?.step ?? null;
+  },
+  describe: ({ model, step, selected }) => {
+    const told = eventsShown(model, step).map((index) => `step ${model.events[index].step}: ${model.rank(model.recordAt(model.events[index].step), selected)}`);
+    return `The map at ${told.length} of ${model.events.length} events. Rank of ${model.matrices[selected].name} at each: ${told.join(", ")}`;
+  },
+  table: ({ model, step }) => ({
+    head: ["step", "matrix", "rank", "pruned", "extended"],
+    rows: eventsShown(model, step).flatMap((index) => {
+      const event = model.events[index];
+      const [prune, extend] = [model.movesOf(event.prune), model.movesOf(event.extend)];
+      return model.matrices.map(({ name }, m) => [event.step, name, model.rank(model.recordAt(event.step), m), prune.get(m) ?? 0, extend.get(m) ?? 0]);
+    }),
+  }),
+};

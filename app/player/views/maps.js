@@ -1,0 +1,71 @@
+/** The pictures that can stand in the map's place. */
+
+import { describeCell } from "../ui/describe.js";
+import { colourName, colourValue } from "../pen/colour.js";
+import { EVENTS_VIEW } from "./event_maps.js";
+import { PAIR_VIEW } from "./pair_map.js";
+import { describeStage, drawStageMap, stageTable, STEPS_VIEW } from "./stage_map.js";
+import { decisionOf } from "../model/stages.js";
+import { drawMap, hasGauges, layoutMap, matrixAt, neighbour } from "./rank_map.js";
+
+/** @typedef {import("../model/scene.js").Scene} Scene */
+/** @typedef {import("../model/scene.js").View} View */
+
+const RANK_COLOURS = ["rank", "change", "parameters"];
+
+/** @type {WeakMap<object, {width: number, height: number, layout: import("./rank_map.js").MapLayout}>} */
+const MAP_LAYOUTS = new WeakMap();
+
+/** @param {Scene} scene @returns {import("./rank_map.js").MapLayout} */
+export function mapLayout(scene) {
+  const { model, width, height } = scene;
+  const kept = MAP_LAYOUTS.get(model);
+  if (kept?.width === width && kept.height === height) return kept.layout;
+  const layout = layoutMap(model, width, height);
+  MAP_LAYOUTS.set(model, { width, height, layout });
+  return layout;
+}
+
+/** @type {Record<string, View>} */
+export const MAPS = {
+  map: {
+    key: "map",
+    label: "Map",
+    hint: "where rank is now: layer × module type",
+    draw: (pen, scene) => {
+      if (scene.stage) drawStageMap(pen, scene, mapLayout(scene));
+      else drawMap(pen, scene.model, scene.palette, mapLayout(scene), scene);
+    },
+    // Between events ranks stand still; gauges and entropies do not.
+    sameAs: (scene) => {
+      const { model, record, selected, hovered, colour, since, event, stage } = scene;
+      if (stage || !RANK_COLOURS.includes(colour) || hasGauges(mapLayout(scene))) return undefined;
+      return [model.rankVersion(record), selected, hovered, colour, since, event?.step].join();
+    },
+    tip: (scene, x, y) => {
+      const m = matrixAt(mapLayout(scene), x, y);
+      return scene.stage && m >= 0 ? describeStage(scene.model, decisionOf(scene.model, scene.stage.event), scene.stage.key, m) : null;
+    },
+    at: (scene, x, y) => matrixAt(mapLayout(scene), x, y),
+    neighbour: (scene, dx, dy) => neighbour(mapLayout(scene).cells, scene.selected, dx, dy),
+    describe: ({ model, record, selected, step, stage, colour }) =>
+      stage
+        ? `Rank map, step ${step}, ${stage.key}: ${stage.caption}. Selected: ${describeStage(model, decisionOf(model, stage.event), stage.key, selected)}`
+        : `Rank map at step ${step}, coloured by ${colourName(model, colour)}. Selected: ${describeCell(model, record, selected, colour)}`,
+    table: ({ model, record, colour, stage }) => (stage ? stageTable(model, stage.event) : momentTable(model, record, colour)),
+  },
+  stages: STEPS_VIEW,
+  events: EVENTS_VIEW,
+  pair: PAIR_VIEW,
+};
+
+/** @param {import("../model/model.js").Model} model @param {number} record @param {import("../pen/palette.js").Colour} colour @returns {import("../model/scene.js").Table} */
+function momentTable(model, record, colour) {
+  const further = /** @type {Array<import("../pen/palette.js").Colour>} */ (["rank", "entropy", "energy"].includes(colour) ? [] : [colour]);
+  return {
+    head: ["matrix", "layer", "module type", "rank", "entropy", "energy", ...further.map((key) => colourName(model, key))],
+    rows: model.matrices.map(({ name, layer, type }, m) => [
+      name, layer, type, model.rank(record, m), model.entropy(record, m), model.energy(record, m), ...further.map((key) => colourValue(model, key, record, m)),
+    ]),
+  };
+}

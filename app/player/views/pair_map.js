@@ -1,0 +1,144 @@
+/** This run, the pinned one, and their difference: maps side by side on the same scales. */
+
+import { cellColour, colourName, colourValue, legendMarks } from "../pen/colour.js";
+import { formatChange, formatCount, formatNumber, matrixLabel } from "../model/format.js";
+import { tableColour } from "../pen/palette.js";
+import { bothOf, difference, isWhole, largestDifference } from "./pinned.js";
+import { neighbour } from "./rank_map.js";
+import { cellFit, smallCells } from "./stage_map.js";
+import { cellAt, drawFrames, drawPanelHead, drawScale, drawTile, panelBoxes, panelGrid } from "./tiles.js";
+
+/** @typedef {import("../model/scene.js").Scene} Scene */
+/** @typedef {import("../model/scene.js").View} View */
+/** @typedef {import("../model/scene.js").Pinned} Pinned */
+/** @typedef {import("../model/model.js").Model} Model */
+/** @typedef {import("../pen/palette.js").Colour} Colour */
+/** @typedef {import("../pen/draw.js").Box} Box */
+
+const PAIR_KEY_HEIGHT = 40;
+const DIMMED = 0.4;
+
+/** @type {WeakMap<object, {width: number, height: number, other: Model, panels: Box[], cells: Box[][]}>} */
+const PAIR_LAYOUTS = new WeakMap();
+
+/** @param {Scene} scene */
+function pairLayout({ model, other, width, height }) {
+  const second = /** @type {Pinned} */ (other).model;
+  const kept = PAIR_LAYOUTS.get(model);
+  if (kept?.width === width && kept.height === height && kept.other === second) return kept;
+  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - PAIR_KEY_HEIGHT - 6 }, 3, 14, cellFit(model, { w: 24, h: 14 }, 1));
+  const cells = panels.map((panel, i) => smallCells(i === 1 ? second : model, panelGrid(panel, 1)));
+  const layout = { width, height, other: second, panels, cells };
+  PAIR_LAYOUTS.set(model, layout);
+  return layout;
+}
+
+/** @param {Colour} colour @param {number} value @param {boolean} signed */
+function pairText(colour, value, signed) {
+  if (Number.isNaN(value)) return "–";
+  if (isWhole(colour)) return signed || colour === "change" ? formatChange(value) : String(value);
+  const sign = signed && value > 0 ? "+" : "";
+  return `${sign}${colour === "parameters" ? formatCount(value).replace("-", "−") : formatNumber(Number(value.toPrecision(2)))}`;
+}
+
+/** The same, and what has room in a narrow cell. @param {Colour} colour @param {number} value @param {boolean} signed @returns {string[]} */
+function pairTexts(colour, value, signed) {
+  if (isWhole(colour)) return [pairText(colour, value, signed)];
+  const texts = [value, Number(value.toPrecision(1))].map((rounded) => pairText(colour, rounded, signed));
+  return texts.flatMap((text) => [text, text.replace(/^([+−]?)0\./, "$1.")]);
+}
+
+/** @param {number} value @param {number} limit */
+function differenceIndex(value, limit) {
+  return Math.round(127.5 + 127.5 * Math.max(-1, Math.min(1, value / limit)));
+}
+
+/** @param {import("../model/scene.js").Pen} pen @param {Scene} scene @param {Pinned} other */
+function drawPair(pen, scene, other) {
+  const { model, palette, colour, record, hovered, selected } = scene;
+  const { panels, cells } = pairLayout(scene);
+  const both = bothOf(model, other.model);
+  const limit = largestDifference(both, colour);
+  const alpha = other.missing ? DIMMED : 1;
+  const held = other.model.steps[other.record];
+  const theirs = other.missing ? `no record here: step ${held} stands in` : `step ${held}`;
+  drawPanelHead(pen, palette, panels[0], model.run.name ?? "this run", `step ${scene.step} · total rank ${model.totalRank[record]}`, 1);
+  drawPanelHead(pen, palette, panels[1], other.name, `${theirs} · total rank ${other.model.totalRank[other.record]}`, 1);
+  drawPanelHead(pen, palette, panels[2], "difference", "this − pinned, matched by name", 1);
+  const tile = (/** @type {Model} */ run, /** @type {number} */ at, /** @type {number} */ m) => ({
+    fill: cellColour(run, palette, colour, at, m),
+    texts: pairTexts(colour, colourValue(run, colour, at, m), false),
+    marks: [],
+  });
+  cells[0].forEach((cell, m) => cell && drawTile(pen, palette, cell, tile(both.mine, record, m)));
+  cells[1].forEach((cell, m) => cell && drawTile(pen, palette, cell, tile(both.theirs, other.record, m), alpha));
+  cells[2].forEach((cell, m) => {
+    const value = difference(both, colour, record, other.record, m);
+    const fill = Number.isNaN(value) ? null : tableColour(palette.tables.change, differenceIndex(value, limit));
+    if (cell) drawTile(pen, palette, cell, { fill, texts: both.matching[m] < 0 ? [] : pairTexts(colour, value, true), marks: [] }, alpha);
+  });
+  const second = (/** @type {number} */ m) => (m < 0 ? -1 : both.matching[m]);
+  for (const i of [0, 2]) drawFrames(pen, palette, cells[i], hovered, selected);
+  drawFrames(pen, palette, cells[1], second(hovered), second(selected));
+  drawPairKey(pen, scene, both, limit);
+}
+
+/** @param {import("../model/scene.js").Pen} pen @param {Scene} scene @param {import("./pinned.js").Both} both @param {number} limit */
+function drawPairKey(pen, { palette, colour, width, height }, both, limit) {
+  const row = PAIR_KEY_HEIGHT / 2;
+  const box = (/** @type {number} */ i) => ({ x: 2, y: height - PAIR_KEY_HEIGHT + i * row, w: width - 8, h: row });
+  drawScale(pen, palette, palette.tables[colour], legendMarks(both.mine, colour), box(0), `${colourName(both.mine, colour)}, both`, isWhole(colour));
+  const steps = isWhole(colour) ? Array.from({ length: 2 * limit + 1 }, (_, i) => i - limit) : [-1, -0.5, 0, 0.5, 1].map((share) => share * limit);
+  const marks = steps.map((value) => ({ label: pairText(colour, value, true), index: differenceIndex(value, limit) }));
+  const unmatched = both.matching.filter((m) => m < 0).length;
+  drawScale(pen, palette, palette.tables.change, marks, box(1), unmatched ? `difference (hatched: ${unmatched} without a match)` : "difference", isWhole(colour));
+}
+
+/** @type {View} */
+export const PAIR_VIEW = {
+  key: "pair",
+  label: "Pair",
+  hint: "this run, the pinned run and their difference",
+  wide: true,
+  possible: ({ other }) => other !== null,
+  draw: (pen, scene) => {
+    if (scene.other) drawPair(pen, scene, scene.other);
+  },
+  neighbour: (scene, dx, dy) => neighbour(pairLayout(scene).cells[0], scene.selected, dx, dy),
+  at: (scene, x, y) => {
+    const { cells } = pairLayout(scene);
+    const theirs = cellAt(cells[1], x, y);
+    if (theirs < 0) return Math.max(cellAt(cells[0], x, y), cellAt(cells[2], x, y));
+    return bothOf(scene.model, /** @type {Pinned} */ (scene.other).model).matching.indexOf(theirs);
+  },
+  tip: (scene, x, y) => {
+    const m = PAIR_VIEW.at?.(scene, x, y) ?? -1;
+    return m < 0 ? null : describePair(scene, m);
+  },
+  describe: (scene) => (scene.other ? `This run and ${scene.other.name} at step ${scene.step}. Selected: ${describePair(scene, scene.selected)}` : "No second run is pinned."),
+  table: (scene) => {
+    const { model, colour, record, other } = scene;
+    if (!other) return { head: [], rows: [] };
+    const both = bothOf(model, other.model);
+    const number = (/** @type {number} */ value) => (Number.isNaN(value) ? null : value);
+    return {
+      head: ["matrix", `${colourName(model, colour)} here`, `${colourName(model, colour)} of the pinned run`, "difference"],
+      rows: model.matrices.map(({ name }, m) => [
+        name,
+        number(colourValue(model, colour, record, m)),
+        both.matching[m] < 0 ? null : number(colourValue(other.model, colour, other.record, both.matching[m])),
+        number(difference(both, colour, record, other.record, m)),
+      ]),
+    };
+  },
+};
+
+/** @param {Scene} scene @param {number} m @returns {string} */
+function describePair({ model, colour, record, other }, m) {
+  const pinned = /** @type {Pinned} */ (other);
+  const both = bothOf(model, pinned.model);
+  const mine = pairText(colour, colourValue(model, colour, record, m), false);
+  if (both.matching[m] < 0) return `${matrixLabel(model.matrices[m])} · ${colour} ${mine} · the pinned run has no such matrix`;
+  const theirs = pairText(colour, colourValue(pinned.model, colour, pinned.record, both.matching[m]), false);
+  return `${matrixLabel(model.matrices[m])} · ${colour} ${mine} here, ${theirs} pinned, difference ${pairText(colour, difference(both, colour, record, pinned.record, m), true)}`;
+}

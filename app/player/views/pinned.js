@@ -1,0 +1,75 @@
+/** A second run under the same clock: where it stands, and scales that hold for both. */
+
+import { colourValue } from "../pen/colour.js";
+import { niceCeiling } from "../model/format.js";
+import { equaliseScales } from "../model/quantity.js";
+
+/** @typedef {import("../model/model.js").Model} Model */
+/** @typedef {import("../pen/palette.js").Colour} Colour */
+/** @typedef {import("../model/scene.js").Pinned} Pinned */
+
+/**
+ * The clock belongs to the first run. Where the second has no record, its latest prior one stands in; before its first
+ * record, the first one.
+ * @param {Model} model of the second run @param {string} name @param {number} step @returns {Pinned}
+ */
+export function pinnedAt(model, name, step) {
+  return { model, name, record: model.recordAt(step), missing: step > model.lastStep || step < model.firstStep };
+}
+
+/** @typedef {{mine: Model, theirs: Model, matching: number[], limits: Map<Colour, number>}} Both matching: matrix of the first run → that of the second of the same name, -1 = none */
+
+/** @type {WeakMap<object, WeakMap<object, Both>>} */
+const BOTH = new WeakMap();
+
+/** Both runs with the scales of both. @param {Model} model @param {Model} other @returns {Both} */
+export function bothOf(model, other) {
+  const known = BOTH.get(model) ?? new WeakMap();
+  BOTH.set(model, known);
+  const kept = known.get(other);
+  // A pinned time moves the scale of change.
+  if (kept && kept.mine.base === model.base) return kept;
+  const shared = {
+    minRank: Math.min(model.minRank, other.minRank),
+    maxRank: Math.max(model.maxRank, other.maxRank),
+    maxEnergy: Math.max(model.maxEnergy, other.maxEnergy),
+    maxChange: Math.max(model.maxChange, other.maxChange),
+    base: model.base,
+  };
+  const both = {
+    mine: Object.create(model, Object.getOwnPropertyDescriptors(shared)),
+    theirs: Object.create(other, Object.getOwnPropertyDescriptors({ ...shared, base: other.base })),
+    matching: model.matrices.map(({ name }) => other.indexOf.get(name) ?? -1),
+    limits: new Map(),
+  };
+  equaliseScales([both.mine, both.theirs]);
+  known.set(other, both);
+  return both;
+}
+
+/** @param {Both} both @param {Colour} colour @param {number} record @param {number} otherRecord @param {number} m @returns {number} this − pinned; NaN where either is undefined or there is no match */
+export function difference({ mine, theirs, matching }, colour, record, otherRecord, m) {
+  return matching[m] < 0 ? NaN : colourValue(mine, colour, record, m) - colourValue(theirs, colour, otherRecord, matching[m]);
+}
+
+/** The largest difference at any record of the first run, so that its scale stays. @param {Both} both @param {Colour} colour @returns {number} */
+export function largestDifference(both, colour) {
+  const kept = both.limits.get(colour);
+  if (kept !== undefined) return kept;
+  let most = 0;
+  for (let t = 0; t < both.mine.T; t += 1) {
+    const record = both.theirs.recordAt(both.mine.steps[t]);
+    for (let m = 0; m < both.mine.M; m += 1) {
+      const size = Math.abs(difference(both, colour, t, record, m));
+      if (size > most) most = size;
+    }
+  }
+  const limit = isWhole(colour) ? Math.max(1, most) : niceCeiling(most);
+  both.limits.set(colour, limit);
+  return limit;
+}
+
+/** @param {Colour} colour @returns {boolean} its values are counts */
+export function isWhole(colour) {
+  return colour === "rank" || colour === "change";
+}

@@ -1,0 +1,326 @@
+/** Where rank is now: layer × module type, the number in the cell, the current event's − and +. */
+
+import { cellColour, colourName, energyShare, legendMarks } from "../pen/colour.js";
+import { formatChange, formatMean, layerLabel } from "../model/format.js";
+import { inkOn, tableColour } from "../pen/palette.js";
+
+/** @typedef {import("../model/model.js").Model} Model */
+/** @typedef {import("../pen/palette.js").Palette} Palette */
+/** @typedef {import("../pen/palette.js").Colour} Colour */
+/** @typedef {import("../pen/draw.js").CanvasPen} CanvasPen */
+/** @typedef {import("../pen/draw.js").Box} Box */
+
+/**
+ * @typedef {object} MapLayout
+ * @property {Box[]} cells one box per matrix, in matrix order
+ * @property {boolean} sideways layers along x (many layers), else along y
+ * @property {Array<{label: string, centre: number, size: number, total: number[]}>} columns
+ * @property {Array<{label: string, centre: number, size: number, total: number[]}>} rows
+ * @property {Box} grid
+ * @property {Box} legend
+ */
+
+/** @typedef {{record: number, selected: number, hovered: number, colour: Colour, prune: Map<number, number>, extend: Map<number, number>}} MapState prune, extend: matrix → directions that the current event moves */
+
+const MANY_LAYERS = 20;
+const LEGEND_HEIGHT = 26;
+const HEADER_HEIGHT = 18;
+const MEAN_SIZE = 10;
+
+/**
+ * @param {Model} model @param {number} width @param {number} height @param {boolean} [framed] with room for names, sums and the legend
+ * @returns {MapLayout}
+ */
+export function layoutMap(model, width, height, framed = true) {
+  const unplaced = model.matrices.some((matrix) => matrix.layer === null);
+  const layers = unplaced ? [...model.header.layers, null] : model.header.layers;
+  const types = model.header.types;
+  const sideways = layers.length > MANY_LAYERS;
+  const columnKeys = sideways ? layers : types;
+  const rowKeys = sideways ? types : layers;
+  const left = !framed ? 0 : sideways ? 74 : 32;
+  const right = framed ? 34 : 0;
+  const bottom = sideways ? 0 : 18;
+  const around = framed ? HEADER_HEIGHT + bottom + LEGEND_HEIGHT : 0;
+  const grid = {
+    x: left,
+    y: framed ? HEADER_HEIGHT : 0,
+    w: Math.max(40, width - left - right),
+    h: Math.max(20, height - around),
+  };
+  const columnWidth = grid.w / Math.max(1, columnKeys.length);
+  const rowHeight = grid.h / Math.max(1, rowKeys.length);
+  const gap = Math.min(columnWidth, rowHeight) > 14 ? 3 : 1;
+  /** @type {Map<string, number[]>} */
+  const sharing = new Map();
+  model.matrices.forEach((matrix, m) => {
+    const column = columnKeys.indexOf(sideways ? matrix.layer : matrix.type);
+    const row = rowKeys.indexOf(sideways ? matrix.type : matrix.layer);
+    const key = `${column},${row}`;
+    const members = sharing.get(key) ?? [];
+    sharing.set(key, members);
+    members.push(m);
+  });
+  /** @type {Box[]} */
+  const cells = new Array(model.M);
+  for (const [key, members] of sharing) {
+    const [column, row] = key.split(",").map(Number);
+    const w = (columnWidth - gap) / members.length;
+    members.forEach((m, i) => {
+      cells[m] = { x: grid.x + column * columnWidth + i * w, y: grid.y + row * rowHeight, w, h: rowHeight - gap };
+    });
+  }
+  const [ofLayers, ofTypes] = [membersOf(model, "layer"), membersOf(model, "type")];
+  const describe = (/** @type {any} */ key, /** @type {number} */ i, /** @type {boolean} */ layer, /** @type {number} */ start, /** @type {number} */ size) => ({
+    label: layer ? layerLabel(key) : String(key),
+    centre: start + i * size + (size - gap) / 2,
+    size,
+    total: (layer ? ofLayers : ofTypes).get(key) ?? [],
+  });
+  return {
+    cells,
+    sideways,
+    columns: columnKeys.map((/** @type {any} */ key, /** @type {number} */ i) => describe(key, i, sideways, grid.x, columnWidth)),
+    rows: rowKeys.map((/** @type {any} */ key, /** @type {number} */ i) => describe(key, i, !sideways, grid.y, rowHeight)),
+    grid,
+    legend: { x: left, y: height - LEGEND_HEIGHT + 8, w: grid.w + right, h: LEGEND_HEIGHT - 8 },
+  };
+}
+
+/** @param {Model} model @param {"layer" | "type"} what @returns {Map<any, number[]>} matrices of each layer or type */
+function membersOf(model, what) {
+  const groups = new Map();
+  model.matrices.forEach((matrix, m) => {
+    const members = groups.get(matrix[what]) ?? [];
+    groups.set(matrix[what], members);
+    members.push(m);
+  });
+  return groups;
+}
+
+/**
+ * @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {MapLayout} layout @param {MapState} state
+ */
+export function drawMap(pen, model, palette, layout, state) {
+  drawMargins(pen, model, palette, layout, state);
+  layout.cells.forEach((cell, m) => drawCell(pen, model, palette, cell, m, state));
+  for (const m of [state.hovered, state.selected]) {
+    const cell = layout.cells[m];
+    if (!cell) continue;
+    const selected = m === state.selected;
+    const out = selected ? 1.5 : 1;
+    pen.rect(cell.x - out, cell.y - out, cell.w + 2 * out, cell.h + 2 * out, {
+      stroke: selected ? palette.text : palette.muted,
+      width: selected ? 2.5 : 1.5,
+      radius: 4,
+    });
+  }
+  drawLegend(pen, model, palette, layout.legend, state.colour);
+}
+
+/** Names of rows and columns, and how much rank each holds now. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {MapLayout} layout @param {{record: number}} state */
+export function drawMargins(pen, model, palette, layout, state) {
+  const sum = (/** @type {number[]} */ members) => members.reduce((total, m) => total + model.rank(state.record, m), 0);
+  let lastEnd = -Infinity;
+  for (const column of layout.columns) {
+    const width = pen.measure(column.label, { size: 11 });
+    const crowded = layout.sideways && column.centre - width / 2 < lastEnd + 6;
+    if (!crowded) {
+      pen.text(column.centre, 7, column.label, { fill: palette.muted, size: 11, align: "center", maxWidth: layout.sideways ? 40 : column.size - 4 });
+      lastEnd = column.centre + width / 2;
+    }
+    if (!layout.sideways) {
+      const y = layout.grid.y + layout.grid.h + 6;
+      pen.text(column.centre, y, `Σ ${sum(column.total)}`, { fill: palette.muted, size: 10.5, align: "center" });
+    }
+  }
+  for (const row of layout.rows) {
+    if (row.size < 9) continue;
+    pen.text(layout.grid.x - 8, row.centre, row.label, { fill: palette.muted, size: 11, align: "right", maxWidth: layout.grid.x - 10 });
+    pen.text(layout.grid.x + layout.grid.w + 4, row.centre, `Σ ${sum(row.total)}`, { fill: palette.muted, size: 10.5 });
+  }
+}
+
+/** @param {Box} cell @returns {boolean} there is room for a number and a gauge */
+function isRoomy(cell) {
+  return cell.w >= 22 && cell.h >= 12;
+}
+
+/** @param {MapLayout} layout @returns {boolean} cells show more than ranks */
+export function hasGauges(layout) {
+  return layout.cells.some((cell) => cell && isRoomy(cell));
+}
+
+/** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} cell @param {number} m @param {MapState} state */
+function drawCell(pen, model, palette, cell, m, state) {
+  if (!cell) return;
+  const colour = cellColour(model, palette, state.colour, state.record, m);
+  const radius = cell.w > 16 && cell.h > 12 ? 3 : 0;
+  pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: colour ?? palette.background, stroke: colour ? undefined : palette.line, radius });
+  if (!colour) pen.hatch(cell, palette.faint);
+  const ink = inkOn(colour ?? palette.background);
+  const roomy = isRoomy(cell);
+  if (roomy) {
+    const taken = badgeSize(cell) * 2 * (Number(state.prune.has(m)) + Number(state.extend.has(m)));
+    const x = cell.x + (cell.w + Math.max(0, taken - 4)) / 2;
+    const mean = state.colour === "change" ? null : meanText(model, cell, m, state);
+    const text = cellText(model, cell, m, state);
+    const full = Math.max(10, Math.min(16, cell.h * 0.46));
+    // Between the sign and the bar: a report has the reader's font, which may be wide.
+    const size = Math.max(10, Math.min(full, (full * (cell.w - taken - 16)) / pen.measure(text, { size: full, weight: 600 })));
+    pen.text(x, cell.y + cell.h / 2 + 0.5 - (mean ? size * 0.42 : 0), text, { fill: ink, size, weight: 600, align: "center" });
+    if (mean) pen.text(x, cell.y + cell.h / 2 + size * 0.62, mean, { fill: ink, size: MEAN_SIZE, align: "center" });
+    drawGauge(pen, model, cell, m, state, ink);
+  }
+  drawMoves(pen, palette, cell, state.prune.has(m), state.extend.has(m), roomy);
+}
+
+/** The rank; at an event also the rank that follows. @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @returns {string} */
+function cellText(model, cell, m, state) {
+  if (state.colour === "change") return formatChange(model.change(state.record, m));
+  const rank = model.rank(state.record, m);
+  const after = rank + (state.extend.get(m) ?? 0) - (state.prune.get(m) ?? 0);
+  return after === rank || cell.w < 74 ? String(rank) : `${rank} → ${after}`;
+}
+
+/** Under the rank, where there is room: how many directions a training step uses on average. @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @returns {string | null} */
+function meanText(model, cell, m, state) {
+  const mean = model.expectedRank(state.record, m);
+  // The frames of an event take their share of the height.
+  const frames = Number(state.prune.has(m)) + Number(state.extend.has(m));
+  return mean === null || cell.h < 27 + 8 * frames || cell.w < 36 ? null : `≈ ${formatMean(mean)}`;
+}
+
+/** A bar at the cell's right edge: energy, or entropy where energy is the colour. @param {CanvasPen} pen @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @param {string} ink */
+function drawGauge(pen, model, cell, m, state, ink) {
+  const share = state.colour === "energy" ? model.entropy(state.record, m) : energyShare(model, model.energy(state.record, m));
+  const length = cell.h - 6;
+  const x = cell.x + cell.w - 6;
+  pen.rect(x, cell.y + 3, 3, length, { fill: ink, alpha: 0.16 });
+  if (share > 0) pen.rect(x, cell.y + 3 + length * (1 - share), 3, length * share, { fill: ink, alpha: 0.8 });
+}
+
+/** @param {Box} cell @returns {number} radius of the sign in a cell that holds a number */
+function badgeSize(cell) {
+  return Math.min(8, cell.h * 0.3, cell.w * 0.13);
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {boolean} pruned @param {boolean} extended @param {boolean} roomy */
+function drawMoves(pen, palette, cell, pruned, extended, roomy) {
+  const marks = /** @type {Array<["minus" | "plus", string]>} */ ([]);
+  if (pruned) marks.push(["minus", palette.pruned]);
+  if (extended) marks.push(["plus", palette.extended]);
+  marks.forEach(([kind, colour], i) => {
+    const inset = 1 + 2.5 * i;
+    const frame = /** @type {const} */ ([cell.x + inset, cell.y + inset, cell.w - 2 * inset, cell.h - 2 * inset]);
+    const radius = roomy ? 3 : 0;
+    pen.rect(...frame, { stroke: palette.background, width: roomy ? 5 : 2.5, radius });
+    pen.rect(...frame, { stroke: colour, width: roomy ? 2.5 : 1.5, radius });
+    const size = roomy ? badgeSize(cell) : Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4);
+    const x = roomy ? cell.x + size + 4 + i * (2 * size + 2) : cell.x + cell.w / 2;
+    const y = cell.y + (roomy ? cell.h / 2 : (cell.h * (i + 1)) / (marks.length + 1));
+    pen.glyph("circle", x, y, size + 1, { fill: colour, stroke: palette.background, width: 1.5 });
+    pen.glyph(kind, x, y, size * 0.55, { stroke: inkOn(colour), width: roomy ? 2 : 1.5 });
+  });
+}
+
+/** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {Colour} colour */
+function drawLegend(pen, model, palette, box, colour) {
+  const y = box.y + box.h / 2;
+  const style = { fill: palette.muted, size: 11 };
+  const right = legendGlyphs(pen, model, palette, box, y, colour);
+  const name = colourName(model, colour);
+  pen.text(box.x, y, name, style);
+  let x = box.x + pen.measure(name, style) + 8;
+  const room = right - 12 - x;
+  const marks = legendMarks(model, colour);
+  if (colour !== "rank" && colour !== "change") {
+    drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room - 14, 200), h: 16 });
+    return;
+  }
+  const narrow = room / Math.max(1, marks.length) < 14;
+  const size = narrow ? (room - 40) / marks.length : Math.min(22, room / marks.length);
+  if (narrow) {
+    pen.text(x, y, marks[0].label, style);
+    x += pen.measure(marks[0].label, style) + 4;
+    pen.text(x + size * marks.length + 3, y, marks[marks.length - 1].label, style);
+  }
+  for (const mark of marks) {
+    const fill = tableColour(palette.tables[colour], mark.index);
+    pen.rect(x, y - 8, size - (narrow ? 0 : 1), 16, { fill, radius: narrow ? 0 : 2 });
+    if (!narrow) pen.text(x + (size - 1) / 2, y + 0.5, mark.label, { fill: inkOn(fill), size: 10, align: "center" });
+    x += size;
+  }
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Array<{label: string, index: number, limit?: boolean}>} marks @param {Colour} colour @param {Box} box */
+function drawRampLegend(pen, palette, marks, colour, box) {
+  for (let i = 0; i < box.w; i += 1) {
+    pen.rect(box.x + i, box.y, 1.5, 6, { fill: tableColour(palette.tables[colour], Math.round((255 * i) / (box.w - 1))) });
+  }
+  /** @type {Array<[number, number]>} */
+  const taken = [];
+  // A limit is told before the ends of the scale are.
+  for (const mark of [...marks].sort((a, b) => Number(b.limit ?? false) - Number(a.limit ?? false))) {
+    const x = box.x + (mark.index / 255) * box.w;
+    const half = pen.measure(mark.label, { size: 10.5 }) / 2;
+    if (mark.limit) pen.line(x, box.y - 2, x, box.y + 8, { stroke: palette.text, width: 1.5 });
+    if (taken.some(([start, end]) => x - half < end + 3 && x + half > start - 3)) continue;
+    pen.text(x, box.y + 13, mark.label, { fill: palette.muted, size: 10.5, align: "center" });
+    taken.push([x - half, x + half]);
+  }
+}
+
+/** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */
+function legendGlyphs(pen, model, palette, box, y, colour) {
+  if (model.run.ranksOnly) return box.x + box.w; // none of them can be in the picture
+  const style = { fill: palette.muted, size: 11 };
+  const gauge = colour === "energy" ? "entropy" : "energy (√)";
+  const items = /** @type {Array<[string, (x: number) => void]>} */ ([
+    ...(model.shares ? [["used a step", (/** @type {number} */ x) => pen.text(x + 3, y, "≈", { fill: palette.muted, size: 12 })]] : []),
+    [model.words.pruned, (x) => badge(pen, "minus", x, y, palette.pruned)],
+    [model.words.extended, (x) => badge(pen, "plus", x, y, palette.extended)],
+    [gauge, (x) => pen.rect(x + 3, y - 7, 3, 14, { fill: palette.muted })],
+  ]);
+  let x = box.x + box.w - items.reduce((width, [label]) => width + pen.measure(label, style) + 22, 0);
+  const start = x;
+  for (const [label, draw] of items) {
+    draw(x);
+    pen.text(x + 13, y, label, style);
+    x += pen.measure(label, style) + 22;
+  }
+  return start;
+}
+
+/** @param {CanvasPen} pen @param {"minus" | "plus"} kind @param {number} x @param {number} y @param {string} colour */
+function badge(pen, kind, x, y, colour) {
+  pen.glyph("circle", x + 5, y, 6, { fill: colour });
+  pen.glyph(kind, x + 5, y, 3, { stroke: inkOn(colour), width: 1.75 });
+}
+
+/** @param {MapLayout} layout @param {number} x @param {number} y @returns {number} matrix under the point, or -1 */
+export function matrixAt(layout, x, y) {
+  return layout.cells.findIndex((cell) => cell && x >= cell.x - 1 && x <= cell.x + cell.w + 2 && y >= cell.y - 1 && y <= cell.y + cell.h + 2);
+}
+
+/**
+ * The neighbour in the grid, for the arrow keys.
+ * @param {Box[]} cells @param {number} m @param {number} dx @param {number} dy
+ * @returns {number}
+ */
+export function neighbour(cells, m, dx, dy) {
+  const from = cells[m];
+  if (!from) return cells.findIndex(Boolean);
+  let best = m;
+  let bestDistance = Infinity;
+  cells.forEach((cell, other) => {
+    if (!cell || other === m) return;
+    const x = cell.x + cell.w / 2 - (from.x + from.w / 2);
+    const y = cell.y + cell.h / 2 - (from.y + from.h / 2);
+    const along = dx ? x * dx : y * dy;
+    const across = Math.abs(dx ? y : x);
+    if (along <= 1 || across > Math.min(from.w, from.h) / 2) return;
+    if (along < bestDistance) [best, bestDistance] = [other, along];
+  });
+  return best;
+}

@@ -1,0 +1,251 @@
+/** The selected matrix: its λ as trained, the true singular values of ΔW beside them, and the energy shares. */
+
+import { formatNumber, niceCeiling } from "../model/format.js";
+import { isSoft } from "../model/model.js";
+import { inkOn, tableColour } from "../pen/palette.js";
+
+/** @typedef {import("../model/model.js").Model} Model */
+/** @typedef {import("../pen/palette.js").Palette} Palette */
+/** @typedef {import("../pen/draw.js").CanvasPen} CanvasPen */
+/** @typedef {import("../pen/draw.js").Box} Box */
+
+// σ/s may be far above |λ| where P and Q are far from orthonormal; beyond this the bars are cut, so that λ stays visible.
+const MOST = 4;
+const KEY_ROW = 15;
+
+/**
+ * @typedef {object} Direction
+ * @property {number} value λ as trained
+ * @property {number} gate 0 = off, may come back; else the share of training steps that use it
+ * @property {number | null} slot
+ * @property {boolean} pruned by the event at this record; a soft one switches it off
+ * @property {boolean} fresh added or switched on by the event before
+ * @property {boolean} revived switched on by the event at this record
+ * @property {boolean} soft what the event did is a switch: the direction stays stored
+ */
+
+/** @typedef {{top: number, count: number}} SpectrumScale */
+
+/**
+ * The directions of a matrix, those that are on first, largest |λ| first, with what the event at (or before) the record did to them.
+ * @param {Model} model @param {number} t @param {number} m
+ * @returns {Direction[]}
+ */
+export function directionsAt(model, t, m) {
+  const values = model.singularValues(t, m);
+  const slots = model.slots(t, m);
+  const name = model.matrices[m].name;
+  const step = model.steps[t];
+  const now = model.events[model.eventAt(step)];
+  const before = model.events[model.eventBefore(step - 1)];
+  const own = (/** @type {import("../model/decode.js").Move[] | undefined} */ moves) => (moves ?? []).filter((move) => move.matrix === name);
+  const going = own(now?.prune);
+  const added = own(before?.extend);
+  const coming = own(now?.extend).filter(isSoft);
+  return Array.from(values, (value, i) => {
+    const slot = slots ? slots[i] : null;
+    const among = (/** @type {import("../model/decode.js").Move[]} */ moves) => (slot === null ? undefined : moves.find((move) => move.slot === slot));
+    const moved = among(going) ?? among(coming) ?? among(added);
+    return {
+      value,
+      gate: model.gate(t, m, i),
+      slot,
+      pruned: Boolean(among(going)),
+      fresh: Boolean(among(added)),
+      revived: Boolean(among(coming)),
+      soft: moved !== undefined && isSoft(moved),
+    };
+  }).sort((a, b) => Number(b.gate > 0) - Number(a.gate > 0) || Math.abs(b.value) - Math.abs(a.value));
+}
+
+/**
+ * Scales of one matrix over the whole run, so that nothing is rescaled while the clock moves.
+ * @param {Model} model @param {number} m
+ * @returns {SpectrumScale}
+ */
+export function spectrumScale(model, m) {
+  const top = model.peak[m];
+  const truth = model.truePeak[m] / model.scale;
+  let count = 1;
+  for (let t = 0; t < model.T; t += 1) count = Math.max(count, model.stored(t, m));
+  const extended = model.events.some((event) => event.extend.some((move) => move.matrix === model.matrices[m].name && !isSoft(move)));
+  return { top: niceCeiling(top > 0 ? Math.min(Math.max(top, truth), MOST * top) : truth), count: count + (extended ? 1 : 0) };
+}
+
+/** @param {Model} model @param {number} width @param {number} height @returns {Box} room above for shares of steps, below for a second row of the key, in runs that have them */
+function plotBox(model, width, height) {
+  const y = model.shares ? 22 : 8;
+  return { x: 46, y, w: width - 54, h: height - y - (model.gates ? 74 + KEY_ROW : 74) };
+}
+
+/**
+ * What is under the pointer, in words.
+ * @param {Model} model @param {number} t @param {number} m @param {number} x @param {number} width @param {SpectrumScale} scale
+ * @returns {string | null}
+ */
+export function describeDirection(model, t, m, x, width, scale) {
+  const plot = plotBox(model, width, 0);
+  const directions = directionsAt(model, t, m);
+  const direction = directions[Math.floor(((x - plot.x) / plot.w) * scale.count)];
+  if (!direction) return null;
+  const energy = directions.reduce((sum, { value, gate }) => sum + (gate > 0 ? value ** 2 : 0), 0);
+  const share = direction.gate > 0 && energy > 0 ? `${Math.round((100 * direction.value ** 2) / energy)} % of the energy` : "";
+  const use = direction.gate === 0 ? "off, may revive" : direction.gate < 1 ? `used in ${percent(direction.gate)} of steps` : "";
+  return [direction.slot === null ? "" : `slot ${direction.slot}`, `λ ${formatNumber(direction.value)}`, share, use].filter(Boolean).join(" · ");
+}
+
+/** @param {number} share @returns {string} */
+function percent(share) {
+  return `${Math.round(100 * share)} %`;
+}
+
+/**
+ * @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {number} width @param {number} height
+ * @param {{record: number, selected: number, scale: SpectrumScale}} state
+ */
+export function drawSpectrum(pen, model, palette, width, height, state) {
+  const plot = plotBox(model, width, height);
+  const directions = directionsAt(model, state.record, state.selected);
+  const name = model.matrices[state.selected].name;
+  const event = model.events[model.eventAt(model.steps[state.record])];
+  const arriving = (event?.extend ?? []).filter((move) => move.matrix === name && !isSoft(move)).length;
+  const truth = model.trueSingularValues(state.record, state.selected);
+  const column = plot.w / state.scale.count;
+  // λ as trained; the true singular values of ΔW hold the fixed scale s, which is taken out to compare.
+  const truths = Float32Array.from(truth?.values ?? [], (value) => value / model.scale);
+  const y = (/** @type {number} */ value) => plot.y + plot.h * (1 - Math.abs(value) / state.scale.top);
+  drawAxis(pen, palette, plot, state.scale.top, y);
+  if (!model.hasSpectrum(state.selected)) {
+    pen.text(plot.x + plot.w / 2, plot.y + plot.h / 2, "spectrum on its way", { fill: palette.muted, size: 12, align: "center" });
+    return;
+  }
+  drawTruth(pen, palette, plot, column, truths, y);
+  directions.forEach((direction, i) => drawStem(pen, palette, plot, plot.x + (i + 0.5) * column, column, direction, y));
+  for (let i = 0; i < arriving; i += 1) {
+    const x = plot.x + (directions.length + i + 0.5) * column;
+    pen.glyph("circle", x, y(0), 6.5, { stroke: palette.extended, width: 2, dash: [2, 2] });
+    pen.text(x, y(0) - 14, "+1", { fill: palette.extended, size: 10, align: "center" });
+  }
+  drawShares(pen, palette, { x: plot.x, y: plot.y + plot.h + 20, w: plot.w, h: 18 }, directions);
+  const items = keyItems(pen, model, palette, truth ? truth.step : null);
+  drawKey(pen, palette, { x: plot.x, y: height - 9 - (model.gates ? KEY_ROW : 0), w: width - plot.x, h: height }, items);
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} top @param {(value: number) => number} y */
+function drawAxis(pen, palette, plot, top, y) {
+  for (const value of [0, top / 2, top]) {
+    pen.line(plot.x, y(value), plot.x + plot.w, y(value), { stroke: palette.line });
+    pen.text(plot.x - 6, y(value), formatNumber(value), { fill: palette.muted, size: 10, align: "right" });
+  }
+  pen.text(plot.x - 6, y(top * 0.75), "|λ|, σ/s", { fill: palette.muted, size: 10, align: "right" });
+}
+
+/** Hollow bars behind the stems. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} column @param {Float32Array} values @param {(value: number) => number} y */
+function drawTruth(pen, palette, plot, column, values, y) {
+  const width = Math.max(1.5, Math.min(column * 0.62, 26));
+  [...values].sort((a, b) => b - a).forEach((value, i) => {
+    if (!Number.isFinite(value)) return;
+    const x = plot.x + (i + 0.5) * column - width / 2;
+    const cut = y(value) < plot.y;
+    const top = Math.max(plot.y, Math.min(y(value), y(0) - 0.5));
+    pen.rect(x, top, width, y(0) - top, { fill: palette.muted, alpha: 0.13 });
+    pen.line(x, top, x + width, top, { stroke: palette.muted, width: 1.5, dash: cut ? [2, 2] : [] });
+    if (cut && column > 26) pen.text(x + width / 2, top + 8, `↑${formatNumber(value)}`, { fill: palette.muted, size: 10, align: "center" });
+  });
+}
+
+/** Off: hollow, grey and dashed. Used in part of the steps: the head is filled to that share. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} x @param {number} column @param {Direction} direction @param {(value: number) => number} y */
+function drawStem(pen, palette, plot, x, column, direction, y) {
+  const off = direction.gate === 0;
+  const changed = direction.pruned || direction.fresh || direction.revived;
+  const colour = direction.pruned ? palette.pruned : direction.fresh || direction.revived ? palette.extended : off ? palette.muted : palette.accent;
+  const partly = direction.gate > 0 && direction.gate < 1;
+  const size = Math.max(1.5, Math.min(partly ? 7 : 5, column * 0.28));
+  const at = y(direction.value);
+  const shape = direction.value < 0 ? "down" : "circle";
+  pen.line(x, y(0), x, at, { stroke: colour, width: Math.max(1, Math.min(2.5, column * 0.2)), dash: direction.pruned || off ? [3, 3] : [] });
+  const hollow = direction.pruned || off;
+  pen.glyph(shape, x, at, size, { fill: hollow || partly ? palette.background : colour, stroke: colour, width: 1.75, dash: off ? [2.5, 2] : [] });
+  if (partly && !hollow) {
+    const level = 2 * size * direction.gate;
+    pen.clipped({ x: x - size, y: at + size - level, w: 2 * size, h: level }, () => pen.glyph(shape, x, at, size, { fill: colour }));
+  }
+  if (direction.fresh || direction.revived) pen.glyph("circle", x, at, size + 3.5, { stroke: colour, width: 1.5 });
+  if (partly && column >= 28) pen.text(x, at - size - 7, percent(direction.gate), { fill: palette.muted, size: 10, align: "center" });
+  if (column < 15) return;
+  const label = stemLabel(direction, column);
+  const fill = changed ? colour : palette.muted;
+  pen.text(x, plot.y + plot.h + 11, label, { fill, size: 10, align: "center", weight: changed ? 600 : 400 });
+}
+
+/** @param {Direction} direction @param {number} column @returns {string} what the last event did to it, else its slot */
+function stemLabel(direction, column) {
+  if (direction.pruned) return column < 44 ? "−" : direction.soft ? "goes off" : "pruned";
+  if (direction.revived) return column < 44 ? "+" : "comes back";
+  if (direction.fresh) return direction.soft ? "back" : "new";
+  return direction.slot === null ? "" : String(direction.slot);
+}
+
+/** λ² of each direction as a share of the energy: even pieces are entropy 1. @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {Direction[]} directions */
+function drawShares(pen, palette, box, directions) {
+  pen.text(box.x - 6, box.y + box.h / 2, "share", { fill: palette.muted, size: 10, align: "right" });
+  const energy = (/** @type {Direction} */ direction) => (direction.gate > 0 ? direction.value ** 2 : 0);
+  const total = directions.reduce((sum, direction) => sum + energy(direction), 0);
+  if (!(total > 0)) {
+    pen.rect(box.x, box.y, box.w, box.h, { stroke: palette.line });
+    pen.hatch(box, palette.faint);
+    return;
+  }
+  let x = box.x;
+  directions.forEach((direction, i) => {
+    const share = energy(direction) / total;
+    const w = share * box.w;
+    const fill = tableColour(palette.tables.energy, Math.round(palette.dark ? 215 - (130 * i) / directions.length : 200 - (150 * i) / directions.length));
+    pen.rect(x, box.y, Math.max(0, w - 1), box.h, { fill });
+    if (w > 30) pen.text(x + w / 2, box.y + box.h / 2 + 0.5, `${Math.round(share * 100)} %`, { fill: inkOn(fill), size: 10, align: "center" });
+    x += w;
+  });
+}
+
+/** @typedef {[string, (x: number, y: number) => void]} KeyItem */
+
+/** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {number | null} truthStep @returns {KeyItem[]} */
+function keyItems(pen, model, palette, truthStep) {
+  const hollow = { fill: palette.background, width: 1.75 };
+  /** @type {KeyItem[]} */
+  const soft = [];
+  if (model.anyOff) soft.push(["off, may revive", (x, y) => pen.glyph("circle", x + 5, y, 4.5, { ...hollow, stroke: palette.muted, dash: [2.5, 2] })]);
+  if (model.shares) soft.push(["filled: share of steps that use it", (x, y) => {
+    pen.glyph("circle", x + 5, y, 4.5, { ...hollow, stroke: palette.accent });
+    pen.clipped({ x, y: y + 0.5, w: 10, h: 5 }, () => pen.glyph("circle", x + 5, y, 4.5, { fill: palette.accent }));
+  }]);
+  return [
+    ["λ > 0", (x, y) => pen.glyph("circle", x + 5, y, 4, { fill: palette.accent })],
+    ["λ < 0", (x, y) => pen.glyph("down", x + 5, y, 4, { fill: palette.accent })],
+    [truthStep === null ? "σ: not recorded" : `σ/s of ΔW (${truthStep})`, (x, y) => {
+      pen.rect(x, y - 5, 10, 10, { fill: palette.muted, alpha: 0.2 });
+      pen.line(x, y - 5, x + 10, y - 5, { stroke: palette.muted, width: 1.5 });
+    }],
+    ...soft,
+    [model.gates ? model.words.pruned : "pruned", (x, y) => pen.glyph("circle", x + 5, y, 4, { ...hollow, stroke: palette.pruned })],
+    [model.gates ? model.words.extended : "new", (x, y) => pen.glyph("circle", x + 5, y, 5, { stroke: palette.extended, width: 1.75 })],
+  ];
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Box} box x, y and width; as many rows as fit above its h @param {KeyItem[]} items */
+function drawKey(pen, palette, box, items) {
+  const style = { fill: palette.muted, size: 10.5 };
+  let x = box.x;
+  let y = box.y;
+  for (const [label, draw] of items) {
+    const w = pen.measure(label, style) + 28;
+    if (x + w - 14 > box.x + box.w) {
+      x = box.x;
+      y += KEY_ROW;
+    }
+    if (y > box.h) return;
+    draw(x, y);
+    pen.text(x + 14, y, label, style);
+    x += w;
+  }
+}

@@ -1,0 +1,172 @@
+/** Cells of a map that show something else than the moment of the clock, small maps side by side, and their scales. */
+
+import { inkOn, tableColour } from "../pen/palette.js";
+import { wrapped } from "../pen/wrap.js";
+
+/** @typedef {import("../pen/palette.js").Palette} Palette */
+/** @typedef {import("../pen/draw.js").CanvasPen} CanvasPen */
+/** @typedef {import("../pen/draw.js").Box} Box */
+
+/** @typedef {"minus" | "plus" | "down" | "up" | "bar"} Sign shape and colour of a mark: what goes or is low, what comes or is high, what was passed over */
+
+/**
+ * @typedef {object} Tile
+ * @property {string | null} fill null = undefined
+ * @property {string[]} texts the first one that has room is written
+ * @property {Sign[]} marks
+ * @property {boolean} [open] its marks are outlines: it stood out, but did not move
+ */
+
+const TITLE_SIZE = 11.5;
+const CAPTION_SIZE = 10.5;
+const LINE_HEIGHT = 13;
+
+/** @param {Palette} palette @param {Sign} sign */
+function signColour(palette, sign) {
+  if (sign === "bar") return palette.muted;
+  return sign === "minus" || sign === "down" ? palette.pruned : palette.extended;
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {Tile} tile @param {number} [alpha] */
+export function drawTile(pen, palette, cell, tile, alpha = 1) {
+  const radius = cell.w > 16 && cell.h > 12 ? 3 : 0;
+  pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: tile.fill ?? palette.background, stroke: tile.fill ? undefined : palette.line, radius, alpha });
+  if (!tile.fill) pen.hatch(cell, palette.faint);
+  tile.marks.forEach((sign, i) => {
+    const inset = 1 + 2.5 * i;
+    const frame = /** @type {const} */ ([cell.x + inset, cell.y + inset, cell.w - 2 * inset, cell.h - 2 * inset]);
+    const thick = radius ? 2.5 : 1.5;
+    pen.rect(...frame, { stroke: palette.background, width: 2 * thick, radius, alpha });
+    pen.rect(...frame, { stroke: signColour(palette, sign), width: thick, radius, alpha, dash: tile.open ? [3, 3] : undefined });
+  });
+  const size = Math.max(8.5, Math.min(15, cell.h * 0.55, cell.w * 0.36));
+  const style = { fill: inkOn(tile.fill ?? palette.background), size, weight: 600, align: /** @type {const} */ ("center"), alpha };
+  const badge = tile.marks.length && cell.w >= 22 && cell.h >= 10 ? Math.min(7, cell.h * 0.32, cell.w * 0.14) : 0;
+  const taken = badge ? (2 * badge + 1) * tile.marks.length + 2 : 0;
+  const fits = (/** @type {number} */ room) => (cell.h < 9 ? undefined : tile.texts.find((wanted) => wanted && pen.measure(wanted, style) <= room));
+  const room = cell.w - (tile.marks.length ? 5 : 2);
+  // Numbers say more than the sign beside them: it goes first where both have no room.
+  const both = badge && fits(room - taken);
+  const text = both || fits(room);
+  const shift = both ? taken / 2 : 0;
+  if (text) pen.text(cell.x + cell.w / 2 + shift, cell.y + cell.h / 2 + 0.5, text, style);
+  tile.marks.forEach((sign, i) => {
+    if (both) drawSign(pen, palette, sign, cell.x + badge + 3 + i * (2 * badge + 1), cell.y + cell.h / 2, badge, alpha);
+    else if (!text) drawSign(pen, palette, sign, cell.x + cell.w / 2, cell.y + (cell.h * (i + 1)) / (tile.marks.length + 1), Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4), alpha);
+  });
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Sign} sign @param {number} x @param {number} y @param {number} size @param {number} [alpha] */
+export function drawSign(pen, palette, sign, x, y, size, alpha = 1) {
+  const colour = signColour(palette, sign);
+  pen.glyph("circle", x, y, size, { fill: colour, stroke: palette.background, width: 1, alpha });
+  const inner = { minus: 0.55, plus: 0.55, bar: 0.55, down: 0.5, up: 0.5 }[sign];
+  const ink = inkOn(colour);
+  pen.glyph(sign, x, y, size * inner, sign === "down" || sign === "up" ? { fill: ink, alpha } : { stroke: ink, width: 1.75, alpha });
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Box[]} cells @param {number} hovered @param {number} selected */
+export function drawFrames(pen, palette, cells, hovered, selected) {
+  for (const m of [hovered, selected]) {
+    const cell = cells[m];
+    if (!cell) continue;
+    const chosen = m === selected;
+    const out = chosen ? 1.5 : 1;
+    pen.rect(cell.x - out, cell.y - out, cell.w + 2 * out, cell.h + 2 * out, { stroke: chosen ? palette.text : palette.muted, width: chosen ? 2 : 1.25, radius: Math.min(4, cell.h / 4) });
+  }
+}
+
+/** @param {Box[]} cells @param {number} x @param {number} y @returns {number} -1 = none */
+export function cellAt(cells, x, y) {
+  return cells.findIndex((cell) => cell && x >= cell.x && x <= cell.x + cell.w && y >= cell.y && y <= cell.y + cell.h);
+}
+
+/**
+ * Boxes of equal size in as many columns as serve them best.
+ * @param {Box} area @param {number} count @param {number} gap @param {(w: number, h: number) => number} fit how well a box of this size serves; the largest wins
+ * @returns {Box[]}
+ */
+export function panelBoxes(area, count, gap, fit) {
+  const sizes = Array.from({ length: count }, (_, i) => {
+    const columns = i + 1;
+    const rows = Math.ceil(count / columns);
+    return { columns, w: Math.max(1, (area.w - gap * (columns - 1)) / columns), h: Math.max(1, (area.h - gap * (rows - 1)) / rows) };
+  });
+  const { columns, w, h } = sizes.reduce((best, size) => (fit(size.w, size.h) > fit(best.w, best.h) ? size : best));
+  return Array.from({ length: count }, (_, i) => ({ x: area.x + (i % columns) * (w + gap), y: area.y + Math.floor(i / columns) * (h + gap), w, h }));
+}
+
+/** @param {Box} box @param {number} lines of its caption @returns {Box} what is left under a panel's title and caption */
+export function panelGrid(box, lines) {
+  const head = LINE_HEIGHT + 3 + lines * LINE_HEIGHT;
+  return { x: box.x, y: box.y + head, w: box.w, h: Math.max(10, box.h - head) };
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {string} title @param {string} [caption] @param {number} [lines] it may take */
+export function drawPanelHead(pen, palette, box, title, caption = "", lines = 0) {
+  pen.text(box.x, box.y + LINE_HEIGHT / 2, title, { fill: palette.text, size: TITLE_SIZE, weight: 600, maxWidth: box.w });
+  wrapped(pen, caption, { size: CAPTION_SIZE }, box.w, lines).forEach((line, i) => {
+    pen.text(box.x, box.y + LINE_HEIGHT * (i + 1.5) + 1, line, { fill: palette.muted, size: CAPTION_SIZE, maxWidth: box.w });
+  });
+}
+
+/** @typedef {{label: string, index: number}} ScaleMark index: place in a colour table of 256 */
+
+/** A title, then the scale. @param {CanvasPen} pen @param {Palette} palette @param {Uint8Array} table @param {ScaleMark[]} marks ascending @param {Box} box @param {string} title @param {boolean} discrete @returns {number} where it ends */
+export function drawScale(pen, palette, table, marks, box, title, discrete) {
+  const style = { fill: palette.muted, size: 10.5 };
+  const y = box.y + box.h / 2;
+  pen.text(box.x, y, title, style);
+  const x = box.x + pen.measure(title, style) + 8;
+  const room = Math.max(20, box.x + box.w - x);
+  return discrete ? drawSwatches(pen, palette, table, marks, x, y, room) : drawRamp(pen, palette, table, marks, x, y, Math.min(180, room));
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Uint8Array} table @param {ScaleMark[]} marks @param {number} x @param {number} y @param {number} room */
+function drawSwatches(pen, palette, table, marks, x, y, room) {
+  const narrow = room / marks.length < 16;
+  const small = { fill: palette.muted, size: 10 };
+  const [first, final] = [marks[0].label, marks[marks.length - 1].label];
+  const ends = narrow ? pen.measure(first, small) + pen.measure(final, small) + 8 : 0;
+  const size = Math.min(20, (room - ends) / marks.length);
+  let at = x;
+  if (narrow) {
+    pen.text(at, y, first, small);
+    at += pen.measure(first, small) + 4;
+  }
+  for (const mark of marks) {
+    const fill = tableColour(table, mark.index);
+    pen.rect(at, y - 7, size - (narrow ? 0 : 1), 14, { fill, radius: narrow ? 0 : 2 });
+    if (!narrow) pen.text(at + (size - 1) / 2, y + 0.5, mark.label, { fill: inkOn(fill), size: 9.5, align: "center" });
+    at += size;
+  }
+  if (narrow) pen.text(at + 4, y, final, small);
+  return at + (narrow ? pen.measure(final, small) + 4 : 0);
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Uint8Array} table @param {ScaleMark[]} marks @param {number} x @param {number} y @param {number} w */
+function drawRamp(pen, palette, table, marks, x, y, w) {
+  for (let i = 0; i < w; i += 1) pen.rect(x + i, y - 7, 1.5, 6, { fill: tableColour(table, Math.round((255 * i) / Math.max(1, w - 1))) });
+  let lastEnd = -Infinity;
+  for (const mark of marks) {
+    const half = pen.measure(mark.label, { size: 9.5 }) / 2;
+    const at = Math.max(x + half, Math.min(x + w - half, x + (mark.index / 255) * w));
+    if (at - half < lastEnd + 3) continue;
+    pen.text(at, y + 6, mark.label, { fill: palette.muted, size: 9.5, align: "center" });
+    lastEnd = at + half;
+  }
+  return Math.max(x + w, lastEnd);
+}
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {Array<[Sign, string]>} items @param {number} right @param {number} y @returns {number} where they begin */
+export function drawSignKey(pen, palette, items, right, y) {
+  const style = { fill: palette.muted, size: 10.5 };
+  let x = right - items.reduce((width, [, label]) => width + pen.measure(label, style) + 24, 0) + 6;
+  const start = x;
+  for (const [sign, label] of items) {
+    drawSign(pen, palette, sign, x + 5, y, 6);
+    pen.text(x + 14, y, label, style);
+    x += pen.measure(label, style) + 24;
+  }
+  return start;
+}

@@ -1,0 +1,1 @@
+"""Runs on disk as the app sees them: opening, listing, moving, importing and taking out."""

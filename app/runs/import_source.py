@@ -1,0 +1,147 @@
+"""Where a log to be imported comes from: a path on this machine, or uploaded files in a folder of the session."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import streamlit as st
+
+from analysis.importers import LogImportError
+from analysis.importers.event_file import MAX_BYTES
+from runs.store import REPOSITORY
+
+MAX_MIB = MAX_BYTES >> 20
+"""Of one uploaded file; the largest event file that is read."""
+
+MAX_FILES = 50
+
+
+class Uploaded(Protocol):
+    """What Streamlit's file uploader gives."""
+
+    name: str
+    file_id: str
+
+    def getbuffer(self) -> memoryview:
+        """Return the content without a copy."""
+        ...
+
+
+class _Uploads:
+    """A folder with uploaded files that goes when nobody holds this any more: a session that ended, or the server."""
+
+    def __init__(self, ident: tuple[str, ...]) -> None:
+        self.ident = ident
+        self.folder = Path(tempfile.mkdtemp(prefix="flexlora-log-")).resolve()
+        self.names: list[str] = []
+        self.remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
+class LogSource(NamedTuple):
+    """A log that was named or uploaded.
+
+    Attributes:
+        path: where it lies.
+        ident: differs whenever the log may.
+        label: what a run made of it may be called.
+        private: the session's folder that it was uploaded into, None for a path.
+    """
+
+    path: Path
+    ident: tuple[object, ...]
+    label: str
+    private: Path | None = None
+
+    def told(self, message: str) -> str:
+        """Return a message in which uploaded files have the names that they were uploaded with."""
+        if self.private is None:
+            return message
+        return message.replace(f"{self.private}/", "").replace(str(self.private), "What was uploaded")
+
+
+def ask_log(version: int) -> LogSource | None:
+    """Draw the two widgets that name a log; a fresh version empties them.
+
+    Raises:
+        LogImportError: a path that leads nowhere, or more files than a log has.
+        OSError: the files cannot be kept, or the path cannot be looked at.
+    """
+    left, right = st.columns(2, vertical_alignment="top")
+    with left:
+        files = st.file_uploader(
+            "Upload a log: one file, a zip of a run folder, or all files of one run",
+            accept_multiple_files=True,
+            max_upload_size=MAX_MIB,
+            key=f"runs_files_{version}",
+        )
+    with right:
+        typed = st.text_input(
+            "or the path of a file or folder",
+            key=f"runs_path_{version}",
+            placeholder="on the machine that runs the Lab",
+            help="Any file or folder that the Lab may read. A relative path begins in the Lab's own folder.",
+        ).strip()
+        if files and typed:
+            st.caption("The uploaded files are taken. Remove them to take the path.")
+    if files:
+        return keep(files)
+    return _named(typed) if typed else None
+
+
+def keep(files: Sequence[Uploaded]) -> LogSource:
+    """Write uploaded files into a folder that goes when the session does, or when others are uploaded.
+
+    Raises:
+        LogImportError: more files than a log has.
+        OSError: the disk is full.
+    """
+    if len(files) > MAX_FILES:
+        raise LogImportError(f"{len(files)} files were uploaded; at most {MAX_FILES} are taken. Zip a run folder.")
+    ident = tuple(file.file_id for file in files)
+    kept: _Uploads | None = st.session_state.get("runs_uploads")
+    if kept is None or kept.ident != ident:
+        forget()
+        kept = _Uploads(ident)
+        for file in files:
+            kept.names.append(_plain_name(file.name, kept.names))
+            (kept.folder / kept.names[-1]).write_bytes(file.getbuffer())
+        st.session_state["runs_uploads"] = kept
+    first, *others = kept.names
+    label = "upload" if others else Path(first).stem
+    return LogSource(kept.folder if others else kept.folder / first, ident, label, kept.folder)
+
+
+def forget() -> None:
+    """Remove what was uploaded."""
+    kept: _Uploads | None = st.session_state.pop("runs_uploads", None)
+    if kept is not None:
+        kept.remove()
+
+
+def _plain_name(name: str, taken: list[str]) -> str:
+    """Return a name that any file system takes; the kind of a log may show in its name, so most of it stays."""
+    base = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name)[-120:].lstrip(".") or "file"
+    while base in taken:
+        base = f"{len(taken)}_{base}"
+    return base
+
+
+def _named(typed: str) -> LogSource:
+    try:
+        path = Path(typed).expanduser()
+        if not path.is_absolute() and not path.exists():
+            path = REPOSITORY / path
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise LogImportError(f"{typed} does not exist. Give the file or folder of a log.") from error
+    except OSError as error:
+        raise LogImportError(f"{typed[:200]} cannot be opened: {error.strerror or error}.") from error
+    except (RuntimeError, ValueError) as error:
+        raise LogImportError(f"{typed[:200]!r} is no path: {error}.") from error
+    return LogSource(path, (str(path), status.st_mtime_ns, status.st_size), path.resolve().stem)

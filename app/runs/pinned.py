@@ -1,0 +1,90 @@
+"""A second run under Explore's clock: which one the user or a link asks for, and how it reaches the player."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from player import courier
+from runs.store import RunEntry, open_run, resolve_run
+
+CHOSEN = "explore_with"
+_UNKNOWN = "explore_with_unknown"
+PARAMETER = "with"
+LIVE_S = 2.0
+
+
+def offered(choices: Mapping[str, RunEntry], run: str) -> dict[str, RunEntry]:
+    """What can be pinned; what is pinned is among it.
+
+    Args:
+        choices: Runs by key; `run` itself is left out.
+        run: Key of the run that is shown.
+
+    Returns:
+        Runs by key.
+    """
+    state = st.session_state
+    found = {key: entry for key, entry in choices.items() if key != run}
+    asked = state.get(CHOSEN)
+    if asked and asked not in found:
+        # A folder that is no run is offered too: its fault is told where it is opened.
+        named = None if asked == run else resolve_run(asked, list(choices.values()))
+        if named:
+            found[asked] = named
+        else:
+            state[CHOSEN] = None
+    return found
+
+
+def follow(address: Mapping[str, str], entries: list[RunEntry]) -> None:
+    """Takes over what a link asks for.
+
+    Args:
+        address: Query parameters, from outside; one that names a run names also what is pinned, or that nothing is.
+        entries: What `run_entries` found.
+    """
+    state = st.session_state
+    asked = address.get(PARAMETER)
+    found = resolve_run(asked, entries) if asked and asked != address.get("run") else None
+    state[CHOSEN] = found.key if found else None
+    state[_UNKNOWN] = asked if asked and not found else ""
+
+
+def parameters() -> dict[str, str]:
+    """Query parameters of the present choice."""
+    state = st.session_state
+    state[_UNKNOWN] = ""
+    chosen = state.get(CHOSEN)
+    return {PARAMETER: chosen} if chosen else {}
+
+
+def notes() -> list[str]:
+    """What of a link could not be followed, in words."""
+    unknown = st.session_state.get(_UNKNOWN)
+    if not unknown:
+        return []
+    return [f"The link compares with a run that is not here or is this run itself ({unknown[:60]!r}); none is pinned."]
+
+
+def send(other: RunEntry | None, *, to: str, run: str, name: str) -> None:
+    """Brings the player the pinned run, or an empty parcel that takes it away.
+
+    Args:
+        other: The run to pin; one that cannot be opened gets the calm box, and nothing is pinned.
+        to: Key of the player.
+        run: The run that the player shows.
+        name: What the player calls the pinned one.
+    """
+    opened = open_run(other.folder) if other else None
+    if other and opened and opened.run.state == "running":
+        # A run that still grows is looked at again, as on the page where it trains.
+        st.fragment(_deliver, run_every=LIVE_S)(other, to, run, name)
+    else:
+        _deliver(other if opened else None, to, run, name)
+
+
+def _deliver(other: RunEntry | None, to: str, run: str, name: str) -> None:
+    opened = open_run(other.folder) if other else None
+    courier("pin", to=to, run=run, data=opened.payload if opened else b"", name=name)

@@ -1,0 +1,251 @@
+"""Runs for the pages: where they are, cached loading, and the one place that turns a bad log into a calm box."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+from analysis.payload import needs_parcels, pack_matrix, pack_run
+from analysis.runs import Run, load_run
+from flexlora.adapter_config import AdapterConfig
+from flexlora.run_log import RunLogError, find_runs, read_header
+from flexlora.run_log.format import HEARTBEAT, LINES
+from flexlora.tasks import MODEL_TASKS
+from runs.memory import give_back
+from schedule.editor import AdapterSize, mean_cost
+
+NEWCOMERS_RUN = "words-flexlora-paper"
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# A run whose heartbeat is younger may still change its state without writing a record.
+_RESTLESS_S = 60
+# An end record is short.
+_END_BYTES = 4096
+
+
+class RunEntry(NamedTuple):
+    """A run that can be opened.
+
+    Attributes:
+        key: What a link calls it: the folder's name, with "runs/" before it for the user's own.
+        folder: The run log.
+    """
+
+    key: str
+    folder: Path
+
+
+class OpenRun(NamedTuple):
+    """A loaded run and its payload for the player.
+
+    Attributes:
+        run: The run.
+        payload: What the player shows.
+        on_demand: The payload holds no spectra: `matrix_parcel` has those of the selected matrix.
+        state: Tells this state of the run from any other; None while somebody may still be writing it.
+    """
+
+    run: Run
+    payload: bytes
+    on_demand: bool = False
+    state: str | None = None
+
+
+def samples_root() -> Path:
+    """Folder of the bundled runs."""
+    return Path(os.environ.get("FLEXLORA_LAB_SAMPLES") or REPOSITORY / "sample_runs")
+
+
+def runs_root() -> Path:
+    """Folder of the user's own runs."""
+    return Path(os.environ.get("FLEXLORA_LAB_RUNS") or REPOSITORY / "runs")
+
+
+def run_entries() -> list[RunEntry]:
+    """Every run that can be opened: the bundled ones by name, then the user's own, newest first."""
+    samples = sorted(find_runs(samples_root()), key=lambda folder: folder.name)
+    own = find_runs(runs_root())
+    return [RunEntry(folder.name, folder) for folder in samples] + [
+        RunEntry(f"runs/{folder.name}", folder) for folder in own
+    ]
+
+
+def repository_path(entry: RunEntry) -> str:
+    """Path of a run as a user types it in the repository: runs/demo, sample_runs/words-lora."""
+    return entry.key if entry.key.startswith("runs/") else f"{samples_root().name}/{entry.key}"
+
+
+def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
+    """The run that a link names.
+
+    Args:
+        key: As in `RunEntry.key`, from an untrusted link.
+        entries: What `run_entries` found.
+
+    Returns:
+        The entry; one for a folder that exists without being a run, so that its fault can be told; None otherwise.
+    """
+    for entry in entries:
+        if entry.key == key:
+            return entry
+    own = key.startswith("runs/")
+    name = key.removeprefix("runs/")
+    if not name or name != Path(name).name or name in {".", ".."}:
+        return None
+    folder = (runs_root() if own else samples_root()) / name
+    try:
+        return RunEntry(key, folder) if folder.is_dir() else None
+    except OSError:
+        # A name that is too long for a folder.
+        return None
+
+
+def default_run(keys: list[str]) -> str:
+    """The run that a newcomer sees: the default task under the paper's preset, else the first.
+
+    Args:
+        keys: Keys of `RunEntry`, bundled ones first; at least one.
+
+    Returns:
+        One of them.
+    """
+    return NEWCOMERS_RUN if NEWCOMERS_RUN in keys else keys[0]
+
+
+def open_run(folder: Path) -> OpenRun | None:
+    """Loads a run, or shows why it cannot be read.
+
+    Args:
+        folder: The run log.
+
+    Returns:
+        The run and its payload, None after the box was shown.
+    """
+    try:
+        return _load(str(folder), _stamp(folder))
+    except RunLogError as error:
+        st.warning(f"**This run cannot be opened.**\n\n{plain(str(error))}")
+        return None
+
+
+def chosen_run(asked: str) -> RunEntry | None:
+    """The run that a page shows whose address asks for one, or for none; None when there is no run at all."""
+    entries = run_entries()
+    found = resolve_run(asked, entries) if asked else None
+    return found or (resolve_run(default_run([entry.key for entry in entries]), entries) if entries else None)
+
+
+def load_quietly(entry: RunEntry) -> OpenRun | None:
+    """Loads a run from outside a page, for the page that will ask for it; None when it cannot be read."""
+    try:
+        return _load(str(entry.folder), _stamp(entry.folder))
+    except (RunLogError, OSError):
+        return None
+
+
+def run_state(folder: Path) -> str | None:
+    """What `OpenRun.state` is, or would be, of a run that is not loaded."""
+    return _state(_stamp(folder))
+
+
+def matrix_parcel(opened: OpenRun, matrix: str | None) -> bytes | None:
+    """What the player needs to draw the spectrum of a matrix.
+
+    Args:
+        opened: What is shown.
+        matrix: A name, as the browser reported it; None = none is selected.
+
+    Returns:
+        The parcel; None when the payload holds every spectrum, the run has no such matrix, or its log was changed
+        since it was opened, which the next opening will tell.
+    """
+    if not opened.on_demand or matrix is None:
+        return None
+    try:
+        return _parcel(str(opened.run.folder), len(opened.payload), zlib.crc32(opened.payload), matrix, opened)
+    except (ValueError, RunLogError):
+        return None
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _parcel(folder: str, size: int, checksum: int, matrix: str, _opened: OpenRun) -> bytes:
+    return pack_matrix(_opened.run, matrix, _opened.payload)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _shapes(task: str, targets: tuple[str, ...] | None) -> list[tuple[int, int]]:
+    """In and out features of the matrices of a task, from the bundled run that adapts the same modules."""
+    if task in MODEL_TASKS:
+        # The model is the user's: what a bundled run of the task adapted says nothing about it.
+        return []
+    for entry in find_runs(samples_root()):
+        try:
+            header, _ = read_header(entry)
+            config = header["config"]
+            wanted = None if config.get("target_modules") is None else tuple(config["target_modules"])
+            if header["task"] == task and wanted == targets:
+                return [(row["in_features"], row["out_features"]) for row in header["matrices"]]
+        except (RunLogError, KeyError, TypeError):
+            continue
+    return []
+
+
+def adapter_size(task: str, config: AdapterConfig) -> AdapterSize:
+    """How many matrices a job will adapt and what a direction costs; unknown where no bundled run tells."""
+    shapes = _shapes(task, config.target_modules)
+    return AdapterSize(len(shapes), config.initial_rank, mean_cost(shapes))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _load(folder: str, stamp: tuple[int, ...]) -> OpenRun:
+    run = load_run(Path(folder))
+    payload = pack_run(run)
+    # Each large run leaves others behind: those that fell out of this cache, and sessions that have ended.
+    give_back()
+    return OpenRun(run, payload, needs_parcels(payload), _state(stamp))
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """Changes whenever the run may have: with each flush, and every few seconds while somebody may be writing."""
+    stamp = []
+    for name in ("run.json", "crc.jsonl"):
+        try:
+            status = (folder / name).stat()
+        except OSError:
+            stamp += [0, 0]
+        else:
+            stamp += [status.st_mtime_ns, status.st_size]
+    try:
+        restless = time.time() - (folder / HEARTBEAT).stat().st_mtime < _RESTLESS_S and not _has_ended(folder)
+    except OSError:
+        restless = False
+    return (*stamp, int(time.time() // 2) if restless else 0)
+
+
+def _has_ended(folder: Path) -> bool:
+    """True when the last line says so: whoever goes on with the run writes another, which the sizes tell."""
+    try:
+        with (folder / LINES).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
+            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    except FileNotFoundError:
+        return False
+    return last.startswith(b'{"record": "end"')
+
+
+def _state(stamp: tuple[int, ...]) -> str | None:
+    """The last of a stamp is 0 when nobody writes."""
+    return None if stamp[-1] else hashlib.blake2s(repr(stamp).encode(), digest_size=8).hexdigest()
+
+
+def plain(text: str) -> str:
+    """Returns text that Markdown shows as it is: names of runs and files come from outside."""
+    # A name that is no text has no place in a message to the browser.
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(f"\\{character}" if character in r"\`*_{}[]<>()#+!|$~:" else character for character in text)

@@ -1,0 +1,1 @@
+"""The schedule editor and the panel around it."""

@@ -1,0 +1,89 @@
+"""The schedule editor: b(t) redrawn in the browser while a handle is dragged, computed here once it is released."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from streamlit.components.v2 import component
+
+from analysis.player_script import FOLDER, joined_modules
+from flexlora.config import FlexLoRAConfig
+from flexlora.schedules import ADAPTIVE
+
+_mount = component(
+    "flexlora_schedule_editor",
+    js=joined_modules("schedule/editor"),
+    css=(FOLDER / "schedule/editor.css").read_text(encoding="utf-8"),
+)
+
+
+class AdapterSize(NamedTuple):
+    """What a schedule acts on.
+
+    Attributes:
+        matrices: how many; 0 = unknown.
+        rank: directions of each at the start.
+        cost: mean parameters of one direction; None = unknown.
+    """
+
+    matrices: int
+    rank: int
+    cost: float | None
+
+
+def draw_schedule(
+    config: FlexLoRAConfig,
+    settings: dict[str, Any],
+    adapter: AdapterSize,
+    key: str,
+    serial: int,
+    *,
+    now: int | None = None,
+    on_edit: Callable[[], None] | None = None,
+) -> None:
+    """Draw b(t) with handles; at rest the values are those that training uses.
+
+    Args:
+        config: with ``total_steps``.
+        settings: its schedule's options.
+        adapter: for the read-outs.
+        key: Streamlit key; after an edit ``st.session_state[key]["edit"]`` has ``settings`` and ``serial``.
+        serial: changes whenever the settings do, or were refused.
+        now: finished steps of a run that trains.
+        on_edit: called once a handle is released; None = nothing can be dragged.
+    """
+    total = config.total_steps or 0
+    data = {
+        "settings": {"exponent": config.exponent, **settings, "points": [list(knot) for knot in config.points]},
+        "total": total,
+        "values": [config.budget(step) for step in range(1, total + 1)],
+        "adapter": adapter._asdict(),
+        "editable": on_edit is not None,
+        "now": now,
+        "serial": serial,
+    }
+    _mount(key=key, data=data, on_edit_change=on_edit or _nothing)
+
+
+def describe_schedule(config: FlexLoRAConfig) -> str:
+    """Return what a schedule allows, in one sentence."""
+    budgets = [(step, config.budget(step)) for step in config.event_steps()]
+    active = [(step, budget) for step, budget in budgets if budget]
+    if not active:
+        return "No event moves anything: b(t) is 0 at each of them."
+    most = sum(budget for _, budget in active)
+    decided = " Schedule adaptive decides at each event how many of them move." if config.schedule == ADAPTIVE else ""
+    return (
+        f"{len(budgets)} events, {len(active)} with b(t) above 0, the last at step {active[-1][0]}; "
+        f"at most {most} directions pruned and {most} extended.{decided}"
+    )
+
+
+def mean_cost(shapes: Sequence[tuple[int, int]]) -> float | None:
+    """Return the mean parameters of one direction, in + out + 1; None without matrices."""
+    return sum(first + second + 1 for first, second in shapes) / len(shapes) if shapes else None
+
+
+def _nothing() -> None:
+    """Streamlit reports a trigger only when a callback asks for it."""

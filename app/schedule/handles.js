@@ -1,0 +1,132 @@
+/** The handles of the schedule editor: where each stands, and what moving it changes. */
+
+import { curveAt } from "./curve.js";
+
+/** @typedef {import("./curve.js").Settings} Settings */
+
+/**
+ * @typedef {object} Handle
+ * @property {string} key stays the same while it is dragged
+ * @property {string} label
+ * @property {number} step where it stands
+ * @property {number} budget
+ * @property {"x" | "y" | "xy"} axes how it moves
+ * @property {string} value as a screen reader says it
+ * @property {(step: number, budget: number) => Partial<Settings>} drag
+ * @property {(right: number, up: number) => Partial<Settings>} nudge by arrow keys, in steps and directions
+ * @property {(() => Partial<Settings>) | null} remove
+ */
+
+const POWERS = ["paper", "reference", "cubic"];
+const SMALLEST_EXPONENT = 0.1;
+const LARGEST_EXPONENT = 20;
+
+/** @param {number} value @param {number} low @param {number} high */
+function within(value, low, high) {
+  return Math.min(Math.max(value, low), Math.max(low, high));
+}
+
+/** @param {Settings} own @param {number} total @returns {Handle[]} */
+export function handlesOf(own, total) {
+  const knots = own.schedule === "points";
+  return [
+    ...(knots ? own.points.map((_, index) => knotHandle(own, total, index)) : [budgetHandle(own)]),
+    ...(POWERS.includes(own.schedule) ? [exponentHandle(own, total)] : []),
+    edgeHandle(own, total, "warmup_steps"),
+    edgeHandle(own, total, "final_steps"),
+  ];
+}
+
+/** Room for one event is always left. @param {Settings} own @param {number} total @param {"warmup_steps" | "final_steps"} key @returns {Handle} */
+function edgeHandle(own, total, key) {
+  const first = key === "warmup_steps";
+  const most = total - own.interval - 1 - (first ? own.final_steps : own.warmup_steps);
+  const set = (/** @type {number} */ steps) => ({ [key]: within(Math.round(steps), 0, most) });
+  const step = first ? own.warmup_steps : total - own.final_steps;
+  return {
+    key,
+    label: first ? "end of warm-up" : "start of final steps",
+    step,
+    budget: 0,
+    axes: "x",
+    value: `step ${step}`,
+    drag: (to) => set(first ? to : total - to),
+    nudge: (right, up) => set(own[key] + (first ? right || up : -(right || up))),
+    remove: null,
+  };
+}
+
+/** @param {Settings} own @returns {Handle} */
+function budgetHandle(own) {
+  const set = (/** @type {number} */ budget) => ({ initial_budget: Math.max(0, Math.round(budget)) });
+  return {
+    key: "initial_budget",
+    label: own.schedule === "adaptive" ? "b0, the ceiling" : "b0, the first budget",
+    step: own.warmup_steps,
+    budget: own.initial_budget,
+    axes: "y",
+    value: `${own.initial_budget} directions`,
+    drag: (_, budget) => set(budget),
+    nudge: (right, up) => set(own.initial_budget + (up || right)),
+    remove: null,
+  };
+}
+
+/** Half-way through the window, where the exponent shows most. @param {Settings} own @param {number} total @returns {Handle} */
+function exponentHandle(own, total) {
+  const end = total - own.final_steps;
+  const step = Math.round((own.warmup_steps + end) / 2);
+  const passed = own.schedule === "paper" ? (step - own.warmup_steps) / end : (step - own.warmup_steps) / (end - own.warmup_steps);
+  const set = (/** @type {number} */ exponent) => ({
+    exponent: Number(within(exponent, SMALLEST_EXPONENT, LARGEST_EXPONENT).toFixed(2)),
+  });
+  return {
+    key: "exponent",
+    label: "exponent",
+    step,
+    budget: curveAt(step, own, total),
+    axes: "y",
+    value: `exponent ${own.exponent}`,
+    drag: (_, budget) => {
+      const share = within(budget / Math.max(1e-9, own.initial_budget), 0.001, 0.999);
+      return set(own.schedule === "reference" ? Math.log(1 - share) / Math.log(passed) : Math.log(share) / Math.log(1 - passed));
+    },
+    // Up raises the curve: with reference a larger exponent does that, with the others a smaller one.
+    nudge: (right, up) => set(own.exponent + 0.1 * (right || (own.schedule === "reference" ? up : -up))),
+    remove: null,
+  };
+}
+
+/** A knot stays between its neighbours. @param {Settings} own @param {number} total @param {number} index @returns {Handle} */
+function knotHandle(own, total, index) {
+  const [step, budget] = own.points[index];
+  const low = index ? own.points[index - 1][0] + 1 : 0;
+  const high = index < own.points.length - 1 ? own.points[index + 1][0] - 1 : total;
+  const set = (/** @type {number} */ to, /** @type {number} */ height) => ({
+    points: own.points.map((knot, place) => (place === index ? knotOf(within(Math.round(to), low, high), Math.max(0, height)) : knot)),
+  });
+  return {
+    key: `knot ${index}`,
+    label: `knot ${index + 1} of ${own.points.length}`,
+    step,
+    budget,
+    axes: "xy",
+    value: `step ${step}, ${budget} directions`,
+    drag: (to, height) => set(to, Math.round(height)),
+    nudge: (right, up) => set(step + right, budget + up),
+    remove: own.points.length > 1 ? () => ({ points: own.points.filter((_, place) => place !== index) }) : null,
+  };
+}
+
+/** @param {number} step @param {number} budget @returns {[number, number]} */
+function knotOf(step, budget) {
+  return [step, budget];
+}
+
+/** A new knot where the plot was double-clicked; null where one stands already. @param {Settings} own @param {number} step @param {number} budget */
+export function withKnot(own, step, budget) {
+  const place = Math.max(0, Math.round(step));
+  if (own.points.some((knot) => knot[0] === place)) return null;
+  const points = [...own.points, knotOf(place, Math.max(0, Math.round(budget)))].sort((a, b) => a[0] - b[0]);
+  return { points };
+}
