@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.runs import Matrix, Run
+from flexlora.importance import measure_label
 from flexlora.matrix_names import place_label
 
 GAP_LIMIT = 0.02
@@ -240,7 +241,6 @@ def _describe_move(run: Run, event: dict[str, Any], moves: list[dict[str, Any]],
     move = moves[0]
     index = run.places[move["matrix"]]
     score = move.get("score", event["importance"].get(event["measure"], {}).get(move["matrix"]))
-    measure = "entropy" if event["measure"] == "spectral_entropy" else event["measure"].replace("_", " ")
     told = "undefined" if score is None else f"{score:.2f}" if score == 0 or abs(score) >= 0.01 else f"{score:.1e}"
     rank = int(run.ranks[_record(run, event["step"]), index])
     after = rank + change * sum(other["matrix"] == move["matrix"] for other in moves)
@@ -248,7 +248,7 @@ def _describe_move(run: Run, event: dict[str, Any], moves: list[dict[str, Any]],
     rules = [rule for rule in move["rules"] if rule not in ("masked", "revived")]
     if rules:
         extreme = f"{extreme}, rule {' and '.join(rules)}"
-    return f"{matrix_label(run.matrices[index])} {rank} → {after} ({measure} {told}, {extreme})"
+    return f"{matrix_label(run.matrices[index])} {rank} → {after} ({measure_label(event['measure'])} {told}, {extreme})"
 
 
 def _why_nothing(event: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from analysis.stages import stages_of
 from analysis.tables import TABLES
 from analysis.tables.columns import numbers
 from analysis.tables.maps import STAGES, chosen_events, shown_step
+from flexlora.importance import measure_label, measure_range
 from flexlora.matrix_names import place_label
 
 ROW_PX, MIN_PX, MAX_PX = 34, 300, 860
@@ -118,7 +119,7 @@ def event_stages(run: Run, step: int | None = None) -> go.Figure:
     table = TABLES["event_stages"](run, step)
     sideways, width = is_sideways(run.matrices), len(run.matrices)
     words = move_words(run)
-    measure = found.measure.replace("_", " ")
+    measure = measure_label(found.measure)
     titles = [
         "1 score, mean of directions" if found.by_direction else "1 score",
         "2 above the threshold" if found.by_direction else "2 order, 1 = lowest",
@@ -128,9 +129,9 @@ def event_stages(run: Run, step: int | None = None) -> go.Figure:
     ]
     columns = 1 if sideways else 3
     figure = _maps(-(-len(STAGES) // columns), columns, titles)
-    entropic = measure == "spectral entropy"
+    bounded = None not in measure_range(found.measure)
     scales = {
-        "coloraxis": SCALES["entropy"]([]) if entropic else count_scale([found.score]),
+        "coloraxis": SCALES["entropy"]([]) if bounded else count_scale([found.score]),
         "coloraxis2": count_scale([found.order]),
         "coloraxis3": map_scale([run], "rank"),
     }
@@ -138,7 +139,7 @@ def event_stages(run: Run, step: int | None = None) -> go.Figure:
     for number, axis in enumerate(("coloraxis", "coloraxis2", "coloraxis3", "coloraxis3", "coloraxis3")):
         own = table.slice(number * width, width)
         values = numbers(own, "value")
-        form = (".2f" if entropic else ".1e") if number == 0 else ".0f"
+        form = (".2f" if bounded else ".1e") if number == 0 else ".0f"
         texts = ["first" if value == np.inf else f"{value:{form}}" for value in values.tolist()]
         drawn = np.where(values == np.inf, scales[axis].high, values)
         hovers = [

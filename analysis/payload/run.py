@@ -19,6 +19,7 @@ from analysis.payload.container import as_json, pack
 from analysis.payload.events import PackedEvents, pack_events
 from analysis.payload.records import around, extremes, mean_of
 from analysis.runs import Run
+from flexlora.importance import measure_label, measure_range
 from flexlora.matrix_names import module_type_order
 
 MAX_BYTES = 4_000_000
@@ -235,6 +236,10 @@ def _header(run: Run) -> dict[str, Any]:
             }
             for m in run.matrices
         ],
+        "measures": {
+            key: {"label": measure_label(key), "range": measure_range(key)}
+            for key in dict.fromkeys(event["measure"] for event in run.events)
+        },
         "layers": sorted({matrix.layer for matrix in run.matrices if matrix.layer is not None}),
         "types": list(module_type_order(types)),
         "evals": run.evals,

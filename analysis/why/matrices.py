@@ -14,8 +14,9 @@ from analysis.why.noise import Noise, event_noise, noise_line, ratio_line
 from analysis.why.ranking import HIGHEST, LOWEST, Ranking, ranking
 from analysis.why.rules import matrix_rules, refusal, why_undefined
 from analysis.why.scene import Scene
-from analysis.why.wording import line, measure_name, number, percent, standing
+from analysis.why.wording import line, number, percent, standing
 from flexlora.config import FlexLoRAConfig
+from flexlora.importance import measure_label
 
 PRUNE_RULES: dict[str, str] = {
     "magnitude": "the smallest |λ| of the matrix",
@@ -83,7 +84,7 @@ class MatrixEvent:
         if name not in self.order.position:
             return f"{verdict.capitalize()}: no score of it was logged, budget {event['budget']}."
         place, end = self._seen_place(name)
-        told = f"{standing(place, end, len(self.order.order))} by {measure_name(event['measure'])}"
+        told = f"{standing(place, end, len(self.order.order))} by {measure_label(event['measure'])}"
         if verdict == "refused":
             return f"Passed over: {told}, but {refusal(self.at, self.order, name, event['refused'][name])}."
         if verdict == "stayed" and not event["budget"]:

@@ -6,9 +6,9 @@ import numpy as np
 
 from analysis.why.ranking import Ranking
 from analysis.why.scene import Scene
-from analysis.why.wording import measure_name, number, rule
+from analysis.why.wording import number, rule
 from flexlora.config import FlexLoRAConfig
-from flexlora.importance import ENTROPIES
+from flexlora.importance import measure_label, silent_at_rank_one
 
 MOVES: dict[str, str] = {
     "grown": "Every place in the storage of this matrix was taken: it grew, and the optimizer's state with it.",
@@ -50,15 +50,15 @@ def why_undefined(at: Scene, name: str) -> str:
     """Return why a measure says nothing about a matrix."""
     measure = at.event["measure"]
     if name not in (at.event["importance"].get(measure) or {}):
-        return f"no {measure_name(measure)} was logged for it"
+        return f"no {measure_label(measure)} was logged for it"
     if at.lam is None:
-        return f"its {measure_name(measure)} is undefined"
+        return f"its {measure_label(measure)} is undefined"
     values = at.lam[name]
     if not np.isfinite(values).all():
         return "a λ is not finite"
     if not len(values):
         return "it has no direction"
-    return f"its {measure_name(measure)} is undefined" if values.any() else "every λ is 0"
+    return f"its {measure_label(measure)} is undefined" if values.any() else "every λ is 0"
 
 
 def _undefined(at: Scene, order: Ranking, name: str) -> list[dict[str, str]]:
@@ -71,7 +71,7 @@ def _undefined(at: Scene, order: Ranking, name: str) -> list[dict[str, str]]:
 
 
 def _rank_one(at: Scene, order: Ranking, config: FlexLoRAConfig | None, name: str) -> list[dict[str, str]]:
-    if at.ranks[name] != 1 or at.event["measure"] not in ENTROPIES or order.own[name] is None:
+    if at.ranks[name] != 1 or not silent_at_rank_one(at.event["measure"]) or order.own[name] is None:
         return []
     start = "Rank 1: log 1 = 0, so entropy has no value"
     if config is None:

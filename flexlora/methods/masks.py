@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flexlora.event import Event
-from flexlora.importance import ENTROPIES, SCORED_BY_LAMBDA, score_all
+from flexlora.importance import SCORED_BY_LAMBDA, score_all
 from flexlora.methods.dynamics import Dynamics
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class MaskedDynamics(Dynamics):
         importance = score_all(before, SCORED_BY_LAMBDA)
         if self.session.job.loop.log_measures == "all":
             true = {name: sigma[: len(before[name])] for name, sigma in self.spectra.at(step).items()}
-            importance |= score_all(true, (ENTROPIES[1],))
+            importance |= score_all(true, ("true_spectral_entropy",))
         importance[measure] = {name: _mean(own) for name, own in scores.items()}
         above = self.total_on() - target if target is not None else len(off) + len(back)
         self.on = {name: mask.copy() for name, mask in on.items()}

@@ -159,8 +159,9 @@ def test_moves_are_counted_gross_net_and_undone(run):
 def test_the_sentence_is_computed_from_the_event(run):
     score = run.events[0]["importance"]["spectral_entropy"]
     assert metrics.describe_event(run, 5) == (
-        f"Event 1 of 3, step 5: 1 direction moved. Layer 0 query 3 → 2 (entropy {score[NAMES[0]]:.2f}, lowest); "
-        f"layer 1 query 3 → 4 (entropy {score[NAMES[2]]:.2f}, highest). Total rank 9."
+        "Event 1 of 3, step 5: 1 direction moved. "
+        f"Layer 0 query 3 → 2 (spectral entropy {score[NAMES[0]]:.2f}, lowest); "
+        f"layer 1 query 3 → 4 (spectral entropy {score[NAMES[2]]:.2f}, highest). Total rank 9."
     )
     # At 10 one direction stands elsewhere than at the start; at 5 and 15 none does.
     assert metrics.instructive_event(run) == 10
