@@ -14,6 +14,7 @@ from analysis.figures.theme import METHOD_COLOURS
 from analysis.payload import pack_run
 from analysis.player_script import joined_modules
 from analysis.runs import Run, load_run
+from flexlora.importance import IMPORTANCES
 from flexlora.methods import METHODS
 from player import STAGES
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.browser
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
 TIMEOUT_MS = 15_000
-EXPORTS = "Model, MAPS, STAGES, METHOD_COLOURS, methodColour, pinnedAt, decisionOf, stageOf, eventsShown"
+EXPORTS = "Model, MAPS, STAGES, METHOD_COLOURS, methodColour, pinnedAt, decisionOf, stageOf, scoreScale, eventsShown"
 LOAD = """async (text) => {
   const views = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
   const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
@@ -119,6 +120,20 @@ def test_the_captions_tell_the_numbers_of_the_event(core):
     assert captions[2].startswith("Pruned: 6 directions (L1 attn_out 3 → 2")
     assert captions[3].startswith("Extended: 6 directions (L3 key 8 → 9")
     assert captions[4] == "Training goes on with total rank 288, as before; next record: step 51"
+
+
+@pytest.mark.parametrize("key", IMPORTANCES)
+def test_scores_are_coloured_over_the_range_of_their_measure(core, key):
+    run = load_run(SAMPLES / "words-flexlora-paper")
+    for event in run.events:
+        event["measure"], event["decided"] = key, {}
+    scale = core.evaluate("(text) => views.scoreScale(opened(text))", packed(run))
+    seen = [score for event in run.events for score in event["importance"][key].values() if score is not None]
+    ends = IMPORTANCES[key].range
+    assert scale["label"] == IMPORTANCES[key].label
+    assert scale["bounded"] == (None not in ends)
+    expected = ends if scale["bounded"] else (min(seen), max(seen))
+    assert (scale["low"], scale["high"]) == pytest.approx(expected)
 
 
 def test_ties_and_refusals_are_told(core, make_run, tmp_path):

@@ -99,7 +99,7 @@ export function stageOf(model, index, place, share = 0) {
   return { index: place, key, event: index, share, caption: decision.captions[key] };
 }
 
-/** The importances of all events of a run: scores keep one scale. @param {Model} model @returns {{low: number, high: number, measure: string}} */
+/** The importances of all events of a run: scores keep one scale. @param {Model} model @returns {{low: number, high: number}} */
 export function scoreRange(model) {
   let [low, high] = [Infinity, -Infinity];
   for (let index = 0; index < model.events.length; index += 1) {
@@ -109,24 +109,24 @@ export function scoreRange(model) {
       high = Math.max(high, score);
     }
   }
-  return { low, high, measure: measureName(/** @type {any} */ (model.events[0])?.measure) };
+  return { low, high };
 }
 
-/** @param {string | undefined} key */
-export function measureName(key) {
-  return (key ?? "importance").replace(/_/g, " ").replace(" times ", " × ");
+/** What is known of the measure that decided an event. @param {Model} model @param {RunEvent | undefined} event @returns {{label: string, range: [number | null, number | null]}} */
+export function measureOf(model, event) {
+  return model.header.measures[event?.measure ?? ""] ?? { label: "importance", range: [null, null] };
 }
 
 /** @type {Record<string, (model: Model, decision: Decision) => string>} */
 const CAPTIONS = {
-  score: (_model, { event, scores, byDirection }) => {
+  score: (model, { event, scores, byDirection }) => {
     const known = scores.filter(Number.isFinite);
     const range = known.length ? `${formatNumber(Math.min(...known))} … ${formatNumber(Math.max(...known))}` : "none is defined";
     const unknown = scores.filter(Number.isNaN).length;
     const first = scores.filter((score) => score === Infinity).length;
     const what = byDirection ? "Every direction is scored by" : "Every matrix is scored by";
     const told = [byDirection ? `matrix means ${range}` : range, unknown ? `${unknown} undefined` : "", first ? `${first} put first by a rule` : ""];
-    return `${what} ${measureName(event.measure)}: ${told.filter(Boolean).join(", ")}`;
+    return `${what} ${measureOf(model, event).label}: ${told.filter(Boolean).join(", ")}`;
   },
   order: (model, decision) => [cut(model, decision), ...rulesOf(model, decision)].join("; "),
   prune: (model, { event, before, prune }) => moved(model, model.words.pruned, event.prune, before, prune, -1),

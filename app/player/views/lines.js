@@ -13,7 +13,7 @@ import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
 /** @typedef {import("../pen/draw.js").Box} Box */
 
 /**
- * @typedef {object} Measure what the lines show
+ * @typedef {object} Shown what the lines show
  * @property {boolean} steps holds until the next record
  * @property {number} jitter sets lines apart that lie on the same value
  * @property {(model: Model) => [number, number]} domain fixed over the run
@@ -21,8 +21,8 @@ import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
  * @property {(value: number) => string} format
  */
 
-/** @type {Record<string, Measure>} */
-const MEASURES = {
+/** @type {Record<string, Shown>} */
+const SHOWN = {
   rank: {
     steps: true,
     jitter: 0.3,
@@ -77,29 +77,29 @@ function changesOf(model, m) {
 
 /**
  * @typedef {object} LinesLayout
- * @property {Measure} measure
+ * @property {Shown} shown
  * @property {Box} box
  * @property {number} low
  * @property {number} high
  * @property {(value: number, m: number) => number} y
  */
 
-/** @param {Scene} scene @param {Box} box @param {string} of key of `MEASURES` @returns {LinesLayout} */
+/** @param {Scene} scene @param {Box} box @param {string} of key of `SHOWN` @returns {LinesLayout} */
 export function layoutLines({ model }, box, of) {
-  const measure = MEASURES[of];
-  const [low, high] = measure.domain(model);
+  const shown = SHOWN[of];
+  const [low, high] = shown.domain(model);
   const { rows } = movedIn(model);
   const inner = { ...box, y: box.y + 3, h: box.h - 3 };
-  const apart = (/** @type {number} */ m) => measure.jitter * ((rows[m] + 0.5) / Math.max(1, model.M) - 0.5);
-  return { measure, box: inner, low, high, y: (value, m) => inner.y + inner.h * (1 - (value - apart(m) - low) / (high - low)) };
+  const apart = (/** @type {number} */ m) => shown.jitter * ((rows[m] + 0.5) / Math.max(1, model.M) - 0.5);
+  return { shown, box: inner, low, high, y: (value, m) => inner.y + inner.h * (1 - (value - apart(m) - low) / (high - low)) };
 }
 
 /** @param {Model} model @param {LinesLayout} layout @param {TimeScale} scale @param {number} m @returns {[ArrayLike<number>, ArrayLike<number>]} */
 function lineOf(model, layout, scale, m) {
-  const { measure } = layout;
-  const records = measure.steps ? changesOf(model, m) : Array.from(model.steps, (_, t) => t);
+  const { shown } = layout;
+  const records = shown.steps ? changesOf(model, m) : Array.from(model.steps, (_, t) => t);
   const xs = Float64Array.from(records, (t) => scale.x(model.steps[t]));
-  return perColumn(xs, Float64Array.from(records, (t) => layout.y(measure.value(model, t, m), m)));
+  return perColumn(xs, Float64Array.from(records, (t) => layout.y(shown.value(model, t, m), m)));
 }
 
 /** @param {Model} model @param {Palette} palette @param {number} m @returns {string} what the matrix gained in the colour of gains, what it lost in that of losses */
@@ -111,8 +111,8 @@ function lineColour(model, palette, m) {
 /** @param {Pen} pen @param {Scene} scene @param {LinesLayout} layout @param {TimeScale} scale */
 export function drawLines(pen, scene, layout, scale) {
   const { model, palette, selected } = scene;
-  const { box, measure, low, high } = layout;
-  const whole = measure.steps ? Math.max(1, Math.round((high - low) / Math.max(2, box.h / 22))) : 0;
+  const { box, shown, low, high } = layout;
+  const whole = shown.steps ? Math.max(1, Math.round((high - low) / Math.max(2, box.h / 22))) : 0;
   const ticks = whole ? niceTicks(Math.ceil(low), Math.floor(high), (Math.floor(high) - Math.ceil(low)) / whole).filter(Number.isInteger) : niceTicks(low, high, box.h / 28);
   for (const tick of ticks) {
     const y = box.y + box.h * (1 - (tick - low) / (high - low));
@@ -122,9 +122,9 @@ export function drawLines(pen, scene, layout, scale) {
   const { highlighted } = movedIn(model);
   const above = new Set([...highlighted, selected]);
   // A light grey, not a faint black: hundreds on top of each other stay grey.
-  const style = { stroke: palette.faint, width: 1, alpha: model.M > 100 ? 0.25 : 0.45, steps: measure.steps };
+  const style = { stroke: palette.faint, width: 1, alpha: model.M > 100 ? 0.25 : 0.45, steps: shown.steps };
   for (let m = 0; m < model.M; m += 1) if (!above.has(m)) pen.path(...lineOf(model, layout, scale, m), style);
-  for (const m of highlighted) if (m !== selected) pen.path(...lineOf(model, layout, scale, m), { stroke: lineColour(model, palette, m), width: 1.5, alpha: 0.85, steps: measure.steps });
+  for (const m of highlighted) if (m !== selected) pen.path(...lineOf(model, layout, scale, m), { stroke: lineColour(model, palette, m), width: 1.5, alpha: 0.85, steps: shown.steps });
   drawOnTop(pen, scene, layout, scale, selected, palette.text);
   for (const { m, y } of endLabels(scene, layout)) {
     const fill = m === selected ? palette.text : lineColour(model, palette, m);
@@ -135,8 +135,8 @@ export function drawLines(pen, scene, layout, scale) {
 /** @param {Pen} pen @param {Scene} scene @param {LinesLayout} layout @param {TimeScale} scale @param {number} m @param {string} stroke */
 function drawOnTop(pen, { model, palette }, layout, scale, m, stroke) {
   const line = lineOf(model, layout, scale, m);
-  pen.path(...line, { stroke: palette.background, width: 5, steps: layout.measure.steps });
-  pen.path(...line, { stroke, width: 2.25, steps: layout.measure.steps });
+  pen.path(...line, { stroke: palette.background, width: 5, steps: layout.shown.steps });
+  pen.path(...line, { stroke, width: 2.25, steps: layout.shown.steps });
 }
 
 /** The line under the pointer, and where the selected one stands at the clock. @param {Pen} pen @param {Scene} scene @param {LinesLayout} layout @param {TimeScale} scale */
@@ -144,7 +144,7 @@ export function drawLinesAt(pen, scene, layout, scale) {
   const { model, palette, hovered, selected, record } = scene;
   if (hovered >= 0 && hovered !== selected) drawOnTop(pen, scene, layout, scale, hovered, palette.accent);
   for (const m of new Set([selected, hovered])) {
-    const y = m < 0 ? NaN : layout.y(layout.measure.value(model, record, m), m);
+    const y = m < 0 ? NaN : layout.y(layout.shown.value(model, record, m), m);
     if (Number.isFinite(y)) pen.glyph("circle", scale.x(scene.step), y, 3.5, { fill: m === selected ? palette.text : palette.accent, stroke: palette.background, width: 1.5 });
   }
 }
@@ -153,7 +153,7 @@ export function drawLinesAt(pen, scene, layout, scale) {
 function endLabels({ model, selected }, layout) {
   const { box } = layout;
   const named = [...new Set([selected, ...movedIn(model).highlighted])].slice(0, Math.max(1, Math.floor(box.h / LABEL_HEIGHT)));
-  const last = (/** @type {number} */ m) => layout.y(layout.measure.value(model, model.T - 1, m), m);
+  const last = (/** @type {number} */ m) => layout.y(layout.shown.value(model, model.T - 1, m), m);
   const labels = named.map((m) => ({ m, y: last(m) })).filter(({ y }) => Number.isFinite(y)).sort((a, b) => a.y - b.y);
   let floor = box.y + LABEL_HEIGHT / 2;
   for (const label of labels) {
@@ -179,7 +179,7 @@ export function lineAt(scene, layout, scale, x, y) {
   let best = -1;
   let distance = NEAR;
   for (let m = 0; m < model.M; m += 1) {
-    const away = Math.abs(layout.y(layout.measure.value(model, t, m), m) - y) - (above.has(m) ? 1.5 : 0);
+    const away = Math.abs(layout.y(layout.shown.value(model, t, m), m) - y) - (above.has(m) ? 1.5 : 0);
     if (away < distance) [best, distance] = [m, away];
   }
   return best;
@@ -194,6 +194,6 @@ export function describeLines({ model, record, selected }, of) {
 
 /** @param {Scene} scene @param {string} of @returns {import("../model/scene.js").Table} */
 export function linesTable({ model }, of) {
-  const { value } = MEASURES[of];
+  const { value } = SHOWN[of];
   return { head: ["step", ...model.matrices.map(({ name }) => name)], rows: Array.from(model.steps, (step, t) => [step, ...model.matrices.map((_, m) => value(model, t, m))]) };
 }
