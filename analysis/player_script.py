@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[1] / "app"
+_ROOT = Path(__file__).resolve().parents[1]
+# The wheel installs the repository's `app` under the name of the distribution.
+FOLDER = next((found for found in (_ROOT / "flexlora_lab", _ROOT / "app") if found.is_dir()), _ROOT / "app")
 
 _IMPORT = re.compile(r'^import .* from "(\.{1,2}/[\w/.]+)\.js";\n', re.MULTILINE)
 _COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|// [^\n]*)\n", re.MULTILINE | re.DOTALL)

@@ -185,7 +185,7 @@ def _sentence(summary: dict[str, Any]) -> str:
         text += f", test accuracy {summary['test_accuracy']:.3f}"
     if summary["moved"]:
         text += f", {summary['moved']} directions pruned or extended"
-    return f"{text}. Look at it: make app"
+    return f"{text}. Look at it: flexlora app"
 
 
 if __name__ == "__main__":

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from analysis.adapters.spectra import AdapterSpectra
 from analysis.adapters.words import describe_adapter
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def frame(spectra: AdapterSpectra) -> pd.DataFrame:
     """Return the table, one row a matrix, undefined as missing; ``singular_values`` last, a list each."""
+    # A table as text or JSON needs no pandas.
+    import pandas as pd
+
     rows = spectra.table()
     table = pd.DataFrame(rows).astype({"layer": "Int64"})
     return table.assign(singular_values=[spectra.singular_values[row["matrix"]].tolist() for row in rows])

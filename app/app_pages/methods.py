@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.figures import FIGURES
 from flexlora.methods import METHODS, Method
 from runs.method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
-from runs.store import plain, samples_root
+from runs.store import plain
 
 CHOSEN = "methods_chosen"
 PICTURE = "methods_picture"
@@ -82,8 +82,7 @@ def _show_method(method: Method, example: Example | None) -> None:
         if example is None:
             words.markdown("No recorded example yet. This makes one:")
             words.code(
-                f"python -m flexlora.train --task {TASK} --method {method.name} "
-                f"--out {samples_root().name}/{TASK}-{method.name}",
+                f"python -m flexlora.train --task {TASK} --method {method.name} --out runs/{TASK}-{method.name}",
                 language="bash",
             )
 
@@ -111,7 +110,7 @@ def _show_numbers(examples: dict[str, Example], costs: dict[str, Costs]) -> None
     else:
         st.markdown(
             f"No recorded example yet. `python -m flexlora.train --task {TASK} --method adalora "
-            f"--out {samples_root().name}/{TASK}-adalora` makes one."
+            f"--out runs/{TASK}-adalora` makes one."
         )
     for kind, measured in costs.items():
         command = measured.command.replace("`", "")

@@ -21,7 +21,9 @@ from runs.memory import give_back
 from schedule.editor import AdapterSize, mean_cost
 
 NEWCOMERS_RUN = "words-flexlora-paper"
-REPOSITORY = Path(__file__).resolve().parent.parent
+_APP = Path(__file__).resolve().parents[1]
+# The wheel carries sample runs within the app, the repository beside it.
+REPOSITORY = _APP if (_APP / "sample_runs").is_dir() else _APP.parent
 
 # A run whose heartbeat is younger may still change its state without writing a record.
 _RESTLESS_S = 60
@@ -63,8 +65,8 @@ def samples_root() -> Path:
 
 
 def runs_root() -> Path:
-    """Folder of the user's own runs."""
-    return Path(os.environ.get("FLEXLORA_LAB_RUNS") or REPOSITORY / "runs")
+    """Folder of the user's own runs: that of the folder in which the server was started."""
+    return Path(os.environ.get("FLEXLORA_LAB_RUNS") or "runs").absolute()
 
 
 def run_entries() -> list[RunEntry]:
@@ -76,9 +78,10 @@ def run_entries() -> list[RunEntry]:
     ]
 
 
-def repository_path(entry: RunEntry) -> str:
-    """Path of a run as a user types it in the repository: runs/demo, sample_runs/words-lora."""
-    return entry.key if entry.key.startswith("runs/") else f"{samples_root().name}/{entry.key}"
+def typed_path(entry: RunEntry) -> str:
+    """Path of a run as a user types it in the server's folder, as runs/demo; else the whole path."""
+    here = Path.cwd()
+    return str(entry.folder.relative_to(here) if entry.folder.is_relative_to(here) else entry.folder)
 
 
 def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
