@@ -1,10 +1,11 @@
-"""A run as bytes for the player: ``pack_run`` for every view at once, ``pack_matrix`` for one spectrum on demand."""
+"""A run as bytes for the player: ``pack_run`` for every view, ``pack_matrix`` for one spectrum; what of it is new."""
 
 from analysis.payload.budget import MAX_CURVE, MAX_PLANNED, planned_budget
 from analysis.payload.codes import UNDEFINED, coded_gates
-from analysis.payload.container import VERSION
+from analysis.payload.container import VERSION, increment
 from analysis.payload.matrix import needs_parcels, pack_matrix
 from analysis.payload.run import MAX_BYTES, pack_run
+from analysis.payload.since import run_since
 
 __all__ = [
     "MAX_BYTES",
@@ -13,8 +14,10 @@ __all__ = [
     "UNDEFINED",
     "VERSION",
     "coded_gates",
+    "increment",
     "needs_parcels",
     "pack_matrix",
     "pack_run",
     "planned_budget",
+    "run_since",
 ]

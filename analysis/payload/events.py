@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.payload.codes import float32
+from analysis.payload.container import Rows
 from analysis.runs import Run
 
 _HEAVY = ("scores", "decided", "importance", "prune", "extend", "refused")
@@ -20,14 +21,14 @@ class PackedEvents(NamedTuple):
 
     Attributes:
         header: ``events`` (what is short), ``moveRules`` (lists of rules that moves refer to), ``moveExtras`` (place of
-            a move → what does not fit the arrays).
+            a move, and what does not fit the arrays).
         arrays: ``moveCounts`` (pruned, extended, one pair an event), ``moveMatrix``, ``moveSlot``, ``moveValue`` (λ),
             ``moveScore``, ``moveRule``; one an event's move, pruned first.
         importance: (events, matrices) float64 of the measure that decided, NaN where undefined; None without any.
     """
 
     header: dict[str, Any]
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Rows]
     importance: np.ndarray | None
 
 
@@ -36,7 +37,7 @@ def pack_events(run: Run) -> PackedEvents:
     places = run.places
     moves = [move for event in run.events for key in ("prune", "extend") for move in event[key]]
     rules: dict[tuple[str, ...], int] = {(): 0}
-    extras: dict[int, dict[str, Any]] = {}
+    extras: list[tuple[int, dict[str, Any]]] = []
     columns = {name: np.full(len(moves), NOTHING, np.uint16) for name in ("moveMatrix", "moveSlot", "moveRule")}
     numbers = {name: np.full(len(moves), np.nan) for name in ("moveValue", "moveScore")}
     for number, move in enumerate(moves):
@@ -56,16 +57,17 @@ def pack_events(run: Run) -> PackedEvents:
                 value = rest.pop(key)
                 numbers[name][number] = np.nan if value is None else value
         if rest:
-            extras[number] = rest
+            extras.append((number, rest))
+    counts = [(len(event["prune"]), len(event["extend"])) for event in run.events]
+    known = {name: float32(values) for name, values in numbers.items() if np.isfinite(values).any()}
     arrays = {
-        "moveCounts": np.array([len(event[key]) for event in run.events for key in ("prune", "extend")], np.uint32),
-        **columns,
-        **{name: float32(values) for name, values in numbers.items() if np.isfinite(values).any()},
+        "moveCounts": Rows("event", np.array(counts, np.uint32).reshape(-1, 2)),
+        **{name: Rows("move", values) for name, values in (columns | known).items()},
     }
     header = {
-        "events": [_short(event, places) for event in run.events],
-        "moveRules": [list(rule) for rule in rules],
-        "moveExtras": extras,
+        "events": Rows("event", [_short(event, places) for event in run.events]),
+        "moveRules": Rows("rule", [list(rule) for rule in rules]),
+        "moveExtras": Rows("extra", extras),
     }
     return PackedEvents(header, arrays, _importance(run, places))
 

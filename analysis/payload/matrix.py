@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.payload.codes import coded_gates, float32
-from analysis.payload.container import pack, read_array, read_header
+from analysis.payload.container import Rows, pack, read_arrays, read_header
 from analysis.runs import Run
 from flexlora.ragged import ragged_places
 
@@ -31,8 +31,9 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
         RunLogError: the log was changed since it was opened.
     """
     own = run.spectra_of(matrix)
-    records = np.searchsorted(run.steps, read_array(payload, "steps"))
-    true_records = records[read_array(payload, "trueRecords")]
+    sent = read_arrays(payload)
+    records = np.searchsorted(run.steps, sent["steps"])
+    true_records = records[sent["trueRecords"]]
     if only is not None:
         records, true_records = (part[np.isin(run.steps[part], only)] for part in (records, true_records))
     counts, true_counts = np.diff(own.offsets), np.diff(own.true_offsets)
@@ -41,13 +42,13 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
     places = ragged_places(own.offsets[records], counts[records])
     true_places = ragged_places(own.true_offsets[true_rows], true_counts[true_rows])
     arrays = {
-        "steps": run.steps[records].astype(np.int32),
-        "counts": counts[records].astype(np.uint16),
-        "lam": float32(own.values[places]),
-        "sigma": float32(own.true_values[true_places]),
+        "steps": Rows("record", run.steps[records].astype(np.int32)),
+        "counts": Rows("record", counts[records].astype(np.uint16)),
+        "lam": Rows("value", float32(own.values[places])),
+        "sigma": Rows("true value", float32(own.true_values[true_places])),
     }
     if own.gates is not None:
-        arrays["gates"] = coded_gates(own.gates[places])
+        arrays["gates"] = Rows("value", coded_gates(own.gates[places]))
     return pack({"matrix": matrix, "narrowed": only is not None}, arrays)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from analysis import metrics
 from analysis.payload.budget import planned_budget
 from analysis.payload.codes import coded_entropy, coded_gates, coded_logarithm, float32
-from analysis.payload.container import as_json, pack
+from analysis.payload.container import Rows, as_json, pack
 from analysis.payload.events import PackedEvents, pack_events
 from analysis.payload.records import around, extremes, mean_of
 from analysis.runs import Run
@@ -72,7 +72,9 @@ def pack_run(run: Run, max_bytes: int = MAX_BYTES) -> bytes:
     header["budget"] = None if plan is None else True
     if plan is not None:
         fixed |= {"planSteps": np.array(plan["steps"], np.int32), "planBudget": np.array(plan["values"], np.int32)}
-    room = max_bytes - len(as_json(header)) - sum(array.nbytes for array in fixed.values()) - _DIRECTORY
+    told = {name: item.values if isinstance(item, Rows) else item for name, item in header.items()}
+    sizes = sum((item.values if isinstance(item, Rows) else item).nbytes for item in fixed.values())
+    room = max_bytes - len(as_json(told)) - sizes - _DIRECTORY
     layout = choose_layout(run, events.importance, room)
     arrays = _arrays(run, layout, header)
     if events.importance is not None:
@@ -80,7 +82,7 @@ def pack_run(run: Run, max_bytes: int = MAX_BYTES) -> bytes:
     header["onDemand"] = not layout.spectra
     header["points"] = {
         "records": [len(layout.records), len(run.steps)],
-        "scalars": [len(fixed["lossSteps"]), len(run.log.steps["step"])],
+        "scalars": [len(fixed["lossSteps"].values), len(run.log.steps["step"])],
     }
     header["run"]["notices"] += [
         f"{shown} of {total} {what} are drawn; every event is among them."
@@ -131,52 +133,53 @@ def choose_layout(run: Run, importance: np.ndarray | None, room: int) -> Layout:
     return Layout(kept, true, np.arange(len(true)), False, False, False)
 
 
-def _arrays(run: Run, layout: Layout, header: dict[str, Any]) -> dict[str, np.ndarray]:
+def _arrays(run: Run, layout: Layout, header: dict[str, Any]) -> dict[str, Rows]:
     """Return the arrays that depend on the layout, and note in the header how they are to be read."""
     known, records = run.log.spectra.digest, layout.records
     sent = np.searchsorted(records, np.flatnonzero(known.has_true)[layout.true])
     arrays = {
-        "steps": run.steps[records].astype(np.int32),
+        "steps": Rows("record", run.steps[records].astype(np.int32)),
         **_counts("ranks", run.ranks[records]),
-        "entropy": coded_entropy(run.entropy[records]),
-        "trueRecords": sent.astype(np.int32),
-        "trueEntropy": coded_entropy(known.true_entropy[layout.true[layout.scored]]),
+        "entropy": Rows("record", coded_entropy(run.entropy[records])),
+        "trueRecords": Rows("true", sent.astype(np.int32)),
+        "trueEntropy": Rows("scored", coded_entropy(known.true_entropy[layout.true[layout.scored]])),
     }
     if len(layout.scored) < len(layout.true):
-        arrays["trueScored"] = layout.scored.astype(np.int32)
-    if layout.energy:
-        arrays["energy"] = float32(run.energy[records])
-    else:
-        arrays["energy"], header["energyScale"] = coded_logarithm(run.energy[records], np.uint8)
+        arrays["trueScored"] = Rows("scored", layout.scored.astype(np.int32))
+    energy = float32(run.energy[records])
+    if not layout.energy:
+        energy, header["energyScale"] = coded_logarithm(run.energy[records], np.uint8)
+    arrays["energy"] = Rows("record", energy)
     header["gates"] = None
     if known.gated:
         arrays |= _counts("stored", run.stored[records])
-        arrays["used"] = float32(run.expected_ranks[records].sum(axis=1))
+        arrays["used"] = Rows("record", float32(run.expected_ranks[records].sum(axis=1)))
         header["gates"] = {"off": bool((run.stored != run.ranks).any()), "partial": known.partial}
     if layout.spectra:
         whole = run.log.spectra.whole
-        arrays |= {"lam": float32(whole.values), "sigma": float32(whole.true_values)}
+        arrays |= {"lam": Rows("value", float32(whole.values)), "sigma": Rows("true value", float32(whole.true_values))}
         if whole.gates is not None:
-            arrays["gates"] = coded_gates(whole.gates)
+            arrays["gates"] = Rows("value", coded_gates(whole.gates))
     return arrays
 
 
-def _importance(events: PackedEvents, layout: Layout, header: dict[str, Any]) -> np.ndarray:
+def _importance(events: PackedEvents, layout: Layout, header: dict[str, Any]) -> Rows:
     found = events.importance
     assert found is not None
     if layout.importance or (found < 0).any():
-        return float32(found)
+        return Rows("event", float32(found))
     codes, header["importanceScale"] = coded_logarithm(found, np.uint16)
-    return codes
+    return Rows("event", codes)
 
 
-def _counts(name: str, counts: np.ndarray) -> dict[str, np.ndarray]:
+def _counts(name: str, counts: np.ndarray) -> dict[str, Rows]:
     """Return whole numbers (n, M) as they are, or as the places that differ from the row before; the first from 0."""
     own = counts.astype(np.uint8 if counts.max(initial=0) < 256 else np.uint16)
     changed = _changed(counts)
     if _counts_cost(counts) == own.nbytes:
-        return {name: own}
-    return {f"{name}At": changed.astype(np.uint32), f"{name}To": own.ravel()[changed]}
+        return {name: Rows("record", own)}
+    by = f"change of {name}"
+    return {f"{name}At": Rows(by, changed.astype(np.uint32)), f"{name}To": Rows(by, own.ravel()[changed])}
 
 
 def _changed(counts: np.ndarray) -> np.ndarray:
@@ -188,7 +191,7 @@ def _counts_cost(counts: np.ndarray) -> int:
     return min(counts.size * size, len(_changed(counts)) * (4 + size))
 
 
-def _scalar_arrays(run: Run) -> dict[str, np.ndarray]:
+def _scalar_arrays(run: Run) -> dict[str, Rows]:
     scalars: Mapping[str, np.ndarray] = run.log.steps
     steps = scalars["step"]
     series = {name: scalars[key] for name, key in _SCALARS.items()}
@@ -196,10 +199,10 @@ def _scalar_arrays(run: Run) -> dict[str, np.ndarray]:
     if len(steps) > MAX_SCALARS:
         drawn = [values for values in series.values() if np.isfinite(values).any()] or [steps.astype(np.float64)]
         kept = extremes(drawn, around(steps, [event["step"] for event in run.events]), MAX_SCALARS)
-    arrays = {"lossSteps": steps[kept].astype(np.int32)}
+    arrays = {"lossSteps": Rows("loss", steps[kept].astype(np.int32))}
     for name, values in series.items():
         if name not in _SPARE or np.isfinite(values).any():
-            arrays[name] = float32(values[kept])
+            arrays[name] = Rows("loss", float32(values[kept]))
     return arrays
 
 
@@ -242,9 +245,15 @@ def _header(run: Run) -> dict[str, Any]:
         },
         "layers": sorted({matrix.layer for matrix in run.matrices if matrix.layer is not None}),
         "types": list(module_type_order(types)),
-        "evals": run.evals,
-        "notes": run.notes,
+        "evals": Rows("eval", run.evals),
+        "notes": Rows("note", run.notes),
         "end": run.end,
-        "sentences": {str(event["step"]): metrics.describe_event(run, event["step"]) for event in run.events},
+        "sentences": Rows("event", [_sentence(run, number) for number in range(len(run.events))]),
         "park": metrics.parked_step(run),
     }
+
+
+def _sentence(run: Run, number: int) -> str:
+    """Return what an event says without how many there are, which changes while the run goes on."""
+    said = metrics.describe_event(run, run.events[number]["step"])
+    return said.partition(", ")[2]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from payload_bytes import decode
 
 from analysis import metrics
 from analysis.directions import direction_stays
@@ -186,19 +185,6 @@ def test_one_sided_and_idle_events_are_described(tmp_path):
     assert np.isnan(metrics.churn(run))
 
 
-def decode(payload):
-    (length,) = struct.unpack_from("<I", payload)
-    header = json.loads(payload[4 : 4 + length])
-    start = -(-(4 + length) // 8) * 8
-    kinds = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4"}
-    arrays = {
-        item["name"]: np.frombuffer(payload, kinds[item["dtype"]], item["length"], start + item["offset"])
-        for item in header["arrays"]
-    }
-    assert all((start + item["offset"]) % 8 == 0 for item in header["arrays"])
-    return header, arrays
-
-
 def test_the_payload_holds_the_run(run):
     header, arrays = decode(pack_run(run))
     assert arrays["steps"].tolist() == run.steps.tolist()
@@ -217,7 +203,7 @@ def test_the_payload_holds_the_run(run):
     assert arrays["truePeak"] == pytest.approx([max(run.spectra_of(name).true_values) for name in NAMES])
     assert [event["step"] for event in header["events"]] == [5, 10, 15]
     assert header["park"] == metrics.instructive_event(run)
-    assert header["sentences"]["10"] == metrics.describe_event(run, 10)
+    assert f"Event 2 of 3, {header['sentences'][1]}" == metrics.describe_event(run, 10)
     assert [matrix["name"] for matrix in header["matrices"]] == NAMES
 
 

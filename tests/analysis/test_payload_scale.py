@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from payload_bytes import decode
 
 from analysis.payload import MAX_BYTES, pack_matrix, pack_run
 from analysis.payload.codes import coded_logarithm
@@ -21,18 +20,7 @@ from flexlora.run_log.digest import Block
 from flexlora.run_log.spectra import Spectra
 
 M, T, RANK = 560, 2000, 4
-KINDS = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4"}
 numbers = st.floats(min_value=0, max_value=1e30, allow_subnormal=False)
-
-
-def decode(payload):
-    (length,) = struct.unpack_from("<I", payload)
-    header = json.loads(payload[4 : 4 + length])
-    start = -(-(4 + length) // 8) * 8
-    return header, {
-        item["name"]: np.frombuffer(payload, KINDS[item["dtype"]], item["length"], start + item["offset"])
-        for item in header["arrays"]
-    }
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.payload.container import read_array, read_header
+from analysis.payload.container import read_arrays, read_header
 from analysis.report import ReportError, report_html, write_report
 from analysis.report.__main__ import main
 from analysis.report.contents import report_contents, rounded
@@ -72,9 +72,9 @@ def test_the_payload_in_the_file_is_that_of_the_run_with_spectra_of_four_digits(
     payload = payload_of(page_of(PAPER))
     header, _ = read_header(payload)
     assert not header["onDemand"]
-    assert np.array_equal(read_array(payload, "steps"), run.steps)
-    assert np.allclose(read_array(payload, "lam"), run.log.values, rtol=2e-4, atol=0)
-    codes = read_array(payload, "entropy").reshape(run.entropy.shape)
+    assert np.array_equal(read_arrays(payload)["steps"], run.steps)
+    assert np.allclose(read_arrays(payload)["lam"], run.log.values, rtol=2e-4, atol=0)
+    codes = read_arrays(payload)["entropy"].reshape(run.entropy.shape)
     assert np.allclose(np.where(codes == 65535, np.nan, codes / 65534), run.entropy, atol=1e-5, equal_nan=True)
 
 
@@ -94,19 +94,20 @@ def test_rounding_changes_spectra_by_less_than_their_fourth_digit_and_nothing_el
 
     exact = pack_run(run, 9_000_000)
     assert len(exact) == len(payload) and rounded(exact) == payload
-    for item in read_header(exact)[0]["arrays"]:
-        before, after = read_array(exact, item["name"]), read_array(payload, item["name"])
-        if item["name"] in ("lam", "sigma", "energy"):
+    others = read_arrays(payload)
+    for name, before in read_arrays(exact).items():
+        after = others[name]
+        if name in ("lam", "sigma", "energy"):
             assert np.allclose(before, after, rtol=2e-4, atol=0, equal_nan=True)
         else:
-            assert np.array_equal(before, after, equal_nan=item["dtype"] == "f32")
+            assert np.array_equal(before, after, equal_nan=before.dtype == np.float32)
 
 
 def test_values_that_are_not_finite_survive_rounding():
     from analysis.payload.container import pack
 
     values = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45, 3.4e38], np.float32)
-    after = read_array(rounded(pack({}, {"lam": values})), "lam")
+    after = read_arrays(rounded(pack({}, {"lam": values})))["lam"]
     assert np.array_equal(np.isnan(after), np.isnan(values))
     assert np.array_equal(after[[0, 1, 3]], values[[0, 1, 3]])
 
@@ -122,9 +123,9 @@ def test_a_run_that_is_too_large_keeps_its_spectra_at_events_and_says_so():
         (length,) = struct.unpack_from("<I", contents.parcels, place)
         parcel = contents.parcels[place + 4 : place + 4 + length]
         seen.append(read_header(parcel)[0]["matrix"])
-        assert read_array(parcel, "steps").tolist() == [step for step in steps if step in run.steps]
-        own = [run.singular_values(step)[seen[-1]] for step in read_array(parcel, "steps").tolist()]
-        assert np.allclose(read_array(parcel, "lam"), np.concatenate(own), rtol=2e-4, atol=0)
+        assert read_arrays(parcel)["steps"].tolist() == [step for step in steps if step in run.steps]
+        own = [run.singular_values(step)[seen[-1]] for step in read_arrays(parcel)["steps"].tolist()]
+        assert np.allclose(read_arrays(parcel)["lam"], np.concatenate(own), rtol=2e-4, atol=0)
         place += 4 + length
     assert seen == [matrix.name for matrix in run.matrices]
     for event in run.events:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import struct
-
 import numpy as np
 import pytest
+from payload_bytes import decode
 
 from analysis.directions import direction_stays
 from analysis.figures import FIGURES
@@ -19,17 +17,6 @@ NAMES = ["layer.0.query", "layer.1.query"]
 MATRICES = [{"name": name, "layer": index, "module_type": "query"} for index, name in enumerate(NAMES)]
 STEPS = 12
 OFF, BACK = 4, 8
-KINDS = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4"}
-
-
-def decode(payload):
-    (length,) = struct.unpack_from("<I", payload)
-    header = json.loads(payload[4 : 4 + length])
-    start = -(-(4 + length) // 8) * 8
-    return header, {
-        item["name"]: np.frombuffer(payload, KINDS[item["dtype"]], item["length"], start + item["offset"])
-        for item in header["arrays"]
-    }
 
 
 def write(folder, *, gated=True, method="adalora", **config):

@@ -47,10 +47,10 @@ async ([script, style, data]) => {
 """
 READ = """
 async ([script, payload]) => {
-  const names = "Model, COLOURS, colourIndex, colourPlaces, niceCeiling";
+  const names = "openPayload, Model, COLOURS, colourIndex, colourPlaces, niceCeiling";
   const url = URL.createObjectURL(new Blob([`${script}\\nexport { ${names} };`], { type: "text/javascript" }));
-  const { Model, COLOURS, colourIndex, colourPlaces, niceCeiling } = await import(url);
-  const model = new Model(Uint8Array.from(atob(payload), (sign) => sign.charCodeAt(0)));
+  const { openPayload, Model, COLOURS, colourIndex, colourPlaces, niceCeiling } = await import(url);
+  const model = new Model(openPayload(Uint8Array.from(atob(payload), (sign) => sign.charCodeAt(0))));
   const cells = (read) => Array.from({ length: model.T }, (_, t) => model.matrices.map((_, m) => read(t, m)));
   const top = Math.max(...cells((t, m) => model.energy(t, m)).flat().filter((energy) => !Number.isNaN(energy)));
   return {

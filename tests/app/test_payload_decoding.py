@@ -16,9 +16,10 @@ SCRIPT = joined_modules("player/model/model")
 READ = """
 async ([script, payload, parcels]) => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const url = URL.createObjectURL(new Blob([script + "\\nexport { Model };"], { type: "text/javascript" }));
-  const { Model } = await import(url);
-  const model = new Model(bytes(payload));
+  const text = `${script}\\nexport { Model, openPayload };`;
+  const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  const { Model, openPayload } = await import(url);
+  const model = new Model(openPayload(bytes(payload)));
   const before = model.matrices.map((_, m) => model.hasSpectrum(m));
   const taken = parcels.map((parcel) => model.spectra.accept(bytes(parcel)));
   const plain = (value) => (value === null || Number.isFinite(value) ? value : String(value));

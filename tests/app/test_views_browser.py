@@ -300,9 +300,9 @@ def test_net_and_gross_moves_and_orders_are_those_of_the_analysis(shared_page, n
     script = joined_modules("player/views/bands")
     found = shared_page.evaluate(
         "([script, data]) => { const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));"
-        " const parts = new Function(`${script}; return [Model, movesOverTime, finalRanks, SORTS]`);"
-        " const [Model, movesOverTime, finalRanks, SORTS] = parts();"
-        " const model = new Model(bytes); const { gross, net, churn } = movesOverTime(model);"
+        " const parts = new Function(`${script}; return [Model, movesOverTime, finalRanks, SORTS, openPayload]`);"
+        " const [Model, movesOverTime, finalRanks, SORTS, openPayload] = parts();"
+        " const model = new Model(openPayload(bytes)); const { gross, net, churn } = movesOverTime(model);"
         " return { steps: [...model.steps], gross: [...gross], net: [...net], last: churn[model.T - 1],"
         " orders: Object.values(SORTS).map((sort) => [sort.key, sort.groups(model).flatMap(({ members }) => members)]),"
         " ranks: [...finalRanks(model)] }; }",

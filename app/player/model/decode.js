@@ -1,14 +1,6 @@
-/** Payload bytes to typed arrays. Layout: analysis/payload/; the envelope before it: app/player/__init__.py. */
+/** What was sent in fewer bytes, as it was; analysis/payload/ is the other side. */
 
-/** Array types by the name that the header uses. */
-const ARRAY_TYPES = {
-  u8: Uint8Array,
-  u16: Uint16Array,
-  u32: Uint32Array,
-  i32: Int32Array,
-  f32: Float32Array,
-  f64: Float64Array,
-};
+/** @typedef {import("./container.js").Content} Content */
 
 /**
  * @typedef {Record<string, any> & object} Request what Python asks the player to show, and what a link to it must hold
@@ -53,57 +45,20 @@ const ARRAY_TYPES = {
  */
 
 /**
- * @param {Uint8Array} bytes
- * @returns {{json: any, next: number}} a length-prefixed JSON block and the 8-byte-aligned place after it
- */
-function readBlock(bytes) {
-  if (bytes.byteLength < 4) throw new Error("The run's data is empty.");
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  if (4 + length > bytes.byteLength) throw new Error("The run's data is cut short.");
-  const json = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  return { json, next: Math.ceil((4 + length) / 8) * 8 };
-}
-
-/**
- * @param {Uint8Array} bytes
- * @returns {{request: Request, payload: Uint8Array}}
- */
-export function openEnvelope(bytes) {
-  const { json, next } = readBlock(bytes);
-  return { request: json, payload: bytes.subarray(next) };
-}
-
-/**
- * @param {Uint8Array} payload
- * @returns {{header: any, arrays: Record<string, any>}} arrays are views of one aligned copy
- */
-export function decodeArrays(payload) {
-  const { json: header, next } = readBlock(payload);
-  if (header.version !== 2) throw new Error(`This page reads payload version 2, not ${header.version}.`);
-  const data = payload.slice(next).buffer;
-  /** @type {Record<string, any>} */
-  const arrays = {};
-  for (const { name, dtype, offset, length } of header.arrays) {
-    const Type = ARRAY_TYPES[/** @type {keyof typeof ARRAY_TYPES} */ (dtype)];
-    if (!Type) throw new Error(`Array ${name} has the unknown type ${dtype}.`);
-    arrays[name] = new Type(data, offset, length);
-  }
-  return { header, arrays };
-}
-
-/**
  * A whole run: what was sent in fewer bytes is as it was, events are objects with names again.
- * @param {Uint8Array} payload
- * @returns {{header: any, arrays: Record<string, any>}}
+ * @param {Content} content stays as it is: what a run goes on with is put behind it
+ * @returns {Content}
  */
-export function decodePayload(payload) {
-  const { header, arrays } = decodeArrays(payload);
+export function decodePayload({ header: sent, arrays: packed }) {
+  const header = { ...sent };
+  const arrays = { ...packed };
   const shape = /** @type {const} */ ([arrays.steps.length, header.matrices.length]);
   for (const name of ["ranks", "stored"]) {
     if (arrays[`${name}At`]) arrays[name] = rowsFromChanges(arrays[`${name}At`], arrays[`${name}To`], ...shape);
   }
   if (header.energyScale) arrays.energyOf = valuesOfCodes(arrays.energy, header.energyScale);
   if (header.budget) header.budget = { steps: arrays.planSteps, values: arrays.planBudget };
+  header.extras = Object.fromEntries(header.moveExtras);
   header.events = eventsOf(header, arrays);
   return { header, arrays };
 }
@@ -165,7 +120,7 @@ function moveAt(header, arrays, names, i) {
   if (Number.isFinite(arrays.moveValue?.[i])) move.singular_value = arrays.moveValue[i];
   if (Number.isFinite(arrays.moveScore?.[i])) move.score = arrays.moveScore[i];
   if (arrays.moveRule[i] !== NOT_SENT) move.rules = header.moveRules[arrays.moveRule[i]];
-  return header.moveExtras[i] ? Object.assign(move, header.moveExtras[i]) : move;
+  return header.extras[i] ? Object.assign(move, header.extras[i]) : move;
 }
 
 /** @param {any} header @param {Float32Array | Uint16Array | undefined} importance @param {string[]} names @param {number} row @returns {Record<string, number | null>} */

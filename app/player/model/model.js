@@ -68,9 +68,9 @@ export function largest(values) {
 }
 
 export class Model {
-  /** @param {Uint8Array} payload */
-  constructor(payload) {
-    const { header, arrays } = decodePayload(payload);
+  /** @param {import("./container.js").Content} content */
+  constructor(content) {
+    const { header, arrays } = decodePayload(content);
     this.header = header;
     this.run = header.run;
     /** @type {import("./decode.js").Matrix[]} */

@@ -1,6 +1,6 @@
 /** λ, gates and true singular values: of all matrices when the payload has them, else of those whose parcel has come. */
 
-import { decodeArrays } from "./decode.js";
+import { openPayload } from "./container.js";
 
 const KEPT_PARCELS = 12;
 
@@ -77,7 +77,7 @@ export class RunSpectra {
    * @returns {boolean} false for one that is about another run or an older state of this one
    */
   accept(payload) {
-    const { header, arrays } = decodeArrays(payload);
+    const { header, arrays } = openPayload(payload);
     return this.adopt(header.matrix, { ...arrays, narrowed: header.narrowed });
   }
 

@@ -1,6 +1,6 @@
 /** What Streamlit calls: once to mount the player, and again with each new data or theme. */
 
-import { openEnvelope } from "../model/decode.js";
+import { openEnvelope } from "../model/container.js";
 import { takeOver } from "./handover.js";
 import { Player } from "../ui/player.js";
 

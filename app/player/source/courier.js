@@ -1,6 +1,6 @@
 /** An element without a picture: each of its payloads is a parcel for a player. */
 
-import { openEnvelope } from "../model/decode.js";
+import { openEnvelope } from "../model/container.js";
 import { deliver } from "./parcels.js";
 
 /** @param {{data: Uint8Array}} component */

@@ -1,5 +1,6 @@
 /** What arrives later than a player's run, through the page's post office. */
 
+import { openPayload } from "../model/container.js";
 import { Model } from "../model/model.js";
 
 /** @typedef {import("./parcels.js").Parcel} Parcel */
@@ -19,7 +20,7 @@ const PARCELS = {
   },
   // A second run under the same clock; an empty parcel takes it away.
   pin: (player, parcel, payload) => {
-    player.pinned = payload.byteLength ? { model: new Model(payload), name: parcel.name } : null;
+    player.pinned = payload.byteLength ? { model: new Model(openPayload(payload)), name: parcel.name } : null;
     player.resize();
   },
 };

@@ -1,6 +1,6 @@
 /** A report: the player without a server. What the app would bring later lies in the page already. */
 
-import { openEnvelope } from "../model/decode.js";
+import { openEnvelope } from "../model/container.js";
 import { Player } from "../ui/player.js";
 import { readLink } from "../ui/view_state.js";
 

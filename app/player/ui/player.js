@@ -3,6 +3,7 @@
 import { copyLink, showAddress } from "./address.js";
 import { BANDS } from "../views/bands.js";
 import { Clock } from "./clock.js";
+import { openPayload } from "../model/container.js";
 import { describeCell } from "./describe.js";
 import { penFor } from "../pen/draw.js";
 import { EventList } from "./event_list.js";
@@ -105,7 +106,7 @@ export class Player {
     this.setStateValue = setStateValue;
     const before = this.request;
     this.request = request;
-    if (before?.content !== request.content) this.acceptRun(new Model(payload), before?.run === request.run);
+    if (before?.content !== request.content) this.acceptRun(new Model(openPayload(payload)), before?.run === request.run);
     if (before && request.link && before.run !== request.run) showAddress(this, new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
     if (request.key && before?.key !== request.key) openLetterbox(request.key, this.mailbox);
@@ -393,7 +394,6 @@ export class Player {
     if (this.request?.key) closeLetterbox(this.request.key, this.mailbox);
     this.resizer?.disconnect();
     document.removeEventListener("keydown", /** @type {any} */ (this.onKey));
-    window.removeEventListener("resize", /** @type {any} */ (this.onWindow));
-    this.root.remove();
+    window.removeEventListener("resize", /** @type {any} */ (this.onWindow)), this.root.remove();
   }
 }

@@ -1,0 +1,44 @@
+"""``run_since``: what a run has after a step, for a reader that tells no more than how far it has read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.payload.container import increment, read_arrays, read_header, state_at
+from analysis.runs import Run
+
+
+def run_since(run: Run, payload: bytes, step: int) -> bytes | None:
+    """Return the records, losses, events, evaluations and notes after ``step``, and every whole item.
+
+    Args:
+        run: a run.
+        payload: what ``pack_run`` made of it.
+        step: at most that of the last record.
+    """
+    arrays, (header, _) = read_arrays(payload), read_header(payload)
+    records = int(np.searchsorted(arrays["steps"], step, "right"))
+    true = int(np.searchsorted(arrays["trueRecords"], records))
+    events = sum(event["step"] <= step for event in header["events"])
+    moves = int(arrays["moveCounts"][: 2 * events].sum())
+    cells = records * len(run.matrices)
+    counts = {
+        "record": records,
+        "true": true,
+        "scored": int((arrays["trueScored"] < true).sum()) if "trueScored" in arrays else true,
+        "loss": int(np.searchsorted(arrays["lossSteps"], step, "right")),
+        "event": events,
+        "move": moves,
+        "extra": sum(place < moves for place, _ in header["moveExtras"]),
+        "eval": sum(entry["step"] <= step for entry in header["evals"]),
+        "note": sum((note.get("step") or 0) <= step for note in header["notes"]),
+        # With every λ in it, a payload has every record.
+        "value": int(run.stored[:records].sum()),
+        "true value": int(run.stored[:records][run.log.spectra.digest.has_true[:records]].sum()),
+        **{
+            f"change of {name}": int(np.searchsorted(arrays[f"{name}At"], cells))
+            for name in ("ranks", "stored")
+            if f"{name}At" in arrays
+        },
+    }
+    return increment(payload, state_at(payload, {by: counts.get(by, 0) for by in header["counts"]}))
