@@ -230,3 +230,10 @@ def test_every_extra_is_in_the_one_that_holds_all():
     extras = PROJECT["optional-dependencies"]
     (line,) = extras["all"]
     assert Requirement(line).extras == set(extras) - {"all"}
+
+
+def test_the_checkers_of_the_scripts_are_pinned_and_name_no_registry():
+    wanted = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    packages = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert [name for name, package in packages.items() if "resolved" in package] == []

@@ -59,7 +59,7 @@ def test_nothing_is_fetched_from_elsewhere():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_stays_small(name):
-    assert TEXTS[name].count("\n") < 400
+    assert TEXTS[name].count("\n") <= 400
 
 
 @pytest.mark.parametrize("matrix", ["", "a", "encoder.λ"])

@@ -252,8 +252,10 @@ def test_the_methods_page_leads_to_an_example_and_to_training(open_page):
     page.get_by_role("button", name="Open its example in Explore").click()
     assert Viewer(page).get("step")
     page.get_by_role("link", name="Methods").click()
-    page.get_by_test_id("stButtonGroup").get_by_text("AdaLoRA").click()
+    page.get_by_test_id("stButtonGroup").get_by_text("ElaLoRA").click()
     page.get_by_text("No recorded example yet. This makes one").wait_for(timeout=TIMEOUT_MS)
+    page.get_by_test_id("stButtonGroup").get_by_text("AdaLoRA", exact=True).click()
+    page.get_by_text("No recorded example yet. This makes one").wait_for(state="hidden", timeout=TIMEOUT_MS)
     page.get_by_role("button", name="Train with it").click()
     page.get_by_text("target rank").first.wait_for(timeout=TIMEOUT_MS)
     assert page.get_by_test_id("stSelectbox").nth(1).locator("input").input_value() == "AdaLoRA"

@@ -93,6 +93,7 @@ const NOT_SENT = 65535;
 function eventsOf(header, arrays) {
   /** @type {string[]} */
   const names = header.matrices.map((/** @type {Matrix} */ matrix) => matrix.name);
+  /** @type {Move[]} */
   const moves = [];
   for (let i = 0; i < (arrays.moveMatrix?.length ?? 0); i += 1) moves.push(moveAt(header, arrays, names, i));
   let next = 0;

@@ -68,6 +68,20 @@ export function largest(values) {
 }
 
 export class Model {
+  minRank = 1;
+  maxRank = 1;
+  /** Of each record, over all matrices. */
+  totalRank = new Float64Array();
+  maxEnergy = 0;
+  /** The record that rank change counts from. */
+  base = 0;
+  /** @type {{base: number, change: number} | null} the largest change since a record */
+  counted = null;
+  firstStep = 0;
+  lastStep = 0;
+  /** @type {[number, number]} steps that the time axis spans */
+  domain = [0, 1];
+
   /** @param {import("./container.js").Content} content */
   constructor(content) {
     const { header, arrays } = decodePayload(content);

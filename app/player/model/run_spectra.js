@@ -39,13 +39,14 @@ export class RunSpectra {
 
   /** Where each record of each matrix begins in the arrays of the payload. */
   startOfAll() {
-    this.starts = new Uint32Array(this.T * this.M + 1);
-    for (let place = 0; place < this.stored.length; place += 1) this.starts[place + 1] = this.starts[place] + this.stored[place];
-    this.trueStarts = new Uint32Array(this.trueRecords.length + 1);
+    const starts = new Uint32Array(this.T * this.M + 1);
+    for (let place = 0; place < this.stored.length; place += 1) starts[place + 1] = starts[place] + this.stored[place];
+    const trueStarts = new Uint32Array(this.trueRecords.length + 1);
     this.trueRecords.forEach((t, k) => {
-      const { starts, trueStarts, M } = /** @type {Required<RunSpectra>} */ (this);
-      trueStarts[k + 1] = trueStarts[k] + starts[(t + 1) * M] - starts[t * M];
+      trueStarts[k + 1] = trueStarts[k] + starts[(t + 1) * this.M] - starts[t * this.M];
     });
+    this.starts = starts;
+    this.trueStarts = trueStarts;
   }
 
   /** @param {number} m @returns {Values | null} null while its parcel is on its way */

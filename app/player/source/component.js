@@ -23,7 +23,7 @@ export default function render({ data, parentElement, setStateValue }) {
   window.clearTimeout(mine.farewell);
   mine.wanted = request;
   if (!request.source || mine.request?.content === request.content) mine.accept(request, payload, setStateValue);
-  else fetchRun(mine, setStateValue);
+  else fetchRun(mine, request, setStateValue);
   mine.generation += 1;
   const generation = mine.generation;
   return () => {
@@ -31,9 +31,8 @@ export default function render({ data, parentElement, setStateValue }) {
   };
 }
 
-/** The server hands the run out beside the page; where that fails, as behind a proxy, Python sends it. @param {Player} player @param {import("../ui/player.js").SetState} setStateValue */
-async function fetchRun(player, setStateValue) {
-  const { content, source, bytes } = /** @type {import("../model/decode.js").Request} */ (player.wanted);
+/** The server hands the run out beside the page; where that fails, as behind a proxy, Python sends it. @param {Player} player @param {import("../model/decode.js").Request} request @param {import("../ui/player.js").SetState} setStateValue */
+async function fetchRun(player, { content, source, bytes }, setStateValue) {
   if (player.fetching === content) return;
   player.fetching = content;
   try {
@@ -41,7 +40,8 @@ async function fetchRun(player, setStateValue) {
     const payload = new Uint8Array(await answer.arrayBuffer());
     if (!answer.ok || payload.byteLength !== bytes) throw new Error(`${answer.status}, ${payload.byteLength} bytes`);
     // Another run may have been asked for meanwhile; of the same one, the newest request counts.
-    if (player.wanted?.content === content) player.accept(player.wanted, payload, setStateValue);
+    const { wanted } = player;
+    if (wanted && wanted.content === content) player.accept(wanted, payload, setStateValue);
   } catch {
     setStateValue("unfetched", content);
   } finally {

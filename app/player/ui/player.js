@@ -60,6 +60,7 @@ export class Player {
     /** @type {{model: Model, name: string} | null} a second run under this clock */
     this.pinned = null;
     this.mailbox = new Mailbox(this);
+    this.asked = ""; // event and matrix whose card was asked for last
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;

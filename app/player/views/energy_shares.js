@@ -216,6 +216,7 @@ export function describeEnergyShares({ model, selected, record }) {
 
 /** @param {Scene} scene @returns {import("../model/scene.js").Table} */
 export function energySharesTable({ model, selected }) {
+  /** @type {import("../model/scene.js").Table["rows"]} */
   const rows = [];
   const slotsOf = slotsAlong(model, selected);
   for (let t = 0; t < model.T; t += 1) {
