@@ -98,4 +98,14 @@ def empty_figure(title: str, why: str) -> go.Figure:
     return figure.update_layout(height=260)
 
 
+def names_of(figure: go.Figure) -> set[str]:
+    """Return the names of what a figure draws."""
+    return {getattr(trace, "name", "") for trace in figure.data}
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return f"{text[0].upper()}{text[1:]}"
+
+
 NO_RECORDS = "This run has no records yet."

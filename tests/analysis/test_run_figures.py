@@ -8,7 +8,7 @@ import pytest
 from analysis import metrics
 from analysis.dynamics import ranks_after
 from analysis.figures import FIGURES, RUN_FIGURES
-from analysis.figures.over_time import JITTER, jitter
+from analysis.figures.curves import JITTER, jitter
 from analysis.figures.scales import SCALES, blend, nice_ceiling
 from analysis.figures.theme import METHOD_COLOURS, METHOD_SYMBOLS, method_style
 from analysis.order import SORTS
@@ -163,7 +163,7 @@ def test_the_strip_is_the_table_with_a_row_a_matrix(sort, paper):
 
 
 def test_a_long_strip_is_thinned_but_keeps_every_event_and_says_so(paper, monkeypatch):
-    monkeypatch.setattr("analysis.figures.over_time.MOST_COLUMNS", 90)
+    monkeypatch.setattr("analysis.figures.rows.MOST_COLUMNS", 90)
     figure = FIGURES["strip"](paper)
     drawn = set(figure.data[-1].x[:-1])
     assert len(drawn) < len(paper.steps)
