@@ -15,7 +15,7 @@ from flexlora.edits import parse_edits
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job, new_run_folder
 from flexlora.methods import METHODS
-from flexlora.run_log import RunLogError, read_run
+from flexlora.run_log import RunLogError, read_run, refuse_beside_writer
 from flexlora.tasks import MODEL_TASKS, TASKS
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ def _resumed_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:
             "there; with the Trainer: trainer.train(resume_from_checkpoint=True)."
         )
     job = Job.from_dict(log.header["config"])
-    if log.state == "running":
-        raise FlexLoRAError(f"{options.out} is being trained by another process. Stop that one first.")
+    refuse_beside_writer(options.out)
     if log.state == "finished":
         raise FlexLoRAError(f"{options.out} is complete: {job.steps} of {job.steps} steps. There is nothing to resume.")
     asked = {"task": options.task, "method": options.method, "preset": options.preset}

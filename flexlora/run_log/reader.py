@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +16,16 @@ import pyarrow as pa
 from flexlora.run_log.cache import load_digest, source_of, store_digest
 from flexlora.run_log.format import (
     HEADER,
-    HEARTBEAT,
     LINES,
     SCALARS,
     SCHEMAS,
     SPECTRA,
-    STALE_S,
     STEP_FIELDS,
     Chunk,
     RunLogError,
     read_header,
 )
+from flexlora.run_log.owner import read_owner
 from flexlora.run_log.pieces import survey
 from flexlora.run_log.records import check_record, read_line
 from flexlora.run_log.spectra import Segment, Spectra, StoredSpectra, read_chunk
@@ -286,22 +283,5 @@ def run_state(folder: Path, end: Mapping[str, Any] | None) -> str:
     """
     if end is not None:
         return ENDINGS.get(str(end.get("reason")), "stopped")
-    try:
-        beat = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
-        fresh = abs(time.time() - float(beat["unix_s"])) < STALE_S
-        return "running" if fresh and _process_lives(int(beat["pid"])) else "crashed"
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return "crashed"
-
-
-def _process_lives(pid: int) -> bool:
-    if os.name == "nt":
-        # There os.kill ends the process; the heartbeat's age alone must do.
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    owner = read_owner(folder)
+    return "running" if owner is not None and owner.may_write(folder) else "crashed"
