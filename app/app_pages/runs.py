@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from links import go
 from runs.actions import (
     CHOICES,
     CONFIRM,
@@ -62,7 +63,7 @@ def page() -> None:
     with st.expander("Import a log", expanded=first, icon=":material/upload_file:", key="runs_import_box"):
         opened = import_panel()
     if opened:
-        _open("Explore", opened)
+        go("Explore", explore_run=opened)
     if trash:
         _trash(trash)
 
@@ -150,9 +151,9 @@ def _details(row: RunRow) -> None:
     readable = row.state != DAMAGED
     with st.container(horizontal=True, vertical_alignment="center", key="runs_actions"):
         if readable and st.button("Open in Explore", key="runs_explore", type="primary", icon=":material/explore:"):
-            _open("Explore", row.key)
+            go("Explore", explore_run=row.key)
         if row.replayable and st.button("What-if", key="runs_what_if", icon=":material/alt_route:"):
-            _open("What-if", row.key)
+            go("What-if", what_if_run=row.key)
         if readable:
             _download(row)
         if not row.own:
@@ -252,11 +253,3 @@ def _confirm(asked: Sequence[Trashed]) -> None:
         st.warning(f"Delete {what} ({size}) for ever? Nothing brings it back.", icon=":material/warning:")
         st.button("Yes, delete for ever", key="runs_confirm_yes", type="primary", on_click=delete_runs, args=(asked,))
         st.button("Keep", key="runs_confirm_no", on_click=ask_to_delete, args=((),))
-
-
-def _open(page_name: str, key: str) -> None:
-    # Imported here: the registry of pages imports this page.
-    from navigation import PAGES
-
-    st.session_state["explore_run" if page_name == "Explore" else "what_if_run"] = key
-    st.switch_page(PAGES[page_name])

@@ -15,6 +15,7 @@ from flexlora.run_log import RunLogError, read_run
 from jobs.form import job_form
 from jobs.registry import REGISTRY, LiveJob
 from jobs.steering import steer_panel
+from links import go
 from player import PlayerView, last_view, player
 from player.extras import bring_extras, bring_spectrum
 from runs.store import OpenRun, matrix_parcel, open_run, run_entries, runs_root
@@ -190,15 +191,7 @@ def _controls(live: LiveJob) -> None:
             if live.step < live.job.steps and st.button("Resume", key="train_go_on", icon=":material/resume:"):
                 _resume(live.folder)
             if st.button("Look at it in Explore", key="train_explore", icon=":material/explore:"):
-                _explore(live.folder)
-
-
-def _explore(folder: Path) -> None:
-    # Imported here: the registry of pages imports this page.
-    from navigation import PAGES
-
-    st.session_state["explore_run"] = f"runs/{folder.name}"
-    st.switch_page(PAGES["Explore"])
+                go("Explore", explore_run=f"runs/{live.folder.name}")
 
 
 def _progress(live: LiveJob) -> str:

@@ -4,7 +4,7 @@ import { copyLink, showAddress } from "./address.js";
 import { BANDS } from "../views/bands.js";
 import { Clock } from "./clock.js";
 import { openPayload } from "../model/container.js";
-import { describeCell } from "./describe.js";
+import { describeCell } from "../views/describe.js";
 import { penFor } from "../pen/draw.js";
 import { EventList } from "./event_list.js";
 import { Fade } from "../pen/fade.js";

@@ -2,7 +2,7 @@
 
 import { element } from "../pen/draw.js";
 import { formatNumber } from "../model/format.js";
-import { captionOf, TABLES, tableKeys } from "../pen/pictures.js";
+import { captionOf, TABLES, tableKeys } from "./pictures.js";
 import { closeOnBackdrop, saveTable } from "./take_out.js";
 
 const MOST_ROWS = 200;

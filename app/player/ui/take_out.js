@@ -3,7 +3,7 @@
 import { copyLink } from "./address.js";
 import { csvOf } from "../model/csv.js";
 import { element } from "../pen/draw.js";
-import { PICTURES, pngOf, svgOf, TABLES, tableKeys } from "../pen/pictures.js";
+import { PICTURES, pngOf, svgOf, TABLES, tableKeys } from "./pictures.js";
 
 export class TakeOut {
   /** @param {any} player */

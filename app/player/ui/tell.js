@@ -1,6 +1,6 @@
 /** Words, numbers and attributes beside the pictures: for those who read them, hear them, or test them. */
 
-import { describeSoft, energyText } from "./describe.js";
+import { describeSoft, energyText } from "../views/describe.js";
 import { element } from "../pen/draw.js";
 import { formatEntropy, formatNumber } from "../model/format.js";
 import { methodColour } from "../pen/palette.js";

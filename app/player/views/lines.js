@@ -2,7 +2,7 @@
 
 import { perColumn } from "../model/columns.js";
 import { mostMoved, netChange } from "../model/dynamics.js";
-import { describeCell } from "../ui/describe.js";
+import { describeCell } from "./describe.js";
 import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
 
 /** @typedef {import("../model/model.js").Model} Model */

@@ -1,6 +1,6 @@
 /** The pictures that can stand in the map's place. */
 
-import { describeCell } from "../ui/describe.js";
+import { describeCell } from "./describe.js";
 import { colourName, colourValue } from "../pen/colour.js";
 import { EVENTS_VIEW } from "./event_maps.js";
 import { PAIR_VIEW } from "./pair_map.js";

@@ -1,7 +1,7 @@
 /** The pictures that can stand beside the map: about the selected matrix. */
 
 import { drawCard } from "./card_picture.js";
-import { describeCell } from "../ui/describe.js";
+import { describeCell } from "./describe.js";
 import { describeDirection, directionsAt, drawSpectrum, spectrumScale } from "./spectrum.js";
 import { cardTable } from "./why_card.js";
 

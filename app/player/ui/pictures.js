@@ -1,15 +1,15 @@
 /** What can leave the page: the pictures that are shown, and the numbers behind each. */
 
 import { curvesTable } from "../views/curves_table.js";
-import { CanvasPen } from "./draw.js";
+import { CanvasPen } from "../pen/draw.js";
 import { matrixLabel } from "../model/format.js";
-import { lightPalette } from "./palette.js";
-import { SvgPen } from "./svg_pen.js";
-import { Timeline } from "../ui/timeline.js";
+import { lightPalette } from "../pen/palette.js";
+import { SvgPen } from "../pen/svg_pen.js";
+import { Timeline } from "./timeline.js";
 
 /** @typedef {import("../model/scene.js").Scene} Scene */
 /** @typedef {import("../model/scene.js").Table} Table */
-/** @typedef {import("./draw.js").CanvasPen} Pen */
+/** @typedef {import("../pen/draw.js").CanvasPen} Pen */
 /** @typedef {[number, number]} Size */
 
 const MARGIN = 12;
