@@ -73,8 +73,11 @@ def stages_of(run: Run, step: int | None = None) -> Stages | None:
         ValueError: there is no event at this step.
     """
     event = event_at(run, step)
-    if event is None or not len(run.steps):
-        return None
+    return None if event is None or not len(run.steps) else event_stages(run, event)
+
+
+def event_stages(run: Run, event: Mapping[str, Any]) -> Stages:
+    """Return the stages of an event of a run that has records."""
     names = [matrix.name for matrix in run.matrices]
     scores = event.get("scores")
     if scores:
@@ -85,10 +88,37 @@ def stages_of(run: Run, step: int | None = None) -> Stages | None:
         own = event["importance"].get(event["measure"], {})
         decided = event.get("decided") or {}
         score = np.array([_number(decided.get(name, own.get(name))) for name in names])
-        order = np.where(np.isnan(score), np.nan, 1.0 + (score[None, :] < score[:, None]).sum(axis=1))
+        order = np.where(np.isnan(score), np.nan, 1.0 + _lower(score))
     pruned, extended = move_counts(run, event)
     rank = run.ranks[record_of(run, event["step"])].astype(np.float64)
     return Stages(event["step"], event["measure"], score, order, bool(scores), rank, pruned, extended)
+
+
+def standing_out(stages: Stages, event: Mapping[str, Any], direction: str = "both") -> tuple[np.ndarray, np.ndarray]:
+    """Return which matrices a decision looks at, at the lower and at the upper end of the order, (M,) bool each.
+
+    Those that moved, and within a budget of pairs those of the ends that a rule kept from it. A threshold points at
+    what lies below it, not at ends.
+
+    Args:
+        stages: of the event.
+        event: the event.
+        direction: ``both``, ``prune_only`` or ``extend_only``: a method of one half looks at one end.
+    """
+    low, high = stages.pruned > 0, stages.extended > 0
+    if stages.by_direction or event.get("threshold") is not None:
+        return low, high
+    known = ~np.isnan(stages.score)
+    if direction != "extend_only":
+        low = low | (known & (_lower(stages.score) < event["budget"]))
+    if direction != "prune_only":
+        high = high | (known & (_lower(-stages.score) < event["budget"]))
+    return low, high
+
+
+def _lower(score: np.ndarray) -> np.ndarray:
+    """Return how many scores are lower, (M,)."""
+    return np.searchsorted(np.sort(score), score, side="left")
 
 
 def _number(value: Any) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.directions import is_soft, move_words
+from analysis.dynamics import loss_window
 from analysis.figures.painters import band, bars, curve, marks, note, panels, spread_marks
 from analysis.figures.scales import BLUES, blend
 from analysis.figures.theme import EXTENDED, NO_RECORDS, PRUNED, SEQUENCE, TRUE, capital, empty_figure, method_style
@@ -18,7 +19,6 @@ from analysis.quantities import quantity, selected_records
 from analysis.runs import Run
 from analysis.tables import TABLES
 from analysis.tables.columns import numbers
-from analysis.tables.curves import loss_window
 
 MOST_COLUMNS = 1000
 """Records of a line that is not of ranks; events are always among them."""

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from analysis import metrics
-from analysis.dynamics import ranks_after
 from analysis.figures import FIGURES, RUN_FIGURES
 from analysis.figures.curves import JITTER, jitter
 from analysis.figures.scales import SCALES, blend, nice_ceiling
@@ -117,7 +116,7 @@ def test_signs_stand_in_the_cells_that_the_event_moves_and_numbers_say_what_foll
             assert sorted(places) == sorted(cell(paper, m) for m in paper.matrices if m.name in moved)
         record = paper.record_at(event["step"])
         for number, matrix in enumerate(paper.matrices):
-            before, after = paper.ranks[record, number], ranks_after(paper)[record, number]
+            before, after = paper.ranks[record : record + 2, number].tolist()
             told = str(before) if before == after else f"{before} → {after}"
             assert named(figure, "map")[0].text[cell(paper, matrix)] == told
 

@@ -12,10 +12,10 @@ from pyarrow import compute, csv, parquet
 
 from analysis import metrics
 from analysis.figures import FIGURES
+from analysis.groups import matrix_groups
 from analysis.order import SORTS
 from analysis.tables import TABLES, write_csv_bytes, write_parquet_bytes
 from analysis.tables.columns import numbers
-from analysis.tables.curves import rank_groups
 
 
 def table_of(name, run, **options):
@@ -141,7 +141,7 @@ def test_many_layers_are_put_into_twelve_bands(sample_runs):
 
     run = sample_runs["digits-lora"]
     matrices = [Matrix(f"l.{i}.query", i, "query", 4, 4) for i in range(35)] + [Matrix("head", None, "head", 4, 4)]
-    labels, groups = rank_groups(replace(run, matrices=matrices), "layer")
+    labels, groups = matrix_groups(replace(run, matrices=matrices), "layer")
     assert len(labels) == 12
     assert labels[0] == "layers 0–3"
     assert labels[-1] == "no layer"
