@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.payload.records import around
 from analysis.runs import Run
+from analysis.thinning import around
 
 
 class Quantity(NamedTuple):

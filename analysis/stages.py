@@ -11,6 +11,10 @@ from analysis.metrics import instructive_event
 from analysis.quantities import record_of
 from analysis.runs import Run
 
+STAGES = ("score", "order", "prune", "extend", "resume")
+MOST_EVENTS = 9
+"""Maps side by side; more are too small to read."""
+
 
 class Stages(NamedTuple):
     """An event, each array (M,) float64 with NaN for undefined.
@@ -57,6 +61,19 @@ def event_at(run: Run, step: int | None) -> dict[str, Any] | None:
     raise ValueError(f"no event at step {step}; {told}")
 
 
+def chosen_events(run: Run, count: int = 6) -> list[int]:
+    """Return the steps of up to ``count`` events that moved something, evenly spread, the first and last among them.
+
+    Raises:
+        ValueError: a count outside 1 to 9.
+    """
+    if not 1 <= count <= MOST_EVENTS:
+        raise ValueError(f"count is {count}; choose 1 to {MOST_EVENTS}: more maps are too small to read")
+    moved = [int(event["step"]) for event in run.events if event["prune"] or event["extend"]]
+    places = np.unique(np.linspace(0, max(0, len(moved) - 1), min(count, len(moved))).round().astype(np.int64))
+    return [moved[place] for place in places.tolist()]
+
+
 def move_counts(run: Run, event: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
     """Return how many directions an event prunes and extends in each matrix, (M,) int64 each."""
     pruned, extended = np.zeros((2, len(run.matrices)), np.int64)
@@ -77,7 +94,7 @@ def stages_of(run: Run, step: int | None = None) -> Stages | None:
 
 
 def event_stages(run: Run, event: Mapping[str, Any]) -> Stages:
-    """Return the stages of an event of a run that has records."""
+    """Return the stages of an event; ranks are 0 where the run has no record."""
     names = [matrix.name for matrix in run.matrices]
     scores = event.get("scores")
     if scores:
@@ -90,7 +107,8 @@ def event_stages(run: Run, event: Mapping[str, Any]) -> Stages:
         score = np.array([_number(decided.get(name, own.get(name))) for name in names])
         order = np.where(np.isnan(score), np.nan, 1.0 + _lower(score))
     pruned, extended = move_counts(run, event)
-    rank = run.ranks[record_of(run, event["step"])].astype(np.float64)
+    rank = run.ranks[record_of(run, event["step"])] if len(run.steps) else np.zeros(len(names))
+    rank = rank.astype(np.float64)
     return Stages(event["step"], event["measure"], score, order, bool(scores), rank, pruned, extended)
 
 

@@ -15,10 +15,10 @@ from analysis.figures.theme import NO_RECORDS, capital, empty_figure
 from analysis.metrics import final_ranks
 from analysis.quantities import quantity, record_of
 from analysis.runs import Run
-from analysis.stages import stages_of
+from analysis.stages import STAGES, chosen_events, stages_of
 from analysis.tables import TABLES
 from analysis.tables.columns import numbers
-from analysis.tables.maps import STAGES, chosen_events, shown_step
+from analysis.tables.maps import shown_step
 from flexlora.importance import measure_label, measure_range
 
 FORMATS = {"rank": ".0f", "change": "+.0f", "entropy": ".2f", "energy": ".2g", "parameters": "s", "gap": ".2f"}

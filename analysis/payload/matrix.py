@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.payload.codes import coded_gates, float32
 from analysis.payload.container import Rows, pack, read_arrays, read_header
+from analysis.payload.derived import stay_arrays
 from analysis.runs import Run
 from flexlora.ragged import ragged_places
 
@@ -24,13 +25,13 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
     Returns:
         A payload whose header names the ``matrix`` and says whether it is ``narrowed``, with the arrays ``steps``,
         ``counts`` (values a record), ``lam``, ``sigma`` (of those of the payload's ``trueRecords`` that are among
-        these) and, in a run with gates, ``gates``.
+        these), ``energy``, those of ``stay_arrays`` and, in a run with gates, ``gates`` and ``used``.
 
     Raises:
         ValueError: the run has no matrix of this name.
         RunLogError: the log was changed since it was opened.
     """
-    own = run.spectra_of(matrix)
+    own, place = run.spectra_of(matrix), run.place_of(matrix)
     sent = read_arrays(payload)
     records = np.searchsorted(run.steps, sent["steps"])
     true_records = records[sent["trueRecords"]]
@@ -46,7 +47,11 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
         "counts": Rows("record", counts[records].astype(np.uint16)),
         "lam": Rows("value", float32(own.values[places])),
         "sigma": Rows("true value", float32(own.true_values[true_places])),
+        "energy": Rows("record", float32(run.energy[records, place])),
+        **stay_arrays(run, place),
     }
+    if run.log.spectra.digest.partial:
+        arrays["used"] = Rows("record", float32(run.expected_ranks[records, place]))
     if own.gates is not None:
         arrays["gates"] = Rows("value", coded_gates(own.gates[places]))
     return pack({"matrix": matrix, "narrowed": only is not None}, arrays)

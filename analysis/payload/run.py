@@ -1,8 +1,9 @@
 """``pack_run``: one run as bytes for the player, sent once; decoded by app/player/model/decode.js.
 
-What is always there: steps, ranks, entropy, energy, the entropy of true singular values, the importance that decided at
-each event, moves, scalars. The values λ themselves are there when they fit; otherwise the header says ``onDemand`` and
-``pack_matrix`` brings those of one matrix. Before a record is left out, numbers are sent in fewer bytes.
+What is always there: steps, ranks, entropy, energy, the entropy of true singular values, the score that decided at each
+event, moves, scalars, and what is derived from all that. The values λ themselves are there when they fit; otherwise
+the header says ``onDemand`` and ``pack_matrix`` brings those of one matrix. Before a record is left out, numbers are
+sent in fewer bytes.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis import metrics
-from analysis.payload.budget import planned_budget
+from analysis.dynamics import loss_window, trailing_mean
 from analysis.payload.codes import coded_entropy, coded_gates, coded_logarithm, float32
 from analysis.payload.container import Rows, as_json, pack
-from analysis.payload.events import PackedEvents, pack_events
-from analysis.payload.records import around, extremes, mean_of
+from analysis.payload.derived import by_record, stay_arrays, told_once, whole_arrays
+from analysis.payload.events import pack_events
 from analysis.runs import Run
+from analysis.thinning import around, extremes, mean_of
 from flexlora.importance import measure_label, measure_range
 from flexlora.matrix_names import module_type_order
 
@@ -47,7 +49,7 @@ class Layout(NamedTuple):
         scored: places in ``true`` of those whose entropy is sent for every matrix.
         spectra: every λ is in the payload, as is every record.
         energy: as float32, otherwise in 8 bits.
-        importance: as float32, otherwise in 16 bits.
+        scores: as float32, otherwise in 16 bits.
     """
 
     records: np.ndarray
@@ -55,7 +57,7 @@ class Layout(NamedTuple):
     scored: np.ndarray
     spectra: bool
     energy: bool
-    importance: bool
+    scores: bool
 
 
 def pack_run(run: Run, max_bytes: int = MAX_BYTES) -> bytes:
@@ -66,19 +68,17 @@ def pack_run(run: Run, max_bytes: int = MAX_BYTES) -> bytes:
         max_bytes: size to keep to; only events and the records beside them can lead beyond it.
     """
     events = pack_events(run)
-    fixed = {**events.arrays, **_scalar_arrays(run), **_peaks(run)}
-    header = {**_header(run), **events.header}
-    plan = planned_budget(run)
-    header["budget"] = None if plan is None else True
-    if plan is not None:
-        fixed |= {"planSteps": np.array(plan["steps"], np.int32), "planBudget": np.array(plan["values"], np.int32)}
+    fixed = {**events.arrays, **_scalar_arrays(run), **_peaks(run), **whole_arrays(run)}
+    if "planSteps" in fixed:
+        del fixed["budgetAt"]
+    header = {**_header(run), **events.header, **told_once(run)}
     told = {name: item.values if isinstance(item, Rows) else item for name, item in header.items()}
     sizes = sum((item.values if isinstance(item, Rows) else item).nbytes for item in fixed.values())
     room = max_bytes - len(as_json(told)) - sizes - _DIRECTORY
-    layout = choose_layout(run, events.importance, room)
+    layout = choose_layout(run, events.scores, room)
     arrays = _arrays(run, layout, header)
-    if events.importance is not None:
-        arrays["importance"] = _importance(events, layout, header)
+    if events.scores is not None:
+        arrays["scores"] = _scores(events.scores, layout, header)
     header["onDemand"] = not layout.spectra
     header["points"] = {
         "records": [len(layout.records), len(run.steps)],
@@ -89,21 +89,25 @@ def pack_run(run: Run, max_bytes: int = MAX_BYTES) -> bytes:
         for what, (shown, total) in zip(("spectrum records", "steps' losses"), header["points"].values(), strict=True)
         if shown < total
     ]
+    if layout.spectra:
+        fixed |= stay_arrays(run)
     return pack(header, {**arrays, **fixed})
 
 
-def choose_layout(run: Run, importance: np.ndarray | None, room: int) -> Layout:
+def choose_layout(run: Run, events: np.ndarray | None, room: int) -> Layout:
     """Return the most exact layout whose arrays fit into ``room`` bytes; the header and the scalars are not counted."""
     known = run.log.spectra.digest
     count, matrices = run.ranks.shape
     every, true = np.arange(count), np.arange(int(known.has_true.sum()))
-    scores = 0 if importance is None else importance.size
+    scores = 0 if events is None else events.size
     per_record = 4 + 2 * matrices + (4 if known.gated else 0)
-    ranks = _counts_cost(run.ranks) + (_counts_cost(run.stored) if known.gated else 0)
+    counts = [run.ranks, *by_record(run, every).values(), *([run.stored] if known.gated else [])]
+    ranks = sum(_counts_cost(own) for own in counts)
     true_cost = 4 + 2 * matrices
     base = count * per_record + ranks
-    values = int(run.stored.sum()) * (5 if known.gated else 4) + 4 * int(run.stored[known.has_true].sum())
     cells = count * matrices
+    values = int(run.stored.sum()) * (5 if known.gated else 4) + 4 * int(run.stored[known.has_true].sum())
+    values += 4 * cells * known.partial + sum(array.nbytes for array in stay_arrays(run).values())
     for spectra, energy, exact in (
         (True, True, True),
         (False, True, True),
@@ -140,6 +144,7 @@ def _arrays(run: Run, layout: Layout, header: dict[str, Any]) -> dict[str, Rows]
     arrays = {
         "steps": Rows("record", run.steps[records].astype(np.int32)),
         **_counts("ranks", run.ranks[records]),
+        **{key: part for name, own in by_record(run, records).items() for key, part in _counts(name, own).items()},
         "entropy": Rows("record", coded_entropy(run.entropy[records])),
         "trueRecords": Rows("true", sent.astype(np.int32)),
         "trueEntropy": Rows("scored", coded_entropy(known.true_entropy[layout.true[layout.scored]])),
@@ -160,15 +165,15 @@ def _arrays(run: Run, layout: Layout, header: dict[str, Any]) -> dict[str, Rows]
         arrays |= {"lam": Rows("value", float32(whole.values)), "sigma": Rows("true value", float32(whole.true_values))}
         if whole.gates is not None:
             arrays["gates"] = Rows("value", coded_gates(whole.gates))
+        if known.partial:
+            arrays["usedOf"] = Rows("record", float32(run.expected_ranks))
     return arrays
 
 
-def _importance(events: PackedEvents, layout: Layout, header: dict[str, Any]) -> Rows:
-    found = events.importance
-    assert found is not None
-    if layout.importance or (found < 0).any():
+def _scores(found: np.ndarray, layout: Layout, header: dict[str, Any]) -> Rows:
+    if layout.scores or (found < 0).any():
         return Rows("event", float32(found))
-    codes, header["importanceScale"] = coded_logarithm(found, np.uint16)
+    codes, header["scoresScale"] = coded_logarithm(found, np.uint16)
     return Rows("event", codes)
 
 
@@ -200,6 +205,7 @@ def _scalar_arrays(run: Run) -> dict[str, Rows]:
         drawn = [values for values in series.values() if np.isfinite(values).any()] or [steps.astype(np.float64)]
         kept = extremes(drawn, around(steps, [event["step"] for event in run.events]), MAX_SCALARS)
     arrays = {"lossSteps": Rows("loss", steps[kept].astype(np.int32))}
+    arrays["taskLossMean"] = Rows("loss", float32(trailing_mean(scalars["task_loss"], loss_window(run))[kept]))
     for name, values in series.items():
         if name not in _SPARE or np.isfinite(values).any():
             arrays[name] = Rows("loss", float32(values[kept]))
@@ -229,23 +235,19 @@ def _header(run: Run) -> dict[str, Any]:
             "gap": float(gap[-1]) if len(gap) and np.isfinite(gap[-1]) else None,
             "gapLimit": metrics.GAP_LIMIT,
         },
-        "matrices": [
-            {
-                "name": m.name,
-                "layer": m.layer,
-                "type": m.module_type,
-                "inFeatures": m.in_features,
-                "outFeatures": m.out_features,
-            }
-            for m in run.matrices
-        ],
+        "matrices": {
+            "name": [m.name for m in run.matrices],
+            "layer": [m.layer for m in run.matrices],
+            "type": [m.module_type for m in run.matrices],
+            "inFeatures": [m.in_features for m in run.matrices],
+            "outFeatures": [m.out_features for m in run.matrices],
+        },
         "measures": {
             key: {"label": measure_label(key), "range": measure_range(key)}
             for key in dict.fromkeys(event["measure"] for event in run.events)
         },
         "layers": sorted({matrix.layer for matrix in run.matrices if matrix.layer is not None}),
         "types": list(module_type_order(types)),
-        "evals": Rows("eval", run.evals),
         "notes": Rows("note", run.notes),
         "end": run.end,
         "sentences": Rows("event", [_sentence(run, number) for number in range(len(run.events))]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.payload.container import increment, read_arrays, read_header, state_at
+from analysis.payload.derived import by_record
 from analysis.runs import Run
 
 
@@ -21,7 +22,8 @@ def run_since(run: Run, payload: bytes, step: int) -> bytes | None:
     true = int(np.searchsorted(arrays["trueRecords"], records))
     events = sum(event["step"] <= step for event in header["events"])
     moves = int(arrays["moveCounts"][: 2 * events].sum())
-    cells = records * len(run.matrices)
+    widths = {name: own.shape[1] for name, own in by_record(run, np.zeros(0, np.int64)).items()}
+    widths |= {"ranks": len(run.matrices), "stored": len(run.matrices)}
     counts = {
         "record": records,
         "true": true,
@@ -30,14 +32,14 @@ def run_since(run: Run, payload: bytes, step: int) -> bytes | None:
         "event": events,
         "move": moves,
         "extra": sum(place < moves for place, _ in header["moveExtras"]),
-        "eval": sum(entry["step"] <= step for entry in header["evals"]),
+        "result": sum(at <= step for at, _ in header["results"]),
         "note": sum((note.get("step") or 0) <= step for note in header["notes"]),
         # With every λ in it, a payload has every record.
         "value": int(run.stored[:records].sum()),
         "true value": int(run.stored[:records][run.log.spectra.digest.has_true[:records]].sum()),
         **{
-            f"change of {name}": int(np.searchsorted(arrays[f"{name}At"], cells))
-            for name in ("ranks", "stored")
+            f"change of {name}": int(np.searchsorted(arrays[f"{name}At"], records * columns))
+            for name, columns in widths.items()
             if f"{name}At" in arrays
         },
     }

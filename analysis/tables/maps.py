@@ -12,11 +12,8 @@ from analysis.metrics import parked_step
 from analysis.order import sorted_matrices
 from analysis.quantities import QUANTITIES, quantity, record_of
 from analysis.runs import Run
-from analysis.stages import event_at, move_counts, stages_of
+from analysis.stages import STAGES, chosen_events, event_at, move_counts, stages_of
 from analysis.tables.columns import as_table, by_record, matrix_columns
-
-MOST_EVENTS = 9
-STAGES = ("score", "order", "prune", "extend", "resume")
 
 
 def shown_step(run: Run, step: int | None) -> int:
@@ -123,19 +120,6 @@ def event_stages(run: Run, step: int | None = None) -> pa.Table:
             "passed_over": pa.array([refused.get(matrix.name) for matrix in run.matrices] * len(parts), pa.string()),
         }
     )
-
-
-def chosen_events(run: Run, count: int = 6) -> list[int]:
-    """Return the steps of up to ``count`` events that moved something, evenly spread, the first and last among them.
-
-    Raises:
-        ValueError: a count outside 1 to 9.
-    """
-    if not 1 <= count <= MOST_EVENTS:
-        raise ValueError(f"count is {count}; choose 1 to {MOST_EVENTS}: more maps are too small to read")
-    moved = [int(event["step"]) for event in run.events if event["prune"] or event["extend"]]
-    places = np.unique(np.linspace(0, max(0, len(moved) - 1), min(count, len(moved))).round().astype(np.int64))
-    return [moved[place] for place in places.tolist()]
 
 
 def events_grid(run: Run, count: int = 6, colour: str = "rank", since: int | None = None) -> pa.Table:

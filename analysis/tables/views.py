@@ -10,11 +10,10 @@ import pyarrow as pa
 
 from analysis.quantities import quantity
 from analysis.runs import Run
+from analysis.stages import MOST_EVENTS, chosen_events
 from analysis.tables.columns import spread
 from analysis.tables.curves import curves, rank_share, rank_trajectories
 from analysis.tables.maps import (
-    MOST_EVENTS,
-    chosen_events,
     compare_maps,
     event_stages,
     rank_map,

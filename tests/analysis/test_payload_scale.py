@@ -12,9 +12,9 @@ from payload_bytes import decode
 
 from analysis.payload import MAX_BYTES, pack_matrix, pack_run
 from analysis.payload.codes import coded_logarithm
-from analysis.payload.records import around, extremes
 from analysis.payload.run import MAX_SCALARS
 from analysis.runs import Matrix, Run
+from analysis.thinning import around, extremes
 from flexlora.run_log import RunLog
 from flexlora.run_log.digest import Block
 from flexlora.run_log.spectra import Spectra
@@ -31,10 +31,11 @@ def large():
     events, stored = [], np.full((T, M), RANK)
     for number in range(140):
         step = 200 + 10 * number
-        givers, takers = np.split(generator.permutation(M)[:80], 2)
+        drawn = generator.random(M)
+        givers, takers = np.argsort(drawn)[:40], np.argsort(drawn)[-40:]
         stored[step:, givers] = np.maximum(stored[step:, givers] - 1, 1)
         stored[step:, takers] += 1
-        scores = dict(zip(names, generator.random(M).tolist(), strict=True))
+        scores = dict(zip(names, drawn.tolist(), strict=True))
         moves = [[{"matrix": names[m], "slot": 1, "rules": []} for m in side.tolist()] for side in (givers, takers)]
         event = {"step": step, "budget": 40, "measure": "spectral_entropy", "importance": {"spectral_entropy": scores}}
         events.append({**event, "prune": moves[0], "extend": moves[1], "refused": {}, "rules": []})
