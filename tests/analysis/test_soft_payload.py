@@ -52,7 +52,7 @@ def test_gates_ranks_and_offsets_arrive_as_logged(tmp_path):
     assert arrays["gates"] / 255 == pytest.approx(run.log.gates, abs=0.004)
     assert arrays["penalty"].tolist() == [0.5] * STEPS
     assert arrays["targetRank"].tolist() == [4.0] * STEPS
-    assert header["budget"] is None
+    assert "planSteps" not in arrays
     assert not any("scores" in event for event in header["events"])
 
 
