@@ -119,7 +119,7 @@ def event_stages(run: Run, step: int | None = None) -> go.Figure:
 
 
 def compare_maps(run: Run, other: Run, step: int | None = None, colour: str = "rank") -> go.Figure:
-    """Draw the maps of two runs side by side, and the second minus the first.
+    """Draw the maps of two runs side by side, and the first minus the second.
 
     Matrices are matched by name; one that a run does not have is hatched there and in the difference. Each run shows
     its latest record at or before the step (None = the parked event of the first). ``colour`` is that of ``rank_map``.
@@ -153,7 +153,7 @@ def _difference_scale(run: Run, other: Run, colour: str) -> Scale:
         own, theirs = np.array(shared, np.int64).reshape(-1, 2).T
         records = [record_of(other, step) for step in run.steps.tolist()]
         values, others = (quantity(colour).values(item, None) for item in (run, other))
-        differences = [others[records][:, theirs] - values[:, own]]
+        differences = [values[:, own] - others[records][:, theirs]]
     return SCALES["change"](differences) if colour in WHOLE else difference_scale(differences)
 
 

@@ -154,7 +154,7 @@ def compare_maps(
             "quantity": pa.array([asked.column] * len(matrices), pa.string()),
             "value": values,
             "other_value": others,
-            "difference": others - values,
+            "difference": values - others,
         }
     )
 

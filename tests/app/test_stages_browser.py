@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import math
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from analysis.figures.theme import METHOD_COLOURS
 from analysis.payload import pack_run
 from analysis.player_script import joined_modules
 from analysis.runs import Run, load_run
+from analysis.stages import stages_of
 from flexlora.importance import IMPORTANCES
 from flexlora.methods import METHODS
 from player import STAGES
@@ -22,12 +21,12 @@ pytestmark = pytest.mark.browser
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
 TIMEOUT_MS = 15_000
-EXPORTS = "Model, MAPS, STAGES, METHOD_COLOURS, methodColour, pinnedAt, decisionOf, stageOf, scoreScale, eventsShown"
+EXPORTS = "Model, openPayload, MAPS, STAGES, METHOD_COLOURS, methodColour, pinnedAt, decisionOf, stageOf, scoreScale, eventsShown"
 LOAD = """async (text) => {
   const views = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
   const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
   window.views = views;
-  window.opened = (text) => new views.Model(bytes(text));
+  window.opened = (text) => new views.Model(views.openPayload(bytes(text)));
   window.scene = (model, step, other = null) => ({
     model, step, record: model.recordAt(step), selected: 0, colour: "rank", stage: null,
     other: other && views.pinnedAt(other, "other", step),
@@ -49,61 +48,6 @@ def packed(run: Run) -> str:
     return base64.b64encode(pack_run(run)).decode()
 
 
-def scores_of(run: Run, event: dict) -> list[float]:
-    own, decided = event["importance"][event["measure"]], event.get("decided") or {}
-    found = [decided.get(matrix.name, own.get(matrix.name)) for matrix in run.matrices]
-    return [math.inf if score == "first" else math.nan if score is None else score for score in found]
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["words-flexlora-paper", "words-flexlora-reference", "digits-flexlora-paper", "digits-adalora", "digits-l1ra"],
-)
-def test_the_steps_of_every_event_are_those_of_the_log(core, name):
-    run = load_run(SAMPLES / name)
-    tables = core.evaluate(
-        """(text) => {
-          const model = opened(text);
-          return model.eventSteps.map((step) => views.MAPS.stages.table(scene(model, step)).rows);
-        }""",
-        packed(run),
-    )
-    assert len(tables) == len(run.events) > 0
-    for event, rows in zip(run.events, tables, strict=True):
-        record = run.record_at(event["step"])
-        scores = scores_of(run, event)
-        compared = np.array(scores, np.float32)
-        for m, (step, matrix, score, place, before, pruned, extended, after, _) in enumerate(rows):
-            assert (step, matrix, before) == (event["step"], run.matrices[m].name, run.ranks[record, m])
-            assert (score is None) == math.isnan(scores[m])
-            if score is not None:
-                assert (math.inf if score == "first" else score) == pytest.approx(scores[m], rel=1e-6, abs=1e-9)
-                assert place == 1 + int((compared < compared[m]).sum())
-            assert pruned == sum(move["matrix"] == matrix for move in event["prune"])
-            assert extended == sum(move["matrix"] == matrix for move in event["extend"])
-            if record + 1 < len(run.steps):
-                assert after == run.ranks[record + 1, m]
-
-
-def test_what_stands_out_are_the_lowest_and_the_highest_and_all_that_moved(core):
-    run = load_run(SAMPLES / "words-flexlora-paper")
-    decisions = core.evaluate(
-        """(text) => {
-          const model = opened(text);
-          const decisions = model.events.map((_, i) => views.decisionOf(model, i));
-          return decisions.map(({ low, high }) => [[...low], [...high]]);
-        }""",
-        packed(run),
-    )
-    for event, (low, high) in zip(run.events, decisions, strict=True):
-        moved = [{move["matrix"] for move in event[half]} for half in ("prune", "extend")]
-        for ends, names in zip((low, high), moved, strict=True):
-            assert names <= {run.matrices[m].name for m in ends}
-        scores = np.round(scores_of(run, event), 9)
-        if event["budget"] and len(event["prune"]) == event["budget"] and "refused" not in event["rules"]:
-            assert max(scores[low]) <= np.sort(scores)[event["budget"] - 1]
-
-
 def test_the_captions_tell_the_numbers_of_the_event(core):
     run = load_run(SAMPLES / "words-flexlora-paper")
     index = next(i for i, event in enumerate(run.events) if event["step"] == 50)
@@ -114,7 +58,7 @@ def test_the_captions_tell_the_numbers_of_the_event(core):
         }""",
         [packed(run), index],
     )
-    scores = [score for score in scores_of(run, run.events[index]) if not math.isnan(score)]
+    scores = stages_of(run, 50).score
     assert f"{min(scores):.3f} … {max(scores):.3f}" in captions[0]
     assert captions[1].startswith(f"b = {run.events[index]['budget']}: the 6 lowest")
     assert captions[2].startswith("Pruned: 6 directions (L1 attn_out 3 → 2")

@@ -37,9 +37,12 @@
  * @property {number} [threshold] that decided which directions go
  * @property {string[]} [rules]
  * @property {string} measure importance that decided
- * @property {Record<string, Record<string, number | null>>} importance measure → matrix → value, of the measure that decided
+ * @property {boolean} [byDirection] single directions are scored; a matrix's score is their mean
+ * @property {number[]} scores one a matrix, as they were compared: NaN = undefined, Infinity = above all others
+ * @property {number[]} order one a matrix: 1 = lowest score, equals share the lower place; where directions are scored, how many stand above the threshold; NaN = undefined
+ * @property {number[]} [low] matrices that stood out at the lower end and did not move
+ * @property {number[]} [high] the same at the upper end
  * @property {Record<string, string>} [refused] matrix → why it could not give or take
- * @property {Record<string, number | string | null>} [decided] matrix → what a rule put in its importance's place: null = undefined, "first" = above all
  * @property {Move[]} prune
  * @property {Move[]} extend
  */
@@ -50,17 +53,22 @@
  * @returns {Content}
  */
 export function decodePayload({ header: sent, arrays: packed }) {
-  const header = { ...sent };
+  const header = { ...sent, matrices: matricesOf(sent.matrices) };
   const arrays = { ...packed };
-  const shape = /** @type {const} */ ([arrays.steps.length, header.matrices.length]);
-  for (const name of ["ranks", "stored"]) {
-    if (arrays[`${name}At`]) arrays[name] = rowsFromChanges(arrays[`${name}At`], arrays[`${name}To`], ...shape);
+  const { length: count } = header.matrices;
+  const widths = { ranks: count, stored: count, totalRank: 1, typeRanks: header.groups.type.length, layerRanks: header.groups.layer.length };
+  for (const [name, width] of Object.entries(widths)) {
+    if (arrays[`${name}At`]) arrays[name] = rowsFromChanges(arrays[`${name}At`], arrays[`${name}To`], arrays.steps.length, width);
   }
   if (header.energyScale) arrays.energyOf = valuesOfCodes(arrays.energy, header.energyScale);
-  if (header.budget) header.budget = { steps: arrays.planSteps, values: arrays.planBudget };
   header.extras = Object.fromEntries(header.moveExtras);
   header.events = eventsOf(header, arrays);
   return { header, arrays };
+}
+
+/** @param {Record<string, any[]>} columns @returns {Matrix[]} */
+function matricesOf({ name, layer, type, inFeatures, outFeatures }) {
+  return name.map((own, m) => ({ name: own, layer: layer[m], type: type[m], inFeatures: inFeatures[m], outFeatures: outFeatures[m] }));
 }
 
 /** Rows that repeat the one before except where told. @param {Uint32Array} at @param {Uint8Array | Uint16Array} to @param {number} rows @param {number} columns */
@@ -87,8 +95,6 @@ function valuesOfCodes({ BYTES_PER_ELEMENT: bytes }, scale) {
   return Float32Array.from({ length: last + 1 }, (_, code) => fromLogarithm(code, last, scale));
 }
 
-const NOT_SENT = 65535;
-
 /** @param {any} header @param {Record<string, any>} arrays @returns {RunEvent[]} */
 function eventsOf(header, arrays) {
   /** @type {string[]} */
@@ -102,13 +108,10 @@ function eventsOf(header, arrays) {
     const prune = moves.slice(next, next + pruned);
     next += pruned + extended;
     const refused = Object.entries(event.refused ?? {}).flatMap(([reason, places]) => places.map((/** @type {number} */ m) => [names[m], reason]));
-    const decided = (event.decided ?? []).flatMap((/** @type {[number | string | null, number[]]} */ [value, places]) => places.map((m) => [names[m], value]));
-    const own = { ...event, prune, extend: moves.slice(next - extended, next), refused: Object.fromEntries(refused), decided: Object.fromEntries(decided) };
+    const own = { ...event, prune, extend: moves.slice(next - extended, next), refused: Object.fromEntries(refused) };
     // Only looked at one event at a time: made when asked for.
-    return Object.defineProperty(own, "importance", {
-      enumerable: true,
-      get: () => ({ [event.measure]: scoresOf(header, arrays.importance, names, number) }),
-    });
+    const of = (/** @type {() => number[]} */ get) => ({ enumerable: true, get });
+    return Object.defineProperties(own, { scores: of(() => scoresOf(header, arrays.scores, number)), order: of(() => orderOf(arrays.order, names.length, number)) });
   });
 }
 
@@ -116,23 +119,27 @@ function eventsOf(header, arrays) {
 function moveAt(header, arrays, names, i) {
   /** @type {any} */
   const move = {};
-  if (arrays.moveMatrix[i] !== NOT_SENT) move.matrix = names[arrays.moveMatrix[i]];
-  if (arrays.moveSlot[i] !== NOT_SENT) move.slot = arrays.moveSlot[i];
+  const code = (/** @type {Uint8Array | Uint16Array} */ codes) => (codes[i] === 256 ** codes.BYTES_PER_ELEMENT - 1 ? undefined : codes[i]);
+  const [matrix, slot, rule] = [arrays.moveMatrix, arrays.moveSlot, arrays.moveRule].map(code);
+  if (matrix !== undefined) move.matrix = names[matrix];
+  if (slot !== undefined) move.slot = slot;
   if (Number.isFinite(arrays.moveValue?.[i])) move.singular_value = arrays.moveValue[i];
   if (Number.isFinite(arrays.moveScore?.[i])) move.score = arrays.moveScore[i];
-  if (arrays.moveRule[i] !== NOT_SENT) move.rules = header.moveRules[arrays.moveRule[i]];
+  if (rule !== undefined) move.rules = header.moveRules[rule];
   return header.extras[i] ? Object.assign(move, header.extras[i]) : move;
 }
 
-/** @param {any} header @param {Float32Array | Uint16Array | undefined} importance @param {string[]} names @param {number} row @returns {Record<string, number | null>} */
-function scoresOf(header, importance, names, row) {
-  if (!importance) return {};
-  const { importanceScale: scale } = header;
-  return Object.fromEntries(
-    names.map((name, m) => {
-      const told = importance[row * names.length + m];
-      const value = scale ? fromLogarithm(told, 65535, scale) : told;
-      return [name, Number.isFinite(value) ? value : null];
-    }),
-  );
+/** @param {any} header @param {Float32Array | Uint16Array | undefined} scores @param {number} row @returns {number[]} */
+function scoresOf({ matrices, scoresScale: scale, events }, scores, row) {
+  const first = new Set(events[row].first);
+  return matrices.map((/** @type {Matrix} */ _, /** @type {number} */ m) => {
+    if (first.has(m) || !scores) return scores ? Infinity : NaN;
+    const told = scores[row * matrices.length + m];
+    return scale ? fromLogarithm(told, 65535, scale) : told;
+  });
+}
+
+/** @param {Uint8Array | Uint16Array} order 1 more than the place, 0 = none @param {number} count @param {number} row @returns {number[]} */
+function orderOf(order, count, row) {
+  return Array.from(order.subarray(row * count, (row + 1) * count), (code) => (code ? code - 1 : NaN));
 }

@@ -12,7 +12,11 @@ const KEPT_PARCELS = 12;
  * @property {Float32Array} sigma
  * @property {(t: number) => [number, number]} span where the λ of a record stand
  * @property {(k: number) => [number, number]} trueSpan where the true values of the k-th record that has them stand
+ * @property {(t: number) => number} energy Σλ² of a record
+ * @property {(t: number) => number} used directions that a training step uses on average
  */
+
+/** @typedef {{slot: number, after: number, until: number}} Stay a slot that holds a direction, from the step after one to another; −1 = not logged */
 
 const NONE = new Float32Array();
 
@@ -32,9 +36,10 @@ export class RunSpectra {
     this.parcels = new Map();
     this.names = header.matrices.map((/** @type {import("./decode.js").Matrix} */ matrix) => matrix.name);
     if (!this.onDemand) this.startOfAll();
-    const { starts } = this;
-    /** @type {Float64Array | null} the map asks for all of them in each frame */
-    this.means = starts && arrays.gates ? Float64Array.from(this.stored, (_, i) => meanOf(arrays.gates, [starts[i], starts[i + 1]])) : null;
+    /** @type {boolean} some gate is neither 0 nor 1: the mean number of directions that a step uses is another than the rank */
+    this.partial = header.gates?.partial ?? false;
+    /** @type {Map<number, Stay[]>} of each matrix, by slot */
+    this.stays = new Map();
   }
 
   /** Where each record of each matrix begins in the arrays of the payload. */
@@ -69,6 +74,8 @@ export class RunSpectra {
         const start = trueStarts[k] + starts[first + m] - starts[first];
         return [start, start + this.stored[first + m]];
       },
+      energy: (t) => this.arrays.energy[t * this.M + m],
+      used: (t) => this.arrays.usedOf[t * this.M + m],
     };
   }
 
@@ -105,7 +112,10 @@ export class RunSpectra {
       sigma: arrays.sigma,
       span: (t) => (rows[t] < 0 ? [0, 0] : [starts[rows[t]], starts[rows[t] + 1]]),
       trueSpan: (k) => [trueStarts[k], trueStarts[k + 1]],
+      energy: (t) => arrays.energy[rows[t]] ?? NaN,
+      used: (t) => arrays.used[rows[t]] ?? NaN,
     });
+    this.stays.delete(m);
     if (this.parcels.size > KEPT_PARCELS) this.parcels.delete([...this.parcels.keys()][0]);
     return true;
   }
@@ -144,19 +154,34 @@ export class RunSpectra {
     return own ? own.sigma.subarray(...own.trueSpan(k)) : null;
   }
 
-  /** @param {number} t @param {number} m @returns {number | null} directions that a training step uses on average; null where that is not known */
+  /** @param {number} t @param {number} m @returns {number} directions that a training step uses on average; NaN while that is on its way */
   used(t, m) {
-    if (this.means) return this.means[t * this.M + m];
-    const own = this.of(m);
-    return own?.gates ? meanOf(own.gates, own.span(t)) : null;
+    return this.partial ? (this.of(m)?.used(t) ?? NaN) : this.arrays.ranks[t * this.M + m];
   }
-}
 
-/** @param {Uint8Array} gates @param {[number, number]} span @returns {number} */
-function meanOf(gates, [start, stop]) {
-  let sum = 0;
-  for (let i = start; i < stop; i += 1) sum += gates[i] / 255;
-  return sum;
+  /** @param {number} t @param {number} m @returns {number} Σλ², exactly; NaN while it is on its way */
+  energy(t, m) {
+    return this.of(m)?.energy(t) ?? NaN;
+  }
+
+  /** @param {number} m @returns {Stay[]} ascending by slot; empty while they are on their way */
+  staysOf(m) {
+    const kept = this.stays.get(m);
+    if (kept) return kept;
+    const { stayMatrix, staySlot, stayAfter, stayUntil } = this.of(m)?.arrays ?? {};
+    const found = /** @type {Stay[]} */ ([]);
+    staySlot?.forEach((/** @type {number} */ slot, /** @type {number} */ i) => {
+      if (!stayMatrix || stayMatrix[i] === m) found.push({ slot, after: stayAfter[i], until: stayUntil[i] });
+    });
+    this.stays.set(m, found.sort((a, b) => a.slot - b.slot));
+    return found;
+  }
+
+  /** @param {number} t @param {number} m @returns {number[]} the slots that hold a direction, ascending */
+  slots(t, m) {
+    const step = this.arrays.steps[t];
+    return this.staysOf(m).flatMap(({ slot, after, until }) => (after < step && step <= until ? [slot] : []));
+  }
 }
 
 /** @param {ArrayLike<number>} counts @returns {Uint32Array} where each begins, and the end of the last */

@@ -1,7 +1,6 @@
 /** One line a matrix over time: a few that moved most in colour, the others grey, so that the few can be told. */
 
 import { perColumn } from "../model/columns.js";
-import { mostMoved, netChange } from "../model/dynamics.js";
 import { describeCell } from "./describe.js";
 import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
 
@@ -39,22 +38,26 @@ const SHOWN = {
   },
 };
 
-const HIGHLIGHTED = 8;
 const NEAR = 12; // pixels within which the pointer means a line
 const LABEL_HEIGHT = 12;
 
-/** @type {WeakMap<Model, {highlighted: number[], net: Int32Array, rows: Int32Array, changes: Map<number, number[]>}>} */
-const MOVED = new WeakMap();
+/** @type {WeakMap<Model, {rows: Int32Array, changes: Map<number, number[]>}>} */
+const LINES = new WeakMap();
 
-/** @param {Model} model */
-function movedIn(model) {
-  const kept = MOVED.get(model);
+/** Places of the matrices in the order of the architecture. @param {Model} model */
+function linesIn(model) {
+  const kept = LINES.get(model);
   if (kept) return kept;
   const rows = new Int32Array(model.M);
   model.order.forEach((m, place) => (rows[m] = place));
-  const found = { highlighted: mostMoved(model, HIGHLIGHTED), net: netChange(model), rows, changes: new Map() };
-  MOVED.set(model, found);
+  const found = { rows, changes: new Map() };
+  LINES.set(model, found);
   return found;
+}
+
+/** @param {Model} model @returns {number[]} matrices worth a colour: those that moved most */
+function highlightedIn(model) {
+  return model.header.highlighted;
 }
 
 /** @param {Model} model */
@@ -66,7 +69,7 @@ function lowestEntropy(model) {
 
 /** Records of a matrix that a stepped line needs: where its rank changes. @param {Model} model @param {number} m @returns {number[]} */
 function changesOf(model, m) {
-  const { changes } = movedIn(model);
+  const { changes } = linesIn(model);
   const kept = changes.get(m);
   if (kept) return kept;
   const found = [];
@@ -88,7 +91,7 @@ function changesOf(model, m) {
 export function layoutLines({ model }, box, of) {
   const shown = SHOWN[of];
   const [low, high] = shown.domain(model);
-  const { rows } = movedIn(model);
+  const { rows } = linesIn(model);
   const inner = { ...box, y: box.y + 3, h: box.h - 3 };
   const apart = (/** @type {number} */ m) => shown.jitter * ((rows[m] + 0.5) / Math.max(1, model.M) - 0.5);
   return { shown, box: inner, low, high, y: (value, m) => inner.y + inner.h * (1 - (value - apart(m) - low) / (high - low)) };
@@ -104,7 +107,7 @@ function lineOf(model, layout, scale, m) {
 
 /** @param {Model} model @param {Palette} palette @param {number} m @returns {string} what the matrix gained in the colour of gains, what it lost in that of losses */
 function lineColour(model, palette, m) {
-  const net = movedIn(model).net[m];
+  const net = model.finalRanks[m] - model.rank(0, m);
   return net > 0 ? palette.extended : net < 0 ? palette.pruned : palette.regularizer;
 }
 
@@ -119,7 +122,7 @@ export function drawLines(pen, scene, layout, scale) {
     pen.line(box.x, y, box.x + box.w, y, { stroke: palette.line, dash: [2, 3] });
     if (y < box.y + box.h - 6) pen.text(box.x - 6, y, String(Math.round(100 * tick) / 100), { fill: palette.muted, size: 10.5, align: "right" });
   }
-  const { highlighted } = movedIn(model);
+  const highlighted = highlightedIn(model);
   const above = new Set([...highlighted, selected]);
   // A light grey, not a faint black: hundreds on top of each other stay grey.
   const style = { stroke: palette.faint, width: 1, alpha: model.M > 100 ? 0.25 : 0.45, steps: shown.steps };
@@ -152,7 +155,7 @@ export function drawLinesAt(pen, scene, layout, scale) {
 /** Names at the right end, moved apart until none covers another. @param {Scene} scene @param {LinesLayout} layout @returns {Array<{m: number, y: number}>} */
 function endLabels({ model, selected }, layout) {
   const { box } = layout;
-  const named = [...new Set([selected, ...movedIn(model).highlighted])].slice(0, Math.max(1, Math.floor(box.h / LABEL_HEIGHT)));
+  const named = [...new Set([selected, ...highlightedIn(model)])].slice(0, Math.max(1, Math.floor(box.h / LABEL_HEIGHT)));
   const last = (/** @type {number} */ m) => layout.y(layout.shown.value(model, model.T - 1, m), m);
   const labels = named.map((m) => ({ m, y: last(m) })).filter(({ y }) => Number.isFinite(y)).sort((a, b) => a.y - b.y);
   let floor = box.y + LABEL_HEIGHT / 2;
@@ -175,7 +178,7 @@ export function lineAt(scene, layout, scale, x, y) {
   if (y < box.y - 4 || y > box.y + box.h + 4 || x < box.x - 4) return -1;
   if (x > scale.right + 4) return endLabels(scene, layout).find((label) => Math.abs(label.y - y) <= LABEL_HEIGHT / 2)?.m ?? -1;
   const t = model.recordAt(scale.step(x));
-  const above = new Set(movedIn(model).highlighted);
+  const above = new Set(highlightedIn(model));
   let best = -1;
   let distance = NEAR;
   for (let m = 0; m < model.M; m += 1) {
@@ -187,7 +190,7 @@ export function lineAt(scene, layout, scale, x, y) {
 
 /** @param {Scene} scene @param {string} of @returns {string} */
 export function describeLines({ model, record, selected }, of) {
-  const { highlighted } = movedIn(model);
+  const highlighted = highlightedIn(model);
   const named = highlighted.map((m) => matrixLabel(model.matrices[m])).join(", ");
   return `${of} of ${model.M} matrices over ${model.T} records${named ? `; in colour ${named}` : ""}. Selected: ${describeCell(model, record, selected)}`;
 }

@@ -234,14 +234,18 @@ export const STEPS_VIEW = {
   table: (scene) => stageTable(scene.model, eventIndex(scene)),
 };
 
-/** @param {Model} model @param {number} index of the event @returns {import("../model/scene.js").Table} */
+/** @param {Model} model @param {number} index of the event @returns {import("../model/scene.js").Table} one row a stage and matrix */
 export function stageTable(model, index) {
   const { event, scores, places, before, after, prune, extend, refused } = decisionOf(model, index);
-  const number = (/** @type {number} */ value) => (Number.isNaN(value) ? null : value === Infinity ? "first" : value);
+  const pruned = before.map((rank, m) => rank - (prune.get(m) ?? 0));
+  const values = /** @type {Record<string, number[]>} */ ({ score: scores, order: places, prune: pruned, extend: after, resume: after });
+  const moved = (/** @type {string} */ key, /** @type {string} */ stage, /** @type {Map<number, number>} */ own, /** @type {number} */ m) => (key === stage ? (own.get(m) ?? 0) : 0);
   return {
-    head: ["step", "matrix", "score", "place from below", "rank before", "pruned", "extended", "rank after", "passed over"],
-    rows: model.matrices.map(({ name }, m) => [
-      event.step, name, number(scores[m]), number(places[m]), before[m], prune.get(m) ?? 0, extend.get(m) ?? 0, after[m], refused.get(m) ?? null,
-    ]),
+    head: ["step", "stage", "matrix", "layer", "module_type", "measure", "value", "pruned", "extended", "passed_over"],
+    rows: STAGES.flatMap(({ key }) =>
+      model.matrices.map(({ name, layer, type }, m) => [
+        event.step, key, name, layer, type, event.measure, values[key][m], moved(key, "prune", prune, m), moved(key, "extend", extend, m), refused.get(m) ?? null,
+      ]),
+    ),
   };
 }
