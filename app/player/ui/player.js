@@ -21,7 +21,6 @@ import { pinnedAt } from "../views/pinned.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
 import { Settler } from "./settle.js";
 import { SIDES } from "../views/sides.js";
-import { SORTS } from "../model/sorts.js";
 import { buildStage } from "./stage_dom.js";
 import { stageOf, STAGES } from "../model/stages.js";
 import { tell, tellAll, tellRest } from "./tell.js";
@@ -228,7 +227,6 @@ export class Player {
   /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
   possible(name) {
     const { model, pinned: other } = this;
-    if (name === "sort" && model) return CHOICES.sort.filter((key) => SORTS[key].possible?.(model) ?? true);
     const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS })[name];
     // Asked several times a frame, hence with no more of a scene than it takes.
     return views && model ? CHOICES[name].filter((key) => views[key].possible?.({ model, other }) ?? true) : CHOICES[name];
