@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
 TIMEOUT_MS = 15_000
-EXPORTS = "Model, openPayload, MAPS, STAGES, METHOD_COLOURS, methodColour, pinnedAt, decisionOf, stageOf, scoreScale, eventsShown"
+EXPORTS = "Model, openPayload, STAGES, METHOD_COLOURS, methodColour, pinnedAt, stageOf, scoreScale, eventsShown"
 LOAD = """async (text) => {
   const views = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
   const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));

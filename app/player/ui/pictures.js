@@ -24,7 +24,7 @@ const PNG_RATIO = 2;
  * @property {(player: any) => Size} size CSS pixels, as on screen
  * @property {(pen: Pen, player: any, sceneOf: (size: Size) => Scene) => void} draw
  * @property {(player: any, scene: Scene) => string} describe
- * @property {string[]} tables keys of `TABLES`
+ * @property {string[]} tables keys of `SHEETS`
  */
 
 /** @type {Record<string, Picture>} */
@@ -69,7 +69,7 @@ export const PICTURES = {
 };
 
 /** @type {Record<string, {label: (player: any) => string, table: (player: any) => Table}>} */
-export const TABLES = {
+export const SHEETS = {
   map: { label: (player) => player.mapView.label, table: (player) => player.mapView.table(player.scene(player.mapSize)) },
   side: { label: (player) => player.sideView.label, table: (player) => player.sideView.table(player.scene(player.sideSize)) },
   band: { label: (player) => player.timeline.band.label, table: (player) => player.timeline.band.table(player.scene(player.timeSize)) },
@@ -77,7 +77,7 @@ export const TABLES = {
 };
 
 /** @param {any} player @param {string[]} keys @returns {string[]} those that show something of their own */
-export function tableKeys(player, keys = Object.keys(TABLES)) {
+export function tableKeys(player, keys = Object.keys(SHEETS)) {
   return keys.filter((key) => key !== "curves" || !player.timeline.band.alone);
 }
 
