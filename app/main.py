@@ -1,8 +1,10 @@
 """FlexLoRA Lab: `streamlit run app/main.py`. The server imports this file once; each visit runs it as its script."""
 
 import streamlit as st
+from starlette.middleware import Middleware
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from jobs.visitor import BrowserCookie
 from player import head_start
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBox="0 0 176 28">
@@ -23,7 +25,8 @@ a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset
 </style>"""
 
 if get_script_run_ctx(suppress_warning=True) is None:
-    app = st.App(__file__, lifespan=head_start.lifespan, middleware=head_start.middleware(), routes=head_start.routes())
+    middleware = [Middleware(BrowserCookie), *head_start.middleware()]
+    app = st.App(__file__, lifespan=head_start.lifespan, middleware=middleware, routes=head_start.routes())
 else:
     # A page can only be made in the run of a script.
     from navigation import PAGES

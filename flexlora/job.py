@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import shlex
@@ -185,7 +186,21 @@ def _setting_text(value: Any) -> str:
 
 
 def new_run_folder(root: Path, job: Job) -> Path:
-    """Return a folder below ``root`` that does not exist yet, named after what is trained."""
+    """Make an empty folder below ``root`` that did not exist, named after what is trained, and return it.
+
+    Two that ask at the same instant, of this process or of another, get two folders.
+
+    Raises:
+        FlexLoRAError: the folder cannot be made.
+    """
     base = f"{job.task}-{job.method}-{job.config.preset}-s{job.config.seed}"
     names = itertools.chain([base], (f"{base}-{count}" for count in itertools.count(2)))
-    return next(root / name for name in names if not (root / name).exists())
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            with contextlib.suppress(FileExistsError):
+                (root / name).mkdir()
+                return root / name
+    except OSError as error:
+        raise FlexLoRAError(f"No run folder can be made in {root}: {error.strerror or error}.") from error
+    raise AssertionError("names never end")

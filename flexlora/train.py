@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -111,8 +112,14 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
         bar.set_postfix(loss=f"{result.task_loss:.3f}", refresh=False)
         bar.update(step - bar.n)
 
-    with bar:
-        return run_job(job, folder, controls=controls, resume=options.resume, progress=progress, edits=edits)
+    try:
+        with bar:
+            return run_job(job, folder, controls=controls, resume=options.resume, progress=progress, edits=edits)
+    finally:
+        if options.out is None:
+            # A run that could not begin leaves the folder that was made for it empty.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _new_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from jobs.visitor import visitor
 from links import go
 from runs.actions import (
     CHOICES,
@@ -53,7 +54,7 @@ def page() -> None:
     """Draws the page."""
     # The user's own come first: theirs is the last one trained or imported.
     rows = sorted(read_rows(run_entries()), key=lambda row: not row.own)
-    trash = in_trash(runs_root())
+    trash = in_trash(runs_root(), visitor())
     row = _library(rows, trash)
     _say(st.session_state.get(DONE))
     if row is not None:
@@ -167,7 +168,7 @@ def _details(row: RunRow) -> None:
                 args=(row,),
             )
             return
-        reason = why_not_movable(runs_root(), row.folder)
+        reason = why_not_movable(runs_root(), row.folder, visitor(), "remove")
         with st.popover("Rename", icon=":material/edit:", disabled=reason is not None, key=f"runs_rename_{row.name}"):
             _rename(row)
         st.button(

@@ -114,11 +114,12 @@ class TestRows:
         assert "run.json" in row.fault or "schema" in row.fault
 
     def test_only_runs_are_listed(self, root, run):
+        from jobs.owner import Owner
         from runs.folders import to_trash
 
         (root / "notes").mkdir()
         (root / "readme.txt").write_text("hello")
-        to_trash(root, run)
+        to_trash(root, run, Owner.of("me"))
         assert rows_of(root) == []
         assert (root / ".trash").is_dir()
 
