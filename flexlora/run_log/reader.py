@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -111,6 +111,9 @@ def read_run(folder: str | Path) -> RunLog:
         end = records["end"][-1] if records["end"] else None
         state = run_state(folder, end)
         spectra = _spectra(folder, found, limits, len(header["matrices"]), notices, settled=state != "running")
+        starts = [chunk.first_step for chunk, _ in found if chunk.kind == "schema" and chunk.first_step]
+        notices.extend(_holes(SCALARS, scalars["step"], starts))
+        notices.extend(_holes(SPECTRA, spectra.digest.steps, starts))
     except OSError as error:
         raise RunLogError(f"{folder} cannot be read: {error.strerror or error}.") from error
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -171,6 +174,16 @@ def _intact(folder: Path, notices: list[str]) -> tuple[list[Found], list[str]]:
         if size > sealed:
             unsealed.append(f"{name} ends in {size - sealed} bytes without a checksum, a flush cut short: left out.")
     return found, unsealed
+
+
+def _holes(name: str, steps: np.ndarray, starts: Sequence[int]) -> Iterator[str]:
+    """Yield a notice for each start that went on from a step whose records are not all there."""
+    apart, counts = np.unique(np.diff(steps), return_counts=True)
+    usual = apart[counts.argmax()] if len(apart) else 1
+    for start in sorted(set(starts)):
+        last = int(steps[steps <= start].max(initial=0))
+        if start - last >= max(usual, 1) and (steps > start).any():
+            yield f"{name} has a hole: records of steps {last + 1} to {start} are missing."
 
 
 def _size(path: Path) -> int:
