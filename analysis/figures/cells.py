@@ -160,10 +160,7 @@ def draw_maps(
     names = ("layer", "module type") if grid.sideways else ("module type", "layer")
     for axis, name in zip((figure.update_xaxes, figure.update_yaxes), names, strict=True):
         axis(title=None if panels[0].title else name, showgrid=False)
-    for number, (scale, told) in enumerate(scales):
-        beside = {"x": 1.13} if number and scales[0][1] is not None else {}
-        own = {**scale.axis(told or "", **beside), "showscale": told is not None}
-        figure.update_layout({f"coloraxis{number + 1 if number else ''}": own})
+    figure.update_layout(_colour_axes(scales))
     row_px = max(10, min(ROW_PX, MAX_PX // max(1, len(grid.rows) * rows)))
     height = int(max(MIN_PX, 150 + rows * (60 + row_px * len(grid.rows))))
     figure.update_layout(
@@ -281,6 +278,15 @@ def _add_targets(
         **at,
     )
     figure.update_layout(clickmode="event+select")
+
+
+def _colour_axes(scales: Sequence[tuple[Scale, str | None]]) -> dict[str, Any]:
+    found = {}
+    for number, (scale, told) in enumerate(scales):
+        beside = {"x": 1.13} if number and scales[0][1] is not None else {}
+        axis = {**scale.axis(told or "", **beside), "showscale": told is not None}
+        found[f"coloraxis{number + 1 if number else ''}"] = axis
+    return found
 
 
 def _grouped(figure: go.Figure, name: str) -> dict[str, Any]:
