@@ -143,7 +143,7 @@ class Measure:
         key: its name in settings and logs.
         label: its name in a sentence.
         function: f(array (r,)) → score, or None where it is undefined.
-        formula: the same as text; ``{r}`` stands for the rank and ``{s}`` for what is inside the logarithm.
+        template: the same as text; ``{r}`` stands for the rank and ``{s}`` for what is inside the logarithm.
         batched: f(many arrays) → (n,) scores, NaN where undefined; None = one array after another.
         range: least and largest value; None = no bound.
         scores: LAMBDA, TRUE_VALUES or GRADIENTS.
@@ -156,7 +156,7 @@ class Measure:
     key: str
     label: str
     function: Callable[..., float | None]
-    formula: str
+    template: str
     batched: Callable[..., NDArray[np.float64]] | None = None
     range: tuple[float | None, float | None] = (0.0, None)
     scores: str = LAMBDA
@@ -184,7 +184,12 @@ class Measure:
 
     def written(self, rank: int | str = "r", epsilon: float = 0.0) -> str:
         """Return the formula, of a matrix of this rank."""
-        return self.formula.format(r=rank, s=f"(s + {epsilon:g})" if epsilon and self.has_epsilon else "s")
+        return self.template.format(r=rank, s=f"(s + {epsilon:g})" if epsilon and self.has_epsilon else "s")
+
+    @property
+    def formula(self) -> str:
+        """The formula of a matrix of rank r."""
+        return self.written()
 
     @property
     def undefined(self) -> str:
@@ -205,7 +210,7 @@ def _effective_ranks(spectra: Spectra) -> NDArray[np.float64]:
 
 
 _ENTROPY: dict[str, Any] = {
-    "formula": "−1/log {r} · Σ s log {s}",
+    "template": "−1/log {r} · Σ s log {s}",
     "batched": Spectra.normalised_entropy,
     "range": (0.0, 1.0),
     "terms": "s",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flexlora.importance import IMPORTANCES, Measure
+from flexlora.schedules import CONFIGURABLE, Schedule
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -26,13 +27,22 @@ def ends(low, high):
 
 
 def measure_row(measure: Measure):
-    value = measure.written() + (", s = λ²/Σλ²" if measure.terms == "s" else "")
+    value = measure.formula + (", s = λ²/Σλ²" if measure.terms == "s" else "")
     return f"`{measure.key}`", measure.label, measure.scores, value, ends(*measure.range), measure.undefined
+
+
+def schedule_row(schedule: Schedule):
+    options = ", ".join(f"`{name}`" for name in schedule.options) or "–"
+    return f"`{schedule.key}`", schedule.formula, schedule.description, options
 
 
 RENDERED = {
     ("fidelity.md", "measures"): table(
         ("measure", "called", "scores", "value", "range", "undefined (none)"), map(measure_row, IMPORTANCES.values())
+    ),
+    ("fidelity.md", "schedules"): table(
+        ("schedule", "b(t) before rounding", "what it is", "options of its own"),
+        map(schedule_row, CONFIGURABLE.values()),
     ),
 }
 

@@ -25,7 +25,7 @@ def formula(key: str, values: np.ndarray | None, true_values: np.ndarray | None,
     if measure is None:
         return f"{key} as logged"
     if measure.scores == GRADIENTS:
-        return f"{measure.written()}; gradients are not logged"
+        return f"{measure.formula}; gradients are not logged"
     used = true_values if measure.scores == TRUE_VALUES else values
     if used is None:
         return "what it was computed from was not logged at this step"

@@ -12,6 +12,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job
 from flexlora.methods import METHODS
+from flexlora.settings import full_help
 from flexlora.tasks import TASKS
 from runs.store import adapter_size
 from schedule.panel import NUMBERS, edited_config, editing, schedule_panel
@@ -148,7 +149,7 @@ def _ask(scope: str, key: str, field: Field[Any], default: Any, settings: dict[s
 
     Text stays empty until it is typed, and shows what is in force.
     """
-    label, help_text, widget = key.replace("_", " "), field.metadata["help"], f"{scope}_{key}"
+    label, help_text, widget = key.replace("_", " "), full_help(field), f"{scope}_{key}"
     choices, kind = field.metadata.get("choices"), str(field.type)
     if choices:
         value = st.selectbox(

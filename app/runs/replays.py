@@ -28,6 +28,7 @@ from flexlora.importance import IMPORTANCES
 from flexlora.job import Job, build_job
 from flexlora.run_header import versions
 from flexlora.run_log import RunLogError, find_runs, glance_run, read_header, run_state
+from flexlora.settings import full_help
 from runs.store import RunEntry, plain, run_entries, runs_root
 
 RULES = ("importance", "direction", "rank_one", "all_zero", "plan", "protection")
@@ -110,7 +111,7 @@ def ruled(scope: str, run: Run, base: FlexLoRAConfig, mode: str) -> FlexLoRAConf
         changes |= {key: PRESETS[preset][key] for key in (*RULES, "schedule", "initial_budget", "epsilon")}
     start = {**base.to_dict(), **changes}
     for column, key in zip(columns[1:], RULES, strict=True):
-        widget, label, told = f"{scope}_{preset}_{key}", key.replace("_", " "), items[key].metadata["help"]
+        widget, label, told = f"{scope}_{preset}_{key}", key.replace("_", " "), full_help(items[key])
         with column:
             if key == "protection":
                 changes[key] = int(

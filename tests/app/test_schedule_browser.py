@@ -12,6 +12,7 @@ from analysis.player_script import joined_modules
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.schedules import SCHEDULES
+from schedule.editor import shape_of
 
 pytestmark = pytest.mark.browser
 
@@ -59,8 +60,9 @@ def test_the_curve_while_dragging_is_the_trained_one_at_every_step_for_200_setti
     cases = [random_settings(rng) for _ in range(200)]
     script = joined_modules("schedule/curve")
     found = page.evaluate(
-        f"(cases) => {{ {script}; return cases.map(([own, all]) => [budgets(own, all), eventSteps(own, all)]); }}",
-        [[settings, config.total_steps] for config, settings in cases],
+        f"(cases) => {{ {script}; return cases.map(([shape, own, all]) => "
+        "[budgets(shape, own, all), eventSteps(own, all)]); }",
+        [[shape_of(SCHEDULES[settings["schedule"]]), settings, config.total_steps] for config, settings in cases],
     )
     assert len({settings["schedule"] for _, settings in cases}) == len(SCHEDULES)
     for (config, settings), (drawn, events) in zip(cases, found, strict=True):
