@@ -46,12 +46,13 @@ def page() -> None:
     if request := st.session_state.pop("train_request", None):
         job, parent = request
         ask_for(REGISTRY, me, Request(job, parent))
-    live = REGISTRY.of(me)
+    line_panel(REGISTRY, me)
+    live, waiting = REGISTRY.of(me), REGISTRY.waiting_of(me)
     setup = st.expander(
         "Set up a run" if live is None else "Set up another run",
-        expanded=live is None and REGISTRY.waiting_of(me) is None,
+        expanded=live is None and waiting is None,
         icon=":material/edit:",
-        key=f"train_setup_{live.folder.name if live else 0}",
+        key=f"train_setup_{live.folder.name if live else 0}_{waiting.folder.name if waiting else 0}",
     )
     with setup:
         job = job_form()
@@ -60,7 +61,6 @@ def page() -> None:
     if message := st.session_state.pop(MESSAGE, None):
         st.warning(message, icon=":material/info:")
     question_panel(REGISTRY, me)
-    line_panel(REGISTRY, me)
     if live is None:
         st.caption(
             "The run appears here step by step. Nothing is lost when this tab is closed: it goes on in the server."

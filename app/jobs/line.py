@@ -41,6 +41,9 @@ def line_panel(registry: Registry, me: Owner) -> None:
         line = registry.line()
         text = describe_line(line, me)
         if not text:
+            if line.running is None:
+                # Said in the same place, so that the page stays where it is when somebody starts.
+                st.caption("Nothing trains at this server now: a start begins at once.")
             return
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_line"):
             st.markdown(f":material/hourglass_top: {text}", width="stretch")
@@ -94,7 +97,7 @@ def _turn(line: Line, place: int, me: Owner) -> str:
     if starts is not None:
         when = f"starts in about {duration(starts)}"
     elif line.running is not None and line.running.state == "paused":
-        when = f"starts when that one has ended; a pause makes way after {PATIENCE_S / 60:.0f} min"
+        when = f"starts when that one has ended (a pause makes way after {PATIENCE_S / 60:.0f} min)"
     else:
         when = "starts when it is its turn"
     return f"Yours, **{name}**, {where} and {when}, also when this tab is closed."

@@ -219,7 +219,7 @@ def test_a_start_beside_ones_own_run_asks_first(page, pretended, roots):
     page.run()
     page.button(key="train_start").click().run()
     assert not first.controls.stopping
-    assert page.button(key="train_replace").label == "Stop it and start this one"
+    assert page.button(key="train_replace").label == "Stop it and start the new one"
     page.button(key="train_never_mind").click().run()
     assert not first.controls.stopping and pretended.waiting_of(ME) is None
     page.button(key="train_start").click().run()
