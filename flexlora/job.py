@@ -20,7 +20,7 @@ from flexlora.tasks.source import SOURCE_OPTIONS, SourceOptions
 
 PRECISIONS = ("fp32", "bf16")
 DECAYS = ("linear", "constant")
-MEASURES = ("all", "lambda")
+LOGGED_MEASURES = ("all", "lambda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class LoopOptions(SourceOptions):
     eval_interval: int | None = option(None, "Steps between evaluations on the validation subset.", least=1)
     eval_samples: int | None = option(None, "Size of the validation subset.", least=1)
     log_measures: str = option(
-        "all", "Measures logged at events: all, or only those that λ alone gives.", choices=MEASURES
+        "all", "Measures logged at events: all, or only those that λ alone gives.", choices=LOGGED_MEASURES
     )
     spectrum_interval: int = option(1, "Steps between logged spectra; events are always logged.", least=1)
     checkpoint_interval_s: float = option(10.0, "Seconds between checkpoints, from which --resume goes on.", least=0)

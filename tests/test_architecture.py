@@ -54,6 +54,12 @@ CONTRACT = (
 )
 """Imports that stay light."""
 
+REGISTRIES = (
+    "CHOICES", "FIGURES", "FORMULAS", "IMPORTANCES", "MEASURES", "METHODS", "NEW_DIRECTIONS", "PRESETS", "PRUNE_RULES",
+    "QUANTITIES", "SCHEDULES", "SORTS", "STAGES", "TABLES", "TASKS", "VIEWS",
+)  # fmt: skip
+"""Names that mean one thing each: whoever reads one of them anywhere knows which."""
+
 
 def imported(tree: ast.AST, *, everywhere: bool) -> Iterator[str]:
     """Dotted names that the code imports; only what runs at import time unless ``everywhere``."""
@@ -238,6 +244,22 @@ def test_rule_can_fail(name):
         assert rule.find(source), source
     for source in rule.kept:
         assert not rule.find(source), source
+
+
+def registries_in(source: str) -> list[str]:
+    """Names of registries that the code defines."""
+    targets = [
+        target
+        for node in ast.parse(source).body
+        for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
+    ]
+    return [target.id for target in targets if isinstance(target, ast.Name) and target.id in REGISTRIES]
+
+
+def test_one_word_is_one_registry():
+    defined = [name for path in everything() for name in registries_in(path.read_text(encoding="utf-8"))]
+    assert sorted(defined) == sorted(set(defined))
+    assert registries_in("A = 1\nTABLES: dict = {}\nVIEWS = ()\ndef f():\n    TASKS = 1") == ["TABLES", "VIEWS"]
 
 
 def test_every_module_on_the_light_list_exists():

@@ -40,7 +40,7 @@ def _json(spectra: AdapterSpectra) -> bytes:
     return json.dumps(adapter_report(spectra), indent=1).encode()
 
 
-TABLES: dict[str, Callable[[AdapterSpectra], bytes]] = {"csv": _csv, "parquet": _parquet, "json": _json}
+TABLE_FILES: dict[str, Callable[[AdapterSpectra], bytes]] = {"csv": _csv, "parquet": _parquet, "json": _json}
 """File ending → f(spectra) → content of the file."""
 
 

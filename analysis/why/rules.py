@@ -10,7 +10,7 @@ from analysis.why.wording import number, rule
 from flexlora.config import FlexLoRAConfig
 from flexlora.importance import measure_label, silent_at_rank_one
 
-MOVES: dict[str, str] = {
+MOVE_RULES: dict[str, str] = {
     "grown": "Every place in the storage of this matrix was taken: it grew, and the optimizer's state with it.",
     "masked": "A direction was switched off: it stays stored and may come back.",
     "revived": "A direction that was off came back.",
@@ -43,7 +43,7 @@ def move_rules(at: Scene, name: str) -> list[dict[str, str]]:
     """Return the rules that the moves of a matrix carry, and those of the whole event."""
     own = [each for half in ("prune", "extend") for move in at.moves(half, name) for each in move.get("rules", [])]
     whole = [each for each in at.event.get("rules", []) if each == "restarted"]
-    return [rule(each, MOVES[each]) for each in dict.fromkeys([*own, *whole]) if each in MOVES]
+    return [rule(each, MOVE_RULES[each]) for each in dict.fromkeys([*own, *whole]) if each in MOVE_RULES]
 
 
 def why_undefined(at: Scene, name: str) -> str:

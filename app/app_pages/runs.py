@@ -10,10 +10,10 @@ import streamlit as st
 from jobs.visitor import visitor
 from links import go
 from runs.actions import (
-    CHOICES,
     CONFIRM,
     DONE,
     SELECTED,
+    SELECTIONS_MADE,
     Done,
     ask_to_delete,
     delete_runs,
@@ -125,7 +125,7 @@ def _table(rows: Sequence[RunRow]) -> RunRow | None:
     state = st.session_state
     chosen = state.get(SELECTED)
     # Rows are chosen by their place, so other rows, or a choice that the page made, need another table.
-    ident = "\n".join([str(state.get(CHOICES, 0)), *keys])
+    ident = "\n".join([str(state.get(SELECTIONS_MADE, 0)), *keys])
     view = st.dataframe(
         columns(rows),
         key=f"runs_table_{zlib.crc32(ident.encode('utf-8', 'backslashreplace'))}",

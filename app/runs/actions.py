@@ -18,7 +18,7 @@ from runs.store import runs_root
 
 DONE = "runs_done"
 SELECTED = "runs_selected"
-CHOICES = "runs_choices"
+SELECTIONS_MADE = "runs_choices"
 """How often the page itself chose a run: the table begins anew with it."""
 CONFIRM = "runs_confirm"
 FAULTS = (OSError, ValueError, RunLogError)
@@ -43,7 +43,7 @@ def choose(folder: Path | None) -> None:
     """Select one of the user's runs in the table, or none."""
     state: Any = st.session_state
     state[SELECTED] = None if folder is None else f"runs/{folder.name}"
-    state[CHOICES] = state.get(CHOICES, 0) + 1
+    state[SELECTIONS_MADE] = state.get(SELECTIONS_MADE, 0) + 1
 
 
 def rename_run(row: RunRow, new_name: str) -> None:
