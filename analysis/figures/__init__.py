@@ -16,8 +16,7 @@ from analysis.figures.curves import (
     rank_trajectories,
     total_rank,
 )
-from analysis.figures.maps import compare_maps, event_stages, events_grid, rank_map
-from analysis.figures.rows import strip
+from analysis.figures.maps import compare_maps, event_stages, events_grid, rank_map, strip
 from analysis.figures.spectra import energy_shares, spectra_over_time, spectrum
 from analysis.figures.what_if import WHAT_IF_FIGURES
 

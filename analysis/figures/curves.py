@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ MOST_COLUMNS = 1000
 GREY = "rgba(127,127,127,0.22)"
 JITTER = 0.15
 """Directions that lines on the same rank are moved apart, up and down."""
-SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "star", "pentagon", "hexagram")
+SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "star")
 SAME = 0.05
 """Directions: a mean that is closer to the rank says nothing new."""
 LOSS = (
@@ -160,7 +160,7 @@ def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure:
         label, colour = matrix_label(run.matrices[place]), SEQUENCE[number % len(SEQUENCE)]
         own = {"customdata": values[drawn, place], "legendgroup": label, "told": f"{asked.label} %{{customdata:.4g}}"}
         curve(figure, run.steps[drawn], shifted[drawn, place], label, colour, width=2.2, **own)
-        _add_moves(figure, run, place, shifted[:, place], label, SYMBOLS[number % len(SEQUENCE)])
+        _add_moves(figure, run, place, shifted[:, place], label, SYMBOLS[number % len(SYMBOLS)])
     return figure.update_yaxes(range=[0, 1.02]) if measure in ("entropy", "gap") else figure
 
 
@@ -212,67 +212,54 @@ def compare_curves(runs: Mapping[str, Run]) -> go.Figure:
     figure = panels("Runs compared", list(COMPARED.values()), 620)
     run_of, curve_of, steps = (table[name].to_numpy(zero_copy_only=False) for name in ("run", "curve", "step"))
     values = numbers(table, "value")
-    for number, label, _, style in styled_runs(runs):
+    for number, (label, style) in enumerate(_looks(runs).items()):
         for row, (key, title) in enumerate(COMPARED.items(), 1):
             own = (run_of == label) & (curve_of == key)
-            sizes = np.zeros(int(own.sum()))
-            sizes[spread_marks(len(sizes), number)] = 8
-            marker = {"symbol": style["symbol"], "size": sizes, "color": style["color"], "line": {"width": 0}}
-            look = {"width": 1.8, "shape": "linear" if key == "task_loss" else "hv", "told": f"{title} %{{y:.4g}}"}
-            shared = {"row": row, "mode": "lines+markers", "legendgroup": label, "showlegend": row == 1}
-            curve(
-                figure,
-                steps[own],
-                values[own],
-                label,
-                style["color"],
-                dash=style["dash"],
-                marker=marker,
-                **look,
-                **shared,
-            )
+            look = {"shape": "linear" if key == "task_loss" else "hv", "row": row, "showlegend": row == 1}
+            _run_curve(figure, steps[own], values[own], label, style, number, title, **look)
     return figure.update_layout(legend={"itemsizing": "constant", "y": -0.1})
-
-
-def styled_runs(runs: Mapping[str, Run]) -> Iterator[tuple[int, str, Run, dict[str, Any]]]:
-    """Yield number, label, run and its look: a colour and symbol a method, a dash more for each later run of it."""
-    seen: dict[str | None, int] = {}
-    for number, (label, run) in enumerate(runs.items()):
-        method = run.header.get("method")
-        yield number, label, run, method_style(method, seen.get(method, 0))
-        seen[method] = seen.get(method, 0) + 1
 
 
 def total_rank(runs: Mapping[str, Run]) -> go.Figure:
     """Draw the total rank of each run against the step.
 
-    ``runs`` is label → run, in the order of the legend. Every run has its own symbol and every method its own colour,
-    later runs of a method another dash. Thin and dashed in the same colour: the mean number of directions that a
-    training step uses, where that differs from the rank.
+    ``runs`` and their looks are those of ``compare_curves``. Thin and dashed in the same colour: the mean number of
+    directions that a training step uses, where that differs from the rank.
     """
     figure = panels("Total rank", ["directions, all matrices"], 450)
-    for number, label, run, style in styled_runs(runs):
+    looks = _looks(runs)
+    for number, (label, run) in enumerate(runs.items()):
         if not len(run.steps):
             continue
-        colour, totals = style["color"], total_of(run)
-        own = {"legendgroup": label, "told": "total rank %{y}", "showlegend": False}
-        curve(figure, run.steps, totals, label, colour, dash=style["dash"], **own)
-        at = spread_marks(len(run.steps), number, len(SYMBOLS))
-        marker = {"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9, "color": colour}
-        shared = {"legendgroup": label, "mode": "lines+markers", "marker": marker, "told": ""}
-        curve(figure, run.steps[at], totals[at], label, colour, width=0, **shared)
-        means = run.expected_ranks.sum(axis=1)
+        totals, means = total_of(run), run.expected_ranks.sum(axis=1)
+        _run_curve(figure, run.steps, totals, label, looks[label], number, "total rank")
         if np.abs(means - totals).max() > SAME:
-            told = "%{y:.1f} used in a training step, on average"
-            curve(
-                figure,
-                run.steps,
-                means,
-                f"{label}: used a step",
-                colour,
-                dash="dash",
-                width=1.25,
-                told=told,
-                legendgroup=label,
-            )
-    return figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1.0}, margin={"r": 170})
+            name, told = f"{label}: used a step", "%{y:.1f} used in a training step, on average"
+            look: dict[str, Any] = {"dash": "dash", "width": 1.25, "legendgroup": label}
+            curve(figure, run.steps, means, name, looks[label]["color"], told=told, **look)
+    legend = {"orientation": "v", "x": 1.01, "y": 1.0, "itemsizing": "constant"}
+    return figure.update_layout(legend=legend, margin={"r": 170})
+
+
+def _looks(runs: Mapping[str, Run]) -> dict[str, dict[str, Any]]:
+    """A colour and symbol a method, another dash for each later run of it."""
+    methods = [run.header.get("method") for run in runs.values()]
+    return {label: method_style(methods[i], methods[:i].count(methods[i])) for i, label in enumerate(runs)}
+
+
+def _run_curve(
+    figure: go.Figure,
+    x: np.ndarray,
+    y: np.ndarray,
+    label: str,
+    style: dict[str, Any],
+    number: int,
+    title: str,
+    **more: Any,
+) -> None:
+    """Add the curve of one run, with a few symbols on it."""
+    sizes = np.zeros(len(x))
+    sizes[spread_marks(len(x), number)] = 8
+    marker = {"symbol": style["symbol"], "size": sizes, "color": style["color"], "line": {"width": 0}}
+    own = {"mode": "lines+markers", "marker": marker, "legendgroup": label, "told": f"{title} %{{y:.4g}}"}
+    curve(figure, x, y, label, style["color"], dash=style["dash"], **own, **more)

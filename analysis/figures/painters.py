@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.theme import DASHES, PATTERNS, STEP, styled
+from analysis.figures.theme import PATTERNS, STEP, styled
 
 MARKS = 7
 """Symbols on a curve: enough to follow it without its colour, too few to hide another."""
@@ -57,7 +57,7 @@ def curve(
         y: (n,) values, NaN = no line.
         name: in the legend and under the pointer.
         colour: of the line.
-        dash: one of ``DASHES``.
+        dash: as Plotly names it.
         width: in pixels.
         shape: ``hv`` = steps, ``linear``.
         told: what the pointer reads after name and step; empty = it finds nothing.
@@ -104,21 +104,10 @@ def band(
     curve(figure, x, share, name, "#ffffff", width=0.6, told=told, **own, **more)
 
 
-def spread_marks(count: int, number: int, of: int = MARKS) -> np.ndarray:
-    """Return the places of a few marks on a curve of so many points, shifted from curve to curve so that none hides.
-
-    Args:
-        count: points of the curve.
-        number: of the curve.
-        of: curves until the shift begins anew.
-    """
-    places = (np.arange(MARKS) + (number % of) / of) / MARKS * count
+def spread_marks(count: int, number: int) -> np.ndarray:
+    """Return the places of a few marks on a curve of so many points, shifted from curve to curve so that none hides."""
+    places = (np.arange(MARKS) + (number % MARKS) / MARKS) / MARKS * count
     return np.unique(places.astype(np.int64)) if count else np.zeros(0, np.int64)
-
-
-def dash_of(number: int) -> str:
-    """Return the dash of the n-th curve."""
-    return DASHES[number % len(DASHES)]
 
 
 def note(figure: go.Figure, text: str, y: float = 0.5) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.adapters import change_map
-from analysis.figures.painters import bars, curve, dash_of, marks, panels
-from analysis.figures.theme import SEQUENCE, TRUE
+from analysis.figures.painters import bars, curve, marks, panels
+from analysis.figures.theme import DASHES, SEQUENCE, TRUE
 from analysis.metrics import matrix_label
 from analysis.runs import Matrix
 from analysis.what_if import Decisions, Difference
@@ -66,7 +66,7 @@ def moves_over_time(actual: Decisions, others: dict[str, Decisions]) -> go.Figur
     for number, (label, own) in enumerate({"as it was": actual, **others}.items()):
         moved = np.cumsum(np.maximum(own.prune.sum(axis=1), own.extend.sum(axis=1)))
         colour = (TRUE, SEQUENCE[0], SEQUENCE[2], SEQUENCE[3])[number % 4]
-        curve(figure, own.steps, moved, label, colour, dash=dash_of(number), told="%{y} directions moved")
+        curve(figure, own.steps, moved, label, colour, dash=DASHES[number % len(DASHES)], told="%{y} directions moved")
     return figure
 
 

@@ -124,8 +124,8 @@ def test_a_direction_that_is_off_stays_in_its_slot_and_is_drawn_apart(tmp_path):
 def test_total_rank_draws_a_mean_only_where_it_differs(tmp_path):
     runs = {"soft": write(tmp_path / "soft"), "hard": write(tmp_path / "hard", gated=False)}
     traces = FIGURES["total_rank"](runs).data
-    lines = {trace.name: trace for trace in traces if trace.mode == "lines"}
+    lines = {trace.name: trace for trace in traces}
     assert set(lines) == {"soft", "soft: used a step", "hard"}
     assert list(lines["soft"].y) == runs["soft"].ranks.sum(axis=1).tolist()
     assert list(lines["soft: used a step"].y) == pytest.approx(runs["soft"].expected_ranks.sum(axis=1))
-    assert len({trace.marker.symbol for trace in traces if trace.mode == "lines+markers"}) == 2
+    assert lines["soft"].line.dash != lines["hard"].line.dash or lines["soft"].marker != lines["hard"].marker

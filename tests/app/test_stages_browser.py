@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.figures.theme import METHOD_COLOURS
+from analysis.figures.theme import METHOD_LOOKS
 from analysis.payload import pack_run
 from analysis.player_script import joined_modules
 from analysis.runs import Run, load_run
@@ -128,7 +128,7 @@ def test_the_events_side_by_side_spread_over_the_run_and_hold_the_clocks(core):
 def test_every_method_has_its_own_colour_that_can_be_seen_in_light_and_dark(core):
     table = core.evaluate("() => views.METHOD_COLOURS")
     assert set(table) == set(METHODS)
-    assert table == METHOD_COLOURS
+    assert table == {method: colour for method, (colour, _) in METHOD_LOOKS.items()}
     assert len({colour.lower() for colour in table.values()}) == len(METHODS)
 
     def luminance(rgb: list[int]) -> float:
