@@ -266,4 +266,8 @@ def test_browser_and_server_know_the_same_choices(open_page):
 
     page = Viewer(open_page()).page
     for name, keys in CHOICES.items():
-        assert page.locator(f".fl-choose-{name} option").evaluate_all("list => list.map((o) => o.value)") == list(keys)
+        choice = page.locator(f".fl-choose-{name} select")
+        assert choice.locator("option").evaluate_all("list => list.map((o) => o.value)") == list(keys)
+        for key in choice.locator("option:not([hidden])").evaluate_all("list => list.map((o) => o.value)"):
+            choice.evaluate("(list, key) => { list.value = key; list.dispatchEvent(new Event('change')); }", key)
+            page.wait_for_selector(f'.fl-player[data-{name}="{key}"]', timeout=TIMEOUT_MS)
