@@ -109,11 +109,7 @@ def _obstacle(mine: LiveJob | None, waiting: int) -> tuple[str, str]:
     name = f"Your run **{plain(mine.folder.name)}**"
     if not mine.launched:
         return f"{name} waits in line, and everybody has one place there.", "Start this one in its place"
-    behind = (
-        f" The new one goes behind the {'one that waits' if waiting == 1 else f'{waiting} that wait'}."
-        if waiting
-        else ""
-    )
+    behind = f" The new one goes to the end of the line, behind {waiting}." if waiting else ""
     return (
         f"{name} is {progress_text(mine)}. Stopped, it keeps its log and can be resumed.{behind}",
         "Stop it and start the new one",
