@@ -24,7 +24,7 @@ from runs.actions import (
 )
 from runs.folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movable
 from runs.import_panel import import_panel
-from runs.rows import DAMAGED, RunRow, columns, describe_row, read_rows, search, size_text
+from runs.rows import DAMAGED, OTHERS, WHERE, RunRow, columns, describe_row, read_rows, search, size_text
 from runs.store import plain, run_entries, runs_root
 
 TABLE_ROWS = 11
@@ -53,7 +53,7 @@ COLUMNS = {
 def page() -> None:
     """Draws the page."""
     # The user's own come first: theirs is the last one trained or imported.
-    rows = sorted(read_rows(run_entries()), key=lambda row: not row.own)
+    rows = sorted(read_rows(run_entries(), visitor()), key=lambda row: WHERE.index(row.where))
     trash = in_trash(runs_root(), visitor())
     row = _library(rows, trash)
     _say(st.session_state.get(DONE))
@@ -111,8 +111,10 @@ def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> RunRow | None:
 def _use(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> str:
     """How much of the disk the runs take."""
     parts = []
-    for own, words in ((True, "of yours"), (False, "bundled")):
-        sizes = [row.disk_bytes for row in rows if row.own is own]
+    for where, words in zip(WHERE, ("of yours", "of other browsers", "bundled"), strict=True):
+        sizes = [row.disk_bytes for row in rows if row.where == where]
+        if not sizes and where == OTHERS:
+            continue
         parts.append(f"{len(sizes)} {words}, {size_text(sum(sizes))}")
     if trash:
         parts.append(f"{len(trash)} in the trash, {size_text(sum(entry.disk_bytes for entry in trash))}")

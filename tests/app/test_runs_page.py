@@ -196,6 +196,7 @@ class TestLibrary:
     def test_a_run_of_another_browser_can_be_looked_at_and_not_changed(self, page, roots):
         write_owner(roots[1] / "first", Owner.of("somebody else"))
         chosen(page.run(), "runs/first")
+        assert "1 of yours" in text(page) and "1 of other browsers" in text(page)
         assert page.button(key="runs_trash").disabled
         assert "first belongs to another browser" in text(page)
         assert not page.button(key="runs_explore").disabled
