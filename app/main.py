@@ -5,7 +5,7 @@ from starlette.middleware import Middleware
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from jobs.visitor import BrowserCookie
-from player import head_start
+from player import serving
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBox="0 0 176 28">
 <g transform="translate(1 3)">
@@ -25,8 +25,8 @@ a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset
 </style>"""
 
 if get_script_run_ctx(suppress_warning=True) is None:
-    middleware = [Middleware(BrowserCookie), *head_start.middleware()]
-    app = st.App(__file__, lifespan=head_start.lifespan, middleware=middleware, routes=head_start.routes())
+    middleware = [Middleware(BrowserCookie), *serving.middleware()]
+    app = st.App(__file__, lifespan=serving.lifespan, middleware=middleware, routes=serving.routes())
 else:
     # A page can only be made in the run of a script.
     from navigation import PAGES

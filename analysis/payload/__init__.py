@@ -3,7 +3,7 @@
 from analysis.payload.budget import MAX_CURVE, MAX_PLANNED, budget_curve, planned_budget
 from analysis.payload.codes import UNDEFINED, coded_gates
 from analysis.payload.container import VERSION, increment
-from analysis.payload.matrix import needs_parcels, pack_matrix
+from analysis.payload.matrix import pack_matrix
 from analysis.payload.run import MAX_BYTES, pack_run
 from analysis.payload.since import run_since
 
@@ -16,7 +16,6 @@ __all__ = [
     "budget_curve",
     "coded_gates",
     "increment",
-    "needs_parcels",
     "pack_matrix",
     "pack_run",
     "planned_budget",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.payload.codes import coded_gates, float32
-from analysis.payload.container import Rows, pack, read_arrays, read_header
+from analysis.payload.container import Rows, pack, read_arrays
 from analysis.payload.derived import stay_arrays
 from analysis.runs import Run
 from flexlora.ragged import ragged_places
@@ -55,8 +55,3 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
     if own.gates is not None:
         arrays["gates"] = Rows("value", coded_gates(own.gates[places]))
     return pack({"matrix": matrix, "narrowed": only is not None}, arrays)
-
-
-def needs_parcels(payload: bytes) -> bool:
-    """Return True for the payload of a run whose spectra had no room in it."""
-    return bool(read_header(payload)[0]["onDemand"])

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
-from pathlib import Path
 
 import streamlit as st
 
-from analysis.metrics import first_matrix
 from flexlora.config import FlexLoRAConfig
 from flexlora.job import Job
 from jobs.form import job_form
@@ -20,9 +17,8 @@ from jobs.registry import REGISTRY
 from jobs.steering import steer_panel
 from jobs.visitor import visitor
 from links import go
-from player import PlayerView, last_view, player
-from player.extras import bring_extras, bring_spectrum
-from runs.store import OpenRun, matrix_parcel, open_run, run_entries
+from player import player
+from runs.store import run_entries
 
 PLAYER = "train_player"
 TICK_S = 0.4
@@ -67,6 +63,9 @@ def page() -> None:
         )
         return
     _watch(live, me)
+    if _has_log(live):
+        # The browser asks for what is new; a release in the player reruns no more than this.
+        st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
     _steer(live, me)
 
 
@@ -120,49 +119,24 @@ def _watch(live: LiveJob, me: Owner) -> None:
     def watch() -> None:
         if REGISTRY.of(me) is not live:
             st.rerun()
-        shown_alive = st.session_state.get("train_shown_alive")
-        st.session_state["train_shown_alive"] = live.alive
+        shown = st.session_state.get("train_shown")
+        st.session_state["train_shown"] = now = (live.folder, live.alive, _has_log(live))
         _controls(live, me)
         if live.error:
             st.error(live.error, icon=":material/error:")
         if live.notice:
             st.info(live.notice, icon=":material/hourglass_top:")
-        if (live.folder / "run.json").exists():
-            opened = _latest(live)
-            if opened is not None:
-                _show(live.folder, opened)
-        elif live.alive:
+        if live.alive and not _has_log(live):
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
-        if shown_alive and not live.alive:
-            # A full rerun ends the ticking and offers what can be done with an ended run.
+        if shown != now and shown is not None and shown[0] == live.folder:
+            # A full rerun brings the player, and at the end stops the ticking and offers what can be done then.
             st.rerun()
 
     watch()
 
 
-def _show(folder: Path, opened: OpenRun) -> None:
-    """The player; the spectrum of its matrix goes before it, so that a run that has grown finds it there."""
-    key, state = f"runs/{folder.name}", st.session_state
-    if state.get("train_first", ("",))[0] != key:
-        state["train_first"] = (key, first_matrix(opened.run))
-    wish = PlayerView(matrix=state["train_first"][1])
-    bring_spectrum(opened, last_view(PLAYER, key, wish), to=PLAYER, key=key)
-    view = player(opened.payload, PLAYER, run=key, wish=wish)
-    bring_extras(opened.run, view, to=PLAYER, key=key)
-
-
-def _latest(live: LiveJob) -> OpenRun | None:
-    """Read the log again, but spend at most a fifth of the time on it: reading a long run takes a while."""
-    state = st.session_state
-    kept: tuple[Path, float, float, OpenRun | None] | None = state.get("train_opened")
-    now = time.monotonic()
-    if kept is not None and live.alive and kept[0] == live.folder and now - kept[1] < 4 * kept[2]:
-        return kept[3]
-    opened = open_run(live.folder)
-    if opened is not None:
-        matrix_parcel(opened, last_view(PLAYER, f"runs/{live.folder.name}", PlayerView()).matrix)
-    state["train_opened"] = (live.folder, time.monotonic(), time.monotonic() - now, opened)
-    return opened
+def _has_log(live: LiveJob) -> bool:
+    return (live.folder / "run.json").exists()
 
 
 def _controls(live: LiveJob, me: Owner) -> None:

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from streamlit.components.v2 import component
 
-from analysis.player_script import FOLDER, joined_modules
+from analysis.player_modules import FOLDER
+from assets import loader
 from flexlora.config import FlexLoRAConfig
 from flexlora.schedules import CONFIGURABLE, Schedule
 
 _mount = component(
     "flexlora_schedule_editor",
-    js=joined_modules("schedule/editor"),
+    js=loader("schedule/editor.js"),
     css=(FOLDER / "schedule/editor.css").read_text(encoding="utf-8"),
 )
 

@@ -8,20 +8,16 @@ import numpy as np
 import pytest
 
 from analysis.payload import pack_matrix, pack_run
-from analysis.player_script import joined_modules
 from analysis.runs import load_run
 from analysis.stages import event_stages
 
-SCRIPT = joined_modules("player/model/model")
 READ = """
-async ([script, payload, parcels]) => {
+async ([payload, parcels]) => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const text = `${script}\\nexport { Model, openPayload };`;
-  const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-  const { Model, openPayload } = await import(url);
+  const { Model, openPayload } = EXPORTS;
   const model = new Model(openPayload(bytes(payload)));
   const before = model.matrices.map((_, m) => model.hasSpectrum(m));
-  const taken = parcels.map((parcel) => model.spectra.accept(bytes(parcel)));
+  const taken = parcels.map((parcel) => model.spectra.accept(openPayload(bytes(parcel))));
   const plain = (value) => (value === null || Number.isFinite(value) ? value : String(value));
   const cells = (read) => Array.from({ length: model.T }, (_, t) => model.matrices.map((_, m) => read(t, m)));
   return {
@@ -49,13 +45,14 @@ async ([script, payload, parcels]) => {
 
 
 @pytest.fixture(scope="module")
-def read(browser):
+def read(browser, modules):
     """f(payload, parcels) → what the model says."""
     page = browser.new_page()
+    script = READ.replace("EXPORTS", modules("player/model/model.js", "player/model/container.js"))
 
     def go(payload, parcels=()):
         encoded = [base64.b64encode(data).decode() for data in (payload, *parcels)]
-        return page.evaluate(READ, [SCRIPT, encoded[0], encoded[1:]])
+        return page.evaluate(script, [encoded[0], encoded[1:]])
 
     yield go
     page.close()

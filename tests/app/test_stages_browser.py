@@ -10,7 +10,7 @@ import pytest
 
 from analysis.figures.theme import METHOD_LOOKS
 from analysis.payload import pack_run
-from analysis.player_script import joined_modules
+from analysis.player_modules import module_closure
 from analysis.runs import Run, load_run
 from analysis.stages import stages_of
 from flexlora.importance import IMPORTANCES
@@ -21,9 +21,8 @@ pytestmark = pytest.mark.browser
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
 TIMEOUT_MS = 15_000
-EXPORTS = "Model, openPayload, STAGES, METHOD_COLOURS, methodColour, pinnedAt, stageOf, scoreScale, eventsShown"
-LOAD = """async (text) => {
-  const views = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+LOAD = """async () => {
+  const views = EXPORTS;
   const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
   window.views = views;
   window.opened = (text) => new views.Model(views.openPayload(bytes(text)));
@@ -35,11 +34,11 @@ LOAD = """async (text) => {
 
 
 @pytest.fixture(scope="module")
-def core(browser):
+def core(browser, modules):
     """A page with the player's modules and without an app."""
     context = browser.new_context()
     page = context.new_page()
-    page.evaluate(LOAD, f"{joined_modules('player/source/component')}\nexport {{ {EXPORTS} }};")
+    page.evaluate(LOAD.replace("EXPORTS", modules(*module_closure("player/ui/player.js"))))
     yield page
     context.close()
 

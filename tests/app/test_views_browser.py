@@ -15,7 +15,6 @@ import pytest
 
 from analysis.metrics import net_moves
 from analysis.order import sorted_matrices
-from analysis.player_script import FOLDER, joined_modules
 from analysis.runs import load_run
 from analysis.tables import TABLES, VIEWS, Moment
 from analysis.tables.columns import numbers
@@ -51,8 +50,10 @@ def open_view(shared_page, server):
 
     shared_page.on("pageerror", listen)
 
-    def go(address: str, colours: str = "light") -> Viewer:
+    def go(address: str, colours: str = "light", answers: dict | None = None) -> Viewer:
         shared_page.emulate_media(color_scheme=colours)
+        for pattern, answer in (answers or {}).items():
+            shared_page.route(pattern, answer)
         shared_page.goto(server + address)
         return Viewer(shared_page)
 
@@ -104,10 +105,9 @@ def column(rows: list[dict[str, str]], name: str) -> np.ndarray:
     return np.array([float(row[name] or "nan") for row in rows])
 
 
-def evaluate(page, module: str, call: str):
-    """Calls functions of one module that imports nothing."""
-    source = re.sub(r"^export ", "", (FOLDER / f"{module}.js").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return page.evaluate(f"() => {{ {source}; return {call}; }}")
+def evaluate(page, exports: str, names: str, call: str):
+    """Calls functions of a module."""
+    return page.evaluate(f"async () => {{ const {{ {names} }} = {exports}; return {call}; }}")
 
 
 def test_the_map_leaves_as_svg_with_the_ranks_of_the_run(open_view, run, logged):
@@ -152,12 +152,11 @@ def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_ca
         assert label.split(";")[0] in image.findtext(f"{SVG}desc")
 
 
-def test_the_card_promises_no_decision_where_none_can_come_and_calls_nothing_different_that_was_not_logged(open_view):
-    page = open_view("/?run=test-paper").page
+def test_the_card_promises_no_decision_where_none_can_come_nor_a_difference_without_a_log(browser, modules):
+    page = browser.new_page()
     told = page.evaluate(
-        """async (text) => {
-          const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-          const { WhyCard, beforeAny } = await import(url);
+        """async () => {
+          const { WhyCard, beforeAny } = EXPORTS;
           const model = (state, events) => ({ events, run: { state } });
           const other = { measure: "m", label: "m", own: false, score: null, place: null, end: null, of: null };
           const card = new WhyCard();
@@ -166,23 +165,25 @@ def test_the_card_promises_no_decision_where_none_can_come_and_calls_nothing_dif
           const cells = [...card.root.querySelectorAll("td:last-child")].map((cell) => cell.textContent);
           const runs = [model("finished", []), model("running", []), model("finished", [{}])];
           return [...runs.map(beforeAny), ...cells, card.root.querySelectorAll(".fl-differs").length];
-        }""",
-        f"{joined_modules('player/source/component')}\nexport {{ WhyCard, beforeAny }};",
+        }""".replace("EXPORTS", modules("player/views/why_card.js", "player/ui/tell.js")),
     )
+    page.close()
     yet = "No event yet: the first decision is still to come."
     assert told == ["This run has no events: nothing was decided.", yet, yet, "not logged", "≠ prune", 1]
 
 
 def test_the_why_card_leaves_as_a_picture_and_as_numbers_of_its_own_event_only(open_view, logged):
     step, matrix = logged.events[0], logged.name(0, "query")
-    viewer = open_view(f"/?run=test-paper&side=why&step={step}&matrix={matrix}")
     line = {"key": "rank", "label": "rank", "text": "4 < 5", "detail": "of L0 query"}
     card = {"event": 1, "step": step, "matrix": matrix, "verdict": "pruned", "headline": "L0 query loses one."}
-    viewer.page.evaluate(
-        "(card) => globalThis[Symbol.for('flexlora.parcels')].receivers.get('explore_player')"
-        ".receive({ kind: 'why', run: 'test-paper', event: card.step, matrix: card.matrix, card }, new Uint8Array())",
-        {**card, "lines": [line], "rules": [], "alternatives": []},
-    )
+    card |= {"lines": [line], "rules": [], "alternatives": []}
+
+    def answer(route):
+        own = f"matrix={matrix}" in route.request.url
+        route.fulfill(json={"event": step, "matrix": matrix, "card": card}) if own else route.abort()
+
+    viewer = open_view(f"/?run=test-paper&side=why&step={step}&matrix={matrix}", answers={"**/lab/why/**": answer})
+    viewer.page.locator(".fl-why").get_by_text("L0 query loses one.").wait_for(timeout=TIMEOUT_MS)
     texts = [text.text for text in viewer.svg("side").iter(f"{SVG}text")]
     assert texts[:3] == ["L0 query loses one.", "rank: 4 < 5", "of L0 query"]
     viewer.close()
@@ -257,22 +258,21 @@ def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_
     assert command == "python -m analysis.report sample_runs/test-paper --out test-paper.html"
 
 
-def test_a_card_that_is_not_of_now_says_of_which_event_it_is(browser):
+def test_a_card_that_is_not_of_now_says_of_which_event_it_is(browser, modules):
     page = browser.new_page()
     shown = page.evaluate(
-        "(script) => { const WhyCard = new Function(`${script}; return WhyCard`)(); const card = new WhyCard();"
+        f"async () => {{ const {{ WhyCard }} = {modules('player/views/why_card.js')}; const card = new WhyCard();"
         " const of = { event: 3, step: 30, verdict: 'stayed', headline: 'Stayed.', lines: [], rules: [] };"
         " of.alternatives = [];"
         " const texts = []; const look = () => texts.push(card.root.textContent);"
         " card.update(of, ''); look(); card.update(of, '', 'Of event 3'); look(); card.update(of, ''); look();"
         " card.update(null, 'One moment'); look(); return texts; }",
-        joined_modules("player/views/why_card"),
     )
     page.close()
     assert shown == ["Stayed.", "Of event 3Stayed.", "Stayed.", "One moment"]
 
 
-def test_small_parts_keep_their_promises(browser):
+def test_small_parts_keep_their_promises(browser, modules):
     page = browser.new_page()
     spiky = (
         "(() => { const xs = Float64Array.from({ length: 90000 }, (_, i) => i / 100);"
@@ -281,7 +281,7 @@ def test_small_parts_keep_their_promises(browser):
         " return { count: a.length, high: Math.max(...known), low: Math.min(...known), gaps: b.length - known.length,"
         " ascending: [...a].every((x, i) => i === 0 || x > a[i - 1]), same: perColumn([0, 1], [2, 3])[1] }; })()"
     )
-    found = evaluate(page, "player/model/columns", spiky)
+    found = evaluate(page, modules("player/model/columns.js"), "perColumn", spiky)
     assert found["count"] <= 5 * 900
     assert found["high"] > 49
     assert found["low"] < -49
@@ -290,12 +290,19 @@ def test_small_parts_keep_their_promises(browser):
     assert found["same"] == [2, 3]
     values = [0.1, 1 / 3, -2.5e-7, 12345.678, 3.0e22]
     sent = [float(np.float32(value)) for value in values] + values
-    texts = evaluate(page, "player/model/csv", f"{json.dumps(sent)}.map(exactText)")
+    texts = evaluate(page, modules("player/model/csv.js"), "exactText", f"{json.dumps(sent)}.map(exactText)")
     assert [np.float32(text) for text in texts[:5]] == [np.float32(value) for value in values]
     assert [float(text) for text in texts[5:]] == values
     odd = [["a,b", 'say "x"', " edge", "two\nlines", "plain", ""], [None, 1, "λ", 0, -1, "=1+1"]]
-    text = evaluate(page, "player/model/csv", f"csvOf({{ head: {json.dumps(odd[0])}, rows: [{json.dumps(odd[1])}] }})")
+    text = evaluate(
+        page,
+        modules("player/model/csv.js"),
+        "csvOf",
+        f"csvOf({{ head: {json.dumps(odd[0])}, rows: [{json.dumps(odd[1])}] }})",
+    )
     assert list(csv.reader(io.StringIO(text, newline=""))) == [odd[0], ["", "1", "λ", "0", "-1", "'=1+1"]]
-    escaped = evaluate(page, "player/pen/svg_pen", "escapeXml(`<a b='c'>&\\u0000\\ud800\"λ🙂`)")
+    escaped = evaluate(
+        page, modules("player/pen/svg_pen.js"), "escapeXml", "escapeXml(`<a b='c'>&\\u0000\\ud800\"λ🙂`)"
+    )
     assert ElementTree.fromstring(f'<x y="{escaped}"/>').get("y") == "<a b='c'>&\"λ🙂"
     page.close()

@@ -29,16 +29,6 @@ export function openPayload(bytes) {
 }
 
 /**
- * @param {Uint8Array} bytes
- * @returns {{request: import("./decode.js").Request, payload: Uint8Array}}
- */
-export function openEnvelope(bytes) {
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  const request = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  return { request, payload: bytes.subarray(Math.ceil((4 + length) / 8) * 8) };
-}
-
-/**
  * @param {Content | null} before what the reader has
  * @param {Content} news what it was sent: all there is, or what it lacked
  * @returns {Content} all there is

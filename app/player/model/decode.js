@@ -6,12 +6,11 @@
  * @typedef {Record<string, any> & object} Request what Python asks the player to show, and what a link to it must hold
  * @property {string} run which run it is; another one resets clock and selection
  * @property {string} id changes when the caller asks for something else; the user's clock stays until then
- * @property {string} content changes when the payload does
- * @property {string | null} [source] address of the payload where it does not come with the request, and how many
- * @property {number} [bytes] it has
  * @property {number | null} step
  * @property {string | null} matrix
- * @property {string} [key] where parcels for this player go
+ * @property {{run: string, name: string} | null} [beside] a second run under the same clock, and what it is called
+ * @property {boolean} [live] the server trains it now
+ * @property {boolean} [served] there is a server, which makes reports
  * @property {number | null} [since]
  * @property {any} [colour] and the other names of `CHOICES`: what to choose, null = leave it
  * @property {"hash"} [address] the link stands after #, as in a file

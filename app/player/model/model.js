@@ -317,6 +317,12 @@ export class Model {
     return lastAtOrBefore(this.eventSteps, step);
   }
 
+  /** At an event, the first matrix that gained is worth a look; `first_matrix` of analysis.metrics. @param {number} step @returns {number} */
+  firstMatrix(step) {
+    const event = this.events[this.eventAt(step)];
+    return this.indexOf.get(event?.extend[0]?.matrix ?? event?.prune[0]?.matrix ?? "") ?? 0;
+  }
+
   /** @param {number} t @returns {number} index of the last event before the next record, or -1; all events precede what follows the last record */
   eventsSince(t) {
     return t === this.T - 1 ? this.events.length - 1 : this.eventBefore(this.steps[t + 1] - 1);

@@ -1,7 +1,5 @@
 /** λ, gates and true singular values: of all matrices when the payload has them, else of those whose parcel has come. */
 
-import { openPayload } from "./container.js";
-
 const KEPT_PARCELS = 12;
 
 /**
@@ -80,12 +78,11 @@ export class RunSpectra {
   }
 
   /**
-   * Takes in a parcel of `analysis.payload.pack_matrix`.
-   * @param {Uint8Array} payload
-   * @returns {boolean} false for one that is about another run or an older state of this one
+   * Takes in what `analysis.payload.pack_matrix` made.
+   * @param {import("./container.js").Content} content
+   * @returns {boolean} false for one that is about another run
    */
-  accept(payload) {
-    const { header, arrays } = openPayload(payload);
+  accept({ header, arrays }) {
     return this.adopt(header.matrix, { ...arrays, narrowed: header.narrowed });
   }
 
@@ -97,7 +94,7 @@ export class RunSpectra {
   /** @param {string} matrix @param {Record<string, any>} arrays @returns {boolean} */
   adopt(matrix, arrays) {
     const m = this.names.indexOf(matrix);
-    if (!this.onDemand || m < 0 || (!arrays.narrowed && arrays.steps.length < this.T)) return false;
+    if (!this.onDemand || m < 0) return false;
     const rows = this.rowsOf(arrays, m);
     if (!rows) return false;
     const starts = cumulated(arrays.counts);
@@ -120,11 +117,18 @@ export class RunSpectra {
     return true;
   }
 
-  /** @param {Record<string, any>} arrays of a parcel @param {number} m @returns {Int32Array | null} the parcel's row of each record, -1 where it was narrowed; null when they do not belong together */
+  /** @param {number} m @returns {boolean} some of its spectrum, or all, has to be asked for */
+  lacks(m) {
+    const own = this.onDemand ? this.of(m)?.arrays : this.arrays;
+    return !own || (!own.narrowed && own.steps.length < this.T);
+  }
+
+  /** @param {Record<string, any>} arrays of a parcel @param {number} m @returns {Int32Array | null} the parcel's row of each record, -1 where it was narrowed or the run has grown since; null when they do not belong together */
   rowsOf(arrays, m) {
     const rows = new Int32Array(this.T).fill(-1);
     let row = 0;
     for (let t = 0; t < this.T; t += 1) {
+      if (row === arrays.steps.length) break;
       if (arrays.steps[row] !== this.arrays.steps[t]) {
         if (!arrays.narrowed) return null;
         continue;

@@ -48,7 +48,7 @@ export class TakeOut {
     this.screen.hidden = !player.palette.dark;
     this.link.hidden = !player.request.link;
     // Without a server, the page is the report.
-    this.report.hidden = !player.request.key;
+    this.report.hidden = !player.request.served;
     this.command.textContent = reportCommand(player.request.run);
     this.offerNumbers();
     this.dialog.showModal();

@@ -26,7 +26,7 @@ const KEY_HEIGHT = 20;
 const SCORE_SCALES = new WeakMap();
 
 /** One scale for all events of a run. @param {Model} model @returns {ScoreScale} */
-function scoreScale(model) {
+export function scoreScale(model) {
   const kept = SCORE_SCALES.get(model);
   if (kept) return kept;
   const { label, range } = measureOf(model, model.events[0]);

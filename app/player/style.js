@@ -1,9 +1,13 @@
+/** The player's style, which it brings along: one sheet for all players of a page. */
+
+const CSS = `
 .fl-player { --fl-line: color-mix(in srgb, var(--st-text-color) 14%, transparent); --fl-muted: color-mix(in srgb, var(--st-text-color) 66%, var(--st-background-color));
   position: relative; display: grid; grid-template-columns: minmax(0, 1fr); grid-template-rows: auto minmax(0, 1fr) auto auto minmax(0, 1.08fr); height: var(--fl-height, 640px); gap: 6px;
   font: 400 13px/1.35 var(--st-font); color: var(--st-text-color); font-variant-numeric: tabular-nums; }
 .fl-player[hidden] { display: none; }
 .fl-player *, .fl-player *::before { box-sizing: border-box; }
 .fl-sentence { margin: 0; min-height: 20px; font-size: 15px; line-height: 1.35; text-wrap: pretty; }
+.fl-trouble { margin: 0; color: var(--fl-pruned); font-size: 13px; } .fl-trouble:empty, .fl-lost > :not(.fl-top) { display: none; }
 .fl-top { display: flex; align-items: baseline; gap: 18px; } .fl-top .fl-sentence { flex: 1; min-width: 0; }
 .fl-runs { display: inline-flex; gap: 14px; font-size: 12.5px; white-space: nowrap; } .fl-runs[hidden] { display: none; }
 .fl-run { display: inline-flex; align-items: center; gap: 6px; } .fl-line { width: 22px; border-top: 3px solid; } .fl-dashed { border-top-style: dashed; }
@@ -109,3 +113,13 @@ canvas:focus:not(:focus-visible) { outline: none; }
 @media (min-width: 1151px) { .fl-wide .fl-hero { grid-template-columns: minmax(0, 2fr) minmax(0, 1fr) minmax(214px, 0.56fr); } }
 @media (min-width: 821px) and (max-width: 1150px) { .fl-wide .fl-hero { grid-template-columns: minmax(0, 1fr) minmax(204px, 0.27fr); } .fl-wide .fl-sidepanel { display: none; } }
 @media (max-width: 820px) { .fl-player { height: auto; } .fl-hero { grid-template-columns: minmax(0, 1fr); } .fl-canvas { min-height: 300px; } .fl-eventpanel { max-height: 260px; } .fl-time { height: 380px; } .fl-bar { flex-wrap: wrap; } }
+`;
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(CSS);
+
+/** @param {Node} node inside the document or a shadow in it */
+export function dress(node) {
+  const root = /** @type {Document | ShadowRoot} */ (node.getRootNode());
+  if (!root.adoptedStyleSheets.includes(sheet)) root.adoptedStyleSheets.push(sheet);
+}
