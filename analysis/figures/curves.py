@@ -161,7 +161,8 @@ def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure:
         own = {"customdata": values[drawn, place], "legendgroup": label, "told": f"{asked.label} %{{customdata:.4g}}"}
         curve(figure, run.steps[drawn], shifted[drawn, place], label, colour, width=2.2, **own)
         _add_moves(figure, run, place, shifted[:, place], label, SYMBOLS[number % len(SYMBOLS)])
-    return figure.update_yaxes(range=[0, 1.02]) if measure in ("entropy", "gap") else figure
+    low, high = asked.range
+    return figure if low is None or high is None else figure.update_yaxes(range=[low, high + 0.02 * (high - low)])
 
 
 def of_records(run: Run, drawn: int) -> str:
