@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.runs import Run
-from flexlora.importance import IMPORTANCES
 from analysis.thinning import around
+from flexlora.importance import IMPORTANCES
 
 
 class Quantity(NamedTuple):
