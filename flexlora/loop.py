@@ -185,7 +185,7 @@ class _Run:
             learning_rate=result.learning_rate,
             budget=self.session.dynamics.budget(step),
             target_rank=self.session.dynamics.target_rank(step),
-            samples_per_s=self.session.samples_per_step / elapsed,
+            samples_per_s=self.session.trained.samples_per_step / elapsed,
             step_s=elapsed,
             memory_bytes=memory,
         )
@@ -226,7 +226,7 @@ class _Run:
     def _evaluate(self, split: str, samples: int | None, more: Mapping[str, float] | None = None) -> None:
         began = time.perf_counter()
         data = getattr(self.session.data, split)
-        metrics = {**self.session.evaluate(data, samples), **(more or {})}
+        metrics = {**self.session.trained.evaluate(data, samples), **(more or {})}
         self.tally.metrics[split] = metrics
         count = min(samples or len(data), len(data))
         self.writer.eval(self.step, split, metrics, samples=count, wall_s=time.perf_counter() - began)
