@@ -42,4 +42,5 @@ def group_ranks(run: Run, by: str = "type") -> np.ndarray:
         ValueError: neither by type nor by layer.
     """
     labels, groups = matrix_groups(run, by)
-    return run.ranks @ (groups[:, None] == np.arange(len(labels)))
+    # In floating point, which multiplies several times faster.
+    return (run.ranks.astype(np.float64) @ (groups[:, None] == np.arange(len(labels)))).astype(np.int64)

@@ -103,8 +103,10 @@ def event_stages(run: Run, event: Mapping[str, Any]) -> Stages:
         order = np.array([_above(scores.get(name), threshold) for name in names])
     else:
         own = event["importance"].get(event["measure"], {})
-        decided = event.get("decided") or {}
-        score = np.array([_number(decided.get(name, own.get(name))) for name in names])
+        score = np.array([own.get(name) for name in names], np.float64)
+        for name, value in (event.get("decided") or {}).items():
+            if name in run.places:
+                score[run.places[name]] = _number(value)
         order = np.where(np.isnan(score), np.nan, 1.0 + _lower(score))
     pruned, extended = move_counts(run, event)
     rank = run.ranks[record_of(run, event["step"])] if len(run.steps) else np.zeros(len(names))

@@ -14,7 +14,7 @@ const REGISTRIES = { map: MAPS, side: SIDES, band: BANDS };
 const open = (path) => new Model(openPayload(new Uint8Array(readFileSync(path))));
 const model = open(payload);
 const second = other && open(other);
-for (const parcel of parcels) if (!model.spectra.accept(new Uint8Array(readFileSync(parcel)))) throw new Error(`${parcel} was refused`);
+for (const parcel of parcels) if (!model.spectra.accept(openPayload(new Uint8Array(readFileSync(parcel))))) throw new Error(`${parcel} was refused`);
 model.similar = order;
 
 function tableOf({ place, key, step, matrix, since, colour, sort, stages, card }) {
