@@ -31,10 +31,9 @@ scripts:
 	  echo "scripts: npm cannot install what package-lock.json names, so they are neither type-checked nor linted"; \
 	else npm run --silent check; fi
 
-# A browser, a server and a test already keep two cores busy; everything else runs two at a time.
+# One worker drives the browser, which often waits; two do the rest (tests/conftest.py says in which order).
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not browser"
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 samples: $(VENV)/.app
 	$(BIN)/python benchmarks/make_samples.py
