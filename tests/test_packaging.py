@@ -109,8 +109,12 @@ def test_the_app_opens_in_an_empty_folder(installed, tmp_path):
     ) as server:  # fmt: skip
         try:
             assert answer(server, f"http://127.0.0.1:{port}/_stcore/health") == b"ok"
-            page = answer(server, f"http://127.0.0.1:{port}/").decode()
-            assert "words-flexlora-paper" in page
+            address = f"http://127.0.0.1:{port}"
+            run = answer(server, f"{address}/lab/run/words-flexlora-paper?since=0")
+            assert 10_000 < len(run) < len(answer(server, f"{address}/lab/run/words-flexlora-paper"))
+            modules = re.findall(r"lab/js/\w+/[\w/]+\.js", answer(server, f"{address}/").decode())
+            assert modules
+            assert all(b"export" in answer(server, f"{address}/{module}") for module in modules)
         finally:
             server.terminate()
 

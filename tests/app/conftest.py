@@ -29,7 +29,7 @@ LAYERS = 2
 STEPS = 40
 EVENTS = (10, 15, 20, 25)
 RANK = 4
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
 
 
 def matrix_name(layer: int, module_type: str) -> str:

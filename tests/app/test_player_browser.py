@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.browser
 
 READY = "[data-testid=stMain] .fl-player[data-step]"
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 40_000
 
 
 class Viewer:

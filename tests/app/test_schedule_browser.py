@@ -16,7 +16,7 @@ from schedule.editor import shape_of
 pytestmark = pytest.mark.browser
 
 HOST = ".fl-schedule[data-serial]"
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 40_000
 
 
 def wait_for(page, condition, timeout_ms=TIMEOUT_MS):

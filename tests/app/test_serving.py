@@ -23,7 +23,7 @@ from player.first_page import with_player
 
 EARLY = ".lab-early .fl-player[data-step]"
 READY = "[data-testid=stMain] .fl-player[data-step]"
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 40_000
 
 
 def get(address: str, **headers: str) -> tuple[int, Message, bytes]:

@@ -20,7 +20,7 @@ from player import STAGES
 pytestmark = pytest.mark.browser
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 40_000
 LOAD = """async () => {
   const views = EXPORTS;
   const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 PLAYER = "[data-testid=stMain] .fl-player[data-step]"
 LOADING_MS = 90_000
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 40_000
 
 
 def controls(page) -> str:

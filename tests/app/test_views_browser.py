@@ -22,7 +22,7 @@ from player import CHOICES
 
 pytestmark = pytest.mark.browser
 
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 40_000
 SVG = "{http://www.w3.org/2000/svg}"
 
 
