@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA, Measure
+from flexlora.importance import IMPORTANCES, Measure
 from flexlora.schedules import CONFIGURABLE, Schedule
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -59,11 +58,6 @@ def block(page, name):
 @pytest.mark.parametrize(("page", "name"), RENDERED)
 def test_a_table_in_the_docs_is_what_the_records_render(page, name):
     assert block(page, name)[1] == RENDERED[page, name], "python -m tests.test_docs_tables writes the tables anew"
-
-
-def test_adapters_are_ordered_by_the_measures_that_the_page_names():
-    (named,) = re.findall(r"- a measure of importance \(([^)]*)\)", (DOCS / "adapters.md").read_text(encoding="utf-8"))
-    assert set(re.findall(r"`(\w+)`", named)) == set(SCORED_BY_LAMBDA)
 
 
 if __name__ == "__main__":
