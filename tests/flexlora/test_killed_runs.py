@@ -41,7 +41,7 @@ CASES = {
     "adalora": ("adalora", MOVING),
     "dora_dynamic": ("dora_dynamic", MOVING),
     "l1ra": ("l1ra", {"interval": 3, "pull": 0.1}),
-    "salora": ("salora", {"interval": 3, "gate_learning_rate": 0.3, "initial_log_alpha": -2.2}),
+    "salora": ("salora", {"interval": 3, "gate_learning_rate": 2.0, "initial_log_alpha": -1.0, "target_rank": 1}),
     "sora": ("sora", {"interval": 3}),
     "autolora": ("autolora", {"selection_learning_rate": 0.1}),
     "edited": ("flexlora", {**MOVING, "initial_rank": 3, "schedule": "constant", "initial_budget": 4}),
