@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 
-from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route
 
 from analysis.player_modules import FOLDER
 
@@ -20,12 +19,7 @@ FILES = {
 """Path below the app's folder → content, as it was when the server started."""
 ADDRESS = f"lab/js/{hashlib.blake2s(repr(FILES).encode(), digest_size=6).hexdigest()}"
 """Where they are, seen from a page."""
-_PACKED = {path: gzip.compress(content, mtime=0) for path, content in FILES.items()}
-_FOR_EVER = {
-    "Cache-Control": "public, immutable, max-age=31536000",
-    "Vary": "Accept-Encoding",
-    "X-Content-Type-Options": "nosniff",
-}
+_FOR_EVER = {"Cache-Control": "public, immutable, max-age=31536000", "X-Content-Type-Options": "nosniff"}
 
 
 def loader(module: str) -> str:
@@ -38,13 +32,13 @@ def loader(module: str) -> str:
     return f'export default async (c) =>\n(await import(new URL("{ADDRESS}/{module}", document.baseURI))).default(c);'
 
 
-async def hand_out(path: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request for one of the files, ``path`` seen from a page."""
-    name = path.removeprefix(f"{ADDRESS}/")
+def route(base: str) -> Route:
+    """What the server answers; ``base`` is where the app is, without a slash at its end."""
+    return Route(f"{base}/{ADDRESS}/{{name:path}}", _hand_out)
+
+
+async def _hand_out(request: Request) -> Response:
+    name = request.path_params["name"]
     if name not in FILES:
-        await PlainTextResponse("There is no such file.", 404)(scope, receive, send)
-        return
-    packed = "gzip" in Headers(scope=scope).get("accept-encoding", "")
-    headers = {**_FOR_EVER, "Content-Encoding": "gzip" if packed else "identity"}
-    kind = KINDS[name[name.rindex(".") :]]
-    await Response((_PACKED if packed else FILES)[name], media_type=kind, headers=headers)(scope, receive, send)
+        return PlainTextResponse("There is no such file.", 404)
+    return Response(FILES[name], media_type=KINDS[name[name.rindex(".") :]], headers=_FOR_EVER)

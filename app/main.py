@@ -4,8 +4,10 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+import assets
 from jobs.visitor import BrowserCookie
-from player import serving
+from player.first_page import FirstPage, base_path, lifespan
+from runs import answers
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBox="0 0 176 28">
 <g transform="translate(1 3)">
@@ -25,8 +27,9 @@ a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset
 </style>"""
 
 if get_script_run_ctx(suppress_warning=True) is None:
-    middleware = [Middleware(BrowserCookie), *serving.middleware()]
-    app = st.App(__file__, lifespan=serving.lifespan, middleware=middleware, routes=serving.routes())
+    routes = [*answers.routes(base_path()), assets.route(base_path())]
+    middleware = [Middleware(BrowserCookie), Middleware(FirstPage)]
+    app = st.App(__file__, lifespan=lifespan, middleware=middleware, routes=routes)
 else:
     # A page can only be made in the run of a script.
     from navigation import PAGES
