@@ -1,7 +1,4 @@
-"""The page of Explore draws its run before Streamlit stands: the server opens it, and the page's text brings the player.
-
-Streamlit takes about a second from the address to the first run of a script.
-"""
+"""The page of Explore draws its run before Streamlit stands, which takes a second: its text brings the player."""
 
 from __future__ import annotations
 
@@ -131,18 +128,18 @@ def _same_for_all() -> str:
     # Streamlit's element finds the same modules by their address.
     found = json.dumps({"imports": {**modules, f"./{ADDRESS}/{COMPONENT}": modules[COMPONENT]}}, ensure_ascii=False)
     light, dark = (
-        f"html, .lab-early {{ background: {_theme(kind).get('backgroundColor', ground)}; }} "
-        f".lab-early {{ {_variables(kind)} }} "
-        for kind, ground in (("light", "white"), ("dark", "black"))
+        f"html, .lab-early {{ background: {colours.get('backgroundColor', ground)}; }} .lab-early {{ "
+        + "".join(f"--st-{re.sub('[A-Z]', _lower, name)}: {value}; " for name, value in colours.items())
+        + "} "
+        for colours, ground in ((_theme("light"), "white"), (_theme("dark"), "black"))
     )
     style = f"{_STYLE}{light}@media (prefers-color-scheme: dark) {{ {dark} }}"
     text = found.replace("<", "\\u003c")
     return f'<script type="importmap">{text}</script><style>{style}</style>'
 
 
-def _variables(kind: str) -> str:
-    names = {re.sub("[A-Z]", lambda found: f"-{found[0].lower()}", name): value for name, value in _theme(kind).items()}
-    return "".join(f"--st-{name}: {value}; " for name, value in names.items())
+def _lower(capital: re.Match[str]) -> str:
+    return f"-{capital[0].lower()}"
 
 
 def _theme(kind: str) -> Mapping[str, str]:

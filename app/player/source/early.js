@@ -27,7 +27,7 @@ function drawEarly(run) {
   early = mine;
   // Until the run is there, Streamlit's page has nothing in its place.
   player.accept = (...given) => {
-    firstIsHere(player);
+    delete (/** @type {any} */ (player).accept);
     nameFont();
     if (early === mine) document.body.append(host);
     player.accept(...given);
@@ -43,11 +43,6 @@ function drawEarly(run) {
     if (window.location.pathname !== pathname || waited > PATIENCE_MS) takeDown();
     if (!early) window.clearInterval(watch);
   }, LOOK_MS);
-}
-
-/** @param {any} player takes its run from now on as any other does */
-function firstIsHere(player) {
-  delete player.accept;
 }
 
 /** @param {Player} player @returns {string} */
@@ -71,7 +66,7 @@ export function takeOver(parent, request) {
   if (!early) return null;
   const { player, host, view } = early;
   early = null;
-  firstIsHere(player);
+  delete (/** @type {any} */ (player).accept);
   parent.append(player.root);
   dress(player.root);
   host.remove();
