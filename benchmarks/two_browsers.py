@@ -85,6 +85,9 @@ def play(browser: Browser, address: str, runs: Path, seed: int, steps: int) -> d
         done = all(f"ended, step {steps} of {steps}" in text for text in told)
         pages[0].wait_for_timeout(100)
     states = [state_of(runs / name) for name in names]
+    if not done:
+        for page in pages:
+            sys.stderr.write(f"{page.url}\n{page.inner_text(MAIN)}\n\n")
     for page in pages:
         page.context.close()
     good = done and not wrong and states == ["finished", "finished"]

@@ -21,6 +21,8 @@ from player import player
 from runs.store import run_entries
 
 PLAYER = "train_player"
+PRESSED = "train_pressed"
+"""Start was pressed. A run of the script that is overtaken by the next one before it gets there loses no click so."""
 TICK_S = 0.4
 """Faster than the two updates a second that are promised, slower than a rerun takes."""
 
@@ -81,8 +83,13 @@ def _steer(live: LiveJob, me: Owner) -> None:
 
 def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.button(
-            "Start", key="train_start", type="primary", icon=":material/play_arrow:", disabled=job is None
+        st.button(
+            "Start",
+            key="train_start",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=job is None,
+            on_click=lambda: st.session_state.update({PRESSED: True}),
         )
         paused = st.checkbox("paused, to go step by step", key="train_paused")
         if not me.lasting:
@@ -90,7 +97,7 @@ def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:
                 "This browser keeps no cookie of this server: after a reload of the page, a run that you start here is "
                 "nobody's in particular."
             )
-    if pressed and job is not None:
+    if st.session_state.pop(PRESSED, False) and job is not None:
         ask_for(REGISTRY, me, Request(job, live.folder.name if live else None, paused))
 
 

@@ -32,7 +32,7 @@ def registry(monkeypatch):
     monkeypatch.setattr(train, "REGISTRY", own)
     monkeypatch.setattr(train, "visitor", lambda: ME)
     yield own
-    assert own.close()
+    assert own.close(120)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def stopped_run(root, owner):
     other = Registry()
     live = other.start(owner, Request(build_job("digits", steps=12), paused=True), root)
     wait_for(lambda: (live.folder / "checkpoint" / "state.safetensors").exists())
-    assert other.close()
+    assert other.close(120)
     return live.folder
 
 
@@ -245,15 +245,15 @@ def test_a_job_that_the_log_has_already_is_looked_at_or_trained_again(page, regi
     assert registry.of(ME) is not done and registry.of(ME).job == done.job
 
 
-def test_what_waited_when_the_server_ended_is_offered_again(page, registry, roots):
+def test_what_waited_when_the_server_ended_is_offered_again(page, pretended, roots):
     before = Registry(lambda live: None, lambda work, name: None)
     before.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
     before.start(ME, Request(build_job("digits", steps=7), paused=True), roots[1])
     page.run()
     assert any("flexlora on digits, 7 steps" in text(item) for item in page.markdown)
     page.button(key="train_offer_start").click().run()
-    assert registry.of(ME).job.steps == 7
-    assert registry.offered(ME, roots[1]) is None
+    assert pretended.of(ME).job.steps == 7
+    assert pretended.offered(ME, roots[1]) is None
 
 
 def test_a_browser_without_cookies_is_told_and_two_of_them_are_two(page, registry, monkeypatch):
