@@ -26,7 +26,8 @@ check: scripts $(VENV)/.dev
 
 # The Lab needs no node; its scripts are plain modules, which node checks where it is there.
 scripts:
-	@if ! command -v npm >/dev/null; then echo "scripts: node is missing, so they are neither type-checked nor linted"; \
+	@if ! command -v npm >/dev/null || ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; then \
+	  echo "scripts: node 20 or newer is missing, so they are neither type-checked nor linted"; \
 	elif ! test node_modules/.package-lock.json -nt package-lock.json && ! npm ci --silent; then \
 	  echo "scripts: npm cannot install what package-lock.json names, so they are neither type-checked nor linted"; \
 	else npm run --silent check; fi
