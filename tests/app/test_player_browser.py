@@ -164,7 +164,11 @@ def test_the_address_opens_the_same_view_in_a_new_profile(open_page):
     other = Viewer(open_page(address))
     assert [other.get(name) for name in ("step", "matrix", "colour")] == seen
     # The same picture, to the pixel.
-    canvases = "list => list.map((canvas) => canvas.toDataURL())"
+    canvases = """async (list) => {
+      await document.fonts.ready;
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+      return list.map((canvas) => canvas.toDataURL());
+    }"""
     pictures = [
         one.page.locator(".fl-map, .fl-side, .fl-still, .fl-moving").evaluate_all(canvases) for one in (viewer, other)
     ]
