@@ -23,8 +23,8 @@ from runs.store import run_entries
 PLAYER = "train_player"
 PRESSED = "train_pressed"
 """Start was pressed. A run of the script that is overtaken by the next one before it gets there loses no click so."""
-TICK_S = 0.4
-"""Faster than the two updates a second that are promised, slower than a rerun takes."""
+TICK_S = 1.0
+"""How often the controls learn how far the run is; the picture follows by itself (docs/explore.md)."""
 
 STEER_S = 3.0
 """How often the panel learns how far the run is; what is being dragged or typed is left alone."""
