@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from flexlora.errors import FlexLoRAError
@@ -27,6 +27,18 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what ``run_command`` tells."""
         raise FlexLoRAError(f"{message} ({self.prog} --help lists every option)")
+
+
+def text_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], right: Sequence[str] = ()) -> str:
+    """Return some columns of rows as aligned text below their names; None is a dash, a float has three digits."""
+
+    def shown(value: Any) -> str:
+        return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    cells = [list(columns), *([shown(row[key]) for key in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    sides = [str.rjust if key in right else str.ljust for key in columns]
+    return "\n".join("  ".join(map(lambda s, c, w: s(c, w), sides, row, widths)).rstrip() for row in cells)
 
 
 def run_command(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +13,15 @@ from tqdm import tqdm
 from analysis.adapters.adapter import Adapter, Place, open_adapter
 from analysis.adapters.comparison import Comparison, compare_adapters
 from analysis.adapters.compression import DTYPES, compress_adapter, config_snippet, total_error, truncation_errors
-from analysis.adapters.files import AdapterError
+from analysis.adapters.files import MAX_CONFIG_BYTES, AdapterError
 from analysis.adapters.spectra import AdapterSpectra, analyse_adapter
 from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, flexlora_moves, suggest_ranks
 from analysis.adapters.tables import TABLE_FILES, adapter_report
 from analysis.adapters.words import CAVEAT, describe_moves, describe_suggestion
-from analysis.command import CommandParser, run_command
+from analysis.command import CommandParser, run_command, text_table
+from analysis.outside import read_json
 
+COLUMNS = ("matrix", "rank", "rank_99", "entropy", "effective_rank", "stable_rank", "norm", "state")
 EPILOG = """examples:
   python -m analysis.adapters my_adapter
   python -m analysis.adapters my_adapter --energy 0.99 --out smaller
@@ -81,7 +82,8 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         adapter = adapter.mapped(_read_map(options.map))
     spectra = _analysed(adapter)
     report = adapter_report(spectra)
-    text = [*report["sentences"], *(f"Note: {line}" for line in report["notices"]), "", _table(spectra)]
+    text = [*report["sentences"], *(f"Note: {line}" for line in report["notices"]), ""]
+    text.append(text_table(spectra.table(), COLUMNS, right=COLUMNS[1:]))
     if target is not None:
         suggestion = suggest_ranks(spectra, target, getattr(options, target), options.by)
         report["suggestion"], lines = _suggested(spectra, suggestion, options)
@@ -110,7 +112,7 @@ def _analysed(adapter: Adapter) -> AdapterSpectra:
 
 def _read_map(path: Path) -> dict[str, Place]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, MAX_CONFIG_BYTES)
         places = {str(name): (layer, str(kind)) for name, (layer, kind) in found.items()}
         if not all(layer is None or type(layer) is int for layer, _ in places.values()):
             raise ValueError("a layer is not a whole number or null")
@@ -119,20 +121,6 @@ def _read_map(path: Path) -> dict[str, Place]:
             f'{path} cannot be used as a map: {error}. It must be JSON like {{"model.layers.0.q": [0, "query"]}}.'
         ) from error
     return places
-
-
-def _table(spectra: AdapterSpectra) -> str:
-    def shown(value: Any) -> str:
-        return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    columns = ("matrix", "rank", "rank_99", "entropy", "effective_rank", "stable_rank", "norm", "state")
-    rows = [columns, *([shown(row[key]) for key in columns] for row in spectra.table())]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells))
-    return "\n".join(lines)
 
 
 def _suggested(

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.adapters.files import AdapterError, Tensor, TensorFile, expanded, find_adapter
+from analysis.adapters.files import AdapterError, Tensor, TensorFile, find_adapter
 from analysis.adapters.keys import check_kind, sort_tensors
 from analysis.adapters.scales import configured_rank, matrix_scale
+from analysis.outside import expanded
 from flexlora.matrix_names import describe_matrix
 
 Place = tuple[int | None, str]
@@ -134,7 +135,7 @@ def open_adapter(path: str | Path) -> Adapter:
     if not matrices:
         reasons = ", ".join(sorted(set(contents.skipped.values())))
         raise AdapterError(f"No linear layer is adapted here, only: {reasons}. There is nothing to analyse.")
-    name = expanded(path).resolve().name
+    name = expanded(path, AdapterError).resolve().name
     return Adapter(name, config, kind, matrices, contents.carried, contents.skipped, notices, file, contents.factors)
 
 

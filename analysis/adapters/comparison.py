@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.files import AdapterError
-from analysis.adapters.spectra import Progress
+from analysis.adapters.spectra import Progress, factored_svd
 
 RELATIVE_TOLERANCE = 1e-7
 """Directions below this share of the largest σ are rounding of float32 factors and span nothing."""
@@ -121,11 +121,9 @@ def _cosine(s1: np.ndarray, s2: np.ndarray, products: np.ndarray) -> float:
 
 def _subspaces(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return U (out, k), σ (k,) and V (in, k) of B A without directions that are rounding."""
-    left, R = np.linalg.qr(B)
-    right, S = np.linalg.qr(A.T)
-    U, values, Vt = np.linalg.svd(R @ S.T)
+    U, values, V = factored_svd(B, A)
     count = int(np.count_nonzero(values > RELATIVE_TOLERANCE * values.max(initial=0.0)))
-    return left @ U[:, :count], values[:count], right @ Vt[:count].T
+    return U[:, :count], values[:count], V[:, :count]
 
 
 def _cosines(products: np.ndarray) -> np.ndarray:

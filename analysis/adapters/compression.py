@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import pprint
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
-from analysis.adapters.files import CONFIG, WEIGHTS, AdapterError, NewTensor, TensorFile, expanded, write_tensors
+from analysis.adapters.files import CONFIG, WEIGHTS, AdapterError, NewTensor, TensorFile, write_tensors
 from analysis.adapters.keys import PREFIX, copy_word
 from analysis.adapters.scales import pattern_key
-from analysis.adapters.spectra import AdapterSpectra, Progress
+from analysis.adapters.spectra import AdapterSpectra, Progress, factored_svd
+from analysis.outside import expanded, new_folder
 from flexlora.spectra import true_singular_values
 
 _ADALORA_ONLY = (
@@ -163,10 +162,10 @@ def compress_adapter(
             frozen weights, numbers too large for the type, or a
             folder that cannot be written.
     """
-    folder = expanded(folder)
+    folder = expanded(folder, AdapterError)
     adapter = spectra.adapter
     _check_ranks(spectra, ranks)
-    _check_writable(adapter, folder, dtype)
+    _check_writable(adapter, dtype)
     tensors = _carried(adapter)
     errors: list[TruncationError] = []
 
@@ -257,7 +256,7 @@ def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
             raise AdapterError(f"{matrix.name}: rank {asked} was asked for; it can keep 1 to {matrix.rank}.")
 
 
-def _check_writable(adapter: Adapter, folder: Path, dtype: str) -> None:
+def _check_writable(adapter: Adapter, dtype: str) -> None:
     if dtype not in DTYPES:
         raise AdapterError(f"Unknown type {dtype!r}. Choose one of: {', '.join(DTYPES)}.")
     if adapter.config is None:
@@ -268,21 +267,16 @@ def _check_writable(adapter: Adapter, folder: Path, dtype: str) -> None:
             "changed weights, which PEFT would derive anew at the old ranks. Convert it first: "
             "model.save_pretrained(folder, path_initial_model_for_weight_conversion=...)."
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AdapterError(f"{folder} exists and is not empty. Choose another folder.")
 
 
 def _truncated(adapter: Adapter, matrix: AdapterMatrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Return A' (rank, in) and B' (out, rank) with B' A' = the best approximation of B A."""
-    B, A = adapter.factors(matrix.name)
-    left, R = np.linalg.qr(B)  # (out, r), (r, r)
-    right, S = np.linalg.qr(A.T)  # (in, r), (r, r)
-    U, values, Vt = np.linalg.svd(R @ S.T)
-    rank_found = min(rank, values.size)
-    root = np.sqrt(values[:rank_found])
+    U, values, V = factored_svd(*adapter.factors(matrix.name))
+    found = min(rank, values.size)
+    root = np.sqrt(values[:found])
     new_B, new_A = np.zeros((matrix.out_features, rank)), np.zeros((rank, matrix.in_features))
-    new_B[:, :rank_found] = left @ U[:, :rank_found] * root
-    new_A[:rank_found] = root[:, None] * (Vt[:rank_found] @ right.T)
+    new_B[:, :found] = U[:, :found] * root
+    new_A[:found] = (V[:, :found] * root).T
     return new_A, new_B
 
 
@@ -323,19 +317,10 @@ def _config(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _write(folder: Path, tensors: Mapping[str, NewTensor], config: dict[str, Any]) -> None:
-    """Write into a folder beside the final one and rename it: a half-written adapter never stands there."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with new_folder(folder, AdapterError) as made:
             write_tensors(made / WEIGHTS, tensors)
             TensorFile(made / WEIGHTS)
             (made / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
-            made.chmod(0o755)
-            if folder.exists():
-                folder.rmdir()
-            made.replace(folder)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
         raise AdapterError(f"{folder} cannot be written: {error.strerror or error}.") from error

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from flexlora.errors import FlexLoRAError
+from analysis.outside import OutsideError, existing, read_json, shown
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -37,14 +37,8 @@ _ITEM_BYTES = {
 _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
-class AdapterError(FlexLoRAError):
-    """An adapter that cannot be opened, analysed or written: what was wrong, what was got, what to do.
-
-    Always one line: names from a file may hold line breaks.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))
+class AdapterError(OutsideError):
+    """An adapter that cannot be opened, analysed or written."""
 
 
 @dataclass(frozen=True)
@@ -158,18 +152,6 @@ def write_tensors(path: Path, tensors: Mapping[str, NewTensor]) -> None:
             file.write(data)
 
 
-def expanded(path: str | Path) -> Path:
-    """Return a path with ~ resolved.
-
-    Raises:
-        AdapterError: nobody has this name.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise AdapterError(f"{path} cannot be resolved: {error}.") from error
-
-
 def find_adapter(path: str | Path) -> tuple[Path, dict[str, Any] | None]:
     """Return the weights file and the configuration of an adapter; None for a file with no configuration beside it.
 
@@ -179,13 +161,7 @@ def find_adapter(path: str | Path) -> tuple[Path, dict[str, Any] | None]:
     Raises:
         AdapterError: nothing there, no adapter, a pickle, a link that leads out of the folder, or a bad configuration.
     """
-    path = expanded(path)
-    try:
-        there = path.exists()
-    except OSError as error:
-        raise AdapterError(f"{shown(str(path))} cannot be opened: {error.strerror}.") from error
-    if not there:
-        raise AdapterError(f"{path} does not exist. Give a folder with {CONFIG} and {WEIGHTS}, or a safetensors file.")
+    path = existing(path, AdapterError, f"Give a folder with {CONFIG} and {WEIGHTS}, or a safetensors file.")
     if path.is_dir():
         return _weights_in(path), _read_config(path / CONFIG)
     if path.suffix in _PICKLES:
@@ -235,11 +211,8 @@ def _inside(file: Path, folder: Path) -> Path:
 def _read_config(path: Path) -> dict[str, Any]:
     real = _inside(path, path.parent)
     try:
-        size = real.stat().st_size
-        if size > MAX_CONFIG_BYTES:
-            raise AdapterError(f"{CONFIG} has {size >> 20} MiB; at most {MAX_CONFIG_BYTES >> 20} MiB are read.")
-        config = json.loads(real.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        config = read_json(real, MAX_CONFIG_BYTES)
+    except (OSError, ValueError) as error:
         raise AdapterError(f"{CONFIG} cannot be read as JSON: {_first_line(error)}.") from error
     if not isinstance(config, dict):
         raise AdapterError(f"{CONFIG} holds {type(config).__name__}, not the settings of an adapter.")
@@ -259,12 +232,6 @@ def number(config: dict[str, Any], key: str, default: float | None = None) -> fl
             f"{CONFIG} has {key}={shown(value)}; a number within ±{MAX_NUMBER:g} is needed to know the scale of ΔW."
         )
     return float(value)
-
-
-def shown(value: object) -> str:
-    """Return the representation of a value from a file, short enough to quote."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def _first_line(error: BaseException) -> str:

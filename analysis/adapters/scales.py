@@ -8,7 +8,8 @@ from typing import Any
 
 import regex
 
-from analysis.adapters.files import AdapterError, number, shown
+from analysis.adapters.files import AdapterError, number
+from analysis.outside import shown
 
 ADALORA_EPSILON = 1e-5
 """PEFT adds it to the rank by which AdaLoRA's alpha is divided."""

@@ -100,6 +100,14 @@ def analyse_adapter(adapter: Adapter, progress: Progress | None = None, threads:
     return AdapterSpectra(adapter, dict(zip((m.name for m in adapter.matrices), found, strict=True)))
 
 
+def factored_svd(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return U (out, k), σ (k,) descending and V (in, k) of B A without forming it; k = its least side or r."""
+    left, R = np.linalg.qr(B)
+    right, S = np.linalg.qr(A.T)
+    U, values, Vt = np.linalg.svd(R @ S.T, full_matrices=False)
+    return left @ U, values, right @ Vt.T
+
+
 def energy_kept(singular_values: np.ndarray) -> np.ndarray:
     """Return the share of the energy Σσ² in the first k directions, k = 0 … r, (r + 1,); all 1 where it is 0."""
     shares = np.concatenate([[0.0], np.cumsum(_squares(singular_values))])

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from analysis.adapters.spectra import AdapterSpectra
 from analysis.adapters.words import describe_adapter
-
-if TYPE_CHECKING:
-    import pandas as pd
+from analysis.tables.columns import write_csv_bytes, write_parquet_bytes
 
 
-def frame(spectra: AdapterSpectra) -> pd.DataFrame:
-    """Return the table, one row a matrix, undefined as missing; ``singular_values`` last, a list each."""
-    # A table as text or JSON needs no pandas.
-    import pandas as pd
-
-    rows = spectra.table()
-    table = pd.DataFrame(rows).astype({"layer": "Int64"})
-    return table.assign(singular_values=[spectra.singular_values[row["matrix"]].tolist() for row in rows])
+def _table(spectra: AdapterSpectra, listed: Callable[[list[float]], Any]) -> pa.Table:
+    """Return one row a matrix, undefined as null; ``singular_values`` last, as ``listed`` makes them."""
+    values = [listed(values.tolist()) for _, values in spectra.rows()]
+    return pa.Table.from_pylist(spectra.table()).append_column("singular_values", pa.array(values))
 
 
 def _csv(spectra: AdapterSpectra) -> bytes:
-    table = frame(spectra)
-    table["singular_values"] = [" ".join(f"{value:.9g}" for value in values) for values in table["singular_values"]]
-    return table.to_csv(index=False).encode()
-
-
-def _parquet(spectra: AdapterSpectra) -> bytes:
-    buffer = io.BytesIO()
-    frame(spectra).to_parquet(buffer, index=False)
-    return buffer.getvalue()
+    return write_csv_bytes(_table(spectra, lambda values: " ".join(f"{value:.9g}" for value in values)))
 
 
 def _json(spectra: AdapterSpectra) -> bytes:
     return json.dumps(adapter_report(spectra), indent=1).encode()
 
 
-TABLE_FILES: dict[str, Callable[[AdapterSpectra], bytes]] = {"csv": _csv, "parquet": _parquet, "json": _json}
+TABLE_FILES: dict[str, Callable[[AdapterSpectra], bytes]] = {
+    "csv": _csv,
+    "parquet": lambda spectra: write_parquet_bytes(_table(spectra, list)),
+    "json": _json,
+}
 """File ending → f(spectra) → content of the file."""
 
 

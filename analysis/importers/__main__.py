@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.command import CommandParser, run_command
+from analysis.command import CommandParser, run_command, text_table
 from analysis.importers.errors import LogImportError
 from analysis.importers.mapping import FIELDS, Row, corrected_rows
 from analysis.importers.registry import IMPORTERS, detect_kind, import_log, propose_mapping
+from analysis.outside import read_json
 
 MAX_MAP_BYTES = 16 << 20
 EPILOG = """examples:
@@ -50,7 +50,8 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         kind = detect_kind(options.path)
         rows = corrected_rows(propose_mapping(options.path), mapping)
         text = f"{options.path} is {IMPORTERS[kind].title}: {len(rows)} matrices. --out FOLDER imports it.\n\n"
-        return {"kind": kind, "out": None, "mapping": rows}, text + _table(rows)
+        text += text_table(rows, ("source", "layer", "module_type", "name"))
+        return {"kind": kind, "out": None, "mapping": rows}, text
     done = import_log(options.path, options.out, mapping)
     report = {
         "kind": done.kind,
@@ -69,23 +70,14 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def _read_map(path: Path) -> list[Row]:
     try:
-        if path.stat().st_size > MAX_MAP_BYTES:
-            raise ValueError(f"more than {MAX_MAP_BYTES >> 20} MiB")
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = read_json(path, MAX_MAP_BYTES)
+    except (OSError, ValueError) as error:
         raise LogImportError(f"{path} cannot be used as a map: {error}. It must be a JSON list of rows.") from error
     # What --json printed without --out may be edited and given back.
     rows = found.get("mapping") if isinstance(found, dict) else found
     if not isinstance(rows, list):
         raise LogImportError(f"{path} cannot be used as a map: it holds no list of rows.")
     return rows
-
-
-def _table(rows: Sequence[Row]) -> str:
-    columns = ("source", "layer", "module_type", "name")
-    cells = [columns, *(tuple("–" if row[key] is None else str(row[key]) for key in columns) for row in rows)]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.importers.errors import LogImportError, shown
+from analysis.importers.errors import LogImportError
 from analysis.importers.mapping import Row
+from analysis.outside import shown
 
 LAYER, TYPE = "{layer}", "{type}"
 PATTERN_HELP = (

@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexlora.errors import FlexLoRAError
+from analysis.outside import OutsideError
 
 
-class LogImportError(FlexLoRAError):
-    """A log that cannot be imported: what was wrong, what was got, what is allowed, what to do.
-
-    Always one line: names from a file may hold line breaks.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))
+class LogImportError(OutsideError):
+    """A log that cannot be imported."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +29,3 @@ class Imported:
     matrices: int
     records: int
     notices: tuple[str, ...]
-
-
-def shown(value: object) -> str:
-    """Return the representation of a value from a file, short enough to quote."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def listed(names: list[str], most: int = 4) -> str:
-    """Return some of the names, quoted, and how many more there are."""
-    told = ", ".join(shown(name) for name in names[:most])
-    return f"{told} and {len(names) - most} more" if len(names) > most else told

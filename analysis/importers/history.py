@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.importers.errors import LogImportError, shown
+from analysis.importers.errors import LogImportError
 from analysis.importers.mapping import Row, matrix_table
 from flexlora.run_log import RunWriter
 
@@ -132,37 +129,6 @@ def _changes(history: RankHistory, rows: Sequence[Row]) -> Iterator[dict[str, An
         gained = {rows[m]["name"]: int(change[m]) for m in np.flatnonzero(change > 0).tolist()}
         lost = {rows[m]["name"]: int(-change[m]) for m in np.flatnonzero(change < 0).tolist()}
         yield {"kind": "reallocated", "step": step, "gained": gained, "lost": lost}
-
-
-@contextlib.contextmanager
-def new_folder(out: str | Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes ``out`` when the block ends well, and is removed otherwise.
-
-    Raises:
-        LogImportError: ``out`` holds something, or cannot be made.
-    """
-    out = Path(out)
-    try:
-        if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-            raise LogImportError(f"{out} exists already. Choose a new folder, or an empty one.")
-        # A path may end in "..": the folder's own name is needed.
-        out = out.resolve()
-        out.parent.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except LogImportError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise LogImportError(f"{shown(str(out))} cannot be made: {reason}. Choose another folder.") from error
-    try:
-        inner = place / out.name
-        inner.mkdir()
-        yield inner
-        if out.exists():
-            out.rmdir()
-        inner.rename(out)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def rank(text: str) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from analysis.importers.errors import LogImportError, listed, shown
+from analysis.importers.errors import LogImportError
+from analysis.outside import listed, shown
 from flexlora.matrix_names import describe_matrix
 
 Row: TypeAlias = dict[str, Any]

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.importers.errors import LogImportError, listed, shown
+from analysis.importers.errors import LogImportError
 from analysis.importers.history import MAX_RANK, MAX_STEP, RankHistory, rank
+from analysis.outside import listed, shown
 
 NAME = "rank_log.csv"
 FORMAT = "It begins with a line step,<matrix>,<matrix>,... and has one line of whole numbers for each event."

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from analysis.importers.errors import Imported, LogImportError, listed, shown
-from analysis.importers.history import RankHistory, new_folder, write_history
+from analysis.importers.errors import Imported, LogImportError
+from analysis.importers.history import RankHistory, write_history
 from analysis.importers.mapping import Row, corrected_rows, proposed_rows
 from analysis.importers.rank_csv import is_rank_log, read_rank_log
 from analysis.importers.run_folder import folder_rows, import_folder, import_zip, is_run_folder, is_zip, zip_rows
 from analysis.importers.tensorboard_events import is_adalora_log, read_adalora_log
+from analysis.outside import existing, expanded, listed, new_folder, shown
 
 Mappings: TypeAlias = Iterable[Mapping[str, Any]]
 
@@ -45,7 +46,7 @@ def _ranks_only(
     def convert(path: Path, out: Path, mapping: Mappings | None) -> Imported:
         history = read(path)
         rows = corrected_rows(proposed_rows(history.sources), mapping)
-        with new_folder(out) as folder:
+        with new_folder(out, LogImportError) as folder:
             records = write_history(folder, history, rows, kind)
         return Imported(Path(out), kind, len(rows), records, tuple(history.notices))
 
@@ -125,26 +126,13 @@ def import_log(path: str | Path, out: str | Path, mapping: Mappings | None = Non
     kind = detect_kind(path)
     path = _existing(path)
     try:
-        return IMPORTERS[kind].convert(path, _expanded(out), mapping)
+        return IMPORTERS[kind].convert(path, expanded(out, LogImportError), mapping)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _expanded(out: str | Path) -> Path:
-    try:
-        return Path(out).expanduser()
-    except RuntimeError as error:
-        raise LogImportError(f"{out} cannot be resolved: {error}. Choose another folder.") from error
-
-
 def _existing(path: str | Path) -> Path:
-    try:
-        found = Path(path).expanduser()
-        there = found.exists()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise LogImportError(f"{shown(str(path))} cannot be opened: {error}.") from error
-    if not there:
-        raise LogImportError(f"{path} does not exist. Give the file or folder of a log.")
+    found = existing(path, LogImportError, "Give the file or folder of a log.")
     if not found.is_dir() and not found.is_file():
         raise LogImportError(f"{path} is neither a file nor a folder. Give one that holds a log.")
     return found

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from analysis.importers.errors import Imported, LogImportError, listed, shown
-from analysis.importers.history import new_folder
+from analysis.importers.errors import Imported, LogImportError
 from analysis.importers.mapping import FIELDS, Row, corrected_rows, matrix_table
+from analysis.outside import listed, new_folder, shown
 from flexlora.run_log import RunLog, RunLogError, read_header, read_run
 from flexlora.run_log.format import CHECKSUMS, HEADER, LINES, SCALARS, SPECTRA, write_header
 
@@ -143,7 +143,7 @@ def _import(
     mapping: Iterable[Mapping[str, Any]] | None,
     left: list[str],
 ) -> Imported:
-    with new_folder(out) as place:
+    with new_folder(out, LogImportError) as place:
         _copy(members, place)
         with _named(place, path):
             for name in ARROW:

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from analysis.importers.errors import LogImportError, listed, shown
+from analysis.importers.errors import LogImportError
 from analysis.importers.event_file import FILE_MARK, begins_like_events, event_files, scalars_of
 from analysis.importers.history import MAX_RANK, MAX_STEP, RankHistory
+from analysis.outside import listed, shown
 
 Series: TypeAlias = dict[str, list[tuple[int, float]]]
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import streamlit as st
 
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
-from analysis.adapters.files import CONFIG, WEIGHTS, expanded
+from analysis.adapters.files import CONFIG, WEIGHTS
+from analysis.outside import expanded
 from runs.store import REPOSITORY, plain
 
 MAX_MIB = 500
@@ -77,7 +78,7 @@ def ask_source(key: str, label: str, default: str = "") -> Source | None:
         st.session_state.pop(f"{key}_last", None)
         return None
     try:
-        path = _keep(files) if files else expanded(typed)
+        path = _keep(files) if files else expanded(typed, AdapterError)
         if not files and not path.is_absolute() and not path.exists():
             path = REPOSITORY / path
         name = Path(files[0].name).stem if files and len(files) == 1 else None
