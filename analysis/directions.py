@@ -155,7 +155,7 @@ def directions_at(run: Run, record: int, matrix: int) -> list[Direction]:
 
 def arriving(run: Run, record: int, matrix: int) -> int:
     """Return how many new directions the event at this record adds; they have a λ from the next record on."""
-    now = _event_at(run, int(run.steps[record]))
+    now = run.event_at(int(run.steps[record]))
     return sum(not is_soft(move) for move in _own(now, "extend", run.matrices[matrix].name))
 
 
@@ -166,7 +166,7 @@ def _states(run: Run, record: int, matrix: int) -> dict[int | None, str]:
     states: dict[int | None, str] = {}
     for move in _own(before[-1] if before else None, "extend", name):
         states[move.get("slot")] = "back" if is_soft(move) else "new"
-    now = _event_at(run, step)
+    now = run.event_at(step)
     for move in _own(now, "extend", name):
         if is_soft(move):
             states[move.get("slot")] = "comes back"
@@ -174,10 +174,6 @@ def _states(run: Run, record: int, matrix: int) -> dict[int | None, str]:
         states[move.get("slot")] = "goes off" if is_soft(move) else "pruned"
     states.pop(None, None)
     return states
-
-
-def _event_at(run: Run, step: int) -> dict[str, Any] | None:
-    return next((event for event in run.events if event["step"] == step), None)
 
 
 def _own(event: Mapping[str, Any] | None, key: str, name: str) -> list[dict[str, Any]]:

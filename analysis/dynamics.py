@@ -22,9 +22,8 @@ def net_after_events(run: Run) -> np.ndarray:
             continue
         if record != latest:
             latest, ranks = record, run.ranks[record] - run.ranks[0]
-        for key, change in (("prune", -1), ("extend", 1)):
-            for move in run.events[number][key]:
-                ranks[run.places[move["matrix"]]] += change
+        pruned, extended = run.move_counts(run.events[number])
+        ranks += extended - pruned
         net[number] = _displaced(ranks[None])[0]
     return net
 

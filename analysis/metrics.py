@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.dynamics import churn_after_events, gross_after_events
+from analysis.quantities import entropy_gaps, record_of
 from analysis.runs import Matrix, Run
 from flexlora.importance import measure_label
 from flexlora.matrix_names import place_label
@@ -47,9 +48,8 @@ def final_ranks(run: Run) -> np.ndarray:
     ranks = run.ranks[-1].copy()
     for event in run.events:
         if event["step"] >= run.steps[-1]:
-            for key, change in (("prune", -1), ("extend", 1)):
-                for move in event[key]:
-                    ranks[run.places[move["matrix"]]] += change
+            pruned, extended = run.move_counts(event)
+            ranks += extended - pruned
     return ranks
 
 
@@ -82,9 +82,7 @@ def spectrum_gap(run: Run) -> np.ndarray:
 
     NaN where neither is defined in any matrix, as before the first step.
     """
-    steps, true = run.true_entropy
-    own = run.entropy[np.isin(run.steps, steps)]
-    difference = np.abs(own - true)
+    steps, difference = entropy_gaps(run)
     defined = np.isfinite(difference).any(axis=1)
     gap = np.full(len(steps), np.nan)
     if defined.any():
@@ -100,7 +98,7 @@ def instructive_event(run: Run) -> int | None:
     """
 
     def interest(event: dict[str, Any]) -> float:
-        displaced = np.abs(run.ranks[_record(run, event["step"])] - run.ranks[0]).sum() if len(run.steps) else 0
+        displaced = np.abs(run.ranks[record_of(run, event["step"])] - run.ranks[0]).sum() if len(run.steps) else 0
         return (len(event["prune"]) + len(event["extend"])) * (1.0 + float(displaced))
 
     moved = [event for event in run.events if event["prune"] or event["extend"]]
@@ -121,9 +119,9 @@ def first_matrix(run: Run, step: int | None = None) -> str | None:
     None as step = the event to look at first; None is returned for a run without matrices.
     """
     shown = instructive_event(run) if step is None else step
-    for event in run.events:
-        if event["step"] == shown and (event["extend"] or event["prune"]):
-            return str((event["extend"] or event["prune"])[0]["matrix"])
+    event = None if shown is None else run.event_at(shown)
+    if event and (event["extend"] or event["prune"]):
+        return str((event["extend"] or event["prune"])[0]["matrix"])
     return run.matrices[0].name if run.matrices else None
 
 
@@ -138,12 +136,11 @@ def describe_event(run: Run, step: int) -> str:
     Raises:
         ValueError: there is no event at this step.
     """
-    numbers = [number for number, event in enumerate(run.events, 1) if event["step"] == step]
-    if not numbers:
+    event = run.event_at(step)
+    if event is None:
         raise ValueError(f"no event at step {step}")
-    event = run.events[numbers[0] - 1]
     pruned, extended = event["prune"], event["extend"]
-    start = f"Event {numbers[0]} of {len(run.events)}, step {step}: "
+    start = f"Event {run.event_number(step) + 1} of {len(run.events)}, step {step}: "
     if not pruned and not extended:
         return (
             f"{start}nothing moved ({_why_nothing(event)}). Total rank stays {_rank_at(run, step)}.{_adaptive(event)}"
@@ -254,7 +251,7 @@ def _describe_move(run: Run, event: dict[str, Any], moves: list[dict[str, Any]],
     index = run.places[move["matrix"]]
     score = move.get("score", event["importance"].get(event["measure"], {}).get(move["matrix"]))
     told = "undefined" if score is None else f"{score:.2f}" if score == 0 or abs(score) >= 0.01 else f"{score:.1e}"
-    rank = int(run.ranks[_record(run, event["step"]), index])
+    rank = int(run.ranks[record_of(run, event["step"]), index])
     after = rank + change * sum(other["matrix"] == move["matrix"] for other in moves)
     # Whether a direction is off or gone is said once, for the whole event.
     rules = [rule for rule in move["rules"] if rule not in ("masked", "revived")]
@@ -273,9 +270,5 @@ def _why_nothing(event: dict[str, Any]) -> str:
     return "rules: " + ", ".join(event["rules"]) if event["rules"] else "no matrix qualified"
 
 
-def _record(run: Run, step: int) -> int:
-    return run.record_at(step) if len(run.steps) and run.steps[0] <= step else 0
-
-
 def _rank_at(run: Run, step: int) -> int:
-    return int(run.ranks[_record(run, step)].sum()) if len(run.steps) else 0
+    return int(run.ranks[record_of(run, step)].sum()) if len(run.steps) else 0

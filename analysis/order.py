@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.metrics import final_ranks
 from analysis.runs import Run
+from analysis.thinning import mean_of
 from flexlora.matrix_names import module_type_order
 
 OPTIMAL_UP_TO = 600
@@ -54,9 +55,7 @@ def by_similarity(run: Run) -> np.ndarray:
     curves = curves[np.isfinite(curves).any(axis=1)][:, known]
     if curves.shape[1] < 3:
         return np.concatenate([start[known], start[~known]])
-    defined = np.isfinite(curves)
-    means = np.where(defined, curves, 0.0).sum(axis=1) / defined.sum(axis=1)
-    filled = np.where(defined, curves, means[:, None]).T
+    filled = np.where(np.isfinite(curves), curves, mean_of(curves)[:, None]).T
     leaves = leaves_list(linkage(filled, "average", optimal_ordering=len(filled) <= OPTIMAL_UP_TO))
     # A clustering has no direction of its own: it begins at the end that comes first in the architecture.
     if leaves[0] > leaves[-1]:
@@ -97,8 +96,7 @@ def most_moved(run: Run, count: int = 8) -> list[int]:
     """
     gross = np.zeros(len(run.matrices), np.int64)
     for event in run.events:
-        for move in (*event["prune"], *event["extend"]):
-            gross[run.places[move["matrix"]]] += 1
+        gross += sum(run.move_counts(event))
     net = np.abs(net_change(run))
     if not run.events:
         gross += np.abs(np.diff(run.ranks, axis=0)).sum(axis=0)

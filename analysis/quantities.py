@@ -20,12 +20,18 @@ class Quantity(NamedTuple):
         label: as shown to people.
         values: f(run, since) → (T, M) float64, NaN where undefined; ``since`` is the step that change is counted from.
         range: least and largest value that there can be; None = no bound.
+        whole: counts directions.
     """
 
     column: str
     label: str
     values: Callable[[Run, int | None], np.ndarray]
     range: tuple[float | None, float | None] = (0.0, None)
+    whole: bool = False
+
+    def column_of(self, values: np.ndarray) -> np.ndarray:
+        """Return values as one column of a table: int64 for what counts directions."""
+        return values.ravel().astype(np.int64) if self.whole else values.ravel()
 
 
 def record_of(run: Run, step: int) -> int:
@@ -35,6 +41,12 @@ def record_of(run: Run, step: int) -> int:
         ValueError: the run has no record.
     """
     return run.record_at(max(step, int(run.steps[0]))) if len(run.steps) else run.record_at(step)
+
+
+def entropy_gaps(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps (K,) and |I(λ) − I(σ)| (K, M) of the records that have true singular values."""
+    steps, true = run.true_entropy
+    return steps, np.abs(run.entropy[np.isin(run.steps, steps)] - true)
 
 
 def _rank(run: Run, since: int | None) -> np.ndarray:
@@ -64,10 +76,9 @@ def _parameters(run: Run, since: int | None) -> np.ndarray:
 
 def _gap(run: Run, since: int | None) -> np.ndarray:
     """|I(λ) − I(σ)| of the latest record that has true singular values; NaN before the first."""
-    steps, true = run.true_entropy
+    steps, own = entropy_gaps(run)
     if not len(steps):
         return np.full(run.ranks.shape, np.nan)
-    own = np.abs(run.entropy[np.isin(run.steps, steps)] - true)
     latest = np.searchsorted(steps, run.steps, side="right") - 1
     return np.where((latest >= 0)[:, None], own[np.maximum(latest, 0)], np.nan)
 
@@ -75,8 +86,8 @@ def _gap(run: Run, since: int | None) -> np.ndarray:
 ENTROPY = IMPORTANCES["spectral_entropy"]
 
 QUANTITIES: dict[str, Quantity] = {
-    "rank": Quantity("rank", "rank", _rank),
-    "change": Quantity("rank_change", "rank change", _change, (None, None)),
+    "rank": Quantity("rank", "rank", _rank, whole=True),
+    "change": Quantity("rank_change", "rank change", _change, (None, None), whole=True),
     "entropy": Quantity("entropy", f"{ENTROPY.label} of λ²", _entropy, ENTROPY.range),
     "energy": Quantity("energy", "energy Σλ²", _energy),
     "parameters": Quantity("parameters", "parameters of the active directions", _parameters),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -142,6 +144,23 @@ class Run:
             few = ", ".join(list(self.places)[:4])
             raise ValueError(f"unknown matrix {matrix!r}; this run has {few}, ... ({len(self.places)} in all)")
         return self.places[matrix]
+
+    def event_at(self, step: int) -> dict[str, Any] | None:
+        """Return the event at exactly this step, None without one."""
+        number = self.event_number(step)
+        return self.events[number] if number >= 0 and self.events[number]["step"] == step else None
+
+    def event_number(self, step: int) -> int:
+        """Return the number of the latest event at or before a step, −1 before the first."""
+        return bisect_right(self.events, step, key=lambda event: event["step"]) - 1
+
+    def move_counts(self, event: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return how many directions an event prunes and extends in each matrix, (M,) int64 each; 0 for None."""
+        pruned, extended = np.zeros((2, len(self.matrices)), np.int64)
+        for key, counts in (("prune", pruned), ("extend", extended)):
+            for move in event[key] if event else ():
+                counts[self.places[move["matrix"]]] += 1
+        return pruned, extended
 
     def record_at(self, t: int) -> int:
         """Return the index of the latest record at or before step t.

@@ -52,9 +52,8 @@ def event_at(run: Run, step: int | None) -> dict[str, Any] | None:
         step = instructive_event(run)
         if step is None:
             return None
-    for event in run.events:
-        if event["step"] == step:
-            return event
+    if (event := run.event_at(step)) is not None:
+        return event
     wanted = step
     near = sorted(run.events, key=lambda event: abs(event["step"] - wanted))[:3]
     told = f"the nearest are at {', '.join(str(event['step']) for event in near)}" if near else "this run has no events"
@@ -72,15 +71,6 @@ def chosen_events(run: Run, count: int = 6) -> list[int]:
     moved = [int(event["step"]) for event in run.events if event["prune"] or event["extend"]]
     places = np.unique(np.linspace(0, max(0, len(moved) - 1), min(count, len(moved))).round().astype(np.int64))
     return [moved[place] for place in places.tolist()]
-
-
-def move_counts(run: Run, event: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many directions an event prunes and extends in each matrix, (M,) int64 each."""
-    pruned, extended = np.zeros((2, len(run.matrices)), np.int64)
-    for key, counts in (("prune", pruned), ("extend", extended)):
-        for move in event[key] if event else ():
-            counts[run.places[move["matrix"]]] += 1
-    return pruned, extended
 
 
 def stages_of(run: Run, step: int | None = None) -> Stages | None:
@@ -108,7 +98,7 @@ def event_stages(run: Run, event: Mapping[str, Any]) -> Stages:
             if name in run.places:
                 score[run.places[name]] = _number(value)
         order = np.where(np.isnan(score), np.nan, 1.0 + _lower(score))
-    pruned, extended = move_counts(run, event)
+    pruned, extended = run.move_counts(event)
     rank = run.ranks[record_of(run, event["step"])] if len(run.steps) else np.zeros(len(names))
     rank = rank.astype(np.float64)
     return Stages(event["step"], event["measure"], score, order, bool(scores), rank, pruned, extended)

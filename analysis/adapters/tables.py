@@ -27,9 +27,13 @@ def _json(spectra: AdapterSpectra) -> bytes:
     return json.dumps(adapter_report(spectra), indent=1).encode()
 
 
+def _parquet(spectra: AdapterSpectra) -> bytes:
+    return write_parquet_bytes(_table(spectra, list))
+
+
 TABLE_FILES: dict[str, Callable[[AdapterSpectra], bytes]] = {
     "csv": _csv,
-    "parquet": lambda spectra: write_parquet_bytes(_table(spectra, list)),
+    "parquet": _parquet,
     "json": _json,
 }
 """File ending → f(spectra) → content of the file."""

@@ -141,7 +141,7 @@ def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure:
     table = TABLES["rank_trajectories"](run, highlight, measure)
     if not len(run.steps):
         return empty_figure(title, NO_RECORDS)
-    count, whole = len(run.matrices), measure in ("rank", "change")
+    count, whole = len(run.matrices), asked.whole
     values = numbers(table, asked.column).reshape(run.ranks.shape)
     shifted = values + (jitter(count) if whole else 0.0)
     chosen = np.flatnonzero(numbers(table, "highlighted")[:count]).tolist()

@@ -26,7 +26,6 @@ from flexlora.importance import measure_label, measure_range
 
 FORMATS = {"rank": ".0f", "change": "+.0f", "entropy": ".2f", "energy": ".2g", "parameters": "s", "gap": ".2f"}
 """Colour → how a cell says its number."""
-WHOLE = ("rank", "change")
 MOST_LABELS = 48
 UNDEFINED = "#c4c4c4"
 GROUPS: dict[str, Callable[[Matrix], str]] = {
@@ -140,7 +139,7 @@ def compare_maps(run: Run, other: Run, step: int | None = None, colour: str = "r
     table = TABLES["compare_maps"](run, other, step, colour)
     known = {matrix.name for matrix in run.matrices}
     matrices = [*run.matrices, *(matrix for matrix in other.matrices if matrix.name not in known)]
-    difference = "+.0f" if colour in WHOLE else "+.2g"
+    difference = "+.0f" if quantity(colour).whole else "+.2g"
     panels = []
     for column, title, axis, form in (
         ("value", str(run.header.get("name") or "first"), "coloraxis", FORMATS[colour]),
@@ -164,7 +163,7 @@ def _difference_scale(run: Run, other: Run, colour: str) -> Scale:
         records = [record_of(other, step) for step in run.steps.tolist()]
         values, others = (quantity(colour).values(item, None) for item in (run, other))
         differences = [values[:, own] - others[records][:, theirs]]
-    return SCALES["change"](differences) if colour in WHOLE else difference_scale(differences)
+    return SCALES["change"](differences) if quantity(colour).whole else difference_scale(differences)
 
 
 def _moved(table: pa.Table) -> list[np.ndarray]:

@@ -36,12 +36,11 @@ def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure:
     asked = quantity(measure)
     places = most_moved(run, HIGHLIGHTED) if highlight is None else [run.place_of(name) for name in highlight]
     count, width = len(run.steps), len(run.matrices)
-    values = asked.values(run, None).ravel()
     return as_table(
         {
             "step": by_record(run, run.steps),
             **matrix_columns(run.matrices, np.tile(np.arange(width), count)),
-            asked.column: values.astype(np.int64) if measure in ("rank", "change") else values,
+            asked.column: asked.column_of(asked.values(run, None)),
             "highlighted": np.tile(np.isin(np.arange(width), places), count),
         }
     )
@@ -147,9 +146,7 @@ def _at(steps: np.ndarray, own: Any, values: Any) -> np.ndarray:
 
 def compare_curves(runs: Mapping[str, Run]) -> pa.Table:
     """One row a run, curve and step: ``task_loss`` (trailing mean), ``total_rank``, ``parameters`` of the active."""
-    labels: list[str] = []
-    methods: list[str | None] = []
-    parts: dict[str, list[Any]] = {"curve": [], "step": [], "value": []}
+    parts = [_COMPARED.empty_table()]
     for label, run in runs.items():
         scalars = run.log.steps
         series = {
@@ -158,17 +155,12 @@ def compare_curves(runs: Mapping[str, Run]) -> pa.Table:
             "parameters": (run.steps, QUANTITIES["parameters"].values(run, None).sum(axis=1)),
         }
         for curve, (steps, values) in series.items():
-            labels += [label] * len(steps)
-            methods += [run.header.get("method")] * len(steps)
-            parts["curve"] += [curve] * len(steps)
-            parts["step"].append(steps)
-            parts["value"].append(values)
-    return as_table(
-        {
-            "run": pa.array(labels, pa.string()),
-            "method": pa.array(methods, pa.string()),
-            "curve": pa.array(parts["curve"], pa.string()),
-            "step": np.concatenate([np.zeros(0, np.int64), *parts["step"]]),
-            "value": np.concatenate([np.zeros(0), *parts["value"]]),
-        }
-    )
+            texts = {"run": label, "method": run.header.get("method"), "curve": curve}
+            own = {name: pa.array([text] * len(steps), pa.string()) for name, text in texts.items()}
+            parts.append(as_table({**own, "step": steps, "value": values}))
+    return pa.concat_tables(parts)
+
+
+_COMPARED = pa.schema(
+    {"run": pa.string(), "method": pa.string(), "curve": pa.string(), "step": pa.int64(), "value": pa.float64()}
+)

@@ -12,7 +12,7 @@ from analysis.metrics import parked_step
 from analysis.order import sorted_matrices
 from analysis.quantities import QUANTITIES, quantity, record_of
 from analysis.runs import Run
-from analysis.stages import STAGES, chosen_events, event_at, move_counts, stages_of
+from analysis.stages import STAGES, chosen_events, stages_of
 from analysis.tables.columns import as_table, by_record, matrix_columns
 
 
@@ -31,28 +31,25 @@ def rank_map(
     """
     quantity(colour)
     step = shown_step(run, step)
-    if not len(run.steps):
-        return _map_columns(run, step, np.zeros(0, np.int64), 0, since, event)
-    return _map_columns(run, step, np.arange(len(run.matrices)), record_of(run, step), since, event)
+    records = np.array([record_of(run, step)] if len(run.steps) else [], np.int64)
+    shown = np.full(len(records), step, np.int64)
+    found = run.event_at(step) if event else None
+    own = {"step": by_record(run, shown), "record_step": by_record(run, run.steps[records])}
+    return as_table(own | _quantities(run, records, since, [found] * len(records)))
 
 
-def _map_columns(run: Run, step: int, rows: np.ndarray, record: int, since: int | None, event: bool) -> pa.Table:
-    own = next((item for item in run.events if item["step"] == step), None) if event else None
-    pruned, extended = move_counts(run, own)
-    columns: dict[str, Any] = {"step": np.full(len(rows), step, np.int64)}
-    columns["record_step"] = np.full(len(rows), run.steps[record] if len(rows) else 0, np.int64)
-    columns |= matrix_columns(run.matrices, rows)
-    columns |= {name: values[record, rows] if len(rows) else np.zeros(0) for name, values in _quantities(run, since)}
-    columns["rank"] = columns["rank"].astype(np.int64)
-    columns["rank_change"] = columns["rank_change"].astype(np.int64)
-    columns["stored_directions"] = run.stored[record, rows] if len(rows) else np.zeros(0, np.int64)
-    columns["directions_used_per_step"] = run.expected_ranks[record, rows] if len(rows) else np.zeros(0)
-    columns |= {"pruned": pruned[rows], "extended": extended[rows]}
-    return as_table(columns)
-
-
-def _quantities(run: Run, since: int | None) -> list[tuple[str, np.ndarray]]:
-    return [(item.column, item.values(run, since)) for item in QUANTITIES.values()]
+def _quantities(run: Run, records: np.ndarray, since: int | None, events: Sequence[Any]) -> dict[str, Any]:
+    """Return the columns of all matrices at records (n,), with what an event at each, or None, moves."""
+    count, width = len(records), len(run.matrices)
+    moves = np.array([run.move_counts(event) for event in events], np.int64).reshape(count, 2, width)
+    return {
+        **matrix_columns(run.matrices, np.tile(np.arange(width), count)),
+        **{item.column: item.column_of(item.values(run, since)[records]) for item in QUANTITIES.values()},
+        "stored_directions": run.stored[records].ravel(),
+        "directions_used_per_step": run.expected_ranks[records].ravel(),
+        "pruned": moves[:, 0].ravel(),
+        "extended": moves[:, 1].ravel(),
+    }
 
 
 def strip(run: Run, colour: str = "entropy", sort: str = "architecture", since: int | None = None) -> pa.Table:
@@ -65,26 +62,16 @@ def strip(run: Run, colour: str = "entropy", sort: str = "architecture", since: 
         "step": by_record(run, run.steps),
         "place": np.tile(np.arange(len(order)), count),
         **matrix_columns(run.matrices, np.tile(order, count)),
-        asked.column: _whole(values.ravel()) if colour in ("rank", "change") else values.ravel(),
+        asked.column: asked.column_of(values),
     }
     return as_table(columns)
 
 
 def everything(run: Run) -> pa.Table:
     """One row a record and matrix with everything that a run says of them."""
-    count, width = run.ranks.shape
-    columns: dict[str, Any] = {"step": by_record(run, run.steps)}
-    columns |= matrix_columns(run.matrices, np.tile(np.arange(width), count))
-    for name, values in _quantities(run, None):
-        columns[name] = _whole(values.ravel()) if name in ("rank", "rank_change") else values.ravel()
-    columns["stored_directions"] = run.stored.ravel()
-    columns["directions_used_per_step"] = run.expected_ranks.ravel()
-    pruned, extended = np.zeros((2, count, width), np.int64)
-    for event in run.events:
-        record = int(np.searchsorted(run.steps, event["step"]))
-        if record < count and run.steps[record] == event["step"]:
-            pruned[record], extended[record] = move_counts(run, event)
-    return as_table(columns | {"pruned": pruned.ravel(), "extended": extended.ravel()})
+    events = {event["step"]: event for event in run.events}
+    found = [events.get(step) for step in run.steps.tolist()]
+    return as_table({"step": by_record(run, run.steps)} | _quantities(run, np.arange(len(found)), None, found))
 
 
 def event_stages(run: Run, step: int | None = None) -> pa.Table:
@@ -107,7 +94,7 @@ def event_stages(run: Run, step: int | None = None) -> pa.Table:
         parts = [(found.score, none, none), (found.order, none, none), (after, found.pruned, none)]
         parts += [(after + found.extended, none, found.extended), (after + found.extended, none, none)]
     rows = np.tile(np.arange(width), len(parts))
-    refused = (event_at(run, found.step) or {}).get("refused", {}) if found else {}
+    refused = (run.event_at(found.step) or {}).get("refused", {}) if found else {}
     return as_table(
         {
             "step": np.full(len(rows), found.step if found else 0, np.int64),
@@ -164,7 +151,3 @@ def _by_name(run: Run, step: int, colour: str, since: int | None) -> dict[str, f
         return {}
     row = quantity(colour).values(run, since)[record_of(run, step)]
     return dict(zip([matrix.name for matrix in run.matrices], row.tolist(), strict=True))
-
-
-def _whole(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.int64)

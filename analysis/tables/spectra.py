@@ -88,27 +88,22 @@ def energy_shares(run: Run, matrix: str | None = None) -> pa.Table:
         ValueError: the run has no matrix of this name.
     """
     place = shown_matrix(run, matrix)
-    energy = dict(zip(run.steps.tolist(), run.energy[:, place].tolist(), strict=True))
-    parts: dict[str, list[np.ndarray]] = {"step": [], "stay": [], "slot": [], "value": [], "gate": [], "share": []}
+    parts = [np.zeros((6, 0))]
     for stay, (slot, steps, values, gate) in enumerate(direction_stays(run, place)):
-        whole = np.array([energy[int(step)] for step in steps.tolist()])
+        whole = run.energy[np.searchsorted(run.steps, steps), place]
         usable = np.isfinite(whole) & (whole > 0)
         share = np.divide(values**2 * (gate > 0), whole, out=np.full(len(steps), np.nan), where=usable)
-        parts["step"].append(steps.astype(np.int64))
-        parts["stay"].append(np.full(len(steps), stay))
-        parts["slot"].append(np.full(len(steps), slot))
-        for name, column in (("value", values), ("gate", gate), ("share", share)):
-            parts[name].append(column)
-    joined = {name: np.concatenate(columns) if columns else np.zeros(0) for name, columns in parts.items()}
+        parts.append(np.stack([steps, np.full(len(steps), stay), np.full(len(steps), slot), values, gate, share]))
+    every, stays, slots, lam, gates, shares = np.concatenate(parts, axis=1)
     return as_table(
         {
-            "step": joined["step"].astype(np.int64),
-            **matrix_columns(run.matrices, np.full(len(joined["step"]), place)),
-            "stay": joined["stay"].astype(np.int64),
-            "slot": joined["slot"].astype(np.int64),
-            "singular_value": joined["value"].astype(np.float64),
-            "gate": joined["gate"].astype(np.float64),
-            "energy_share": joined["share"].astype(np.float64),
+            "step": every.astype(np.int64),
+            **matrix_columns(run.matrices, np.full(len(every), place)),
+            "stay": stays.astype(np.int64),
+            "slot": slots.astype(np.int64),
+            "singular_value": lam,
+            "gate": gates,
+            "energy_share": shares,
         }
     )
 

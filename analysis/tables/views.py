@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,24 +46,19 @@ class Moment(NamedTuple):
     other: Run | None = None
 
 
-def latest_event(run: Run, step: int | None) -> int:
-    """Return the number of the latest event at or before a step, −1 before the first."""
-    return bisect_right(run.events, shown_step(run, step), key=lambda event: event["step"]) - 1
-
-
 def _map(run: Run, at: Moment) -> pa.Table:
     return event_stages(run, at.step) if at.stages else rank_map(run, at.step, at.colour, at.since)
 
 
 def _stages(run: Run, at: Moment) -> pa.Table:
-    return event_stages(run, run.events[max(0, latest_event(run, at.step))]["step"])
+    return event_stages(run, run.events[max(0, run.event_number(shown_step(run, at.step)))]["step"])
 
 
 def _events(run: Run, at: Moment) -> pa.Table:
     """The evenly chosen events; the one at or before the clock takes the place of its nearest neighbour."""
     numbers = {event["step"]: number for number, event in enumerate(run.events)}
     chosen = [numbers[step] for step in chosen_events(run, MOST_EVENTS)]
-    current = latest_event(run, at.step)
+    current = run.event_number(shown_step(run, at.step))
     if current >= 0 and current not in chosen:
         distances = [abs(number - current) for number in chosen]
         chosen[distances.index(min(distances))] = current

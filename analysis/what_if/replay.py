@@ -107,17 +107,13 @@ def unavailable_measures(run: Run, mode: str) -> dict[str, str]:
 def logged_decisions(run: Run) -> Decisions:
     """Return what the run did."""
     names = [matrix.name for matrix in run.matrices]
-    place = {name: number for number, name in enumerate(names)}
     shape = (len(run.events), len(names))
-    prune, extend = np.zeros(shape, bool), np.zeros(shape, bool)
-    for row, event in enumerate(run.events):
-        for table, moves in ((prune, event["prune"]), (extend, event["extend"])):
-            table[row, [place[move["matrix"]] for move in moves]] = True
+    moved = np.array([run.move_counts(event) for event in run.events], bool).reshape(-1, 2, len(names))
     return Decisions(
         names,
         np.array([event["step"] for event in run.events], np.int64),
-        prune,
-        extend,
+        moved[:, 0],
+        moved[:, 1],
         np.array([event["budget"] for event in run.events], np.int64),
         np.array([run.ranks[run.record_at(event["step"])] for event in run.events], np.int64).reshape(shape),
         metrics.final_ranks(run),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from bisect import bisect_right
 from collections import OrderedDict
 from typing import Any, Protocol
 
@@ -50,7 +49,7 @@ def why_card(run: Run, step: int, matrix: str) -> dict[str, Any] | None:
         ValueError: the run has no such matrix.
     """
     run.place_of(matrix)
-    number = bisect_right(run.events, step, key=lambda event: event["step"]) - 1
+    number = run.event_number(step)
     found = why_event(run, number) if number >= 0 else None
     return None if found is None else _card(found, matrix) | {"at": found.at.step == step}
 

@@ -13,8 +13,6 @@ from analysis.runs import Run
 from flexlora.adapter_config import AdapterConfig
 from flexlora.errors import FlexLoRAError
 
-MOVED = (("prune", -1), ("extend", 1))
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -81,12 +79,11 @@ def scene(run: Run, number: int) -> Scene | None:
     record = run.record_at(step)
     seen = int(run.steps[record]) == step
     names = [matrix.name for matrix in run.matrices]
-    ranks = dict(zip(names, run.ranks[record].tolist(), strict=True))
+    ranks = run.ranks[record].copy()
     for earlier in run.events[:number]:
         if earlier["step"] >= run.steps[record] and not seen:
-            for half, change in MOVED:
-                for move in earlier[half]:
-                    ranks[move["matrix"]] += change
+            pruned, extended = run.move_counts(earlier)
+            ranks += extended - pruned
     true = run.true_singular_values(step) if seen else None
     return Scene(
         number=number,
@@ -96,8 +93,8 @@ def scene(run: Run, number: int) -> Scene | None:
         config=_config(run, step),
         names=names,
         labels={matrix.name: matrix_label(matrix) for matrix in run.matrices},
-        index={name: place for place, name in enumerate(names)},
-        ranks=ranks,
+        index=run.places,
+        ranks=dict(zip(names, ranks.tolist(), strict=True)),
         limits={m.name: side for m in run.matrices if (side := min(m.in_features, m.out_features))},
         lam=run.singular_values(step) if seen else None,
         true=true[1] if true is not None and true[0] == step else None,
