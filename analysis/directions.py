@@ -180,6 +180,11 @@ def _own(event: Mapping[str, Any] | None, key: str, name: str) -> list[dict[str,
     return [move for move in event[key] if move["matrix"] == name] if event else []
 
 
+def moves_of(run: Run, half: str, name: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return (step, move) of a matrix over the run; half = ``prune`` or ``extend``."""
+    return [(event["step"], move) for event in run.events for move in _own(event, half, name)]
+
+
 def move_words(run: Run) -> tuple[str, str]:
     """Return what this run's prunes and extensions are called: a direction that is switched off is not gone."""
     found, gated = [], run.log.spectra.digest.gated

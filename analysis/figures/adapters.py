@@ -79,14 +79,8 @@ def rank_change_map(
     """Draw how many directions each matrix would lose or gain with ``ranks`` (matrix → rank): before and after."""
     before = {matrix.name: matrix.rank for matrix in spectra.adapter.matrices}
     told = {name: f"{rank} → {ranks[name]}" if ranks[name] != rank else str(rank) for name, rank in before.items()}
-    return change_map(
-        spectra.adapter.matrices, {name: (ranks[name] - rank, told[name]) for name, rank in before.items()}, title
-    )
-
-
-def change_map(matrices: Sequence[Placed], cells: Mapping[str, tuple[float, str]], title: str) -> go.Figure:
-    """Draw matrix → (change of rank, text) on a scale around 0."""
-    return one_map(matrices, cells, SCALES["change"], title)
+    cells = {name: (ranks[name] - rank, told[name]) for name, rank in before.items()}
+    return one_map(spectra.adapter.matrices, cells, SCALES["change"], title)
 
 
 def overlap_map(comparison: Comparison, matrices: Sequence[AdapterMatrix], side: str = "output") -> go.Figure:
@@ -188,9 +182,5 @@ def energy_curves(spectra: AdapterSpectra, selected: str | None = None) -> go.Fi
 
 
 ADAPTER_FIGURES: dict[str, Callable[..., go.Figure]] = {
-    "adapter_map": adapter_map,
-    "rank_change_map": rank_change_map,
-    "overlap_map": overlap_map,
-    "adapter_spectrum": adapter_spectrum,
-    "energy_curves": energy_curves,
+    figure.__name__: figure for figure in (adapter_map, rank_change_map, overlap_map, adapter_spectrum, energy_curves)
 }

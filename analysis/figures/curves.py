@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.directions import is_soft, move_words
+from analysis.directions import is_soft, move_words, moves_of
 from analysis.dynamics import loss_window
 from analysis.figures.painters import band, bars, curve, marks, note, panels, spread_marks
 from analysis.figures.scales import BLUES, blend
-from analysis.figures.theme import EXTENDED, NO_RECORDS, PRUNED, SEQUENCE, TRUE, capital, empty_figure, method_style
+from analysis.figures.theme import (
+    EXTENDED,
+    MOVES,
+    NO_RECORDS,
+    PRUNED,
+    SEQUENCE,
+    TRUE,
+    capital,
+    empty_figure,
+    method_style,
+)
 from analysis.metrics import matrix_label
 from analysis.metrics import total_rank as total_of
 from analysis.quantities import quantity, selected_records
@@ -183,16 +193,8 @@ def _turns(values: np.ndarray) -> np.ndarray:
 def _add_moves(figure: go.Figure, run: Run, place: int, values: np.ndarray, label: str, symbol: str) -> None:
     """Mark the events of a highlighted matrix; its symbol tells its line without the colour."""
     name = run.matrices[place].name
-    for half, colour, word, soft in (
-        ("prune", PRUNED, "pruned", "switched off"),
-        ("extend", EXTENDED, "extended", "back on"),
-    ):
-        own = [
-            (e["step"], soft if is_soft(move) else word)
-            for e in run.events
-            for move in e[half]
-            if move["matrix"] == name
-        ]
+    for half, colour, _, word, soft in MOVES:
+        own = [(step, soft if is_soft(move) else word) for step, move in moves_of(run, half, name)]
         if own:
             steps, words = zip(*own, strict=True)
             records = np.maximum(0, np.searchsorted(run.steps, steps, side="right") - 1)

@@ -64,7 +64,8 @@ def rank_scale(arrays: Sequence[np.ndarray]) -> Scale:
         return _stepped([blend(BLUES, 128 / 255)], low, high)
     shares = (levels - base) / max(1.0, high - base)
     if len(levels) > MOST_STEPS:
-        return Scale([[place, blend(BLUES, share)] for place, share in _ends(shares)], low, high, {})
+        ends = np.linspace(shares[0], shares[-1], len(BLUES)).tolist()
+        return Scale(_evenly([blend(BLUES, share) for share in ends]), low, high, {})
     return _stepped([blend(BLUES, share) for share in shares.tolist()], low, high)
 
 
@@ -83,30 +84,12 @@ def difference_scale(arrays: Sequence[np.ndarray]) -> Scale:
     return Scale(_evenly(CHANGE), -extent, extent, {})
 
 
-def entropy_scale(arrays: Sequence[np.ndarray]) -> Scale:
-    """Cividis on [0, 1] in every figure; most of what happens lies high, so the colour follows the square."""
-    ticks = {"tickvals": [0, 0.3, 0.5, 0.7, 0.9, 1]}
-    return Scale([[i / FINE, blend(CIVIDIS, (i / FINE) ** 2)] for i in range(FINE + 1)], 0.0, 1.0, ticks)
-
-
-def energy_scale(arrays: Sequence[np.ndarray]) -> Scale:
-    """Violets from 0 to a round number above the run's largest energy; the colour follows the square root."""
-    stops = [[(i / FINE) ** 2, blend(VIOLETS, i / FINE)] for i in range(FINE + 1)]
-    return Scale(stops, 0.0, nice_ceiling(_range(arrays, 0.0)[1]), {})
-
-
-def parameter_scale(arrays: Sequence[np.ndarray]) -> Scale:
-    """Blues from 0 to the most parameters that a matrix ever has."""
-    return even_scale(BLUES, [*arrays, np.array([0.0, 1.0])])._replace(ticks={"tickformat": ".2s"})
-
-
 def gap_scale(arrays: Sequence[np.ndarray]) -> Scale:
     """Greens from 0 to a round number above the run's largest gap; the colour follows the square root."""
-    stops = [[(i / FINE) ** 2, blend(GREENS, i / FINE)] for i in range(FINE + 1)]
     largest = _range(arrays, 0.0)[1]
     # The limit itself stands well apart from both ends.
     high = max(2.5 * GAP_LIMIT, nice_ceiling(largest) if largest > 0 else 0.0)
-    return Scale(stops, 0.0, high, {"tickvals": [0, GAP_LIMIT, high]})
+    return _bent(GREENS, high, {"tickvals": [0, GAP_LIMIT, high]}, place=2)
 
 
 def count_scale(arrays: Sequence[np.ndarray]) -> Scale:
@@ -130,12 +113,20 @@ def even_scale(stops: Sequence[str], arrays: Sequence[np.ndarray]) -> Scale:
 SCALES: dict[str, Callable[[Sequence[np.ndarray]], Scale]] = {
     "rank": rank_scale,
     "change": change_scale,
-    "entropy": entropy_scale,
-    "energy": energy_scale,
-    "parameters": parameter_scale,
+    # The same in every figure; most of what happens lies high, so the colour follows the square.
+    "entropy": lambda _: _bent(CIVIDIS, 1.0, {"tickvals": [0, 0.3, 0.5, 0.7, 0.9, 1]}, shade=2),
+    # A few matrices hold most of it: the colour follows the square root.
+    "energy": lambda arrays: _bent(VIOLETS, nice_ceiling(_range(arrays, 0.0)[1]), {}, place=2),
+    "parameters": lambda arrays: even_scale(BLUES, [*arrays, np.ones(1)])._replace(ticks={"tickformat": ".2s"}),
     "gap": gap_scale,
 }
 """Colour → f(every number that it must cover) → scale."""
+
+
+def _bent(stops: Sequence[str], high: float, ticks: dict[str, Any], place: int = 1, shade: int = 1) -> Scale:
+    """From 0 to a number, with the place of each colour, or the colour at each place, to a power."""
+    shares = [i / FINE for i in range(FINE + 1)]
+    return Scale([[share**place, blend(stops, share**shade)] for share in shares], 0.0, high, ticks)
 
 
 def _evenly(stops: Sequence[str]) -> list[list[Any]]:
@@ -156,7 +147,3 @@ def _stepped(colours: list[str], low: float, high: float) -> Scale:
     stops = [[place / count, colour] for i, colour in enumerate(colours) for place in (i, i + 1)]
     ticks = {"tick0": low, "dtick": max(1, -(-count // 12))}
     return Scale(stops, low - 0.5, high + 0.5, ticks)
-
-
-def _ends(shares: np.ndarray) -> list[tuple[float, float]]:
-    return [(i / 8, float(shares[0] + (shares[-1] - shares[0]) * i / 8)) for i in range(9)]

@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 import pyarrow as pa
 from plotly.subplots import make_subplots
 
-from analysis.directions import is_soft
+from analysis.directions import is_soft, moves_of
 from analysis.figures.painters import band, curve, marks, note, panels
 from analysis.figures.scales import VIOLETS, blend, nice_ceiling
-from analysis.figures.theme import EXTENDED, NO_RECORDS, PRUNED, SEQUENCE, TRUE, empty_figure, styled
+from analysis.figures.theme import EXTENDED, MOVES, NO_RECORDS, PRUNED, SEQUENCE, TRUE, empty_figure, styled
 from analysis.metrics import matrix_label
 from analysis.runs import Run
 from analysis.tables import TABLES
@@ -32,12 +32,6 @@ STATES = {
     "back": (EXTENDED, False, True),
 }
 """State of a direction → colour, hollow, ringed."""
-MOVES = (
-    ("prune", PRUNED, "x", "pruned", "switched off"),
-    ("extend", EXTENDED, "circle-open", "extended", "back on"),
-)
-"""Half of an event → colour, symbol, what it is called, and what where the direction stays stored."""
-
 Rows = list[dict[str, Any]]
 
 
@@ -221,7 +215,7 @@ def spectra_over_time(run: Run, matrix: str) -> go.Figure:
     dots = {"color": TRUE, "size": 4, "symbol": "line-ew-open"}
     marks(figure, truth["step"].to_numpy(), numbers(truth, "over_scale"), "σ(ΔW) / s", dots)
     for half, colour, symbol, hard, soft in MOVES:
-        moves = [(event["step"], move) for event in run.events for move in event[half] if move["matrix"] == matrix]
+        moves = moves_of(run, half, matrix)
         word = soft if moves and all(is_soft(move) for _, move in moves) else hard
         heights = [abs(move.get("singular_value") or 0.0) for _, move in moves]
         marker = {"color": colour, "size": 9, "symbol": symbol, "line": {"width": 2}}

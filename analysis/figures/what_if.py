@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.adapters import change_map
+from analysis.figures.adapters import one_map
+from analysis.figures.cells import number_text
 from analysis.figures.painters import bars, curve, marks, panels
+from analysis.figures.scales import SCALES
 from analysis.figures.theme import DASHES, SEQUENCE, TRUE
 from analysis.metrics import matrix_label
 from analysis.runs import Matrix
@@ -79,14 +81,10 @@ def rank_difference_map(difference: Difference, matrices: Sequence[Matrix], titl
     if difference.rank_difference is None:
         raise ValueError("decisions that do not build on each other have no final ranks")
     change = dict(zip(difference.names, difference.rank_difference.tolist(), strict=True))
-    return change_map(
-        matrices, {name: (value, f"{value:+.0f}" if value else "0") for name, value in change.items()}, title
-    )
+    cells = {name: (value, number_text(value, "+.0f")) for name, value in change.items()}
+    return one_map(matrices, cells, SCALES["change"], title)
 
 
 WHAT_IF_FIGURES: dict[str, Callable[..., go.Figure]] = {
-    "decision_map": decision_map,
-    "agreement_bars": agreement_bars,
-    "moves_over_time": moves_over_time,
-    "rank_difference_map": rank_difference_map,
+    figure.__name__: figure for figure in (decision_map, agreement_bars, moves_over_time, rank_difference_map)
 }

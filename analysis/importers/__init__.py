@@ -4,18 +4,3 @@ from analysis.importers.corrections import PATTERN_HELP, rows_by_pattern, rows_b
 from analysis.importers.errors import Imported, LogImportError
 from analysis.importers.mapping import FIELDS
 from analysis.importers.registry import IMPORTERS, Importer, detect_kind, import_log, propose_mapping
-
-__all__ = [
-    "FIELDS",
-    "IMPORTERS",
-    "PATTERN_HELP",
-    "Imported",
-    "Importer",
-    "LogImportError",
-    "detect_kind",
-    "import_log",
-    "propose_mapping",
-    "rows_by_pattern",
-    "rows_by_type",
-    "type_table",
-]

@@ -35,9 +35,7 @@ class Importer:
     convert: Callable[[Path, Path, Mappings | None], Imported]
 
 
-def _ranks_only(
-    kind: str, title: str, detect: Callable[[Path], bool], read: Callable[[Path], RankHistory]
-) -> tuple[str, Importer]:
+def _ranks_only(kind: str, title: str, detect: Callable[[Path], bool], read: Callable[[Path], RankHistory]) -> Importer:
     """Return an importer of logs that tell ranks and not λ."""
 
     def propose(path: Path) -> list[Row]:
@@ -50,17 +48,17 @@ def _ranks_only(
             records = write_history(folder, history, rows, kind)
         return Imported(Path(out), kind, len(rows), records, tuple(history.notices))
 
-    return kind, Importer(title, detect, propose, convert)
+    return Importer(title, detect, propose, convert)
 
 
 IMPORTERS: dict[str, Importer] = {
     "run_folder": Importer("a run folder of the Lab", is_run_folder, folder_rows, import_folder),
     "run_zip": Importer("a zip of a run folder", is_zip, zip_rows, import_zip),
-    **dict(
-        [
-            _ranks_only("rank_log_csv", "the rank_log.csv of the released FlexLoRA code", is_rank_log, read_rank_log),
-            _ranks_only("adalora_tensorboard", "TensorBoard event files of AdaLoRA", is_adalora_log, read_adalora_log),
-        ]
+    "rank_log_csv": _ranks_only(
+        "rank_log_csv", "the rank_log.csv of the released FlexLoRA code", is_rank_log, read_rank_log
+    ),
+    "adalora_tensorboard": _ranks_only(
+        "adalora_tensorboard", "TensorBoard event files of AdaLoRA", is_adalora_log, read_adalora_log
     ),
 }
 """Kind → importer. A run folder comes first: what else lies in it does not make it another kind."""

@@ -6,18 +6,3 @@ from analysis.payload.container import VERSION, increment
 from analysis.payload.matrix import pack_matrix
 from analysis.payload.run import MAX_BYTES, pack_run
 from analysis.payload.since import run_since
-
-__all__ = [
-    "MAX_BYTES",
-    "MAX_CURVE",
-    "MAX_PLANNED",
-    "UNDEFINED",
-    "VERSION",
-    "budget_curve",
-    "coded_gates",
-    "increment",
-    "pack_matrix",
-    "pack_run",
-    "planned_budget",
-    "run_since",
-]

@@ -13,19 +13,3 @@ from analysis.what_if.replay import (
     unavailable,
     unavailable_measures,
 )
-
-__all__ = [
-    "MODES",
-    "Decisions",
-    "Difference",
-    "WhatIfError",
-    "chance_agreement",
-    "compare_decisions",
-    "logged_decisions",
-    "own_settings",
-    "random_moves",
-    "replay",
-    "replay_event",
-    "unavailable",
-    "unavailable_measures",
-]

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from analysis.runs import Run
-from analysis.why.directions import explain_directions
-from analysis.why.matrices import explain_matrices
-from analysis.why.scene import Scene, scene
+from analysis.why.directions import DirectionEvent, explain_directions
+from analysis.why.matrices import MatrixEvent, explain_matrices
+from analysis.why.scene import scene
 
 KEPT = 32
 """Explained events that are kept a run: whoever looks at one matrix soon looks at another."""
 
 
-class EventExplanation(Protocol):
-    """One event explained, all matrices at once."""
-
-    @property
-    def at(self) -> Scene:
-        """The event and what it saw."""
-        ...
-
-    def card(self, name: str) -> dict[str, Any]:
-        """Return verdict, headline, lines, rules and alternatives of one matrix."""
-        ...
-
+EventExplanation: TypeAlias = MatrixEvent | DirectionEvent
+"""One event explained, all matrices at once."""
 
 _explained: dict[int, OrderedDict[int, EventExplanation | None]] = {}
 
