@@ -117,16 +117,6 @@ def is_soft(move: Mapping[str, Any]) -> bool:
     return not {"masked", "revived"}.isdisjoint(move.get("rules") or ())
 
 
-def slots_at(run: Run, record: int, matrix: int) -> list[int] | None:
-    """Return the slots of the stored directions in the order of their λ, replayed from the events.
-
-    None when the log does not say: an imported one, or one with a gap.
-    """
-    slots, here = _cover(run, matrix)
-    found = slots[here[:, record]].tolist()
-    return found if len(found) == run.stored[record, matrix] and -1 not in found else None
-
-
 def directions_at(run: Run, record: int, matrix: int) -> list[Direction]:
     """Return the directions of a matrix: those that are on first, largest |λ| first.
 
@@ -141,7 +131,11 @@ def directions_at(run: Run, record: int, matrix: int) -> list[Direction]:
     gates = np.ones(len(values)) if found.all_gates is None else found.all_gates[own].astype(np.float64)
     energy = float(run.energy[record, matrix])
     states = _states(run, record, matrix)
-    slots = slots_at(run, record, matrix)
+    stays, here = _cover(run, matrix)
+    slots: list[int] | None = stays[here[:, record]].tolist()
+    if len(slots) != run.stored[record, matrix] or -1 in slots:
+        # The log does not say: an imported one, or one with a gap.
+        slots = None
     directions = []
     for i, (value, gate) in enumerate(zip(values.tolist(), gates.tolist(), strict=True)):
         share = value**2 / energy if gate > 0 and energy > 0 and np.isfinite(energy) else float("nan")

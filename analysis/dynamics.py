@@ -17,7 +17,8 @@ def net_after_events(run: Run) -> np.ndarray:
     """Return how many directions stand elsewhere than at the start after each event, (E,) int64: a pair counts once."""
     net = np.zeros(len(run.events), np.int64)
     latest, ranks = -1, np.zeros(0)
-    for number, record in enumerate(_event_records(run)):
+    records = np.searchsorted(run.steps, [event["step"] for event in run.events], side="right") - 1
+    for number, record in enumerate(records.tolist()):
         if record < 0:
             continue
         if record != latest:
@@ -63,11 +64,6 @@ def net_moves_over_time(run: Run) -> np.ndarray:
 def churn_over_time(run: Run, within: int = 1) -> np.ndarray:
     """Return ``churn_after_events`` at each record, (T,) float64."""
     return _at_records(run, churn_after_events(run, within), np.nan)
-
-
-def _event_records(run: Run) -> list[int]:
-    """Return the record of each event, the latest at or before it; −1 before the first."""
-    return (np.searchsorted(run.steps, [event["step"] for event in run.events], side="right") - 1).tolist()
 
 
 def _displaced(change: np.ndarray) -> np.ndarray:

@@ -58,12 +58,13 @@ def schedule_facts(
     idle = [step for step, budget in zip(steps, budgets, strict=True) if not budget]
     curve = [max(0.0, own.curve(step, b0, warmup_steps, end, knots, exponent)) for step in steps]
     span, power = own.span(warmup_steps, end), own.exponent(exponent)
+    closed = _SUMS.get((own.family, power))
     return ScheduleFacts(
         events=len(steps),
         active=len(active),
         moved=sum(budgets),
         unrounded=math.fsum(curve),
-        closed_form=_closed_form(own, power, b0, interval / span, len(steps)),
+        closed_form=closed(b0, interval / span, len(steps)) if closed and steps else None,
         last_active=active[-1] if active else None,
         first_zero=idle[0] if idle else None,
         predicted_zero=_predicted_zero(own, power, b0, warmup_steps, span),
@@ -83,11 +84,6 @@ _SUMS: dict[tuple[str, float], Callable[[int, float, int], float]] = {
     ("constant", 1.0): lambda b0, h, K: float(b0 * K),
 }
 """Family and exponent → f(b0, share of the curve from event to event, events) → Σ of the curve before rounding."""
-
-
-def _closed_form(schedule: Schedule, power: float, b0: int, h: float, K: int) -> float | None:
-    found = _SUMS.get((schedule.family, power))
-    return found(b0, h, K) if found and K else None
 
 
 def _predicted_zero(schedule: Schedule, power: float, b0: int, warmup: int, span: int) -> float | None:

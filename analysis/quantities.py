@@ -59,10 +59,6 @@ def _change(run: Run, since: int | None) -> np.ndarray:
     return (run.ranks - run.ranks[0 if since is None else record_of(run, since)]).astype(np.float64)
 
 
-def _entropy(run: Run, since: int | None) -> np.ndarray:
-    return run.entropy
-
-
 def _energy(run: Run, since: int | None) -> np.ndarray:
     """Σλ²; NaN where no direction has a known λ."""
     return np.where(np.isfinite(run.energy), run.energy, np.nan)
@@ -88,7 +84,7 @@ ENTROPY = IMPORTANCES["spectral_entropy"]
 QUANTITIES: dict[str, Quantity] = {
     "rank": Quantity("rank", "rank", _rank, whole=True),
     "change": Quantity("rank_change", "rank change", _change, (None, None), whole=True),
-    "entropy": Quantity("entropy", f"{ENTROPY.label} of λ²", _entropy, ENTROPY.range),
+    "entropy": Quantity("entropy", f"{ENTROPY.label} of λ²", lambda run, _: run.entropy, ENTROPY.range),
     "energy": Quantity("energy", "energy Σλ²", _energy),
     "parameters": Quantity("parameters", "parameters of the active directions", _parameters),
     "gap": Quantity("entropy_gap", "gap |I(λ) − I(σ)|", _gap, ENTROPY.range),

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from analysis.adapters.adapter import Adapter, Place, open_adapter
+from analysis.adapters.adapter import Place, open_adapter
 from analysis.adapters.comparison import Comparison, compare_adapters
 from analysis.adapters.compression import DTYPES, compress_adapter, config_snippet, total_error, truncation_errors
 from analysis.adapters.files import MAX_CONFIG_BYTES, AdapterError
@@ -80,7 +80,8 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     adapter = open_adapter(options.adapter)
     if options.map:
         adapter = adapter.mapped(_read_map(options.map))
-    spectra = _analysed(adapter)
+    with tqdm(total=len(adapter.matrices), unit="matrix", file=sys.stderr, disable=None, leave=False) as bar:
+        spectra = analyse_adapter(adapter, lambda done, _: bar.update(done - bar.n))
     report = adapter_report(spectra)
     text = [*report["sentences"], *(f"Note: {line}" for line in report["notices"]), ""]
     text.append(text_table(spectra.table(), COLUMNS, right=COLUMNS[1:]))
@@ -99,15 +100,6 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if options.table:
         options.table.write_bytes(TABLE_FILES[options.table.suffix.lstrip(".")](spectra))
     return report, "\n".join(text)
-
-
-def _analysed(adapter: Adapter) -> AdapterSpectra:
-    with tqdm(total=len(adapter.matrices), unit="matrix", file=sys.stderr, disable=None, leave=False) as bar:
-
-        def progress(done: int, _of: int) -> None:
-            bar.update(done - bar.n)
-
-        return analyse_adapter(adapter, progress)
 
 
 def _read_map(path: Path) -> dict[str, Place]:

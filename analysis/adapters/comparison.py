@@ -100,7 +100,12 @@ def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: Adap
     live = bool(s1.size and s2.size)
     sign = np.sign(matrix.scale) * np.sign(other.scale)
     output_cosines, input_cosines = _cosines(outputs), _cosines(inputs)
-    larger = max(s1.size, s2.size)
+    larger, similarity = max(s1.size, s2.size), None
+    if live:
+        # Scaled first: squares of very small numbers would vanish.
+        a, b = s1 / s1[0], s2 / s2[0]
+        inner = np.sum((a[:, None] * b) * (outputs * inputs))
+        similarity = float(sign * inner / (np.linalg.norm(a) * np.linalg.norm(b)))
     return Overlap(
         matrix.name,
         (s1.size, s2.size),
@@ -110,13 +115,8 @@ def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: Adap
         float(np.square(input_cosines).mean()) if live else None,
         larger / matrix.out_features,
         larger / matrix.in_features,
-        float(sign * _cosine(s1 / s1[0], s2 / s2[0], outputs * inputs)) if live else None,
+        similarity,
     )
-
-
-def _cosine(s1: np.ndarray, s2: np.ndarray, products: np.ndarray) -> float:
-    """Return the cosine between both ΔW; the spectra come scaled, as squares of very small ones would vanish."""
-    return np.sum((s1[:, None] * s2) * products) / (np.linalg.norm(s1) * np.linalg.norm(s2))
 
 
 def _subspaces(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -182,14 +182,11 @@ def compress_adapter(
     for matrix in _kept(adapter, ranks):
         shapes = {"A": (ranks[matrix.name], matrix.in_features), "B": (matrix.out_features, ranks[matrix.name])}
         for place, (part, shape) in enumerate(shapes.items()):
-            data = partial(_part, written, matrix.name, place)
-            tensors[f"{PREFIX}{matrix.name}.lora_{part}.weight"] = NewTensor(dtype, shape, data)
+            tensors[f"{PREFIX}{matrix.name}.lora_{part}.weight"] = NewTensor(
+                dtype, shape, lambda name=matrix.name, place=place: written(name)[place]
+            )
     _write(folder, tensors, _config(adapter, ranks))
     return errors
-
-
-def _part(written: Callable[[str], tuple[bytes, bytes]], name: str, place: int) -> bytes:
-    return written(name)[place]
 
 
 def _bfloat16(array: np.ndarray) -> np.ndarray:

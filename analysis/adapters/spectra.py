@@ -19,7 +19,7 @@ THREADS = 2
 SHARES = (0.9, 0.99)
 """Shares of a matrix's energy for which the table says how many directions hold them."""
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 """f(matrices done, matrices in all)."""
 
 

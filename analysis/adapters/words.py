@@ -25,7 +25,8 @@ def describe_adapter(spectra: AdapterSpectra) -> list[str]:
     if dead and not live:
         return [*found, "Every matrix is dead: ΔW is exactly 0 (B = 0), so these matrices change nothing."]
     if dead:
-        found.append(f"{_count(dead, len(rows))} dead: ΔW is exactly 0 there (B = 0), their directions are unused.")
+        count = f"{dead} of {len(rows)} {'matrix' if len(rows) == 1 else 'matrices'} {'is' if dead == 1 else 'are'}"
+        found.append(f"{count} dead: ΔW is exactly 0 there (B = 0), their directions are unused.")
     elif live and not spectra.broken:
         found.append("Every ΔW differs from 0: the adapter is live.")
     if live:
@@ -85,10 +86,6 @@ def _what(spectra: AdapterSpectra) -> str:
         f"{kind}{for_model}: {count} {'matrix' if count == 1 else 'matrices'}, {told}, "
         f"{directions:,} direction{'' if directions == 1 else 's'}, {adapter.parameters:,} parameters."
     )
-
-
-def _count(number: int, of: int) -> str:
-    return f"{number} of {of} {'matrix' if of == 1 else 'matrices'} {'is' if number == 1 else 'are'}"
 
 
 def _wasted(live: list[tuple[AdapterMatrix, np.ndarray]]) -> str:

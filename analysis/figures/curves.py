@@ -160,8 +160,10 @@ def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure:
     drawn = selected_records(run, MOST_COLUMNS)
     figure = panels(title + of_records(run, len(drawn)), [asked.label], 440)
     others = [place for place in range(count) if place not in chosen]
-    # A rank is drawn exactly by the records at which it changed.
-    kept = [_turns(values[:, place]) if whole else drawn for place in others]
+    # A rank is drawn exactly by the records at which it changed, and the ends.
+    turns = np.diff(values, axis=0, prepend=np.nan) != 0
+    turns[-1] = True
+    kept = [np.flatnonzero(turns[:, place]) if whole else drawn for place in others]
     xs = [part for own in kept for part in (run.steps[own].astype(np.float64), [np.nan])]
     ys = [part for place, own in zip(others, kept, strict=True) for part in (shifted[own, place], [np.nan])]
     if others:
@@ -184,10 +186,6 @@ def jitter(count: int) -> np.ndarray:
     """Return shifts within ±0.15 that keep neighbours apart, the same for every figure, (count,)."""
     # Multiples of the golden ratio modulo 1 fill the interval evenly for any count.
     return JITTER * (2 * ((np.arange(count) * 0.6180339887498949) % 1.0) - 1)
-
-
-def _turns(values: np.ndarray) -> np.ndarray:
-    return np.unique([0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values) - 1])
 
 
 def _add_moves(figure: go.Figure, run: Run, place: int, values: np.ndarray, label: str, symbol: str) -> None:

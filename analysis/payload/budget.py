@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from analysis.run_config import config_at
@@ -27,7 +25,7 @@ def planned_budget(run: Run) -> dict[str, list[int]] | None:
     if run.total_steps > MAX_PLANNED:
         return None
     try:
-        budget = _budget_in_force(run)
+        budget = getattr(config_at(run), "budget", None)
         if budget is None:
             return None
         steps = _curve_steps(run)
@@ -48,11 +46,6 @@ def budget_curve(run: Run) -> dict[int, float]:
     scalars = run.log.steps
     known = np.isfinite(scalars["budget"])
     return dict(zip(scalars["step"][known].tolist(), scalars["budget"][known].tolist(), strict=True))
-
-
-def _budget_in_force(run: Run) -> Callable[[int], int] | None:
-    """Return b of the configuration at the end of the log; None for a method whose moves have no such schedule."""
-    return getattr(config_at(run), "budget", None)
 
 
 def _curve_steps(run: Run) -> list[int]:

@@ -68,7 +68,10 @@ def pack_run(run: Run, max_bytes: int = MAX_BYTES) -> bytes:
         max_bytes: size to keep to; only events and the records beside them can lead beyond it.
     """
     events = pack_events(run)
-    fixed = {**events.arrays, **_scalar_arrays(run), **_peaks(run), **whole_arrays(run)}
+    known = run.log.spectra.digest
+    # What the axes of each spectrum must hold over the whole run.
+    peaks = {"peak": float32(known.peak), "truePeak": float32(known.true_peak)}
+    fixed = {**events.arrays, **_scalar_arrays(run), **peaks, **whole_arrays(run)}
     if "planSteps" in fixed:
         del fixed["budgetAt"]
     header = {**_header(run), **events.header, **told_once(run)}
@@ -210,12 +213,6 @@ def _scalar_arrays(run: Run) -> dict[str, Rows]:
         if name not in _SPARE or np.isfinite(values).any():
             arrays[name] = Rows("loss", float32(values[kept]))
     return arrays
-
-
-def _peaks(run: Run) -> dict[str, np.ndarray]:
-    """Return what the axes of each spectrum must hold over the whole run: largest |λ| and largest true value."""
-    known = run.log.spectra.digest
-    return {"peak": float32(known.peak), "truePeak": float32(known.true_peak)}
 
 
 def _header(run: Run) -> dict[str, Any]:

@@ -132,8 +132,11 @@ def compare_maps(
     step = shown_step(run, step)
     known = {matrix.name for matrix in run.matrices}
     matrices = [*run.matrices, *(matrix for matrix in other.matrices if matrix.name not in known)]
-    sides = [_by_name(item, step, colour, since) for item in (run, other)]
-    values, others = (np.array([side.get(m.name, np.nan) for m in matrices], np.float64) for side in sides)
+    values, others = np.full((2, len(matrices)), np.nan)
+    for side, item in ((values, run), (others, other)):
+        if len(item.steps):
+            row = asked.values(item, since)[record_of(item, step)]
+            side[:] = [row[item.places[m.name]] if m.name in item.places else np.nan for m in matrices]
     return as_table(
         {
             "step": np.full(len(matrices), step, np.int64),
@@ -144,10 +147,3 @@ def compare_maps(
             "difference": values - others,
         }
     )
-
-
-def _by_name(run: Run, step: int, colour: str, since: int | None) -> dict[str, float]:
-    if not len(run.steps):
-        return {}
-    row = quantity(colour).values(run, since)[record_of(run, step)]
-    return dict(zip([matrix.name for matrix in run.matrices], row.tolist(), strict=True))

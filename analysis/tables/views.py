@@ -45,28 +45,20 @@ class Moment(NamedTuple):
     stages: bool = False
     other: Run | None = None
 
-
-def _map(run: Run, at: Moment) -> pa.Table:
-    return event_stages(run, at.step) if at.stages else rank_map(run, at.step, at.colour, at.since)
-
-
-def _stages(run: Run, at: Moment) -> pa.Table:
-    return event_stages(run, run.events[max(0, run.event_number(shown_step(run, at.step)))]["step"])
+    def event_of(self, run: Run) -> int:
+        """Return the number of the latest event at or before the step, −1 before the first."""
+        return run.event_number(shown_step(run, self.step))
 
 
 def _events(run: Run, at: Moment) -> pa.Table:
     """The evenly chosen events; the one at or before the clock takes the place of its nearest neighbour."""
     numbers = {event["step"]: number for number, event in enumerate(run.events)}
     chosen = [numbers[step] for step in chosen_events(run, MOST_EVENTS)]
-    current = run.event_number(shown_step(run, at.step))
+    current = at.event_of(run)
     if current >= 0 and current not in chosen:
         distances = [abs(number - current) for number in chosen]
         chosen[distances.index(min(distances))] = current
     return rank_maps(run, [run.events[number]["step"] for number in chosen], at.colour, at.since)
-
-
-def _pair(run: Run, at: Moment) -> pa.Table:
-    return compare_maps(run, run if at.other is None else at.other, at.step, at.colour, at.since)
 
 
 def _strip(run: Run, at: Moment) -> pa.Table:
@@ -81,7 +73,12 @@ def _lines(measure: str) -> Callable[[Run, Moment], pa.Table]:
 
 
 VIEWS: dict[str, dict[str, Callable[[Run, Any], pa.Table]]] = {
-    "map": {"map": _map, "stages": _stages, "events": _events, "pair": _pair},
+    "map": {
+        "map": lambda run, at: event_stages(run, at.step) if at.stages else rank_map(run, at.step, at.colour, at.since),
+        "stages": lambda run, at: event_stages(run, run.events[max(0, at.event_of(run))]["step"]),
+        "events": _events,
+        "pair": lambda run, at: compare_maps(run, at.other or run, at.step, at.colour, at.since),
+    },
     "side": {
         "spectrum": lambda run, at: spectrum(run, at.matrix, at.step),
         "why": lambda run, at: why(run, at.matrix, at.step),

@@ -39,7 +39,10 @@ def margin(at: Scene, order: Ranking, name: str) -> Margin:
         return Margin(why_none="it has no score")
     for half, end in order.ends.items():
         if name in end.was:
-            return _of_moved(order, name, half)
+            if end.left is not None:
+                return _between(order, half, name, end.left)
+            word = "pruned" if half == "prune" else "extended"
+            return Margin(half, _finite(order.used[end.taken[-1]]), why_none=f"every matrix that could be {word} was")
     if not at.event["budget"]:
         return Margin(why_none="at budget 0 no score moves anything")
     if not any(end.taken for end in order.ends.values()):
@@ -52,14 +55,6 @@ def margin(at: Scene, order: Ranking, name: str) -> Margin:
     if not found:
         return Margin(why_none="it could not be moved here, whatever its score")
     return min(found, key=lambda each: math.inf if each.value is None else abs(each.value))
-
-
-def _of_moved(order: Ranking, name: str, half: str) -> Margin:
-    end = order.ends[half]
-    if end.left is None:
-        word = "pruned" if half == "prune" else "extended"
-        return Margin(half, _finite(order.used[end.taken[-1]]), why_none=f"every matrix that could be {word} was")
-    return _between(order, half, name, end.left)
 
 
 def _between(order: Ranking, half: str, name: str, rival: str) -> Margin:

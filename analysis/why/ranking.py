@@ -107,7 +107,8 @@ def ranking(run: Run, at: Scene, config: FlexLoRAConfig | None) -> Ranking:
     refused = event.get("refused", {})
     protected = frozenset(name for name, reason in refused.items() if reason == "protected")
     if config is not None:
-        decider = Decider({name: step for name, step in _extended(run, at.number).items() if name in at.index})
+        moves = [(move["matrix"], int(each["step"])) for each in run.events[: at.number] for move in each["extend"]]
+        decider = Decider({name: step for name, step in moves if name in at.index})
         protected = decider.protected(at.step, config)
         window = config.protection * (config.interval or 1)
         protection = {name: (decider.extended_at[name], decider.extended_at[name] + window) for name in protected}
@@ -141,8 +142,3 @@ def _end(taken: list[str], able: list[str], barred: dict[str, str], order: list[
     left = next((name for name in able if name not in was), None)
     passed = [0, *accumulate(int(name in barred) for name in order)]
     return End(able, barred, taken, left, passed)
-
-
-def _extended(run: Run, number: int) -> dict[str, int]:
-    """Return name → step at which it was extended last before an event."""
-    return {move["matrix"]: int(earlier["step"]) for earlier in run.events[:number] for move in earlier["extend"]}

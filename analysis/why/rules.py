@@ -29,10 +29,11 @@ RANK_ONE: dict[str, str] = {
 
 def matrix_rules(at: Scene, order: Ranking, config: FlexLoRAConfig | None, name: str) -> list[dict[str, str]]:
     """Return the rules that acted on a matrix, or that stopped the event for all."""
+    reason = at.event.get("refused", {}).get(name)
     return [
         *_undefined(at, order, name),
         *_rank_one(at, order, config, name),
-        *_refused(at, order, name),
+        *([rule(reason, f"Passed over: {refusal(at, order, name, reason)}.")] if reason else []),
         *_ties(at, order, config, name),
         *_stop(at, order, config),
         *move_rules(at, name),
@@ -83,11 +84,6 @@ def _rank_one(at: Scene, order: Ranking, config: FlexLoRAConfig | None, name: st
         )
         return [rule("rank_one", f"{start}; rank_one = median gives it {told}.")]
     return [rule("rank_one", f"{start}; by rank_one = {config.rank_one} {RANK_ONE[config.rank_one]}.")]
-
-
-def _refused(at: Scene, order: Ranking, name: str) -> list[dict[str, str]]:
-    reason = at.event.get("refused", {}).get(name)
-    return [] if reason is None else [rule(reason, f"Passed over: {refusal(at, order, name, reason)}.")]
 
 
 def refusal(at: Scene, order: Ranking, name: str, reason: str) -> str:
