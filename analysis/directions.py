@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.runs import Run
+from analysis.runs import Run, exact_event
 
 
 class Direction(NamedTuple):
@@ -149,7 +149,7 @@ def directions_at(run: Run, record: int, matrix: int) -> list[Direction]:
 
 def arriving(run: Run, record: int, matrix: int) -> int:
     """Return how many new directions the event at this record adds; they have a λ from the next record on."""
-    now = run.event_at(int(run.steps[record]))
+    now = exact_event(run, int(run.steps[record]))
     return sum(not is_soft(move) for move in _own(now, "extend", run.matrices[matrix].name))
 
 
@@ -160,7 +160,7 @@ def _states(run: Run, record: int, matrix: int) -> dict[int | None, str]:
     states: dict[int | None, str] = {}
     for move in _own(before[-1] if before else None, "extend", name):
         states[move.get("slot")] = "back" if is_soft(move) else "new"
-    now = run.event_at(step)
+    now = exact_event(run, step)
     for move in _own(now, "extend", name):
         if is_soft(move):
             states[move.get("slot")] = "comes back"

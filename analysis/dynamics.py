@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.runs import Run
+from analysis.runs import Run, move_counts
 
 
 def gross_after_events(run: Run) -> np.ndarray:
@@ -23,7 +23,7 @@ def net_after_events(run: Run) -> np.ndarray:
             continue
         if record != latest:
             latest, ranks = record, run.ranks[record] - run.ranks[0]
-        pruned, extended = run.move_counts(run.events[number])
+        pruned, extended = move_counts(run, run.events[number])
         ranks += extended - pruned
         net[number] = _displaced(ranks[None])[0]
     return net

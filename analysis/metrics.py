@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.dynamics import churn_after_events, gross_after_events
 from analysis.quantities import entropy_gaps, record_of
-from analysis.runs import Matrix, Run
+from analysis.runs import Matrix, Run, event_number, exact_event, move_counts
 from flexlora.importance import measure_label
 from flexlora.matrix_names import place_label
 
@@ -48,7 +48,7 @@ def final_ranks(run: Run) -> np.ndarray:
     ranks = run.ranks[-1].copy()
     for event in run.events:
         if event["step"] >= run.steps[-1]:
-            pruned, extended = run.move_counts(event)
+            pruned, extended = move_counts(run, event)
             ranks += extended - pruned
     return ranks
 
@@ -119,7 +119,7 @@ def first_matrix(run: Run, step: int | None = None) -> str | None:
     None as step = the event to look at first; None is returned for a run without matrices.
     """
     shown = instructive_event(run) if step is None else step
-    event = None if shown is None else run.event_at(shown)
+    event = None if shown is None else exact_event(run, shown)
     if event and (event["extend"] or event["prune"]):
         return str((event["extend"] or event["prune"])[0]["matrix"])
     return run.matrices[0].name if run.matrices else None
@@ -136,11 +136,11 @@ def describe_event(run: Run, step: int) -> str:
     Raises:
         ValueError: there is no event at this step.
     """
-    event = run.event_at(step)
+    event = exact_event(run, step)
     if event is None:
         raise ValueError(f"no event at step {step}")
     pruned, extended = event["prune"], event["extend"]
-    start = f"Event {run.event_number(step) + 1} of {len(run.events)}, step {step}: "
+    start = f"Event {event_number(run, step) + 1} of {len(run.events)}, step {step}: "
     if not pruned and not extended:
         return (
             f"{start}nothing moved ({_why_nothing(event)}). Total rank stays {_rank_at(run, step)}.{_adaptive(event)}"

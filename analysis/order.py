@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis.metrics import final_ranks
-from analysis.runs import Run
+from analysis.runs import Run, move_counts
 from analysis.thinning import mean_of
 from flexlora.matrix_names import module_type_order
 
@@ -96,7 +96,7 @@ def most_moved(run: Run, count: int = 8) -> list[int]:
     """
     gross = np.zeros(len(run.matrices), np.int64)
     for event in run.events:
-        gross += sum(run.move_counts(event))
+        gross += sum(move_counts(run, event))
     net = np.abs(net_change(run))
     if not run.events:
         gross += np.abs(np.diff(run.ranks, axis=0)).sum(axis=0)

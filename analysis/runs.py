@@ -145,23 +145,6 @@ class Run:
             raise ValueError(f"unknown matrix {matrix!r}; this run has {few}, ... ({len(self.places)} in all)")
         return self.places[matrix]
 
-    def event_at(self, step: int) -> dict[str, Any] | None:
-        """Return the event at exactly this step, None without one."""
-        number = self.event_number(step)
-        return self.events[number] if number >= 0 and self.events[number]["step"] == step else None
-
-    def event_number(self, step: int) -> int:
-        """Return the number of the latest event at or before a step, −1 before the first."""
-        return bisect_right(self.events, step, key=lambda event: event["step"]) - 1
-
-    def move_counts(self, event: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return how many directions an event prunes and extends in each matrix, (M,) int64 each; 0 for None."""
-        pruned, extended = np.zeros((2, len(self.matrices)), np.int64)
-        for key, counts in (("prune", pruned), ("extend", extended)):
-            for move in event[key] if event else ():
-                counts[self.places[move["matrix"]]] += 1
-        return pruned, extended
-
     def record_at(self, t: int) -> int:
         """Return the index of the latest record at or before step t.
 
@@ -242,6 +225,26 @@ class Run:
     def _named(self, flat: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
         parts = np.split(flat, np.cumsum(counts)[:-1])
         return {matrix.name: part for matrix, part in zip(self.matrices, parts, strict=True)}
+
+
+def exact_event(run: Run, step: int) -> dict[str, Any] | None:
+    """Return the event at exactly this step, None without one."""
+    number = event_number(run, step)
+    return run.events[number] if number >= 0 and run.events[number]["step"] == step else None
+
+
+def event_number(run: Run, step: int) -> int:
+    """Return the number of the latest event at or before a step, −1 before the first."""
+    return bisect_right(run.events, step, key=lambda event: event["step"]) - 1
+
+
+def move_counts(run: Run, event: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many directions an event prunes and extends in each matrix, (M,) int64 each; 0 for None."""
+    pruned, extended = np.zeros((2, len(run.matrices)), np.int64)
+    for key, counts in (("prune", pruned), ("extend", extended)):
+        for move in event[key] if event else ():
+            counts[run.places[move["matrix"]]] += 1
+    return pruned, extended
 
 
 def load_run(path: str | Path) -> Run:

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.metrics import instructive_event
 from analysis.quantities import record_of
-from analysis.runs import Run
+from analysis.runs import Run, exact_event, move_counts
 
 STAGES = ("score", "order", "prune", "extend", "resume")
 MOST_EVENTS = 9
@@ -52,7 +52,7 @@ def event_at(run: Run, step: int | None) -> dict[str, Any] | None:
         step = instructive_event(run)
         if step is None:
             return None
-    if (event := run.event_at(step)) is not None:
+    if (event := exact_event(run, step)) is not None:
         return event
     wanted = step
     near = sorted(run.events, key=lambda event: abs(event["step"] - wanted))[:3]
@@ -98,7 +98,7 @@ def event_stages(run: Run, event: Mapping[str, Any]) -> Stages:
             if name in run.places:
                 score[run.places[name]] = _number(value)
         order = np.where(np.isnan(score), np.nan, 1.0 + _lower(score))
-    pruned, extended = run.move_counts(event)
+    pruned, extended = move_counts(run, event)
     rank = run.ranks[record_of(run, event["step"])] if len(run.steps) else np.zeros(len(names))
     rank = rank.astype(np.float64)
     return Stages(event["step"], event["measure"], score, order, bool(scores), rank, pruned, extended)

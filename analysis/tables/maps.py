@@ -11,7 +11,7 @@ import pyarrow as pa
 from analysis.metrics import parked_step
 from analysis.order import sorted_matrices
 from analysis.quantities import QUANTITIES, quantity, record_of
-from analysis.runs import Run
+from analysis.runs import Run, exact_event, move_counts
 from analysis.stages import STAGES, chosen_events, stages_of
 from analysis.tables.columns import as_table, by_record, matrix_columns
 
@@ -33,7 +33,7 @@ def rank_map(
     step = shown_step(run, step)
     records = np.array([record_of(run, step)] if len(run.steps) else [], np.int64)
     shown = np.full(len(records), step, np.int64)
-    found = run.event_at(step) if event else None
+    found = exact_event(run, step) if event else None
     own = {"step": by_record(run, shown), "record_step": by_record(run, run.steps[records])}
     return as_table(own | _quantities(run, records, since, [found] * len(records)))
 
@@ -41,7 +41,7 @@ def rank_map(
 def _quantities(run: Run, records: np.ndarray, since: int | None, events: Sequence[Any]) -> dict[str, Any]:
     """Return the columns of all matrices at records (n,), with what an event at each, or None, moves."""
     count, width = len(records), len(run.matrices)
-    moves = np.array([run.move_counts(event) for event in events], np.int64).reshape(count, 2, width)
+    moves = np.array([move_counts(run, event) for event in events], np.int64).reshape(count, 2, width)
     return {
         **matrix_columns(run.matrices, np.tile(np.arange(width), count)),
         **{item.column: item.column_of(item.values(run, since)[records]) for item in QUANTITIES.values()},
@@ -94,7 +94,7 @@ def event_stages(run: Run, step: int | None = None) -> pa.Table:
         parts = [(found.score, none, none), (found.order, none, none), (after, found.pruned, none)]
         parts += [(after + found.extended, none, found.extended), (after + found.extended, none, none)]
     rows = np.tile(np.arange(width), len(parts))
-    refused = (run.event_at(found.step) or {}).get("refused", {}) if found else {}
+    refused = (exact_event(run, found.step) or {}).get("refused", {}) if found else {}
     return as_table(
         {
             "step": np.full(len(rows), found.step if found else 0, np.int64),

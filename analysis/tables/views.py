@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from analysis.quantities import quantity
-from analysis.runs import Run
+from analysis.runs import Run, event_number
 from analysis.stages import MOST_EVENTS, chosen_events
 from analysis.tables.columns import spread
 from analysis.tables.curves import curves, rank_share, rank_trajectories
@@ -47,7 +47,7 @@ class Moment(NamedTuple):
 
     def event_of(self, run: Run) -> int:
         """Return the number of the latest event at or before the step, −1 before the first."""
-        return run.event_number(shown_step(run, self.step))
+        return event_number(run, shown_step(run, self.step))
 
 
 def _events(run: Run, at: Moment) -> pa.Table:

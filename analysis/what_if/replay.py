@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis import metrics
 from analysis.run_config import config_at, edits
-from analysis.runs import Run
+from analysis.runs import Run, move_counts
 from analysis.what_if.scores import adjusted, score_table
 from flexlora.adaptive import WINDOW
 from flexlora.config import FlexLoRAConfig
@@ -108,7 +108,7 @@ def logged_decisions(run: Run) -> Decisions:
     """Return what the run did."""
     names = [matrix.name for matrix in run.matrices]
     shape = (len(run.events), len(names))
-    moved = np.array([run.move_counts(event) for event in run.events], bool).reshape(-1, 2, len(names))
+    moved = np.array([move_counts(run, event) for event in run.events], bool).reshape(-1, 2, len(names))
     return Decisions(
         names,
         np.array([event["step"] for event in run.events], np.int64),

@@ -6,7 +6,7 @@ import weakref
 from collections import OrderedDict
 from typing import Any, TypeAlias
 
-from analysis.runs import Run
+from analysis.runs import Run, event_number
 from analysis.why.directions import DirectionEvent, explain_directions
 from analysis.why.matrices import MatrixEvent, explain_matrices
 from analysis.why.scene import scene
@@ -39,7 +39,7 @@ def why_card(run: Run, step: int, matrix: str) -> dict[str, Any] | None:
         ValueError: the run has no such matrix.
     """
     run.place_of(matrix)
-    number = run.event_number(step)
+    number = event_number(run, step)
     found = why_event(run, number) if number >= 0 else None
     return None if found is None else _card(found, matrix) | {"at": found.at.step == step}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.metrics import matrix_label
 from analysis.run_config import config_at
-from analysis.runs import Run
+from analysis.runs import Run, move_counts
 from flexlora.adapter_config import AdapterConfig
 from flexlora.errors import FlexLoRAError
 
@@ -82,7 +82,7 @@ def scene(run: Run, number: int) -> Scene | None:
     ranks = run.ranks[record].copy()
     for earlier in run.events[:number]:
         if earlier["step"] >= run.steps[record] and not seen:
-            pruned, extended = run.move_counts(earlier)
+            pruned, extended = move_counts(run, earlier)
             ranks += extended - pruned
     true = run.true_singular_values(step) if seen else None
     return Scene(
