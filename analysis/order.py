@@ -29,16 +29,6 @@ def by_layer(run: Run) -> np.ndarray:
     return np.lexsort((types, layers))
 
 
-def by_final_rank(run: Run) -> np.ndarray:
-    """Largest final rank first."""
-    return _descending(run, final_ranks(run))
-
-
-def by_change(run: Run) -> np.ndarray:
-    """Largest net gain of rank first, largest loss last."""
-    return _descending(run, net_change(run))
-
-
 def by_similarity(run: Run) -> np.ndarray:
     """Leaves of a hierarchical clustering of the entropy curves (average linkage of Euclidean distances).
 
@@ -66,8 +56,9 @@ def by_similarity(run: Run) -> np.ndarray:
 SORTS: dict[str, Callable[[Run], np.ndarray]] = {
     "architecture": by_architecture,
     "layer": by_layer,
-    "final_rank": by_final_rank,
-    "change": by_change,
+    # The largest final rank, or the largest net gain, first.
+    "final_rank": lambda run: _descending(run, final_ranks(run)),
+    "change": lambda run: _descending(run, net_change(run)),
     "similarity": by_similarity,
 }
 """Name → f(run) → (M,) permutation of the matrices' places in the header; ties keep the order of the architecture."""

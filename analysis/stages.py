@@ -96,7 +96,7 @@ def event_stages(run: Run, event: Mapping[str, Any]) -> Stages:
         score = np.array([own.get(name) for name in names], np.float64)
         for name, value in (event.get("decided") or {}).items():
             if name in run.places:
-                score[run.places[name]] = _number(value)
+                score[run.places[name]] = np.inf if value == "first" else np.nan if value is None else value
         order = np.where(np.isnan(score), np.nan, 1.0 + _lower(score))
     pruned, extended = move_counts(run, event)
     rank = run.ranks[record_of(run, event["step"])] if len(run.steps) else np.zeros(len(names))
@@ -129,10 +129,6 @@ def standing_out(stages: Stages, event: Mapping[str, Any], direction: str = "bot
 def _lower(score: np.ndarray) -> np.ndarray:
     """Return how many scores are lower, (M,)."""
     return np.searchsorted(np.sort(score), score, side="left")
-
-
-def _number(value: Any) -> float:
-    return float("inf") if value == "first" else float("nan") if value is None else float(value)
 
 
 def _mean(scores: list[float | None] | None) -> float:

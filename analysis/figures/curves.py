@@ -213,11 +213,11 @@ def compare_curves(runs: Mapping[str, Run]) -> go.Figure:
     figure = panels("Runs compared", list(COMPARED.values()), 620)
     run_of, curve_of, steps = (table[name].to_numpy(zero_copy_only=False) for name in ("run", "curve", "step"))
     values = numbers(table, "value")
-    for number, (label, style) in enumerate(_looks(runs).items()):
+    for label, style in _looks(runs).items():
         for row, (key, title) in enumerate(COMPARED.items(), 1):
             own = (run_of == label) & (curve_of == key)
             look = {"shape": "linear" if key == "task_loss" else "hv", "row": row, "showlegend": row == 1}
-            _run_curve(figure, steps[own], values[own], label, style, number, title, **look)
+            _run_curve(figure, steps[own], values[own], style, title, **look)
     return figure.update_layout(legend={"itemsizing": "constant", "y": -0.1})
 
 
@@ -229,11 +229,11 @@ def total_rank(runs: Mapping[str, Run]) -> go.Figure:
     """
     figure = panels("Total rank", ["directions, all matrices"], 450)
     looks = _looks(runs)
-    for number, (label, run) in enumerate(runs.items()):
+    for label, run in runs.items():
         if not len(run.steps):
             continue
         totals, means = total_of(run), run.expected_ranks.sum(axis=1)
-        _run_curve(figure, run.steps, totals, label, looks[label], number, "total rank")
+        _run_curve(figure, run.steps, totals, looks[label], "total rank")
         if np.abs(means - totals).max() > SAME:
             name, told = f"{label}: used a step", "%{y:.1f} used in a training step, on average"
             look: dict[str, Any] = {"dash": "dash", "width": 1.25, "legendgroup": label}
@@ -245,22 +245,16 @@ def total_rank(runs: Mapping[str, Run]) -> go.Figure:
 def _looks(runs: Mapping[str, Run]) -> dict[str, dict[str, Any]]:
     """A colour and symbol a method, another dash for each later run of it."""
     methods = [run.header.get("method") for run in runs.values()]
-    return {label: method_style(methods[i], methods[:i].count(methods[i])) for i, label in enumerate(runs)}
+    return {
+        label: {"label": label, "number": i, **method_style(methods[i], methods[:i].count(methods[i]))}
+        for i, label in enumerate(runs)
+    }
 
 
-def _run_curve(
-    figure: go.Figure,
-    x: np.ndarray,
-    y: np.ndarray,
-    label: str,
-    style: dict[str, Any],
-    number: int,
-    title: str,
-    **more: Any,
-) -> None:
-    """Add the curve of one run, with a few symbols on it."""
-    sizes = np.zeros(len(x))
-    sizes[spread_marks(len(x), number)] = 8
+def _run_curve(figure: go.Figure, x: np.ndarray, y: np.ndarray, style: dict[str, Any], title: str, **more: Any) -> None:
+    """Add the curve of one run in its look, with a few symbols on it."""
+    sizes, label = np.zeros(len(x)), style["label"]
+    sizes[spread_marks(len(x), style["number"])] = 8
     marker = {"symbol": style["symbol"], "size": sizes, "color": style["color"], "line": {"width": 0}}
     own = {"mode": "lines+markers", "marker": marker, "legendgroup": label, "told": f"{title} %{{y:.4g}}"}
     curve(figure, x, y, label, style["color"], dash=style["dash"], **own, **more)

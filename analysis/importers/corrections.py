@@ -65,8 +65,9 @@ def rows_by_type(rows: Sequence[Row], table: Iterable[Mapping[str, Any]]) -> lis
     """Return the rows with what an edited ``type_table`` says of their types; an empty cell changes nothing."""
     changes = {}
     for line in table:
-        given = {key: line[key] for key in ("module_type", *SHAPES) if _is_given(line[key])}
-        changes[line["found"]] = given
+        # An edited table has NaN for an empty cell.
+        given = {key: line[key] for key in ("module_type", *SHAPES) if line[key] == line[key]}
+        changes[line["found"]] = {key: value for key, value in given.items() if value not in (None, "")}
     return [{**row, **changes.get(row["module_type"], {})} for row in rows]
 
 
@@ -76,8 +77,3 @@ def _read(row: Row, match: re.Match[str] | None) -> Row:
     found = match.groupdict()
     layer, kind = found.get("layer"), found.get("type")
     return {**row, **({"layer": int(layer)} if layer else {}), **({"module_type": kind} if kind else {})}
-
-
-def _is_given(value: Any) -> bool:
-    # An edited table has NaN for an empty cell.
-    return value is not None and value == value and value != ""

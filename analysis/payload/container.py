@@ -25,7 +25,7 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -33,6 +33,10 @@ VERSION = 3
 
 _DTYPES = {"uint8": "u8", "uint16": "u16", "uint32": "u32", "int32": "i32", "float32": "f32"}
 _LONG = {short: long for long, short in _DTYPES.items()}
+
+
+Seen: TypeAlias = tuple[dict[str, int], list[int]]
+"""What a reader has: rows by what they are about, and the checksum of each whole item, in order."""
 
 
 class Rows(NamedTuple):
@@ -45,13 +49,6 @@ class Rows(NamedTuple):
 
     by: str
     values: Any
-
-
-class _Seen(NamedTuple):
-    """What a reader has: rows by what they are about, and the checksum of each whole item, in order."""
-
-    counts: dict[str, int]
-    whole: list[int]
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, Rows | np.ndarray]) -> bytes:
@@ -81,18 +78,19 @@ def increment(payload: bytes, state: str) -> bytes | None:
     seen = _seen(header, arrays, told["counts"], state)
     if seen is None:
         return payload
-    whole = iter(seen.whole)
+    had, checksums = seen
+    whole = iter(checksums)
     lacking: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     for part, items in zip(lacking, (header, arrays), strict=True):
         for name, item in items.items():
             if not isinstance(item, Rows):
                 if next(whole) != _checksum(item):
                     part[name] = item
-            elif len(rest := item.values[seen.counts[item.by] :]):
+            elif len(rest := item.values[had[item.by] :]):
                 part[name] = Rows(item.by, rest)
     if not lacking[0] and not lacking[1]:
         return None
-    return _written(*lacking, {"state": told["state"], "counts": told["counts"], "from": seen.counts})
+    return _written(*lacking, {"state": told["state"], "counts": told["counts"], "from": had})
 
 
 def state_at(payload: bytes, counts: Mapping[str, int]) -> str:
@@ -168,8 +166,8 @@ def _state(header: Mapping[str, Any], arrays: Mapping[str, Any], counts: Mapping
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _seen(header: Mapping[str, Any], arrays: Mapping[str, Any], now: Mapping[str, int], state: str) -> _Seen | None:
-    """Return what a state tells, None when it is not one of this payload or of what it was before."""
+def _seen(header: Mapping[str, Any], arrays: Mapping[str, Any], now: Mapping[str, int], state: str) -> Seen | None:
+    """Return a reader's rows by what they are about, and checksums of whole items; None for another payload's state."""
     try:
         data = base64.urlsafe_b64decode(state + "=" * (-len(state) % 4))
         form, rows, *numbers = struct.unpack(f"<{len(data) // 4}I", data)
@@ -181,7 +179,7 @@ def _seen(header: Mapping[str, Any], arrays: Mapping[str, Any], now: Mapping[str
     counts = dict(zip(sorted(now), numbers, strict=False))
     if any(counts[by] > now[by] for by in now) or rows != _rows_checksum(header, arrays, counts):
         return None
-    return _Seen(counts, numbers[len(now) :])
+    return counts, numbers[len(now) :]
 
 
 def _form(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> int:

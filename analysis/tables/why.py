@@ -5,7 +5,6 @@ from __future__ import annotations
 import pyarrow as pa
 
 from analysis.runs import Run
-from analysis.tables.columns import as_table
 from analysis.tables.maps import shown_step
 from analysis.tables.spectra import shown_matrix
 from analysis.why import why_card
@@ -22,22 +21,14 @@ def why(run: Run, matrix: str | None = None, step: int | None = None) -> pa.Tabl
     """
     name = run.matrices[shown_matrix(run, matrix)].name
     card = why_card(run, shown_step(run, step), name) or {"lines": [], "rules": [], "alternatives": []}
-    rows = [("line", own["label"], own["text"], own.get("detail") or None, None, None, None) for own in card["lines"]]
-    rows += [("rule", own["rule"], own["text"], None, None, None, None) for own in card["rules"]]
-    rows += [
-        ("measure", own["label"], own["verdict"], None, own["score"], own["place"], own["of"])
-        for own in card["alternatives"]
-    ]
-    columns = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
-    return as_table({name: pa.array(own, kind) for (name, kind), own in zip(_COLUMNS.items(), columns, strict=True)})
+    rows = [{**own, "kind": "line", "detail": own.get("detail") or None} for own in card["lines"]]
+    rows += [{**own, "kind": "rule", "label": own["rule"]} for own in card["rules"]]
+    rows += [{**own, "kind": "measure", "text": own["verdict"], "places": own["of"]} for own in card["alternatives"]]
+    return pa.Table.from_pylist(rows, _COLUMNS)
 
 
-_COLUMNS = {
-    "kind": pa.string(),
-    "label": pa.string(),
-    "text": pa.string(),
-    "detail": pa.string(),
-    "score": pa.float64(),
-    "place": pa.int64(),
-    "places": pa.int64(),
-}
+_TEXTS, _NUMBERS = (
+    ("kind", "label", "text", "detail"),
+    {"score": pa.float64(), "place": pa.int64(), "places": pa.int64()},
+)
+_COLUMNS = pa.schema({**dict.fromkeys(_TEXTS, pa.string()), **_NUMBERS})

@@ -33,14 +33,8 @@ def at_or_below(event: Mapping[str, Any]) -> Cut:
 
 
 def share_below(event: Mapping[str, Any]) -> Cut:
-    """AutoLoRA: every share below a fixed number is pruned."""
-    score = event.get("threshold")
-    return Cut(None, "none was logged") if score is None else Cut(score, f"what is below {number(score)} is pruned")
-
-
-def value_below(event: Mapping[str, Any]) -> Cut:
-    """L1RA: every λ that the pull took below a number next to 0 is pruned."""
-    return share_below(event)._replace(kind=FLOOR)
+    """AutoLoRA: every share below a fixed number is pruned; L1RA: every λ that its pull took below one."""
+    return _logged(event, "what is below {} is pruned")
 
 
 def at_zero(event: Mapping[str, Any]) -> Cut:
@@ -66,14 +60,18 @@ def last_pruned(event: Mapping[str, Any]) -> Cut:
 
 def unknown(event: Mapping[str, Any]) -> Cut:
     """Return the logged threshold of a method that is not known here."""
+    return _logged(event, "{}, as logged")
+
+
+def _logged(event: Mapping[str, Any], told: str) -> Cut:
     score = event.get("threshold")
-    return Cut(None, "none was logged") if score is None else Cut(score, f"{number(score)}, as logged")
+    return Cut(None, "none was logged") if score is None else Cut(score, told.format(number(score)))
 
 
 CUTS: dict[str, Callable[[Mapping[str, Any]], Cut]] = {
     "adalora": at_or_below,
     "dora_dynamic": at_or_below,
-    "l1ra": value_below,
+    "l1ra": lambda event: share_below(event)._replace(kind=FLOOR),
     "autolora": share_below,
     "sora": at_zero,
     "salora": closed_gate,
