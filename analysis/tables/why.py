@@ -27,8 +27,5 @@ def why(run: Run, matrix: str | None = None, step: int | None = None) -> pa.Tabl
     return pa.Table.from_pylist(rows, _COLUMNS)
 
 
-_TEXTS, _NUMBERS = (
-    ("kind", "label", "text", "detail"),
-    {"score": pa.float64(), "place": pa.int64(), "places": pa.int64()},
-)
-_COLUMNS = pa.schema({**dict.fromkeys(_TEXTS, pa.string()), **_NUMBERS})
+_TEXTS = dict.fromkeys(("kind", "label", "text", "detail"), pa.string())
+_COLUMNS = pa.schema({**_TEXTS, "score": pa.float64(), "place": pa.int64(), "places": pa.int64()})
