@@ -198,7 +198,7 @@ class TestWithoutLocks:
         with pytest.raises(RunLogError, match="another one goes on with the run"):
             first.flush()
         with pytest.raises(RunLogError, match="another one goes on with the run"):
-            first.end("completed")
+            first.close()
         second.close()
         train(folder)
         assert differences(whole, read_run(folder)) == []
