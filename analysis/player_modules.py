@@ -11,6 +11,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 # The wheel installs the repository's `app` under the name of the distribution.
 FOLDER = next((found for found in (_ROOT / "flexlora_lab", _ROOT / "app") if found.is_dir()), _ROOT / "app")
 
+_COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|// [^\n]*)\n", re.MULTILINE | re.DOTALL)
 _IMPORT = re.compile(r'^((?:import|export) (?:.* from )?)"(\.{1,2}/[\w/.-]+)";$', re.MULTILINE)
 
 
@@ -38,7 +39,7 @@ def module_closure(entry: str) -> tuple[str, ...]:
 
 
 def import_map(entry: str) -> dict[str, str]:
-    """Return module → its text as a data URL, for a page without a server: modules import each other by these names.
+    """Return module → its text as a data URL, without comments: in a page, modules import each other by these names.
 
     Raises:
         FileNotFoundError: a module is missing.
@@ -47,7 +48,8 @@ def import_map(entry: str) -> dict[str, str]:
 
 
 def _data_url(name: str) -> str:
-    named = _IMPORT.sub(lambda found: f'{found[1]}"{_resolved(name, found[2])}";', module_text(name))
+    text = _COMMENT.sub("", module_text(name))
+    named = _IMPORT.sub(lambda found: f'{found[1]}"{_resolved(name, found[2])}";', text)
     # What an address cannot hold; the rest stays as it is, and compresses like text.
     return "data:text/javascript;charset=utf-8," + re.sub(r"[%#\n\t]", lambda found: f"%{ord(found[0]):02X}", named)
 
