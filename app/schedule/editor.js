@@ -5,8 +5,7 @@ import { budgets, eventSteps, readOuts } from "./curve.js";
 import { handlesOf, withKnot } from "./handles.js";
 import { drawPlot, plotScale } from "./plot.js";
 
-/** @typedef {import("./curve.js").Settings} Settings */
-/** @typedef {import("./curve.js").Shape} Shape */
+/** @import { Settings, Shape } from "./curve.js" */
 
 /**
  * @typedef {object} EditorData

@@ -2,8 +2,7 @@
 
 import { curveAt, passedAt } from "./curve.js";
 
-/** @typedef {import("./curve.js").Settings} Settings */
-/** @typedef {import("./curve.js").Shape} Shape */
+/** @import { Settings, Shape } from "./curve.js" */
 
 /**
  * @typedef {object} Handle

@@ -1,6 +1,6 @@
 /** What was sent in fewer bytes, as it was; analysis/payload/ is the other side. */
 
-/** @typedef {import("./container.js").Content} Content */
+/** @import { Content } from "./container.js" */
 
 /**
  * @typedef {Record<string, any> & object} Request what Python asks the player to show, and what a link to it must hold

@@ -2,7 +2,7 @@
 
 import { niceCeiling } from "./format.js";
 
-/** @typedef {import("./model.js").Model} Model */
+/** @import { Model } from "./model.js" */
 
 /** @type {WeakMap<Model, number>} */
 const TOP_GAPS = new WeakMap();

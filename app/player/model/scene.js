@@ -1,10 +1,9 @@
 /** What every view draws from: one moment of one run, and what the user chose. */
 
-/** @typedef {import("./model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../pen/palette.js").Colour} Colour */
+/** @import { Model } from "./model.js" */
+/** @import { Palette, Colour } from "../pen/palette.js" */
+/** @import { Box } from "../pen/draw.js" */
 /** @typedef {import("../pen/draw.js").CanvasPen} Pen */
-/** @typedef {import("../pen/draw.js").Box} Box */
 
 /**
  * @typedef {object} Scene

@@ -2,8 +2,8 @@
 
 import { layerLabel } from "./format.js";
 
-/** @typedef {import("./model.js").Model} Model */
-/** @typedef {import("./decode.js").Matrix} Matrix */
+/** @import { Model } from "./model.js" */
+/** @import { Matrix } from "./decode.js" */
 /** @typedef {{label: string, members: number[]}} Group matrices that stand together */
 
 /**

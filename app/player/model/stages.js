@@ -3,8 +3,8 @@
 import { formatNumber, matrixLabel } from "./format.js";
 import { isSoft } from "./model.js";
 
-/** @typedef {import("./model.js").Model} Model */
-/** @typedef {import("./decode.js").RunEvent} RunEvent */
+/** @import { Model } from "./model.js" */
+/** @import { RunEvent } from "./decode.js" */
 
 /** @typedef {{index: number, key: string, event: number, caption: string, share: number}} Stage event: its place among the run's events; share: how much of the stage's time has passed, in [0, 1] */
 

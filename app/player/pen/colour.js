@@ -5,9 +5,8 @@ import { entropyOf } from "../model/model.js";
 import { tableColour } from "./palette.js";
 import { activeParameters, gapLimit, largestGap, largestParameters } from "../model/quantity.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("./palette.js").Palette} Palette */
-/** @typedef {import("./palette.js").Colour} Colour */
+/** @import { Model } from "../model/model.js" */
+/** @import { Palette, Colour } from "./palette.js" */
 
 /** Choices in the order of the buttons; column: what tables call it. @type {Array<{key: Colour, label: string, column: string, hint: string}>} */
 export const COLOURS = [

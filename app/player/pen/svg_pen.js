@@ -1,8 +1,6 @@
 /** The drawing interface of draw.js as SVG text: the same calls, a file instead of pixels. */
 
-/** @typedef {import("./draw.js").Style} Style */
-/** @typedef {import("./draw.js").TextStyle} TextStyle */
-/** @typedef {import("./draw.js").Box} Box */
+/** @import { Style, TextStyle, Box } from "./draw.js" */
 
 // From the alphabetic baseline, as a share of the size: not every program knows dominant-baseline.
 const BASELINES = { top: 0.8, middle: 0.35, bottom: -0.2 };

@@ -3,8 +3,8 @@
 import { joined } from "../model/container.js";
 import { Model } from "../model/model.js";
 
-/** @typedef {import("../model/container.js").Content} Content */
-/** @typedef {import("./server.js").Source} Source */
+/** @import { Content } from "../model/container.js" */
+/** @import { Source } from "./server.js" */
 
 const TICK_MS = 400;
 const HIDDEN_MS = 4000;

@@ -2,8 +2,8 @@
 
 import { openPayload } from "../model/container.js";
 
-/** @typedef {import("../model/container.js").Content} Content */
-/** @typedef {import("./server.js").Source} Source */
+/** @import { Content } from "../model/container.js" */
+/** @import { Source } from "./server.js" */
 
 /** @typedef {Record<string, Record<string, import("../views/why_card.js").Card>>} Cards step of an event → matrix → card */
 

@@ -2,7 +2,7 @@
 
 import { openPayload } from "../model/container.js";
 
-/** @typedef {import("../model/container.js").Content} Content */
+/** @import { Content } from "../model/container.js" */
 
 /**
  * @typedef {object} Source of one run; what cannot be had is thrown

@@ -2,7 +2,7 @@
 
 import { STAGES } from "../model/stages.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
+/** @import { Model } from "../model/model.js" */
 
 const TRAVEL_MS = 280; // one jump between neighbouring events
 const LONG_TRAVEL_MS = 900; // the warm-up before the first event, the quiet end after the last

@@ -3,8 +3,8 @@
 import { element } from "../pen/draw.js";
 import { formatNumber, matrixLabel } from "../model/format.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../model/decode.js").Move} Move */
+/** @import { Model } from "../model/model.js" */
+/** @import { Move } from "../model/decode.js" */
 
 const NO_REASONS = "This log tells ranks, not events: which direction moved, and by what score, was not written down.";
 

@@ -3,7 +3,7 @@
 import { element } from "../pen/draw.js";
 import { matrixLabel } from "../model/format.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
+/** @import { Model } from "../model/model.js" */
 
 const FEW = 60;
 

@@ -7,9 +7,8 @@ import { lightPalette } from "../pen/palette.js";
 import { SvgPen } from "../pen/svg_pen.js";
 import { Timeline } from "./timeline.js";
 
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").Table} Table */
-/** @typedef {import("../pen/draw.js").CanvasPen} Pen */
+/** @import { Scene, Table } from "../model/scene.js" */
+/** @import { CanvasPen as Pen } from "../pen/draw.js" */
 /** @typedef {[number, number]} Size */
 
 const MARGIN = 12;

@@ -27,9 +27,9 @@ import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices } from "./view_state.js";
 import { WhyCard, whyFits } from "../views/why_card.js";
 
-/** @typedef {import("../pen/palette.js").Colour} Colour */
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/decode.js").Request} Request */
+/** @import { Colour } from "../pen/palette.js" */
+/** @import { Scene } from "../model/scene.js" */
+/** @import { Request } from "../model/decode.js" */
 /** @typedef {(name: string, value: unknown) => void} SetState */
 
 const COMMIT_DELAY_MS = 350; // a burst of keys is one message to the server

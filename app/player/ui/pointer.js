@@ -1,6 +1,6 @@
 /** Mouse, pen and touch on the player's pictures. */
 
-/** @typedef {import("./player.js").Player} Player */
+/** @import { Player } from "./player.js" */
 
 /** @param {Player} player @param {number} x @param {number} y @returns {number} matrix under the point of the map, or -1 */
 function mapAt(player, x, y) {

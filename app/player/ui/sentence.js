@@ -2,7 +2,7 @@
 
 import { formatMean } from "../model/format.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
+/** @import { Model } from "../model/model.js" */
 
 /** @param {Model} model @param {number} step @returns {string} */
 export function sentenceAt(model, step) {

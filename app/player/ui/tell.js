@@ -9,7 +9,7 @@ import { SIDES } from "../views/sides.js";
 import { STAGES } from "../model/stages.js";
 import { whyFits } from "../views/why_card.js";
 
-/** @typedef {import("../model/scene.js").Scene} Scene */
+/** @import { Scene } from "../model/scene.js" */
 
 /** @param {any} player @param {Scene} scene @param {boolean} moved nothing but the clock did */
 export function tell(player, scene, moved) {

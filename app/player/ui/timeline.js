@@ -5,12 +5,9 @@ import { panelsOf } from "../views/curves.js";
 import { niceTicks } from "../model/format.js";
 import { methodColour } from "../pen/palette.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").TimeScale} TimeScale */
-/** @typedef {import("../model/scene.js").Pen} Pen */
-/** @typedef {import("../pen/draw.js").Box} Box */
+/** @import { Palette } from "../pen/palette.js" */
+/** @import { Scene, TimeScale, Pen } from "../model/scene.js" */
+/** @import { Box } from "../pen/draw.js" */
 
 /** Gutters left and right of the time axis, in CSS pixels; the slider keeps to them too. */
 export const GUTTER = { left: 88, right: 84 };

@@ -3,7 +3,7 @@
 import { element } from "../pen/draw.js";
 import { GUTTER } from "./timeline.js";
 
-/** @typedef {import("./clock.js").Clock} Clock */
+/** @import { Clock } from "./clock.js" */
 
 export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
 const SLOW = "slow";

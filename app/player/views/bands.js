@@ -8,9 +8,7 @@ import { describeLines, drawLines, drawLinesAt, layoutLines, lineAt, linesTable 
 import { describeShare, describeShares, drawShareBands, drawSharesNow, largestInShare, layoutShares, sharesTable } from "./rank_share.js";
 import { groupsOf, SORTS } from "../model/sorts.js";
 
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").Band} Band */
-/** @typedef {import("../model/scene.js").TimeScale} TimeScale */
+/** @import { Scene, Band, TimeScale } from "../model/scene.js" */
 
 /** Where the gutter is too narrow for the whole name. @type {Record<string, string>} */
 const STRIP_TITLES = { energy: "energy", change: "rank change" };

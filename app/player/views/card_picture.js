@@ -4,9 +4,8 @@ import { formatNumber } from "../model/format.js";
 import { cardTable } from "./why_card.js";
 import { wrapped } from "../pen/wrap.js";
 
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").Pen} Pen */
-/** @typedef {import("./why_card.js").Card} Card */
+/** @import { Scene, Pen } from "../model/scene.js" */
+/** @import { Card } from "./why_card.js" */
 
 const CARD_LINE = 15;
 

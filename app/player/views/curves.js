@@ -6,11 +6,10 @@ import { netPanel } from "./net_panel.js";
 import { formatMean, formatNumber, niceCeiling } from "../model/format.js";
 import { methodColour } from "../pen/palette.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../pen/draw.js").CanvasPen} CanvasPen */
-/** @typedef {import("../pen/draw.js").Box} Box */
-/** @typedef {import("../model/scene.js").TimeScale} TimeScale */
+/** @import { Model } from "../model/model.js" */
+/** @import { Palette } from "../pen/palette.js" */
+/** @import { CanvasPen, Box } from "../pen/draw.js" */
+/** @import { TimeScale, Pinned } from "../model/scene.js" */
 
 /**
  * @typedef {object} Panel
@@ -23,8 +22,6 @@ import { methodColour } from "../pen/palette.js";
  * @property {(step: number) => string} [aside] a second line of it, in smaller print
  * @property {number} [need] 0 = always there; where the height is short, larger ones go first
  */
-
-/** @typedef {import("../model/scene.js").Pinned} Pinned */
 
 /** @param {Model} model @param {Pinned | null} other a second run under the same clock @returns {Panel[]} only what the run has recorded */
 export function panelsOf(model, other) {

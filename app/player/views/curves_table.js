@@ -2,7 +2,7 @@
 
 import { lastAtOrBefore } from "../model/model.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
+/** @import { Model } from "../model/model.js" */
 
 /** @param {Model} model @returns {import("../model/scene.js").Table} every step that has a loss, a record or an evaluation; what a step did not record is empty */
 export function curvesTable(model) {

@@ -3,7 +3,7 @@
 import { colourValue } from "../pen/colour.js";
 import { formatChange, formatEntropy, formatMean, formatNumber, matrixLabel } from "../model/format.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
+/** @import { Model } from "../model/model.js" */
 
 /** What is said of every matrix anyway needs no mention as the colour. @type {Record<string, (value: number) => string>} */
 const FURTHER = {

@@ -5,12 +5,10 @@ import { isSoft } from "../model/model.js";
 import { tableColour } from "../pen/palette.js";
 import { percentage } from "./rank_share.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").Pen} Pen */
-/** @typedef {import("../model/scene.js").TimeScale} TimeScale */
-/** @typedef {import("../pen/draw.js").Box} Box */
+/** @import { Model } from "../model/model.js" */
+/** @import { Palette } from "../pen/palette.js" */
+/** @import { Scene, Pen, TimeScale } from "../model/scene.js" */
+/** @import { Box } from "../pen/draw.js" */
 
 /**
  * @typedef {object} Directions of one matrix over the run

@@ -4,12 +4,10 @@ import { colourPlaces, energyShare, stripColour } from "../pen/colour.js";
 import { tableColour } from "../pen/palette.js";
 import { groupsOf } from "../model/sorts.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../pen/palette.js").Colour} Colour */
-/** @typedef {import("../pen/draw.js").CanvasPen} CanvasPen */
-/** @typedef {import("../pen/draw.js").Box} Box */
-/** @typedef {import("../model/scene.js").TimeScale} TimeScale */
+/** @import { Model } from "../model/model.js" */
+/** @import { Palette, Colour } from "../pen/palette.js" */
+/** @import { CanvasPen, Box } from "../pen/draw.js" */
+/** @import { TimeScale } from "../model/scene.js" */
 
 /**
  * @typedef {object} StripLayout

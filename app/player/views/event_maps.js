@@ -6,10 +6,9 @@ import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./stage_map.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").View} View */
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/draw.js").Box} Box */
+/** @import { Scene, View } from "../model/scene.js" */
+/** @import { Model } from "../model/model.js" */
+/** @import { Box } from "../pen/draw.js" */
 
 const EVENT_KEY_HEIGHT = 20;
 

@@ -4,12 +4,10 @@ import { perColumn } from "../model/columns.js";
 import { describeCell } from "./describe.js";
 import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").Pen} Pen */
-/** @typedef {import("../model/scene.js").TimeScale} TimeScale */
-/** @typedef {import("../pen/draw.js").Box} Box */
+/** @import { Model } from "../model/model.js" */
+/** @import { Palette } from "../pen/palette.js" */
+/** @import { Scene, Pen, TimeScale } from "../model/scene.js" */
+/** @import { Box } from "../pen/draw.js" */
 
 /**
  * @typedef {object} Shown what the lines show

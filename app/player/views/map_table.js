@@ -2,7 +2,7 @@
 
 import { colourValue, COLOURS } from "../pen/colour.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
+/** @import { Model } from "../model/model.js" */
 
 const FIRST = ["step", "record_step", "matrix", "layer", "module_type"];
 const LAST = ["stored_directions", "directions_used_per_step", "pruned", "extended"];

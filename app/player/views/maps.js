@@ -9,8 +9,7 @@ import { describeStage, drawStageMap, stageTable, STEPS_VIEW } from "./stage_map
 import { decisionOf } from "../model/stages.js";
 import { drawMap, hasGauges, layoutMap, matrixAt, neighbour } from "./rank_map.js";
 
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").View} View */
+/** @import { Scene, View } from "../model/scene.js" */
 
 const RANK_COLOURS = ["rank", "change", "parameters"];
 

@@ -2,7 +2,7 @@
 
 import { percentage } from "./rank_share.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
+/** @import { Model } from "../model/model.js" */
 
 /** Cumulative gross moves above, net moves below; churn is told beside. @param {Model} model @returns {import("./curves.js").Panel} */
 export function netPanel(model) {

@@ -8,12 +8,10 @@ import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./stage_map.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").View} View */
-/** @typedef {import("../model/scene.js").Pinned} Pinned */
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Colour} Colour */
-/** @typedef {import("../pen/draw.js").Box} Box */
+/** @import { Scene, View, Pinned } from "../model/scene.js" */
+/** @import { Model } from "../model/model.js" */
+/** @import { Colour } from "../pen/palette.js" */
+/** @import { Box } from "../pen/draw.js" */
 
 const PAIR_KEY_HEIGHT = 40;
 const DIMMED = 0.4;

@@ -4,9 +4,9 @@ import { colourValue } from "../pen/colour.js";
 import { niceCeiling } from "../model/format.js";
 import { equaliseScales } from "../model/quantity.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Colour} Colour */
-/** @typedef {import("../model/scene.js").Pinned} Pinned */
+/** @import { Model } from "../model/model.js" */
+/** @import { Colour } from "../pen/palette.js" */
+/** @import { Pinned } from "../model/scene.js" */
 
 /**
  * The clock belongs to the first run. Where the second has no record, its latest prior one stands in; before its first

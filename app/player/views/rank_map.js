@@ -4,11 +4,9 @@ import { cellColour, colourName, energyShare, legendMarks } from "../pen/colour.
 import { formatChange, formatMean, layerLabel } from "../model/format.js";
 import { inkOn, tableColour } from "../pen/palette.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../pen/palette.js").Colour} Colour */
-/** @typedef {import("../pen/draw.js").CanvasPen} CanvasPen */
-/** @typedef {import("../pen/draw.js").Box} Box */
+/** @import { Model } from "../model/model.js" */
+/** @import { Palette, Colour } from "../pen/palette.js" */
+/** @import { CanvasPen, Box } from "../pen/draw.js" */
 
 /**
  * @typedef {object} MapLayout

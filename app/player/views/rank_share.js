@@ -3,12 +3,10 @@
 import { formatNumber, matrixLabel } from "../model/format.js";
 import { inkOn, tableColour } from "../pen/palette.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").Pen} Pen */
-/** @typedef {import("../model/scene.js").TimeScale} TimeScale */
-/** @typedef {import("../pen/draw.js").Box} Box */
+/** @import { Model } from "../model/model.js" */
+/** @import { Palette } from "../pen/palette.js" */
+/** @import { Scene, Pen, TimeScale } from "../model/scene.js" */
+/** @import { Box } from "../pen/draw.js" */
 /** @typedef {{label: string, members: number[]}} Group */
 /** @typedef {{box: Box, groups: Group[], edges: Float64Array[], by: string}} ShareLayout edges: where each group's share begins at each record, from the top as in the map, and a last one at 1 */
 

@@ -5,8 +5,7 @@ import { describeCell } from "./describe.js";
 import { describeDirection, drawSpectrum, spectrumScale, spectrumTable } from "./spectrum.js";
 import { cardTable } from "./why_card.js";
 
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").View} View */
+/** @import { Scene, View } from "../model/scene.js" */
 
 /** @type {WeakMap<object, Map<number, import("./spectrum.js").SpectrumScale>>} */
 const SPECTRUM_SCALES = new WeakMap();

@@ -4,10 +4,9 @@ import { formatNumber, niceCeiling } from "../model/format.js";
 import { isSoft } from "../model/model.js";
 import { inkOn, tableColour } from "../pen/palette.js";
 
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../pen/draw.js").CanvasPen} CanvasPen */
-/** @typedef {import("../pen/draw.js").Box} Box */
+/** @import { Model } from "../model/model.js" */
+/** @import { Palette } from "../pen/palette.js" */
+/** @import { CanvasPen, Box } from "../pen/draw.js" */
 
 // σ/s may be far above |λ| where P and Q are far from orthonormal; beyond this the bars are cut, so that λ stays visible.
 const MOST = 4;

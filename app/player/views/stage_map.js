@@ -7,14 +7,12 @@ import { drawMargins, layoutMap, neighbour } from "./rank_map.js";
 import { decisionOf, measureOf, scoreRange, stageOf, STAGES } from "../model/stages.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
-/** @typedef {import("../model/scene.js").Scene} Scene */
-/** @typedef {import("../model/scene.js").View} View */
-/** @typedef {import("../model/scene.js").Pen} Pen */
-/** @typedef {import("../model/model.js").Model} Model */
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../pen/draw.js").Box} Box */
-/** @typedef {import("../model/stages.js").Decision} Decision */
-/** @typedef {import("./tiles.js").Tile} Tile */
+/** @import { Scene, View, Pen } from "../model/scene.js" */
+/** @import { Model } from "../model/model.js" */
+/** @import { Palette } from "../pen/palette.js" */
+/** @import { Box } from "../pen/draw.js" */
+/** @import { Decision } from "../model/stages.js" */
+/** @import { Tile } from "./tiles.js" */
 
 /** @typedef {{label: string, bounded: boolean, log: boolean, low: number, high: number}} ScoreScale bounded: the ends are those of the measure, not of this run */
 

@@ -3,9 +3,8 @@
 import { inkOn, tableColour } from "../pen/palette.js";
 import { wrapped } from "../pen/wrap.js";
 
-/** @typedef {import("../pen/palette.js").Palette} Palette */
-/** @typedef {import("../pen/draw.js").CanvasPen} CanvasPen */
-/** @typedef {import("../pen/draw.js").Box} Box */
+/** @import { Palette } from "../pen/palette.js" */
+/** @import { CanvasPen, Box } from "../pen/draw.js" */
 
 /** @typedef {"minus" | "plus" | "down" | "up" | "bar"} Sign shape and colour of a mark: what goes or is low, what comes or is high, what was passed over */
 
