@@ -214,14 +214,15 @@ export function penFor(canvas, width, height, font) {
 /**
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
- * @param {Record<string, string>} [attributes] "class", "aria-…", "text" for its text, …
+ * @param {Record<string, string | ((event: any) => void)>} [attributes] "class", "aria-…", "text" for its text, "onclick" and the like for what it does, …
  * @param {Array<Node | string>} [children]
  * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function element(tag, attributes = {}, children = []) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === "text") node.textContent = value;
+    if (typeof value === "function") node.addEventListener(name.slice(2), value);
+    else if (name === "text") node.textContent = value;
     else node.setAttribute(name, value);
   }
   node.append(...children);

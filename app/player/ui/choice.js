@@ -7,13 +7,11 @@ import { element } from "../pen/draw.js";
 export class Choice {
   /** @param {string} name what is chosen, also the data attribute of its buttons @param {string} label @param {Entry[]} entries @param {(key: string) => void} changed */
   constructor(name, label, entries, changed) {
-    this.buttons = entries.map(({ key, label: text, hint }) => {
-      const button = element("button", { type: "button", class: "fl-choice", [`data-${name}`]: key, title: hint, text });
-      button.addEventListener("click", () => changed(key));
-      return button;
-    });
-    this.list = element("select", { class: "fl-select fl-choicelist", "aria-label": label }, entries.map(({ key, label: text }) => element("option", { value: key, text })));
-    this.list.addEventListener("change", () => changed(this.list.value));
+    this.buttons = entries.map(({ key, label: text, hint }) =>
+      element("button", { type: "button", class: "fl-choice", [`data-${name}`]: key, title: hint, text, onclick: () => changed(key) }),
+    );
+    const options = entries.map(({ key, label: text }) => element("option", { value: key, text }));
+    this.list = element("select", { class: "fl-select fl-choicelist", "aria-label": label, onchange: () => changed(this.list.value) }, options);
     this.name = name;
     /** @type {string | null} key */
     this.shown = null;

@@ -37,10 +37,8 @@ export class EventList {
   constructor(actions) {
     this.actions = actions;
     this.heading = element("span", { class: "fl-count" });
-    this.list = element("ol", { class: "fl-events", "aria-label": "Events" });
-    this.list.addEventListener("keydown", (event) => walk([...this.list.querySelectorAll("button")], event));
-    this.moves = element("div", { class: "fl-moves" });
-    this.moves.addEventListener("keydown", (event) => walk(this.moveButtons(), event));
+    this.list = element("ol", { class: "fl-events", "aria-label": "Events", onkeydown: (event) => walk([...event.currentTarget.querySelectorAll("button")], event) });
+    this.moves = element("div", { class: "fl-moves", onkeydown: (event) => walk(this.moveButtons(), event) });
     this.root = element("section", { class: "fl-panel fl-eventpanel", "aria-label": "Events" }, [
       element("header", {}, [element("h3", { text: "Events" }), this.heading]),
       this.list,

@@ -26,24 +26,23 @@ const PNG_RATIO = 2;
  * @property {string[]} tables keys of `SHEETS`
  */
 
+/** Of the view that stands in a place. @param {"map" | "side"} key @returns {Picture} */
+function placePicture(key) {
+  const [view, size] = [`${key}View`, `${key}Size`];
+  return {
+    key,
+    label: (player) => player[view].label,
+    size: (player) => player[size],
+    draw: (pen, player, sceneOf) => player[view].draw(pen, sceneOf(player[size])),
+    describe: (player, scene) => player[view].describe(scene),
+    tables: [key],
+  };
+}
+
 /** @type {Record<string, Picture>} */
 export const PICTURES = {
-  map: {
-    key: "map",
-    label: (player) => player.mapView.label,
-    size: (player) => player.mapSize,
-    draw: (pen, player, sceneOf) => player.mapView.draw(pen, sceneOf(player.mapSize)),
-    describe: (player, scene) => player.mapView.describe(scene),
-    tables: ["map"],
-  },
-  side: {
-    key: "side",
-    label: (player) => player.sideView.label,
-    size: (player) => player.sideSize,
-    draw: (pen, player, sceneOf) => player.sideView.draw(pen, sceneOf(player.sideSize)),
-    describe: (player, scene) => player.sideView.describe(scene),
-    tables: ["side"],
-  },
+  map: placePicture("map"),
+  side: placePicture("side"),
   time: {
     key: "time",
     label: (player) => `${player.timeline.band.label}${player.timeline.band.alone ? "" : " and curves"}`,

@@ -96,7 +96,6 @@ export class Player {
     document.addEventListener("keydown", this.onKey);
     window.addEventListener("resize", this.onWindow);
     this.nodes.picker.addEventListener("change", () => this.select(Number(this.nodes.picker.value)));
-    this.nodes.since.addEventListener("click", () => this.pinTime());
     listenToPointer(this);
     this.onFont = () => this.redraw();
     document.fonts.addEventListener("loadingdone", this.onFont);

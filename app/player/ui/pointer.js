@@ -2,63 +2,31 @@
 
 /** @import { Player } from "./player.js" */
 
-/** @param {Player} player @param {number} x @param {number} y @returns {number} matrix under the point of the map, or -1 */
-function mapAt(player, x, y) {
-  return player.model && player.mapSize ? player.mapView.at?.(player.scene(player.mapSize), x, y) ?? -1 : -1;
-}
-
-/** @param {Player} player @param {number} x @param {number} y @returns {number | null} where a click on the map takes the clock */
-function mapStep(player, x, y) {
-  return player.model?.T && player.mapSize ? player.mapView.stepAt?.(player.scene(player.mapSize), x, y) ?? null : null;
-}
-
-/** @param {Player} player @param {number} x @param {number} y */
-function mapTip(player, x, y) {
-  return player.model?.T && player.mapSize ? player.mapView.tip?.(player.scene(player.mapSize), x, y) ?? null : null;
-}
-
-/** @param {Player} player @param {number} x @param {number} y */
-function sideTip(player, x, y) {
-  return player.model?.T && player.sideSize ? player.sideView.tip?.(player.scene(player.sideSize), x, y) ?? null : null;
-}
-
-/** @param {Player} player @param {number} x @param {number} y @returns {number} matrix under the point of the time axis, or -1 */
-function timeAt(player, x, y) {
-  return player.model && player.timeSize ? player.timeline.matrixAt(player.scene(player.timeSize), x, y) : -1;
-}
-
-/** @param {Player} player @param {number} x @param {number} y */
-function timeTip(player, x, y) {
-  return player.model?.T && player.timeSize ? player.timeline.tip(player.scene(player.timeSize), x, y) : null;
-}
-
 /** @param {Player} player */
 export function listenToPointer(player) {
   const { mapCanvas, sideCanvas, moving } = player.nodes;
-  const place = (/** @type {PointerEvent | MouseEvent} */ event) => /** @type {const} */ ([event.offsetX, event.offsetY]);
+  /** What a picture says of the point under the pointer; null = nothing. @type {(view: any, what: string, size: [number, number] | undefined, event: MouseEvent) => any} */
+  const ask = (view, what, size, { offsetX, offsetY }) => (player.model?.T && size ? (view[what]?.(player.scene(size), offsetX, offsetY) ?? null) : null);
+  const map = (/** @type {string} */ what, /** @type {MouseEvent} */ event) => ask(player.mapView, what, player.mapSize, event);
+  const time = (/** @type {string} */ what, /** @type {MouseEvent} */ event) => ask(player.timeline, what, player.timeSize, event);
   mapCanvas.addEventListener("click", (/** @type {MouseEvent} */ event) => {
-    const m = mapAt(player, ...place(event));
-    const step = mapStep(player, ...place(event));
+    const [m, step] = [map("at", event) ?? -1, map("stepAt", event)];
     if (step !== null) player.seek(step);
     if (m >= 0) player.select(m);
   });
-  mapCanvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-    const m = mapAt(player, ...place(event));
-    player.hover(m, null, event, mapTip(player, ...place(event)));
-  });
+  mapCanvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => player.hover(map("at", event) ?? -1, null, event, map("tip", event)));
   sideCanvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-    const text = sideTip(player, ...place(event));
+    const text = ask(player.sideView, "tip", player.sideSize, event);
     if (text) showTip(player, text, event);
     else hideTip(player);
   });
   moving.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
     const step = player.timeline.stepAt(event.offsetX);
     if (event.buttons === 1 && step !== null) player.seek(step, false);
-    player.hover(timeAt(player, ...place(event)), step, event, timeTip(player, ...place(event)));
+    player.hover(time("matrixAt", event) ?? -1, step, event, time("tip", event));
   });
   moving.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
-    const m = timeAt(player, ...place(event));
-    const step = player.timeline.stepAt(event.offsetX);
+    const [m, step] = [time("matrixAt", event) ?? -1, player.timeline.stepAt(event.offsetX)];
     moving.setPointerCapture(event.pointerId);
     if (m >= 0) player.select(m);
     if (step !== null) player.seek(step, false);

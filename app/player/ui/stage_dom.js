@@ -9,7 +9,7 @@ import { SIDES } from "../views/sides.js";
 import { SORTS } from "../model/sorts.js";
 import { TableDialog } from "./table_dialog.js";
 import { TakeOut } from "./take_out.js";
-import { icon } from "./transport.js";
+import { iconButton } from "./transport.js";
 
 /** @param {any} player its transport, event list, list of matrices, help and card are built already @returns {Record<string, any>} nodes by name */
 export function buildStage(player) {
@@ -39,7 +39,7 @@ export function buildStage(player) {
     tip: element("div", { class: "fl-tip", role: "status" }),
     takeOut: new TakeOut(player),
     tableDialog: new TableDialog(player),
-    since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here" }),
+    since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here", onclick: () => player.pinTime() }),
   };
   const boxes = {
     mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas, nodes.ghost]),
@@ -63,8 +63,8 @@ export function buildStage(player) {
   player.transport.tools.append(
     choices.band.root,
     choices.sort.root,
-    toolButton("table", "The numbers as a table (shift T)", () => nodes.tableDialog.open()),
-    toolButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
+    iconButton("table", "The numbers as a table (shift T)", () => nodes.tableDialog.open()),
+    iconButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
   );
   const root = element("div", { class: "fl-player" }, [
     element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend, nodes.trouble]), hero, player.transport.bar, player.transport.track, boxes.timeBox,
@@ -72,11 +72,4 @@ export function buildStage(player) {
   ]);
   root.hidden = true;
   return { ...nodes, ...boxes, hero, root };
-}
-
-/** @param {"table" | "takeOut"} name @param {string} label @param {() => void} act */
-function toolButton(name, label, act) {
-  const node = element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label }, [icon(name)]);
-  node.addEventListener("click", act);
-  return node;
 }

@@ -3,7 +3,7 @@
 import { element } from "../pen/draw.js";
 import { formatNumber } from "../model/format.js";
 import { captionOf, SHEETS, tableKeys } from "./pictures.js";
-import { closeOnBackdrop, saveTable } from "./take_out.js";
+import { closable, saveTable, textButton } from "./take_out.js";
 
 const MOST_ROWS = 200;
 const MOST_COLUMNS = 40;
@@ -12,20 +12,15 @@ export class TableDialog {
   /** @param {any} player */
   constructor(player) {
     this.player = player;
-    this.which = element("select", { class: "fl-select", "aria-label": "Numbers of" });
+    this.which = element("select", { class: "fl-select", "aria-label": "Numbers of", onchange: () => this.fill() });
     this.note = element("p", { class: "fl-tablenote" });
     this.place = element("div", { class: "fl-tableplace", tabindex: "0", role: "region", "aria-label": "Table" });
-    const save = element("button", { type: "button", class: "fl-button fl-text", text: "CSV" });
-    const close = element("button", { type: "button", class: "fl-button fl-text", text: "Close" });
-    this.dialog = element("dialog", { class: "fl-help fl-tabledialog", "aria-label": "Numbers" }, [
+    const save = textButton("CSV", () => saveTable(player, this.which.value));
+    this.dialog = closable("fl-help fl-tabledialog", "Numbers", (close) => [
       element("div", { class: "fl-row" }, [this.which, save, element("span", { class: "fl-space" }), close]),
       this.note,
       this.place,
     ]);
-    this.which.addEventListener("change", () => this.fill());
-    save.addEventListener("click", () => saveTable(player, this.which.value));
-    close.addEventListener("click", () => this.dialog.close());
-    closeOnBackdrop(this.dialog);
   }
 
   open() {

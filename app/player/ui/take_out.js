@@ -9,16 +9,18 @@ export class TakeOut {
   /** @param {any} player */
   constructor(player) {
     this.player = player;
-    this.picture = element("select", { class: "fl-select", "aria-label": "Which picture" });
+    this.picture = element("select", { class: "fl-select", "aria-label": "Which picture", onchange: () => this.offerNumbers() });
     this.asOnScreen = element("input", { type: "checkbox" });
     this.screen = element("label", { class: "fl-label" }, [this.asOnScreen, "dark, as on screen"]);
-    this.files = element("div", { class: "fl-row" });
+    this.files = element("div", { class: "fl-row" }, [
+      textButton("PNG", async () => this.save(await pngOf(this.chosen, player, this.asOnScreen.checked), "png")),
+      textButton("SVG", () => this.save(new Blob([svgOf(this.chosen, player, this.asOnScreen.checked)], { type: "image/svg+xml" }), "svg")),
+    ]);
     this.numbers = element("div", { class: "fl-row" });
-    this.link = this.button("Copy link to this view", () => copyLink(player));
+    this.link = textButton("Copy link to this view", () => copyLink(player));
     this.command = element("code", { class: "fl-command" });
     this.report = element("div", {}, [element("p", { text: "The whole run as one file that plays offline:" }), this.command]);
-    const close = this.button("Close", () => this.dialog.close());
-    this.dialog = element("dialog", { class: "fl-help fl-takeout", "aria-label": "Take it out" }, [
+    this.dialog = closable("fl-help fl-takeout", "Take it out", (close) => [
       element("h3", { text: "Take it out" }),
       element("div", { class: "fl-row" }, [this.picture, this.screen]),
       this.files,
@@ -26,12 +28,6 @@ export class TakeOut {
       this.report,
       element("div", { class: "fl-row fl-closing" }, [this.link, close]),
     ]);
-    this.files.append(
-      this.button("PNG", async () => this.save(await pngOf(this.chosen, player, this.asOnScreen.checked), this.chosen.key, "png")),
-      this.button("SVG", () => this.save(new Blob([svgOf(this.chosen, player, this.asOnScreen.checked)], { type: "image/svg+xml" }), this.chosen.key, "svg")),
-    );
-    this.picture.addEventListener("change", () => this.offerNumbers());
-    closeOnBackdrop(this.dialog);
   }
 
   get chosen() {
@@ -56,20 +52,18 @@ export class TakeOut {
 
   offerNumbers() {
     const { player } = this;
-    this.numbers.replaceChildren(...tableKeys(player, this.chosen.tables).map((key) => this.button(`CSV: ${SHEETS[key].label(player)}`, () => saveTable(player, key))));
+    this.numbers.replaceChildren(...tableKeys(player, this.chosen.tables).map((key) => textButton(`CSV: ${SHEETS[key].label(player)}`, () => saveTable(player, key))));
   }
 
-  /** @param {Blob | null} blob @param {string} view @param {string} suffix */
-  save(blob, view, suffix) {
-    if (blob) saveFile(this.player, blob, view, suffix);
+  /** @param {Blob | null} blob @param {string} suffix */
+  save(blob, suffix) {
+    if (blob) saveFile(this.player, blob, this.chosen.key, suffix);
   }
+}
 
-  /** @param {string} text @param {() => void} act */
-  button(text, act) {
-    const node = element("button", { type: "button", class: "fl-button fl-text", text });
-    node.addEventListener("click", act);
-    return node;
-  }
+/** @param {string} text @param {() => void} act @returns {HTMLButtonElement} */
+export function textButton(text, act) {
+  return element("button", { type: "button", class: "fl-button fl-text", text, onclick: act });
 }
 
 /** @param {string} run key of a run @returns {string} */
@@ -96,9 +90,9 @@ function saveFile(player, blob, view, suffix) {
   window.setTimeout(() => URL.revokeObjectURL(address), 10000);
 }
 
-/** @param {HTMLDialogElement} dialog */
-export function closeOnBackdrop(dialog) {
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
-  });
+/** A dialog that its button closes, and a click beside it. @param {string} name its classes @param {string} label @param {(close: HTMLButtonElement) => HTMLElement[]} children @returns {HTMLDialogElement} */
+export function closable(name, label, children) {
+  const dialog = element("dialog", { class: name, "aria-label": label, onclick: ({ target, currentTarget }) => target === currentTarget && target.close() });
+  dialog.append(...children(textButton("Close", () => dialog.close())));
+  return dialog;
 }

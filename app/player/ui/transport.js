@@ -1,6 +1,7 @@
 /** The transport bar: buttons, the slider on the time axis, speed, keys. */
 
 import { element } from "../pen/draw.js";
+import { closable } from "./take_out.js";
 import { GUTTER } from "./timeline.js";
 
 /** @import { Clock } from "./clock.js" */
@@ -39,8 +40,13 @@ const KEYS = [
   ["?", "this list"],
 ];
 
+/** @param {keyof typeof ICONS} name @param {string} label @param {() => void} act @returns {HTMLButtonElement} */
+export function iconButton(name, label, act) {
+  return element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label, onclick: act }, [icon(name)]);
+}
+
 /** @param {keyof typeof ICONS} name @returns {SVGSVGElement} */
-export function icon(name) {
+function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 16 16");
   svg.setAttribute("aria-hidden", "true");
@@ -57,30 +63,26 @@ export class Transport {
    */
   constructor(clock, actions) {
     this.clock = clock;
-    this.actions = actions;
-    const act = (/** @type {() => void} */ move) => () => {
-      move();
-      actions.commit();
-    };
-    const button = (/** @type {keyof typeof ICONS} */ name, /** @type {string} */ label, /** @type {() => void} */ move) => {
-      const node = element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label }, [icon(name)]);
-      node.addEventListener("click", act(move));
-      return node;
-    };
+    const button = (/** @type {keyof typeof ICONS} */ name, /** @type {string} */ label, /** @type {() => void} */ move) =>
+      iconButton(name, label, () => {
+        move();
+        actions.commit();
+      });
     this.playButton = button("play", "Play (space)", () => clock.toggle());
     this.playButton.classList.add("fl-primary");
-    this.slider = element("input", { type: "range", class: "fl-slider", "aria-label": "Step", step: "1" });
+    const slid = () => {
+      clock.pause();
+      clock.seek(Number(this.slider.value), true);
+    };
+    this.slider = element("input", { type: "range", class: "fl-slider", "aria-label": "Step", step: "1", oninput: slid, onchange: actions.commit });
     this.readout = element("output", { class: "fl-readout" });
     this.speed = element(
       "select",
       { class: "fl-select", "aria-label": "Playback speed" },
       [...SPEEDS.map((speed) => element("option", { value: String(speed), text: `${speed}×` })), element("option", { value: SLOW, text: "slow motion" })],
     );
-    this.copy = element("button", { type: "button", class: "fl-button fl-text fl-copy", text: "Copy link" });
-    const help = element("button", { type: "button", class: "fl-button", "aria-label": "Keys (?)", title: "Keys (?)", text: "?" });
-    this.copy.addEventListener("click", actions.copyLink);
-    help.addEventListener("click", actions.help);
-    this.wireSlider();
+    this.copy = element("button", { type: "button", class: "fl-button fl-text fl-copy", text: "Copy link", onclick: actions.copyLink });
+    const help = element("button", { type: "button", class: "fl-button", "aria-label": "Keys (?)", title: "Keys (?)", text: "?", onclick: actions.help });
     this.speed.value = "1";
     let pointed = false;
     this.speed.addEventListener("pointerdown", () => (pointed = true));
@@ -111,14 +113,6 @@ export class Transport {
     this.track = element("div", { class: "fl-track" }, [this.slider]);
     this.track.style.paddingLeft = `${GUTTER.left - 7}px`;
     this.track.style.paddingRight = `${GUTTER.right - 7}px`;
-  }
-
-  wireSlider() {
-    this.slider.addEventListener("input", () => {
-      this.clock.pause();
-      this.clock.seek(Number(this.slider.value), true);
-    });
-    this.slider.addEventListener("change", () => this.actions.commit());
   }
 
   /** @param {number} delta places in the list of speeds */
@@ -173,16 +167,10 @@ export class Transport {
 /** @returns {HTMLDialogElement} */
 export function helpDialog() {
   const rows = KEYS.flatMap(([key, meaning]) => [element("dt", { text: key }), element("dd", { text: meaning })]);
-  const close = element("button", { type: "button", class: "fl-button fl-text", text: "Close" });
-  const dialog = element("dialog", { class: "fl-help", "aria-label": "Keys" }, [
+  return closable("fl-help", "Keys", (close) => [
     element("h3", { text: "Keys" }),
     element("dl", {}, rows),
     element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock. Tab reaches every control; in the lists of events and of moves ↑ ↓ go from one to the next." }),
     close,
   ]);
-  close.addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
-  });
-  return dialog;
 }

@@ -26,8 +26,8 @@ import { methodColour } from "../pen/palette.js";
 /** @param {Model} model @param {Pinned | null} other a second run under the same clock @returns {Panel[]} only what the run has recorded */
 export function panelsOf(model, other) {
   const panels = [];
-  if (model.lossSteps.length) panels.push(lossPanel(model, other));
-  if (model.lossSteps.length) panels.push(regularizerPanel(model, other));
+  const second = other?.model.lossSteps.length ? other.model : undefined;
+  if (model.lossSteps.length) panels.push(lossPanel(model, second), regularizerPanel(model, second));
   if (model.penalty) panels.push(penaltyPanel(model, model.penalty));
   const evaluation = evaluationPanel(model, other);
   if (evaluation) panels.push(evaluation);
@@ -69,53 +69,49 @@ function drawRun(pen, palette, box, scale, model, steps, ys, { dashed = false, s
   );
 }
 
-/** @param {Model} model @param {Pinned | null} other @returns {Panel} */
-function lossPanel(model, other) {
-  const window = model.header.lossWindow;
-  const smooth = model.taskLossMean;
-  const theirs = other?.model.lossSteps.length ? other.model : null;
-  const their = theirs?.taskLossMean;
-  const top = niceCeiling(Math.max(largest(model.taskLoss), largest(theirs?.taskLoss ?? [])));
+/** @typedef {{steps: ArrayLike<number>, values: ArrayLike<number>}} Series */
+
+/**
+ * A curve; where the pinned run has one too, both in the colours of their methods.
+ * @param {Model} model @param {Series} own @param {Model | undefined} second the pinned run @param {Series | null | undefined} theirs
+ * @param {Pick<Panel, "label" | "note" | "weight" | "need"> & {top: number}} told
+ * @param {(pen: CanvasPen, palette: Palette, xs: Float64Array, ys: (values: ArrayLike<number>) => Float64Array) => void} alone draws it where there is no other
+ * @returns {Panel}
+ */
+function curvePanel(model, own, second, theirs, { top, ...told }, alone) {
+  const valueOf = (/** @type {Series} */ { steps, values }) => (/** @type {number} */ step) => formatNumber(values[lastAtOrBefore(steps, step)]);
   return {
-    label: "task loss",
-    note: window > 1 ? `mean of ${window}` : undefined,
-    weight: 2.2,
+    ...told,
     draw: (pen, palette, box, scale) => {
       frame(pen, palette, box, formatNumber(top));
-      const xs = places(model.lossSteps, scale);
-      if (theirs && their) {
-        drawRun(pen, palette, box, scale, theirs, theirs.lossSteps, heights(their, top, box), { dashed: true });
-        drawRun(pen, palette, box, scale, model, model.lossSteps, heights(smooth, top, box));
-        return;
-      }
-      pen.path(...perColumn(xs, heights(model.taskLoss, top, box)), { stroke: palette.task, width: 1, alpha: window > 1 ? 0.35 : 1 });
-      if (window > 1) pen.path(...perColumn(xs, heights(smooth, top, box)), { stroke: palette.task, width: 1.75 });
+      if (!second || !theirs) return alone(pen, palette, places(own.steps, scale), (values) => heights(values, top, box));
+      drawRun(pen, palette, box, scale, second, theirs.steps, heights(theirs.values, top, box), { dashed: true });
+      return drawRun(pen, palette, box, scale, model, own.steps, heights(own.values, top, box));
     },
-    value: (step) => formatNumber(smooth[lastAtOrBefore(model.lossSteps, step)]),
-    ...(theirs && their ? { otherValue: (/** @type {number} */ step) => formatNumber(their[lastAtOrBefore(theirs.lossSteps, step)]) } : {}),
+    value: valueOf(own),
+    ...(theirs ? { otherValue: valueOf(theirs) } : {}),
   };
 }
 
-/** @param {Model} model @param {Pinned | null} other @returns {Panel} */
-function regularizerPanel(model, other) {
-  const theirs = other?.model.lossSteps.length ? other.model : null;
-  const top = niceCeiling(Math.max(largest(model.regularizer), largest(theirs?.regularizer ?? [])));
-  return {
-    label: "regulariser",
-    need: 4,
-    weight: 1.1,
-    draw: (pen, palette, box, scale) => {
-      frame(pen, palette, box, formatNumber(top));
-      if (theirs) {
-        drawRun(pen, palette, box, scale, theirs, theirs.lossSteps, heights(theirs.regularizer, top, box), { dashed: true });
-        drawRun(pen, palette, box, scale, model, model.lossSteps, heights(model.regularizer, top, box));
-        return;
-      }
-      pen.path(...perColumn(places(model.lossSteps, scale), heights(model.regularizer, top, box)), { stroke: palette.regularizer, width: 1.5 });
-    },
-    value: (step) => formatNumber(model.regularizer[lastAtOrBefore(model.lossSteps, step)]),
-    ...(theirs ? { otherValue: (/** @type {number} */ step) => formatNumber(theirs.regularizer[lastAtOrBefore(theirs.lossSteps, step)]) } : {}),
-  };
+/** @param {Model} model @param {Model | undefined} second @returns {Panel} */
+function lossPanel(model, second) {
+  const window = model.header.lossWindow;
+  const top = niceCeiling(Math.max(largest(model.taskLoss), largest(second?.taskLoss ?? [])));
+  const [own, theirs] = [model, second].map((run) => run && { steps: run.lossSteps, values: run.taskLossMean });
+  const told = { label: "task loss", note: window > 1 ? `mean of ${window}` : undefined, weight: 2.2, top };
+  return curvePanel(model, /** @type {Series} */ (own), second, theirs, told, (pen, palette, xs, ys) => {
+    pen.path(...perColumn(xs, ys(model.taskLoss)), { stroke: palette.task, width: 1, alpha: window > 1 ? 0.35 : 1 });
+    if (window > 1) pen.path(...perColumn(xs, ys(model.taskLossMean)), { stroke: palette.task, width: 1.75 });
+  });
+}
+
+/** @param {Model} model @param {Model | undefined} second @returns {Panel} */
+function regularizerPanel(model, second) {
+  const top = niceCeiling(Math.max(largest(model.regularizer), largest(second?.regularizer ?? [])));
+  const [own, theirs] = [model, second].map((run) => run && { steps: run.lossSteps, values: run.regularizer });
+  return curvePanel(model, /** @type {Series} */ (own), second, theirs, { label: "regulariser", need: 4, weight: 1.1, top }, (pen, palette, xs, ys) =>
+    pen.path(...perColumn(xs, ys(model.regularizer)), { stroke: palette.regularizer, width: 1.5 }),
+  );
 }
 
 /** The method's own term of the loss, as weighted. @param {Model} model @param {Float32Array} values @returns {Panel} */
@@ -143,25 +139,18 @@ function evaluationPanel(model, other) {
   const found = model.evaluationSeries();
   if (!found) return null;
   const second = other?.model.evaluationSeries();
-  const theirs = other && second?.metric === found.metric && second.split === found.split ? second : null;
+  const theirs = second?.metric === found.metric && second.split === found.split ? second : null;
   const top = [...found.values, ...(theirs?.values ?? [])].every((value) => value <= 1) ? 1 : niceCeiling(Math.max(largest(found.values), largest(theirs?.values ?? [])));
+  const panel = curvePanel(model, found, other?.model, theirs, { label: found.metric, note: found.split, need: 2, weight: 1.4, top }, (pen, palette, xs, ys) =>
+    pen.path(xs, ys(found.values), { stroke: palette.evaluation, width: 1.5 }),
+  );
   return {
-    label: found.metric,
-    note: found.split,
-    need: 2,
-    weight: 1.4,
+    ...panel,
     draw: (pen, palette, box, scale) => {
-      frame(pen, palette, box, formatNumber(top));
-      const xs = places(found.steps, scale);
-      const ys = heights(found.values, top, box);
-      if (other && theirs) {
-        drawRun(pen, palette, box, scale, other.model, theirs.steps, heights(theirs.values, top, box), { dashed: true });
-        drawRun(pen, palette, box, scale, model, found.steps, ys);
-      } else pen.path(xs, ys, { stroke: palette.evaluation, width: 1.5 });
+      panel.draw(pen, palette, box, scale);
+      const [xs, ys] = [places(found.steps, scale), heights(found.values, top, box)];
       xs.forEach((x, i) => pen.glyph("circle", x, ys[i], 2.5, { fill: theirs ? methodColour(palette, model.run.method) : palette.evaluation }));
     },
-    value: (step) => formatNumber(found.values[lastAtOrBefore(found.steps, step)]),
-    ...(theirs ? { otherValue: (/** @type {number} */ step) => formatNumber(theirs.values[lastAtOrBefore(theirs.steps, step)]) } : {}),
   };
 }
 
