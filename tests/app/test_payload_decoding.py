@@ -16,7 +16,7 @@ async ([payload, parcels]) => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const { Model, openPayload } = EXPORTS;
   const model = new Model(openPayload(bytes(payload)));
-  const before = model.matrices.map((_, m) => model.hasSpectrum(m));
+  const before = model.matrices.map((_, m) => model.spectra.of(m) !== null);
   const taken = parcels.map((parcel) => model.spectra.accept(openPayload(bytes(parcel))));
   const plain = (value) => (value === null || Number.isFinite(value) ? value : String(value));
   const cells = (read) => Array.from({ length: model.T }, (_, t) => model.matrices.map((_, m) => read(t, m)));
@@ -30,7 +30,7 @@ async ([payload, parcels]) => {
     trueEntropy: cells((t, m) => plain(model.trueEntropy(t, m))),
     gap: cells((t, m) => plain(model.gap(t, m))),
     lam: cells((t, m) => [...model.singularValues(t, m)]),
-    gate: cells((t, m) => [...model.singularValues(t, m)].map((_, i) => model.gate(t, m, i))),
+    gate: cells((t, m) => [...model.singularValues(t, m)].map((_, i) => model.spectra.gate(t, m, i))),
     sigma: cells((t, m) => {
       const truth = model.trueSingularValues(t, m);
       return truth && [truth.step, truth.rank, [...truth.values]];

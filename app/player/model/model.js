@@ -68,19 +68,12 @@ export function largest(values) {
 }
 
 export class Model {
-  minRank = 1;
-  maxRank = 1;
-  /** Of each record, over all matrices. */
-  totalRank = new Float64Array();
-  maxEnergy = 0;
   /** The record that rank change counts from. */
   base = 0;
   /** @type {{base: number, change: number} | null} the largest change since a record */
   counted = null;
-  firstStep = 0;
-  lastStep = 0;
-  /** @type {[number, number]} steps that the time axis spans */
-  domain = [0, 1];
+  /** @type {number[] | null} matrices by similarity of their entropy over time; null while nobody asked */
+  similar = null;
 
   /** @param {import("./container.js").Content} content */
   constructor(content) {
@@ -129,7 +122,18 @@ export class Model {
     this.T = this.steps.length;
     this.indexOf = new Map(this.matrices.map((matrix, index) => [matrix.name, index]));
     this.eventSteps = this.events.map((event) => event.step);
-    this.measure(arrays.ranksAt);
+    this.scale = this.run.scale ?? 1;
+    /** @type {number[]} records at which some rank is another than at the one before, and the first: ranks move at events only */
+    this.turns = arrays.ranksAt && this.T ? turnsTold(arrays.ranksAt, this.M) : turnsOf(this.ranks, this.M);
+    const [least, most] = this.rankRange();
+    this.minRank = least;
+    this.maxRank = most;
+    // Codes are made so that the last but one is that of the largest, the last that of what is undefined.
+    this.maxEnergy = niceCeiling(this.energyOf ? this.energyOf[this.energyOf.length - 2] : largest(this.energies));
+    this.firstStep = this.T ? this.steps[0] : 0;
+    this.lastStep = this.T ? this.steps[this.T - 1] : 0;
+    /** @type {[number, number]} steps that the time axis spans */
+    this.domain = [0, Math.max(this.run.total_steps ?? 0, this.lastStep, 1)];
     /** @type {Float32Array | null} directions that a training step uses on average, of each record over all matrices */
     this.expectedTotal = arrays.used ?? null;
     this.anyOff = this.gates?.off ?? false;
@@ -153,24 +157,8 @@ export class Model {
     return parts.length ? `${parts.join(", ")} drawn` : "";
   }
 
-  /** Scales that stay fixed while the clock moves. @param {Uint32Array} [changed] places of ranks that differ from the record before, where the payload tells them */
-  measure(changed) {
-    this.scale = this.run.scale ?? 1;
-    /** @type {number[]} records at which some rank is another than at the one before, and the first: ranks move at events only */
-    this.turns = changed && this.T ? turnsTold(changed, this.M) : turnsOf(this.ranks, this.M);
-    this.findRanks();
-    // Codes are made so that the last but one is that of the largest, the last that of what is undefined.
-    this.maxEnergy = niceCeiling(this.energyOf ? this.energyOf[this.energyOf.length - 2] : largest(this.energies));
-    this.base = 0;
-    /** @type {number[] | null} matrices by similarity of their entropy over time; null while nobody asked */
-    this.similar = null;
-    this.firstStep = this.T ? this.steps[0] : 0;
-    this.lastStep = this.T ? this.steps[this.T - 1] : 0;
-    this.domain = [0, Math.max(this.run.total_steps ?? 0, this.lastStep, 1)];
-  }
-
-  /** The least and the largest rank of all. */
-  findRanks() {
+  /** @returns {[number, number]} the least and the largest rank of all */
+  rankRange() {
     const { ranks, M, T, turns } = this;
     let most = 1;
     let least = T && M ? Infinity : 1;
@@ -181,8 +169,7 @@ export class Model {
         if (rank < least) least = rank;
       }
     }
-    this.maxRank = most;
-    this.minRank = Math.min(least, most);
+    return [Math.min(least, most), most];
   }
 
   /** What came for the same run before it grew. @param {Model} before */
@@ -229,16 +216,6 @@ export class Model {
   /** @param {number} t @param {number} m @returns {number} directions that have a λ: the rank, and those that are off */
   stored(t, m) {
     return this.spectra.stored[t * this.M + m];
-  }
-
-  /** @param {number} t @param {number} m @param {number} i place of the direction in `singularValues` @returns {number} 0 = off and may come back, else the share of training steps that use it */
-  gate(t, m, i) {
-    return this.spectra.gate(t, m, i);
-  }
-
-  /** @param {number} m @returns {boolean} false while its spectrum is on its way */
-  hasSpectrum(m) {
-    return this.spectra.of(m) !== null;
   }
 
   /** @param {number} t @param {number} m @returns {number | null} directions that a training step uses on average; null where that is the rank, or not known */
@@ -345,7 +322,7 @@ export class Model {
   energyShares(t, m) {
     const energy = this.spectra.energy(t, m);
     const usable = energy > 0 && Number.isFinite(energy);
-    return Float64Array.from(this.singularValues(t, m), (value, i) => (usable ? (this.gate(t, m, i) > 0 ? value ** 2 : 0) / energy : NaN));
+    return Float64Array.from(this.singularValues(t, m), (value, i) => (usable ? (this.spectra.gate(t, m, i) > 0 ? value ** 2 : 0) / energy : NaN));
   }
 
   /** b(t): the planned curve where the header has it, else what was recorded. @returns {{steps: ArrayLike<number>, values: ArrayLike<number>} | null} null for a method without a budget of moves */

@@ -2,6 +2,7 @@
 
 import { formatNumber, matrixLabel } from "./format.js";
 import { isSoft } from "./model.js";
+import { remembered } from "./remembered.js";
 
 /** @import { Model } from "./model.js" */
 /** @import { RunEvent } from "./decode.js" */
@@ -36,19 +37,8 @@ export const STAGES = [
 
 const NAMED = 2; // matrices that a caption names
 
-/** @type {WeakMap<object, Map<number, Decision>>} */
-const DECISIONS = new WeakMap();
-
-/** @param {Model} model @param {number} index of the event @returns {Decision} */
-export function decisionOf(model, index) {
-  const kept = DECISIONS.get(model) ?? new Map();
-  DECISIONS.set(model, kept);
-  if (!kept.has(index)) kept.set(index, decide(model, index));
-  return /** @type {Decision} */ (kept.get(index));
-}
-
-/** @param {Model} model @param {number} index @returns {Decision} */
-function decide(model, index) {
+/** The event is told by its index. @type {(model: Model, index: number) => Decision} */
+export const decisionOf = remembered((model, index) => {
   const event = model.events[index];
   const record = model.recordAt(event.step);
   const prune = model.movesOf(event.prune);
@@ -65,7 +55,7 @@ function decide(model, index) {
     refused: new Map(Object.entries(event.refused ?? {}).map(([name, why]) => [model.indexOf.get(name) ?? -1, String(why)])),
     after: before.map((rank, m) => rank - (prune.get(m) ?? 0) + (extend.get(m) ?? 0)),
   };
-}
+});
 
 /** @param {Model} model @param {number} index of the event @param {number} place in `STAGES` @param {number} [share] @returns {Stage} */
 export function stageOf(model, index, place, share = 0) {

@@ -4,6 +4,7 @@ import { formatNumber, matrixLabel } from "../model/format.js";
 import { isSoft } from "../model/model.js";
 import { tableColour } from "../pen/palette.js";
 import { percentage } from "./rank_share.js";
+import { drawRing } from "./tiles.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette } from "../pen/palette.js" */
@@ -142,15 +143,9 @@ function drawEnds(pen, { model, palette, selected }, box, directions, scale) {
   };
   for (const event of model.events) {
     const x = scale.x(event.step);
-    for (const move of event.prune) if (move.matrix === name) endMark(pen, palette, "minus", x, middle(move.slot, event.step, 0), palette.pruned, isSoft(move));
-    for (const move of event.extend) if (move.matrix === name) endMark(pen, palette, "plus", x, middle(move.slot, event.step, 1), palette.extended, isSoft(move));
+    for (const move of event.prune) if (move.matrix === name) drawRing(pen, palette, "minus", x, middle(move.slot, event.step, 0), isSoft(move));
+    for (const move of event.extend) if (move.matrix === name) drawRing(pen, palette, "plus", x, middle(move.slot, event.step, 1), isSoft(move));
   }
-}
-
-/** @param {Pen} pen @param {Palette} palette @param {"plus" | "minus"} kind @param {number} x @param {number} y @param {string} colour @param {boolean} soft */
-function endMark(pen, palette, kind, x, y, colour, soft) {
-  pen.glyph("circle", x, y, 5, { fill: palette.background, stroke: colour, width: 1.5, dash: soft ? [2, 2] : [] });
-  pen.glyph(kind, x, y, 2.8, { stroke: colour, width: 1.75 });
 }
 
 /** The shares at the clock. @param {Pen} pen @param {Scene} scene @param {EnergyLayout} layout @param {TimeScale} scale */
@@ -193,7 +188,7 @@ export function describeEnergyAt(scene, { box, directions }, scale, x, y) {
 /** @param {Scene} scene @returns {string} */
 export function describeEnergyShares({ model, selected, record }) {
   const most = Math.max(...model.energyShares(record, selected));
-  const waiting = model.hasSpectrum(selected) ? "" : "; λ is on its way";
+  const waiting = model.spectra.of(selected) ? "" : "; λ is on its way";
   const largest = most > 0 ? `; the largest holds ${percentage(most)} at the clock` : "";
   return `Energy shares of the directions of ${matrixLabel(model.matrices[selected])} over time${largest}${waiting}`;
 }
@@ -209,7 +204,7 @@ export function energySharesTable({ model, selected: m }) {
     const values = model.singularValues(t, m);
     if (here.length !== values.length) continue;
     const shares = model.energyShares(t, m);
-    here.forEach((stay, i) => points.get(stay)?.push([step, name, layer, type, stay.slot, values[i], model.gate(t, m, i), shares[i]]));
+    here.forEach((stay, i) => points.get(stay)?.push([step, name, layer, type, stay.slot, values[i], model.spectra.gate(t, m, i), shares[i]]));
   }
   const found = [...points.values()].filter((own) => own.length).sort((a, b) => Number(a[0][0]) - Number(b[0][0]));
   const rows = found.flatMap((own, stay) => own.map((row) => [...row.slice(0, 4), stay, ...row.slice(4)]));

@@ -3,6 +3,7 @@
 import { colourPlaces, energyShare, stripColour } from "../pen/colour.js";
 import { tableColour } from "../pen/palette.js";
 import { groupsOf } from "../model/sorts.js";
+import { drawRing } from "./tiles.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette, Colour } from "../pen/palette.js" */
@@ -114,15 +115,9 @@ function drawSelectedRow(pen, model, palette, row, scale) {
     const pruned = event.prune.some((move) => move.matrix === name);
     const extended = event.extend.some((move) => move.matrix === name);
     const x = scale.x(event.step);
-    if (pruned) mark(pen, palette, "minus", x, row.y + row.h / 2, palette.pruned);
-    if (extended) mark(pen, palette, "plus", x, row.y + row.h / 2, palette.extended);
+    if (pruned) drawRing(pen, palette, "minus", x, row.y + row.h / 2);
+    if (extended) drawRing(pen, palette, "plus", x, row.y + row.h / 2);
   }
-}
-
-/** @param {CanvasPen} pen @param {Palette} palette @param {"plus" | "minus"} kind @param {number} x @param {number} y @param {string} colour */
-function mark(pen, palette, kind, x, y, colour) {
-  pen.glyph("circle", x, y, 5, { fill: palette.background, stroke: colour, width: 1.5 });
-  pen.glyph(kind, x, y, 2.8, { stroke: colour, width: 1.75 });
 }
 
 /** Beside each row, what the strip does not colour, at the clock: energy, or entropy where energy is the colour. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {StripLayout} layout @param {Colour} colour @param {number} record @param {number} left @param {number} width */

@@ -2,13 +2,13 @@
 
 import { cellColour, colourName, legendMarks } from "../pen/colour.js";
 import { mapTable } from "./map_table.js";
+import { remembered } from "../model/remembered.js";
 import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./stage_map.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @import { Scene, View } from "../model/scene.js" */
 /** @import { Model } from "../model/model.js" */
-/** @import { Box } from "../pen/draw.js" */
 
 const EVENT_KEY_HEIGHT = 20;
 
@@ -22,23 +22,15 @@ export function eventsShown(model, step) {
   return chosen;
 }
 
-/** @type {WeakMap<object, {width: number, height: number, panels: Box[], cells: Box[][]}>} */
-const EVENT_LAYOUTS = new WeakMap();
+const eventLayoutOf = remembered((/** @type {Model} */ model, /** @type {number} */ width, /** @type {number} */ height) => {
+  const area = { x: 4, y: 4, w: width - 8, h: height - EVENT_KEY_HEIGHT - 10 };
+  const panels = panelBoxes(area, model.header.grid.length, 14, cellFit(model, { w: 20, h: 14 }, 0));
+  return { panels, cells: panels.map((panel) => smallCells(model, panelGrid(panel, 0))) };
+});
 
 /** @param {Scene} scene */
 function eventLayout({ model, width, height }) {
-  const kept = EVENT_LAYOUTS.get(model);
-  if (kept?.width === width && kept.height === height) return kept;
-  const count = model.header.grid.length;
-  const panels = panelBoxes({ x: 4, y: 4, w: width - 8, h: height - EVENT_KEY_HEIGHT - 10 }, count, 14, cellFit(model, { w: 20, h: 14 }, 0));
-  const layout = { width, height, panels, cells: panels.map((panel) => smallCells(model, panelGrid(panel, 0))) };
-  EVENT_LAYOUTS.set(model, layout);
-  return layout;
-}
-
-/** @param {Scene} scene @param {number} x @param {number} y @returns {number} panel under the point, or -1 */
-function panelAt(scene, x, y) {
-  return eventLayout(scene).panels.findIndex((box) => x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + box.h);
+  return eventLayoutOf(model, width, height);
 }
 
 /** @type {View} */
@@ -75,7 +67,7 @@ export const EVENTS_VIEW = {
   neighbour: (scene, dx, dy) => neighbour(eventLayout(scene).cells[0], scene.selected, dx, dy),
   at: (scene, x, y) => Math.max(-1, ...eventLayout(scene).cells.map((cells) => cellAt(cells, x, y))),
   stepAt: (scene, x, y) => {
-    const panel = panelAt(scene, x, y);
+    const panel = cellAt(eventLayout(scene).panels, x, y);
     return panel < 0 ? null : scene.model.events[eventsShown(scene.model, scene.step)[panel]]?.step ?? null;
   },
   describe: ({ model, step, selected }) => {

@@ -3,6 +3,7 @@
 import { perColumn } from "../model/columns.js";
 import { describeCell } from "./describe.js";
 import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
+import { remembered } from "../model/remembered.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette } from "../pen/palette.js" */
@@ -39,24 +40,12 @@ const SHOWN = {
 const NEAR = 12; // pixels within which the pointer means a line
 const LABEL_HEIGHT = 12;
 
-/** @type {WeakMap<Model, {rows: Int32Array, changes: Map<number, number[]>}>} */
-const LINES = new WeakMap();
-
-/** Places of the matrices in the order of the architecture. @param {Model} model */
-function linesIn(model) {
-  const kept = LINES.get(model);
-  if (kept) return kept;
+/** Places of the matrices in the order of the architecture. */
+const rowsOf = remembered((/** @type {Model} */ model) => {
   const rows = new Int32Array(model.M);
   model.order.forEach((m, place) => (rows[m] = place));
-  const found = { rows, changes: new Map() };
-  LINES.set(model, found);
-  return found;
-}
-
-/** @param {Model} model @returns {number[]} matrices worth a colour: those that moved most */
-function highlightedIn(model) {
-  return model.header.highlighted;
-}
+  return rows;
+});
 
 /** @param {Model} model */
 function lowestEntropy(model) {
@@ -65,16 +54,12 @@ function lowestEntropy(model) {
   return low;
 }
 
-/** Records of a matrix that a stepped line needs: where its rank changes. @param {Model} model @param {number} m @returns {number[]} */
-function changesOf(model, m) {
-  const { changes } = linesIn(model);
-  const kept = changes.get(m);
-  if (kept) return kept;
+/** Records of a matrix that a stepped line needs: where its rank changes. */
+const changesOf = remembered((/** @type {Model} */ model, /** @type {number} */ m) => {
   const found = [];
   for (let t = 0; t < model.T; t += 1) if (t === 0 || t === model.T - 1 || model.rank(t, m) !== model.rank(t - 1, m)) found.push(t);
-  changes.set(m, found);
   return found;
-}
+});
 
 /**
  * @typedef {object} LinesLayout
@@ -89,7 +74,7 @@ function changesOf(model, m) {
 export function layoutLines({ model }, box, of) {
   const shown = SHOWN[of];
   const [low, high] = shown.domain(model);
-  const { rows } = linesIn(model);
+  const rows = rowsOf(model);
   const inner = { ...box, y: box.y + 3, h: box.h - 3 };
   const apart = (/** @type {number} */ m) => shown.jitter * ((rows[m] + 0.5) / Math.max(1, model.M) - 0.5);
   return { shown, box: inner, low, high, y: (value, m) => inner.y + inner.h * (1 - (value - apart(m) - low) / (high - low)) };
@@ -120,7 +105,7 @@ export function drawLines(pen, scene, layout, scale) {
     pen.line(box.x, y, box.x + box.w, y, { stroke: palette.line, dash: [2, 3] });
     if (y < box.y + box.h - 6) pen.text(box.x - 6, y, String(Math.round(100 * tick) / 100), { fill: palette.muted, size: 10.5, align: "right" });
   }
-  const highlighted = highlightedIn(model);
+  const { highlighted } = model.header;
   const above = new Set([...highlighted, selected]);
   // A light grey, not a faint black: hundreds on top of each other stay grey.
   const style = { stroke: palette.faint, width: 1, alpha: model.M > 100 ? 0.25 : 0.45, steps: shown.steps };
@@ -153,7 +138,7 @@ export function drawLinesAt(pen, scene, layout, scale) {
 /** Names at the right end, moved apart until none covers another. @param {Scene} scene @param {LinesLayout} layout @returns {Array<{m: number, y: number}>} */
 function endLabels({ model, selected }, layout) {
   const { box } = layout;
-  const named = [...new Set([selected, ...highlightedIn(model)])].slice(0, Math.max(1, Math.floor(box.h / LABEL_HEIGHT)));
+  const named = [...new Set([selected, ...model.header.highlighted])].slice(0, Math.max(1, Math.floor(box.h / LABEL_HEIGHT)));
   const last = (/** @type {number} */ m) => layout.y(layout.shown.value(model, model.T - 1, m), m);
   const labels = named.map((m) => ({ m, y: last(m) })).filter(({ y }) => Number.isFinite(y)).sort((a, b) => a.y - b.y);
   let floor = box.y + LABEL_HEIGHT / 2;
@@ -176,7 +161,7 @@ export function lineAt(scene, layout, scale, x, y) {
   if (y < box.y - 4 || y > box.y + box.h + 4 || x < box.x - 4) return -1;
   if (x > scale.right + 4) return endLabels(scene, layout).find((label) => Math.abs(label.y - y) <= LABEL_HEIGHT / 2)?.m ?? -1;
   const t = model.recordAt(scale.step(x));
-  const above = new Set(highlightedIn(model));
+  const above = new Set(model.header.highlighted);
   let best = -1;
   let distance = NEAR;
   for (let m = 0; m < model.M; m += 1) {
@@ -188,8 +173,8 @@ export function lineAt(scene, layout, scale, x, y) {
 
 /** @param {Scene} scene @param {string} of @returns {string} */
 export function describeLines({ model, record, selected }, of) {
-  const highlighted = highlightedIn(model);
-  const named = highlighted.map((m) => matrixLabel(model.matrices[m])).join(", ");
+  const { highlighted } = model.header;
+  const named = highlighted.map((/** @type {number} */ m) => matrixLabel(model.matrices[m])).join(", ");
   return `${of} of ${model.M} matrices over ${model.T} records${named ? `; in colour ${named}` : ""}. Selected: ${describeCell(model, record, selected)}`;
 }
 

@@ -6,6 +6,7 @@ import { EVENTS_VIEW } from "./event_maps.js";
 import { mapTable } from "./map_table.js";
 import { PAIR_VIEW } from "./pair_map.js";
 import { describeStage, drawStageMap, stageTable, STEPS_VIEW } from "./stage_map.js";
+import { remembered } from "../model/remembered.js";
 import { decisionOf } from "../model/stages.js";
 import { drawMap, hasGauges, layoutMap, matrixAt, neighbour } from "./rank_map.js";
 
@@ -13,17 +14,11 @@ import { drawMap, hasGauges, layoutMap, matrixAt, neighbour } from "./rank_map.j
 
 const RANK_COLOURS = ["rank", "change", "parameters"];
 
-/** @type {WeakMap<object, {width: number, height: number, layout: import("./rank_map.js").MapLayout}>} */
-const MAP_LAYOUTS = new WeakMap();
+const layoutOf = remembered(layoutMap);
 
 /** @param {Scene} scene @returns {import("./rank_map.js").MapLayout} */
-export function mapLayout(scene) {
-  const { model, width, height } = scene;
-  const kept = MAP_LAYOUTS.get(model);
-  if (kept?.width === width && kept.height === height) return kept.layout;
-  const layout = layoutMap(model, width, height);
-  MAP_LAYOUTS.set(model, { width, height, layout });
-  return layout;
+export function mapLayout({ model, width, height }) {
+  return layoutOf(model, width, height);
 }
 
 /** @type {Record<string, View>} */

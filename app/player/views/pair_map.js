@@ -4,6 +4,7 @@ import { cellColour, colourName, COLOURS, colourValue, legendMarks } from "../pe
 import { formatChange, formatCount, formatNumber, matrixLabel } from "../model/format.js";
 import { tableColour } from "../pen/palette.js";
 import { bothOf, difference, isWhole, largestDifference } from "./pinned.js";
+import { remembered } from "../model/remembered.js";
 import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./stage_map.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawTile, panelBoxes, panelGrid } from "./tiles.js";
@@ -11,24 +12,18 @@ import { cellAt, drawFrames, drawPanelHead, drawScale, drawTile, panelBoxes, pan
 /** @import { Scene, View, Pinned } from "../model/scene.js" */
 /** @import { Model } from "../model/model.js" */
 /** @import { Colour } from "../pen/palette.js" */
-/** @import { Box } from "../pen/draw.js" */
 
 const PAIR_KEY_HEIGHT = 40;
 const DIMMED = 0.4;
 
-/** @type {WeakMap<object, {width: number, height: number, other: Model, panels: Box[], cells: Box[][]}>} */
-const PAIR_LAYOUTS = new WeakMap();
+const pairLayoutOf = remembered((/** @type {import("./pinned.js").Both} */ { mine, theirs }, /** @type {number} */ width, /** @type {number} */ height) => {
+  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - PAIR_KEY_HEIGHT - 6 }, 3, 14, cellFit(mine, { w: 24, h: 14 }, 1));
+  return { panels, cells: panels.map((panel, i) => smallCells(i === 1 ? theirs : mine, panelGrid(panel, 1))) };
+});
 
 /** @param {Scene} scene */
 function pairLayout({ model, other, width, height }) {
-  const second = /** @type {Pinned} */ (other).model;
-  const kept = PAIR_LAYOUTS.get(model);
-  if (kept?.width === width && kept.height === height && kept.other === second) return kept;
-  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - PAIR_KEY_HEIGHT - 6 }, 3, 14, cellFit(model, { w: 24, h: 14 }, 1));
-  const cells = panels.map((panel, i) => smallCells(i === 1 ? second : model, panelGrid(panel, 1)));
-  const layout = { width, height, other: second, panels, cells };
-  PAIR_LAYOUTS.set(model, layout);
-  return layout;
+  return pairLayoutOf(bothOf(model, /** @type {Pinned} */ (other).model), width, height);
 }
 
 /** @param {Colour} colour @param {number} value @param {boolean} signed */

@@ -1,6 +1,7 @@
 /** How the total rank is shared among module types or layers, over time. */
 
 import { formatNumber, matrixLabel } from "../model/format.js";
+import { remembered } from "../model/remembered.js";
 import { inkOn, tableColour } from "../pen/palette.js";
 
 /** @import { Model } from "../model/model.js" */
@@ -12,26 +13,19 @@ import { inkOn, tableColour } from "../pen/palette.js";
 
 const LABEL_ROOM = 12;
 
-/** @type {WeakMap<Model, Record<string, {groups: Group[], edges: Float64Array[]}>>} */
-const SHARED = new WeakMap();
-
 /** @param {Model} model @param {string} by "type" or "layer" @param {number} t @param {number} i @returns {number} total rank of a group */
 function groupRank(model, by, t, i) {
   return model.derived[`${by}Ranks`][t * model.header.groups[by].length + i];
 }
 
-/** @param {Model} model @param {string} by */
-function sharesOf(model, by) {
-  const kept = SHARED.get(model) ?? {};
-  SHARED.set(model, kept);
-  if (kept[by]) return kept[by];
+const sharesOf = remembered((/** @type {Model} */ model, /** @type {string} */ by) => {
   const own = model.derived[`${by}Group`];
+  /** @type {Group[]} */
   const groups = model.header.groups[by].map((/** @type {string} */ label, /** @type {number} */ i) => ({ label, members: model.order.filter((m) => own[m] === i) }));
   const edges = [new Float64Array(model.T)];
   for (let i = 0; i < groups.length; i += 1) edges.push(edges[i].map((edge, t) => edge + groupRank(model, by, t, i) / Math.max(1, model.totalRank[t])));
-  kept[by] = { groups, edges };
-  return kept[by];
-}
+  return { groups, edges };
+});
 
 /** @param {Scene} scene @param {Box} box @param {string} by @returns {ShareLayout} */
 export function layoutShares({ model }, box, by) {

@@ -2,21 +2,14 @@
 
 import { drawCard } from "./card_picture.js";
 import { describeCell } from "./describe.js";
+import { remembered } from "../model/remembered.js";
 import { describeDirection, drawSpectrum, spectrumScale, spectrumTable } from "./spectrum.js";
 import { cardTable } from "./why_card.js";
 
-/** @import { Scene, View } from "../model/scene.js" */
+/** @import { View } from "../model/scene.js" */
 
-/** @type {WeakMap<object, Map<number, import("./spectrum.js").SpectrumScale>>} */
-const SPECTRUM_SCALES = new WeakMap();
-
-/** @param {Scene} scene @returns {import("./spectrum.js").SpectrumScale} fixed over the whole run */
-function scaleOf({ model, selected }) {
-  const kept = SPECTRUM_SCALES.get(model) ?? new Map();
-  SPECTRUM_SCALES.set(model, kept);
-  if (!kept.has(selected)) kept.set(selected, spectrumScale(model, selected));
-  return kept.get(selected);
-}
+/** Fixed over the whole run. */
+const scaleOf = remembered(spectrumScale);
 
 /** @type {Record<string, View>} why is text on the page, which player.js shows; its picture is for files */
 export const SIDES = {
@@ -25,8 +18,8 @@ export const SIDES = {
     label: "Spectrum",
     hint: "λ and the true singular values of the selected matrix",
     draw: (pen, scene) =>
-      drawSpectrum(pen, scene.model, scene.palette, scene.width, scene.height, { record: scene.record, selected: scene.selected, scale: scaleOf(scene) }),
-    tip: (scene, x) => describeDirection(scene.model, scene.record, scene.selected, x, scene.width, scaleOf(scene)),
+      drawSpectrum(pen, scene.model, scene.palette, scene.width, scene.height, { record: scene.record, selected: scene.selected, scale: scaleOf(scene.model, scene.selected) }),
+    tip: (scene, x) => describeDirection(scene.model, scene.record, scene.selected, x, scene.width, scaleOf(scene.model, scene.selected)),
     describe: ({ model, record, selected }) => `Spectrum of ${describeCell(model, record, selected)}`,
     table: ({ model, record, selected }) => spectrumTable(model, record, selected),
   },

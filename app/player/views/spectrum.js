@@ -49,7 +49,7 @@ export function directionsAt(model, t, m) {
   const shares = model.energyShares(t, m);
   return Array.from(values, (value, i) => {
     const slot = slots ? slots[i] : null;
-    const gate = model.gate(t, m, i);
+    const gate = model.spectra.gate(t, m, i);
     return { value, gate, slot, share: gate > 0 ? shares[i] : NaN, state: (slot === null ? undefined : states.get(slot)) ?? (gate > 0 ? "kept" : "off") };
   }).sort((a, b) => Number(b.gate > 0) - Number(a.gate > 0) || (Math.abs(b.value) || 0) - (Math.abs(a.value) || 0));
 }
@@ -140,7 +140,7 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
   const column = plot.w / state.scale.count;
   const y = (/** @type {number} */ value) => plot.y + plot.h * (1 - Math.abs(value) / state.scale.top);
   drawAxis(pen, palette, plot, state.scale.top, y);
-  if (!model.hasSpectrum(state.selected)) {
+  if (!model.spectra.of(state.selected)) {
     pen.text(plot.x + plot.w / 2, plot.y + plot.h / 2, "spectrum on its way", { fill: palette.muted, size: 12, align: "center" });
     return;
   }

@@ -3,6 +3,7 @@
 import { entropyShare, legendMarks, rankIndex } from "../pen/colour.js";
 import { formatNumber, matrixLabel } from "../model/format.js";
 import { tableColour } from "../pen/palette.js";
+import { remembered } from "../model/remembered.js";
 import { drawMargins, layoutMap, neighbour } from "./rank_map.js";
 import { decisionOf, measureOf, scoreRange, stageOf, STAGES } from "../model/stages.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
@@ -20,21 +21,14 @@ const WIDE_RANGE = 50; // largest over smallest score from which the scale is lo
 const CAPTION_LINES = 4;
 const KEY_HEIGHT = 20;
 
-/** @type {WeakMap<object, ScoreScale>} */
-const SCORE_SCALES = new WeakMap();
-
-/** One scale for all events of a run. @param {Model} model @returns {ScoreScale} */
-export function scoreScale(model) {
-  const kept = SCORE_SCALES.get(model);
-  if (kept) return kept;
+/** One scale for all events of a run. @type {(model: Model) => ScoreScale} */
+export const scoreScale = remembered((model) => {
   const { label, range } = measureOf(model, model.events[0]);
   const [least, most] = range;
   const { low, high } = least === null || most === null ? scoreRange(model) : { low: least, high: most };
   const bounded = least !== null && most !== null;
-  const scale = { label, bounded, log: !bounded && low > 0 && high / low > WIDE_RANGE, low, high };
-  SCORE_SCALES.set(model, scale);
-  return scale;
-}
+  return { label, bounded, log: !bounded && low > 0 && high / low > WIDE_RANGE, low, high };
+});
 
 /** @param {ScoreScale} scale @param {number} score @returns {number} place in the colour table, -1 where undefined */
 function scoreIndex({ bounded, log, low, high }, score) {
@@ -169,18 +163,15 @@ function eventIndex({ model, step }) {
   return Math.max(0, model.eventBefore(step));
 }
 
-/** @type {WeakMap<object, {width: number, height: number, panels: Box[], cells: Box[][], lines: number}>} */
-const STEP_LAYOUTS = new WeakMap();
+const stepLayoutOf = remembered((/** @type {Model} */ model, /** @type {number} */ width, /** @type {number} */ height) => {
+  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - KEY_HEIGHT - 6 }, STAGES.length, 12, cellFit(model, { w: 26, h: 13 }, 2));
+  const lines = panels[0].h > 150 ? CAPTION_LINES : 2;
+  return { panels, lines, cells: panels.map((panel) => smallCells(model, panelGrid(panel, lines))) };
+});
 
 /** @param {Scene} scene */
 function stepLayout({ model, width, height }) {
-  const kept = STEP_LAYOUTS.get(model);
-  if (kept?.width === width && kept.height === height) return kept;
-  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - KEY_HEIGHT - 6 }, STAGES.length, 12, cellFit(model, { w: 26, h: 13 }, 2));
-  const lines = panels[0].h > 150 ? CAPTION_LINES : 2;
-  const layout = { width, height, panels, lines, cells: panels.map((panel) => smallCells(model, panelGrid(panel, lines))) };
-  STEP_LAYOUTS.set(model, layout);
-  return layout;
+  return stepLayoutOf(model, width, height);
 }
 
 /** Cells of a map without margins. @param {Model} model @param {Box} box @returns {Box[]} */

@@ -64,6 +64,13 @@ export function drawSign(pen, palette, sign, x, y, size, alpha = 1) {
   pen.glyph(sign, x, y, size * inner, sign === "down" || sign === "up" ? { fill: ink, alpha } : { stroke: ink, width: 1.75, alpha });
 }
 
+/** A sign over time. @param {CanvasPen} pen @param {Palette} palette @param {"minus" | "plus"} sign @param {number} x @param {number} y @param {boolean} [soft] the direction stays stored */
+export function drawRing(pen, palette, sign, x, y, soft = false) {
+  const stroke = signColour(palette, sign);
+  pen.glyph("circle", x, y, 5, { fill: palette.background, stroke, width: 1.5, dash: soft ? [2, 2] : [] });
+  pen.glyph(sign, x, y, 2.8, { stroke, width: 1.75 });
+}
+
 /** @param {CanvasPen} pen @param {Palette} palette @param {Box[]} cells @param {number} hovered @param {number} selected */
 export function drawFrames(pen, palette, cells, hovered, selected) {
   for (const m of [hovered, selected]) {
