@@ -2,7 +2,8 @@
 
 import { cellColour, colourName, energyShare, legendMarks } from "../pen/colour.js";
 import { formatChange, formatMean, layerLabel } from "../model/format.js";
-import { inkOn, tableColour } from "../pen/palette.js";
+import { inkOn } from "../pen/palette.js";
+import { cellAt, drawFrame, drawFrames, drawScale, drawSign } from "./tiles.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette, Colour } from "../pen/palette.js" */
@@ -102,17 +103,7 @@ function membersOf(model, what) {
 export function drawMap(pen, model, palette, layout, state) {
   drawMargins(pen, model, palette, layout, state);
   layout.cells.forEach((cell, m) => drawCell(pen, model, palette, cell, m, state));
-  for (const m of [state.hovered, state.selected]) {
-    const cell = layout.cells[m];
-    if (!cell) continue;
-    const selected = m === state.selected;
-    const out = selected ? 1.5 : 1;
-    pen.rect(cell.x - out, cell.y - out, cell.w + 2 * out, cell.h + 2 * out, {
-      stroke: selected ? palette.text : palette.muted,
-      width: selected ? 2.5 : 1.5,
-      radius: 4,
-    });
-  }
+  drawFrames(pen, palette, layout.cells, state.hovered, state.selected);
   drawLegend(pen, model, palette, layout.legend, state.colour);
 }
 
@@ -205,68 +196,20 @@ function badgeSize(cell) {
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {boolean} pruned @param {boolean} extended @param {boolean} roomy */
 function drawMoves(pen, palette, cell, pruned, extended, roomy) {
-  const marks = /** @type {Array<["minus" | "plus", string]>} */ ([]);
-  if (pruned) marks.push(["minus", palette.pruned]);
-  if (extended) marks.push(["plus", palette.extended]);
-  marks.forEach(([kind, colour], i) => {
-    const inset = 1 + 2.5 * i;
-    const frame = /** @type {const} */ ([cell.x + inset, cell.y + inset, cell.w - 2 * inset, cell.h - 2 * inset]);
-    const radius = roomy ? 3 : 0;
-    pen.rect(...frame, { stroke: palette.background, width: roomy ? 5 : 2.5, radius });
-    pen.rect(...frame, { stroke: colour, width: roomy ? 2.5 : 1.5, radius });
+  const signs = /** @type {Array<"minus" | "plus">} */ ([...(pruned ? ["minus"] : []), ...(extended ? ["plus"] : [])]);
+  signs.forEach((sign, i) => {
+    drawFrame(pen, palette, cell, sign, i, roomy ? 3 : 0);
     const size = roomy ? badgeSize(cell) : Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4);
     const x = roomy ? cell.x + size + 4 + i * (2 * size + 2) : cell.x + cell.w / 2;
-    const y = cell.y + (roomy ? cell.h / 2 : (cell.h * (i + 1)) / (marks.length + 1));
-    pen.glyph("circle", x, y, size + 1, { fill: colour, stroke: palette.background, width: 1.5 });
-    pen.glyph(kind, x, y, size * 0.55, { stroke: inkOn(colour), width: roomy ? 2 : 1.5 });
+    drawSign(pen, palette, sign, x, cell.y + (roomy ? cell.h / 2 : (cell.h * (i + 1)) / (signs.length + 1)), size + 1);
   });
 }
 
 /** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {Colour} colour */
 function drawLegend(pen, model, palette, box, colour) {
-  const y = box.y + box.h / 2;
-  const style = { fill: palette.muted, size: 11 };
-  const right = legendGlyphs(pen, model, palette, box, y, colour);
-  const name = colourName(model, colour);
-  pen.text(box.x, y, name, style);
-  let x = box.x + pen.measure(name, style) + 8;
-  const room = right - 12 - x;
-  const marks = legendMarks(model, colour);
-  if (colour !== "rank" && colour !== "change") {
-    drawRampLegend(pen, palette, marks, colour, { x, y: y - 8, w: Math.min(room - 14, 200), h: 16 });
-    return;
-  }
-  const narrow = room / Math.max(1, marks.length) < 14;
-  const size = narrow ? (room - 40) / marks.length : Math.min(22, room / marks.length);
-  if (narrow) {
-    pen.text(x, y, marks[0].label, style);
-    x += pen.measure(marks[0].label, style) + 4;
-    pen.text(x + size * marks.length + 3, y, marks[marks.length - 1].label, style);
-  }
-  for (const mark of marks) {
-    const fill = tableColour(palette.tables[colour], mark.index);
-    pen.rect(x, y - 8, size - (narrow ? 0 : 1), 16, { fill, radius: narrow ? 0 : 2 });
-    if (!narrow) pen.text(x + (size - 1) / 2, y + 0.5, mark.label, { fill: inkOn(fill), size: 10, align: "center" });
-    x += size;
-  }
-}
-
-/** @param {CanvasPen} pen @param {Palette} palette @param {Array<{label: string, index: number, limit?: boolean}>} marks @param {Colour} colour @param {Box} box */
-function drawRampLegend(pen, palette, marks, colour, box) {
-  for (let i = 0; i < box.w; i += 1) {
-    pen.rect(box.x + i, box.y, 1.5, 6, { fill: tableColour(palette.tables[colour], Math.round((255 * i) / (box.w - 1))) });
-  }
-  /** @type {Array<[number, number]>} */
-  const taken = [];
-  // A limit is told before the ends of the scale are.
-  for (const mark of [...marks].sort((a, b) => Number(b.limit ?? false) - Number(a.limit ?? false))) {
-    const x = box.x + (mark.index / 255) * box.w;
-    const half = pen.measure(mark.label, { size: 10.5 }) / 2;
-    if (mark.limit) pen.line(x, box.y - 2, x, box.y + 8, { stroke: palette.text, width: 1.5 });
-    if (taken.some(([start, end]) => x - half < end + 3 && x + half > start - 3)) continue;
-    pen.text(x, box.y + 13, mark.label, { fill: palette.muted, size: 10.5, align: "center" });
-    taken.push([x - half, x + half]);
-  }
+  const right = legendGlyphs(pen, model, palette, box, box.y + box.h / 2, colour);
+  const discrete = colour === "rank" || colour === "change";
+  drawScale(pen, palette, palette.tables[colour], legendMarks(model, colour), { ...box, w: right - 12 - box.x }, colourName(model, colour), discrete);
 }
 
 /** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */
@@ -276,8 +219,8 @@ function legendGlyphs(pen, model, palette, box, y, colour) {
   const gauge = colour === "energy" ? "entropy" : "energy (√)";
   const items = /** @type {Array<[string, (x: number) => void]>} */ ([
     ...(model.shares ? [["used a step", (/** @type {number} */ x) => pen.text(x + 3, y, "≈", { fill: palette.muted, size: 12 })]] : []),
-    [model.words.pruned, (x) => badge(pen, "minus", x, y, palette.pruned)],
-    [model.words.extended, (x) => badge(pen, "plus", x, y, palette.extended)],
+    [model.words.pruned, (x) => drawSign(pen, palette, "minus", x + 5, y, 6)],
+    [model.words.extended, (x) => drawSign(pen, palette, "plus", x + 5, y, 6)],
     [gauge, (x) => pen.rect(x + 3, y - 7, 3, 14, { fill: palette.muted })],
   ]);
   let x = box.x + box.w - items.reduce((width, [label]) => width + pen.measure(label, style) + 22, 0);
@@ -290,15 +233,9 @@ function legendGlyphs(pen, model, palette, box, y, colour) {
   return start;
 }
 
-/** @param {CanvasPen} pen @param {"minus" | "plus"} kind @param {number} x @param {number} y @param {string} colour */
-function badge(pen, kind, x, y, colour) {
-  pen.glyph("circle", x + 5, y, 6, { fill: colour });
-  pen.glyph(kind, x + 5, y, 3, { stroke: inkOn(colour), width: 1.75 });
-}
-
 /** @param {MapLayout} layout @param {number} x @param {number} y @returns {number} matrix under the point, or -1 */
 export function matrixAt(layout, x, y) {
-  return layout.cells.findIndex((cell) => cell && x >= cell.x - 1 && x <= cell.x + cell.w + 2 && y >= cell.y - 1 && y <= cell.y + cell.h + 2);
+  return cellAt(layout.cells, x, y, 1);
 }
 
 /**

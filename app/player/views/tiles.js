@@ -31,13 +31,7 @@ export function drawTile(pen, palette, cell, tile, alpha = 1) {
   const radius = cell.w > 16 && cell.h > 12 ? 3 : 0;
   pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: tile.fill ?? palette.background, stroke: tile.fill ? undefined : palette.line, radius, alpha });
   if (!tile.fill) pen.hatch(cell, palette.faint);
-  tile.marks.forEach((sign, i) => {
-    const inset = 1 + 2.5 * i;
-    const frame = /** @type {const} */ ([cell.x + inset, cell.y + inset, cell.w - 2 * inset, cell.h - 2 * inset]);
-    const thick = radius ? 2.5 : 1.5;
-    pen.rect(...frame, { stroke: palette.background, width: 2 * thick, radius, alpha });
-    pen.rect(...frame, { stroke: signColour(palette, sign), width: thick, radius, alpha, dash: tile.open ? [3, 3] : undefined });
-  });
+  tile.marks.forEach((sign, i) => drawFrame(pen, palette, cell, sign, i, radius, { alpha, dash: tile.open ? [3, 3] : undefined }));
   const size = Math.max(8.5, Math.min(15, cell.h * 0.55, cell.w * 0.36));
   const style = { fill: inkOn(tile.fill ?? palette.background), size, weight: 600, align: /** @type {const} */ ("center"), alpha };
   const badge = tile.marks.length && cell.w >= 22 && cell.h >= 10 ? Math.min(7, cell.h * 0.32, cell.w * 0.14) : 0;
@@ -53,6 +47,15 @@ export function drawTile(pen, palette, cell, tile, alpha = 1) {
     if (both) drawSign(pen, palette, sign, cell.x + badge + 3 + i * (2 * badge + 1), cell.y + cell.h / 2, badge, alpha);
     else if (!text) drawSign(pen, palette, sign, cell.x + cell.w / 2, cell.y + (cell.h * (i + 1)) / (tile.marks.length + 1), Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4), alpha);
   });
+}
+
+/** Inside the frames of the marks before. @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {Sign} sign @param {number} before how many @param {number} radius 0 in a small cell @param {import("../pen/draw.js").Style} [style] */
+export function drawFrame(pen, palette, cell, sign, before, radius, { alpha, dash } = {}) {
+  const inset = 1 + 2.5 * before;
+  const frame = /** @type {const} */ ([cell.x + inset, cell.y + inset, cell.w - 2 * inset, cell.h - 2 * inset]);
+  const thick = radius ? 2.5 : 1.5;
+  pen.rect(...frame, { stroke: palette.background, width: 2 * thick, radius, alpha });
+  pen.rect(...frame, { stroke: signColour(palette, sign), width: thick, radius, alpha, dash });
 }
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Sign} sign @param {number} x @param {number} y @param {number} size @param {number} [alpha] */
@@ -82,9 +85,9 @@ export function drawFrames(pen, palette, cells, hovered, selected) {
   }
 }
 
-/** @param {Box[]} cells @param {number} x @param {number} y @returns {number} -1 = none */
-export function cellAt(cells, x, y) {
-  return cells.findIndex((cell) => cell && x >= cell.x && x <= cell.x + cell.w && y >= cell.y && y <= cell.y + cell.h);
+/** @param {Box[]} cells @param {number} x @param {number} y @param {number} [near] pixels around a cell that count as it @returns {number} -1 = none */
+export function cellAt(cells, x, y, near = 0) {
+  return cells.findIndex((cell) => cell && x >= cell.x - near && x <= cell.x + cell.w + 2 * near && y >= cell.y - near && y <= cell.y + cell.h + 2 * near);
 }
 
 /**
@@ -116,7 +119,7 @@ export function drawPanelHead(pen, palette, box, title, caption = "", lines = 0)
   });
 }
 
-/** @typedef {{label: string, index: number}} ScaleMark index: place in a colour table of 256 */
+/** @typedef {{label: string, index: number, limit?: boolean}} ScaleMark index: place in a colour table of 256; a limit is told before the ends of the scale are */
 
 /** A title, then the scale. @param {CanvasPen} pen @param {Palette} palette @param {Uint8Array} table @param {ScaleMark[]} marks ascending @param {Box} box @param {string} title @param {boolean} discrete @returns {number} where it ends */
 export function drawScale(pen, palette, table, marks, box, title, discrete) {
@@ -153,15 +156,18 @@ function drawSwatches(pen, palette, table, marks, x, y, room) {
 /** @param {CanvasPen} pen @param {Palette} palette @param {Uint8Array} table @param {ScaleMark[]} marks @param {number} x @param {number} y @param {number} w */
 function drawRamp(pen, palette, table, marks, x, y, w) {
   for (let i = 0; i < w; i += 1) pen.rect(x + i, y - 7, 1.5, 6, { fill: tableColour(table, Math.round((255 * i) / Math.max(1, w - 1))) });
-  let lastEnd = -Infinity;
-  for (const mark of marks) {
-    const half = pen.measure(mark.label, { size: 9.5 }) / 2;
-    const at = Math.max(x + half, Math.min(x + w - half, x + (mark.index / 255) * w));
-    if (at - half < lastEnd + 3) continue;
-    pen.text(at, y + 6, mark.label, { fill: palette.muted, size: 9.5, align: "center" });
-    lastEnd = at + half;
+  /** @type {Array<[number, number]>} */
+  const taken = [];
+  for (const { label, index, limit } of [...marks].sort((a, b) => Number(b.limit ?? false) - Number(a.limit ?? false))) {
+    const half = pen.measure(label, { size: 9.5 }) / 2;
+    const at = x + (index / 255) * w;
+    const middle = Math.max(x + half, Math.min(x + w - half, at));
+    if (limit) pen.line(at, y - 9, at, y + 1, { stroke: palette.text, width: 1.5 });
+    if (taken.some(([start, end]) => middle - half < end + 3 && middle + half > start - 3)) continue;
+    pen.text(middle, y + 6, label, { fill: palette.muted, size: 9.5, align: "center" });
+    taken.push([middle - half, middle + half]);
   }
-  return Math.max(x + w, lastEnd);
+  return Math.max(x + w, ...taken.map(([, end]) => end));
 }
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Array<[Sign, string]>} items @param {number} right @param {number} y @returns {number} where they begin */
