@@ -25,9 +25,9 @@ from analysis.adapters import (
     total_error,
     truncation_errors,
 )
-from analysis.figures import FIGURES
-from analysis.figures.theme import CONFIG as PLOT
+from charts import chart
 from runs.store import plain, runs_root
+from widgets import download, progress, select
 
 TARGET_NAMES = {"rank": "total rank", "parameters": "parameters", "energy": "energy that stays"}
 
@@ -51,12 +51,8 @@ def shrink_section(source: Source) -> None:
     )
     left, right = st.columns([0.55, 0.45])
     with left:
-        st.plotly_chart(
-            FIGURES["rank_change_map"](spectra, suggestion.ranks),
-            key="adapters_change",
-            config=PLOT,
-            alt="Rank of each matrix now, and the rank that would stay",
-        )
+        told = "Rank of each matrix now, and the rank that would stay"
+        chart("adapters_change", told, "rank_change_map", spectra, suggestion.ranks)
         with st.expander("Error of each matrix"):
             st.dataframe([vars(error) for error in errors], hide_index=True, key="adapters_errors")
     with right:
@@ -71,41 +67,26 @@ def _ask_suggestion(spectra: AdapterSpectra) -> Suggestion | None:
     adapter = spectra.adapter
     total, count = sum(matrix.rank for matrix in adapter.matrices), len(adapter.matrices)
     columns = st.columns([0.3, 0.3, 0.4])
-    target = columns[0].selectbox(
-        "Target",
-        list(TARGETS),
-        index=list(TARGETS).index("energy"),
-        format_func=lambda key: TARGET_NAMES[key],
-        key="adapters_target",
-        persist_state="session",
-    )
+    first, named = list(TARGETS).index("energy"), TARGET_NAMES.get
+    target = select("Target", [*TARGETS], "adapters_target", columns[0], index=first, format_func=named)
     key = f"adapters_value_{target}_{total}_{adapter.parameters}"
     if target == "energy":
-        value = columns[1].number_input(
-            "keep at least",
-            0.01,
-            1.0,
-            0.99,
-            0.01,
-            format="%.3f",
-            key=key,
-            help=TARGETS[target],
-            persist_state="session",
-        )
+        label, numbers, shown = "keep at least", (0.01, 1.0, 0.99, 0.01), "%.3f"
     else:
         whole = total if target == "rank" else adapter.parameters
         start = max(count, whole // 2) if target == "rank" else whole // 2
-        value = columns[1].number_input(
-            f"at most, of {whole:,}", 0, whole, start, key=key, help=TARGETS[target], persist_state="session"
-        )
-    by = columns[2].selectbox(
+        label, numbers, shown = f"at most, of {whole:,}", (0, whole, start, 1), None
+    value = columns[1].number_input(
+        label, *numbers, format=shown, key=key, help=TARGETS[target], persist_state="session"
+    )
+    by = select(
         "Which matrix gives the next direction",
         list(ORDERS),
+        "adapters_by",
+        columns[2],
         format_func=lambda name: name.replace("_", " "),
-        key="adapters_by",
         help="least error: the direction with the least energy anywhere. A measure of importance: the least "
         "important matrix gives its smallest direction, as FlexLoRA prunes. uniform: one rank for all, the control.",
-        persist_state="session",
     )
     try:
         return suggest_ranks(spectra, target, value, by)
@@ -133,54 +114,37 @@ def _all_orders(spectra: AdapterSpectra, suggestion: Suggestion) -> list[dict[st
 
 def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion) -> None:
     columns = st.columns([0.5, 0.15, 0.35], vertical_alignment="bottom")
+    name = f"{source.label}-r{suggestion.total_rank}"
     folder = columns[0].text_input(
         "Write the smaller adapter to",
-        str(runs_root() / "adapters" / f"{source.label}-r{suggestion.total_rank}"),
+        str(runs_root() / "adapters" / name),
         key=f"adapters_out_{source.label}_{suggestion.total_rank}",
         help="A new folder, on the machine that runs the Lab. PEFT loads it.",
     )
-    dtype = columns[1].selectbox("Numbers", list(DTYPES), key="adapters_dtype", persist_state="session")
+    dtype = select("Numbers", list(DTYPES), "adapters_dtype", columns[1])
     with columns[2].container(horizontal=True):
         here = st.button("Write", key="adapters_write", type="primary", icon=":material/save:")
         away = st.button("Make a zip", key="adapters_zip", icon=":material/folder_zip:")
     if not (here or away):
         return
-    bar = st.progress(0.0, "Truncating")
-
-    def progress(done: int, of: int) -> None:
-        bar.progress(done / of, f"Truncating: matrix {done} of {of}")
-
     try:
-        if here:
-            errors = compress_adapter(spectra, suggestion.ranks, folder, progress, dtype)
-            measured = total_error(errors, spectra)
-            st.success(
-                f"Written to {plain(folder)}. Measured on the file: relative error {measured['relative']:.2%}.",
-                icon=":material/check:",
-            )
-        else:
-            name = f"{source.label}-r{suggestion.total_rank}"
-            content = _zipped(spectra, suggestion, dtype, progress)
-            st.download_button(
-                f"Download {name}.zip",
-                content,
-                f"{name}.zip",
-                "application/zip",
-                key="adapters_zip_download",
-                icon=":material/download:",
-                on_click="ignore",
-            )
+        with progress("Truncating") as count:
+            if here:
+                errors = compress_adapter(spectra, suggestion.ranks, folder, count, dtype)
+                measured = f"Measured on the file: relative error {total_error(errors, spectra)['relative']:.2%}."
+                st.success(f"Written to {plain(folder)}. {measured}", icon=":material/check:")
+            else:
+                file, content = f"{name}.zip", _zipped(spectra, suggestion, dtype, count)
+                download(f"Download {file}", content, file, "adapters_zip_download", mime="application/zip")
     except AdapterError as error:
         st.error(plain(str(error)), icon=":material/error:")
-    finally:
-        bar.empty()
 
 
-def _zipped(spectra: AdapterSpectra, suggestion: Suggestion, dtype: str, progress: Any) -> bytes:
+def _zipped(spectra: AdapterSpectra, suggestion: Suggestion, dtype: str, count: Any) -> bytes:
     buffer = io.BytesIO()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "adapter"
-        compress_adapter(spectra, suggestion.ranks, folder, progress, dtype)
+        compress_adapter(spectra, suggestion.ranks, folder, count, dtype)
         with zipfile.ZipFile(buffer, "w") as archive:
             for file in sorted(folder.iterdir()):
                 archive.write(file, file.name)

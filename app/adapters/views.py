@@ -21,11 +21,17 @@ from analysis.adapters import (
 from analysis.figures import FIGURES
 from analysis.figures.adapters import MAP_COLOURS
 from analysis.figures.theme import CONFIG as PLOT
+from charts import chart
 from runs.store import plain
+from widgets import download, progress, select, switch
 
 SELECTED = "adapters_matrix"
 MAP = "adapters_map"
 
+FORMATS = {
+    **dict.fromkeys(("entropy", "effective_rank", "stable_rank"), "%.3f"),
+    **dict.fromkeys(("energy", "norm", "spectral_norm", "scale"), "%.4g"),
+}
 MIME = {"csv": "text/csv", "parquet": "application/octet-stream", "json": "application/json"}
 
 
@@ -34,19 +40,12 @@ def map_section(source: Source) -> None:
     spectra = mapped(source)
     left, right = st.columns([0.55, 0.45])
     with left:
-        colour = st.selectbox(
-            "Colour",
-            list(MAP_COLOURS),
-            format_func=lambda key: MAP_COLOURS[key].label,
-            key="adapters_colour",
-            persist_state="session",
-        )
+        colour = select("Colour", [*MAP_COLOURS], "adapters_colour", format_func=lambda key: MAP_COLOURS[key].label)
     with right:
         selected = _select(spectra)
     with left:
-        figure = FIGURES["adapter_map"](spectra, colour, selected)
         st.plotly_chart(
-            figure,
+            FIGURES["adapter_map"](spectra, colour, selected),
             key=MAP,
             on_select=_clicked,
             selection_mode="points",
@@ -55,50 +54,22 @@ def map_section(source: Source) -> None:
         )
         st.caption("Click a cell, or choose a matrix on the right. ‘dead’: ΔW is 0. ∅: undefined.")
     with right:
-        st.plotly_chart(
-            FIGURES["adapter_spectrum"]({source.label: spectra}, selected),
-            key="adapters_spectrum",
-            config=PLOT,
-            alt=f"Singular values of {selected}, and the energy they hold together",
-        )
+        told = f"Singular values of {selected}, and the energy they hold together"
+        chart("adapters_spectrum", told, "adapter_spectrum", {source.label: spectra}, selected)
         st.caption(plain(_about(spectra, selected)))
-    st.plotly_chart(
-        FIGURES["energy_curves"](spectra, selected),
-        key="adapters_energy",
-        config=PLOT,
-        alt="Share of energy in the first directions, one line a matrix",
-    )
+    told = "Share of energy in the first directions, one line a matrix"
+    chart("adapters_energy", told, "energy_curves", spectra, selected)
 
 
 def table_section(source: Source) -> None:
     """Draw the table with its downloads, and let layer and module type be corrected."""
     spectra = mapped(source)
-    st.dataframe(
-        spectra.table(),
-        hide_index=True,
-        key="adapters_table",
-        column_config={
-            **{
-                key: st.column_config.NumberColumn(key, format="%.3f")
-                for key in ("entropy", "effective_rank", "stable_rank")
-            },
-            **{
-                key: st.column_config.NumberColumn(key, format="%.4g")
-                for key in ("energy", "norm", "spectral_norm", "scale")
-            },
-        },
-    )
+    columns = {key: st.column_config.NumberColumn(key, format=shown) for key, shown in FORMATS.items()}
+    st.dataframe(spectra.table(), hide_index=True, key="adapters_table", column_config=columns)
     with st.container(horizontal=True):
         for ending, make in TABLE_FILES.items():
-            st.download_button(
-                ending.upper(),
-                make(spectra),
-                f"{source.label}.{ending}",
-                MIME[ending],
-                key=f"adapters_download_{ending}",
-                icon=":material/download:",
-                on_click="ignore",
-            )
+            name, key = f"{source.label}.{ending}", f"adapters_download_{ending}"
+            download(ending.upper(), make(spectra), name, key, mime=MIME[ending])
     with st.expander("Correct layers and module types", icon=":material/edit:"):
         _correct(source)
 
@@ -124,12 +95,8 @@ def moves_section(source: Source) -> None:
     for name in moves.extend:
         after[name] += 1
     if moves.prune or moves.extend:
-        st.plotly_chart(
-            FIGURES["rank_change_map"](spectra, after, title="Rank: now → after one event"),
-            key="adapters_moves",
-            config=PLOT,
-            alt="Rank of each matrix before and after one event",
-        )
+        told, title = "Rank of each matrix before and after one event", "Rank: now → after one event"
+        chart("adapters_moves", told, "rank_change_map", spectra, after, title=title)
 
 
 def compare_section(source: Source) -> None:
@@ -149,32 +116,15 @@ def compare_section(source: Source) -> None:
         st.caption(plain(notice))
     left, right = st.columns([0.55, 0.45])
     with left:
-        side = st.segmented_control(
-            "Subspace",
-            ["output", "input"],
-            default="output",
-            required=True,
-            key="adapters_side",
-            help="output: column space of ΔW. input: row space.",
-            persist_state="session",
-        )
-        st.plotly_chart(
-            FIGURES["overlap_map"](found, first.adapter.matrices, side),
-            key="adapters_overlap",
-            config=PLOT,
-            alt=f"Overlap of the {side} subspaces of both adapters",
-        )
+        spaces = "output: column space of ΔW. input: row space."
+        side = switch("Subspace", ["output", "input"], "adapters_side", help=spaces)
+        told = f"Overlap of the {side} subspaces of both adapters"
+        chart("adapters_overlap", told, "overlap_map", found, first.adapter.matrices, side)
     with right:
         selected = _select(first)
-        names = (
-            (source.label, other.label) if source.label != other.label else (source.label, f"{other.label} (second)")
-        )
-        st.plotly_chart(
-            FIGURES["adapter_spectrum"](dict(zip(names, (first, other.spectra), strict=True)), selected),
-            key="adapters_both",
-            config=PLOT,
-            alt=f"Singular values of {selected} in both adapters",
-        )
+        second = other.label if other.label != source.label else f"{other.label} (second)"
+        both = {source.label: first, second: other.spectra}
+        chart("adapters_both", f"Singular values of {selected} in both adapters", "adapter_spectrum", both, selected)
     st.dataframe(_overlap_rows(found), hide_index=True, key="adapters_overlaps")
     for missing, which in ((found.only_first, "first"), (found.only_second, "second")):
         if missing:
@@ -187,15 +137,8 @@ def _compared(source: Source, other: Source) -> Comparison:
     kept: tuple[AdapterSpectra, AdapterSpectra, Comparison] | None = st.session_state.get("adapters_compared")
     if kept is not None and kept[0] is source.spectra and kept[1] is other.spectra:
         return kept[2]
-    bar = st.progress(0.0, "Subspaces")
-
-    def progress(done: int, of: int) -> None:
-        bar.progress(done / of, f"Subspaces: matrix {done} of {of}")
-
-    try:
-        found = compare_adapters(source.spectra.adapter, other.spectra.adapter, progress)
-    finally:
-        bar.empty()
+    with progress("Subspaces") as count:
+        found = compare_adapters(source.spectra.adapter, other.spectra.adapter, count)
     st.session_state["adapters_compared"] = (source.spectra, other.spectra, found)
     return found
 
@@ -205,7 +148,7 @@ def _select(spectra: AdapterSpectra) -> str:
     labels = {matrix.name: f"{adapter_label(matrix)}  ·  {matrix.name}" for matrix in spectra.adapter.matrices}
     if st.session_state.get(SELECTED) not in names:
         st.session_state[SELECTED] = names[0]
-    return st.selectbox("Matrix", names, key=SELECTED, format_func=lambda name: labels[name], persist_state="session")
+    return select("Matrix", names, SELECTED, format_func=lambda name: labels[name])
 
 
 def _clicked() -> None:

@@ -9,6 +9,7 @@ from adapters.source import Source, ask_source
 from adapters.views import compare_section, map_section, moves_section, table_section
 from analysis.adapters import describe_adapter
 from runs.store import plain
+from widgets import switch
 
 INTRODUCTION = """
 A LoRA adapter adds **ΔW = s · B A** to each weight matrix. Its singular values say how many of its directions do
@@ -42,16 +43,7 @@ def page() -> None:
     if typed and not st.session_state.get("adapters_files"):
         st.query_params["adapter"] = typed
     _say(source)
-    chosen = st.segmented_control(
-        "View",
-        list(SECTIONS),
-        default=next(iter(SECTIONS)),
-        required=True,
-        key="adapters_view",
-        label_visibility="collapsed",
-        persist_state="session",
-    )
-    SECTIONS[chosen or next(iter(SECTIONS))](source)
+    SECTIONS[switch("View", list(SECTIONS), "adapters_view", label_visibility="collapsed")](source)
 
 
 def _say(source: Source) -> None:

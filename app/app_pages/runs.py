@@ -26,10 +26,12 @@ from runs.folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movabl
 from runs.import_panel import import_panel
 from runs.rows import DAMAGED, OTHERS, WHERE, RunRow, columns, describe_row, read_rows, search, size_text
 from runs.store import plain, run_entries, runs_root
+from widgets import act, download
 
 TABLE_ROWS = 11
 ROW_HEIGHT = 35
 SHOWN_TRASH = 20
+DELETE = ":material/delete_forever:"
 
 COLUMNS = {
     "name": st.column_config.TextColumn("name", pinned=True, width="medium"),
@@ -79,7 +81,7 @@ def _say(done: Done | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="runs_done_line"):
         st.markdown(f":material/check: {plain(done.text)}", width="content")
         if done.undo is not None:
-            st.button("Undo", key="runs_undo", icon=":material/undo:", on_click=done.undo)
+            act("Undo", "runs_undo", ":material/undo:", done.undo)
 
 
 def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> RunRow | None:
@@ -158,44 +160,21 @@ def _details(row: RunRow) -> None:
         if row.replayable and st.button("What-if", key="runs_what_if", icon=":material/alt_route:"):
             go("What-if", what_if_run=row.key)
         if readable:
-            _download(row)
-        if not row.own:
-            st.button(
-                "Duplicate",
-                key="runs_duplicate",
-                icon=":material/content_copy:",
-                help="Copy it to your runs, where it can be renamed and removed",
-                disabled=not readable,
-                on_click=duplicate_run,
-                args=(row,),
+            name, icon = f"{row.name}.zip", ":material/folder_zip:"
+            told = "The log, without checkpoint and adapter; it can be imported again"
+            download(
+                "Download zip", lambda: pack(row.folder), name, "runs_zip", icon=icon, help=told, mime="application/zip"
             )
+        if not row.own:
+            why, copy = "Copy it to your runs, where it can be renamed and removed", ":material/content_copy:"
+            act("Duplicate", "runs_duplicate", copy, duplicate_run, row, help=why, disabled=not readable)
             return
         reason = why_not_movable(runs_root(), row.folder, visitor(), "remove")
         with st.popover("Rename", icon=":material/edit:", disabled=reason is not None, key=f"runs_rename_{row.name}"):
             _rename(row)
-        st.button(
-            "Move to trash",
-            key="runs_trash",
-            icon=":material/delete:",
-            disabled=reason is not None,
-            on_click=trash_run,
-            args=(row,),
-        )
+        act("Move to trash", "runs_trash", ":material/delete:", trash_run, row, disabled=reason is not None)
     if reason is not None:
         st.caption(plain(reason))
-
-
-def _download(row: RunRow) -> None:
-    st.download_button(
-        "Download zip",
-        lambda: pack(row.folder),
-        f"{row.name}.zip",
-        "application/zip",
-        key="runs_zip",
-        icon=":material/folder_zip:",
-        help="The log, without checkpoint and adapter; it can be imported again",
-        on_click="ignore",
-    )
 
 
 def _rename(row: RunRow) -> None:
@@ -203,10 +182,7 @@ def _rename(row: RunRow) -> None:
     with st.form("runs_rename_form", border=False):
         st.text_input("New name", row.name, key=key, help=ALLOWED)
         st.form_submit_button(
-            "Rename",
-            key="runs_rename_do",
-            type="primary",
-            on_click=lambda: rename_run(row, st.session_state[key]),
+            "Rename", key="runs_rename_do", type="primary", on_click=lambda: rename_run(row, st.session_state[key])
         )
 
 
@@ -220,33 +196,14 @@ def _trash(trash: Sequence[Trashed]) -> None:
         for entry in trash[:SHOWN_TRASH]:
             ident = entry.folder.parent.name
             with st.container(horizontal=True, vertical_alignment="center", key=f"runs_trashed_{ident}"):
-                st.markdown(
-                    f"{plain(entry.name)} · removed {entry.removed} · {size_text(entry.disk_bytes)}", width="stretch"
-                )
-                st.button(
-                    "Restore",
-                    key=f"runs_restore_{ident}",
-                    icon=":material/restore_from_trash:",
-                    on_click=restore_run,
-                    args=(entry.folder,),
-                )
-                st.button(
-                    "Delete for ever",
-                    key=f"runs_delete_{ident}",
-                    icon=":material/delete_forever:",
-                    on_click=ask_to_delete,
-                    args=([entry.folder],),
-                )
+                told = f"{plain(entry.name)} · removed {entry.removed} · {size_text(entry.disk_bytes)}"
+                st.markdown(told, width="stretch")
+                act("Restore", f"runs_restore_{ident}", ":material/restore_from_trash:", restore_run, entry.folder)
+                act("Delete for ever", f"runs_delete_{ident}", DELETE, ask_to_delete, [entry.folder])
         if len(trash) > SHOWN_TRASH:
             st.caption(f"and {len(trash) - SHOWN_TRASH} removed before these")
         if len(trash) > 1:
-            st.button(
-                "Empty the trash",
-                key="runs_empty",
-                icon=":material/delete_forever:",
-                on_click=ask_to_delete,
-                args=([entry.folder for entry in trash],),
-            )
+            act("Empty the trash", "runs_empty", DELETE, ask_to_delete, [entry.folder for entry in trash])
 
 
 def _confirm(asked: Sequence[Trashed]) -> None:
@@ -254,5 +211,5 @@ def _confirm(asked: Sequence[Trashed]) -> None:
     size = size_text(sum(entry.disk_bytes for entry in asked))
     with st.container(horizontal=True, vertical_alignment="center", key="runs_confirm_line"):
         st.warning(f"Delete {what} ({size}) for ever? Nothing brings it back.", icon=":material/warning:")
-        st.button("Yes, delete for ever", key="runs_confirm_yes", type="primary", on_click=delete_runs, args=(asked,))
-        st.button("Keep", key="runs_confirm_no", on_click=ask_to_delete, args=((),))
+        act("Yes, delete for ever", "runs_confirm_yes", None, delete_runs, asked, type="primary")
+        act("Keep", "runs_confirm_no", None, ask_to_delete, ())

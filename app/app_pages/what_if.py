@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.figures import FIGURES
 from analysis.metrics import describe_run
 from analysis.runs import Run
+from charts import chart
 from flexlora.config import FlexLoRAConfig
 from links import go
 from runs.replays import MODE_BADGES, Found, alternatives, base_of, find_trained, job_of, replayed, ruled, tell
 from runs.store import default_run, open_run, plain, run_entries
 from schedule.editor import AdapterSize, mean_cost
 from schedule.panel import edited_config, schedule_panel
+from widgets import switch
 
 PICKER = "what_if_run"
-PLOT = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 
 
 def page() -> None:
@@ -53,19 +53,10 @@ def _compare(key: str, base: FlexLoRAConfig) -> None:
         return
     run, scope = opened.run, f"what_if_{key}"
     with st.container(horizontal=True, vertical_alignment="center"):
-        mode = st.segmented_control(
-            "Mode",
-            list(MODE_BADGES),
-            default="exact",
-            required=True,
-            key="what_if_mode",
-            format_func=lambda name: MODE_BADGES[name].label,
-            label_visibility="collapsed",
-            persist_state="session",
-        )
-        badge = MODE_BADGES[mode or "exact"]
-        st.caption(badge.help, width="stretch")
-    ruled_base = ruled(scope, run, base, mode or "exact")
+        labels = {name: badge.label for name, badge in MODE_BADGES.items()}
+        mode = switch("Mode", [*labels], "what_if_mode", format_func=labels.get, label_visibility="collapsed")
+        st.caption(MODE_BADGES[mode].help, width="stretch")
+    ruled_base = ruled(scope, run, base, mode)
     with st.expander("Schedule", expanded=True, icon=":material/show_chart:"):
         shapes = [(matrix.in_features, matrix.out_features) for matrix in run.matrices]
         rank = round(float(run.ranks[0].mean()))
@@ -73,7 +64,7 @@ def _compare(key: str, base: FlexLoRAConfig) -> None:
     config = edited_config(scope, ruled_base)
     if config is None:
         return
-    found = replayed(run, config, mode or "exact")
+    found = replayed(run, config, mode)
     if isinstance(found, str):
         st.warning(plain(found), icon=":material/block:")
         return
@@ -89,37 +80,20 @@ def _show(found: Found, config: FlexLoRAConfig, base: FlexLoRAConfig) -> None:
         st.info(plain(notice))
     badge = MODE_BADGES[found.mode]
     st.markdown(f":{badge.colour}-badge[{badge.icon} {badge.label}] {plain(tell(found, config == base))}")
-    st.plotly_chart(
-        FIGURES["decision_map"](found.difference, found.run.matrices),
-        key="what_if_map",
-        config=PLOT,
-        alt="Moves at each step and matrix: made by both, only by the run, only by the replay",
-    )
+    told = "Moves at each step and matrix: made by both, only by the run, only by the replay"
+    chart("what_if_map", told, "decision_map", found.difference, found.run.matrices)
     left, right = st.columns(2)
     dashed = "what-if, approximation" if found.mode == "frozen" else "what-if, event by event"
     with left:
-        st.plotly_chart(
-            FIGURES["agreement_bars"](found.difference),
-            key="what_if_bars",
-            config=PLOT,
-            alt="Moves of each event: both, only as it was, only what-if",
-        )
+        told = "Moves of each event: both, only as it was, only what-if"
+        chart("what_if_bars", told, "agreement_bars", found.difference)
     with right:
-        st.plotly_chart(
-            FIGURES["moves_over_time"](found.actual, {dashed: found.replay}),
-            key="what_if_moves",
-            config=PLOT,
-            alt="Directions moved so far, as it was and what-if",
-        )
+        told = "Directions moved so far, as it was and what-if"
+        chart("what_if_moves", told, "moves_over_time", found.actual, {dashed: found.replay})
     if found.difference.rank_difference is not None:
-        st.plotly_chart(
-            FIGURES["rank_difference_map"](
-                found.difference, found.run.matrices, "Final rank, what-if minus as it was (approximation)"
-            ),
-            key="what_if_ranks",
-            config=PLOT,
-            alt="Difference of final ranks, layer by module type",
-        )
+        told = "Difference of final ranks, layer by module type"
+        title = "Final rank, what-if minus as it was (approximation)"
+        chart("what_if_ranks", told, "rank_difference_map", found.difference, found.run.matrices, title)
     with st.container():
         st.markdown("**Other choices beside it**")
         st.table(alternatives(found, config), border="horizontal", hide_index=True, alt="Alternatives and agreement")
@@ -146,11 +120,6 @@ def _train(run: Run, config: FlexLoRAConfig) -> None:
         return
     st.caption(plain(trained.sentence))
     if trained.difference is not None:
-        st.plotly_chart(
-            FIGURES["rank_difference_map"](
-                trained.difference, run.matrices, "Final rank: approximation minus the trained run"
-            ),
-            key="what_if_quality",
-            config=PLOT,
-            alt="How far the approximated final ranks are from the trained ones",
-        )
+        told = "How far the approximated final ranks are from the trained ones"
+        title = "Final rank: approximation minus the trained run"
+        chart("what_if_quality", told, "rank_difference_map", trained.difference, run.matrices, title)

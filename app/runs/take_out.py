@@ -17,6 +17,7 @@ from analysis.snippets import SEVERAL_RUNS, figure_code
 from analysis.tables import TABLES, write_csv_bytes, write_parquet_bytes
 from player import PlayerView
 from runs.store import RunEntry, plain, typed_path
+from widgets import download, select
 
 OF_ONE_RUN = tuple(name for name in RUN_FIGURES if name not in (*SEVERAL_RUNS, "compare_maps"))
 FIRST = "spectra_over_time"
@@ -55,15 +56,8 @@ def show_take_out(place: DeltaGenerator, entry: RunEntry, run: Run, view: Player
     """
     with place:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            name = st.selectbox(
-                "Figure",
-                OF_ONE_RUN,
-                index=OF_ONE_RUN.index(FIRST),
-                key="take_out_figure",
-                format_func=title_of,
-                width=280,
-                persist_state="session",
-            )
+            first, figure = OF_ONE_RUN.index(FIRST), "take_out_figure"
+            name = select("Figure", OF_ONE_RUN, figure, index=first, format_func=title_of, width=280)
             options = figure_options(name, view)
             _downloads(entry, run, name, options)
         st.plotly_chart(
@@ -73,24 +67,17 @@ def show_take_out(place: DeltaGenerator, entry: RunEntry, run: Run, view: Player
 
 
 def _downloads(entry: RunEntry, run: Run, name: str, options: dict[str, Any]) -> None:
-    stem = f"{entry.folder.name}-{name}"
     for suffix, write in WRITERS.items():
-        st.download_button(
-            f"Its numbers, {suffix.upper() if suffix == 'csv' else suffix.capitalize()}",
-            partial(_written, run, name, options, write),
-            file_name=f"{stem}.{suffix}",
-            key=f"take_out_{suffix}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-    st.download_button(
+        label = f"Its numbers, {suffix.upper() if suffix == 'csv' else suffix.capitalize()}"
+        made = partial(_written, run, name, options, write)
+        download(label, made, f"{entry.folder.name}-{name}.{suffix}", f"take_out_{suffix}")
+    download(
         "The run as a report",
         partial(report_html, run),
-        file_name=f"{entry.folder.name}.html",
+        f"{entry.folder.name}.html",
+        "take_out_report",
         mime="text/html",
-        key="take_out_report",
         icon=":material/play_circle:",
-        on_click="ignore",
         help="One HTML file with this player. It opens without a server and without a network.",
     )
 
