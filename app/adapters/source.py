@@ -10,34 +10,22 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import streamlit as st
 
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
 from analysis.adapters.files import CONFIG, WEIGHTS
-from analysis.outside import expanded
-from runs.store import REPOSITORY, plain
+from files import Uploaded, keep, named, stamp
+from runs.store import plain
+from widgets import progress
 
 MAX_MIB = 500
 MAX_BYTES = MAX_MIB << 20
 """Uploaded files together, unpacked."""
 
-
 MAX_KEPT = 4
 """Analysed adapters that a session remembers."""
-
-
-class Uploaded(Protocol):
-    """What Streamlit's file uploader gives."""
-
-    name: str
-    size: int
-    file_id: str
-
-    def getbuffer(self) -> memoryview:
-        """Return the content without a copy."""
-        ...
 
 
 class Source(NamedTuple):
@@ -78,9 +66,7 @@ def ask_source(key: str, label: str, default: str = "") -> Source | None:
         st.session_state.pop(f"{key}_last", None)
         return None
     try:
-        path = _keep(files) if files else expanded(typed, AdapterError)
-        if not files and not path.is_absolute() and not path.exists():
-            path = REPOSITORY / path
+        path = _keep(files) if files else named(typed, AdapterError)
         name = Path(files[0].name).stem if files and len(files) == 1 else None
         found = Source(path, name or path.name, _analyse(path))
     except (OSError, ValueError) as error:
@@ -110,45 +96,22 @@ def mapped(source: Source) -> AdapterSpectra:
 
 def _analyse(path: Path) -> AdapterSpectra:
     """Analyse an adapter once for as long as its files stay the same."""
-    stamp = _stamp(path)
+    ident = (path, stamp(*((path / WEIGHTS, path / CONFIG) if path.is_dir() else (path, path.parent / CONFIG))))
     kept: dict[Any, AdapterSpectra] = st.session_state.setdefault("adapters_kept", {})
-    if stamp in kept:
-        return kept[stamp]
+    if ident in kept:
+        return kept[ident]
     adapter = open_adapter(path)
-    of = len(adapter.matrices)
-    done = 0
-
-    def count(number: int, _of: int) -> None:
-        nonlocal done
-        done = max(done, number)
-
-    bar = st.progress(0.0, f"Singular values of {of} matrices")
-    try:
-        # The workers only count; this thread alone draws.
-        with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(analyse_adapter, adapter, count)
-            while wait([future], timeout=0.1).not_done:
-                bar.progress(done / of, f"Singular values: matrix {done} of {of}")
-            spectra = future.result()
-    finally:
-        bar.empty()
+    of, counted = len(adapter.matrices), [0]
+    # The workers only count; this thread alone draws.
+    with progress("Singular values") as draw, ThreadPoolExecutor(1) as pool:
+        future = pool.submit(analyse_adapter, adapter, lambda number, _of: counted.append(number))
+        while wait([future], timeout=0.1).not_done:
+            draw(max(counted), of)
+        spectra = future.result()
     while len(kept) >= MAX_KEPT:
         del kept[next(iter(kept))]
-    kept[stamp] = spectra
+    kept[ident] = spectra
     return spectra
-
-
-def _stamp(path: Path) -> tuple[Any, ...]:
-    files = [path / WEIGHTS, path / CONFIG] if path.is_dir() else [path, path.parent / CONFIG]
-    stamp: list[Any] = [str(path)]
-    for file in files:
-        try:
-            status = file.stat()
-        except (OSError, ValueError):
-            stamp.append(None)
-        else:
-            stamp += [status.st_mtime_ns, status.st_size]
-    return tuple(stamp)
 
 
 def _keep(files: Sequence[Uploaded]) -> Path:
@@ -157,15 +120,10 @@ def _keep(files: Sequence[Uploaded]) -> Path:
     Raises:
         AdapterError: files that are no adapter, or too large.
     """
-    # Temporary folders remove themselves when the session that holds them ends.
     kept: dict[str, tempfile.TemporaryDirectory] = st.session_state.setdefault("adapters_uploads", {})
     key = "+".join(file.file_id for file in files)
     if key not in kept:
-        contents = _contents(files)
-        folder = tempfile.TemporaryDirectory(prefix="adapter-", ignore_cleanup_errors=True)
-        for name, content in contents.items():
-            (Path(folder.name) / name).write_bytes(content)
-        kept[key] = folder
+        kept[key] = keep(_contents(files), "adapter-")
     return Path(kept[key].name)
 
 

@@ -14,8 +14,12 @@ from flexlora.job import LOOP_OPTIONS, Job, build_job
 from flexlora.methods import METHODS
 from flexlora.settings import full_help
 from flexlora.tasks import TASKS
-from runs.store import adapter_size
+from runs.store import adapter_size, plain
 from schedule.panel import NUMBERS, edited_config, editing, schedule_panel
+from widgets import select
+
+Top = tuple[str, str, str, int, int]
+"""Task, method, preset, steps, seed."""
 
 MAIN = ("target_rank", "initial_rank", "schedule", "initial_budget", "warmup_steps", "final_steps", "interval")
 SHOWN_FIRST = ("importance", "direction", "new_direction", "rank_one", "plan", "prune_rule")
@@ -29,13 +33,15 @@ ELSEWHERE = ("preset", "seed", "total_steps")
 
 def job_form() -> Job | None:
     """Draw the form; return the job it describes, or None after saying what is wrong with it."""
-    task, method, preset, steps, seed = _top()
-    plain = _plain_job(task, method, preset, steps, seed)
-    if plain is None:
+    top = _top()
+    task, method, preset, _, _ = top
+    try:
+        defaults = build_job(*top).to_dict()
+    except FlexLoRAError as error:
+        st.error(plain(str(error)), icon=":material/error:")
         return None
     version = st.session_state.setdefault("train_version", 0)
     scope = f"train_{version}_{task}_{method}_{preset}"
-    defaults = plain.to_dict()
     options = [key for key in METHODS[method].options if key not in ELSEWHERE]
     fields = METHODS[method].config_class.__dataclass_fields__
     settings: dict[str, Any] = {}
@@ -47,7 +53,7 @@ def job_form() -> Job | None:
         with column:
             _ask(scope, key, fields[key], defaults[key], settings)
         if key in ROOTS:
-            defaults = _following(task, method, preset, steps, seed, settings) or defaults
+            defaults = _following(top, settings) or defaults
     if "target_rank" in options and "initial_rank" in settings:
         # What is shown holds, also where the command line would derive it.
         settings.setdefault("target_rank", defaults["target_rank"])
@@ -55,9 +61,9 @@ def job_form() -> Job | None:
     with st.expander("More options", icon=":material/tune:"):
         _more(scope, {key: fields[key] for key in options if key not in main}, defaults, settings)
     try:
-        job = build_job(task, method, preset, steps, seed, settings)
+        job = build_job(*top, settings)
     except FlexLoRAError as error:
-        preview.error(_text(str(error)), icon=":material/error:")
+        preview.error(plain(str(error)), icon=":material/error:")
         return None
     with preview:
         _show_changes(settings, version)
@@ -77,12 +83,10 @@ def _with_schedule(scope: str, job: Job, settings: Mapping[str, Any]) -> Job | N
     return build_job(job.task, job.method, base.preset, job.steps, base.seed, {**settings, **own})
 
 
-def _following(
-    task: str, method: str, preset: str, steps: int, seed: int, settings: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def _following(top: Top, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return every value that follows from what was set so far; None while that cannot work."""
     try:
-        return build_job(task, method, preset, steps, seed, settings).to_dict()
+        return build_job(*top, settings).to_dict()
     except FlexLoRAError:
         return None
 
@@ -96,42 +100,24 @@ def _show_changes(settings: Mapping[str, Any], version: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if settings:
             changed = ", ".join(f"{key} = {value}" for key, value in settings.items())
-            st.caption(f"Changed: {_text(changed)}", width="content")
+            st.caption(f"Changed: {plain(changed)}", width="content")
             st.button("Back to the preset", key="train_reset", on_click=turn_to, args=(version + 1,))
         elif version:
             st.button("Undo the reset", key="train_undo", on_click=turn_to, args=(version - 1,))
 
 
-def _top() -> tuple[str, str, str, int, int]:
+def _top() -> Top:
     columns = st.columns((1.2, 1, 1, 0.8, 0.6))
-    task = columns[0].selectbox(
-        "Task", list(TASKS), key="train_task", format_func=lambda key: TASKS[key].title, persist_state="session"
-    )
-    method = columns[1].selectbox(
-        "Method", list(METHODS), key="train_method", format_func=lambda key: METHODS[key].title, persist_state="session"
-    )
-    presets = METHODS[method].presets
-    preset = columns[2].selectbox(
-        "Preset",
-        presets,
-        key=f"train_preset_{method}",
-        help="paper: what the paper states. reference: what the released code does.",
-        persist_state="session",
-    )
+    task = select("Task", [*TASKS], "train_task", columns[0], format_func=lambda key: TASKS[key].title)
+    method = select("Method", [*METHODS], "train_method", columns[1], format_func=lambda key: METHODS[key].title)
+    told = "paper: what the paper states. reference: what the released code does."
+    preset = select("Preset", METHODS[method].presets, f"train_preset_{method}", columns[2], help=told)
     steps = columns[3].number_input(
         "Steps", 1, 100_000, int(TASKS[task].defaults["steps"]), key=f"train_steps_{task}", persist_state="session"
     )
     seed = columns[4].number_input("Seed", 0, 2**31 - 1, 0, key="train_seed", persist_state="session")
-    st.caption(_text(f"{TASKS[task].description} {TASKS[task].note}"))
+    st.caption(plain(f"{TASKS[task].description} {TASKS[task].note}"))
     return task, method, preset, int(steps), int(seed)
-
-
-def _plain_job(task: str, method: str, preset: str, steps: int, seed: int) -> Job | None:
-    try:
-        return build_job(task, method, preset, steps, seed)
-    except FlexLoRAError as error:
-        st.error(_text(str(error)), icon=":material/error:")
-        return None
 
 
 def _more(scope: str, options: Mapping[str, Field[Any]], defaults: Mapping[str, Any], settings: dict[str, Any]) -> None:
@@ -152,9 +138,7 @@ def _ask(scope: str, key: str, field: Field[Any], default: Any, settings: dict[s
     label, help_text, widget = key.replace("_", " "), full_help(field), f"{scope}_{key}"
     choices, kind = field.metadata.get("choices"), str(field.type)
     if choices:
-        value = st.selectbox(
-            label, choices, index=list(choices).index(default), key=widget, help=help_text, persist_state="session"
-        )
+        value = select(label, choices, widget, index=list(choices).index(default), help=help_text)
         if value != default:
             settings[key] = value
     elif key in MAIN and isinstance(default, int):
@@ -183,8 +167,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _text(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return "".join(f"\\{letter}" if letter in r"\`*_[]<>#|$~" else letter for letter in text)

@@ -51,9 +51,6 @@ def player(
         "live": live,
         "served": True,
     }
-    reported = _mount(key=key, data=request, on_view_change=_nothing).get("view") or {}
+    # Streamlit reports a state only when a callback asks for it.
+    reported = _mount(key=key, data=request, on_view_change=lambda: None).get("view") or {}
     return wish if reported.get("run") != run else PlayerView.reported(reported)
-
-
-def _nothing() -> None:
-    """Streamlit reports a state only when a callback asks for it."""

@@ -23,6 +23,7 @@ from assets import ADDRESS
 
 COMPONENT = "player/source/component.js"
 EARLY = "player/source/early.js"
+_CAPITAL, _HYPHEN = re.compile("([A-Z])"), r"-\1"
 _COLOURS = ("primaryColor", "backgroundColor", "secondaryBackgroundColor", "textColor", "borderColor")
 # Where the page puts the player, under the bar of pages and the row with the picker: see STYLE in main.py. And what
 # Streamlit shows meanwhile: bars in the place of a page, and a ground that is not the theme's yet.
@@ -129,17 +130,13 @@ def _same_for_all() -> str:
     found = json.dumps({"imports": {**modules, f"./{ADDRESS}/{COMPONENT}": modules[COMPONENT]}}, ensure_ascii=False)
     light, dark = (
         f"html, .lab-early {{ background: {colours.get('backgroundColor', ground)}; }} .lab-early {{ "
-        + "".join(f"--st-{re.sub('[A-Z]', _lower, name)}: {value}; " for name, value in colours.items())
+        + "".join(f"--st-{_CAPITAL.sub(_HYPHEN, name).lower()}: {value}; " for name, value in colours.items())
         + "} "
         for colours, ground in ((_theme("light"), "white"), (_theme("dark"), "black"))
     )
     style = f"{_STYLE}{light}@media (prefers-color-scheme: dark) {{ {dark} }}"
     text = found.replace("<", "\\u003c")
     return f'<script type="importmap">{text}</script><style>{style}</style>'
-
-
-def _lower(capital: re.Match[str]) -> str:
-    return f"-{capital[0].lower()}"
 
 
 def _theme(kind: str) -> Mapping[str, str]:

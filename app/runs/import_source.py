@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
-import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import streamlit as st
 
 from analysis.importers import LogImportError
 from analysis.importers.event_file import MAX_BYTES
-from runs.store import REPOSITORY
+from files import Uploaded, keep, named
 
 MAX_MIB = MAX_BYTES >> 20
 """Of one uploaded file; the largest event file that is read."""
@@ -22,25 +20,10 @@ MAX_MIB = MAX_BYTES >> 20
 MAX_FILES = 50
 
 
-class Uploaded(Protocol):
-    """What Streamlit's file uploader gives."""
-
-    name: str
-    file_id: str
-
-    def getbuffer(self) -> memoryview:
-        """Return the content without a copy."""
-        ...
-
-
-class _Uploads:
-    """A folder with uploaded files that goes when nobody holds this any more: a session that ended, or the server."""
-
-    def __init__(self, ident: tuple[str, ...]) -> None:
-        self.ident = ident
-        self.folder = Path(tempfile.mkdtemp(prefix="flexlora-log-")).resolve()
-        self.names: list[str] = []
-        self.remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+class _Uploads(NamedTuple):
+    ident: tuple[str, ...]
+    folder: tempfile.TemporaryDirectory[str]
+    names: list[str]
 
 
 class LogSource(NamedTuple):
@@ -90,11 +73,11 @@ def ask_log(version: int) -> LogSource | None:
         if files and typed:
             st.caption("The uploaded files are taken. Remove them to take the path.")
     if files:
-        return keep(files)
+        return uploaded(files)
     return _named(typed) if typed else None
 
 
-def keep(files: Sequence[Uploaded]) -> LogSource:
+def uploaded(files: Sequence[Uploaded]) -> LogSource:
     """Write uploaded files into a folder that goes when the session does, or when others are uploaded.
 
     Raises:
@@ -107,24 +90,23 @@ def keep(files: Sequence[Uploaded]) -> LogSource:
     kept: _Uploads | None = st.session_state.get("runs_uploads")
     if kept is None or kept.ident != ident:
         forget()
-        kept = _Uploads(ident)
+        contents: dict[str, memoryview] = {}
         for file in files:
-            kept.names.append(_plain_name(file.name, kept.names))
-            (kept.folder / kept.names[-1]).write_bytes(file.getbuffer())
-        st.session_state["runs_uploads"] = kept
+            contents[_plain_name(file.name, contents)] = file.getbuffer()
+        kept = st.session_state["runs_uploads"] = _Uploads(ident, keep(contents, "flexlora-log-"), list(contents))
     first, *others = kept.names
-    label = "upload" if others else Path(first).stem
-    return LogSource(kept.folder if others else kept.folder / first, ident, label, kept.folder)
+    folder = Path(kept.folder.name).resolve()
+    return LogSource(folder if others else folder / first, ident, "upload" if others else Path(first).stem, folder)
 
 
 def forget() -> None:
     """Remove what was uploaded."""
     kept: _Uploads | None = st.session_state.pop("runs_uploads", None)
     if kept is not None:
-        kept.remove()
+        kept.folder.cleanup()
 
 
-def _plain_name(name: str, taken: list[str]) -> str:
+def _plain_name(name: str, taken: Collection[str]) -> str:
     """Return a name that any file system takes; the kind of a log may show in its name, so most of it stays."""
     base = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name)[-120:].lstrip(".") or "file"
     while base in taken:
@@ -133,15 +115,12 @@ def _plain_name(name: str, taken: list[str]) -> str:
 
 
 def _named(typed: str) -> LogSource:
+    path = named(typed, LogImportError)
     try:
-        path = Path(typed).expanduser()
-        if not path.is_absolute() and not path.exists():
-            path = REPOSITORY / path
         status = path.stat()
     except FileNotFoundError as error:
         raise LogImportError(f"{typed} does not exist. Give the file or folder of a log.") from error
-    except OSError as error:
-        raise LogImportError(f"{typed[:200]} cannot be opened: {error.strerror or error}.") from error
-    except (RuntimeError, ValueError) as error:
-        raise LogImportError(f"{typed[:200]!r} is no path: {error}.") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise LogImportError(f"{typed[:200]!r} cannot be opened: {why}.") from error
     return LogSource(path, (str(path), status.st_mtime_ns, status.st_size), path.resolve().stem)

@@ -128,12 +128,8 @@ def _read(path: Path) -> Costs | None:
 
 def _cost(row: dict[str, Any]) -> Cost:
     memory = row.get("peak_memory_ratio")
-    return Cost(
-        ratio=_finite(row["step_ratio"]),
-        low=_finite(row["step_ratio_low"]),
-        high=_finite(row["step_ratio_high"]),
-        memory_ratio=None if memory is None else _finite(memory),
-    )
+    ratio, low, high = (_finite(row[key]) for key in ("step_ratio", "step_ratio_low", "step_ratio_high"))
+    return Cost(ratio, low, high, None if memory is None else _finite(memory))
 
 
 def _finite(value: Any) -> float:

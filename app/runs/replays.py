@@ -30,6 +30,7 @@ from flexlora.run_header import versions
 from flexlora.run_log import RunLogError, find_runs, glance_run, read_header, run_state
 from flexlora.settings import full_help
 from runs.store import RunEntry, plain, run_entries, runs_root
+from widgets import select
 
 RULES = ("importance", "direction", "rank_one", "all_zero", "plan", "protection")
 """Options beside the schedule that change which matrices an event chooses."""
@@ -81,12 +82,8 @@ def base_of(run: Run) -> tuple[FlexLoRAConfig | None, str | None]:
             return None, str(error)
     else:
         edited = own(1) != config
-        note = (
-            "This run was edited while it trained; changes are made to what was in force at its end."
-            if edited
-            else None
-        )
-        return (config, note) if isinstance(config, FlexLoRAConfig) else (None, None)
+        note = "This run was edited while it trained; changes are made to what was in force at its end."
+        return (config, note if edited else None) if isinstance(config, FlexLoRAConfig) else (None, None)
     total, rank = max(2, run.total_steps), max(1, round(float(run.ranks[0].mean())))
     told = f"This is a run of {run.header['method']}: here FlexLoRA's rule decides on its spectra."
     return FlexLoRAConfig(total_steps=total, initial_rank=rank), told
@@ -98,29 +95,20 @@ def ruled(scope: str, run: Run, base: FlexLoRAConfig, mode: str) -> FlexLoRAConf
     items = FlexLoRAConfig.__dataclass_fields__
     changes: dict[str, Any] = {}
     columns = st.columns(len(RULES) + 1)
-    with columns[0]:
-        preset = st.selectbox(
-            "preset",
-            list(PRESETS),
-            list(PRESETS).index(base.preset),
-            key=f"{scope}_preset",
-            help=items["preset"].metadata["help"],
-            persist_state="session",
-        )
+    first, told = list(PRESETS).index(base.preset), items["preset"].metadata["help"]
+    preset = select("preset", list(PRESETS), f"{scope}_preset", columns[0], index=first, help=told)
     if preset != base.preset:
         changes |= {key: PRESETS[preset][key] for key in (*RULES, "schedule", "initial_budget", "epsilon")}
     start = {**base.to_dict(), **changes}
     for column, key in zip(columns[1:], RULES, strict=True):
         widget, label, told = f"{scope}_{preset}_{key}", key.replace("_", " "), full_help(items[key])
-        with column:
-            if key == "protection":
-                changes[key] = int(
-                    st.number_input(label, 0, 1000, int(start[key]), key=widget, help=told, persist_state="session")
-                )
-                continue
-            choices = [name for name in items[key].metadata["choices"] if key != "importance" or name not in missing]
-            first = choices.index(start[key]) if start[key] in choices else 0
-            changes[key] = st.selectbox(label, choices, first, key=widget, help=told, persist_state="session")
+        if key == "protection":
+            now = int(start[key])
+            changes[key] = column.number_input(label, 0, 1000, now, key=widget, help=told, persist_state="session")
+            continue
+        choices = [name for name in items[key].metadata["choices"] if key != "importance" or name not in missing]
+        first = choices.index(start[key]) if start[key] in choices else 0
+        changes[key] = select(label, choices, widget, column, index=first, help=told)
     if missing:
         st.caption("Not offered: " + " ".join(plain(reason) for reason in missing.values()))
     different = {key: value for key, value in changes.items() if value != getattr(base, key)}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.metrics import last_result
+from files import stamp
 from flexlora.run_log import Glance, RunLogError, glance_run, run_state
 from flexlora.run_log.format import CHECKSUMS, HEADER, LINES
 from jobs.owner import Owner, may, read_owner
@@ -88,7 +89,7 @@ def read_rows(entries: Iterable[tuple[str, Path]], me: Owner) -> list[RunRow]:
 
 def read_row(key: str, folder: Path) -> RunRow:
     """Return the row of one run. What it is made from is read again only when the log has changed."""
-    found = _glance(str(folder), _stamp(folder))
+    found = _glance(str(folder), stamp(*(folder / name for name in (HEADER, CHECKSUMS, LINES))))
     size = disk_use(folder)
     if isinstance(found, str):
         return RunRow(key, folder, DAMAGED, disk_bytes=size, fault=found)
@@ -194,23 +195,12 @@ def size_text(count: float) -> str:
 
 
 @lru_cache(maxsize=2048)
-def _glance(folder: str, stamp: tuple[int, ...]) -> Glance | str:
+def _glance(folder: str, changed: tuple[int, ...]) -> Glance | str:
     """Return what the log tells, or why it cannot be read; once for as long as its files stay the same."""
     try:
         return glance_run(Path(folder))
     except RunLogError as error:
         return str(error)
-
-
-def _stamp(folder: Path) -> tuple[int, ...]:
-    stamp = []
-    for name in (HEADER, CHECKSUMS, LINES):
-        try:
-            status = (folder / name).stat()
-            stamp += [status.st_mtime_ns, status.st_size, status.st_ino]
-        except OSError:
-            stamp += [0, 0, 0]
-    return tuple(stamp)
 
 
 def _source(header: dict[str, Any]) -> str:

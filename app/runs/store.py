@@ -11,17 +11,15 @@ import streamlit as st
 
 from analysis.payload import pack_run
 from analysis.runs import Run, load_run
+from files import REPOSITORY, stamp
 from flexlora.adapter_config import AdapterConfig
 from flexlora.run_log import RunLogError, find_runs, read_header
-from flexlora.run_log.format import HEARTBEAT, LINES
+from flexlora.run_log.format import CHECKSUMS, HEADER, HEARTBEAT, LINES
 from flexlora.tasks import MODEL_TASKS
 from runs.memory import give_back
 from schedule.editor import AdapterSize, mean_cost
 
 NEWCOMERS_RUN = "words-flexlora-paper"
-_APP = Path(__file__).resolve().parents[1]
-# The wheel carries sample runs within the app, the repository beside it.
-REPOSITORY = _APP if (_APP / "sample_runs").is_dir() else _APP.parent
 
 # A run whose heartbeat is younger may still change its state without writing a record.
 _RESTLESS_S = 60
@@ -171,7 +169,7 @@ def adapter_size(task: str, config: AdapterConfig) -> AdapterSize:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _load(folder: str, stamp: tuple[int, ...]) -> OpenRun:
+def _load(folder: str, changed: tuple[int, ...]) -> OpenRun:
     run = load_run(Path(folder))
     payload = pack_run(run)
     # Each large run leaves others behind: those that fell out of this cache, and sessions that have ended.
@@ -181,19 +179,11 @@ def _load(folder: str, stamp: tuple[int, ...]) -> OpenRun:
 
 def _stamp(folder: Path) -> tuple[int, ...]:
     """Changes whenever the run may have: with each flush, and every few seconds while somebody may be writing."""
-    stamp = []
-    for name in ("run.json", "crc.jsonl"):
-        try:
-            status = (folder / name).stat()
-        except OSError:
-            stamp += [0, 0]
-        else:
-            stamp += [status.st_mtime_ns, status.st_size]
     try:
         restless = time.time() - (folder / HEARTBEAT).stat().st_mtime < _RESTLESS_S and not _has_ended(folder)
     except OSError:
         restless = False
-    return (*stamp, int(time.time() // 2) if restless else 0)
+    return (*stamp(folder / HEADER, folder / CHECKSUMS), int(time.time() // 2) if restless else 0)
 
 
 def _has_ended(folder: Path) -> bool:

@@ -65,7 +65,8 @@ def draw_schedule(
         "now": now,
         "serial": serial,
     }
-    _mount(key=key, data=data, on_edit_change=on_edit or _nothing)
+    # Streamlit reports a trigger only when a callback asks for it.
+    _mount(key=key, data=data, on_edit_change=on_edit or (lambda: None))
 
 
 def shape_of(schedule: Schedule) -> dict[str, Any]:
@@ -97,7 +98,3 @@ def describe_schedule(config: FlexLoRAConfig) -> str:
 def mean_cost(shapes: Sequence[tuple[int, int]]) -> float | None:
     """Return the mean parameters of one direction, in + out + 1; None without matrices."""
     return sum(first + second + 1 for first, second in shapes) / len(shapes) if shapes else None
-
-
-def _nothing() -> None:
-    """Streamlit reports a trigger only when a callback asks for it."""

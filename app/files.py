@@ -1,0 +1,61 @@
+"""Files that a visitor brings, uploaded or named, and how one knows that a file has changed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from analysis.outside import OutsideError, expanded
+
+_APP = Path(__file__).resolve().parent
+# The wheel carries sample runs within the app, the repository beside it.
+REPOSITORY = _APP if (_APP / "sample_runs").is_dir() else _APP.parent
+
+
+class Uploaded(Protocol):
+    """What Streamlit's file uploader gives."""
+
+    name: str
+    size: int
+    file_id: str
+
+    def getbuffer(self) -> memoryview:
+        """Return the content without a copy."""
+        ...
+
+
+def keep(contents: Mapping[str, Any], prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """Write name → bytes into a folder that goes when nobody holds it any more: a session that ended, or the server.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    for name, content in contents.items():
+        (Path(folder.name) / name).write_bytes(content)
+    return folder
+
+
+def named(typed: str, error: type[OutsideError]) -> Path:
+    """Return the path that was typed; a relative one that leads nowhere begins in the Lab's own folder.
+
+    ``error`` is raised for a ~ of nobody.
+    """
+    path = expanded(typed, error)
+    # Path.exists raises for a name that is too long.
+    return path if path.is_absolute() or os.path.exists(path) else REPOSITORY / path  # noqa: PTH110
+
+
+def stamp(*files: Path) -> tuple[int, ...]:
+    """Return numbers that change with the files; those of one that cannot be looked at are 0."""
+    found: list[int] = []
+    for file in files:
+        try:
+            status = file.stat()
+            found += [status.st_mtime_ns, status.st_size, status.st_ino]
+        except (OSError, ValueError):
+            found += [0, 0, 0]
+    return tuple(found)
