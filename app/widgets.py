@@ -19,10 +19,12 @@ def select(label: str, options: Sequence[T], key: str, place: Any = st, **more: 
     return place.selectbox(label, options, key=key, persist_state="session", **more)
 
 
-def switch(label: str, options: Sequence[str], key: str, **more: Any) -> str:
+def switch(
+    label: str, options: Sequence[str], key: str, draw: Callable[..., Any] = st.segmented_control, **more: Any
+) -> str:
     """Draw buttons of which one is pressed, the first one at first; return its option."""
     more = {"default": options[0], "required": True, "persist_state": "session"} | more
-    return st.segmented_control(label, options, key=key, **more) or options[0]
+    return draw(label, options, key=key, **more) or options[0]
 
 
 def act(label: str, key: str, icon: str | None, call: Callable[..., None], *args: object, **more: Any) -> None:

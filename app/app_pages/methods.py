@@ -10,6 +10,7 @@ from flexlora.methods import METHODS, Method
 from links import go
 from runs.method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
 from runs.store import plain
+from widgets import switch
 
 CHOSEN = "methods_chosen"
 PICTURE = "methods_picture"
@@ -32,18 +33,9 @@ def page() -> None:
     names = list(METHODS)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**One method**", width="content")
-        chosen = st.pills(
-            "Method",
-            names,
-            default=names[0],
-            required=True,
-            key=CHOSEN,
-            format_func=lambda key: METHODS[key].title,
-            label_visibility="collapsed",
-            wrap=True,
-            persist_state="session",
-        )
-    _show_method(METHODS[chosen or names[0]], examples.get(chosen or names[0]))
+        more = {"format_func": lambda key: METHODS[key].title, "label_visibility": "collapsed", "wrap": True}
+        chosen = switch("Method", names, CHOSEN, st.pills, **more)
+    _show_method(METHODS[chosen], examples.get(chosen))
     _show_numbers(examples, read_costs())
     picture = st.expander("Total rank of all examples over time", key=PICTURE, on_change="rerun")
     if picture.open:

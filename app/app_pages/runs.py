@@ -64,9 +64,7 @@ def page() -> None:
             _details(row)
     first = st.session_state.setdefault("runs_import_open", not any(row.own for row in rows))
     with st.expander("Import a log", expanded=first, icon=":material/upload_file:", key="runs_import_box"):
-        opened = import_panel()
-    if opened:
-        go("Explore", explore_run=opened)
+        import_panel()
     if trash:
         _trash(trash)
 

@@ -21,6 +21,7 @@ SELECTED = "runs_selected"
 SELECTIONS_MADE = "runs_choices"
 """How often the page itself chose a run: the table begins anew with it."""
 CONFIRM = "runs_confirm"
+# A FlexLoRAError is a ValueError, and so is a path with characters that no file system takes.
 FAULTS = (OSError, ValueError, RunLogError)
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
-from analysis.importers import IMPORTERS, Imported, detect_kind, propose_mapping
+from analysis.importers import (
+    IMPORTERS,
+    PATTERN_HELP,
+    Imported,
+    LogImportError,
+    detect_kind,
+    propose_mapping,
+    rows_by_pattern,
+    rows_by_type,
+    type_table,
+)
 from analysis.importers.mapping import Row
-from flexlora.run_log import RunLogError
-from runs.actions import choose
+from links import go
+from runs.actions import FAULTS, choose
 from runs.folders import ALLOWED, free_name, import_run
-from runs.import_map import map_editor
 from runs.import_source import LogSource, ask_log, forget
 from runs.store import plain, runs_root
 
@@ -19,15 +31,20 @@ RANKS_ONLY = ("rank_log_csv", "adalora_tensorboard")
 """Kinds whose map is a guess; those of the Lab bring their own."""
 
 SHOWN_NOTICES = 5
-# A FlexLoRAError is a ValueError, and so is a path with characters that no file system takes.
-FAULTS = (OSError, ValueError, RunLogError)
+HEIGHT = 248
+ORDER = ("source", "layer", "module_type", "in_features", "out_features", "name")
+SHAPES = {
+    "module_type": st.column_config.TextColumn("module type", required=True, width=110),
+    "in_features": st.column_config.NumberColumn("in", min_value=1, step=1, help="Columns of the weight matrix"),
+    "out_features": st.column_config.NumberColumn("out", min_value=1, step=1, help="Rows of the weight matrix"),
+}
 
 
-def import_panel() -> str | None:
-    """Draw the panel; return the key of the run that is to be opened in Explore, once its button is pressed."""
+def import_panel() -> None:
+    """Draw the panel."""
     state = st.session_state
     version = state.setdefault("runs_import_version", 0)
-    opened = _say_imported(state.get("runs_imported"))
+    _say_imported(state.get("runs_imported"))
     source: LogSource | None = None
     try:
         source = ask_log(version)
@@ -35,14 +52,13 @@ def import_panel() -> str | None:
             forget()
             titles = "; ".join(importer.title for importer in IMPORTERS.values())
             st.caption(f"What can be imported: {titles}. The kind is found from the content; nothing in it is run.")
-            return opened
+            return
         kind, rows = _proposal(source)
         if _import(source, kind, rows):
             st.rerun()
     except FAULTS as error:
         message = str(error) if source is None else source.told(str(error))
         st.error(f"**Not imported.** {plain(message)}", icon=":material/error:")
-    return opened
 
 
 def _proposal(source: LogSource) -> tuple[str, list[Row]]:
@@ -61,7 +77,7 @@ def _import(source: LogSource, kind: str, proposed: list[Row]) -> bool:
     rows: list[Row] | None = None
     correct = st.toggle("Correct which matrix is which", value=kind in RANKS_ONLY, key=f"runs_correct_{kind}")
     if correct:
-        rows = map_editor(proposed, source.ident, fixed_names=kind not in RANKS_ONLY)
+        rows = _map_editor(proposed, source.ident, fixed_names=kind not in RANKS_ONLY)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
             "Name of the run",
@@ -84,17 +100,105 @@ def _import(source: LogSource, kind: str, proposed: list[Row]) -> bool:
     return True
 
 
-def _say_imported(done: Imported | None) -> str | None:
+def _say_imported(done: Imported | None) -> None:
     if done is None or not done.folder.is_dir():
-        return None
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.success(
             f"**{plain(done.folder.name)}** is imported: {done.matrices} matrices, {done.records} records.",
             icon=":material/check:",
         )
-        pressed = st.button("Open it in Explore", key="runs_imported_explore", icon=":material/explore:")
+        if st.button("Open it in Explore", key="runs_imported_explore", icon=":material/explore:"):
+            go("Explore", explore_run=f"runs/{done.folder.name}")
     for notice in done.notices[:SHOWN_NOTICES]:
         st.info(plain(notice), icon=":material/info:")
     if len(done.notices) > SHOWN_NOTICES:
         st.caption(f"and {len(done.notices) - SHOWN_NOTICES} more notes, which Explore shows")
-    return f"runs/{done.folder.name}" if pressed else None
+
+
+def _map_editor(proposed: Sequence[Row], ident: object, *, fixed_names: bool) -> list[Row]:
+    """Draw the map and return its rows as corrected.
+
+    Each correction works on what those above it gave, and changing one of them begins the tables below it anew.
+
+    Args:
+        proposed: what the log's names tell.
+        ident: of the log.
+        fixed_names: the names must stay, because records of the log use them.
+    """
+    number = _key(ident)
+    pattern = st.text_input(
+        "Read layer and module type by a pattern of the names",
+        key=f"runs_pattern_{number}",
+        placeholder="blocks_{layer}_{type}.lora_E",
+        help=PATTERN_HELP,
+    )
+    rows = _by_pattern(list(proposed), pattern)
+    left, right = st.columns([0.42, 0.58])
+    with left:
+        st.caption("All matrices of a module type")
+        rows = _by_type(rows, (number, pattern))
+    with right:
+        st.caption("One by one (cells can be pasted from a spreadsheet)")
+        return _one_by_one(rows, fixed_names=fixed_names)
+
+
+def _by_pattern(rows: list[Row], pattern: str) -> list[Row]:
+    if not pattern.strip():
+        return rows
+    try:
+        found, count = rows_by_pattern(rows, pattern.strip())
+    except LogImportError as error:
+        st.warning(plain(str(error)), icon=":material/info:")
+        return rows
+    st.caption(f"Found in {count} of {len(rows)} names.")
+    return found
+
+
+def _by_type(rows: list[Row], ident: object) -> list[Row]:
+    return rows_by_type(
+        rows,
+        _edited(
+            type_table(rows),
+            f"runs_types_{_key(ident)}",
+            "Module types of the log, to be corrected",
+            {
+                "found": st.column_config.TextColumn("found", width=80),
+                "matrices": st.column_config.NumberColumn("of", width=40, help="How many matrices"),
+            },
+            numbers=("matrices", "in_features", "out_features"),
+            disabled=("found", "matrices"),
+        ),
+    )
+
+
+def _one_by_one(rows: list[Row], *, fixed_names: bool) -> list[Row]:
+    return _edited(
+        rows,
+        f"runs_rows_{_key(rows)}",
+        "Matrices of the log, to be corrected",
+        {
+            "source": st.column_config.TextColumn("name in the log", width="medium"),
+            "name": st.column_config.TextColumn("name", required=True),
+            "layer": st.column_config.NumberColumn("layer", min_value=0, step=1, width=60),
+        },
+        numbers=("layer", "in_features", "out_features"),
+        disabled=("source", "name") if fixed_names else ("source",),
+        column_order=[key for key in ORDER if not (fixed_names and key == "name")],
+    )
+
+
+def _edited(
+    rows: Sequence[Row], key: str, alt: str, columns: dict[str, Any], *, numbers: Sequence[str], **more: Any
+) -> list[dict[str, Any]]:
+    # Without a type of its own a column of unknown numbers would be one of texts.
+    table = pd.DataFrame(list(rows)).astype(dict.fromkeys(numbers, "Int64"))
+    settings = {**SHAPES, **columns}
+    shown = {"hide_index": True, "placeholder": "?", "height": HEIGHT, "column_config": settings, "alt": alt}
+    table = st.data_editor(table, key=key, **shown, **more)
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _key(ident: object) -> int:
+    """Number a thing that a widget depends on, so that another thing gets a fresh widget."""
+    return zlib.crc32(repr(ident).encode("utf-8", "backslashreplace"))
