@@ -91,18 +91,12 @@ def read_link(asked: Mapping[str, str], run: Run) -> Link:
             found["matrix"] = asked["matrix"]
         else:
             notes.append("The link names a matrix that this run does not have; another one is selected.")
-    for name, keys in CHOICES.items():
-        if name not in asked:
-            continue
-        if asked[name] in keys:
+    for name, keys in {**CHOICES, "stage": STAGES}.items():
+        if name in asked and asked[name] in keys:
             found[name] = asked[name]
-        else:
-            notes.append(f"The link's {name} is none of {', '.join(keys)}; it shows {keys[0]}.")
-    if "stage" in asked:
-        if asked["stage"] in STAGES:
-            found["stage"] = asked["stage"]
-        else:
-            notes.append(f"The link's stage is none of {', '.join(STAGES)}; there is no slow motion.")
+        elif name in asked:
+            instead = "there is no slow motion" if name == "stage" else f"it shows {keys[0]}"
+            notes.append(f"The link's {name} is none of {', '.join(keys)}; {instead}.")
     return Link(PlayerView(**found), tuple(notes))
 
 
@@ -124,16 +118,13 @@ def _follow_address(entries: list[RunEntry]) -> None:
     state = st.session_state
     if address in (state.get("explore_written"), state.get("explore_address")):
         return
-    state["explore_address"] = address
-    state["explore_asked"] = address
-    state["explore_unknown"] = ""
+    state.update({"explore_address": address, "explore_asked": address, "explore_unknown": ""})
     if "run" not in address:
         return
     pinned.follow(address, entries)
     entry = resolve_run(address["run"], entries)
     if entry is None:
-        state["explore_unknown"] = address["run"]
-        state["explore_asked"] = {}
+        state.update({"explore_unknown": address["run"], "explore_asked": {}})
     else:
         state[CHOSEN] = entry.key
 
@@ -156,11 +147,8 @@ def _label(key: str) -> str:
 
 def _picked(key: str) -> None:
     """The user chose another run: the old link says nothing about it."""
-    state = st.session_state
-    state[CHOSEN] = key
-    state["explore_asked"] = {}
-    state["explore_unknown"] = ""
-    _write_address({"run": state[CHOSEN], **pinned.parameters()})
+    st.session_state.update({CHOSEN: key, "explore_asked": {}, "explore_unknown": ""})
+    _write_address({"run": key, **pinned.parameters()})
 
 
 def _pinned(key: str | None) -> None:

@@ -139,26 +139,18 @@ def _ask(scope: str, key: str, field: Field[Any], default: Any, settings: dict[s
     choices, kind = field.metadata.get("choices"), str(field.type)
     if choices:
         value = select(label, choices, widget, index=list(choices).index(default), help=help_text)
-        if value != default:
-            settings[key] = value
     elif key in MAIN and isinstance(default, int):
         # The default is part of the key: a derived number follows what it is derived from.
-        least = int(field.metadata.get("least") or 0)
-        value = st.number_input(
-            label, least, None, default, key=f"{widget}_{default}", help=help_text, persist_state="session"
-        )
-        if value != default:
-            settings[key] = int(value)
+        least, own = int(field.metadata.get("least") or 0), f"{widget}_{default}"
+        value = int(st.number_input(label, least, None, default, key=own, help=help_text, persist_state="session"))
     elif kind.startswith("bool"):
         value = st.toggle(label, default, key=widget, help=help_text, persist_state="session")
-        if value != default:
-            settings[key] = value
     else:
-        text = st.text_input(
-            label, "", key=widget, help=help_text, placeholder=_shown(default), persist_state="session"
-        )
-        if text.strip():
-            settings[key] = text.strip()
+        held = _shown(default)
+        text = st.text_input(label, key=widget, help=help_text, placeholder=held, persist_state="session")
+        value = text.strip() or default
+    if value != default:
+        settings[key] = value
 
 
 def _shown(value: Any) -> str:

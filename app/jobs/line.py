@@ -70,7 +70,8 @@ def describe_line(line: Line, me: Owner) -> str:
         told.append(_turn(line, mine, me))
     others = len(line.waiting) - (mine is not None)
     if others and mine is None:
-        told.append(f"{_runs(others)} in line{' behind yours' if running and running.owner == me else ''}.")
+        waiting = "1 run waits" if others == 1 else f"{others} runs wait"
+        told.append(f"{waiting} in line{' behind yours' if running and running.owner == me else ''}.")
     if others and running is not None and running.owner == me and running.state == "paused":
         told.append(f"A pause makes way for them after {PATIENCE_S / 60:.0f} min; the run can be resumed.")
     return " ".join(told)
@@ -101,7 +102,3 @@ def _turn(line: Line, place: int, me: Owner) -> str:
     else:
         when = "starts when it is its turn"
     return f"Yours, **{name}**, {where} and {when}, also when this tab is closed."
-
-
-def _runs(count: int) -> str:
-    return "1 run waits" if count == 1 else f"{count} runs wait"

@@ -52,7 +52,11 @@ def rename_run(row: RunRow, new_name: str) -> None:
 
     def act() -> Done:
         folder = rename(runs_root(), row.folder, new_name, visitor())
-        _follow(row.folder, folder)
+        choose(folder)
+        for key in ("explore_run", "what_if_run"):
+            if st.session_state.get(key) == f"runs/{row.name}":
+                st.session_state[key] = f"runs/{folder.name}"
+        REGISTRY.renamed(row.folder, folder)
         back = RunRow(f"runs/{folder.name}", folder, row.state)
         text = f"{row.name} is called {folder.name} now."
         return Done(text, undo=lambda: rename_run(back, row.name)) if folder != row.folder else Done("Nothing changed.")
@@ -119,12 +123,3 @@ def _do(act: Callable[[], Done]) -> None:
         st.session_state[DONE] = act()
     except FAULTS as error:
         st.session_state[DONE] = Done(str(error), failed=True)
-
-
-def _follow(old: Path, new: Path) -> None:
-    state: Any = st.session_state
-    choose(new)
-    for key in ("explore_run", "what_if_run"):
-        if state.get(key) == f"runs/{old.name}":
-            state[key] = f"runs/{new.name}"
-    REGISTRY.renamed(old, new)

@@ -150,21 +150,15 @@ def alternatives(found: Found, config: FlexLoRAConfig) -> dict[str, list[str]]:
     for key in IMPORTANCES:
         if key not in missing and key != config.importance:
             rows.append((f"importance {key}", replay(run, config.replace(importance=key), mode)))
-    columns: dict[str, list[str]] = {
-        "choice": [],
-        "directions moved": [],
-        "agreement": [],
-        "final ranks that differ": [],
-    }
+    table = [("choice", "directions moved", "agreement", "final ranks that differ")]
     for label, decisions in rows:
         difference = compare_decisions(found.actual, decisions)
         agreement = found.chance if decisions is rows[1][1] else difference.agreement
-        columns["choice"].append(plain(label))
-        columns["directions moved"].append(str(decisions.moves))
-        columns["agreement"].append(NONE if agreement is None else f"{agreement:.0%}")
         changed = difference.rank_difference
-        columns["final ranks that differ"].append(NONE if changed is None else str(int((changed != 0).sum())))
-    return columns
+        shares = NONE if agreement is None else f"{agreement:.0%}"
+        differ = NONE if changed is None else str(int((changed != 0).sum()))
+        table.append((plain(label), str(decisions.moves), shares, differ))
+    return {name: cells for name, *cells in zip(*table, strict=True)}
 
 
 def job_of(run: Run, config: FlexLoRAConfig) -> Job | str:

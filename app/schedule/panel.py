@@ -17,6 +17,7 @@ from flexlora.schedules import CONFIGURABLE, OPTIONS
 from flexlora.settings import full_help
 from runs.store import plain
 from schedule.editor import AdapterSize, describe_schedule, draw_schedule
+from widgets import act
 
 NUMBERS = ("initial_budget", "exponent", "warmup_steps", "final_steps", "interval", "adaptive_margin", "adaptive_churn")
 MOST = 1_000_000
@@ -257,21 +258,13 @@ def _edited_rows(table: pd.DataFrame, edits: Mapping[str, Any]) -> list[tuple[in
 def _buttons(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig) -> None:
     own = editing(scope)
     with st.container(horizontal=True, vertical_alignment="center"):
-        for label, icon, place, able in (
-            ("Undo", ":material/undo:", own.place - 1, own.place > 0),
-            ("Redo", ":material/redo:", own.place + 1, own.place + 1 < len(own.states)),
-        ):
-            st.button(label, key=f"{scope}_{label}", icon=icon, disabled=not able, on_click=own.go, args=(place,))
-        st.button(
-            "Reset",
-            key=f"{scope}_reset",
-            icon=":material/restart_alt:",
-            disabled=not own.changes,
-            on_click=lambda: own.put(base, {key: getattr(base, key) for key in own.changes}, "editor"),
-        )
+        last, back = len(own.states) - 1, {key: getattr(base, key) for key in own.changes}
+        act("Undo", f"{scope}_Undo", ":material/undo:", own.go, own.place - 1, disabled=own.place == 0)
+        act("Redo", f"{scope}_Redo", ":material/redo:", own.go, own.place + 1, disabled=own.place == last)
+        act("Reset", f"{scope}_reset", ":material/restart_alt:", own.put, base, back, "editor", disabled=not back)
         with st.popover("Snap to", icon=":material/grid_goldenratio:"):
             for label, changes in SNAPS.items():
-                st.button(label, key=f"{scope}_{label}", on_click=own.put, args=(base, changes, "editor"))
+                act(label, f"{scope}_{label}", None, own.put, base, changes, "editor")
         with st.popover("Copy, paste", icon=":material/content_paste:"):
             _copy_and_paste(scope, base, config)
         if own.changes:
