@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,16 +29,22 @@ class Uploaded(Protocol):
         ...
 
 
-def keep(contents: Mapping[str, Any], prefix: str) -> tempfile.TemporaryDirectory[str]:
-    """Write name → bytes into a folder that goes when nobody holds it any more: a session that ended, or the server.
+class Kept:
+    """A folder of files that goes when nobody holds this any more: a session that ended, or the server.
+
+    Args:
+        contents: name → bytes.
+        prefix: of the folder's name.
 
     Raises:
         OSError: the disk is full.
     """
-    folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
-    for name, content in contents.items():
-        (Path(folder.name) / name).write_bytes(content)
-    return folder
+
+    def __init__(self, contents: Mapping[str, Any], prefix: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+        self.remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        for name, content in contents.items():
+            (self.folder / name).write_bytes(content)
 
 
 def named(typed: str, error: type[OutsideError]) -> Path:

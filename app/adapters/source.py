@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import lzma
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import streamlit as st
 
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
 from analysis.adapters.files import CONFIG, WEIGHTS
-from files import Uploaded, keep, named, stamp
+from files import Kept, Uploaded, named, stamp
 from runs.store import plain
 from widgets import progress
 
@@ -120,11 +119,11 @@ def _keep(files: Sequence[Uploaded]) -> Path:
     Raises:
         AdapterError: files that are no adapter, or too large.
     """
-    kept: dict[str, tempfile.TemporaryDirectory] = st.session_state.setdefault("adapters_uploads", {})
+    kept: dict[str, Kept] = st.session_state.setdefault("adapters_uploads", {})
     key = "+".join(file.file_id for file in files)
     if key not in kept:
-        kept[key] = keep(_contents(files), "adapter-")
-    return Path(kept[key].name)
+        kept[key] = Kept(_contents(files), "adapter-")
+    return kept[key].folder
 
 
 def _contents(files: Sequence[Uploaded]) -> dict[str, Any]:

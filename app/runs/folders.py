@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +95,7 @@ def rename(root: Path, folder: Path, new_name: str, by: Owner) -> Path:
     target = root / check_name(root, new_name)
     _move(folder, target)
     try:
-        _write_name(target, target.name)
+        _edit_header(target, name=target.name)
     except (OSError, RunLogError) as error:
         _move(target, folder)
         raise RunFolderError(f"{folder.name} keeps its name: its header cannot be written ({error}).") from error
@@ -196,7 +196,7 @@ def import_run(root: Path, path: Path, name: str, mapping: Iterable[Mapping[str,
         RunLogError: a run with a damaged header, or a disk that is full.
     """
     done = import_log(path, root / check_name(root, name), mapping)
-    _write_name(done.folder, done.folder.name)
+    _edit_header(done.folder, name=done.folder.name)
     return done
 
 
@@ -286,31 +286,26 @@ def _move(folder: Path, target: Path) -> None:
         raise RunFolderError(f"{folder.name} cannot be moved: {error.strerror or error}.") from error
 
 
-def _write_name(folder: Path, name: str) -> None:
-    """Put a name into a header; one whose checksum fails is left alone, or it would look intact."""
-    _edit_header(folder, lambda header: {**header, "name": name})
-
-
 def _name_parent(root: Path, old: str, new: str) -> None:
     """Let runs that were made from a renamed one name it as it is called now: What-if finds them by that."""
     for folder in find_runs(root):
         try:
-            if not folder.is_symlink() and _why_in_use(folder) is None:
-                _edit_header(
-                    folder, lambda header: {**header, "parent": new} if header.get("parent") == old else header
-                )
+            made_from = None if folder.is_symlink() else read_header(folder)[0].get("parent")
+            if made_from == old and _why_in_use(folder) is None:
+                _edit_header(folder, parent=new)
         except (OSError, RunLogError):
             continue
 
 
-def _edit_header(folder: Path, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def _edit_header(folder: Path, **changes: str) -> None:
+    """Change fields of a header; one whose checksum fails is left alone, or it would look intact."""
     file = folder / HEADER
     before = file.stat()
     try:
         header, notices = read_header(folder)
     except RunLogError:
         return
-    edited = edit(header)
+    edited = {**header, **changes}
     if notices or edited == header:
         return
     write_header(folder, edited)

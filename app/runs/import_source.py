@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import streamlit as st
 
 from analysis.importers import LogImportError
 from analysis.importers.event_file import MAX_BYTES
-from files import Uploaded, keep, named
+from files import Kept, Uploaded, named
 
 MAX_MIB = MAX_BYTES >> 20
 """Of one uploaded file; the largest event file that is read."""
@@ -22,7 +21,7 @@ MAX_FILES = 50
 
 class _Uploads(NamedTuple):
     ident: tuple[str, ...]
-    folder: tempfile.TemporaryDirectory[str]
+    files: Kept
     names: list[str]
 
 
@@ -93,9 +92,9 @@ def uploaded(files: Sequence[Uploaded]) -> LogSource:
         contents: dict[str, memoryview] = {}
         for file in files:
             contents[_plain_name(file.name, contents)] = file.getbuffer()
-        kept = st.session_state["runs_uploads"] = _Uploads(ident, keep(contents, "flexlora-log-"), list(contents))
+        kept = st.session_state["runs_uploads"] = _Uploads(ident, Kept(contents, "flexlora-log-"), list(contents))
     first, *others = kept.names
-    folder = Path(kept.folder.name).resolve()
+    folder = kept.files.folder
     return LogSource(folder if others else folder / first, ident, "upload" if others else Path(first).stem, folder)
 
 
@@ -103,7 +102,7 @@ def forget() -> None:
     """Remove what was uploaded."""
     kept: _Uploads | None = st.session_state.pop("runs_uploads", None)
     if kept is not None:
-        kept.folder.cleanup()
+        kept.files.remove()
 
 
 def _plain_name(name: str, taken: Collection[str]) -> str:
