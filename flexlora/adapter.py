@@ -144,13 +144,18 @@ def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
             quantised or not loaded.
     """
     capacity = config.initial_rank if config.max_rank == config.initial_rank else 2 * config.initial_rank
+    return attach_directions(model, config, gaussian_start(config.initial_rank, config.initial_std), capacity)
+
+
+def gaussian_start(rank: int, std: float | None) -> Callable[[FlexLoRALinear, torch.Generator], None]:
+    """Return what fills ``rank`` slots with λ = 0 and Gaussian P, Q; std None = 1/√dim."""
 
     def draw(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
-        for slot in range(config.initial_rank):
-            p = gaussian(matrix.out_features, config.initial_std, generator)
-            matrix.fill(slot, p, 0.0, gaussian(matrix.in_features, config.initial_std, generator))
+        for slot in range(rank):
+            p = gaussian(matrix.out_features, std, generator)
+            matrix.fill(slot, p, 0.0, gaussian(matrix.in_features, std, generator))
 
-    return attach_directions(model, config, draw, capacity)
+    return draw
 
 
 def attach_directions(

@@ -93,6 +93,11 @@ class Decider:
         )
         return Decision(plan, scores, budget, adaptive)
 
+    def ceiling(self, t: int, config: FlexLoRAConfig) -> int:
+        """Return b(t); of the adaptive schedule, the most that it may decide."""
+        budget = config.budget(t)
+        return self.adaptive.ceiling(budget) if config.schedule == ADAPTIVE else budget
+
     def observe(
         self,
         t: int,

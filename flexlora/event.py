@@ -32,7 +32,7 @@ class Event:
     budget: int
     measure: str
     importance: dict[str, dict[str, float | None]]
-    decided: dict[str, float | str | None]
+    decided: dict[str, float | str | None] = field(default_factory=dict)
     prune: list[dict[str, Any]] = field(default_factory=list)
     extend: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)

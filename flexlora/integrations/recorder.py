@@ -22,7 +22,6 @@ from flexlora.integrations.agreement import check_agreement
 from flexlora.reallocation import Reallocation
 from flexlora.run_header import matrix_table, versions
 from flexlora.run_log import RunWriter
-from flexlora.schedules import ADAPTIVE
 
 DRAIN_INTERVAL_S = 0.4
 """Numbers wait on the accelerator for so long: fetching them at every step would make it wait for the host."""
@@ -126,7 +125,7 @@ class Recorder:
             seconds = now - self._stepped if step_s is None else step_s
             scalars = {
                 "learning_rate": self._rate() if learning_rate is None else learning_rate,
-                "budget": self._budget(t),
+                "budget": self.allocator.decider.ceiling(t, self.config),
                 "samples_per_s": samples / seconds if samples and seconds > 0 else None,
                 "step_s": seconds,
             }
@@ -254,10 +253,6 @@ class Recorder:
 
     def _rate(self) -> float:
         return float(self.allocator.optimizer.param_groups[0]["lr"])
-
-    def _budget(self, t: int) -> int:
-        budget = self.config.budget(t)
-        return self.allocator.decider.adaptive.ceiling(budget) if self.config.schedule == ADAPTIVE else budget
 
     def _drain(self, *, complete: bool) -> None:
         """Fetch all that waits in one transfer and write it; no rank has changed since the last time."""

@@ -8,7 +8,7 @@ go, and P, Q and the head are trained anew on all examples, without α.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ TOLERANCE = 1e-6
 """α that differ from 1 / r by rounding alone are kept."""
 
 
-class AutoLoRADynamics(Dynamics):
+class AutoLoRADynamics(Dynamics[AutoLoRAConfig]):
     """Searches, removes, starts anew.
 
     Attributes:
@@ -44,7 +44,7 @@ class AutoLoRADynamics(Dynamics):
 
     def __init__(self, trained: TrainedModel) -> None:
         super().__init__(trained)
-        config = self._config()
+        config = self.config
         self.searching = True
         self.selection = nn.Parameter(
             torch.zeros(len(self.adapter.matrices), config.initial_rank, device=trained.device)
@@ -60,7 +60,7 @@ class AutoLoRADynamics(Dynamics):
 
     def rate_factor(self, step: int) -> float:
         """Return the learning rate's share: search and retraining each have the loop's whole schedule."""
-        search = self._config().search_steps
+        search = self.config.search_steps
         if step <= search:
             return self.trained.scheduled_rate(step, search)
         return self.trained.scheduled_rate(step - search, self.trained.job.steps - search)
@@ -73,15 +73,16 @@ class AutoLoRADynamics(Dynamics):
         learning = self._batch(self.learning, step, seed)
         held_out = self._batch(self.held_out, step, seed)
         rate = (self.trained.job.loop.learning_rate or 0.0) * self.rate_factor(step)
+        weights = self.adapter.trainable_parameters()
         self.selection.grad = unrolled_gradient(
-            self._trained(), self.selection, lambda: self._loss(learning), lambda: self._loss(held_out), rate
+            weights, self.selection, lambda: self._loss(learning), lambda: self._loss(held_out), rate
         )
         self.chooser.step()
         self._open()
 
     def event(self, step: int) -> Event:
         """Remove the directions below the threshold, and start anew."""
-        config = self._config()
+        config = self.config
         shares = torch.softmax(self.selection.detach(), dim=1).double().cpu().numpy()
         threshold = 1.0 / config.initial_rank if config.keep_above is None else config.keep_above
         lam = self.adapter.singular_values()
@@ -101,7 +102,6 @@ class AutoLoRADynamics(Dynamics):
             budget=len(prune),
             measure="selection_share",
             importance={**importance, "selection_share": dict.fromkeys(lam, 1.0 / config.initial_rank)},
-            decided={},
             prune=prune,
             rules=["restarted"],
             threshold=threshold,
@@ -150,9 +150,6 @@ class AutoLoRADynamics(Dynamics):
         for matrix, share in zip(self.adapter.matrices.values(), shares, strict=True):
             matrix.gate = share if self.searching else None
 
-    def _trained(self) -> list[nn.Parameter]:
-        return self.adapter.trainable_parameters()
-
     def _batch(self, rows: np.ndarray, step: int, seed: int) -> dict[str, Tensor]:
         size = min(self.trained.samples_per_step, len(rows))
         return self.trained.batch(rows[batch_indices(len(rows), size, step, seed)])
@@ -162,9 +159,6 @@ class AutoLoRADynamics(Dynamics):
         for matrix, share in zip(self.adapter.matrices.values(), shares, strict=True):
             matrix.gate = share
         return self.trained.loss(batch)
-
-    def _config(self) -> AutoLoRAConfig:
-        return cast(AutoLoRAConfig, self.config)
 
 
 def unrolled_gradient(weights: Sequence[Tensor], selection: Tensor, learn: Any, score: Any, rate: float) -> Tensor:

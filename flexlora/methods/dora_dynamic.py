@@ -6,22 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from flexlora.adapter import Adapter, attach_directions
-from flexlora.event import Event
 from flexlora.initializers import kaiming_uniform
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods.configs import DoRADynamicConfig
-from flexlora.methods.masks import MaskedDynamics
-from flexlora.rank_targets import keep_best
-
-if TYPE_CHECKING:
-    from flexlora.trained_model import TrainedModel
+from flexlora.methods.masks import TargetDynamics
 
 EPSILON = 1e-8
 """Added to ‖ΔW‖_F, as in the paper's score."""
@@ -50,30 +45,25 @@ def component_shares(matrix: FlexLoRALinear) -> Tensor:
     return lam.abs() * P.norm(dim=0) * Q.norm(dim=1) / (whole.clamp_min(0.0).sqrt() + EPSILON)
 
 
-class DoRADynamics(MaskedDynamics):
+class DoRADynamics(TargetDynamics[DoRADynamicConfig]):
     """Smooths the share of each direction, and switches off the smallest of all matrices together.
 
     Attributes:
         smoothed: name → moving average of each direction's share (r,).
     """
 
-    def __init__(self, trained: TrainedModel) -> None:
-        super().__init__(trained)
-        self.smoothed: dict[str, Tensor] = {}
+    measure = "component_share"
+    smoothed: dict[str, Tensor]
 
     def bind(self, optimizer: torch.optim.Optimizer) -> None:
         """Start the moving averages at zero."""
         super().bind(optimizer)
         self.smoothed = {name: torch.zeros_like(matrix.lam) for name, matrix in self.adapter.matrices.items()}
 
-    def target_rank(self, step: int) -> float | None:
-        """Return the total rank that the schedule asks for."""
-        return self._config().target_total(step, len(self.adapter.matrices))
-
     def penalty(self, step: int) -> Tensor | None:
         """Return the weighted dimensional-equilibrium term: the mean variance of Q's rows and P's columns."""
-        weight = self._config().dimension_weight
-        _, _, total, final = self._config().window()
+        weight = self.config.dimension_weight
+        _, _, total, final = self.config.window()
         if not weight or step > total - final:
             return None
         matrices = self.adapter.matrices.values()
@@ -83,23 +73,17 @@ class DoRADynamics(MaskedDynamics):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Smooth the shares; after the window keep what is off at zero."""
-        _, _, total, final = self._config().window()
+        _, _, total, final = self.config.window()
         if step > total - final:
             self.silence()
             return
-        beta = self._config().beta
+        beta = self.config.beta
         for name, matrix in self.adapter.matrices.items():
             self.smoothed[name].mul_(beta).add_(component_shares(matrix), alpha=1.0 - beta)
 
-    def event(self, step: int) -> Event:
-        """Switch off all but the target's number of directions with the highest smoothed share."""
-        scores: dict[str, np.ndarray] = {name: own.double().cpu().numpy() for name, own in self.smoothed.items()}
-        target = self._config().target_total(step, len(self.adapter.matrices))
-        masks, threshold = keep_best(list(scores.values()), target)
-        on = dict(zip(scores, masks, strict=True))
-        event = self.declare(step, on, scores, "component_share", target, threshold)
-        self.silence()
-        return event
+    def scores(self) -> dict[str, np.ndarray]:
+        """Return name → smoothed share of each direction (r,) float64."""
+        return {name: own.double().cpu().numpy() for name, own in self.smoothed.items()}
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the masks and the moving averages."""
@@ -112,9 +96,6 @@ class DoRADynamics(MaskedDynamics):
         super().restore(values, tensors)
         for key, part in self.state()[1].items():
             part.copy_(tensors[key])
-
-    def _config(self) -> DoRADynamicConfig:
-        return cast(DoRADynamicConfig, self.config)
 
 
 dynamics = DoRADynamics

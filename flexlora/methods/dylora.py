@@ -7,7 +7,7 @@ stand in the order of their worth and the finished adapter can be cut to any ran
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["attach", "dynamics"]
 
 
-class DyLoRADynamics(Dynamics):
+class DyLoRADynamics(Dynamics[DyLoRAConfig]):
     """Draws b for each step; ``update = row`` trains direction b alone and leaves those before it as they are."""
 
     def __init__(self, trained: TrainedModel) -> None:
@@ -34,7 +34,7 @@ class DyLoRADynamics(Dynamics):
 
     def prefix_length(self, step: int) -> int:
         """Return b of a step, uniform in smallest_rank .. initial_rank."""
-        config = self._config()
+        config = self.config
         drawn = torch.randint(
             config.smallest_rank, config.initial_rank + 1, (1,), generator=step_generator(config.seed, step)
         )
@@ -44,7 +44,7 @@ class DyLoRADynamics(Dynamics):
         """Cut every matrix to the step's prefix."""
         self._length = self.prefix_length(step)
         self.cut(self._length)
-        if self._config().update == "row":
+        if self.config.update == "row":
             matrices = self.adapter.matrices.values()
             self._kept = [(m.Pt.detach().clone(), m.Q.detach().clone()) for m in matrices]
 
@@ -56,11 +56,11 @@ class DyLoRADynamics(Dynamics):
                 before[self._length - 1] = part[self._length - 1]
                 part.copy_(before)
         self._kept = []
-        self.cut(self._config().initial_rank)
+        self.cut(self.config.initial_rank)
 
     def cut(self, length: int) -> None:
         """Use the first ``length`` directions of every matrix, with scale alpha / length."""
-        rank = self._config().initial_rank
+        rank = self.config.initial_rank
         for matrix in self.adapter.matrices.values():
             gate = torch.zeros_like(matrix.lam)
             gate[:length] = rank / length
@@ -68,7 +68,7 @@ class DyLoRADynamics(Dynamics):
 
     def gates(self) -> list[np.ndarray] | None:
         """Return the probability that a step's prefix reaches direction i."""
-        config = self._config()
+        config = self.config
         if config.smallest_rank == config.initial_rank:
             return None
         place = np.maximum(np.arange(1, config.initial_rank + 1), config.smallest_rank)
@@ -77,7 +77,7 @@ class DyLoRADynamics(Dynamics):
 
     def evaluations(self, split: str) -> Mapping[str, float]:
         """Return the metrics at rank 1, 2, 4, ... below the full rank: what the method is for."""
-        rank, found = self._config().initial_rank, {}
+        rank, found = self.config.initial_rank, {}
         lengths = [length for length in (2**power for power in range(10)) if length < rank]
         for length in lengths:
             self.cut(length)
@@ -85,9 +85,6 @@ class DyLoRADynamics(Dynamics):
             found |= {f"{name}_at_rank_{length}": value for name, value in metrics.items()}
         self.cut(rank)
         return found
-
-    def _config(self) -> DyLoRAConfig:
-        return cast(DyLoRAConfig, self.config)
 
 
 dynamics = DyLoRADynamics

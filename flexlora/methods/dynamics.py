@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from flexlora.true_spectra import TrueSpectra
 if TYPE_CHECKING:
     from flexlora.trained_model import TrainedModel
 
+Config = TypeVar("Config", bound=AdapterConfig)
 
-class Dynamics:
+
+class Dynamics(Generic[Config]):
     """The hooks of one method; as it stands it does nothing, which is plain LoRA.
 
     One step: ``before_step`` → forward, backward, clipping → regulariser and ``penalty`` → ``optimizer.step()`` →
@@ -36,7 +38,7 @@ class Dynamics:
         self.trained = trained
         self.optimizer: torch.optim.Optimizer
         self.adapter = trained.adapter
-        self.config: AdapterConfig = trained.job.config
+        self.config = cast(Config, trained.job.config)
         self.spectra = TrueSpectra(self.adapter)
 
     def parameter_groups(self, rate: float, lr_lambda: float) -> list[dict[str, Any]]:

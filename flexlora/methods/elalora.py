@@ -7,22 +7,17 @@ are pruned, and the matrices that own the b highest of it get one more each. The
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from flexlora.adapter import Adapter, attach_directions
+from flexlora.adapter import Adapter, attach_directions, gaussian_start
 from flexlora.event import Event
 from flexlora.importance import SCORED_BY_LAMBDA, score_all
 from flexlora.initializers import gram_schmidt
-from flexlora.methods.adalora import starting_draw
 from flexlora.methods.configs import ElaLoRAConfig
 from flexlora.methods.moving import MovingDynamics
-from flexlora.methods.sensitivity import SmoothedSensitivity
-
-if TYPE_CHECKING:
-    from flexlora.trained_model import TrainedModel
+from flexlora.methods.sensitivity import SensitivityDynamics
 
 Entry = tuple[float, str, int]
 """Score, matrix and slot of one direction in the pool."""
@@ -30,7 +25,9 @@ Entry = tuple[float, str, int]
 
 def attach(model: nn.Module, config: ElaLoRAConfig) -> Adapter:
     """Adapt a model with AdaLoRA's start, and room to grow; the output does not change."""
-    return attach_directions(model, config, starting_draw(config), 2 * config.initial_rank)
+    return attach_directions(
+        model, config, gaussian_start(config.initial_rank, config.initial_std), 2 * config.initial_rank
+    )
 
 
 def choose(
@@ -68,27 +65,16 @@ def choose(
     return taken[:count], given[:count]
 
 
-class ElaLoRADynamics(MovingDynamics):
+class ElaLoRADynamics(SensitivityDynamics[ElaLoRAConfig], MovingDynamics[ElaLoRAConfig]):
     """Scores as AdaLoRA, prunes and extends as FlexLoRA."""
-
-    def __init__(self, trained: TrainedModel) -> None:
-        super().__init__(trained)
-        config = self._config()
-        self.smoothed = SmoothedSensitivity(self.adapter, config.beta1, config.beta2)
 
     def budget(self, step: int) -> int | None:
         """Return b(step)."""
-        return self._config().budget(step)
-
-    def after_step(self, step: int) -> None:
-        """Smooth the sensitivities until the window ends."""
-        _, _, total, final = self._config().window()
-        if step < total - final:
-            self.smoothed.update()
+        return self.config.budget(step)
 
     def event(self, step: int) -> Event:
         """Prune the lowest of the pool, extend the matrices of its highest."""
-        config, moves = self._config(), self.moves
+        config, moves = self.config, self.moves
         scores = self.smoothed.scores()
         slots = {name: list(matrix.slots) for name, matrix in self.adapter.matrices.items()}
         taken, given = choose(scores, slots, self.limits(), config.pool, config.budget(step))
@@ -112,25 +98,11 @@ class ElaLoRADynamics(MovingDynamics):
                 **score_all(lam, SCORED_BY_LAMBDA),
                 measure: {name: float(own.mean()) for name, own in scores.items()},
             },
-            decided={},
             prune=prune,
             extend=extend,
             rules=sorted({rule for move in extend for rule in move["rules"]}),
             scores={name: own.tolist() for name, own in scores.items()},
         )
-
-    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Return the ages of young directions and the moving averages."""
-        values, _ = super().state()
-        return values, self.smoothed.tensors()
-
-    def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Take over what ``state`` returned."""
-        super().restore(values, tensors)
-        self.smoothed.restore(tensors)
-
-    def _config(self) -> ElaLoRAConfig:
-        return cast(ElaLoRAConfig, self.config)
 
 
 dynamics = ElaLoRADynamics

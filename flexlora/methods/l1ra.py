@@ -8,7 +8,7 @@ directions, in turn, those with the largest smallest λ first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,13 +65,13 @@ def choose(
     return prune, extend
 
 
-class L1RADynamics(MovingDynamics):
+class L1RADynamics(MovingDynamics[L1RAConfig]):
     """Pulls at every step, moves at events."""
 
     def parameter_groups(self, rate: float, lr_lambda: float) -> list[dict[str, Any]]:
         """Give λ its own learning rate, which ``before_step`` keeps constant."""
         vectors, values = super().parameter_groups(rate, lr_lambda)
-        return [vectors, {**values, "peak": self._config().value_learning_rate, "constant": True}]
+        return [vectors, {**values, "peak": self.config.value_learning_rate, "constant": True}]
 
     def before_step(self, step: int) -> None:
         """Undo the schedule for λ."""
@@ -83,11 +83,11 @@ class L1RADynamics(MovingDynamics):
     def after_step(self, step: int) -> None:
         """Pull every λ towards 0 and hold it in [0, 1]."""
         for matrix in self.adapter.matrices.values():
-            matrix.lam.sub_(self._config().pull or 0.0).clamp_(0.0, 1.0)
+            matrix.lam.sub_(self.config.pull or 0.0).clamp_(0.0, 1.0)
 
     def event(self, step: int) -> Event:
         """Prune what is at 0, extend in turn the matrices that lost nothing."""
-        config, moves = self._config(), self.moves
+        config, moves = self.config, self.moves
         lam = {name: own.astype(np.float64) for name, own in self.adapter.singular_values().items()}
         slots = {name: list(matrix.slots) for name, matrix in self.adapter.matrices.items()}
         low, receivers = choose(lam, self.limits(), config.prune_below)
@@ -105,15 +105,11 @@ class L1RADynamics(MovingDynamics):
                 **score_all(lam, SCORED_BY_LAMBDA),
                 "smallest_value": {name: float(own.min()) for name, own in lam.items()},
             },
-            decided={},
             prune=prune,
             extend=extend,
             rules=sorted({rule for move in extend for rule in move["rules"]}),
             threshold=config.prune_below,
         )
-
-    def _config(self) -> L1RAConfig:
-        return cast(L1RAConfig, self.config)
 
 
 dynamics = L1RADynamics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,13 +11,17 @@ from torch import Tensor
 
 from flexlora.event import Event
 from flexlora.importance import SCORED_BY_LAMBDA, score_all
-from flexlora.methods.dynamics import Dynamics
+from flexlora.methods.configs import TargetRankConfig
+from flexlora.methods.dynamics import Config, Dynamics
+from flexlora.rank_targets import keep_best
 
 if TYPE_CHECKING:
     from flexlora.trained_model import TrainedModel
 
+Lowered = TypeVar("Lowered", bound=TargetRankConfig)
 
-class MaskedDynamics(Dynamics):
+
+class MaskedDynamics(Dynamics[Config]):
     """A method whose directions stay stored and are on or off.
 
     Attributes:
@@ -63,7 +67,9 @@ class MaskedDynamics(Dynamics):
         if self.trained.job.loop.log_measures == "all":
             true = {name: sigma[: len(before[name])] for name, sigma in self.spectra.at(step).items()}
             importance |= score_all(true, ("true_spectral_entropy",))
-        importance[measure] = {name: _mean(own) for name, own in scores.items()}
+        importance[measure] = {
+            name: float(own.mean()) if own.size and np.isfinite(own).all() else None for name, own in scores.items()
+        }
         above = self.total_on() - target if target is not None else len(off) + len(back)
         self.on = {name: mask.copy() for name, mask in on.items()}
         self.spectra.forget()
@@ -72,13 +78,13 @@ class MaskedDynamics(Dynamics):
             budget=max(0, above),
             measure=measure,
             importance=importance,
-            decided={},
             prune=prune,
             extend=back,
             rules=[rule for rule, moves in (("masked", off), ("revived", back)) if moves],
             target_rank=target,
             threshold=threshold,
-            scores={name: [_short(value) for value in own] for name, own in scores.items()},
+            # To fp32's precision, in which scores are computed: the log is text.
+            scores={name: [float(f"{value:.8g}") for value in own] for name, own in scores.items()},
         )
 
     @torch.no_grad()
@@ -107,6 +113,33 @@ class MaskedDynamics(Dynamics):
         self.on = {name: np.array(mask, bool) for name, mask in values["on"].items()}
 
 
+class TargetDynamics(MaskedDynamics[Lowered]):
+    """Scores directions and switches off the lowest of all matrices together, until a target total is reached.
+
+    Attributes:
+        measure: what the scores are called in the log.
+    """
+
+    measure: str
+
+    def scores(self) -> dict[str, np.ndarray]:
+        """Return name → score of each direction (r,) float64."""
+        raise NotImplementedError(f"{type(self).__name__} scores no directions")
+
+    def target_rank(self, step: int) -> int:
+        """Return the total rank b(step) that the schedule asks for."""
+        return self.config.target_total(step, len(self.adapter.matrices))
+
+    def event(self, step: int) -> Event:
+        """Switch off all but the b(step) directions with the highest scores."""
+        scores, target = self.scores(), self.target_rank(step)
+        masks, threshold = keep_best(list(scores.values()), target)
+        on = dict(zip(scores, masks, strict=True))
+        event = self.declare(step, on, scores, self.measure, target, threshold)
+        self.silence()
+        return event
+
+
 def _changes(
     before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], scores: Mapping[str, np.ndarray]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -122,12 +155,3 @@ def _changes(
     off = moves("masked", {n: ~m for n, m in before.items()}, {n: ~m for n, m in after.items()})
     back = moves("revived", before, after)
     return sorted(off, key=lambda move: move["score"]), sorted(back, key=lambda move: -move["score"])
-
-
-def _short(value: float) -> float:
-    """Return the value to fp32's precision: scores are computed in fp32, and the log is text."""
-    return float(f"{value:.8g}")
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if values.size and np.isfinite(values).all() else None

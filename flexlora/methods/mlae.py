@@ -6,8 +6,6 @@ step with probability ``drop`` and the others are divided by 1 − drop.
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import torch
 from torch import nn
@@ -25,12 +23,12 @@ def attach(model: nn.Module, config: AdapterConfig) -> Adapter:
     return attach_directions(model, config, start)
 
 
-class MLAEDynamics(Dynamics):
+class MLAEDynamics(Dynamics[MLAEConfig]):
     """Draws one mask a step for the whole batch, their stochastic masking."""
 
     def before_step(self, step: int) -> None:
         """Leave directions out."""
-        drop = self._config().drop
+        drop = self.config.drop
         if not drop:
             return
         generator = step_generator(self.config.seed, step)
@@ -45,13 +43,10 @@ class MLAEDynamics(Dynamics):
 
     def gates(self) -> list[np.ndarray] | None:
         """Return the probability that a step uses a direction, 1 − drop."""
-        keep = 1.0 - self._config().drop
+        keep = 1.0 - self.config.drop
         if keep == 1.0:
             return None
         return [np.full(matrix.rank, keep, np.float32) for matrix in self.adapter.matrices.values()]
-
-    def _config(self) -> MLAEConfig:
-        return cast(MLAEConfig, self.config)
 
 
 dynamics = MLAEDynamics

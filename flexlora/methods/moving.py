@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from flexlora.methods.dynamics import Dynamics
+from flexlora.methods.dynamics import Config, Dynamics
 from flexlora.moves import Moves
 
-if TYPE_CHECKING:
-    from flexlora.trained_model import TrainedModel
 
+class MovingDynamics(Dynamics[Config]):
+    """A method that prunes and extends; the optimizer keeps the moments of every direction that stays.
 
-class MovingDynamics(Dynamics):
-    """A method that prunes and extends; the optimizer keeps the moments of every direction that stays."""
+    Attributes:
+        moves: moves directions; there from ``bind`` on.
+    """
 
-    def __init__(self, trained: TrainedModel) -> None:
-        super().__init__(trained)
-        self._moves: Moves | None = None
-
-    @property
-    def moves(self) -> Moves:
-        """Return what moves directions."""
-        if self._moves is None:
-            raise RuntimeError("bind() comes before the first step")
-        return self._moves
+    moves: Moves
 
     def bind(self, optimizer: torch.optim.Optimizer) -> None:
         """Move directions of this optimizer's parameters."""
         super().bind(optimizer)
-        self._moves = Moves(self.adapter, self.optimizer)
+        self.moves = Moves(self.adapter, self.optimizer)
 
     def limits(self) -> dict[str, int]:
         """Return the highest rank that each matrix may have: its smaller side."""

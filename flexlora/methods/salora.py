@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ def open_probability(log_alpha: Tensor, temperature: float) -> Tensor:
     return torch.sigmoid(log_alpha - temperature * math.log(-LOW / HIGH))
 
 
-class SaLoRADynamics(MaskedDynamics):
+class SaLoRADynamics(MaskedDynamics[SaLoRAConfig]):
     """Trains log α with the loss, and tells at intervals which gates evaluation finds closed.
 
     Attributes:
@@ -57,7 +57,7 @@ class SaLoRADynamics(MaskedDynamics):
 
     def __init__(self, trained: TrainedModel) -> None:
         super().__init__(trained)
-        config, count = self._config(), len(self.adapter.matrices)
+        config, count = self.config, len(self.adapter.matrices)
         self.log_alpha = nn.Parameter(
             torch.full((count, config.initial_rank), config.initial_log_alpha, device=trained.device)
         )
@@ -66,7 +66,7 @@ class SaLoRADynamics(MaskedDynamics):
 
     def parameter_groups(self, rate: float, lr_lambda: float) -> list[dict[str, Any]]:
         """Add log α at its own learning rate."""
-        own = {"params": [self.log_alpha], "peak": self._config().gate_learning_rate, "weight_decay": 0.0}
+        own = {"params": [self.log_alpha], "peak": self.config.gate_learning_rate, "weight_decay": 0.0}
         return [*super().parameter_groups(rate, lr_lambda), own]
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -75,14 +75,14 @@ class SaLoRADynamics(MaskedDynamics):
 
     def target_rank(self, step: int) -> float | None:
         """Return how many gates the target wants open, on average over the noise."""
-        return self._config().target_share(step) * self.log_alpha.numel()
+        return self.config.target_share(step) * self.log_alpha.numel()
 
     def before_step(self, step: int) -> None:
         """Draw the gates of the step."""
         uniform = torch.rand(self.log_alpha.shape, generator=step_generator(self.config.seed, step))
         # Neither 0 nor 1, where the noise is infinite.
         uniform = uniform.clamp(1e-6, 1.0 - 1e-6).to(self.log_alpha)
-        gates = sampled_gate(self.log_alpha, uniform, self._config().temperature)
+        gates = sampled_gate(self.log_alpha, uniform, self.config.temperature)
         for matrix, gate in zip(self.adapter.matrices.values(), gates, strict=True):
             matrix.gate = gate
 
@@ -91,7 +91,7 @@ class SaLoRADynamics(MaskedDynamics):
 
         The multiplier alone swings around the target for hundreds of steps; the square damps it.
         """
-        weight = self._config().penalty_weight
+        weight = self.config.penalty_weight
         if not weight:
             return None
         distance = self._distance(step)
@@ -100,13 +100,13 @@ class SaLoRADynamics(MaskedDynamics):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Raise the multiplier along the distance, and leave the gates of evaluation."""
-        self.multiplier += self._config().multiplier_learning_rate * float(self._distance(step))
+        self.multiplier += self.config.multiplier_learning_rate * float(self._distance(step))
         self._open_for_evaluation()
 
     @torch.no_grad()
     def gates(self) -> list[np.ndarray] | None:
         """Return P(g > 0) of the directions that are on, 0 for those that the last event found closed."""
-        shares = open_probability(self.log_alpha, self._config().temperature).cpu().numpy()
+        shares = open_probability(self.log_alpha, self.config.temperature).cpu().numpy()
         return [
             np.where(mask, share, 0.0).astype(np.float32) for mask, share in zip(self.on.values(), shares, strict=True)
         ]
@@ -140,16 +140,13 @@ class SaLoRADynamics(MaskedDynamics):
         self._open_for_evaluation()
 
     def _distance(self, step: int) -> Tensor:
-        config = self._config()
+        config = self.config
         return open_probability(self.log_alpha, config.temperature).mean() - config.target_share(step)
 
     @torch.no_grad()
     def _open_for_evaluation(self) -> None:
         for matrix, gate in zip(self.adapter.matrices.values(), evaluation_gate(self.log_alpha), strict=True):
             matrix.gate = gate
-
-    def _config(self) -> SaLoRAConfig:
-        return cast(SaLoRAConfig, self.config)
 
 
 def _stretched(share: Tensor) -> Tensor:

@@ -5,12 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from flexlora.adapter import Adapter, matrix_parameters
+from flexlora.methods.configs import AdaLoRAConfig, ElaLoRAConfig
+from flexlora.methods.dynamics import Dynamics
+
+if TYPE_CHECKING:
+    from flexlora.trained_model import TrainedModel
+
+Smoothing = TypeVar("Smoothing", AdaLoRAConfig, ElaLoRAConfig)
 
 KEYS = ("Pt", "lam", "Q")
 
@@ -88,3 +96,30 @@ class SmoothedSensitivity:
             for name, parts in by_name.items():
                 like = parts[0]
                 by_name[name] = [tensors[f"{kind}.{name}.{key}"].to(like.device).clone() for key in KEYS]
+
+
+class SensitivityDynamics(Dynamics[Smoothing]):
+    """Keeps the moving averages in step with training.
+
+    Attributes:
+        smoothed: moving averages of each value's sensitivity and of its uncertainty.
+    """
+
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
+        self.smoothed = SmoothedSensitivity(self.adapter, self.config.beta1, self.config.beta2)
+
+    def after_step(self, step: int) -> None:
+        """Smooth the sensitivities until the window ends."""
+        _, _, total, final = self.config.window()
+        if step < total - final:
+            self.smoothed.update()
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the method's own values and the moving averages."""
+        return super().state()[0], self.smoothed.tensors()
+
+    def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take over what ``state`` returned."""
+        super().restore(values, tensors)
+        self.smoothed.restore(tensors)

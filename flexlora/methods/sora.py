@@ -6,8 +6,6 @@ the proximal step of the L1 norm, λ ← sign(λ) · max(|λ| − ξ, 0).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,9 +16,6 @@ from flexlora.initializers import kaiming_uniform
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods.configs import SoRAConfig
 from flexlora.methods.masks import MaskedDynamics
-
-if TYPE_CHECKING:
-    from flexlora.trained_model import TrainedModel  # noqa: F401
 
 
 def attach(model: nn.Module, config: SoRAConfig) -> Adapter:
@@ -40,12 +35,12 @@ def soft_threshold(values: Tensor, threshold: float) -> Tensor:
     return values.sign() * (values.abs() - threshold).clamp_min(0.0)
 
 
-class SoRADynamics(MaskedDynamics):
+class SoRADynamics(MaskedDynamics[SoRAConfig]):
     """Pulls every λ towards zero at every step, and tells at intervals which are at zero."""
 
     def penalty(self, step: int) -> Tensor | None:
         """Return weight · mean |λ|, the term that their trainer adds to the loss."""
-        weight = self._config().sparsity_weight
+        weight = self.config.sparsity_weight
         if not weight:
             return None
         return weight * torch.cat([matrix.lam for matrix in self.adapter.matrices.values()]).abs().mean()
@@ -53,7 +48,7 @@ class SoRADynamics(MaskedDynamics):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Make the proximal step."""
-        threshold = self._config().threshold_at(step)
+        threshold = self.config.threshold_at(step)
         if threshold:
             for matrix in self.adapter.matrices.values():
                 matrix.lam.copy_(soft_threshold(matrix.lam, threshold))
@@ -64,10 +59,7 @@ class SoRADynamics(MaskedDynamics):
             name: np.abs(lam).astype(np.float64) for name, lam in self.adapter.singular_values().items()
         }
         on = {name: magnitude > 0.0 for name, magnitude in scores.items()}
-        return self.declare(step, on, scores, "magnitude", threshold=self._config().threshold_at(step))
-
-    def _config(self) -> SoRAConfig:
-        return cast(SoRAConfig, self.config)
+        return self.declare(step, on, scores, "magnitude", threshold=self.config.threshold_at(step))
 
 
 dynamics = SoRADynamics

@@ -74,7 +74,7 @@ def load_pretrained(model: ViTForImageClassification, folder: Path) -> dict[str,
         raise FlexLoRAError(
             "The weights of task 'digits' do not fit the model that this version of transformers builds. "
             f"They were made with transformers {facts['versions']['transformers']}; install that version, or make them "
-            "again with python -m flexlora.tasks.pretrain_digits."
+            "again with python benchmarks/pretrain_digits.py."
         ) from error
     return facts
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +24,6 @@ from flexlora.tasks import digits as digits_task
 from flexlora.tasks import words as words_task
 from flexlora.tasks.data import Split, batch_indices, evaluate_classifier
 from flexlora.tasks.files import fixed_order, package_folder, read_verified
-from flexlora.tasks.pretrain_digits import main as pretrain_main
 
 SPLITS = ("train", "validation", "test")
 
@@ -43,6 +43,15 @@ def word_lists():
     content = (package_folder("vaderSentiment") / "vader_lexicon.txt").read_bytes()
     ratings = words_task.read_lexicon(content)
     return ratings, words_task.split_words(ratings)
+
+
+@pytest.fixture(scope="module")
+def pretrain_main():
+    path = Path(__file__).parents[2] / "benchmarks" / "pretrain_digits.py"
+    spec = importlib.util.spec_from_file_location("pretrain_digits", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
 
 
 def parameters_of(data):
@@ -228,7 +237,9 @@ def test_the_bundled_weights_are_small_described_and_of_the_said_digits():
     assert {"python", "torch", "transformers", "scikit-learn", "numpy"} <= set(facts["versions"])
 
 
-def test_pretraining_writes_weights_that_load_and_the_same_bytes_each_time(tmp_path, capsys, monkeypatch):
+def test_pretraining_writes_weights_that_load_and_the_same_bytes_each_time(
+    tmp_path, capsys, monkeypatch, pretrain_main
+):
     for name in ("first", "second"):
         assert pretrain_main(["--out", str(tmp_path / name), "--steps", "2"]) == 0
     first, second = ((tmp_path / name / "digits_vit.safetensors").read_bytes() for name in ("first", "second"))

@@ -1,4 +1,4 @@
-"""Make the weights of task ``digits``: ``python -m flexlora.tasks.pretrain_digits --out flexlora/tasks/weights``."""
+"""Make the weights of task ``digits``: ``python benchmarks/pretrain_digits.py --out flexlora/tasks/weights``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HELD_OUT = 150
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train on one thread, write the weights and the facts about them, return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m flexlora.tasks.pretrain_digits", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/pretrain_digits.py", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights and their description")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"optimizer steps (default {STEPS})")
     options = parser.parse_args(arguments)
@@ -63,7 +63,7 @@ def write_weights(model: ViTForImageClassification, folder: Path, steps: int, ac
         "learning_rate": LEARNING_RATE,
         "weight_decay": WEIGHT_DECAY,
         "seed": SEED,
-        "command": "python -m flexlora.tasks.pretrain_digits --out flexlora/tasks/weights",
+        "command": "python benchmarks/pretrain_digits.py --out flexlora/tasks/weights",
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "transformers", "scikit-learn", "numpy")},
