@@ -45,6 +45,14 @@ class Adapter:
         found = (parameter for matrix in self.matrices.values() for parameter in matrix_parameters(matrix))
         return [parameter for parameter in found if parameter.requires_grad]
 
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """Return a stable name for P (transposed), λ and Q of each matrix."""
+        return {
+            f"{name}.{key}": parameter
+            for name, matrix in self.matrices.items()
+            for key, parameter in zip(("Pt", "lam", "Q"), matrix_parameters(matrix), strict=True)
+        }
+
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the trained parameters outside the adapter."""
         return [self.model.get_parameter(name) for name in self.head]

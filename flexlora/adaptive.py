@@ -52,13 +52,8 @@ class AdaptiveDecision:
 
     def record(self) -> dict[str, Any]:
         """Return what the run log keeps beside the event's budget."""
-        return {
-            "ceiling": self.ceiling,
-            "noise": self.noise,
-            "gaps": list(self.gaps),
-            "thresholds": list(self.thresholds),
-            "undone": self.undone,
-        }
+        kept = {key: value for key, value in vars(self).items() if key != "budget"}
+        return {**kept, "gaps": list(self.gaps), "thresholds": list(self.thresholds)}
 
 
 @dataclass

@@ -99,39 +99,29 @@ class Tally:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
+@dataclass
 class _Run:
     """One pass of the loop over an open log."""
 
-    def __init__(
-        self,
-        session: Session,
-        folder: Path,
-        writer: RunWriter,
-        controls: Controls,
-        start: int,
-        script: Edits,
-        tally: Tally,
-    ) -> None:
-        self.session = session
-        self.job = session.job
-        self.folder = folder
-        self.writer = writer
-        self.controls = controls
-        self.script = script
-        self.step = start
-        self.tally = tally
-        self.began = time.monotonic()
-        self.saved = time.monotonic()
-        self.true_spectrum_at = 0.0
+    session: Session
+    folder: Path
+    writer: RunWriter
+    controls: Controls
+    step: int
+    script: Edits
+    tally: Tally
+    began: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+    true_spectrum_at: float = 0.0
 
     def train(self, progress: Progress | None) -> dict[str, Any]:
         try:
             if self.step == 0:
                 # An edit before the first step, in a run that was stopped there: its note belongs to what is made anew.
-                self._note_edit(self.job.config, self.session.dynamics.config)
+                self._note_edit(self.session.job.config, self.session.dynamics.config)
                 self._spectrum(0, complete=True)
-                self._evaluate("validation", self.job.loop.eval_samples)
-            while self.step < self.job.steps and self._may_go_on():
+                self._evaluate("validation", self.session.job.loop.eval_samples)
+            while self.step < self.session.job.steps and self._may_go_on():
                 result = self._one_step()
                 if progress is not None:
                     progress(self.step, result)
@@ -189,7 +179,7 @@ class _Run:
             step_s=elapsed,
             memory_bytes=memory,
         )
-        self._spectrum(step, complete=event or step == self.job.steps)
+        self._spectrum(step, complete=event or step == self.session.job.steps)
         self.step = step
         most = self.tally.state_bytes
         if event or not most:
@@ -199,10 +189,10 @@ class _Run:
         if event:
             self._reallocate(step)
         self.session.finish_step()
-        last = step == self.job.steps
-        if not last and step % (self.job.loop.eval_interval or self.job.steps) == 0:
-            self._evaluate("validation", self.job.loop.eval_samples)
-        if not last and time.monotonic() - self.saved >= self.job.loop.checkpoint_interval_s:
+        last = step == self.session.job.steps
+        if not last and step % (self.session.job.loop.eval_interval or self.session.job.steps) == 0:
+            self._evaluate("validation", self.session.job.loop.eval_samples)
+        if not last and time.monotonic() - self.saved >= self.session.job.loop.checkpoint_interval_s:
             self._save_checkpoint()
         self.controls.finished_step(event)
         return result
@@ -214,7 +204,7 @@ class _Run:
 
     def _spectrum(self, step: int, *, complete: bool) -> None:
         due = time.monotonic() - self.true_spectrum_at >= TRUE_SPECTRUM_INTERVAL_S
-        if not complete and step % self.job.loop.spectrum_interval:
+        if not complete and step % self.session.job.loop.spectrum_interval:
             return
         true = None
         if complete or due:
@@ -261,12 +251,12 @@ class _Run:
         return True
 
     def _finish(self) -> dict[str, Any]:
-        completed = self.step >= self.job.steps
+        completed = self.step >= self.session.job.steps
         if completed:
             self.session.dynamics.finish()
             self._evaluate("validation", None)
             self._evaluate("test", None, self.session.dynamics.evaluations("test"))
-            if self.job.loop.save_adapter:
+            if self.session.job.loop.save_adapter:
                 self._written("adapter", lambda: self.session.adapter.save(self.folder / ADAPTER))
         else:
             self._save_checkpoint()
@@ -279,7 +269,7 @@ class _Run:
             "run": str(self.folder),
             "state": state,
             "steps": self.step,
-            "total_steps": self.job.steps,
+            "total_steps": self.session.job.steps,
             "moved": self.tally.moved,
             "total_rank": sum(self.session.adapter.ranks().values()),
             **{

@@ -8,6 +8,7 @@ import math
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, field
+from functools import partial
 from typing import Any
 
 from flexlora.errors import FlexLoRAError
@@ -138,20 +139,14 @@ def _number(value: Any) -> float:
     return value
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
+def _exactly(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind):
         raise TypeError
     return value
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    names = tuple(_text(name).strip() for name in (value.split(",") if isinstance(value, str) else value))
+    names = tuple(_exactly(str, name).strip() for name in (value.split(",") if isinstance(value, str) else value))
     if not names or not all(names):
         raise ValueError
     return names
@@ -168,8 +163,8 @@ def _points(value: Any) -> tuple[tuple[int, float], ...]:
 _CONVERSIONS = {
     "int": _integer,
     "float": _number,
-    "str": _text,
-    "bool": _flag,
+    "str": partial(_exactly, str),
+    "bool": partial(_exactly, bool),
     "tuple[str, ...]": _names,
     "tuple[tuple[int, float], ...]": _points,
 }
@@ -186,9 +181,8 @@ _WORDS = {
 
 
 def _read_number(item: Field[Any], text: str) -> int | float:
-    reader = int if _types(item)[0] == "int" else float
     try:
-        return reader(text)
+        return int(text) if _types(item)[0] == "int" else float(text)
     except ValueError:
         raise FlexLoRAError(f"{item.name}={text!r} is not {_WORDS[_types(item)[0]]}.{_none_hint(item)}") from None
 

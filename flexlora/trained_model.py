@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from flexlora.adapter import matrix_parameters
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
 from flexlora.methods import METHODS
@@ -59,13 +58,8 @@ class TrainedModel:
 
     def named_parameters(self) -> dict[str, nn.Parameter]:
         """Return a stable name for every parameter of the adapter and the head."""
-        named = {
-            f"{name}.{key}": parameter
-            for name, matrix in self.adapter.matrices.items()
-            for key, parameter in zip(("Pt", "lam", "Q"), matrix_parameters(matrix), strict=True)
-        }
         head = zip(self.adapter.head, self.adapter.head_parameters(), strict=True)
-        return named | {f"head.{name}": parameter for name, parameter in head}
+        return self.adapter.named_parameters() | {f"head.{name}": parameter for name, parameter in head}
 
     def scheduled_rate(self, step: int, steps: int) -> float:
         """Return the share of the peak learning rate at ``step`` of a schedule over ``steps`` steps."""

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Self
 
 import psutil
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from flexlora.adapter import Adapter, matrix_parameters
+from flexlora.adapter import Adapter
 from flexlora.allocator import RankAllocator
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
@@ -123,8 +123,9 @@ class Recorder:
         event = self.config.is_event(t)
         if self._writer is not None:
             seconds = now - self._stepped if step_s is None else step_s
+            rate = self.allocator.optimizer.param_groups[0]["lr"] if learning_rate is None else learning_rate
             scalars = {
-                "learning_rate": self._rate() if learning_rate is None else learning_rate,
+                "learning_rate": float(rate),
                 "budget": self.allocator.decider.ceiling(t, self.config),
                 "samples_per_s": samples / seconds if samples and seconds > 0 else None,
                 "step_s": seconds,
@@ -195,7 +196,7 @@ class Recorder:
     def _state(self) -> dict[str, Any]:
         return {
             "config": self.config.to_dict(),
-            "ages": self.allocator.moves.young.state(self._named()),
+            "ages": self.allocator.moves.young.state(self.adapter.named_parameters()),
             "decider": self.allocator.decider.state(),
             "events": self.events,
             "wall_s": self._wall_s(),
@@ -212,17 +213,10 @@ class Recorder:
         if other:
             told = ", ".join(f"{key}={value} (now {mine.get(key)})" for key, value in other.items())
             raise FlexLoRAError(f"The checkpoint was made with {told}. Resume with the same FlexLoRAConfig.")
-        self.allocator.moves.young.restore(self._named(), state["ages"])
+        self.allocator.moves.young.restore(self.adapter.named_parameters(), state["ages"])
         self.allocator.decider = Decider.restored(state["decider"])
         self.events = state.get("events", 0)
         self._began -= state.get("wall_s", 0.0)
-
-    def _named(self) -> dict[str, nn.Parameter]:
-        return {
-            f"{name}.{key}": parameter
-            for name, matrix in self.adapter.matrices.items()
-            for key, parameter in zip(("Pt", "lam", "Q"), matrix_parameters(matrix), strict=True)
-        }
 
     def _open(self, header: Mapping[str, Any], resume_from: int | None) -> RunWriter | None:
         if self.folder is None:
@@ -250,9 +244,6 @@ class Recorder:
 
     def _wall_s(self) -> float:
         return time.monotonic() - self._began
-
-    def _rate(self) -> float:
-        return float(self.allocator.optimizer.param_groups[0]["lr"])
 
     def _drain(self, *, complete: bool) -> None:
         """Fetch all that waits in one transfer and write it; no rank has changed since the last time."""

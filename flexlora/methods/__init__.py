@@ -40,14 +40,13 @@ class Method:
         title: as shown to people.
         summary: one sentence: what it does.
         config_class: its options.
-        allocates: True when rank changes while training.
         what_moves: what is taken and given: directions, gates, nothing.
         score: by what it is chosen.
         when: at which steps.
         direction: prune, extend, both, or neither.
-        state: what it keeps beside P, λ, Q and the optimizer's moments.
         source: the paper.
         url: where it is.
+        state: what it keeps beside P, λ, Q and the optimizer's moments.
         caution: name clashes, and where we depart from the paper or its code; may be empty.
     """
 
@@ -55,15 +54,19 @@ class Method:
     title: str
     summary: str
     config_class: type[AdapterConfig]
-    allocates: bool
     what_moves: str
     score: str
     when: str
     direction: str
-    state: str
     source: str
     url: str
+    state: str = "none"
     caution: str = ""
+
+    @property
+    def allocates(self) -> bool:
+        """True when rank changes while training."""
+        return self.direction != "neither"
 
     @property
     def presets(self) -> tuple[str, ...]:
@@ -95,14 +98,11 @@ class Method:
 
     def attach(self, model: nn.Module, config: AdapterConfig) -> Adapter:
         """Adapt the model (imports torch)."""
-        return self._torch_half().attach(model, config)
+        return import_module(f"flexlora.methods.{self.name}").attach(model, config)
 
     def dynamics(self, trained: TrainedModel) -> Dynamics:
         """Return what the method does around each training step (imports torch)."""
-        return self._torch_half().dynamics(trained)
-
-    def _torch_half(self) -> Any:
-        return import_module(f"flexlora.methods.{self.name}")
+        return import_module(f"flexlora.methods.{self.name}").dynamics(trained)
 
 
 _ALL = (
@@ -111,7 +111,6 @@ _ALL = (
         title="FlexLoRA",
         summary="Moves directions from the matrices with the lowest spectral entropy to those with the highest.",
         config_class=FlexLoRAConfig,
-        allocates=True,
         what_moves="whole directions; the total rank stays",
         score="normalised spectral entropy of λ², one number a matrix",
         when="at events in a window, b(t) pairs each",
@@ -126,12 +125,10 @@ _ALL = (
         title="LoRA",
         summary="The same rank for every matrix, for ever: λ is 1 and frozen, P starts at zero.",
         config_class=LoRAConfig,
-        allocates=False,
         what_moves="nothing",
         score="none",
         when="never",
         direction="neither",
-        state="none",
         source="Hu et al. LoRA. ICLR 2022",
         url="https://arxiv.org/abs/2106.09685",
     ),
@@ -140,7 +137,6 @@ _ALL = (
         title="AdaLoRA",
         summary="Switches off the directions whose values matter least to the loss, until a target total is reached.",
         config_class=AdaLoRAConfig,
-        allocates=True,
         what_moves="directions are switched off (λ := 0) and may come back until the window ends",
         score="smoothed |w · ∂L/∂w| × its uncertainty: λ's own plus the means over p and over q",
         when="at events in a window; the total falls with (1 − p)³, fast first",
@@ -155,7 +151,6 @@ _ALL = (
         title="ElaLoRA",
         summary="Moves directions from where the lowest-scored ones are to where even the lowest score high.",
         config_class=ElaLoRAConfig,
-        allocates=True,
         what_moves="whole directions; the total rank stays",
         score="AdaLoRA's, one number a direction; each matrix puts its two lowest into one pool",
         when="at events in a window, b(t) pairs each; b falls with 1 − p³, late",
@@ -170,12 +165,10 @@ _ALL = (
         title="L1RA",
         summary="Pulls every λ towards zero, removes what reached it and gives it to the matrices that held out best.",
         config_class=L1RAConfig,
-        allocates=True,
         what_moves="whole directions; the total rank stays while any matrix held out",
         score="λ, held between 0 and 1 and pulled down at every step; a receiver by its smallest λ",
         when="every tenth of the run",
         direction="prune and extend",
-        state="none",
         source="Singh et al. L1RA. 2025",
         url="https://github.com/raul-singh/L1RA",
         caution=(
@@ -188,7 +181,6 @@ _ALL = (
         title="SaLoRA (structure-aware)",
         summary="A random gate on every direction learns to stay open or to close; a multiplier holds the total.",
         config_class=SaLoRAConfig,
-        allocates=True,
         what_moves="gates close and may open again",
         score="each gate's own log α, trained with the loss under an expected-L0 target",
         when="at every step; the log tells at intervals what changed",
@@ -207,7 +199,6 @@ _ALL = (
         title="AutoLoRA (meta-learned ranks)",
         summary="Learns on held-out examples how much each direction counts, keeps the best and trains anew.",
         config_class=AutoLoRAConfig,
-        allocates=True,
         what_moves="directions with a small share are removed, once",
         score="selection share α (sums to 1 in a matrix), learned by an unrolled gradient on held-out examples",
         when="once, when the search ends; then training starts from scratch",
@@ -225,12 +216,10 @@ _ALL = (
         title="SoRA (sparse)",
         summary="Every step pulls each λ towards zero; a direction that the loss does not defend stays at zero.",
         config_class=SoRAConfig,
-        allocates=True,
         what_moves="λ becomes exactly 0, and may leave it again",
         score="|λ| against ξ, the pull of a step",
         when="at every step; the log tells at intervals what changed",
         direction="prune (reversible)",
-        state="none",
         source="Ding et al. Sparse Low-rank Adaptation. EMNLP 2023",
         url="https://arxiv.org/abs/2311.11696",
         caution="ξ is an absolute pull: the rank it leaves depends on the number of steps and the learning rate.",
@@ -240,7 +229,6 @@ _ALL = (
         title="DoRA (dynamic rank)",
         summary="Switches off the directions that carry the smallest share of their matrix, slowly first.",
         config_class=DoRADynamicConfig,
-        allocates=True,
         what_moves="directions are switched off (λ := 0) and may come back until the window ends",
         score="smoothed ‖λ p qᵀ‖ / ‖ΔW‖ of its matrix, Frobenius norms",
         when="at events in a window; the total falls with p³, slow first",
@@ -255,12 +243,10 @@ _ALL = (
         title="DyLoRA",
         summary="Trains with a random number of leading directions each step, so that any rank can be used afterwards.",
         config_class=DyLoRAConfig,
-        allocates=False,
         what_moves="nothing for good: each step uses the first b directions, b drawn at random",
         score="the place in the order",
         when="at every step",
         direction="neither",
-        state="none",
         source="Valipour et al. DyLoRA. EACL 2023",
         url="https://arxiv.org/abs/2210.07558",
         caution="A prefix of b is scaled by alpha / b, as in the paper. One b a step for all matrices, uniform.",
@@ -270,12 +256,10 @@ _ALL = (
         title="MLAE (masked experts)",
         summary="Leaves out random directions at each training step, so that they do not come to depend on each other.",
         config_class=MLAEConfig,
-        allocates=False,
         what_moves="nothing for good: a step leaves each direction out with a fixed probability",
         score="none",
         when="at every step",
         direction="neither",
-        state="none",
         source="Wang et al. MLAE: Masked LoRA Experts. 2024",
         url="https://arxiv.org/abs/2405.18897",
         caution="λ starts at 1 with s = alpha / initial_rank; their code has λ start at alpha with s = 1.",

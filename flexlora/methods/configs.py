@@ -23,33 +23,41 @@ class LoRAConfig(AdapterConfig):
     """LoRA (Hu et al. 2021): nothing but rank and scale."""
 
 
-def _paired(initial: object, target: object) -> tuple[object, object]:
-    """Fill in the one that is missing; what is no number is left for the checks to refuse."""
-    if target is None:
-        start = 12 if initial is None else initial
-        target = max(1, 2 * start // 3) if isinstance(start, int) else target
-    if initial is None and isinstance(target, int | float) and math.isfinite(target):
-        initial = max(1, math.ceil(1.5 * target))
-    return initial, target
-
-
-def _check_target(initial: int, target: float) -> None:
-    if target > initial:
-        raise FlexLoRAError(
-            f"target_rank={target:g} is above initial_rank={initial}; this method only takes away. "
-            "Lower target_rank or raise initial_rank."
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetRankConfig(EventConfig):
-    """For methods that lower the total rank to ``target_rank`` a matrix on average.
+class _Lowered(AdapterConfig):
+    """For methods that take away, until ``target_rank`` a matrix is left on average.
 
     Of initial_rank and target_rank one follows from the other: initial_rank = ceil(1.5 · target_rank), as in DoRA's
-    scripts and AdaLoRA's defaults of 12 and 8.
+    scripts and AdaLoRA's defaults of 12 and 8. No dataclass: what target_rank may be is for the methods to say.
     """
 
     roots = ("preset", "initial_rank", "target_rank", "total_steps")
+
+    target_rank: float
+
+    def _derive_rank(self) -> None:
+        # What is no number is left for the checks to refuse.
+        initial: object = self.initial_rank
+        target: object = self.target_rank
+        if target is None:
+            start = 12 if initial is None else initial
+            target = max(1, 2 * start // 3) if isinstance(start, int) else target
+        if initial is None and isinstance(target, int | float) and math.isfinite(target):
+            initial = max(1, math.ceil(1.5 * target))
+        self._set("initial_rank", initial)
+        self._set("target_rank", target)
+
+    def _check(self) -> None:
+        if self.target_rank > self.initial_rank:
+            raise FlexLoRAError(
+                f"target_rank={self.target_rank:g} is above initial_rank={self.initial_rank}; this method only takes "
+                "away. Lower target_rank or raise initial_rank."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRankConfig(EventConfig, _Lowered):
+    """For methods that lower the total rank on a schedule; see ``_Lowered``."""
+
     falls = "adalora"
     """Key of ``RANK_TARGETS``: how the total rank comes down."""
 
@@ -79,14 +87,6 @@ class TargetRankConfig(EventConfig):
         # The last budget is settled at the window's end, whatever the interval.
         warmup, _, total, final = self.window()
         return warmup < total - final
-
-    def _derive_rank(self) -> None:
-        initial, target = _paired(self.initial_rank, self.target_rank)
-        self._set("initial_rank", initial)
-        self._set("target_rank", target)
-
-    def _check(self) -> None:
-        _check_target(self.initial_rank, self.target_rank)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,10 +211,8 @@ class L1RAConfig(AdapterConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaLoRAConfig(ReportingConfig, OrthogonalConfig):
+class SaLoRAConfig(ReportingConfig, OrthogonalConfig, _Lowered):
     """SaLoRA, structure-aware (Hu et al., Mathematics 2023)."""
-
-    roots = ("preset", "initial_rank", "target_rank", "total_steps")
 
     initial_rank: int = option(None, "Directions of each matrix at the start; none = 1.5 · target_rank.", least=1)
     target_rank: float = option(
@@ -235,14 +233,6 @@ class SaLoRAConfig(ReportingConfig, OrthogonalConfig):
         final = self.target_rank / self.initial_rank
         ramp = self.target_warmup * (self.total_steps or 1)
         return final if ramp < 1 else 1.0 + (final - 1.0) * min(1.0, t / ramp)
-
-    def _derive_rank(self) -> None:
-        initial, target = _paired(self.initial_rank, self.target_rank)
-        self._set("initial_rank", initial)
-        self._set("target_rank", target)
-
-    def _check(self) -> None:
-        _check_target(self.initial_rank, self.target_rank)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,22 @@ def open_append(path: Path) -> Any:
     return perform("open", path, lambda: path.open("ab", buffering=0))
 
 
+def content(path: Path) -> bytes:
+    """Return the bytes of a file; none when it is not there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def size(path: Path) -> int:
+    """Return the length of a file in bytes; 0 when it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def append(handle: Any, data: bytes) -> int:
     """Write all of ``data`` to the end of a file; return where it begins."""
     path, view = Path(handle.name), memoryview(data)

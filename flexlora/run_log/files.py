@@ -87,7 +87,7 @@ class LogFiles:
 
     def holds_bytes(self, file: str) -> bool:
         """True when a file is not empty."""
-        return _size(self.folder / file) > 0
+        return disk.size(self.folder / file) > 0
 
     def append(self, file: str, kind: str, data: bytes, first: int | None = None, last: int | None = None) -> None:
         """Append a piece to a file, then what vouches for it; see ``Chunk``."""
@@ -136,16 +136,9 @@ class LogFiles:
 
     def _refuse_beside_run(self) -> None:
         # Empty files are what a start leaves that failed before it wrote its header.
-        held = [name for name in (HEADER, *FILES) if _size(self.folder / name)]
+        held = [name for name in (HEADER, *FILES) if disk.size(self.folder / name)]
         if held:
             raise RunLogError(f"{self.folder} holds a run already ({held[0]}). Choose another --out, or pass --resume.")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 _CLAIMED: weakref.WeakSet[LogFiles] = weakref.WeakSet()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32 as checksum
 
 import pyarrow as pa
 
@@ -104,11 +104,6 @@ class Chunk:
             and all(isinstance(count, int) and count >= 0 for count in counts)
             and all(step is None or isinstance(step, int) for step in steps)
         )
-
-
-def checksum(data: bytes | memoryview) -> int:
-    """Return the CRC-32 of some bytes."""
-    return zlib.crc32(data)
 
 
 def canonical(value: Any) -> bytes:

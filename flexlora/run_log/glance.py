@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flexlora.run_log import disk
 from flexlora.run_log.format import CHECKSUMS, LINES, SCALARS, SPECTRA, Chunk, RunLogError, checksum, read_header
 from flexlora.run_log.reader import segment_limits
 from flexlora.run_log.records import read_line
@@ -50,9 +51,9 @@ def glance_run(folder: Path) -> Glance:
     """
     header, notices = read_header(folder)
     try:
-        sealed, _, _torn = _content(folder / CHECKSUMS).rpartition(b"\n")
+        sealed, _, _torn = disk.content(folder / CHECKSUMS).rpartition(b"\n")
         listed = sealed.split(b"\n")
-        records = _records(_content(folder / LINES), listed, notices)
+        records = _records(disk.content(folder / LINES), listed, notices)
         evals, notes, ends = (
             [record for record in records if record["record"] == kind] for kind in ("eval", "note", "end")
         )
@@ -151,10 +152,3 @@ def _net(header: dict[str, Any], records: list[dict[str, Any]]) -> int | None:
             change.subtract(record["lost"] or {})
     up = sum(count for count in change.values() if count > 0)
     return max(up, up - sum(change.values())) if told else None
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""

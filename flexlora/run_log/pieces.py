@@ -41,8 +41,8 @@ def survey(folder: Path, keep: Collection[str] = DATA) -> Iterator[Piece]:
         keep: the files whose bytes are wanted; of the others every byte is checked and only schemas are given.
     """
     # Checksums first: the writer appends data before its line, so every line read here has its data by now.
-    complete, _, _torn = _content(folder / CHECKSUMS).rpartition(b"\n")
-    contents = {name: memoryview(_content(folder / name)) for name in DATA if name in keep}
+    complete, _, _torn = disk.content(folder / CHECKSUMS).rpartition(b"\n")
+    contents = {name: memoryview(disk.content(folder / name)) for name in DATA if name in keep}
     ends = dict.fromkeys(DATA, 0)
     for number, line in enumerate(complete.split(b"\n") if complete else [], 1):
         chunk = Chunk.parse(line)
@@ -107,13 +107,6 @@ def _part(path: Path, chunk: Chunk) -> bytes:
         with path.open("rb") as file:
             file.seek(chunk.offset)
             return file.read(length)
-    except FileNotFoundError:
-        return b""
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
     except FileNotFoundError:
         return b""
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from flexlora.run_log import disk
 from flexlora.run_log.cache import load_digest, source_of, store_digest
 from flexlora.run_log.format import (
     HEADER,
@@ -139,7 +140,7 @@ def keep_digest(folder: Path) -> None:
     """Make the cache of a large run that has ended, which its first reader would otherwise wait for."""
     # A log that cannot be read, or a folder that cannot be written, is the reader's to tell.
     with contextlib.suppress(RunLogError, OSError):
-        if _size(folder / SPECTRA) > RESIDENT_BYTES:
+        if disk.size(folder / SPECTRA) > RESIDENT_BYTES:
             read_run(folder)
 
 
@@ -162,7 +163,7 @@ def _intact(folder: Path, notices: list[str]) -> tuple[list[Found], list[str]]:
     The bytes of spectra that are too many to keep are only checked: None.
     """
     keep = {SCALARS, LINES}
-    if _size(folder / SPECTRA) <= RESIDENT_BYTES:
+    if disk.size(folder / SPECTRA) <= RESIDENT_BYTES:
         keep.add(SPECTRA)
     pieces = list(survey(folder, keep))
     notices.extend(piece.fault for piece in pieces if piece.fault is not None)
@@ -170,7 +171,7 @@ def _intact(folder: Path, notices: list[str]) -> tuple[list[Found], list[str]]:
     unsealed = []
     for name in (SCALARS, SPECTRA, LINES):
         sealed = max((p.chunk.offset + p.chunk.length for p in pieces if p.chunk and p.chunk.file == name), default=0)
-        size = _size(folder / name)
+        size = disk.size(folder / name)
         if size > sealed:
             unsealed.append(f"{name} ends in {size - sealed} bytes without a checksum, a flush cut short: left out.")
     return found, unsealed
@@ -184,13 +185,6 @@ def _holes(name: str, steps: np.ndarray, starts: Sequence[int]) -> Iterator[str]
         last = int(steps[steps <= start].max(initial=0))
         if start - last >= max(usual, 1) and (steps > start).any():
             yield f"{name} has a hole: records of steps {last + 1} to {start} are missing."
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def segment_limits(found: Sequence[Found]) -> dict[int, float]:

@@ -53,10 +53,6 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and abs(value) < 1 << 53
 
 
-def _is_place(value: Any) -> bool:
-    return _is_whole(value) and value >= 0
-
-
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -65,17 +61,13 @@ def _is_number(value: Any) -> bool:
     return type(value) in NUMBERS
 
 
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
 def _are_numbers(value: Any) -> bool:
     # There are as many as matrices or directions, for every measure of every event.
     return isinstance(value, list) and NUMBERS.issuperset(map(type, value))
 
 
-def _are_moves(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(move, dict) for move in value)
+def _list_of(kind: type) -> Test:
+    return lambda value: isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
 def _table_of(test: Test) -> Test:
@@ -84,10 +76,6 @@ def _table_of(test: Test) -> Test:
 
 def _or_null(test: Test) -> Test:
     return lambda value: value is None or test(value)
-
-
-def _is_decided(value: Any) -> bool:
-    return _is_number(value) or value == "first"
 
 
 def _are_scores(value: Any) -> bool:
@@ -109,11 +97,11 @@ FIELDS: dict[str, dict[str, tuple[Test, bool]]] = {
         "budget": (_is_whole, True),
         "measure": (_is_text, True),
         "importance": (_table_of(_are_scores), True),
-        "prune": (_are_moves, True),
-        "extend": (_are_moves, True),
-        "rules": (_are_texts, True),
+        "prune": (_list_of(dict), True),
+        "extend": (_list_of(dict), True),
+        "rules": (_list_of(str), True),
         "refused": (_or_null(_table_of(_is_text)), False),
-        "decided": (_or_null(_table_of(_is_decided)), False),
+        "decided": (_or_null(_table_of(lambda value: _is_number(value) or value == "first")), False),
         "scores": (_or_null(_table_of(_or_null(_are_numbers))), False),
         "threshold": (_is_number, False),
         "target_rank": (_is_number, False),
@@ -127,8 +115,8 @@ FIELDS: dict[str, dict[str, tuple[Test, bool]]] = {
 
 MOVE: dict[str, tuple[Test, bool]] = {
     "matrix": (_is_text, True),
-    "slot": (_is_place, True),
+    "slot": (lambda value: _is_whole(value) and value >= 0, True),
     "singular_value": (_is_number, False),
     "score": (_is_number, False),
-    "rules": (_are_texts, False),
+    "rules": (_list_of(str), False),
 }

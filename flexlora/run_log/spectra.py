@@ -63,18 +63,16 @@ class Spectra:
     Args:
         block: all of its records.
         matrices: how many there are.
+
+    Attributes:
+        digest: what every view needs of them.
     """
 
     def __init__(self, block: Block, matrices: int) -> None:
         self.matrices = matrices
         self._block = block
-        self._digest = digest([block] if len(block.steps) else [], matrices)
+        self.digest = digest([block] if len(block.steps) else [], matrices)
         self._all = _whole(block)
-
-    @property
-    def digest(self) -> Digest:
-        """What every view needs of them."""
-        return self._digest
 
     @property
     def whole(self) -> Whole:
@@ -120,7 +118,7 @@ class StoredSpectra(Spectra):
         self._path = path
         self._segments = segments
         self._limits = limits
-        self._digest = known
+        self.digest = known
         self._last_read: tuple[Chunk, Block] | None = None
         self._whole: weakref.ref[Whole] | None = None
 
@@ -134,9 +132,9 @@ class StoredSpectra(Spectra):
         if not seen or pieces[: len(seen)] != seen:
             seen, before = [], None
         self = cls(path, segments, limits, matrices, digest([], matrices))
-        self._digest = digest(self._blocks(after=len(seen)), matrices, before)
+        self.digest = digest(self._blocks(after=len(seen)), matrices, before)
         _GROWING.clear()
-        _GROWING[path] = (pieces, self._digest)
+        _GROWING[path] = (pieces, self.digest)
         return self
 
     @property
@@ -144,7 +142,7 @@ class StoredSpectra(Spectra):
         """Every value; kept only while somebody holds it, or until another large run is asked for all of its own."""
         found = self._whole() if self._whole is not None else None
         if found is None:
-            found = _whole(_joined(list(self._blocks())))
+            found = _whole(Block(*(np.concatenate(parts) for parts in zip(*self._blocks(), strict=True))))
             self._whole = weakref.ref(found)
         _KEPT[:] = [found]
         return found
@@ -155,7 +153,7 @@ class StoredSpectra(Spectra):
         Raises:
             RunLogError: the file is no longer what it was.
         """
-        step = int(self._digest.steps[index])
+        step = int(self.digest.steps[index])
         for place, segment in enumerate(self._segments):
             limit = self._limits[segment.number]
             for chunk in segment.chunks:
@@ -173,7 +171,7 @@ class StoredSpectra(Spectra):
         Raises:
             RunLogError: the file is no longer what it was.
         """
-        return _column(self._blocks(), index, self._digest)
+        return _column(self._blocks(), index, self.digest)
 
     def _blocks(self, after: int = 0) -> Iterator[Block]:
         """Yield the records in order, a few at a time, without those of the first ``after`` chunks."""
@@ -231,10 +229,6 @@ _KEPT: list[Whole] = []
 
 def _whole(block: Block) -> Whole:
     return Whole(block.values, block.offsets, block.true_values, block.all_gates)
-
-
-def _joined(blocks: list[Block]) -> Block:
-    return Block(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
 def _row(block: Block, place: int) -> Block:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flexlora.errors import FlexLoRAError
-from flexlora.tasks.data import Split, TaskData, task_data
+from flexlora.tasks.data import Split, TaskData, answered, task_data
 from flexlora.tasks.models import describe_source, load_model, load_processor
 from flexlora.tasks.source import SourceOptions
 from flexlora.tasks.tables import read_splits
@@ -55,27 +54,16 @@ def evaluate_choices(
 
     All options of a question begin alike ("the correct answer is answer"), so the token after that decides.
     """
-    count = len(split) if max_samples is None else min(max_samples, len(split))
-    order = np.argsort(split.inputs["attention_mask"][:count].sum(dim=1).numpy(), kind="stable")
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    correct, loss = 0, 0.0
-    try:
-        for start in range(0, count, batch_size):
-            rows = order[start : start + batch_size]
-            batch = {key: value.to(device) for key, value in split.batch(rows).items()}
-            target = batch.pop("labels")
-            logits = model(**batch).logits
-            places = split.answers["position"][rows].to(device) - 1
-            chosen = logits[torch.arange(len(rows), device=device), places].float()
-            options = split.answers["options"][rows].to(device)
-            scores = chosen.gather(1, options.clamp_min(0)).masked_fill(options < 0, -torch.inf)
-            correct += int((scores.argmax(dim=1).cpu() == split.answers["label"][rows]).sum())
-            mine = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), target[:, 1:].flatten(), ignore_index=IGNORED)
-            loss += float(mine) * len(rows)
-    finally:
-        model.train(was_training)
+    correct, loss, count = 0, 0.0, 0
+    for rows, target, logits in answered(model, split, batch_size, max_samples):
+        places = split.answers["position"][rows].to(logits.device) - 1
+        chosen = logits[torch.arange(len(rows), device=logits.device), places].float()
+        options = split.answers["options"][rows].to(logits.device)
+        scores = chosen.gather(1, options.clamp_min(0)).masked_fill(options < 0, -torch.inf)
+        correct += int((scores.argmax(dim=1).cpu() == split.answers["label"][rows]).sum())
+        mine = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), target[:, 1:].flatten(), ignore_index=IGNORED)
+        loss += float(mine) * len(rows)
+        count += len(rows)
     return {"accuracy": correct / count, "loss": loss / count}
 
 

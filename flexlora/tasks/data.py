@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,35 @@ def task_data(
 
 
 @torch.no_grad()
+def answered(
+    model: nn.Module, split: Split, batch_size: int, max_samples: int | None = None, *, by_length: bool = True
+) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """Yield rows (batch,), labels and logits of the model, on its device; its training flag is left as it was.
+
+    Args:
+        model: its output has ``logits``.
+        split: labelled examples.
+        batch_size: examples in a forward pass.
+        max_samples: only the first so many; None means all.
+        by_length: texts of one length together: less padding, the same sums; False = in the split's order.
+    """
+    order = np.arange(len(split))[:max_samples]
+    if by_length and "attention_mask" in split.inputs:
+        order = np.argsort(split.inputs["attention_mask"][: len(order)].sum(dim=1).numpy(), kind="stable")
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = {key: value.to(device) for key, value in split.batch(rows).items()}
+            labels = batch.pop("labels")
+            yield rows, labels, model(**batch).logits
+    finally:
+        model.train(was_training)
+
+
+@torch.no_grad()
 def evaluate_classifier(
     model: nn.Module,
     split: Split,
@@ -129,26 +158,14 @@ def evaluate_classifier(
         max_samples: only the first so many; None means all.
         seen: logits (batch, classes) and labels (batch,) of every batch are added to it, on the CPU.
     """
-    count = len(split) if max_samples is None else min(max_samples, len(split))
-    order = np.arange(count)
-    if "attention_mask" in split.inputs:
-        # Rows of one length together: less padding, the same sums.
-        order = np.argsort(split.inputs["attention_mask"][:count].sum(dim=1).numpy(), kind="stable")
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    correct, loss = 0, 0.0
-    try:
-        for start in range(0, count, batch_size):
-            batch = {key: value.to(device) for key, value in split.batch(order[start : start + batch_size]).items()}
-            labels = batch.pop("labels")
-            logits = model(**batch).logits.float()
-            correct += int((logits.argmax(dim=-1) == labels).sum())
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            if seen is not None:
-                seen.append((logits.cpu(), labels.cpu()))
-    finally:
-        model.train(was_training)
+    correct, loss, count = 0, 0.0, 0
+    for rows, labels, raw in answered(model, split, batch_size, max_samples):
+        logits = raw.float()
+        count += len(rows)
+        correct += int((logits.argmax(dim=-1) == labels).sum())
+        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        if seen is not None:
+            seen.append((logits.cpu(), labels.cpu()))
     return {"accuracy": correct / count, "loss": loss / count}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -75,7 +76,7 @@ def _from_folder(folder: Path, source: SourceOptions) -> dict[str, pd.DataFrame]
     found: dict[str, pd.DataFrame] = {}
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     for split, names in SPLIT_FILES.items():
-        mine = [path for path in files if any(part in names for part in _words(path.stem))]
+        mine = [path for path in files if any(part in names for part in re.split("[-_]", path.stem.lower()))]
         if len(mine) > 1:
             told = ", ".join(path.name for path in mine)
             raise FlexLoRAError(f"{folder} has more than one {split} file: {told}. Leave one there.")
@@ -87,10 +88,6 @@ def _from_folder(folder: Path, source: SourceOptions) -> dict[str, pd.DataFrame]
             f"{', '.join(sorted(path.name for path in folder.iterdir())[:10]) or 'nothing'}."
         )
     return found
-
-
-def _words(stem: str) -> list[str]:
-    return stem.lower().replace("-", "_").split("_")
 
 
 def read_table(path: Path, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
@@ -158,10 +155,6 @@ def _from_hub(source: SourceOptions) -> dict[str, pd.DataFrame]:
                 "test files."
             ) from error
         raise FlexLoRAError(f"data={source.data} cannot be loaded: {str(error).splitlines()[0]}") from error
-    return _hub_splits(loaded)
-
-
-def _hub_splits(loaded: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     found = {}
     for split, names in SPLIT_FILES.items():
         name = next((key for key in loaded if any(key.startswith(start) for start in names)), None)

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from flexlora.errors import FlexLoRAError
 from flexlora.tasks import MODEL_TASKS
-from flexlora.tasks.data import Split, TaskData, evaluate_classifier, task_data
+from flexlora.tasks.data import Split, TaskData, answered, evaluate_classifier, task_data
 from flexlora.tasks.models import describe_source, load_model, load_processor
 from flexlora.tasks.source import SourceOptions
 from flexlora.tasks.tables import read_splits
@@ -88,20 +88,9 @@ def evaluate_scores(
     model: nn.Module, split: Split, *, batch_size: int = 64, max_samples: int | None = None
 ) -> dict[str, float]:
     """Return mean squared error as loss, and Pearson's and Spearman's correlation, the metrics of STS-B."""
-    count = len(split) if max_samples is None else min(max_samples, len(split))
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    predicted = []
-    try:
-        for start in range(0, count, batch_size):
-            batch = split.batch(np.arange(start, min(start + batch_size, count)))
-            batch.pop("labels")
-            logits = model(**{key: value.to(device) for key, value in batch.items()}).logits
-            predicted.append(logits.float().reshape(-1).cpu())
-    finally:
-        model.train(was_training)
-    scores, truth = torch.cat(predicted), split.labels[:count]
+    batches = answered(model, split, batch_size, max_samples, by_length=False)
+    scores = torch.cat([logits.float().reshape(-1).cpu() for _, _, logits in batches])
+    truth = split.labels[: len(scores)]
     constant = bool((scores == scores[0]).all() or (truth == truth[0]).all())
     # A constant has no correlation; 0 says that it explains nothing.
     pearson = 0.0 if constant else float(np.corrcoef(scores, truth)[0, 1])
