@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -212,7 +212,9 @@ def find_targets(model: nn.Module, target_modules: tuple[str, ...] | None) -> di
     adapted = [name for name, module in model.named_modules() if isinstance(module, FlexLoRALinear)]
     if adapted:
         raise FlexLoRAError(f"The model is adapted already ({adapted[0]} and {len(adapted) - 1} more). Merge it first.")
-    left_out = {id(part) for module in _not_targets(model) for part in module.modules()}
+    embeddings = _output_embeddings(model)
+    outside = [*head_modules(model), *([] if embeddings is None else [embeddings])]
+    left_out = {id(part) for module in outside for part in module.modules()}
     linear = {
         name: module
         for name, module in model.named_modules()
@@ -222,14 +224,18 @@ def find_targets(model: nn.Module, target_modules: tuple[str, ...] | None) -> di
         if not linear:
             raise FlexLoRAError(f"{type(model).__name__} has no Linear or Conv1D layer outside its head.")
         return linear
-    unmatched = [target for target in target_modules if not any(_matches(name, target) for name in linear)]
+    matched = {
+        target: [name for name in linear if name == target or name.endswith("." + target)] for target in target_modules
+    }
+    unmatched = [target for target, names in matched.items() if not names]
     if unmatched:
         endings = sorted({_ending(name) for name in linear})
         raise FlexLoRAError(
             f"target_modules {', '.join(unmatched)!r} matches no linear layer of {type(model).__name__}. "
             f"Names that exist: {', '.join(endings)}."
         )
-    return {name: m for name, m in linear.items() if any(_matches(name, target) for target in target_modules)}
+    chosen = set().union(*matched.values())
+    return {name: module for name, module in linear.items() if name in chosen}
 
 
 def is_quantised(model: nn.Module) -> bool:
@@ -255,21 +261,10 @@ def set_module(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, module)
 
 
-def _not_targets(model: nn.Module) -> Iterator[nn.Module]:
-    yield from head_modules(model)
-    embeddings = _output_embeddings(model)
-    if embeddings is not None:
-        yield embeddings
-
-
 def _output_embeddings(model: nn.Module) -> nn.Module | None:
     # lm_head is pretrained (often tied to the input embeddings): neither adapted nor unfrozen.
     getter = getattr(model, "get_output_embeddings", None)
     return getter() if callable(getter) else None  # pyright: ignore[reportReturnType]
-
-
-def _matches(name: str, target: str) -> bool:
-    return name == target or name.endswith("." + target)
 
 
 def _ending(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields
 from typing import Any, Self
 
@@ -170,6 +170,10 @@ class EventConfig(AdapterConfig):
             kind = type(self).__name__
             raise FlexLoRAError(f"total_steps is needed to know when events happen: {kind}(total_steps=...).")
         return self.warmup_steps, self.interval, self.total_steps, self.final_steps
+
+    def _scheduled(self, schedule: Callable[..., int], t: int, **options: Any) -> int:
+        warmup, _, total, final = self.window()
+        return schedule(t, warmup_steps=warmup, total_steps=total, final_steps=final, **options)
 
     def _moves(self) -> bool:
         return True

@@ -163,16 +163,8 @@ class FlexLoRAConfig(OrthogonalConfig, EventConfig):
 
         Schedule ``adaptive`` decides at the event itself; this is then the most that it may decide.
         """
-        warmup, _, total, final = self.window()
-        return CONFIGURABLE[self.schedule](
-            t,
-            initial_budget=self.initial_budget,
-            warmup_steps=warmup,
-            total_steps=total,
-            final_steps=final,
-            points=self.points,
-            exponent=self.exponent,
-        )
+        own = {"initial_budget": self.initial_budget, "points": self.points, "exponent": self.exponent}
+        return self._scheduled(CONFIGURABLE[self.schedule], t, **own)
 
     def _moves(self) -> bool:
         return bool(self.initial_budget)

@@ -187,7 +187,9 @@ class _Run:
             found = self.session.dynamics.state_bytes()
             most |= {key: max(value, most.get(key, 0)) for key, value in found.items()}
         if event:
-            self._reallocate(step)
+            done = self.session.event(step)
+            self.tally.moved += len(done.prune) + len(done.extend)
+            self.writer.event(**done.record())
         self.session.finish_step()
         last = step == self.session.job.steps
         if not last and step % (self.session.job.loop.eval_interval or self.session.job.steps) == 0:
@@ -196,11 +198,6 @@ class _Run:
             self._save_checkpoint()
         self.controls.finished_step(event)
         return result
-
-    def _reallocate(self, step: int) -> None:
-        event = self.session.event(step)
-        self.tally.moved += len(event.prune) + len(event.extend)
-        self.writer.event(**event.record())
 
     def _spectrum(self, step: int, *, complete: bool) -> None:
         due = time.monotonic() - self.true_spectrum_at >= TRUE_SPECTRUM_INTERVAL_S

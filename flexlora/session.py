@@ -87,7 +87,7 @@ class Session:
                 f"Non-finite loss or gradient at step {step} (loss {loss.item():.4g}, norm {norm.item():.4g}). "
                 f"The log holds every step before it. Try a lower learning_rate than {self.job.loop.learning_rate:g}."
             )
-        regularizer = self._regularize()
+        regularizer = float(self.adapter.add_regularization_gradient()) if self.trained.adapts else 0.0
         penalty = self.dynamics.penalty(step)
         if penalty is not None:
             penalty.backward()
@@ -111,10 +111,6 @@ class Session:
         own = {f"method.{name}": parameter for name, parameter in self.dynamics.parameters().items()}
         return self.trained.named_parameters() | own
 
-    def learning_rate(self, step: int) -> float:
-        """Return the learning rate of P, Q and the head at ``step``."""
-        return (self.job.loop.learning_rate or 0.0) * self._rate_factor(step)
-
     def _build_optimizer(self) -> torch.optim.Optimizer:
         loop = self.job.loop
         rate = loop.learning_rate or 0.0
@@ -124,14 +120,8 @@ class Session:
 
     def _set_learning_rate(self, step: int) -> float:
         # A function of the step alone: nothing to lose at an event, nothing to restore on resume.
-        factor = self._rate_factor(step)
+        own = self.dynamics.rate_factor(step)
+        factor = self.trained.scheduled_rate(step, self.job.steps) if own is None else own
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        return self.learning_rate(step)
-
-    def _rate_factor(self, step: int) -> float:
-        own = self.dynamics.rate_factor(step)
-        return self.trained.scheduled_rate(step, self.job.steps) if own is None else own
-
-    def _regularize(self) -> float:
-        return float(self.adapter.add_regularization_gradient()) if self.trained.adapts else 0.0
+        return (self.job.loop.learning_rate or 0.0) * factor

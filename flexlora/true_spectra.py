@@ -31,18 +31,17 @@ class TrueSpectra:
         if self._step != step:
             device = next(iter(self.adapter.matrices.values())).lam.device
             found = from_grams(self.adapter) if device.type == "cuda" else {}
-            self._found = {name: found[name] if name in found else self._of(name) for name in self.adapter.matrices}
+            for name, matrix in self.adapter.matrices.items():
+                if name not in found:
+                    P, lam, Q = (part.to("cpu", torch.float64).numpy() for part in matrix.directions())
+                    found[name] = true_singular_values(P, lam, Q, matrix.scale)
+            self._found = {name: found[name] for name in self.adapter.matrices}
             self._step = step
         return self._found
 
     def forget(self) -> None:
         """Compute anew when asked next: the adapter has changed since."""
         self._step = None
-
-    def _of(self, name: str) -> np.ndarray:
-        matrix = self.adapter.matrices[name]
-        P, lam, Q = (part.to("cpu", torch.float64).numpy() for part in matrix.directions())
-        return true_singular_values(P, lam, Q, matrix.scale)
 
 
 @torch.no_grad()

@@ -120,7 +120,6 @@ class Recorder:
             FlexLoRAError: processes of one job came to different decisions.
         """
         now = time.monotonic()
-        event = self.config.is_event(t)
         if self._writer is not None:
             seconds = now - self._stepped if step_s is None else step_s
             rate = self.allocator.optimizer.param_groups[0]["lr"] if learning_rate is None else learning_rate
@@ -132,13 +131,17 @@ class Recorder:
             }
             loss = None if task_loss is None else torch.as_tensor(task_loss).detach().float().clone()
             self._waiting.append(_Waiting(t, loss, regularizer.detach(), self.adapter.flat_weights(), scalars))
-            last = t == self.config.total_steps
-            if event or last or now - self._drained >= DRAIN_INTERVAL_S:
-                self._drain(complete=event or last)
+            complete = self.config.is_event(t) or t == self.config.total_steps
+            if complete or now - self._drained >= DRAIN_INTERVAL_S:
+                self._drain(complete=complete)
         self.last_step = t
         plan = self.allocator.step(t)
-        if plan is not None:
-            self._record_event()
+        event = self.allocator.last
+        if plan is not None and event is not None:
+            self.events += 1
+            check_agreement(self.adapter, event)
+            if self._writer is not None:
+                self._writer.event(**event.record())
         self._stepped = time.monotonic()
         return plan
 
@@ -262,17 +265,15 @@ class Recorder:
         memory = _memory_bytes(device)
         for item, row in zip(waiting, numbers, strict=True):
             loss = None if item.task_loss is None else float(row[0])
-            whole = None if loss is None else loss + weight * float(row[1])
             self._writer.step(
                 item.step,
                 task_loss=loss,
                 regularizer=float(row[1]),
-                loss=whole,
+                loss=None if loss is None else loss + weight * float(row[1]),
                 memory_bytes=memory,
                 **item.scalars,
             )
-            last = item is waiting[-1]
-            self._spectrum(item.step, row[2:], complete=complete and last)
+            self._spectrum(item.step, row[2:], complete=complete and item is waiting[-1])
         self._drained = time.monotonic()
 
     def _spectrum(self, step: int, flat: Any, *, complete: bool) -> None:
@@ -281,15 +282,6 @@ class Recorder:
         values = flat.cpu().numpy() if isinstance(flat, Tensor) else flat
         true = list(self.allocator.spectra.at(step).values()) if complete else None
         self._writer.spectrum(step, list(self.adapter.split_weights(values).values()), true)
-
-    def _record_event(self) -> None:
-        event = self.allocator.last
-        if event is None:
-            raise RuntimeError("an event left no record")
-        self.events += 1
-        check_agreement(self.adapter, event)
-        if self._writer is not None:
-            self._writer.event(**event.record())
 
 
 def _memory_bytes(device: torch.device) -> int:

@@ -104,7 +104,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         """Build the allocator, open the log; go on from a checkpoint if the Trainer does."""
         self.close("failed", "a new training began")
         self._check_model(more["model"])
-        optimizer = _plain_optimizer(more["optimizer"])
+        # accelerate wraps it; hooks and moments belong to the one inside.
+        optimizer: Optimizer = getattr(more["optimizer"], "optimizer", more["optimizer"])
         config = self.config
         if config.total_steps is None:
             config = config.replace(total_steps=state.max_steps)
@@ -208,7 +209,9 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             self._decay_free.detach()
             self._decay_free = None
         if self.recorder is not None:
-            self._keep_checkpoints_whole()
+            for key, value in (self._saving_before or {}).items():
+                setattr(self.adapter.model, key, value)
+            self._saving_before = None
             self.recorder.close(reason, message)
             self.recorder = None
 
@@ -257,11 +260,6 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         model._keys_to_ignore_on_save = self._frozen() | set(model._keys_to_ignore_on_save or ())
         model._weight_conversions = []
 
-    def _keep_checkpoints_whole(self) -> None:
-        for key, value in (self._saving_before or {}).items():
-            setattr(self.adapter.model, key, value)
-        self._saving_before = None
-
     def _expect_trained_only(self, model: nn.Module, incompatible: Any) -> None:
         frozen = self._frozen()
         incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if key not in frozen]
@@ -282,11 +280,6 @@ def _check_arguments(args: TrainingArguments) -> None:
         raise FlexLoRAError("fp16 without clipping leaves gradients scaled: set max_grad_norm=1.0, or use bf16.")
     if args.restore_callback_states_from_checkpoint:
         raise FlexLoRAError("FlexLoRACallback restores itself: leave restore_callback_states_from_checkpoint out.")
-
-
-def _plain_optimizer(optimizer: Any) -> Optimizer:
-    # accelerate wraps it; hooks and moments belong to the one inside.
-    return getattr(optimizer, "optimizer", optimizer)
 
 
 def _header(args: TrainingArguments, state: TrainerState, folder: Path | None) -> dict[str, Any]:

@@ -68,15 +68,8 @@ class TargetRankConfig(EventConfig, _Lowered):
 
     def target_total(self, t: int, matrices: int) -> int:
         """Return the total rank of ``matrices`` matrices that the schedule asks for at step t."""
-        warmup, _, total, final = self.window()
-        return RANK_TARGETS[self.falls](
-            t,
-            initial=self.initial_rank * matrices,
-            target=self.target_rank * matrices,
-            warmup_steps=warmup,
-            total_steps=total,
-            final_steps=final,
-        )
+        initial, target = self.initial_rank * matrices, self.target_rank * matrices
+        return self._scheduled(RANK_TARGETS[self.falls], t, initial=initial, target=target)
 
     def is_event(self, t: int) -> bool:
         """True at the events of the window, and at its end, where the last budget is settled."""
@@ -116,14 +109,7 @@ class ElaLoRAConfig(EventConfig, OrthogonalConfig):
 
     def budget(self, t: int) -> int:
         """Return b(t) = round(b0 · (1 − p³)): near b0 until late."""
-        warmup, _, total, final = self.window()
-        return SCHEDULES["reference"](
-            t,
-            initial_budget=self.initial_budget,
-            warmup_steps=warmup,
-            total_steps=total,
-            final_steps=final,
-        )
+        return self._scheduled(SCHEDULES["reference"], t, initial_budget=self.initial_budget)
 
     def _moves(self) -> bool:
         return bool(self.initial_budget)

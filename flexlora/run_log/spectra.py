@@ -159,7 +159,10 @@ class StoredSpectra(Spectra):
             for chunk in segment.chunks:
                 first, last = chunk.first_step, chunk.last_step
                 if first is not None and last is not None and first <= step <= min(last, limit):
-                    block = self._read_again(place, chunk)
+                    # The last one read stays, as records are asked for one after another.
+                    if self._last_read is None or self._last_read[0] != chunk:
+                        self._last_read = (chunk, self._read(place, (chunk,)))
+                    block = self._last_read[1]
                     row = int(np.searchsorted(block.steps, step))
                     if row < len(block.steps) and block.steps[row] == step:
                         return _row(block, row)
@@ -186,12 +189,6 @@ class StoredSpectra(Spectra):
                     if len(block.steps):
                         yield block
                     waiting = []
-
-    def _read_again(self, place: int, chunk: Chunk) -> Block:
-        """Return the records of a chunk; those of the last one stay, as records are asked for one after another."""
-        if self._last_read is None or self._last_read[0] != chunk:
-            self._last_read = (chunk, self._read(place, (chunk,)))
-        return self._last_read[1]
 
     def _read(self, place: int, chunks: tuple[Chunk, ...]) -> Block:
         """Return the records of some chunks of one segment."""

@@ -34,6 +34,8 @@ from flexlora.run_log.records import check_record
 HEARTBEAT_INTERVAL_S = 2.0
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
+BATCHES: dict[str, Callable[[list[Any]], Any]] = {SCALARS: scalar_batch, SPECTRA: spectrum_batch}
+
 Written = TypeVar("Written")
 
 
@@ -290,12 +292,11 @@ class RunWriter:
             return
         self._refuse_beside_other()
         # Spectra and scalars first: a reader that finds an event then finds what it saw.
-        if self._scalars:
-            data = self._encoders[SCALARS].encode(scalar_batch(self._scalars))
-            self._files.append(SCALARS, "batch", data, *_range(self._scalars))
-        if self._spectra:
-            data = self._encoders[SPECTRA].encode(spectrum_batch(self._spectra))
-            self._files.append(SPECTRA, "batch", data, *_range(self._spectra))
+        waiting: dict[str, list[Any]] = {SCALARS: self._scalars, SPECTRA: self._spectra}
+        for name, rows in waiting.items():
+            if rows:
+                data = self._encoders[name].encode(BATCHES[name](rows))
+                self._files.append(name, "batch", data, rows[0][0], rows[-1][0])
         if self._lines:
             steps = [step for step, _ in self._lines if step is not None]
             data = b"".join(line for _, line in self._lines)
@@ -347,7 +348,3 @@ class RunWriter:
                 f"writing; what it recorded up to step {self._safe_step} was kept or made anew by the other."
             )
             raise self._failure
-
-
-def _range(rows: Sequence[tuple[Any, ...]]) -> tuple[int, int]:
-    return rows[0][0], rows[-1][0]
