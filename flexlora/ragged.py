@@ -54,7 +54,7 @@ class Spectra:
     @cached_property
     def scaled(self) -> Floats:
         """|values| / peak, flat: squares then neither overflow nor vanish. Not scaled where nothing is live."""
-        return self._magnitude / self._repeated(np.where(self.live, self.peak, 1.0))
+        return self._magnitude / np.repeat(np.where(self.live, self.peak, 1.0), self.sizes)
 
     @cached_property
     def squares(self) -> Floats:
@@ -69,7 +69,7 @@ class Spectra:
     @cached_property
     def shares(self) -> Floats:
         """Shares of the energy, flat; meaningless where nothing is live."""
-        return np.square(self.scaled) / self._repeated(np.where(self.live, self.squares, 1.0))
+        return np.square(self.scaled) / np.repeat(np.where(self.live, self.squares, 1.0), self.sizes)
 
     @cached_property
     def entropy(self) -> Floats:
@@ -83,9 +83,6 @@ class Spectra:
         else:
             found = np.clip(self.entropy / np.log(self.sizes), 0.0, 1.0)
         return np.where(self.live, np.where(self.sizes == 1, 1.0, found), np.nan)
-
-    def _repeated(self, each: Floats) -> Floats:
-        return np.repeat(each, self.sizes)
 
 
 def ragged_entropy(values: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -69,9 +69,7 @@ class AutoLoRADynamics(Dynamics[AutoLoRAConfig]):
         """Move α along the held-out loss after one unrolled step."""
         if not self.searching:
             return
-        seed = self.config.seed
-        learning = self._batch(self.learning, step, seed)
-        held_out = self._batch(self.held_out, step, seed)
+        learning, held_out = (self._batch(rows, step) for rows in (self.learning, self.held_out))
         rate = (self.trained.job.loop.learning_rate or 0.0) * self.rate_factor(step)
         weights = self.adapter.trainable_parameters()
         self.selection.grad = unrolled_gradient(
@@ -150,9 +148,9 @@ class AutoLoRADynamics(Dynamics[AutoLoRAConfig]):
         for matrix, share in zip(self.adapter.matrices.values(), shares, strict=True):
             matrix.gate = share if self.searching else None
 
-    def _batch(self, rows: np.ndarray, step: int, seed: int) -> dict[str, Tensor]:
+    def _batch(self, rows: np.ndarray, step: int) -> dict[str, Tensor]:
         size = min(self.trained.samples_per_step, len(rows))
-        return self.trained.batch(rows[batch_indices(len(rows), size, step, seed)])
+        return self.trained.batch(rows[batch_indices(len(rows), size, step, self.config.seed)])
 
     def _loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         shares = torch.softmax(self.selection, dim=1)

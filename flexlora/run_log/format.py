@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,18 @@ def header_fault(header: Any) -> str | None:
     if not isinstance(header.get("method"), str | None):
         return "names a method that is no text"
     return None if isinstance(header.get("config", {}), dict) else "has a config that is not a JSON object"
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever keeps the records below ``path`` from being read into a ``RunLogError``."""
+    try:
+        yield
+    except OSError as error:
+        raise RunLogError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        told = " ".join(str(error).split())
+        raise RunLogError(f"{path} does not hold the records its checksums promise: {told}") from error
 
 
 def write_header(folder: Path, header: dict[str, Any]) -> None:

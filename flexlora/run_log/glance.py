@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flexlora.run_log import disk
-from flexlora.run_log.format import CHECKSUMS, LINES, SCALARS, SPECTRA, Chunk, RunLogError, checksum, read_header
+from flexlora.run_log.format import CHECKSUMS, LINES, SCALARS, SPECTRA, Chunk, checksum, read_header, reading
 from flexlora.run_log.reader import segment_limits
 from flexlora.run_log.records import read_line
 
@@ -50,7 +50,7 @@ def glance_run(folder: Path) -> Glance:
         RunLogError: the folder is no run, its header is damaged, or it is from a newer version.
     """
     header, notices = read_header(folder)
-    try:
+    with reading(folder):
         sealed, _, _torn = disk.content(folder / CHECKSUMS).rpartition(b"\n")
         listed = sealed.split(b"\n")
         records = _records(disk.content(folder / LINES), listed, notices)
@@ -59,11 +59,6 @@ def glance_run(folder: Path) -> Glance:
         )
         end = ends[-1] if ends else None
         return Glance(header, _last_step(listed), evals, notes, end, _net(header, records), notices)
-    except OSError as error:
-        raise RunLogError(f"{folder} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        told = " ".join(str(error).split())
-        raise RunLogError(f"{folder} does not hold the records its checksums promise: {told}") from error
 
 
 def _records(content: bytes, listed: list[bytes], notices: list[str]) -> list[dict[str, Any]]:

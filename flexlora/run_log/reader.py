@@ -25,6 +25,7 @@ from flexlora.run_log.format import (
     Chunk,
     RunLogError,
     read_header,
+    reading,
 )
 from flexlora.run_log.owner import read_owner
 from flexlora.run_log.pieces import survey
@@ -95,7 +96,7 @@ def read_run(folder: str | Path) -> RunLog:
             left out and told in ``notices``.
     """
     folder = Path(folder)
-    try:
+    with reading(folder):
         header, notices = read_header(folder)
         found, unsealed = _intact(folder, notices)
         limits = segment_limits(found)
@@ -115,11 +116,6 @@ def read_run(folder: str | Path) -> RunLog:
         starts = [chunk.first_step for chunk, _ in found if chunk.kind == "schema" and chunk.first_step]
         notices.extend(_holes(SCALARS, scalars["step"], starts))
         notices.extend(_holes(SPECTRA, spectra.digest.steps, starts))
-    except OSError as error:
-        raise RunLogError(f"{folder} cannot be read: {error.strerror or error}.") from error
-    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        told = " ".join(str(error).split())
-        raise RunLogError(f"{folder} does not hold the records its checksums promise: {told}") from error
     if state != "running":
         notices.extend(unsealed)
     return RunLog(

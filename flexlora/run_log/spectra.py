@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from flexlora.ragged import ragged_places
 from flexlora.run_log.digest import Block, Digest, digest
-from flexlora.run_log.format import SPECTRA, Chunk, RunLogError, checksum
+from flexlora.run_log.format import SPECTRA, Chunk, RunLogError, checksum, reading
 from flexlora.run_log.tables import block_of, table_of
 
 BLOCK_BYTES = 4 << 20
@@ -193,14 +192,9 @@ class StoredSpectra(Spectra):
     def _read(self, place: int, chunks: tuple[Chunk, ...]) -> Block:
         """Return the records of some chunks of one segment."""
         segment = self._segments[place]
-        try:
+        with reading(self._path):
             parts = [read_chunk(self._path, chunk) for chunk in chunks]
             return block_of(table_of(SPECTRA, segment.schema, parts, self._limits[segment.number]), self.matrices)
-        except OSError as error:
-            raise RunLogError(f"{self._path} cannot be read: {error.strerror or error}.") from error
-        except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
-            told = " ".join(str(error).split())
-            raise RunLogError(f"{self._path} does not hold the records its checksums promise: {told}") from error
 
 
 def read_chunk(path: Path, chunk: Chunk) -> bytes:
