@@ -107,6 +107,10 @@ class Adapter:
         """Return name → number of active directions."""
         return {name: matrix.rank for name, matrix in self.matrices.items()}
 
+    def limits(self) -> dict[str, int]:
+        """Return name → the highest rank that the matrix may have: its smaller side."""
+        return {name: min(matrix.in_features, matrix.out_features) for name, matrix in self.matrices.items()}
+
     def merge(self) -> nn.Module:
         """Add ΔW to each frozen weight, put the plain layers back and return the model."""
         for name, matrix in self.matrices.items():

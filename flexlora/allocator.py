@@ -16,12 +16,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.event import Event
-from flexlora.importance import (
-    IMPORTANCES,
-    SCORED_BY_LAMBDA,
-    score_all,
-    silent_at_rank_one,
-)
+from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA, score_all, silent_at_rank_one
 from flexlora.initializers import NEW_DIRECTIONS
 from flexlora.linear import FlexLoRALinear
 from flexlora.moves import Moves
@@ -103,8 +98,7 @@ class RankAllocator:
         importance = self._importance(t)
         own = importance[config.importance]
         ranks = self.adapter.ranks()
-        limits = {name: min(m.in_features, m.out_features) for name, m in self.adapter.matrices.items()}
-        decision = self.decider.decide(t, own, ranks, limits, config)
+        decision = self.decider.decide(t, own, ranks, self.adapter.limits(), config)
         plan = decision.plan
         self.decider.observe(t, decision.importance, ranks, plan.prune, plan.extend, config)
         prune = [self._prune(name) for name in plan.prune]

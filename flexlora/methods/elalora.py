@@ -77,7 +77,7 @@ class ElaLoRADynamics(SensitivityDynamics[ElaLoRAConfig], MovingDynamics[ElaLoRA
         config, moves = self.config, self.moves
         scores = self.smoothed.scores()
         slots = {name: list(matrix.slots) for name, matrix in self.adapter.matrices.items()}
-        taken, given = choose(scores, slots, self.limits(), config.pool, config.budget(step))
+        taken, given = choose(scores, slots, self.adapter.limits(), config.pool, config.budget(step))
         lam = self.adapter.singular_values()
         prune = []
         for score, name, slot in taken:

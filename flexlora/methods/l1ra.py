@@ -90,7 +90,7 @@ class L1RADynamics(MovingDynamics[L1RAConfig]):
         config, moves = self.config, self.moves
         lam = {name: own.astype(np.float64) for name, own in self.adapter.singular_values().items()}
         slots = {name: list(matrix.slots) for name, matrix in self.adapter.matrices.items()}
-        low, receivers = choose(lam, self.limits(), config.prune_below)
+        low, receivers = choose(lam, self.adapter.limits(), config.prune_below)
         prune = [moves.prune(name, slots[name][place]) for name, place in low]
         extend = [
             moves.extend(name, zero_p, 1.0 / config.initial_rank, config.seed + number, step)

@@ -26,11 +26,6 @@ class MovingDynamics(Dynamics[Config]):
         super().bind(optimizer)
         self.moves = Moves(self.adapter, self.optimizer)
 
-    def limits(self) -> dict[str, int]:
-        """Return the highest rank that each matrix may have: its smaller side."""
-        matrices = self.adapter.matrices
-        return {name: min(matrix.in_features, matrix.out_features) for name, matrix in matrices.items()}
-
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the ages of young directions."""
         return {"ages": self.moves.young.state(self.trained.named_parameters())}, {}

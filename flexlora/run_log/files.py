@@ -85,10 +85,6 @@ class LogFiles:
         self._open_all()
         return kept
 
-    def holds_bytes(self, file: str) -> bool:
-        """True when a file is not empty."""
-        return disk.size(self.folder / file) > 0
-
     def append(self, file: str, kind: str, data: bytes, first: int | None = None, last: int | None = None) -> None:
         """Append a piece to a file, then what vouches for it; see ``Chunk``."""
         handle, checksums = self._handles[file], self._handles[CHECKSUMS]

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flexlora.run_log import disk
 from flexlora.run_log.encode import (
     END_OF_STREAM,
     ArrowEncoder,
@@ -258,7 +259,7 @@ class RunWriter:
         self._matrices = [matrix["name"] for matrix in kept["matrices"]]
         self._encoders = {name: ArrowEncoder(schema) for name, schema in SCHEMAS.items()}
         for name, encoder in self._encoders.items():
-            if self._files.holds_bytes(name):
+            if disk.size(self.folder / name):
                 self._files.append(name, "close", END_OF_STREAM)
             self._files.append(name, "schema", encoder.schema_bytes, resume_from)
 

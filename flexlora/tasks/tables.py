@@ -155,6 +155,10 @@ def _from_hub(source: SourceOptions) -> dict[str, pd.DataFrame]:
                 "test files."
             ) from error
         raise FlexLoRAError(f"data={source.data} cannot be loaded: {str(error).splitlines()[0]}") from error
+    return _hub_splits(loaded)
+
+
+def _hub_splits(loaded: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     found = {}
     for split, names in SPLIT_FILES.items():
         name = next((key for key in loaded if any(key.startswith(start) for start in names)), None)
