@@ -34,7 +34,8 @@ def act(label: str, key: str, icon: str | None, call: Callable[..., None], *args
 
 def download(label: str, data: bytes | str | Callable[[], Any], name: str, key: str, **more: Any) -> None:
     """Draw a button that saves ``data`` as a file; the page does not run again."""
-    st.download_button(label, data, name, key=key, on_click="ignore", **{"icon": ":material/download:"} | more)
+    more.setdefault("icon", ":material/download:")
+    st.download_button(label, data, name, key=key, on_click="ignore", **more)
 
 
 @contextmanager

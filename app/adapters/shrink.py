@@ -71,11 +71,12 @@ def _ask_suggestion(spectra: AdapterSpectra) -> Suggestion | None:
     target = select("Target", [*TARGETS], "adapters_target", columns[0], index=first, format_func=named)
     key = f"adapters_value_{target}_{total}_{adapter.parameters}"
     if target == "energy":
-        label, numbers, shown = "keep at least", (0.01, 1.0, 0.99, 0.01), "%.3f"
+        label, shown = "keep at least", "%.3f"
+        numbers: tuple[Any, ...] = (0.01, 1.0, 0.99, 0.01)
     else:
         whole = total if target == "rank" else adapter.parameters
         start = max(count, whole // 2) if target == "rank" else whole // 2
-        label, numbers, shown = f"at most, of {whole:,}", (0, whole, start, 1), None
+        label, shown, numbers = f"at most, of {whole:,}", None, (0, whole, start, 1)
     value = columns[1].number_input(
         label, *numbers, format=shown, key=key, help=TARGETS[target], persist_state="session"
     )

@@ -194,7 +194,13 @@ def _edited(
     # Without a type of its own a column of unknown numbers would be one of texts.
     table = pd.DataFrame(list(rows)).astype(dict.fromkeys(numbers, "Int64"))
     settings = {**SHAPES, **columns}
-    shown = {"hide_index": True, "placeholder": "?", "height": HEIGHT, "column_config": settings, "alt": alt}
+    shown: dict[str, Any] = {
+        "hide_index": True,
+        "placeholder": "?",
+        "height": HEIGHT,
+        "column_config": settings,
+        "alt": alt,
+    }
     table = st.data_editor(table, key=key, **shown, **more)
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
