@@ -193,15 +193,9 @@ def _edited(
 ) -> list[dict[str, Any]]:
     # Without a type of its own a column of unknown numbers would be one of texts.
     table = pd.DataFrame(list(rows)).astype(dict.fromkeys(numbers, "Int64"))
-    settings = {**SHAPES, **columns}
-    shown: dict[str, Any] = {
-        "hide_index": True,
-        "placeholder": "?",
-        "height": HEIGHT,
-        "column_config": settings,
-        "alt": alt,
-    }
-    table = st.data_editor(table, key=key, **shown, **more)
+    columns = {**SHAPES, **columns}
+    more |= {"hide_index": True, "placeholder": "?", "height": HEIGHT}
+    table = st.data_editor(table, key=key, column_config=columns, alt=alt, **more)
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
