@@ -149,7 +149,7 @@ FAULTS = {
     "pair": ("views/pinned.js", "m) - colourValue(theirs", "m) + colourValue(theirs"),
     "spectrum": ("views/spectrum.js", "value / model.scale", "value * model.scale"),
     "why": ("views/why_card.js", "score, place, of]", "score, of, place]"),
-    "strip": ("pen/colour.js", "model.entropy(t, m)", "model.entropy(t, m) ** 2"),
+    "strip": ("pen/colour.js", "model[colour](t, m)", "model[colour](t, m) ** 2"),
     "trajectories": ("views/lines.js", "model.rank(t, m),", "model.stored(0, m),"),
     "entropies": ("model/model.js", "code / 65534", "code / 65535.5"),
     "share_type": ("views/rank_share.js", "rank / total :", "rank / (total + 1) :"),

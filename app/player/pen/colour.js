@@ -1,6 +1,6 @@
 /** What a colour means: one place for the map, the strip and the legend. */
 
-import { formatCount, formatNumber } from "../model/format.js";
+import { formatChange, formatCount, formatNumber } from "../model/format.js";
 import { entropyOf } from "../model/model.js";
 import { tableColour } from "./palette.js";
 import { activeParameters, gapLimit, largestGap, largestParameters } from "../model/quantity.js";
@@ -91,19 +91,9 @@ const SHARES = {
   gap: (model, value) => Math.sqrt(value / largestGap(model)),
 };
 
-/** @type {Record<string, (model: Model, t: number, m: number) => number>} */
-const VALUES = {
-  rank: (model, t, m) => model.rank(t, m),
-  change: (model, t, m) => model.change(t, m),
-  entropy: (model, t, m) => model.entropy(t, m),
-  energy: (model, t, m) => model.energy(t, m),
-  parameters: activeParameters,
-  gap: (model, t, m) => model.gap(t, m),
-};
-
 /** @param {Model} model @param {Colour} colour @param {number} t @param {number} m @returns {number} the number behind the colour, NaN where undefined */
 export function colourValue(model, colour, t, m) {
-  return VALUES[colour](model, t, m);
+  return colour === "parameters" ? activeParameters(model, t, m) : model[colour](t, m);
 }
 
 /** @param {Model} model @param {Colour} colour @returns {string} what the colour shows, as a title */
@@ -143,18 +133,10 @@ export function stripColour(model, colour) {
  * @returns {Array<{label: string, index: number, limit?: boolean}>} marks of the legend, ascending
  */
 export function legendMarks(model, colour) {
-  if (colour === "rank") {
-    const marks = [];
-    for (let rank = model.minRank; rank <= model.maxRank; rank += 1) marks.push({ label: String(rank), index: rankIndex(model, rank) });
-    return marks;
-  }
-  if (colour === "change") {
-    const marks = [];
-    for (let change = -model.maxChange; change <= model.maxChange; change += 1) {
-      marks.push({ label: change > 0 ? `+${change}` : change < 0 ? `−${-change}` : "0", index: changeIndex(model, change) });
-    }
-    return marks;
-  }
+  const { minRank, maxRank, maxChange } = model;
+  const whole = (/** @type {number} */ low, /** @type {number} */ high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
+  if (colour === "rank") return whole(minRank, maxRank).map((rank) => ({ label: String(rank), index: rankIndex(model, rank) }));
+  if (colour === "change") return whole(-maxChange, maxChange).map((change) => ({ label: change ? formatChange(change) : "0", index: changeIndex(model, change) }));
   const mark = (/** @type {number} */ value, /** @type {string} */ label) => ({ label, index: placeOf(model, colour, value) });
   if (colour === "entropy") return [0, 0.3, 0.5, 0.7, 0.9, 1].map((value) => mark(value, value === 0 || value === 1 ? String(value) : String(value).slice(1)));
   if (colour === "energy") return [0, 0.01, 0.1, 0.25, 0.5, 1].map((share) => mark(share * model.maxEnergy, formatNumber(share * model.maxEnergy)));

@@ -121,7 +121,7 @@ export class CanvasPen {
     context.textBaseline = style.baseline ?? "middle";
     context.fillStyle = style.fill ?? "#000";
     context.globalAlpha = style.alpha ?? 1;
-    context.fillText(style.maxWidth === undefined ? string : this.cut(string, style.maxWidth), x, y);
+    context.fillText(style.maxWidth === undefined ? string : cutText(string, style.maxWidth, (part) => context.measureText(part).width), x, y);
     context.globalAlpha = 1;
   }
 
@@ -180,14 +180,14 @@ export class CanvasPen {
   useFont(style) {
     this.context.font = `${style.weight ?? 400} ${style.size ?? 11}px ${this.font}`;
   }
+}
 
-  /** @param {string} string @param {number} width @returns {string} */
-  cut(string, width) {
-    if (this.context.measureText(string).width <= width) return string;
-    let end = string.length - 1;
-    while (end > 0 && this.context.measureText(`${string.slice(0, end)}…`).width > width) end -= 1;
-    return end > 0 ? `${string.slice(0, end)}…` : "";
-  }
+/** @param {string} string @param {number} width @param {(part: string) => number} measure @returns {string} as much as fits, with an ellipsis where that is not all */
+export function cutText(string, width, measure) {
+  if (measure(string) <= width) return string;
+  let end = string.length - 1;
+  while (end > 0 && measure(`${string.slice(0, end)}…`) > width) end -= 1;
+  return end > 0 ? `${string.slice(0, end)}…` : "";
 }
 
 /**

@@ -1,5 +1,7 @@
 /** The drawing interface of draw.js as SVG text: the same calls, a file instead of pixels. */
 
+import { cutText } from "./draw.js";
+
 /** @import { Style, TextStyle, Box } from "./draw.js" */
 
 // From the alphabetic baseline, as a share of the size: not every program knows dominant-baseline.
@@ -81,7 +83,7 @@ export class SvgPen {
 
   /** @param {number} x @param {number} y @param {string} string @param {TextStyle} [style] */
   text(x, y, string, style = {}) {
-    const shown = style.maxWidth === undefined ? string : this.cut(string, style);
+    const shown = style.maxWidth === undefined ? string : cutText(string, style.maxWidth, (part) => this.measure(part, style));
     if (!shown) return;
     const size = style.size ?? 11;
     const anchor = { left: "", center: ' text-anchor="middle"', right: ' text-anchor="end"' }[style.align ?? "left"];
@@ -97,15 +99,6 @@ export class SvgPen {
   measure(string, style = {}) {
     this.ruler.font = `${style.weight ?? 400} ${style.size ?? 11}px ${this.font}`;
     return this.ruler.measureText(string).width;
-  }
-
-  /** @param {string} string @param {TextStyle} style @returns {string} */
-  cut(string, style) {
-    const width = style.maxWidth ?? Infinity;
-    if (this.measure(string, style) <= width) return string;
-    let end = string.length - 1;
-    while (end > 0 && this.measure(`${string.slice(0, end)}…`, style) > width) end -= 1;
-    return end > 0 ? `${string.slice(0, end)}…` : "";
   }
 
   /** Pixels travel as a PNG inside the file. @param {HTMLCanvasElement} source @param {number} firstRow @param {number} rows @param {Box} box */

@@ -65,6 +65,7 @@ export class Player {
     this.farewell = 0;
     this.generation = 0;
     this.stale = true;
+    this.gone = new AbortController();
     this.settler = new Settler();
     this.mapDrawn = "";
     this.clock = new Clock(() => this.invalidate());
@@ -91,14 +92,12 @@ export class Player {
   listen() {
     this.resizer = new ResizeObserver(() => this.observed());
     for (const node of [this.root, this.nodes.mapBox, this.nodes.timeBox]) this.resizer.observe(node);
-    this.onKey = (/** @type {KeyboardEvent} */ event) => keyAction(this, event);
-    this.onWindow = () => this.resize();
-    document.addEventListener("keydown", this.onKey);
-    window.addEventListener("resize", this.onWindow);
+    const { signal } = this.gone;
+    document.addEventListener("keydown", (event) => keyAction(this, event), { signal });
+    window.addEventListener("resize", () => this.resize(), { signal });
+    document.fonts.addEventListener("loadingdone", () => this.redraw(), { signal });
     this.nodes.picker.addEventListener("change", () => this.select(Number(this.nodes.picker.value)));
     listenToPointer(this);
-    this.onFont = () => this.redraw();
-    document.fonts.addEventListener("loadingdone", this.onFont);
   }
 
   /** What to show: another run, another view, a new theme, or a rerun that changed nothing. @param {Request} request @param {SetState} setStateValue */
@@ -389,9 +388,7 @@ export class Player {
     this.feed.stop();
     this.clock.destroy();
     this.resizer?.disconnect();
-    document.removeEventListener("keydown", /** @type {any} */ (this.onKey));
-    document.fonts.removeEventListener("loadingdone", /** @type {any} */ (this.onFont));
-    window.removeEventListener("resize", /** @type {any} */ (this.onWindow));
+    this.gone.abort();
     this.root.remove();
   }
 }

@@ -2,9 +2,9 @@
 
 import { perColumn } from "../model/columns.js";
 import { largest, lastAtOrBefore } from "../model/model.js";
-import { netPanel } from "./net_panel.js";
 import { formatMean, formatNumber, niceCeiling } from "../model/format.js";
 import { methodColour } from "../pen/palette.js";
+import { percentage } from "./rank_share.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette } from "../pen/palette.js" */
@@ -186,6 +186,35 @@ function movesPanel(model) {
       const budget = curve?.values[lastAtOrBefore(curve.steps, step)];
       const cap = budget === undefined || !Number.isFinite(budget) ? "" : `b = ${budget}`;
       return [event ? `−${event.prune.length} +${event.extend.length}` : "", cap].filter(Boolean).join(", ");
+    },
+  };
+}
+
+/** Cumulative gross moves above, net moves below; churn is told beside. @param {Model} model @returns {Panel} */
+function netPanel(model) {
+  const moved = Array.from(model.steps, (_, t) => model.moved(t));
+  const top = moved.reduce((most, { gross, net }) => Math.max(most, gross, net), 1);
+  return {
+    label: "net of gross",
+    note: "bold: net",
+    weight: 1.3,
+    need: 3,
+    draw: (pen, palette, box, scale) => {
+      const xs = places(model.steps, scale);
+      const ys = (/** @type {"gross" | "net" | "churn"} */ key, /** @type {number} */ most) => heights(moved.map((own) => own[key]), most, box);
+      pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
+      pen.text(box.x - 6, box.y + 4, String(top), { fill: palette.muted, size: 10.5, align: "right" });
+      pen.path(xs, ys("churn", 1), { stroke: palette.evaluation, width: 1, dash: [2, 2], steps: true });
+      pen.path(xs, ys("gross", top), { stroke: palette.muted, width: 1.25, steps: true });
+      pen.path(xs, ys("net", top), { stroke: palette.text, width: 2, steps: true });
+    },
+    value: (step) => {
+      const { net, gross } = model.moved(model.recordAt(step));
+      return `${net} of ${gross}`;
+    },
+    aside: (step) => {
+      const { churn } = model.moved(model.recordAt(step));
+      return Number.isFinite(churn) ? `churn ${percentage(churn)}` : "";
     },
   };
 }
