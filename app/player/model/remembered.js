@@ -18,3 +18,15 @@ export function remembered(make) {
     return own.get(key);
   };
 }
+
+/** @import { Model } from "./model.js" */
+
+/**
+ * @template Made
+ * @param {(model: Model, width: number, height: number) => Made} make
+ * @returns {(scene: {model: Model, width: number, height: number}) => Made} the layout of a picture, made once for each size
+ */
+export function sized(make) {
+  const layoutOf = remembered(make);
+  return ({ model, width, height }) => layoutOf(model, width, height);
+}

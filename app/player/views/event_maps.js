@@ -2,12 +2,12 @@
 
 import { cellColour, colourName, legendMarks } from "../pen/colour.js";
 import { mapTable } from "./map_table.js";
-import { remembered } from "../model/remembered.js";
+import { sized } from "../model/remembered.js";
 import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./stage_map.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
-/** @import { Scene, View } from "../model/scene.js" */
+/** @import { View } from "../model/scene.js" */
 /** @import { Model } from "../model/model.js" */
 
 const EVENT_KEY_HEIGHT = 20;
@@ -22,16 +22,11 @@ export function eventsShown(model, step) {
   return chosen;
 }
 
-const eventLayoutOf = remembered((/** @type {Model} */ model, /** @type {number} */ width, /** @type {number} */ height) => {
+const eventLayout = sized((model, width, height) => {
   const area = { x: 4, y: 4, w: width - 8, h: height - EVENT_KEY_HEIGHT - 10 };
   const panels = panelBoxes(area, model.header.grid.length, 14, cellFit(model, { w: 20, h: 14 }, 0));
   return { panels, cells: panels.map((panel) => smallCells(model, panelGrid(panel, 0))) };
 });
-
-/** @param {Scene} scene */
-function eventLayout({ model, width, height }) {
-  return eventLayoutOf(model, width, height);
-}
 
 /** @type {View} */
 export const EVENTS_VIEW = {

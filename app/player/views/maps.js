@@ -6,20 +6,15 @@ import { EVENTS_VIEW } from "./event_maps.js";
 import { mapTable } from "./map_table.js";
 import { PAIR_VIEW } from "./pair_map.js";
 import { describeStage, drawStageMap, stageTable, STEPS_VIEW } from "./stage_map.js";
-import { remembered } from "../model/remembered.js";
+import { sized } from "../model/remembered.js";
 import { decisionOf } from "../model/stages.js";
 import { drawMap, hasGauges, layoutMap, matrixAt, neighbour } from "./rank_map.js";
 
-/** @import { Scene, View } from "../model/scene.js" */
+/** @import { View } from "../model/scene.js" */
 
 const RANK_COLOURS = ["rank", "change", "parameters"];
 
-const layoutOf = remembered(layoutMap);
-
-/** @param {Scene} scene @returns {import("./rank_map.js").MapLayout} */
-export function mapLayout({ model, width, height }) {
-  return layoutOf(model, width, height);
-}
+const mapLayout = sized(layoutMap);
 
 /** @type {Record<string, View>} */
 export const MAPS = {

@@ -3,7 +3,7 @@
 import { entropyShare, legendMarks, rankIndex } from "../pen/colour.js";
 import { formatNumber, matrixLabel } from "../model/format.js";
 import { tableColour } from "../pen/palette.js";
-import { remembered } from "../model/remembered.js";
+import { remembered, sized } from "../model/remembered.js";
 import { drawMargins, layoutMap, neighbour } from "./rank_map.js";
 import { decisionOf, measureOf, scoreRange, stageOf, STAGES } from "../model/stages.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
@@ -163,16 +163,11 @@ function eventIndex({ model, step }) {
   return Math.max(0, model.eventBefore(step));
 }
 
-const stepLayoutOf = remembered((/** @type {Model} */ model, /** @type {number} */ width, /** @type {number} */ height) => {
+const stepLayout = sized((model, width, height) => {
   const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - KEY_HEIGHT - 6 }, STAGES.length, 12, cellFit(model, { w: 26, h: 13 }, 2));
   const lines = panels[0].h > 150 ? CAPTION_LINES : 2;
   return { panels, lines, cells: panels.map((panel) => smallCells(model, panelGrid(panel, lines))) };
 });
-
-/** @param {Scene} scene */
-function stepLayout({ model, width, height }) {
-  return stepLayoutOf(model, width, height);
-}
 
 /** Cells of a map without margins. @param {Model} model @param {Box} box @returns {Box[]} */
 export function smallCells(model, box) {
