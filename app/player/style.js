@@ -4,14 +4,14 @@ const CSS = `
 .fl-player { --fl-line: color-mix(in srgb, var(--st-text-color) 14%, transparent); --fl-muted: color-mix(in srgb, var(--st-text-color) 66%, var(--st-background-color));
   position: relative; display: grid; grid-template-columns: minmax(0, 1fr); grid-template-rows: auto minmax(0, 1fr) auto auto minmax(0, 1.08fr); height: var(--fl-height, 640px); gap: 6px;
   font: 400 13px/1.35 var(--st-font); color: var(--st-text-color); font-variant-numeric: tabular-nums; }
-.fl-player[hidden] { display: none; }
+.fl-player[hidden], .fl-player [hidden] { display: none; }
 .fl-player *, .fl-player *::before { box-sizing: border-box; }
 .fl-sentence { margin: 0; min-height: 20px; font-size: 15px; line-height: 1.35; text-wrap: pretty; }
 .fl-trouble { margin: 0; color: var(--fl-pruned); font-size: 13px; } .fl-trouble:empty, .fl-lost > :not(.fl-top) { display: none; }
 .fl-top { display: flex; align-items: baseline; gap: 18px; } .fl-top .fl-sentence { flex: 1; min-width: 0; }
-.fl-runs { display: inline-flex; gap: 14px; font-size: 12.5px; white-space: nowrap; } .fl-runs[hidden] { display: none; }
+.fl-runs { display: inline-flex; gap: 14px; font-size: 12.5px; white-space: nowrap; }
 .fl-run { display: inline-flex; align-items: center; gap: 6px; } .fl-line { width: 22px; border-top: 3px solid; } .fl-dashed { border-top-style: dashed; }
-.fl-stage { margin: 0; height: 36px; overflow: hidden; font-size: 13px; line-height: 17px; text-wrap: pretty; background: linear-gradient(var(--st-primary-color), var(--st-primary-color)) no-repeat left bottom / var(--fl-done, 0%) 2px; } .fl-stage[hidden] { display: none; }
+.fl-stage { margin: 0; height: 36px; overflow: hidden; font-size: 13px; line-height: 17px; text-wrap: pretty; background: linear-gradient(var(--st-primary-color), var(--st-primary-color)) no-repeat left bottom / var(--fl-done, 0%) 2px; }
 .fl-ghost { opacity: 0; pointer-events: none; transition: opacity 260ms linear; } .fl-ghost.fl-held { opacity: 1; transition: none; }
 .fl-hero { display: grid; grid-template-columns: minmax(0, 1.25fr) minmax(0, 1fr) minmax(214px, 0.56fr); gap: 22px; min-height: 0; }
 .fl-panel { display: flex; flex-direction: column; min-width: 0; min-height: 0; }
@@ -19,12 +19,11 @@ const CSS = `
 .fl-panel h3 { margin: 0; padding: 0; font: 600 13px/1 var(--st-font); letter-spacing: 0; }
 .fl-canvas { position: relative; flex: 1; min-height: 0; overflow: hidden; }
 .fl-canvas canvas { position: absolute; inset: 0; display: block; }
-.fl-canvas canvas[hidden], .fl-why[hidden] { display: none; }
 .fl-map { cursor: pointer; }
 canvas:focus-visible, .fl-player button:focus-visible, .fl-player select:focus-visible, .fl-slider:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; border-radius: 4px; }
 canvas:focus-visible, .fl-why:focus-visible, .fl-player .fl-choice:focus-visible, .fl-player .fl-event:focus-visible, .fl-player .fl-move:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: -2px; }
 canvas:focus:not(:focus-visible) { outline: none; }
-.fl-choose { min-width: 0; } .fl-choose[hidden], .fl-since[hidden] { display: none; } .fl-choose-colour, .fl-since { margin-left: auto; } .fl-since + .fl-choose-colour { margin-left: 0; } .fl-since[hidden] + .fl-choose-colour { margin-left: auto; }
+.fl-choose { min-width: 0; } .fl-choose-colour, .fl-since { margin-left: auto; } .fl-since + .fl-choose-colour { margin-left: 0; } .fl-since[hidden] + .fl-choose-colour { margin-left: auto; }
 .fl-since { height: 24px; font-size: 12px; white-space: nowrap; }
 .fl-choicelist { display: none; }
 .fl-choices { display: inline-flex; border: 1px solid var(--fl-line); border-radius: 6px; overflow: hidden; }
@@ -33,7 +32,6 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-choice[aria-pressed="true"] { background: color-mix(in srgb, var(--st-primary-color) 16%, transparent); color: var(--st-text-color); font-weight: 600; }
 .fl-numbers { color: var(--st-text-color); font-size: 12.5px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .fl-warning { color: var(--fl-pruned); font-size: 12px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.fl-warning[hidden] { display: none; }
 .fl-count { color: var(--fl-muted); font-size: 12px; }
 .fl-select { font: inherit; font-size: 12.5px; color: inherit; background: var(--st-background-color); border: 1px solid var(--fl-line); border-radius: 6px; padding: 2px 4px; height: 26px; cursor: pointer; }
 .fl-matrix { margin-left: auto; max-width: 62%; }
@@ -88,7 +86,6 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-help dt { font-weight: 600; } .fl-help dd { margin: 0; }
 .fl-help p { margin: 0 0 12px; color: var(--fl-muted); }
 .fl-row { display: flex; align-items: center; flex-wrap: wrap; gap: 8px; margin: 0 0 10px; } .fl-closing { margin: 14px 0 0; }
-.fl-label[hidden], .fl-button[hidden] { display: none; }
 .fl-takeout { width: 460px; }
 .fl-command { display: block; padding: 6px 8px; border-radius: 6px; background: color-mix(in srgb, var(--st-text-color) 7%, transparent); font: 12px/1.4 var(--st-code-font, monospace); user-select: all; overflow-wrap: anywhere; }
 .fl-takeout p { margin: 4px 0 6px; }

@@ -72,6 +72,8 @@ export class Model {
   base = 0;
   /** @type {{base: number, change: number} | null} the largest change since a record */
   counted = null;
+  /** @type {{parameters?: number, gap?: number}} largest values, once they are known */
+  scales = {};
   /** @type {number[] | null} matrices by similarity of their entropy over time; null while nobody asked */
   similar = null;
 

@@ -17,8 +17,8 @@ function ease(x) {
 }
 
 export class Clock {
-  /** @param {() => void} changed called after every change of time or play state */
-  constructor(changed) {
+  /** @param {() => void} changed called after every change of time or play state @param {AbortSignal} [signal] that nobody needs the clock any more */
+  constructor(changed, signal) {
     this.changed = changed;
     /** @type {Model | null} */
     this.model = null;
@@ -31,19 +31,17 @@ export class Clock {
     this.stage = null;
     this.share = 0;
     this.preference = window.matchMedia("(prefers-reduced-motion: reduce)");
-    this.reducedMotion = this.preference.matches;
-    this.onPreference = () => {
-      this.reducedMotion = this.preference.matches;
+    const turned = () => {
       this.leg = null;
       this.changed();
     };
-    this.preference.addEventListener("change", this.onPreference);
+    this.preference.addEventListener("change", turned, { signal });
     /** @type {{from: number, to: number, start: number, travel: number, hold: number, stage?: boolean} | null} */
     this.leg = null;
   }
 
-  destroy() {
-    this.preference.removeEventListener("change", this.onPreference);
+  get reducedMotion() {
+    return this.preference.matches;
   }
 
   /**

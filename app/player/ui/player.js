@@ -68,7 +68,7 @@ export class Player {
     this.gone = new AbortController();
     this.settler = new Settler();
     this.mapDrawn = "";
-    this.clock = new Clock(() => this.invalidate());
+    this.clock = new Clock(() => this.invalidate(), this.gone.signal);
     this.transport = new Transport(this.clock, {
       commit: () => this.commitSoon(),
       copyLink: () => copyLink(this),
@@ -386,7 +386,6 @@ export class Player {
     window.clearTimeout(this.commitTimer);
     window.clearTimeout(this.supplyTimer);
     this.feed.stop();
-    this.clock.destroy();
     this.resizer?.disconnect();
     this.gone.abort();
     this.root.remove();

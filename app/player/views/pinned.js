@@ -2,7 +2,7 @@
 
 import { colourValue } from "../pen/colour.js";
 import { niceCeiling } from "../model/format.js";
-import { equaliseScales } from "../model/quantity.js";
+import { largestGap, largestParameters } from "../model/quantity.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Colour } from "../pen/palette.js" */
@@ -34,6 +34,7 @@ export function bothOf(model, other) {
     maxRank: Math.max(model.maxRank, other.maxRank),
     maxEnergy: Math.max(model.maxEnergy, other.maxEnergy),
     maxChange: Math.max(model.maxChange, other.maxChange),
+    scales: { parameters: Math.max(largestParameters(model), largestParameters(other)), gap: Math.max(largestGap(model), largestGap(other)) },
     base: model.base,
   };
   const both = {
@@ -42,7 +43,6 @@ export function bothOf(model, other) {
     matching: model.matrices.map(({ name }) => other.indexOf.get(name) ?? -1),
     limits: new Map(),
   };
-  equaliseScales([both.mine, both.theirs]);
   known.set(other, both);
   return both;
 }

@@ -8,7 +8,7 @@ import { inkOn, tableColour } from "../pen/palette.js";
 /** @import { Palette } from "../pen/palette.js" */
 /** @import { Scene, Pen, TimeScale } from "../model/scene.js" */
 /** @import { Box } from "../pen/draw.js" */
-/** @typedef {{label: string, members: number[]}} Group */
+/** @import { Group } from "../model/sorts.js" */
 /** @typedef {{box: Box, groups: Group[], edges: Float64Array[], by: string}} ShareLayout edges: where each group's share begins at each record, from the top as in the map, and a last one at 1 */
 
 const LABEL_ROOM = 12;
