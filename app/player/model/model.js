@@ -36,20 +36,15 @@ export function lastAtOrBefore(values, target) {
   return low - 1;
 }
 
-/** @param {ArrayLike<number>} values one a row and column @param {number} columns @returns {number[]} rows that differ from the one before, and the first */
-function turnsOf(values, columns) {
-  const turns = values.length ? [0] : [];
-  for (let place = columns; place < values.length; place += 1) {
-    if (values[place] === values[place - columns]) continue;
-    const row = Math.floor(place / columns);
-    turns.push(row);
-    place = (row + 1) * columns - 1;
-  }
-  return turns;
+/** @param {ArrayLike<number>} values one a row and column @param {number} columns @returns {number[]} places that differ from those a row before */
+function changedPlaces(values, columns) {
+  const changed = [];
+  for (let place = columns; place < values.length; place += 1) if (values[place] !== values[place - columns]) changed.push(place);
+  return changed;
 }
 
-/** The same where the places that differ are told. @param {Uint32Array} changed ascending @param {number} columns @returns {number[]} */
-function turnsTold(changed, columns) {
+/** @param {ArrayLike<number>} changed ascending places @param {number} columns @returns {number[]} their rows, and the first */
+function turnsOf(changed, columns) {
   const turns = [0];
   for (let i = 0, next = columns; i < changed.length; i += 1) {
     if (changed[i] < next) continue;
@@ -126,7 +121,7 @@ export class Model {
     this.eventSteps = this.events.map((event) => event.step);
     this.scale = this.run.scale ?? 1;
     /** @type {number[]} records at which some rank is another than at the one before, and the first: ranks move at events only */
-    this.turns = arrays.ranksAt && this.T ? turnsTold(arrays.ranksAt, this.M) : turnsOf(this.ranks, this.M);
+    this.turns = this.T ? turnsOf(arrays.ranksAt ?? changedPlaces(this.ranks, this.M), this.M) : [];
     const [least, most] = this.rankRange();
     this.minRank = least;
     this.maxRank = most;
