@@ -189,7 +189,7 @@ def test_the_payload_holds_the_run(run):
     header, arrays = decode(pack_run(run))
     assert arrays["steps"].tolist() == run.steps.tolist()
     assert ranks_of(arrays, 16, 3).tolist() == run.ranks.tolist()
-    assert arrays["importance"].reshape(3, 3)[1] == pytest.approx(
+    assert arrays["scores"].reshape(3, 3)[1] == pytest.approx(
         list(run.events[1]["importance"]["spectral_entropy"].values())
     )
     assert arrays["moveMatrix"].tolist() == [0, 2, 2, 0, 0, 2]
@@ -204,7 +204,7 @@ def test_the_payload_holds_the_run(run):
     assert [event["step"] for event in header["events"]] == [5, 10, 15]
     assert header["park"] == metrics.instructive_event(run)
     assert f"Event 2 of 3, {header['sentences'][1]}" == metrics.describe_event(run, 10)
-    assert [matrix["name"] for matrix in header["matrices"]] == NAMES
+    assert header["matrices"]["name"] == NAMES
 
 
 def ranks_of(arrays, records, matrices, name="ranks"):

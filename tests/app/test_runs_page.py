@@ -330,7 +330,9 @@ class TestImport:
         press(bare, "runs_import")
         assert [path.name for path in roots[1].iterdir()] == ["good"]
 
-    def test_what_was_uploaded_goes_when_it_is_imported_or_taken_away(self, bare):
+    def test_what_was_uploaded_goes_when_it_is_imported_or_taken_away(self, bare, tmp_path, monkeypatch):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
         def kept():
             return {
                 path for path in Path(tempfile.gettempdir()).glob("flexlora-log-*") if path.stat().st_mtime >= started

@@ -13,8 +13,7 @@ import torch
 from mortal import DEATHS, FAILURES, Died, Fate, bury, differences
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from flexlora import FlexLoRAConfig
-from flexlora import session as session_module
+from flexlora import FlexLoRAConfig, trained_model
 from flexlora.checkpoint import checkpoint_step
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
@@ -24,6 +23,7 @@ from flexlora.loop import run_job
 from flexlora.methods import METHODS
 from flexlora.run_log import RunLogError, disk, read_run
 from flexlora.session import Session
+from flexlora.trained_model import TrainedModel
 
 SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(1 << 32)))
 """Draws every moment below; a test that fails says it."""
@@ -62,14 +62,14 @@ class Resumed(Controls):
 @pytest.fixture(autouse=True)
 def small_data(monkeypatch):
     """Evaluate on a few examples: what is compared is whether they are the same."""
-    load = session_module.load_task
+    load = trained_model.load_task
 
     def few(*given):
         data = load(*given)
         cut = {name: _head(getattr(data, name), 24) for name in ("validation", "test")}
         return dataclasses.replace(data, **cut)
 
-    monkeypatch.setattr(session_module, "load_task", few)
+    monkeypatch.setattr(trained_model, "load_task", few)
 
 
 def _head(split, count):
@@ -105,8 +105,9 @@ def lived(case, folder, fate, draw) -> bool:
     """Run under a fate; True when the run came to its end."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(disk, "perform", fate.perform)
-        for name in ("train_step", "event", "finish_step", "evaluate"):
+        for name in ("train_step", "event", "finish_step"):
             patched.setattr(Session, name, fate.tick(getattr(Session, name)))
+        patched.setattr(TrainedModel, "evaluate", fate.tick(TrainedModel.evaluate))
         try:
             start(case, folder, draw)
             return True
@@ -124,8 +125,9 @@ def test_a_killed_run_comes_back_the_same(case, tmp_path):
     fate = Fate()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(disk, "perform", fate.perform)
-        for name in ("train_step", "event", "finish_step", "evaluate"):
+        for name in ("train_step", "event", "finish_step"):
             patched.setattr(Session, name, fate.tick(getattr(Session, name)))
+        patched.setattr(TrainedModel, "evaluate", fate.tick(TrainedModel.evaluate))
         summary = start(case, tmp_path / "whole")
     whole = read_run(tmp_path / "whole")
     moved = sum(len(event["prune"]) + len(event["extend"]) for event in whole.events)
