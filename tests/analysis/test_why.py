@@ -203,6 +203,9 @@ DEFINITIONS = {
     ),
 }
 
+KNOWN = {*DEFINITIONS, "sensitivity", "random"}
+"""Measures that the logs read here may hold; one that came later is scored from λ, and has tests of its own."""
+
 
 def nearer(position, count):
     return min((position + 1, "lowest"), (count - position, "highest"), key=lambda place: place[0])
@@ -484,6 +487,8 @@ def check_alternatives(card, others, expected, where):
     actual = m in expected.pruned, m in expected.extended
     for row in card["alternatives"]:
         about = f"{where}, {row['measure']}"
+        if row["measure"] not in KNOWN:
+            continue
         if row["measure"] not in others:
             assert (row["verdict"], row["score"], row["place"], row["of"]) == ("not logged", None, None, None), about
             continue
@@ -605,7 +610,7 @@ def any_options(rng):
     pick = lambda values: values[int(rng.integers(len(values)))]  # noqa: E731
     options = {
         "preset": pick(list(PRESETS)),
-        "importance": pick(list(IMPORTANCES)),
+        "importance": pick([key for key in IMPORTANCES if key in KNOWN]),
         "direction": pick([*DIRECTIONS, "both"]),
         "rank_one": pick(["one", "zero", "undefined", "median", "first"]),
         "all_zero": pick(["undefined", "first"]),
