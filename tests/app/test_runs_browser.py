@@ -31,8 +31,11 @@ def type_into_cell(page, table, row, column, text):
     """Type into a cell of a canvas table: click the first cell of the row, go right, open, overwrite."""
     editor = page.locator("#portal textarea, #portal input").first
     deadline = time.monotonic() + TIMEOUT_MS / 1000
-    while not editor.count():
+    # A busy page loses keys, and another cell opens, which may be one that cannot be edited.
+    while not (editor.count() and editor.is_enabled()):
         assert time.monotonic() < deadline, "the cell did not open"
+        if editor.count():
+            page.keyboard.press("Escape")
         table.scroll_into_view_if_needed()
         box = table.bounding_box()
         page.mouse.click(box["x"] + 20, box["y"] + ROW_PX * (row + 1.5))

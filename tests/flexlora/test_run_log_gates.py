@@ -9,7 +9,7 @@ import pytest
 from analysis import metrics
 from analysis.runs import load_run
 from flexlora.importance import spectral_entropy
-from flexlora.run_log import RunLogError, RunWriter, encode, read_run
+from flexlora.run_log import RunLogError, RunWriter, read_run, writer
 from flexlora.run_log import format as log_format
 
 MATRICES = [
@@ -82,27 +82,22 @@ def test_a_log_without_the_optional_columns_opens(tmp_path, monkeypatch):
         name: pa.schema([field for field in schema if field.name not in log_format.OPTIONAL])
         for name, schema in log_format.SCHEMAS.items()
     }
-    batches = {"scalar_batch": "scalars.arrows", "spectrum_batch": "spectra.arrows"}
     with monkeypatch.context() as patch:
-        for name, file in batches.items():
-            make = getattr(encode, name)
-            patch.setattr(
-                f"flexlora.run_log.writer.{name}",
-                lambda rows, make=make, file=file: make(rows).select(old[file].names),
-            )
+        for name, make in writer.BATCHES.items():
+            patch.setitem(writer.BATCHES, name, lambda rows, make=make, name=name: make(rows).select(old[name].names))
         patch.setattr("flexlora.run_log.writer.SCHEMAS", old)
-        with RunWriter(tmp_path / "run", {"config": {}, "matrices": MATRICES}) as writer:
-            writer.step(1, task_loss=1.0)
-            writer.spectrum(1, LAM, SIGMA)
+        with RunWriter(tmp_path / "run", {"config": {}, "matrices": MATRICES}) as log:
+            log.step(1, task_loss=1.0)
+            log.spectrum(1, LAM, SIGMA)
     with pa.OSFile(str(tmp_path / "run" / "spectra.arrows")) as file:
         assert "gates" not in pa.ipc.open_stream(file).schema.names
     log = read_run(tmp_path / "run")
     assert log.notices == [] and log.gates is None
     assert log.ranks.tolist() == [[3, 2]] and np.isnan(log.steps["penalty"]).all()
     # It is resumed by a version that writes them.
-    with RunWriter(tmp_path / "run", {}, resume_from=1) as writer:
-        writer.step(2, task_loss=1.0, penalty=0.5)
-        writer.spectrum(2, LAM, None, [[1, 1, 0], [1, 1]])
+    with RunWriter(tmp_path / "run", {}, resume_from=1) as log:
+        log.step(2, task_loss=1.0, penalty=0.5)
+        log.spectrum(2, LAM, None, [[1, 1, 0], [1, 1]])
     log = read_run(tmp_path / "run")
     assert log.ranks.tolist() == [[3, 2], [2, 2]] and log.steps["penalty"].tolist()[1] == 0.5
 
