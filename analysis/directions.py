@@ -132,10 +132,9 @@ def directions_at(run: Run, record: int, matrix: int) -> list[Direction]:
     energy = float(run.energy[record, matrix])
     states = _states(run, record, matrix)
     stays, here = _cover(run, matrix)
-    slots: list[int] | None = stays[here[:, record]].tolist()
-    if len(slots) != run.stored[record, matrix] or -1 in slots:
-        # The log does not say: an imported one, or one with a gap.
-        slots = None
+    known: list[int] = stays[here[:, record]].tolist()
+    # Otherwise the log does not say: an imported one, or one with a gap.
+    slots = known if len(known) == run.stored[record, matrix] and -1 not in known else None
     directions = []
     for i, (value, gate) in enumerate(zip(values.tolist(), gates.tolist(), strict=True)):
         share = value**2 / energy if gate > 0 and energy > 0 and np.isfinite(energy) else float("nan")

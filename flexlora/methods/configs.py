@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from flexlora.adapter_config import FORMS, AdapterConfig, EventConfig, OrthogonalConfig
 from flexlora.errors import FlexLoRAError
@@ -32,7 +33,7 @@ class _Lowered(AdapterConfig):
 
     roots = ("preset", "initial_rank", "target_rank", "total_steps")
 
-    target_rank: float
+    target_rank: Any
 
     def _derive_rank(self) -> None:
         # What is no number is left for the checks to refuse.
