@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +21,8 @@ POWER = 0.8
 RESAMPLES = 4999
 EXACT_PAIRS = 14
 """Up to as many pairs all 2ⁿ sign patterns are tried; above, ``RESAMPLES`` random ones."""
+QUADRATURE = 4000
+"""Points at which a mean over the distribution of the sample variance is taken."""
 
 
 @dataclass(frozen=True)
@@ -150,20 +153,33 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def detectable_effect(differences: ArrayLike, *, power: float = POWER, level: float = 1 - CONFIDENCE) -> float:
     """Return the smallest true mean difference that n pairs with this spread find with the given power.
 
-    Two-sided paired t-test, noncentral t; NaN for n < 2, 0 where the differences do not vary.
+    Two-sided paired t-test; NaN for n < 2, 0 where the differences do not vary.
     """
     found = _pairs(differences)
     n = len(found)
     if n < 2:
         return math.nan
+    return detectable_shift(n, power, level) * float(found.std(ddof=1)) / math.sqrt(n)
+
+
+@lru_cache
+def detectable_shift(n: int, power: float = POWER, level: float = 1 - CONFIDENCE) -> float:
+    """Return the true mean, in standard errors, at which the two-sided t-test of n pairs has the given power.
+
+    The mean over the sample variance of the power that is left given it, which holds for every n ≥ 2: scipy's
+    noncentral t has no value far from 0.
+    """
     limit = stats.t.ppf(1 - level / 2, n - 1)
+    shares = (np.arange(QUADRATURE) + 0.5) / QUADRATURE
+    bound = limit * np.sqrt(stats.chi2.ppf(shares, n - 1) / (n - 1))
 
     def missing(shift: float) -> float:
-        found_share = stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift)
-        return float(found_share - power)
+        return float((special.ndtr(shift - bound) + special.ndtr(-shift - bound)).mean() - power)
 
-    shift = float(optimize.brentq(missing, 0.0, limit + 50.0))  # type: ignore[arg-type]
-    return shift * float(found.std(ddof=1)) / math.sqrt(n)
+    highest = 8.0
+    while missing(highest) < 0:
+        highest *= 2.0
+    return float(optimize.brentq(missing, 0.0, highest))  # type: ignore[arg-type]
 
 
 def equivalence_p(differences: ArrayLike, margin: float) -> float:

@@ -234,7 +234,8 @@ class _Run:
         if completed:
             self.session.dynamics.finish()
             self._evaluate("validation", None)
-            self._evaluate("test", None, self.session.dynamics.evaluations("test"))
+            if self.job.loop.evaluate_test:
+                self._evaluate("test", None, self.session.dynamics.evaluations("test"))
             if self.job.loop.save_adapter:
                 self._written("adapter", lambda: self.session.adapter.save(self.folder / ADAPTER))
             (self.folder / CHECKPOINT / "state.safetensors").unlink(missing_ok=True)
@@ -257,6 +258,8 @@ class _Run:
         return {"wall_s": time.monotonic() - self.began, "peak_memory_bytes": self.peak_memory or None}
 
     def _save_checkpoint(self) -> None:
+        # A checkpoint that is ahead of its log would leave a gap when the process is killed.
+        self.writer.flush()
         self._written("checkpoint", lambda: save_checkpoint(self.session, self.folder / CHECKPOINT, self.step))
         self.saved = time.monotonic()
 
