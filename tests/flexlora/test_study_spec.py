@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -18,8 +20,9 @@ from flexlora.study.equality import expected_budget, expected_differences, refus
 from flexlora.study.plain_yaml import read_plain_yaml
 from flexlora.study.plan import plan_study
 from flexlora.study.spaces import points, read_space
-from flexlora.study.spec import parse_study
+from flexlora.study.spec import KEYS, LIMIT, TOLERANCES, parse_study, read_study
 
+ROOT = Path(__file__).parents[2]
 PLAIN = {"tasks": ["digits"], "methods": ["lora", "flexlora"], "seeds": 2, "equal": "final_rank"}
 
 
@@ -352,3 +355,29 @@ def test_only_what_a_job_can_know_is_estimated():
     assert rank("flexlora", direction="prune_only", initial_budget=0) == 8
     assert rank("sora") is rank("autolora") is rank("salora") is rank("lora", control="head_only") is None
     assert expected_budget(build_job("digits", "flexlora"), "final_parameters") is None
+
+
+# --- the studies that come with the project --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_bundled_studies_can_be_made(path):
+    study = read_study(path)
+    found = plan_study(study)
+    assert study.name == path.stem
+    runs = found.runs([own[0] for own in found.chosen] if study.tuning else None)
+    assert expected_differences(found, runs) == []
+
+
+def test_the_docs_name_every_key_and_every_unit_and_their_example_can_be_made():
+    text = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    assert [key for key in KEYS if f"`{key}`" not in text] == []
+    assert [unit for unit, allowed in TOLERANCES.items() if f"| `{unit}` |" not in text] == []
+    for unit, allowed in TOLERANCES.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{unit}` |"))
+        assert unit == "none" or row.endswith(f"| {100 * allowed:g} % |")
+    example, search = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert f"`limit` | runs at most, {LIMIT:,} otherwise" in text
+    content = read_plain_yaml(example, "docs")
+    assert len(plan_study(parse_study(content, "docs")).runs()) == 48
+    assert len(plan_study(parse_study({**content, **read_plain_yaml(search, "docs")}, "docs")).trials) == 6 * 8 * 2
