@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from analysis.importers.errors import Imported, LogImportError, listed, shown
 from analysis.importers.history import RankHistory, new_folder, write_history
 from analysis.importers.mapping import Row, corrected_rows, proposed_rows
+from analysis.importers.peft_result import is_peft_result, read_peft_result
 from analysis.importers.rank_csv import is_rank_log, read_rank_log
 from analysis.importers.run_folder import folder_rows, import_folder, import_zip, is_run_folder, is_zip, zip_rows
 from analysis.importers.tensorboard_events import is_adalora_log, read_adalora_log
@@ -59,6 +60,9 @@ IMPORTERS: dict[str, Importer] = {
         [
             _ranks_only("rank_log_csv", "the rank_log.csv of the released FlexLoRA code", is_rank_log, read_rank_log),
             _ranks_only("adalora_tensorboard", "TensorBoard event files of AdaLoRA", is_adalora_log, read_adalora_log),
+            _ranks_only(
+                "peft_result", "an AdaLoRA result of PEFT's method comparison", is_peft_result, read_peft_result
+            ),
         ]
     ),
 }

@@ -94,7 +94,7 @@ def test_the_table_has_a_row_a_run_and_costs_stand_elsewhere(study):
     for row in rows:
         assert row["test_accuracy"] == 0.5 + row["seed"] / 100
         assert (row["final_rank"], row["pruned"], row["extended"], row["budget_share"]) == (8, 1, 1, 1.0)
-        # A direction of 5 × 5 costs 11 parameters, one of 20 × 20 41; steps 1 and 2 are before the event, 3 and 4 after.
+        # A direction of 5 × 5 costs 11 parameters, one of 20 × 20 costs 41; the event is after step 2.
         assert row["final_parameters"] == 5 * 11 + 3 * 41
         assert row["parameter_steps"] == 2 * (4 * 11 + 4 * 41) + 2 * (5 * 11 + 3 * 41)
     with (study.out / "table.csv").open(encoding="utf-8") as file:
