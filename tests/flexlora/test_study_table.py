@@ -241,6 +241,19 @@ def test_seeds_are_added_without_making_the_others_again(study):
     assert [row for row in study.rows() if row["seed"] < 3] == first
 
 
+def test_a_log_that_cannot_be_read_is_never_overwritten(study):
+    study()
+    header = next((study.out / "runs").iterdir()) / "run.json"
+    kept = json.loads(header.read_text(encoding="utf-8"))
+    for content in ('{"schema": 99, "matrices": []}', "{", json.dumps({**kept, "config": {"colour": 1}})):
+        header.write_text(content, encoding="utf-8")
+        status, told = study("--resume")
+        assert status == 2
+        assert "Remove it to make the run anew" in told["error"]
+        assert header.read_text(encoding="utf-8") == content
+    assert len(study.made) == 6
+
+
 def test_a_folder_that_is_no_study_or_is_held_is_left_alone(study):
     study.out.mkdir()
     (study.out / "thesis.txt").write_text("mine")
