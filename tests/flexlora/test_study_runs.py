@@ -109,6 +109,8 @@ def test_a_study_whose_worker_and_then_whose_runner_is_killed_gives_the_same_tab
         workers = psutil.Process(process.pid).children()
         workers[0].kill()
         wait_for(lambda: finished(out) >= 2 and half_done(out), process)
+        # The one that was killed has a successor.
+        workers = psutil.Process(process.pid).children()
         process.kill()
         process.communicate()
     assert not (out / "table.csv").exists()
