@@ -19,6 +19,11 @@ UNITS = ("final_rank", "final_parameters", "parameter_steps", "time", "none")
 TOLERANCES = {"final_rank": 0.0, "final_parameters": 0.02, "parameter_steps": 0.02, "time": 0.1, "none": 0.0}
 LIMIT = 2000
 """Runs of a study that names no other limit."""
+COLUMNS = (
+    "run", "task", "cell", "variant", "method", "preset", "seed", "steps", "learning_rate", "state", "final_rank",
+    "final_parameters", "parameter_steps", "pruned", "extended", "budget_share", "note",
+)  # fmt: skip
+"""Columns that every table has; an axis of the user's own cannot have their names."""
 KEYS = (
     "name", "about", "tasks", "methods", "seeds", "settings", "axes", "within", "tune", "equal", "reference", "metric",
     "margin", "limit",
@@ -224,6 +229,8 @@ def _axes(value: Any, where: str) -> tuple[Axis, ...]:
 def _axis(name: Any, points: Any, where: str) -> Axis:
     name = fields.text(name, f"{where}: the name of an axis")
     if isinstance(points, Mapping):
+        if name in COLUMNS or name.startswith(("validation_", "test_")):
+            raise FlexLoRAError(f"{where}: {name} is a column of the table already. Give the axis another name.")
         own = {fields.text(label, f"{where}: a label of {name}"): item for label, item in points.items()}
         if not own:
             raise FlexLoRAError(f"{where}: {name} has no value.")

@@ -59,15 +59,10 @@ def _train(job: Job, folder: Path, controls: Controls, told: Callable[[int], obj
             told(step)
 
     _wait_for_others(folder)
-    if begun(folder, job):
-        try:
-            return Outcome(run_job(job, folder, controls=controls, resume=True, progress=progress)["state"])
-        except (FlexLoRAError, RunLogError) as error:
-            if str(error).startswith(DIVERGED):
-                raise
-            # Its checkpoint or its log is damaged. The run is a function of its job: it is made anew.
-    clear(folder)
-    return Outcome(run_job(job, folder, controls=controls, progress=progress)["state"])
+    resume = begun(folder, job)
+    if not resume:
+        clear(folder)
+    return Outcome(run_job(job, folder, controls=controls, resume=resume, progress=progress)["state"])
 
 
 def _wait_for_others(folder: Path) -> None:

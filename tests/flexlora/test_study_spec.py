@@ -93,6 +93,8 @@ def test_folder_names_are_plain_and_differ(names):
         ({"axes": {"inital_rank": [2, 4]}}, "Unknown axis 'inital_rank'. Did you mean initial_rank"),
         ({"axes": {"colour": ["red"]}}, "An axis is an option with a list of values, or a name of your own"),
         ({"axes": {"place": {}}}, "place has no value"),
+        ({"axes": {"seed": {"a": {}}}}, "seed is a column of the table already"),
+        ({"axes": {"test_accuracy": {"a": {}}}}, "is a column of the table already"),
         ({"axes": {"rank": []}}, "must be a list of at least one"),
         ({"axes": {"rank": [2, 2]}}, "has '2' twice"),
         ({"axes": {"rank": [2]}, "within": ["task"]}, "no axis of axes: rank"),

@@ -21,7 +21,7 @@ from flexlora.run_log import read_run
 from flexlora.study.__main__ import main
 from flexlora.study.outcome import Outcome
 from flexlora.study.plan import plan_study
-from flexlora.study.spec import read_study
+from flexlora.study.spec import COLUMNS, read_study
 
 PLAIN = {
     "name": "plain",
@@ -93,6 +93,7 @@ def test_the_table_has_a_row_a_run_and_costs_stand_elsewhere(study):
     assert [(row["variant"], row["seed"]) for row in rows] == [(v, s) for s in range(3) for v in ("lora", "sora")]
     for row in rows:
         assert row["test_accuracy"] == 0.5 + row["seed"] / 100
+        assert set(COLUMNS) <= set(row)
         assert (row["final_rank"], row["pruned"], row["extended"], row["budget_share"]) == (8, 1, 1, 1.0)
         # A direction of 5 × 5 costs 11 parameters, one of 20 × 20 costs 41; the event is after step 2.
         assert row["final_parameters"] == 5 * 11 + 3 * 41
