@@ -193,12 +193,12 @@ def test_numbers_are_read_as_people_write_them():
     ]
 
 
-_values = st.recursive(
+_scalars = (
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="ascii", min_codepoint=32), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=3),
-    max_leaves=12,
+    | st.text(st.characters(codec="ascii", min_codepoint=32), max_size=8)
 )  # fmt: skip
+_lists = st.lists(_scalars, max_size=3)
+_values = _scalars | _lists | st.dictionaries(st.text("abc", min_size=1), _scalars | _lists, max_size=3)
 
 
 @given(_values)
