@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flexlora.adapter_config import AdapterConfig
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
-from flexlora.initializers import direction_generator, gaussian
+from flexlora.initializers import Generator, direction_generator, gaussian
 from flexlora.linear import QUANTISED, FlexLoRALinear, check_rank, check_weight, linear_shape
 from flexlora.regularization import Stacks, add_orthogonality_gradient, orthogonality
 
@@ -71,7 +71,7 @@ class Adapter:
     def singular_values(self) -> dict[str, np.ndarray]:
         """Return name → λ of the active directions in slot order, as it acts: signed, times its gate, float32."""
         # One copy for all matrices: on an accelerator each would be a synchronisation.
-        return self.split_weights(self.flat_weights().cpu().numpy())
+        return self.split_weights(self.flat_weights().float().cpu().numpy())
 
     def flat_weights(self) -> Tensor:
         """Return λ as it acts of all slots of all matrices, one after another, (sum of capacities,); a new tensor."""
@@ -145,7 +145,7 @@ def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
     """
     capacity = config.initial_rank if config.max_rank == config.initial_rank else 2 * config.initial_rank
 
-    def draw(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+    def draw(matrix: FlexLoRALinear, generator: Generator) -> None:
         for slot in range(config.initial_rank):
             p = gaussian(matrix.out_features, config.initial_std, generator)
             matrix.fill(slot, p, 0.0, gaussian(matrix.in_features, config.initial_std, generator))
@@ -156,7 +156,7 @@ def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
 def attach_directions(
     model: nn.Module,
     config: AdapterConfig,
-    draw: Callable[[FlexLoRALinear, torch.Generator], None],
+    draw: Callable[[FlexLoRALinear, Generator], None],
     capacity: int | None = None,
 ) -> Adapter:
     """Adapt a model in place, with first directions of any kind; see ``attach``.
@@ -180,7 +180,7 @@ def attach_directions(
         matrix = FlexLoRALinear(module, name=name, rank=rank, capacity=capacity or rank, scale=config.scale)
         for part in matrix_parameters(matrix):
             part.requires_grad_(False)
-        draw(matrix, direction_generator(config.seed, 0, index))
+        draw(matrix, direction_generator(config.seed, 0, index, config.draws))
         set_module(model, name, matrix)
         matrices[name] = matrix
     return Adapter(model, config, matrices)

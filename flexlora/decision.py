@@ -14,6 +14,7 @@ import numpy as np
 
 from flexlora.adaptive import AdaptiveDecision, AdaptiveSchedule
 from flexlora.config import FlexLoRAConfig
+from flexlora.counter import key_of, permutation
 from flexlora.importance import ENTROPIES
 from flexlora.reallocation import PLANS, Reallocation, pair_gaps
 from flexlora.schedules import ADAPTIVE
@@ -142,4 +143,6 @@ def tie_order(names: list[str], t: int, config: FlexLoRAConfig) -> list[str]:
     """
     if config.plan != "disjoint":
         return names
+    if config.draws == "counter":
+        return [names[index] for index in permutation(key_of(config.seed, "ties", t), len(names))]
     return [names[index] for index in np.random.default_rng([config.seed, t]).permutation(len(names))]

@@ -13,6 +13,7 @@ from typing import Any
 from flexlora.adapter_config import AdapterConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.methods import METHODS, Method, find_method
+from flexlora.planted.options import PLANTED_OPTIONS, PlantedOptions
 from flexlora.settings import checked, option, parse_setting, unknown_key
 from flexlora.tasks import CONTROLS, TASKS, find_task
 from flexlora.tasks.source import SOURCE_OPTIONS, SourceOptions
@@ -23,7 +24,7 @@ MEASURES = ("all", "lambda")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopOptions(SourceOptions):
+class LoopOptions(SourceOptions, PlantedOptions):
     """Options of the training loop, the same for every method; None means the task's own default."""
 
     control: str = option("none", "A control: without the adapters, or without pretraining.", choices=CONTROLS)
@@ -133,12 +134,17 @@ def build_job(
         raise FlexLoRAError(
             f"Task {task} brings its own model and data: {', '.join(foreign)} is for the tasks text, choice and image."
         )
+    foreign = [key for key in PLANTED_OPTIONS if loop.get(key) is not None and task != "planted"]
+    if foreign:
+        raise FlexLoRAError(f"{', '.join(foreign)} is for task planted, which has a truth; task {task} has none.")
     own = {key: value for key, value in typed.items() if key not in LOOP_OPTIONS}
     for key in LOOP_OPTIONS:
         if loop.get(key) is None and key in defaults:
             value = defaults[key]
             loop[key] = value[method] if isinstance(value, Mapping) else value
-    own.setdefault("target_modules", defaults["target_modules"])
+    for key in ("target_modules", "draws"):
+        if key in defaults:
+            own.setdefault(key, defaults[key])
     # The task's rank is what is left in the end: methods that only prune start above it.
     final = "target_rank" if "target_rank" in kind.options else "initial_rank"
     initial = own.get("initial_rank")

@@ -122,7 +122,7 @@ class YoungDirections:
             beta1, beta2 = groups[parameter]["betas"]
             shares.append(self._shares(parameter, float(beta1), float(beta2)))
         young = list(self._kept)
-        flat = torch.from_numpy(np.concatenate(shares)).to(young[0].device)
+        flat = torch.from_numpy(np.concatenate(shares)).to(young[0])
         split = flat.split([len(share) for share in shares])
         moved = [
             torch.lerp(self._kept[parameter], parameter, share.view(-1, *(1,) * (parameter.dim() - 1)))
@@ -137,7 +137,7 @@ class YoungDirections:
             self._counts[parameter] = int(self.optimizer.state[parameter]["step"]) - 1
         self._counts[parameter] += 1
         whole = _correction(self._counts[parameter], beta1, beta2)
-        shares = np.ones(parameter.shape[0], np.float32)
+        shares = np.ones(parameter.shape[0], np.float64 if parameter.dtype == torch.float64 else np.float32)
         aged = {slot: age + 1 for slot, age in self.ages[parameter].items()}
         for slot, age in aged.items():
             shares[slot] = _correction(age, beta1, beta2) / whole

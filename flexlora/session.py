@@ -19,7 +19,7 @@ from flexlora.job import Job
 from flexlora.methods import METHODS
 from flexlora.methods.dynamics import Dynamics
 from flexlora.tasks import load_task
-from flexlora.tasks.data import Split, batch_indices
+from flexlora.tasks.data import Split
 
 
 class TrainingFailed(FlexLoRAError):
@@ -96,7 +96,7 @@ class Session:
         learning_rate = self._set_learning_rate(step)
         pool = self.dynamics.pool(step)
         count = len(self.data.train) if pool is None else len(pool)
-        rows = batch_indices(count, min(self.samples_per_step, count), step, self.job.config.seed)
+        rows = self.data.rows(count, min(self.samples_per_step, count), step, self.job.config.seed)
         batch = self.batch(rows if pool is None else pool[rows])
         self.model.train()
         self.dynamics.before_step(step)

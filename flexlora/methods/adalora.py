@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from flexlora.adapter import Adapter, attach_directions
 from flexlora.event import Event
-from flexlora.initializers import gaussian
+from flexlora.initializers import Generator, gaussian
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods.configs import AdaLoRAConfig, ElaLoRAConfig
 from flexlora.methods.masks import MaskedDynamics
@@ -26,10 +25,10 @@ if TYPE_CHECKING:
     from flexlora.session import Session
 
 
-def starting_draw(config: AdaLoRAConfig | ElaLoRAConfig) -> Callable[[FlexLoRALinear, torch.Generator], None]:
+def starting_draw(config: AdaLoRAConfig | ElaLoRAConfig) -> Callable[[FlexLoRALinear, Generator], None]:
     """Return what fills the slots of a matrix: λ = 0 and Gaussian P, Q."""
 
-    def draw(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+    def draw(matrix: FlexLoRALinear, generator: Generator) -> None:
         for slot in range(config.initial_rank):
             p = gaussian(matrix.out_features, config.initial_std, generator)
             matrix.fill(slot, p, 0.0, gaussian(matrix.in_features, config.initial_std, generator))

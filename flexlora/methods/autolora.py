@@ -21,7 +21,6 @@ from flexlora.initializers import direction_generator, kaiming_uniform
 from flexlora.methods.configs import AutoLoRAConfig
 from flexlora.methods.dynamics import Dynamics
 from flexlora.methods.lora import attach
-from flexlora.tasks.data import batch_indices
 
 if TYPE_CHECKING:
     from flexlora.session import Session
@@ -133,7 +132,9 @@ class AutoLoRADynamics(Dynamics):
     def _start_anew(self, step: int) -> None:
         self.searching = False
         for index, matrix in enumerate(self.adapter.matrices.values()):
-            rows = kaiming_uniform(matrix.Q.shape, direction_generator(self.config.seed, step, index))
+            rows = kaiming_uniform(
+                matrix.Q.shape, direction_generator(self.config.seed, step, index, self.config.draws)
+            )
             slots = list(matrix.slots)
             for slot in slots:
                 matrix.empty(slot)
@@ -155,7 +156,7 @@ class AutoLoRADynamics(Dynamics):
 
     def _batch(self, rows: np.ndarray, step: int, seed: int) -> dict[str, Tensor]:
         size = min(self.session.samples_per_step, len(rows))
-        return self.session.batch(rows[batch_indices(len(rows), size, step, seed)])
+        return self.session.batch(rows[self.session.data.rows(len(rows), size, step, seed)])
 
     def _loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         shares = torch.softmax(self.selection, dim=1)
