@@ -127,7 +127,7 @@ def ruled_importance(own: Scores, ranks: Mapping[str, int], config: FlexLoRAConf
     decided: dict[str, float | None] = dict(own)
     if config.all_zero == "first":
         decided.update({name: math.inf for name, value in own.items() if value is None})
-    if config.importance not in ENTROPIES or config.rank_one == "one":
+    if config.measure not in ENTROPIES or config.rank_one == "one":
         return decided
     alone = [name for name, rank in ranks.items() if rank == 1 and own[name] is not None]
     others = [value for name, value in own.items() if value is not None and ranks[name] > 1]

@@ -18,6 +18,7 @@ from flexlora.event import Event
 from flexlora.job import Job
 from flexlora.methods import METHODS
 from flexlora.methods.dynamics import Dynamics
+from flexlora.start import place, starting_ranks
 from flexlora.tasks import load_task
 from flexlora.tasks.data import Split
 
@@ -56,13 +57,17 @@ class Session:
         torch.set_num_threads(job.loop.threads)
         torch.manual_seed(job.config.seed)
         self.data = load_task(job.task, job.config.seed, job.loop.control, job.loop)
+        self.samples_per_step = min(job.loop.batch_size or 1, len(self.data.train))
+        self.data.model.to(self.device)
+        self.start = starting_ranks(self)
         self.adapter = METHODS[job.method].attach(self.data.model, job.config)
+        if self.start is not None:
+            place(self.adapter, self.start.ranks)
         self.model: nn.Module = self.adapter.model.to(self.device)
         self.adapts = job.loop.control != "head_only"
         if not self.adapts:
             for parameter in self.adapter.parameters():
                 parameter.requires_grad_(False)
-        self.samples_per_step = min(job.loop.batch_size or 1, len(self.data.train))
         # Without the adapters no method has anything to do.
         self.dynamics = METHODS[job.method].dynamics(self) if self.adapts else Dynamics(self)
         self.optimizer = self._build_optimizer()

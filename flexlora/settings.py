@@ -149,6 +149,13 @@ def _names(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _whole_numbers(value: Any) -> tuple[int, ...]:
+    numbers = tuple(_integer(number) for number in value)
+    if not numbers or min(numbers) < 0:
+        raise ValueError
+    return numbers
+
+
 def _points(value: Any) -> tuple[tuple[int, float], ...]:
     points = tuple((_integer(step), _number(budget)) for step, budget in value)
     steps = [step for step, _ in points]
@@ -163,6 +170,7 @@ _CONVERSIONS = {
     "str": _text,
     "bool": _flag,
     "tuple[str, ...]": _names,
+    "tuple[int, ...]": _whole_numbers,
     "tuple[tuple[int, float], ...]": _points,
 }
 
@@ -172,6 +180,7 @@ _WORDS = {
     "str": "a name",
     "bool": "true or false",
     "tuple[str, ...]": "a list of names such as query,value",
+    "tuple[int, ...]": "a list of whole numbers such as 2,4,8, none negative",
     "tuple[tuple[int, float], ...]": "a list of [step, budget] pairs such as [[10, 8], [100, 0]]: "
     "steps rising, nothing negative",
 }
@@ -192,6 +201,13 @@ def _read_flag(item: Field[Any], text: str) -> bool:
     return flags[text.lower()]
 
 
+def _read_numbers(item: Field[Any], text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.strip("[]() ").split(",")]
+    except ValueError:
+        raise FlexLoRAError(f"{item.name}={text!r} is not {_WORDS[_types(item)[0]]}.") from None
+
+
 def _read_json(item: Field[Any], text: str) -> Any:
     try:
         return json.loads(text)
@@ -205,5 +221,6 @@ _READERS = {
     "str": lambda item, text: text,
     "bool": _read_flag,
     "tuple[str, ...]": lambda item, text: text,
+    "tuple[int, ...]": _read_numbers,
     "tuple[tuple[int, float], ...]": _read_json,
 }

@@ -22,6 +22,7 @@ METHOD_COLOURS = {
     "autolora": "#56B4E9",
     "sora": "#8C6BB1",
     "dora_dynamic": "#999933",
+    "big_then_cut": "#3B4CC0",
     "dylora": "#AA4466",
     "mlae": "#44AA99",
 }
@@ -37,6 +38,7 @@ METHOD_SYMBOLS = {
     "autolora": "triangle-down",
     "sora": "star",
     "dora_dynamic": "pentagon",
+    "big_then_cut": "triangle-left",
     "dylora": "hexagram",
     "mlae": "bowtie",
 }

@@ -247,7 +247,7 @@ class _Replay:
         if self.counts is not None:
             drawn = np.random.default_rng([self.seed, step]).random(len(self.names))
             return dict(zip(self.names, drawn.tolist(), strict=True))
-        key, event = config.importance, logged.get(step)
+        key, event = config.measure, logged.get(step)
         own = None
         if event is not None and key in event["importance"] and not self._other_epsilon(config, step):
             own = {name: event["importance"][key].get(name) for name in self.names}
@@ -291,7 +291,7 @@ class _Replay:
         step = int(event["step"])
         config = self.settings(step)
         ranks = dict(zip(self.names, self.run.ranks[self.run.record_at(step)].tolist(), strict=True))
-        own = event["importance"].get(config.importance) or {}
+        own = event["importance"].get(config.measure) or {}
         importance = ruled_importance({name: own.get(name) for name in self.names}, ranks, config) if scored else {}
         self.decider.observe(step, importance, ranks, _names(event["prune"]), _names(event["extend"]), config)
 

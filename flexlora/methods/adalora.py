@@ -16,7 +16,7 @@ from flexlora.adapter import Adapter, attach_directions
 from flexlora.event import Event
 from flexlora.initializers import Generator, gaussian
 from flexlora.linear import FlexLoRALinear
-from flexlora.methods.configs import AdaLoRAConfig, ElaLoRAConfig
+from flexlora.methods.configs import AdaLoRAConfig, BigThenCutConfig, ElaLoRAConfig
 from flexlora.methods.masks import MaskedDynamics
 from flexlora.methods.sensitivity import SmoothedSensitivity
 from flexlora.rank_targets import keep_best
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flexlora.session import Session
 
 
-def starting_draw(config: AdaLoRAConfig | ElaLoRAConfig) -> Callable[[FlexLoRALinear, Generator], None]:
+def starting_draw(config: AdaLoRAConfig | BigThenCutConfig | ElaLoRAConfig) -> Callable[[FlexLoRALinear, Generator], None]:
     """Return what fills the slots of a matrix: λ = 0 and Gaussian P, Q."""
 
     def draw(matrix: FlexLoRALinear, generator: Generator) -> None:

@@ -33,6 +33,7 @@ class FlexLoRADynamics(Dynamics):
         self.allocator = RankAllocator(self.adapter, self.session.optimizer, self._config())
         self.allocator.log_all_measures = self.session.job.loop.log_measures == "all"
         self.allocator.spectra = self.spectra
+        self.allocator.truth = self.session.data.info.get("true_ranks")
 
     def budget(self, step: int) -> int | None:
         """Return b(step); of the adaptive schedule, the most that it may decide."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexlora.allocation import largest_first, share_out
 from flexlora.counter import key_of, permutation
 from flexlora.errors import FlexLoRAError
 
@@ -99,66 +100,18 @@ def truth_of(
     return Truth(tuple(ranks), energies, tuple(profile or kind.profile for kind in dealt))
 
 
-def share_out(weights: Sequence[float], total: int, largest: Sequence[int], least: int = 1) -> list[int]:
-    """Return whole numbers in proportion to the weights that add up to ``total``, by largest remainder.
-
-    Each gets ``least`` first; the rest goes by weight · total, rounded down and never above ``largest``, then one each
-    by the largest remainder, equal ones in their own order, until nothing is left.
-
-    Raises:
-        FlexLoRAError: weights that are negative, not finite or all 0, or a total that does not fit.
-    """
-    count = len(weights)
-    found = np.asarray(weights, np.float64)
-    if not np.isfinite(found).all() or (found < 0).any() or not found.sum() > 0:
-        raise FlexLoRAError("weights to share out by must be finite, at least 0, and not all 0")
-    top = np.asarray(largest, np.int64)
-    if not least * count <= total <= int(top.sum()):
-        raise FlexLoRAError(
-            f"{total} directions cannot be shared out: {count} matrices take {least * count} to {top.sum()}."
-        )
-    wanted = found / found.sum() * total
-    ranks = np.clip(np.floor(wanted).astype(np.int64), least, top)
-    while (left := total - int(ranks.sum())) != 0:
-        # Who is furthest from what it should have, among those that can still give or take.
-        able = ranks < top if left > 0 else ranks > least
-        missing = np.where(able, (wanted - ranks) * np.sign(left), -np.inf)
-        ranks[int(np.argmax(missing))] += int(np.sign(left))
-    return ranks.tolist()
-
-
-def oracle_ranks(truth: Truth, budget: int, largest: Sequence[int], prices: Sequence[int] | None = None) -> list[int]:
+def oracle_ranks(truth: Truth, budget: int, largest: int) -> list[int]:
     """Return the ranks that an all-knowing allocator gives a budget: the true ones where they fit it exactly.
 
-    With fewer directions than the truth has, those of the largest size stay (per price, where one is given); with
-    more, the rest is dealt out one each, in module order. Each matrix gets at least one.
+    With fewer directions than the truth has, the largest stay; what is over goes one each, in module order. Each matrix
+    gets at least one and at most ``largest``.
 
-    Args:
-        truth: what is known.
-        budget: directions of all matrices together.
-        largest: the largest rank of each matrix.
-        prices: what a direction of each matrix costs, to weigh its energy σ² by.
+    Raises:
+        FlexLoRAError: a budget that cannot be given.
     """
     count = len(truth.ranks)
-    if not count <= budget <= sum(largest):
-        raise FlexLoRAError(
-            f"{budget} directions cannot be shared out: {count} matrices take {count} to {sum(largest)}."
-        )
-    price = [1] * count if prices is None else prices
-    entries = [
-        (-(float(size) ** 2) / price[matrix], place, matrix)
-        for matrix in range(count)
-        for place, size in enumerate(truth.sizes(matrix).tolist())
-        if place
-    ]
-    ranks = [1] * count
-    for *_, matrix in sorted(entries)[: budget - count]:
-        ranks[matrix] += 1
-    while (left := budget - sum(ranks)) > 0:
-        able = [matrix for matrix in range(count) if ranks[matrix] < largest[matrix]]
-        for matrix in able[:left]:
-            ranks[matrix] += 1
-    return ranks
+    sizes = {str(matrix): truth.sizes(matrix) for matrix in range(count)}
+    return list(largest_first(sizes, budget, dict.fromkeys(sizes, largest)).values())
 
 
 def _painted(text: str, matrices: int, largest: int) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -45,7 +45,7 @@ def _rates(zero_lambda: float, zero_p: float, **own: float) -> dict[str, float]:
     From a coarse sweep, four rates and two seeds (``benchmarks/studies/family_rates.yaml``): methods that do best
     elsewhere have their ``own``.
     """
-    first = dict.fromkeys(("flexlora", "adalora", "elalora", "dora_dynamic"), zero_lambda)
+    first = dict.fromkeys(("flexlora", "adalora", "elalora", "dora_dynamic", "big_then_cut"), zero_lambda)
     second = dict.fromkeys(("lora", "l1ra", "salora", "autolora", "sora", "dylora", "mlae"), zero_p)
     return {**first, **second, **own}
 

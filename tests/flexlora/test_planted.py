@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from analysis.runs import load_run
+from flexlora.allocation import cut_to, largest_first, least_energy_first, share_out
 from flexlora.config import FlexLoRAConfig
 from flexlora.counter import STREAMS, Counter, bits, key_of, mix, normal_rows, normals, permutation, uniforms
 from flexlora.decision import tie_order
@@ -20,7 +21,7 @@ from flexlora.job import Job, build_job
 from flexlora.loop import run_job
 from flexlora.planted import Planted, PlantedSize, distance, oracle_ranks, relative_loss, way
 from flexlora.planted.network import forward, orthonormal
-from flexlora.planted.scenario import AMPLITUDE, SCENARIOS, share_out
+from flexlora.planted.scenario import AMPLITUDE, SCENARIOS
 from flexlora.session import Session
 from flexlora.train import main
 
@@ -155,14 +156,25 @@ def test_shares_are_exact_and_within_their_limits():
         share_out([1, 1], 7, [3, 3])
 
 
+def test_the_largest_of_all_matrices_together_get_the_budget():
+    values = {"a": [9, 1], "b": [5, 4, 3], "c": [8, 8, 8]}
+    assert largest_first(values, 6, dict.fromkeys(values, 3)) == {"a": 1, "b": 2, "c": 3}
+    assert largest_first(values, 9, dict.fromkeys(values, 3)) == {"a": 3, "b": 3, "c": 3}
+    order = least_energy_first({"a": [2, -1], "b": [1, 3]}, {"a": 1, "b": 1})
+    assert order == [("a", 1), ("b", 0), ("a", 0), ("b", 1)]
+    assert [cut_to(order, {"a": 1, "b": 1}, budget) for budget in (9, 4, 3, 0)] == [0, 0, 1, 4]
+    assert cut_to(order, {"a": 2, "b": 3}, 7) == 2
+    assert least_energy_first({"a": [2], "b": [3]}, {"a": 1, "b": 9}) == [("b", 0), ("a", 0)]
+
+
 def test_the_oracle_gives_the_true_ranks_within_their_budget_and_the_largest_below_it():
     truth = Planted("agree", 1).truth
-    assert oracle_ranks(truth, 72, [24] * 18) == list(truth.ranks)
-    fewer = oracle_ranks(truth, 40, [24] * 18)
+    assert oracle_ranks(truth, 72, 24) == list(truth.ranks)
+    fewer = oracle_ranks(truth, 40, 24)
     assert sum(fewer) == 40 and all(1 <= r <= t for r, t in zip(fewer, truth.ranks, strict=True))
-    assert sum(oracle_ranks(truth, 100, [24] * 18)) == 100
+    assert sum(oracle_ranks(truth, 100, 24)) == 100
     with pytest.raises(FlexLoRAError):
-        oracle_ranks(truth, 17, [24] * 18)
+        oracle_ranks(truth, 17, 24)
 
 
 def test_scores_follow_the_moves():
