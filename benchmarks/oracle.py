@@ -2,11 +2,11 @@
 
     python benchmarks/oracle.py RUN --seeds 8 --out oracle_out
 
-Trains the job of a run (its header) up to a share of its steps, once a seed; there one direction is taken from and given
-to every matrix, one at a time, and the loss that this changes is measured on held-out examples. Each measure's Spearman
-correlation with that, over matrices: a positive one for *taken* means that what scores low can be spared, for *given* that
-what scores high has most use for more. The table has the mean over seeds and its 95 % interval. ``--policy FILE.py`` adds
-a measure of your own, if it returns scores.
+Trains the job of a run (its header) up to a share of its steps, once a seed; there one direction is taken from and
+given to every matrix, one at a time, and the loss that this changes is measured on held-out examples. Each measure's
+Spearman correlation with that, over matrices: a positive one for *taken* means that what scores low can be spared, for
+*given* that what scores high has most use for more. The table has the mean over seeds and its 95 % interval.
+``--policy FILE.py`` adds a measure of your own, if it returns scores.
 """
 
 from __future__ import annotations

@@ -59,8 +59,6 @@ def train(task: tuple[Path, str, str, int, dict[str, Any]]) -> None:
     own = {**QUIET, "scenario": scenario, **settings}
     if policy.settings:
         own["policy"] = key
-    if any("sens" in name or "true_s" in name for name in policy.reads):
-        own["log_measures"] = "all"
     run_job(build_job("planted", policy.method, seed=seed, settings=own), folder)
     (folder / "done").touch()
 
@@ -113,7 +111,8 @@ def table(found: dict[str, list[Measured]]) -> str:
         towards = columns[:, 3][~np.isnan(columns[:, 3])]
         cells = [
             f"`{key}`", f"{loss:.5f}", _plain(relative), *told, f"{columns[:, 1].mean():.3f}", halfway,
-            f"{towards.mean():.2f}" if len(towards) else "–", f"{columns[:, 4].mean():.0f}", f"{columns[:, 5].mean():.0f}",
+            f"{towards.mean():.2f}" if len(towards) else "–",
+            f"{columns[:, 4].mean():.0f}", f"{columns[:, 5].mean():.0f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -58,7 +58,6 @@ class Session:
         torch.manual_seed(job.config.seed)
         self.data = load_task(job.task, job.config.seed, job.loop.control, job.loop)
         self.samples_per_step = min(job.loop.batch_size or 1, len(self.data.train))
-        self.data.model.to(self.device)
         self.start = starting_ranks(self)
         self.adapter = METHODS[job.method].attach(self.data.model, job.config)
         if self.start is not None:

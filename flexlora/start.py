@@ -63,6 +63,7 @@ def starting_ranks(session: Session) -> Start | None:
     if policy is None or policy.kind != "start":
         assert given is not None
         return Start(None, given, {}, 0)
+    session.data.model.to(session.device)
     looked = 0
 
     def losses() -> Iterator[Callable[[], Tensor]]:

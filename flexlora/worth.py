@@ -67,7 +67,11 @@ def worth_of_directions(
     for name, matrix in adapter.matrices.items():
         taken[name] = _without_smallest(matrix, lambda: mean_loss(judge_on)) - whole
         given[name] = whole - _with_new(
-            matrix, arrays["gradients"][name], arrays["weights"][name], lambda: mean_loss(learn_on), lambda: mean_loss(judge_on)
+            matrix,
+            arrays["gradients"][name],
+            arrays["weights"][name],
+            lambda: mean_loss(learn_on),
+            lambda: mean_loss(judge_on),
         )
     return Worth(whole, taken, given)
 

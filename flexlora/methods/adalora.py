@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from flexlora.session import Session
 
 
-def starting_draw(config: AdaLoRAConfig | BigThenCutConfig | ElaLoRAConfig) -> Callable[[FlexLoRALinear, Generator], None]:
+def starting_draw(
+    config: AdaLoRAConfig | BigThenCutConfig | ElaLoRAConfig,
+) -> Callable[[FlexLoRALinear, Generator], None]:
     """Return what fills the slots of a matrix: λ = 0 and Gaussian P, Q."""
 
     def draw(matrix: FlexLoRALinear, generator: Generator) -> None:

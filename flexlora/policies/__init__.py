@@ -1,4 +1,4 @@
-"""RankBench's policies: every rule that gives or moves rank, by key. Torch-free; docs/rankbench.md says how to add one."""
+"""RankBench's policies: every rule that gives or moves rank, by key. Torch-free; docs/rankbench.md adds one."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def oracle(observed: Observed, ranks: Mapping[str, int], budget: int) -> tuple[l
 
 
 def big_then_cut(observed: Observed, budget: int) -> list[tuple[str, int]]:
-    """Matrix and place of each direction that goes, the least energy for its price first, until the rest is affordable."""
+    """Matrix and place of each direction that goes: the least energy for its price first, until the rest fits."""
     norms, prices = observed["component_norms"], observed["prices"]
     order = least_energy_first(norms, prices)
     return order[: cut_to(order, prices, budget)]

@@ -41,8 +41,8 @@ def read_policy(path: Path) -> Policy:
     if len(kinds) != 1:
         had = "has both" if kinds else "has neither"
         raise FlexLoRAError(
-            f"Policy file {path} must have one function, decide(observed, ranks, budget) or start(observed, budget); it "
-            f"{had}."
+            f"Policy file {path} must have one function, decide(observed, ranks, budget) or start(observed, budget); "
+            f"it {had}."
         )
     reads: Any = getattr(module, "reads", ())
     return Policy(

