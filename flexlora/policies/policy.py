@@ -119,7 +119,8 @@ def decided(
     """Ask a ``decide`` policy for the moves of one event.
 
     It answers with scores (matrix → number, None = takes no part): the plan then moves directions from the lowest to
-    the highest, as with an importance. Or with moves: a pair (prune, extend) of lists of matrices, one for each direction.
+    the highest, as with an importance. Or with moves: a pair (prune, extend) of lists of matrices, a name once for each
+    direction.
 
     Args:
         policy: asked.
