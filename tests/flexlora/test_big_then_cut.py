@@ -12,6 +12,7 @@ from analysis.why import why_cards
 from flexlora.errors import FlexLoRAError
 from flexlora.job import build_job
 from flexlora.loop import run_job
+from flexlora.methods.configs import BigThenCutConfig
 from flexlora.observation import component_norms
 from flexlora.policies import POLICIES
 from flexlora.session import Session
@@ -38,7 +39,9 @@ def test_rank_and_factor_follow_from_each_other():
 
     assert ranks() == (8, 4, 200)
     assert ranks(factor=4, cut_share=0.3) == (16, 4, 120)
-    assert ranks(initial_rank=6, factor=3, cut_share=1) == (6, 2, 400)
+    assert ranks(initial_rank=6, cut_share=1) == (6, 4, 400), "the task's rank is what is left"
+    alone = BigThenCutConfig(initial_rank=6, factor=3, total_steps=10)
+    assert (alone.target_rank, alone.cut_step, alone.replace(factor=2).initial_rank) == (2, 5, 6)
     assert ranks(target_rank=3, initial_rank=5) == (5, 3, 200)
     with pytest.raises(FlexLoRAError, match=r"target_rank=4 is above initial_rank=2"):
         ranks(target_rank=4, initial_rank=2)

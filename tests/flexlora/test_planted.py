@@ -61,7 +61,7 @@ def test_the_generator_agrees_with_whole_number_arithmetic():
     assert key == key_of(2**40 + 5, "noise", 1)
     other = slow_mix((key + 0x9E3779B9) % 2**32)
     for index in (0, 1, 77, 2**32 - 1):
-        assert int(bits(key, index)) == slow_mix(slow_mix((index + key) % 2**32) ^ other)
+        assert int(bits(key, [index])[0]) == slow_mix(slow_mix((index + key) % 2**32) ^ other)
 
 
 def test_numbers_can_be_drawn_in_any_order_and_are_independent():
@@ -141,7 +141,7 @@ def test_orthonormal_rows_span_what_they_spanned():
 def test_shares_are_exact_and_within_their_limits():
     assert share_out([1, 1, 2], 8, [9, 9, 9]) == [2, 2, 4]
     assert share_out([1, 1, 1], 4, [9, 9, 9]) == [2, 1, 1]
-    assert share_out([0, 0, 5], 9, [4, 4, 4]) == [4, 1, 4]
+    assert share_out([0, 0, 5], 9, [4, 4, 4]) == [3, 2, 4]
     rng = np.random.default_rng(0)
     for _ in range(300):
         count = int(rng.integers(1, 9))
