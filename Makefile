@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test check install samples
+.PHONY: app test check scripts install samples
 
 # The stamp is newer than the requirement files exactly when what they name is installed.
 $(VENV)/.app: requirements.txt pyproject.toml
@@ -19,15 +19,21 @@ install: $(VENV)/.app
 app: $(VENV)/.app
 	$(BIN)/python -m streamlit run app/main.py
 
-check: $(VENV)/.dev
+check: scripts $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# A browser, a server and a test already keep two cores busy; everything else runs two at a time.
+# The Lab needs no node; its scripts are plain modules, which node checks where it is there.
+scripts:
+	@if ! command -v npm >/dev/null; then echo "scripts: node is missing, so they are neither type-checked nor linted"; \
+	elif ! test node_modules/.package-lock.json -nt package-lock.json && ! npm ci --silent; then \
+	  echo "scripts: npm cannot install what package-lock.json names, so they are neither type-checked nor linted"; \
+	else npm run --silent check; fi
+
+# One worker drives the browser, which often waits; two do the rest (tests/conftest.py says in which order).
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not browser"
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 samples: $(VENV)/.app
 	$(BIN)/python benchmarks/make_samples.py

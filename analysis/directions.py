@@ -44,37 +44,72 @@ class Stay(NamedTuple):
     gates: np.ndarray
 
 
+class SlotStays(NamedTuple):
+    """When which slots hold a direction, each array (n,) int64; those that no record shows are left out.
+
+    Attributes:
+        matrix: its place in the header.
+        slot: where the direction is stored; −1 = not logged.
+        after: step of the event that filled it; −1 = there from the start.
+        until: step of the event that emptied it; ``OPEN`` = it is still there.
+    """
+
+    matrix: np.ndarray
+    slot: np.ndarray
+    after: np.ndarray
+    until: np.ndarray
+
+
+OPEN = 2**31 - 1
+
+
+def slot_stays(run: Run) -> SlotStays:
+    """Replay the events; a direction that goes off and comes back stays in its slot."""
+    first = run.stored[0].tolist() if len(run.steps) else []
+    open_stays = [dict.fromkeys(range(count), -1) for count in first]
+    rows: list[tuple[int, int, int, int]] = []
+    for event in run.events if open_stays else []:
+        for key in ("prune", "extend"):
+            for move in event[key]:
+                place = run.places.get(move["matrix"])
+                if place is None or is_soft(move):
+                    continue
+                slot = move.get("slot", -1)
+                if key == "extend":
+                    open_stays[place].setdefault(slot, event["step"])
+                elif slot in open_stays[place]:
+                    rows.append((place, slot, open_stays[place].pop(slot), event["step"]))
+    rows += [(place, slot, after, OPEN) for place, own in enumerate(open_stays) for slot, after in own.items()]
+    found = np.array(rows, np.int64).reshape(-1, 4).T
+    starts, ends = np.searchsorted(run.steps, found[2:], side="right")
+    return SlotStays(*found[:, starts < ends])
+
+
 def direction_stays(run: Run, matrix: int) -> list[Stay]:
-    """Return the stays of all directions of a matrix, given by its place in the header, in the order they begin."""
-    name = run.matrices[matrix].name
-    own = run.spectra_of(name)
+    """Return the stays of all directions of a matrix, given by its place in the header, in the order they begin.
+
+    Records whose stored directions are others than the events tell are left out.
+    """
+    own = run.spectra_of(run.matrices[matrix].name)
     gates = np.ones(len(own.values)) if own.gates is None else own.gates
-    active = set(range(int(run.stored[0, matrix]))) if len(run.steps) else set()
-    pending = iter(run.events)
-    event = next(pending, None)
-    open_stays: dict[int, list[tuple[int, float, float]]] = {}
-    done: list[tuple[int, list[tuple[int, float, float]]]] = []
-    for record, step in enumerate(run.steps.tolist()):
-        while event is not None and event["step"] < step:
-            emptied, filled = _slot_changes(event, name)
-            done.extend((slot, open_stays.pop(slot)) for slot in emptied if slot in open_stays)
-            active = active - emptied | filled
-            event = next(pending, None)
-        here = slice(own.offsets[record], own.offsets[record + 1])
-        if own.offsets[record + 1] - own.offsets[record] == len(active):
-            for slot, value, gate in zip(sorted(active), own.values[here].tolist(), gates[here].tolist(), strict=True):
-                open_stays.setdefault(slot, []).append((step, value, gate))
-    done.extend(open_stays.items())
-    stays = sorted(((slot, np.array(points)) for slot, points in done), key=lambda s: (s[1][0, 0], s[0]))
-    return [Stay(slot, *points.T) for slot, points in stays]
+    slots, here = _cover(run, matrix)
+    matching = here.sum(axis=0) == np.diff(own.offsets)
+    places = own.offsets[:-1] + np.cumsum(here, axis=0) - 1
+    stays = []
+    for slot, covered, place in zip(slots.tolist(), here & matching, places, strict=True):
+        if covered.any():
+            values = [array[place[covered]].astype(np.float64) for array in (own.values, gates)]
+            stays.append(Stay(slot, run.steps[covered], *values))
+    return sorted(stays, key=lambda stay: (stay.steps[0], stay.slot))
 
 
-def _slot_changes(event: Mapping[str, Any], name: str) -> tuple[set[int], set[int]]:
-    """Return the slots of a matrix that an event empties, and those that it fills afterwards; −1 = not logged."""
-    emptied, filled = (
-        {move.get("slot", -1) for move in _own(event, half, name) if not is_soft(move)} for half in ("prune", "extend")
-    )
-    return emptied, filled
+def _cover(run: Run, matrix: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the slot of each stay of a matrix, ascending, (n,), and in which records it is there, (n, T) bool."""
+    stays = slot_stays(run)
+    own = np.flatnonzero(stays.matrix == matrix)
+    own = own[np.argsort(stays.slot[own], kind="stable")]
+    here = (stays.after[own, None] < run.steps) & (run.steps <= stays.until[own, None])
+    return stays.slot[own], here
 
 
 def is_soft(move: Mapping[str, Any]) -> bool:
@@ -87,14 +122,9 @@ def slots_at(run: Run, record: int, matrix: int) -> list[int] | None:
 
     None when the log does not say: an imported one, or one with a gap.
     """
-    name = run.matrices[matrix].name
-    active = set(range(int(run.stored[0, matrix])))
-    for event in run.events:
-        if event["step"] >= run.steps[record]:
-            break
-        emptied, filled = _slot_changes(event, name)
-        active = active - emptied | filled
-    return sorted(active) if len(active) == run.stored[record, matrix] and -1 not in active else None
+    slots, here = _cover(run, matrix)
+    found = slots[here[:, record]].tolist()
+    return found if len(found) == run.stored[record, matrix] and -1 not in found else None
 
 
 def directions_at(run: Run, record: int, matrix: int) -> list[Direction]:
@@ -156,11 +186,12 @@ def _own(event: Mapping[str, Any] | None, key: str, name: str) -> list[dict[str,
 
 def move_words(run: Run) -> tuple[str, str]:
     """Return what this run's prunes and extensions are called: a direction that is switched off is not gone."""
-    found = []
+    found, gated = [], run.log.spectra.digest.gated
     for key, hard, soft in (("prune", "pruned", "off"), ("extend", "extended", "back")):
         kinds = {is_soft(move) for event in run.events for move in event[key]}
         both = f"{hard} or {soft}"
-        found.append(both if len(kinds) == 2 else soft if kinds == {True} else hard)
+        switched = kinds == {True} or (gated and not kinds)
+        found.append(both if len(kinds) == 2 else soft if switched else hard)
     return found[0], found[1]
 
 

@@ -7,23 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flexlora import schedules
 from flexlora.config import FlexLoRAConfig
-from flexlora.schedules import ADAPTIVE, POWERS, SCHEDULES, Moment, event_steps
+from flexlora.schedules import CONFIGURABLE, SCHEDULES, Schedule, event_steps
 
 DECIDED = "decided while training"
-
-FORMULAS = {
-    "paper": "b0 · (1 − (t − t_warmup) / (T − t_final))^e",
-    "reference": "b0 · (1 − p^e)",
-    "cubic": "b0 · (1 − p)^e",
-    "linear": "b0 · (1 − p)",
-    "cosine": "b0 · (1 + cos πp) / 2",
-    "constant": "b0",
-    "points": "straight lines between knots",
-    ADAPTIVE: "as many pairs as stand out of the noise, at most b0",
-}
-"""Schedule → b(t) before it is rounded; p = share of the window that has passed, e = exponent (3 in the paper)."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +50,23 @@ def schedule_facts(
     points: Sequence[tuple[int, float]] = (),
 ) -> ScheduleFacts:
     """Return what a schedule of ``SCHEDULES`` does over its events, simulated and in closed form."""
+    own, b0, end = SCHEDULES[schedule], initial_budget, total_steps - final_steps
     window = {"warmup_steps": warmup_steps, "total_steps": total_steps, "final_steps": final_steps}
-    steps = event_steps(**window, interval=interval)
-    own = {"initial_budget": initial_budget, **window, "points": tuple(points), "exponent": exponent}
-    budgets = [SCHEDULES[schedule](step, **own) for step in steps]
-    curve = getattr(schedules, schedule)
+    knots, steps = tuple(points), event_steps(**window, interval=interval)
+    budgets = [own(step, initial_budget=b0, **window, points=knots, exponent=exponent) for step in steps]
     active = [step for step, budget in zip(steps, budgets, strict=True) if budget]
     idle = [step for step, budget in zip(steps, budgets, strict=True) if not budget]
-    plain = schedule not in POWERS or exponent == 3
-    end = total_steps - final_steps
+    curve = [max(0.0, own.curve(step, b0, warmup_steps, end, knots, exponent)) for step in steps]
+    span, power = own.span(warmup_steps, end), own.exponent(exponent)
     return ScheduleFacts(
         events=len(steps),
         active=len(active),
         moved=sum(budgets),
-        unrounded=math.fsum(max(0.0, curve(Moment(step=step, **own))) for step in steps),
-        closed_form=_closed_form(schedule, initial_budget, warmup_steps, end, interval, len(steps)) if plain else None,
+        unrounded=math.fsum(curve),
+        closed_form=_closed_form(own, power, b0, interval / span, len(steps)),
         last_active=active[-1] if active else None,
         first_zero=idle[0] if idle else None,
-        predicted_zero=_predicted_zero(schedule, initial_budget, warmup_steps, end) if plain else None,
+        predicted_zero=_predicted_zero(own, power, b0, warmup_steps, span),
     )
 
 
@@ -90,35 +76,26 @@ def _falling_cube(b0: int, h: float, K: int) -> float:
     return b0 * (K - 3 * h * first + 3 * h**2 * second - h**3 * third)
 
 
-_SUMS: dict[str, Callable[[int, float, int], float]] = {
-    "paper": _falling_cube,
-    "cubic": _falling_cube,
-    "reference": lambda b0, h, K: b0 * (K - h**3 * (K * (K + 1) / 2) ** 2),
-    "linear": lambda b0, h, K: b0 * (K - h * K * (K + 1) / 2),
-    "constant": lambda b0, h, K: float(b0 * K),
+_SUMS: dict[tuple[str, float], Callable[[int, float, int], float]] = {
+    ("fall", 3.0): _falling_cube,
+    ("fall", 1.0): lambda b0, h, K: b0 * (K - h * K * (K + 1) / 2),
+    ("hold", 3.0): lambda b0, h, K: b0 * (K - h**3 * (K * (K + 1) / 2) ** 2),
+    ("constant", 1.0): lambda b0, h, K: float(b0 * K),
 }
+"""Family and exponent → f(b0, share of the curve from event to event, events) → Σ of the curve before rounding."""
 
 
-def _closed_form(schedule: str, b0: int, warmup: int, end: int, interval: int, K: int) -> float | None:
-    """Sum of the unrounded curve: interval over T - t_final in the paper's formula, over the window in the others."""
-    if schedule not in _SUMS or not K:
-        return None
-    return _SUMS[schedule](b0, interval / (end if schedule == "paper" else end - warmup), K)
+def _closed_form(schedule: Schedule, power: float, b0: int, h: float, K: int) -> float | None:
+    found = _SUMS.get((schedule.family, power))
+    return found(b0, h, K) if found and K else None
 
 
-def _predicted_zero(schedule: str, b0: int, warmup: int, end: int) -> float | None:
+def _predicted_zero(schedule: Schedule, power: float, b0: int, warmup: int, span: int) -> float | None:
     """Where the curve falls to 1/2, which Python rounds to 0."""
-    if not b0:
+    if not b0 or schedule.family not in ("fall", "hold"):
         return None
-    passed = {
-        "paper": 1 - (2 * b0) ** (-1 / 3),
-        "cubic": 1 - (2 * b0) ** (-1 / 3),
-        "reference": max(0.0, 1 - 1 / (2 * b0)) ** (1 / 3),
-        "linear": 1 - 1 / (2 * b0),
-    }
-    if schedule not in passed:
-        return None
-    return warmup + passed[schedule] * (end if schedule == "paper" else end - warmup)
+    falling = schedule.family == "fall"
+    return warmup + span * (1 - (2 * b0) ** (-1 / power) if falling else max(0.0, 1 - 1 / (2 * b0)) ** (1 / power))
 
 
 def _facts_of(config: FlexLoRAConfig, schedule: str, exponent: float) -> ScheduleFacts:
@@ -137,7 +114,7 @@ def _facts_of(config: FlexLoRAConfig, schedule: str, exponent: float) -> Schedul
 
 def _sides(config: FlexLoRAConfig) -> dict[str, tuple[str, ScheduleFacts | None]]:
     """Return column → (schedule, facts); the released code and the paper have exponent 3."""
-    own = None if config.schedule == ADAPTIVE else _facts_of(config, config.schedule, config.exponent)
+    own = None if CONFIGURABLE[config.schedule].decided else _facts_of(config, config.schedule, config.exponent)
     return {
         "paper": ("paper", _facts_of(config, "paper", 3.0)),
         "released code, scheduler on": ("reference", _facts_of(config, "reference", 3.0)),
@@ -162,7 +139,7 @@ def fine_print(config: FlexLoRAConfig) -> list[dict[str, Any]]:
         "first event with b = 0": lambda own: own.first_zero,
         "step from which b is 0, in closed form": lambda own: own.predicted_zero,
     }
-    first = {"quantity": "b(t), rounded", **{name: FORMULAS[schedule] for name, (schedule, _) in sides.items()}}
+    first = {"quantity": "b(t), rounded", **{name: CONFIGURABLE[key].formula for name, (key, _) in sides.items()}}
     rows = [
         {"quantity": told, **{name: DECIDED if own is None else read(own) for name, (_, own) in sides.items()}}
         for told, read in facts.items()

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis.dynamics import churn_after_events, gross_after_events
 from analysis.runs import Matrix, Run
 from flexlora import budgets
+from flexlora.importance import measure_label
 from flexlora.matrix_names import place_label
 
 GAP_LIMIT = 0.02
@@ -42,8 +44,7 @@ def final_ranks(run: Run) -> np.ndarray:
 
 def gross_moves(run: Run) -> int:
     """Return how many directions were pruned or extended, whichever is more: a pair counts once."""
-    pruned = sum(len(event["prune"]) for event in run.events)
-    return max(pruned, sum(len(event["extend"]) for event in run.events))
+    return int(gross_after_events(run)[-1]) if run.events else 0
 
 
 def net_moves(run: Run) -> float:
@@ -61,15 +62,8 @@ def net_share(run: Run) -> float:
 
 def churn(run: Run, within: int = 1) -> float:
     """Return the share of prunes that remove a direction added in the last ``within`` events; NaN without prunes."""
-    added: dict[tuple[str, int], int] = {}
-    pruned = undone = 0
-    for number, event in enumerate(run.events):
-        for move in event["prune"]:
-            pruned += 1
-            undone += number - added.pop((move["matrix"], move["slot"]), -within - 1) <= within
-        for move in event["extend"]:
-            added[move["matrix"], move["slot"]] = number
-    return undone / pruned if pruned else float("nan")
+    values = churn_after_events(run, within)
+    return float(values[-1]) if len(values) else float("nan")
 
 
 def spectrum_gap(run: Run) -> np.ndarray:
@@ -194,6 +188,25 @@ def last_result(evals: Sequence[Mapping[str, Any]]) -> tuple[str, float | None]:
     return "", None
 
 
+def evaluation_series(run: Run) -> tuple[str, str, np.ndarray, np.ndarray] | None:
+    """Return split, metric, steps (n,) int64 and values (n,) of what is drawn over time; None without an evaluation.
+
+    The validation split, else the first; its first metric, another than the loss where there is one.
+    """
+    splits = [record.get("split") for record in run.evals]
+    if not splits:
+        return None
+    split = "validation" if "validation" in splits else splits[0]
+    own = [record for record in run.evals if record.get("split") == split]
+    metric = min(own[0]["metrics"], key=lambda name: name == "loss", default=None)
+    if metric is None:
+        return None
+    points = [(record["step"], record["metrics"].get(metric)) for record in own]
+    known = [(step, value) for step, value in points if isinstance(value, int | float) and np.isfinite(value)]
+    steps, values = np.array(known, np.float64).reshape(-1, 2).T
+    return str(split), metric, steps.astype(np.int64), values
+
+
 def describe_run(run: Run) -> str:
     """Return one line about a whole run: what it is, how far it got, what it reached, what moved."""
     header = run.header
@@ -229,7 +242,6 @@ def _describe_move(run: Run, event: dict[str, Any], moves: list[dict[str, Any]],
     move = moves[0]
     index = run.places[move["matrix"]]
     score = move.get("score", event["importance"].get(event["measure"], {}).get(move["matrix"]))
-    measure = "entropy" if event["measure"] == "spectral_entropy" else event["measure"].replace("_", " ")
     told = "undefined" if score is None else f"{score:.2f}" if score == 0 or abs(score) >= 0.01 else f"{score:.1e}"
     rank = int(run.ranks[_record(run, event["step"]), index])
     after = rank + change * sum(other["matrix"] == move["matrix"] for other in moves)
@@ -237,7 +249,7 @@ def _describe_move(run: Run, event: dict[str, Any], moves: list[dict[str, Any]],
     rules = [rule for rule in move["rules"] if rule not in ("masked", "revived")]
     if rules:
         extreme = f"{extreme}, rule {' and '.join(rules)}"
-    return f"{matrix_label(run.matrices[index])} {rank} → {after} ({measure} {told}, {extreme})"
+    return f"{matrix_label(run.matrices[index])} {rank} → {after} ({measure_label(event['measure'])} {told}, {extreme})"
 
 
 def _why_nothing(event: dict[str, Any]) -> str:

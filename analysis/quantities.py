@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.payload.records import around
 from analysis.runs import Run
+from analysis.thinning import around
+from flexlora.importance import IMPORTANCES
 
 
 class Quantity(NamedTuple):
@@ -18,11 +19,13 @@ class Quantity(NamedTuple):
         column: its name in tables.
         label: as shown to people.
         values: f(run, since) → (T, M) float64, NaN where undefined; ``since`` is the step that change is counted from.
+        range: least and largest value that there can be; None = no bound.
     """
 
     column: str
     label: str
     values: Callable[[Run, int | None], np.ndarray]
+    range: tuple[float | None, float | None] = (0.0, None)
 
 
 def record_of(run: Run, step: int) -> int:
@@ -69,13 +72,15 @@ def _gap(run: Run, since: int | None) -> np.ndarray:
     return np.where((latest >= 0)[:, None], own[np.maximum(latest, 0)], np.nan)
 
 
+ENTROPY = IMPORTANCES["spectral_entropy"]
+
 QUANTITIES: dict[str, Quantity] = {
     "rank": Quantity("rank", "rank", _rank),
-    "change": Quantity("rank_change", "rank change", _change),
-    "entropy": Quantity("entropy", "spectral entropy of λ²", _entropy),
+    "change": Quantity("rank_change", "rank change", _change, (None, None)),
+    "entropy": Quantity("entropy", f"{ENTROPY.label} of λ²", _entropy, ENTROPY.range),
     "energy": Quantity("energy", "energy Σλ²", _energy),
     "parameters": Quantity("parameters", "parameters of the active directions", _parameters),
-    "gap": Quantity("entropy_gap", "gap |I(λ) − I(σ)|", _gap),
+    "gap": Quantity("entropy_gap", "gap |I(λ) − I(σ)|", _gap, ENTROPY.range),
 }
 """Colour → what it shows."""
 

@@ -11,6 +11,10 @@ from analysis.metrics import instructive_event
 from analysis.quantities import record_of
 from analysis.runs import Run
 
+STAGES = ("score", "order", "prune", "extend", "resume")
+MOST_EVENTS = 9
+"""Maps side by side; more are too small to read."""
+
 
 class Stages(NamedTuple):
     """An event, each array (M,) float64 with NaN for undefined.
@@ -57,6 +61,19 @@ def event_at(run: Run, step: int | None) -> dict[str, Any] | None:
     raise ValueError(f"no event at step {step}; {told}")
 
 
+def chosen_events(run: Run, count: int = 6) -> list[int]:
+    """Return the steps of up to ``count`` events that moved something, evenly spread, the first and last among them.
+
+    Raises:
+        ValueError: a count outside 1 to 9.
+    """
+    if not 1 <= count <= MOST_EVENTS:
+        raise ValueError(f"count is {count}; choose 1 to {MOST_EVENTS}: more maps are too small to read")
+    moved = [int(event["step"]) for event in run.events if event["prune"] or event["extend"]]
+    places = np.unique(np.linspace(0, max(0, len(moved) - 1), min(count, len(moved))).round().astype(np.int64))
+    return [moved[place] for place in places.tolist()]
+
+
 def move_counts(run: Run, event: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray]:
     """Return how many directions an event prunes and extends in each matrix, (M,) int64 each."""
     pruned, extended = np.zeros((2, len(run.matrices)), np.int64)
@@ -73,8 +90,11 @@ def stages_of(run: Run, step: int | None = None) -> Stages | None:
         ValueError: there is no event at this step.
     """
     event = event_at(run, step)
-    if event is None or not len(run.steps):
-        return None
+    return None if event is None or not len(run.steps) else event_stages(run, event)
+
+
+def event_stages(run: Run, event: Mapping[str, Any]) -> Stages:
+    """Return the stages of an event; ranks are 0 where the run has no record."""
     names = [matrix.name for matrix in run.matrices]
     scores = event.get("scores")
     if scores:
@@ -83,12 +103,42 @@ def stages_of(run: Run, step: int | None = None) -> Stages | None:
         order = np.array([_above(scores.get(name), threshold) for name in names])
     else:
         own = event["importance"].get(event["measure"], {})
-        decided = event.get("decided") or {}
-        score = np.array([_number(decided.get(name, own.get(name))) for name in names])
-        order = np.where(np.isnan(score), np.nan, 1.0 + (score[None, :] < score[:, None]).sum(axis=1))
+        score = np.array([own.get(name) for name in names], np.float64)
+        for name, value in (event.get("decided") or {}).items():
+            if name in run.places:
+                score[run.places[name]] = _number(value)
+        order = np.where(np.isnan(score), np.nan, 1.0 + _lower(score))
     pruned, extended = move_counts(run, event)
-    rank = run.ranks[record_of(run, event["step"])].astype(np.float64)
+    rank = run.ranks[record_of(run, event["step"])] if len(run.steps) else np.zeros(len(names))
+    rank = rank.astype(np.float64)
     return Stages(event["step"], event["measure"], score, order, bool(scores), rank, pruned, extended)
+
+
+def standing_out(stages: Stages, event: Mapping[str, Any], direction: str = "both") -> tuple[np.ndarray, np.ndarray]:
+    """Return which matrices a decision looks at, at the lower and at the upper end of the order, (M,) bool each.
+
+    Those that moved, and within a budget of pairs those of the ends that a rule kept from it. A threshold points at
+    what lies below it, not at ends.
+
+    Args:
+        stages: of the event.
+        event: the event.
+        direction: ``both``, ``prune_only`` or ``extend_only``: a method of one half looks at one end.
+    """
+    low, high = stages.pruned > 0, stages.extended > 0
+    if stages.by_direction or event.get("threshold") is not None:
+        return low, high
+    known = ~np.isnan(stages.score)
+    if direction != "extend_only":
+        low = low | (known & (_lower(stages.score) < event["budget"]))
+    if direction != "prune_only":
+        high = high | (known & (_lower(-stages.score) < event["budget"]))
+    return low, high
+
+
+def _lower(score: np.ndarray) -> np.ndarray:
+    """Return how many scores are lower, (M,)."""
+    return np.searchsorted(np.sort(score), score, side="left")
 
 
 def _number(value: Any) -> float:

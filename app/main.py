@@ -1,9 +1,13 @@
 """FlexLoRA Lab: `streamlit run app/main.py`. The server imports this file once; each visit runs it as its script."""
 
 import streamlit as st
+from starlette.middleware import Middleware
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from player import head_start
+import assets
+from jobs.visitor import BrowserCookie
+from player.first_page import FirstPage, base_path, lifespan
+from runs import answers
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBox="0 0 176 28">
 <g transform="translate(1 3)">
@@ -23,7 +27,9 @@ a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset
 </style>"""
 
 if get_script_run_ctx(suppress_warning=True) is None:
-    app = st.App(__file__, lifespan=head_start.lifespan, middleware=head_start.middleware(), routes=head_start.routes())
+    routes = [*answers.routes(base_path()), assets.route(base_path())]
+    middleware = [Middleware(BrowserCookie), Middleware(FirstPage)]
+    app = st.App(__file__, lifespan=lifespan, middleware=middleware, routes=routes)
 else:
     # A page can only be made in the run of a script.
     from navigation import PAGES

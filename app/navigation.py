@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+import links
 from app_pages import adapters, explore, methods, runs, train, what_if
 
 PAGES = {
@@ -12,3 +13,4 @@ PAGES = {
     "Adapters": st.Page(adapters.page, title="Adapters", url_path="adapters"),
     "Methods": st.Page(methods.page, title="Methods", url_path="methods"),
 }
+links.register(PAGES)

@@ -43,7 +43,7 @@ WATCH = """(root) => {
   window.flWatch = requestAnimationFrame(frame);
 }"""
 STOP = "() => { cancelAnimationFrame(window.flWatch); return window.flFrames; }"
-FETCHED = """() => performance.getEntriesByType("resource").filter((entry) => entry.name.includes("/lab/run?"))
+FETCHED = """() => performance.getEntriesByType("resource").filter((entry) => entry.name.includes("/lab/run/"))
   .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
 SECONDS = 3.0
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from flexlora.errors import FlexLoRAError
 from flexlora.methods import METHODS
+from flexlora.run_log import disk
 
 if TYPE_CHECKING:
     from flexlora.adapter import Adapter
@@ -24,15 +25,15 @@ FORMAT = 1
 
 def save_adapter(adapter: Adapter, folder: Path) -> Path:
     """Write ``adapter.safetensors`` (P, λ, Q of the active directions, and the head) and ``adapter.json``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(folder)
     tensors = _head_tensors(adapter, "head.")
     for name, matrix in adapter.matrices.items():
         for key, part in zip(("P", "singular_values", "Q"), matrix.directions(), strict=True):
             tensors[f"{name}.{key}"] = part.cpu().contiguous()
-    save_file(tensors, folder / WEIGHTS)
+    disk.put(folder / WEIGHTS, lambda file: save_file(tensors, file))
     method = next(name for name, method in METHODS.items() if method.config_class is type(adapter.config))
     header = {"format": FORMAT, "method": method, "config": adapter.config.to_dict(), "ranks": adapter.ranks()}
-    (folder / CONFIG).write_text(json.dumps(header, indent=1), encoding="utf-8")
+    disk.put_bytes(folder / CONFIG, json.dumps(header, indent=1).encode())
     return folder
 
 

@@ -16,7 +16,12 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.event import Event
-from flexlora.importance import ENTROPIES, IMPORTANCES, SCORED_BY_LAMBDA, score_all, spectral_entropy
+from flexlora.importance import (
+    IMPORTANCES,
+    SCORED_BY_LAMBDA,
+    score_all,
+    silent_at_rank_one,
+)
 from flexlora.initializers import NEW_DIRECTIONS
 from flexlora.linear import FlexLoRALinear
 from flexlora.moves import Moves
@@ -141,19 +146,13 @@ class RankAllocator:
 
     def _importance(self, t: int) -> dict[str, dict[str, float | None]]:
         lam = {name: value.astype(np.float64) for name, value in self.adapter.singular_values().items()}
-        importance = score_all(lam, SCORED_BY_LAMBDA)
+        importance = score_all(lam, SCORED_BY_LAMBDA, self.config.epsilon)
         wanted = self.log_all_measures
         if wanted or self.config.importance == "sensitivity":
             importance |= score_all(self._sensitivity(), ("sensitivity",))
         if wanted or self.config.importance == "true_spectral_entropy":
             importance |= score_all(self.spectra.at(t), ("true_spectral_entropy",))
-        importance = {key: importance[key] for key in IMPORTANCES if key in importance}
-        if self.config.epsilon:
-            epsilon = self.config.epsilon
-            importance["spectral_entropy"] = {
-                name: spectral_entropy(array, epsilon=epsilon) for name, array in lam.items()
-            }
-        return importance
+        return {key: importance[key] for key in IMPORTANCES if key in importance}
 
     def _sensitivity(self) -> dict[str, np.ndarray]:
         """|λ · ∂L/∂λ| of each direction at this step: AdaLoRA's sensitivity without its smoothing over time."""
@@ -168,9 +167,9 @@ class RankAllocator:
         return self.adapter.split_weights(product.cpu().numpy())
 
     def _mark_rank_one(self, changed: Mapping[str, object], ranks: Mapping[str, int], moves: list[dict]) -> None:
-        entropy = self.config.importance in ENTROPIES
+        silent = silent_at_rank_one(self.config.importance)
         for move in moves:
-            if entropy and ranks[move["matrix"]] == 1:
+            if silent and ranks[move["matrix"]] == 1:
                 move["rules"].append("rank_one")
             elif move["matrix"] in changed:
                 move["rules"].append("undefined")

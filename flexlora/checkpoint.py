@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,21 @@ from torch import Tensor
 
 from flexlora.errors import FlexLoRAError
 from flexlora.optimizer_state import replace_parameters
+from flexlora.run_log import disk
 from flexlora.session import Session
 
 FILE = "state.safetensors"
 
 
-def save_checkpoint(session: Session, folder: Path, step: int) -> None:
-    """Write the state after ``step`` to ``folder/state.safetensors``, replacing the last one atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save_checkpoint(session: Session, folder: Path, step: int, tally: Mapping[str, Any]) -> None:
+    """Write the state after ``step`` to ``folder/state.safetensors``, replacing the last one atomically.
+
+    Args:
+        session: between two steps.
+        folder: made if needed.
+        step: finished optimizer steps; what the log says of them must be on disk, see ``RunWriter.checkpoint``.
+        tally: what the run counts of itself, as JSON values.
+    """
     named = session.named_parameters()
     tensors: dict[str, Tensor] = {"rng.cpu": torch.get_rng_state()}
     if session.device.type == "cuda":
@@ -38,14 +46,19 @@ def save_checkpoint(session: Session, folder: Path, step: int) -> None:
         "slots": {name: matrix.slots for name, matrix in session.adapter.matrices.items()},
         "bounds": {name: matrix.bounds for name, matrix in session.adapter.matrices.items()},
         "method": values,
+        "tally": dict(tally),
     }
-    temporary = folder / (FILE + ".tmp")
-    save_file(tensors, temporary, metadata={"state": json.dumps(state)})
-    temporary.replace(folder / FILE)
+    disk.make_folder(folder)
+    disk.put(folder / FILE, lambda file: save_file(tensors, file, metadata={"state": json.dumps(state)}))
 
 
-def load_checkpoint(session: Session, folder: Path) -> int:
-    """Put a session into the state of a checkpoint; return its step.
+def remove_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of a run that needs none any more, if it is there and can be."""
+    disk.remove(folder / FILE)
+
+
+def load_checkpoint(session: Session, folder: Path) -> tuple[int, dict[str, Any]]:
+    """Put a session into the state of a checkpoint; return its step and the run's tally.
 
     Raises:
         FlexLoRAError: the file is missing, damaged or belongs to another job.
@@ -54,11 +67,12 @@ def load_checkpoint(session: Session, folder: Path) -> int:
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads(file.metadata()["state"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
+            # Cloned: what is read lies in the file, wherever a tensor begins there.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  (not a dict)
         _restore(session, state, tensors)
     except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
         raise FlexLoRAError(f"{path} cannot be resumed from: {error}") from error
-    return int(state["step"])
+    return int(state["step"]), state.get("tally", {})
 
 
 def checkpoint_step(folder: Path) -> int | None:

@@ -11,7 +11,7 @@ from flexlora.adapter_config import AS_PRESET, FORMS, EventConfig, OrthogonalCon
 from flexlora.errors import FlexLoRAError
 from flexlora.importance import IMPORTANCES
 from flexlora.reallocation import DIRECTIONS, PLANS
-from flexlora.schedules import ADAPTIVE, SCHEDULES
+from flexlora.schedules import CONFIGURABLE
 from flexlora.settings import option, parse_setting
 
 __all__ = ["PRESETS", "FlexLoRAConfig", "parse_setting"]
@@ -81,7 +81,7 @@ class FlexLoRAConfig(OrthogonalConfig, EventConfig):
     schedule: str = option(
         AS_PRESET,
         "How the budget falls over time; adaptive = decided at each event from what is seen.",
-        choices=(*SCHEDULES, ADAPTIVE),
+        choices=CONFIGURABLE,
         live=True,
     )
     exponent: float = option(
@@ -164,7 +164,7 @@ class FlexLoRAConfig(OrthogonalConfig, EventConfig):
         Schedule ``adaptive`` decides at the event itself; this is then the most that it may decide.
         """
         warmup, _, total, final = self.window()
-        return SCHEDULES["constant" if self.schedule == ADAPTIVE else self.schedule](
+        return CONFIGURABLE[self.schedule](
             t,
             initial_budget=self.initial_budget,
             warmup_steps=warmup,

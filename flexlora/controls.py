@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -25,10 +26,14 @@ class Controls:
 
     Attributes:
         stopping: True once a stop was asked for.
+        waited_s: seconds that the loop has waited while paused, up to its last step.
+        waiting_since: ``time.monotonic`` when the pause that lasts now began, None while there is none.
     """
 
     def __init__(self, *, paused: bool = False) -> None:
         self.stopping = False
+        self.waited_s = 0.0
+        self.waiting_since: float | None = None
         self._mode = "paused" if paused else "running"
         self._arrived = threading.Condition()
         self._edits: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -75,9 +80,17 @@ class Controls:
             on_wait: called once, before the first wait.
         """
         with self._arrived:
-            if self._blocked() and on_wait is not None:
+            if not self._blocked():
+                return
+            if self.waiting_since is None:
+                self.waiting_since = time.monotonic()
+            if on_wait is not None:
                 on_wait()
             self._arrived.wait_for(lambda: not self._blocked())
+            if self._mode != "paused" or self.stopping:
+                # An edit interrupts the wait, not the pause.
+                self.waited_s += time.monotonic() - self.waiting_since
+                self.waiting_since = None
 
     def finished_step(self, event: bool) -> None:
         """Tell the mailbox that a step is done, so that ``step`` and ``next_event`` pause again."""

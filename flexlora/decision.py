@@ -14,7 +14,7 @@ import numpy as np
 
 from flexlora.adaptive import AdaptiveDecision, AdaptiveSchedule
 from flexlora.config import FlexLoRAConfig
-from flexlora.importance import ENTROPIES
+from flexlora.importance import silent_at_rank_one
 from flexlora.reallocation import PLANS, Reallocation, pair_gaps
 from flexlora.schedules import ADAPTIVE
 
@@ -126,7 +126,7 @@ def ruled_importance(own: Scores, ranks: Mapping[str, int], config: FlexLoRAConf
     decided: dict[str, float | None] = dict(own)
     if config.all_zero == "first":
         decided.update({name: math.inf for name, value in own.items() if value is None})
-    if config.importance not in ENTROPIES or config.rank_one == "one":
+    if not silent_at_rank_one(config.importance) or config.rank_one == "one":
         return decided
     alone = [name for name, rank in ranks.items() if rank == 1 and own[name] is not None]
     others = [value for name, value in own.items() if value is not None and ranks[name] > 1]

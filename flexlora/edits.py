@@ -42,6 +42,15 @@ def apply_edit(config: Config, changes: Mapping[str, Any]) -> Config:
     return config.replace(**typed)
 
 
+def logged_edits(notes: Iterable[Mapping[str, Any]]) -> Edits:
+    """Return the edits that a log tells of."""
+    edits: Edits = {}
+    for note in notes:
+        if note.get("kind") == "edited" and isinstance(note.get("step"), int):
+            edits.setdefault(note["step"], {}).update(note.get("new") or {})
+    return edits
+
+
 def parse_edits(texts: Iterable[str], config: AdapterConfig) -> Edits:
     """Read an edit script as given on a command line, and try it.
 

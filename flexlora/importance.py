@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from flexlora.ragged import Spectra
 
 
 class Spectrum:
@@ -54,10 +57,6 @@ class Spectrum:
             raise ValueError("a spectrum without energy has no entropy")
         present = self.shares[self.shares > 0.0]
         return -float((present * np.log(present)).sum())
-
-
-Importance: TypeAlias = Callable[[ArrayLike | Spectrum], float | None]
-"""f(array (r,)) → score, or None where the score is undefined."""
 
 
 def spectral_entropy(singular_values: ArrayLike | Spectrum, *, epsilon: float = 0.0) -> float | None:
@@ -132,29 +131,160 @@ def random(array: ArrayLike | Spectrum) -> float | None:
     return (int.from_bytes(digest, "little") >> 11) / (1 << 53)
 
 
-IMPORTANCES: dict[str, Importance] = {
-    "spectral_entropy": spectral_entropy,
-    "nuclear_norm": nuclear_norm,
-    "frobenius_norm": frobenius_norm,
-    "sensitivity": sensitivity,
-    "energy_gated_entropy": energy_gated_entropy,
-    "effective_rank": effective_rank,
-    "true_spectral_entropy": true_spectral_entropy,
-    "random": random,
-}
-"""Measure name → f(array (r,)) → score or None."""
+LAMBDA, TRUE_VALUES, GRADIENTS = "λ", "σ of ΔW", "λ · ∂L/∂λ"
+"""What a measure may score: λ as trained, the singular values of ΔW itself, or λ times its gradient."""
 
-SCORED_BY_LAMBDA = tuple(key for key in IMPORTANCES if key not in ("sensitivity", "true_spectral_entropy"))
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure: how it is computed, and how it is written wherever it is shown. Call it on one array.
+
+    Attributes:
+        key: its name in settings and logs.
+        label: its name in a sentence.
+        function: f(array (r,)) → score, or None where it is undefined.
+        template: the same as text; ``{r}`` stands for the rank and ``{s}`` for what is inside the logarithm.
+        batched: f(many arrays) → (n,) scores, NaN where undefined; None = one array after another.
+        range: least and largest value; None = no bound.
+        scores: LAMBDA, TRUE_VALUES or GRADIENTS.
+        terms: the numbers that the formula is made of: ``|λ|``, ``s`` (shares of the energy), or empty.
+        undefined_at_zero: an array without energy has no score.
+        silent_at_rank_one: it divides by log r, and so says nothing about a matrix of rank 1.
+        has_epsilon: both functions take ``epsilon=``.
+    """
+
+    key: str
+    label: str
+    function: Callable[..., float | None]
+    template: str
+    batched: Callable[..., NDArray[np.float64]] | None = None
+    range: tuple[float | None, float | None] = (0.0, None)
+    scores: str = LAMBDA
+    terms: str = "|λ|"
+    undefined_at_zero: bool = False
+    silent_at_rank_one: bool = False
+    has_epsilon: bool = False
+
+    def __call__(self, array: ArrayLike | Spectrum) -> float | None:
+        """Return the score of one array (r,), None where it is undefined."""
+        return self.function(array)
+
+    def many(self, spectra: Spectra, epsilon: float = 0.0) -> NDArray[np.float64]:
+        """Return the score of each of many arrays, (n,), NaN where it is undefined."""
+        options = self.options(epsilon)
+        if self.batched is not None:
+            with np.errstate(all="ignore"):
+                return self.batched(spectra, **options)
+        found = [self.function(values, **options) for values in spectra]
+        return np.array([np.nan if score is None else score for score in found], np.float64)
+
+    def options(self, epsilon: float) -> dict[str, Any]:
+        """Return what its functions take beside the array."""
+        return {"epsilon": epsilon} if self.has_epsilon else {}
+
+    def written(self, rank: int | str = "r", epsilon: float = 0.0) -> str:
+        """Return the formula, of a matrix of this rank."""
+        return self.template.format(r=rank, s=f"(s + {epsilon:g})" if epsilon and self.has_epsilon else "s")
+
+    @property
+    def formula(self) -> str:
+        """The formula of a matrix of rank r."""
+        return self.written()
+
+    @property
+    def undefined(self) -> str:
+        """Arrays that have no score."""
+        return "empty, all zero, non-finite" if self.undefined_at_zero else "empty, non-finite"
+
+
+def _nuclear_norms(spectra: Spectra) -> NDArray[np.float64]:
+    return np.where(spectra.finite, spectra.peak * spectra.sums(spectra.scaled), np.nan)
+
+
+def _frobenius_norms(spectra: Spectra) -> NDArray[np.float64]:
+    return np.where(spectra.finite, spectra.peak * np.sqrt(spectra.squares), np.nan)
+
+
+def _effective_ranks(spectra: Spectra) -> NDArray[np.float64]:
+    return np.where(spectra.live, np.clip(np.exp(spectra.entropy), 1.0, spectra.sizes), np.nan)
+
+
+_ENTROPY: dict[str, Any] = {
+    "template": "−1/log {r} · Σ s log {s}",
+    "batched": Spectra.normalised_entropy,
+    "range": (0.0, 1.0),
+    "terms": "s",
+    "undefined_at_zero": True,
+    "silent_at_rank_one": True,
+}
+
+IMPORTANCES: dict[str, Measure] = {
+    measure.key: measure
+    for measure in (
+        Measure("spectral_entropy", "spectral entropy", spectral_entropy, **_ENTROPY, has_epsilon=True),
+        Measure("nuclear_norm", "nuclear norm", nuclear_norm, "Σ|λ|", _nuclear_norms),
+        Measure("frobenius_norm", "Frobenius norm", frobenius_norm, "√Σλ²", _frobenius_norms),
+        Measure("sensitivity", "sensitivity", sensitivity, "mean of |λ · ∂L/∂λ| over its directions", scores=GRADIENTS),
+        Measure(
+            "energy_gated_entropy",
+            "energy-gated entropy",
+            energy_gated_entropy,
+            "spectral entropy · √Σλ²",
+            lambda spectra: spectra.normalised_entropy() * _frobenius_norms(spectra),
+            undefined_at_zero=True,
+        ),
+        Measure(
+            "effective_rank",
+            "effective rank",
+            effective_rank,
+            "exp(−Σ s log s)",
+            _effective_ranks,
+            (1.0, None),
+            terms="s",
+            undefined_at_zero=True,
+        ),
+        Measure("true_spectral_entropy", "entropy of ΔW itself", true_spectral_entropy, **_ENTROPY, scores=TRUE_VALUES),
+        Measure(
+            "random",
+            "random (a control)",
+            random,
+            "drawn by hashing the {r} λ: a control",
+            range=(0.0, 1.0),
+            terms="",
+        ),
+    )
+}
+"""Measure name → its record; ``IMPORTANCES[key](array (r,))`` → score or None."""
+
+SCORED_BY_LAMBDA = tuple(key for key, measure in IMPORTANCES.items() if measure.scores == LAMBDA)
 """Measures that λ alone gives."""
 
-ENTROPIES = ("spectral_entropy", "true_spectral_entropy")
-"""Measures that divide by log r, and so say nothing about a matrix of rank 1."""
+
+def measure_label(key: str) -> str:
+    """Return a measure's name in a sentence; one that a method logs under a name of its own is told by that."""
+    return IMPORTANCES[key].label if key in IMPORTANCES else key.replace("_", " ").replace(" times ", " × ")
 
 
-def score_all(arrays: Mapping[str, ArrayLike], measures: Iterable[str]) -> dict[str, dict[str, float | None]]:
-    """Return measure → name → score of that array."""
+def measure_range(key: str) -> tuple[float | None, float | None]:
+    """Return the least and largest value of a measure, None = no bound, or none known."""
+    return IMPORTANCES[key].range if key in IMPORTANCES else (None, None)
+
+
+def silent_at_rank_one(key: str) -> bool:
+    """Return whether a measure says nothing about a matrix of rank 1."""
+    return key in IMPORTANCES and IMPORTANCES[key].silent_at_rank_one
+
+
+def score_all(
+    arrays: Mapping[str, ArrayLike], measures: Iterable[str], epsilon: float = 0.0
+) -> dict[str, dict[str, float | None]]:
+    """Return measure → name → score of that array; ε goes to the measures that have one."""
     spectra = {name: Spectrum(array) for name, array in arrays.items()}
-    return {key: {name: IMPORTANCES[key](spectrum) for name, spectrum in spectra.items()} for key in measures}
+    found: dict[str, dict[str, float | None]] = {}
+    for measure in (IMPORTANCES[key] for key in measures):
+        options = measure.options(epsilon)
+        found[measure.key] = {name: measure.function(spectrum, **options) for name, spectrum in spectra.items()}
+    return found
 
 
 def _spectrum(array: ArrayLike | Spectrum) -> Spectrum:

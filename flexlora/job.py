@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import shlex
@@ -19,7 +20,7 @@ from flexlora.tasks.source import SOURCE_OPTIONS, SourceOptions
 
 PRECISIONS = ("fp32", "bf16")
 DECAYS = ("linear", "constant")
-MEASURES = ("all", "lambda")
+LOGGED_MEASURES = ("all", "lambda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class LoopOptions(SourceOptions):
     eval_interval: int | None = option(None, "Steps between evaluations on the validation subset.", least=1)
     eval_samples: int | None = option(None, "Size of the validation subset.", least=1)
     log_measures: str = option(
-        "all", "Measures logged at events: all, or only those that λ alone gives.", choices=MEASURES
+        "all", "Measures logged at events: all, or only those that λ alone gives.", choices=LOGGED_MEASURES
     )
     spectrum_interval: int = option(1, "Steps between logged spectra; events are always logged.", least=1)
     checkpoint_interval_s: float = option(10.0, "Seconds between checkpoints, from which --resume goes on.", least=0)
@@ -186,7 +187,21 @@ def _setting_text(value: Any) -> str:
 
 
 def new_run_folder(root: Path, job: Job) -> Path:
-    """Return a folder below ``root`` that does not exist yet, named after what is trained."""
+    """Make an empty folder below ``root`` that did not exist, named after what is trained, and return it.
+
+    Two that ask at the same instant, of this process or of another, get two folders.
+
+    Raises:
+        FlexLoRAError: the folder cannot be made.
+    """
     base = f"{job.task}-{job.method}-{job.config.preset}-s{job.config.seed}"
     names = itertools.chain([base], (f"{base}-{count}" for count in itertools.count(2)))
-    return next(root / name for name in names if not (root / name).exists())
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            with contextlib.suppress(FileExistsError):
+                (root / name).mkdir()
+                return root / name
+    except OSError as error:
+        raise FlexLoRAError(f"No run folder can be made in {root}: {error.strerror or error}.") from error
+    raise AssertionError("names never end")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from flexlora.adapter_config import AdapterConfig
-from flexlora.checkpoint import checkpoint_step, load_checkpoint, save_checkpoint
+from flexlora.checkpoint import checkpoint_step, load_checkpoint, remove_checkpoint, save_checkpoint
 from flexlora.controls import Controls
-from flexlora.edits import Edits, apply_edit
+from flexlora.edits import Edits, apply_edit, logged_edits
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, command_line
 from flexlora.run_header import matrix_table, versions
-from flexlora.run_log import RunLogError, RunWriter
+from flexlora.run_log import RunLogError, RunWriter, glance_run, refuse_beside_writer
 from flexlora.session import Session, StepResult, TrainingFailed
 
 CHECKPOINT = "checkpoint"
@@ -45,38 +45,72 @@ def run_job(
         job: what to train.
         folder: run folder; must not hold a run unless ``resume``.
         controls: mailbox for pause, step, stop and live edits; None means run to the end.
-        resume: go on from the last checkpoint in ``folder`` (from step 0 when there is none).
+        resume: go on from the last checkpoint in ``folder`` (from step 0 when there is none), live edits included.
         parent: name of the run whose configuration this one was edited from.
         progress: called after each step.
         edits: live edits made by a script; those before the step of the checkpoint are in it already.
 
     Returns:
-        A summary: run, state, steps, moved directions, last metrics, wall_s.
+        A summary of the whole run: run, state, steps, moved directions, last metrics, wall_s. Seconds are those of all
+        starts together, without what was trained after the checkpoint that a later start went on from.
 
     Raises:
         FlexLoRAError: bad input, or training that cannot go on (the log says why and stays readable).
         RunLogError: the folder cannot be written.
     """
     folder = Path(folder)
-    controls = controls or Controls()
+    script, logged, start, resume_from, tally = dict(edits or {}), {}, 0, None, Tally()
+    if resume:
+        refuse_beside_writer(folder)
+        logged = logged_edits(glance_run(folder).notes)
     session = Session(job)
-    start, resume_from = 0, None
     if resume:
         if checkpoint_step(folder / CHECKPOINT) is not None:
-            start = load_checkpoint(session, folder / CHECKPOINT)
+            start, kept = load_checkpoint(session, folder / CHECKPOINT)
+            tally = Tally(**kept) if start else tally
         # From step 0 everything is made anew, the record of step 0 too.
         resume_from = start or -1
-    script = {step: changes for step, changes in (edits or {}).items() if step >= start}
+        # Edits that were accepted hold, also those whose checkpoint was never written.
+        script = {**{step: new for step, new in logged.items() if step > resume_from}, **script}
+        if start in logged:
+            session.dynamics.config = apply_edit(session.dynamics.config, logged[start])
+    script = {step: changes for step, changes in script.items() if step >= start}
     header = _header(session, folder, parent)
     with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=FLUSH_INTERVAL_S) as writer:
-        return _Run(session, folder, writer, controls, start, script).train(progress)
+        return _Run(session, folder, writer, controls or Controls(), start, script, tally).train(progress)
+
+
+@dataclass
+class Tally:
+    """What a run counts of itself, over all its starts; a checkpoint keeps it.
+
+    Attributes:
+        moved: directions pruned or extended.
+        wall_s: seconds of training before this start.
+        peak_memory_bytes: the most memory in use.
+        state_bytes: the most that adapter, optimizer and method kept.
+        metrics: split → what its last evaluation found.
+    """
+
+    moved: int = 0
+    wall_s: float = 0.0
+    peak_memory_bytes: int = 0
+    state_bytes: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class _Run:
     """One pass of the loop over an open log."""
 
     def __init__(
-        self, session: Session, folder: Path, writer: RunWriter, controls: Controls, start: int, script: Edits
+        self,
+        session: Session,
+        folder: Path,
+        writer: RunWriter,
+        controls: Controls,
+        start: int,
+        script: Edits,
+        tally: Tally,
     ) -> None:
         self.session = session
         self.job = session.job
@@ -85,10 +119,7 @@ class _Run:
         self.controls = controls
         self.script = script
         self.step = start
-        self.moved = 0
-        self.metrics: dict[str, dict[str, float]] = {}
-        self.peak_memory = 0
-        self.state_bytes: dict[str, int] = {}
+        self.tally = tally
         self.began = time.monotonic()
         self.saved = time.monotonic()
         self.true_spectrum_at = 0.0
@@ -121,7 +152,6 @@ class _Run:
             nonlocal waited
             waited = True
             self.writer.note("paused", step=self.step)
-            self.writer.flush()
             self._save_checkpoint()
 
         if self.step in self.script:
@@ -144,7 +174,7 @@ class _Run:
         event = self.session.is_event(step)
         elapsed = time.perf_counter() - began
         memory = self.session.memory_bytes()
-        self.peak_memory = max(self.peak_memory, memory)
+        self.tally.peak_memory_bytes = max(self.tally.peak_memory_bytes, memory)
         weight = self.session.adapter.config.orthogonality[1]
         self.writer.step(
             step,
@@ -155,16 +185,17 @@ class _Run:
             learning_rate=result.learning_rate,
             budget=self.session.dynamics.budget(step),
             target_rank=self.session.dynamics.target_rank(step),
-            samples_per_s=self.session.samples_per_step / elapsed,
+            samples_per_s=self.session.trained.samples_per_step / elapsed,
             step_s=elapsed,
             memory_bytes=memory,
         )
         self._spectrum(step, complete=event or step == self.job.steps)
         self.step = step
-        if event or not self.state_bytes:
+        most = self.tally.state_bytes
+        if event or not most:
             # Before the event: a method may keep less once it has decided.
             found = self.session.dynamics.state_bytes()
-            self.state_bytes = {key: max(value, self.state_bytes.get(key, 0)) for key, value in found.items()}
+            most |= {key: max(value, most.get(key, 0)) for key, value in found.items()}
         if event:
             self._reallocate(step)
         self.session.finish_step()
@@ -178,7 +209,7 @@ class _Run:
 
     def _reallocate(self, step: int) -> None:
         event = self.session.event(step)
-        self.moved += len(event.prune) + len(event.extend)
+        self.tally.moved += len(event.prune) + len(event.extend)
         self.writer.event(**event.record())
 
     def _spectrum(self, step: int, *, complete: bool) -> None:
@@ -195,8 +226,8 @@ class _Run:
     def _evaluate(self, split: str, samples: int | None, more: Mapping[str, float] | None = None) -> None:
         began = time.perf_counter()
         data = getattr(self.session.data, split)
-        metrics = {**self.session.evaluate(data, samples), **(more or {})}
-        self.metrics[split] = metrics
+        metrics = {**self.session.trained.evaluate(data, samples), **(more or {})}
+        self.tally.metrics[split] = metrics
         count = min(samples or len(data), len(data))
         self.writer.eval(self.step, split, metrics, samples=count, wall_s=time.perf_counter() - began)
 
@@ -238,29 +269,38 @@ class _Run:
                 self._evaluate("test", None, self.session.dynamics.evaluations("test"))
             if self.job.loop.save_adapter:
                 self._written("adapter", lambda: self.session.adapter.save(self.folder / ADAPTER))
-            (self.folder / CHECKPOINT / "state.safetensors").unlink(missing_ok=True)
         else:
             self._save_checkpoint()
         state = "completed" if completed else "stopped"
-        self.writer.end(state, state_bytes=self.state_bytes or None, **self._cost())
+        self.writer.end(state, state_bytes=self.tally.state_bytes or None, **self._cost())
+        if completed:
+            # Only now: a run that dies before its end is written goes on from it.
+            remove_checkpoint(self.folder / CHECKPOINT)
         return {
             "run": str(self.folder),
             "state": state,
             "steps": self.step,
             "total_steps": self.job.steps,
-            "moved": self.moved,
+            "moved": self.tally.moved,
             "total_rank": sum(self.session.adapter.ranks().values()),
-            **{f"{split}_{name}": value for split, found in self.metrics.items() for name, value in found.items()},
+            **{
+                f"{split}_{name}": value for split, found in self.tally.metrics.items() for name, value in found.items()
+            },
             **self._cost(),
         }
 
     def _cost(self) -> dict[str, Any]:
-        return {"wall_s": time.monotonic() - self.began, "peak_memory_bytes": self.peak_memory or None}
+        return {"wall_s": self._wall_s(), "peak_memory_bytes": self.tally.peak_memory_bytes or None}
+
+    def _wall_s(self) -> float:
+        return self.tally.wall_s + time.monotonic() - self.began
 
     def _save_checkpoint(self) -> None:
-        # A checkpoint that is ahead of its log would leave a gap when the process is killed.
-        self.writer.flush()
-        self._written("checkpoint", lambda: save_checkpoint(self.session, self.folder / CHECKPOINT, self.step))
+        tally = {**asdict(self.tally), "wall_s": self._wall_s()}
+        folder = self.folder / CHECKPOINT
+        self.writer.checkpoint(
+            lambda: self._written("checkpoint", lambda: save_checkpoint(self.session, folder, self.step, tally))
+        )
         self.saved = time.monotonic()
 
     def _written(self, what: str, write: Callable[[], object]) -> None:

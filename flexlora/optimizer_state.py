@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -47,16 +46,18 @@ class YoungDirections:
     n steps old, and a constant gradient would move it up to five times the learning rate. Adam moves a value by
     lr · c(n) · m / √v, c(k) = √(1 − β2ᵏ) / (1 − β1ᵏ), and a row of age a should move by lr · c(a) · m / √v: after each
     ``optimizer.step()`` the movement of young rows is scaled by c(a) / c(n), exact up to Adam's ε. Optimizers without
-    ``exp_avg`` and ``exp_avg_sq`` need no correction and get none.
+    ``exp_avg``, ``exp_avg_sq`` and a ``step`` a tensor need no correction or tell no count, and get none.
+
+    Counts are the optimizer's own, read where they lie: nothing is counted beside it, and no accelerator is waited for.
 
     Attributes:
-        ages: parameter → slot → finished optimizer steps since the slot was filled.
+        born: parameter → the optimizer's count when each slot was filled, (capacity,) float64 on the parameter's
+            device; NaN for a slot that is as old as its tensor.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self.ages: dict[nn.Parameter, dict[int, int]] = {}
-        self._counts: dict[nn.Parameter, int] = {}
+        self.born: dict[nn.Parameter, Tensor] = {}
         self._kept: dict[nn.Parameter, Tensor] = {}
         self._hooks = (
             optimizer.register_step_pre_hook(lambda *_: self._keep()),
@@ -68,82 +69,100 @@ class YoungDirections:
         for hook in self._hooks:
             hook.remove()
 
+    @torch.no_grad()
     def add(self, parameters: Iterable[nn.Parameter], slot: int) -> None:
-        """Start counting the age of ``slot`` in these parameters."""
+        """Let the age of ``slot`` in these parameters begin now."""
         for parameter in parameters:
             # A tensor that Adam has not touched yet will count from the same step as its new row.
-            state = self.optimizer.state.get(parameter, {})
-            if "exp_avg" in state and "exp_avg_sq" in state:
-                self.ages.setdefault(parameter, {})[slot] = 0
+            if {"exp_avg", "exp_avg_sq", "step"} <= self.optimizer.state.get(parameter, {}).keys():
+                born = self.born.setdefault(parameter, _unborn(parameter))
+                born[slot] = self._counts([parameter])[0]
 
+    @torch.no_grad()
     def forget(self, parameters: Iterable[nn.Parameter], slot: int) -> None:
-        """Stop counting a slot that was emptied."""
+        """Let go of a slot that was emptied."""
         for parameter in parameters:
-            self.ages.get(parameter, {}).pop(slot, None)
+            if parameter in self.born:
+                self.born[parameter][slot] = math.nan
 
     def clear(self) -> None:
-        """Stop counting everything: the optimizer has forgotten its moments."""
-        self.ages.clear()
-        self._counts.clear()
+        """Let go of everything: the optimizer has forgotten its moments."""
+        self.born.clear()
 
+    @torch.no_grad()
     def replace(self, replaced: Mapping[nn.Parameter, nn.Parameter]) -> None:
         """Follow parameters that grew."""
         for old, new in replaced.items():
-            if old in self.ages:
-                self.ages[new] = self.ages.pop(old)
-            if old in self._counts:
-                self._counts[new] = self._counts.pop(old)
+            if old in self.born:
+                born = self.born.pop(old)
+                self.born[new] = _unborn(new)
+                self.born[new][: len(born)] = born
 
     def state(self, named: Mapping[str, nn.Parameter]) -> dict[str, list[tuple[int, int]]]:
-        """Return name → (slot, age) of the parameters that have young rows, as plain values."""
-        ages = {name: list(self.ages.get(parameter, {}).items()) for name, parameter in named.items()}
-        return {name: slots for name, slots in ages.items() if slots}
+        """Return name → (slot, age) of the parameters that have had young rows, as plain values."""
+        found = {}
+        for name, parameter in named.items():
+            if parameter in self.born:
+                ages = (self._counts([parameter]) - self.born[parameter]).tolist()
+                found[name] = [(slot, int(age)) for slot, age in enumerate(ages) if not math.isnan(age)]
+        return found
 
     def restore(self, named: Mapping[str, nn.Parameter], ages: Mapping[str, Iterable[Sequence[int]]]) -> None:
-        """Take over what ``state`` returned."""
+        """Take over what ``state`` returned; the optimizer has its own state back already."""
         self.clear()
         for name, slots in ages.items():
-            self.ages[named[name]] = {int(slot): int(age) for slot, age in slots}
+            parameter = named[name]
+            self.born[parameter] = _unborn(parameter)
+            for slot, age in slots:
+                self.born[parameter][int(slot)] = self._counts([parameter])[0] - int(age)
+
+    def _counts(self, parameters: Sequence[nn.Parameter]) -> Tensor:
+        """Return the steps that the optimizer has made with each parameter, (n,) float64 on their device."""
+        counts = [self.optimizer.state[parameter]["step"] for parameter in parameters]
+        tensors = all(isinstance(count, Tensor) for count in counts)
+        whole = torch.stack([count.reshape(()) for count in counts]) if tensors else torch.tensor(counts)
+        return whole.to(parameters[0].device, torch.float64, non_blocking=True)
 
     @torch.no_grad()
     def _keep(self) -> None:
-        young = [parameter for parameter, slots in self.ages.items() if slots and parameter.grad is not None]
+        young = [parameter for parameter in self.born if parameter.grad is not None]
         # Whole tensors in one call: picking rows of each would cost a launch and a synchronisation a tensor.
         copies = torch._foreach_mul(list[Tensor](young), 1.0) if young else ()
         self._kept = dict(zip(young, copies, strict=True))
 
     @torch.no_grad()
     def _move(self) -> None:
-        if not self._kept:
-            return
-        groups = {parameter: group for group in self.optimizer.param_groups for parameter in group["params"]}
-        shares = []
-        for parameter in self._kept:
-            beta1, beta2 = groups[parameter]["betas"]
-            shares.append(self._shares(parameter, float(beta1), float(beta2)))
-        young = list(self._kept)
-        flat = torch.from_numpy(np.concatenate(shares)).to(young[0].device)
-        split = flat.split([len(share) for share in shares])
-        moved = [
-            torch.lerp(self._kept[parameter], parameter, share.view(-1, *(1,) * (parameter.dim() - 1)))
-            for parameter, share in zip(young, split, strict=True)
+        """Scale the movement of young rows: ten small kernels for all of them together."""
+        kept, self._kept = self._kept, {}
+        # In the optimizer's order, which a resumed run has as well.
+        groups = [
+            ([parameter for parameter in group["params"] if parameter in kept], group["betas"])
+            for group in self.optimizer.param_groups
+            if "betas" in group
         ]
-        torch._foreach_copy_(list[Tensor](young), moved)
-        self._kept = {}
+        for young, betas in groups:
+            if not young:
+                continue
+            sizes = [len(self.born[parameter]) for parameter in young]
+            counts = self._counts(young)
+            repeats = torch.tensor(sizes).to(counts.device, non_blocking=True)
+            counts = counts.repeat_interleave(repeats, output_size=sum(sizes))
+            born = torch.cat([self.born[parameter] for parameter in young])
+            shares = _correction(counts - born, *betas) / _correction(counts, *betas)
+            shares = shares.nan_to_num(nan=1.0).to(young[0].dtype)
+            moved = [
+                torch.lerp(kept[parameter], parameter, share.view(-1, *(1,) * (parameter.dim() - 1)))
+                for parameter, share in zip(young, shares.split(sizes), strict=True)
+            ]
+            torch._foreach_copy_(list[Tensor](young), moved)
 
-    def _shares(self, parameter: nn.Parameter, beta1: float, beta2: float) -> np.ndarray:
-        """Make the rows of a parameter one step older; return c(a) / c(n) of each, 1 for those that are not young."""
-        if parameter not in self._counts:
-            self._counts[parameter] = int(self.optimizer.state[parameter]["step"]) - 1
-        self._counts[parameter] += 1
-        whole = _correction(self._counts[parameter], beta1, beta2)
-        shares = np.ones(parameter.shape[0], np.float32)
-        aged = {slot: age + 1 for slot, age in self.ages[parameter].items()}
-        for slot, age in aged.items():
-            shares[slot] = _correction(age, beta1, beta2) / whole
-        # Once β2ᵃ is below fp32 resolution the row is as old as any other.
-        self.ages[parameter] = {slot: age for slot, age in aged.items() if beta2**age > 1e-8}
-        return shares
+
+def _unborn(parameter: nn.Parameter) -> Tensor:
+    return torch.full((parameter.shape[0],), math.nan, dtype=torch.float64, device=parameter.device)
+
+
+def _correction(age: Tensor, beta1: float, beta2: float) -> Tensor:
+    return torch.sqrt(1.0 - beta2**age) / (1.0 - beta1**age)
 
 
 class DecayFree:
@@ -194,7 +213,3 @@ class DecayFree:
         for group, params in self._groups:
             group["params"] = params
         self._groups = []
-
-
-def _correction(age: int, beta1: float, beta2: float) -> float:
-    return math.sqrt(1.0 - beta2**age) / (1.0 - beta1**age)

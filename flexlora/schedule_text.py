@@ -11,13 +11,10 @@ import yaml
 
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
-from flexlora.schedules import ADAPTIVE, POWERS
+from flexlora.schedules import CONFIGURABLE, OPTIONS
 from flexlora.settings import checked
 
-ONLY = {"points": ("points",), "adaptive_margin": (ADAPTIVE,), "adaptive_churn": (ADAPTIVE,), "exponent": POWERS}
-"""Options that only some schedules have."""
-
-KEYS = ("schedule", "initial_budget", "warmup_steps", "final_steps", "interval", *ONLY)
+KEYS = ("schedule", "initial_budget", "warmup_steps", "final_steps", "interval", *OPTIONS)
 """Options that make a schedule."""
 
 MAX_TEXT = 100_000
@@ -38,8 +35,8 @@ _CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndTo
 
 def schedule_settings(config: FlexLoRAConfig) -> dict[str, Any]:
     """Return the options of a schedule as plain values, only those that it has."""
-    found = config.to_dict()
-    return {key: found[key] for key in KEYS if config.schedule in ONLY.get(key, (config.schedule,))}
+    found, own = config.to_dict(), CONFIGURABLE[config.schedule].options
+    return {key: found[key] for key in KEYS if key not in OPTIONS or key in own}
 
 
 def _to_json(settings: Mapping[str, Any]) -> str:

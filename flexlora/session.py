@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import psutil
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from flexlora.adapter import matrix_parameters
 from flexlora.errors import FlexLoRAError
 from flexlora.event import Event
 from flexlora.job import Job
 from flexlora.methods import METHODS
 from flexlora.methods.dynamics import Dynamics
-from flexlora.tasks import load_task
-from flexlora.tasks.data import Split, batch_indices
+from flexlora.tasks.data import batch_indices
+from flexlora.trained_model import TrainedModel
 
 
 class TrainingFailed(FlexLoRAError):
@@ -52,38 +48,20 @@ class Session:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.device = _device(job.loop.device)
-        torch.set_num_threads(job.loop.threads)
-        torch.manual_seed(job.config.seed)
-        self.data = load_task(job.task, job.config.seed, job.loop.control, job.loop)
-        self.adapter = METHODS[job.method].attach(self.data.model, job.config)
-        self.model: nn.Module = self.adapter.model.to(self.device)
-        self.adapts = job.loop.control != "head_only"
-        if not self.adapts:
-            for parameter in self.adapter.parameters():
-                parameter.requires_grad_(False)
-        self.samples_per_step = min(job.loop.batch_size or 1, len(self.data.train))
+        self.trained = trained = TrainedModel(job)
+        self.device, self.data, self.adapter, self.model = trained.device, trained.data, trained.adapter, trained.model
         # Without the adapters no method has anything to do.
-        self.dynamics = METHODS[job.method].dynamics(self) if self.adapts else Dynamics(self)
+        self.dynamics = METHODS[job.method].dynamics(trained) if trained.adapts else Dynamics(trained)
         self.optimizer = self._build_optimizer()
-        self.dynamics.bind()
+        self.dynamics.bind(self.optimizer)
 
     def is_event(self, step: int) -> bool:
         """True when rank may move after ``step``."""
-        return self.adapts and self.dynamics.is_event(step)
+        return self.trained.adapts and self.dynamics.is_event(step)
 
     def event(self, step: int) -> Event:
         """Let the method change the ranks after ``step``; return what it saw and did."""
         return self.dynamics.event(step)
-
-    def batch(self, rows: np.ndarray) -> dict[str, Tensor]:
-        """Return rows of the training split on the session's device, labels included."""
-        return {key: value.to(self.device) for key, value in self.data.train.batch(rows).items()}
-
-    def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the task loss of a batch, differentiable."""
-        with self._precision():
-            return self.model(**batch).loss
 
     def train_step(self, step: int) -> StepResult:
         """Make optimizer step number ``step`` (from 1), up to and including ``optimizer.step()``.
@@ -96,11 +74,11 @@ class Session:
         learning_rate = self._set_learning_rate(step)
         pool = self.dynamics.pool(step)
         count = len(self.data.train) if pool is None else len(pool)
-        rows = batch_indices(count, min(self.samples_per_step, count), step, self.job.config.seed)
-        batch = self.batch(rows if pool is None else pool[rows])
+        rows = batch_indices(count, min(self.trained.samples_per_step, count), step, self.job.config.seed)
+        batch = self.trained.batch(rows if pool is None else pool[rows])
         self.model.train()
         self.dynamics.before_step(step)
-        loss = self.loss(batch)
+        loss = self.trained.loss(batch)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.adapter.trainable_parameters(), self.job.loop.max_grad_norm)
         # The norm is non-finite whenever the loss or any gradient is: one number to look at.
@@ -122,11 +100,6 @@ class Session:
         """Forget the gradients of the step."""
         self.optimizer.zero_grad(set_to_none=True)
 
-    def evaluate(self, split: Split, max_samples: int | None = None) -> dict[str, float]:
-        """Return the task's metrics and loss on the first ``max_samples`` of a split (None = all)."""
-        with self._precision():
-            return self.data.evaluate(self.model, split, max_samples=max_samples)
-
     def memory_bytes(self) -> int:
         """Return the memory in use: allocated on the accelerator if one is used, else resident in this process."""
         if self.device.type == "cuda":
@@ -135,27 +108,12 @@ class Session:
 
     def named_parameters(self) -> dict[str, nn.Parameter]:
         """Return a stable name for every parameter that the optimizer may hold."""
-        named = {
-            f"{name}.{key}": parameter
-            for name, matrix in self.adapter.matrices.items()
-            for key, parameter in zip(("Pt", "lam", "Q"), matrix_parameters(matrix), strict=True)
-        }
-        head = zip(self.adapter.head, self.adapter.head_parameters(), strict=True)
         own = {f"method.{name}": parameter for name, parameter in self.dynamics.parameters().items()}
-        return {**named, **{f"head.{name}": parameter for name, parameter in head}, **own}
+        return self.trained.named_parameters() | own
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of P, Q and the head at ``step``."""
         return (self.job.loop.learning_rate or 0.0) * self._rate_factor(step)
-
-    def scheduled_rate(self, step: int, steps: int) -> float:
-        """Return the share of the peak learning rate at ``step`` of a schedule over ``steps`` steps."""
-        warmup = self.job.loop.lr_warmup_steps or 0
-        if step <= warmup:
-            return step / (warmup + 1)
-        if self.job.loop.lr_decay == "constant":
-            return 1.0
-        return (steps - step + 1) / max(1, steps - warmup)
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
         loop = self.job.loop
@@ -173,22 +131,7 @@ class Session:
 
     def _rate_factor(self, step: int) -> float:
         own = self.dynamics.rate_factor(step)
-        return self.scheduled_rate(step, self.job.steps) if own is None else own
+        return self.trained.scheduled_rate(step, self.job.steps) if own is None else own
 
     def _regularize(self) -> float:
-        return float(self.adapter.add_regularization_gradient()) if self.adapts else 0.0
-
-    def _precision(self) -> contextlib.AbstractContextManager[object]:
-        if self.job.loop.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise FlexLoRAError(f"device={name!r} is not a torch device. Use cpu, cuda or cuda:N.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise FlexLoRAError(f"device={name!r}: this machine has no usable CUDA device. Use device=cpu.")
-    return device
+        return float(self.adapter.add_regularization_gradient()) if self.trained.adapts else 0.0

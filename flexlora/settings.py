@@ -28,21 +28,29 @@ def option(
     Args:
         default: as in ``dataclasses.field``.
         help: one sentence for people.
-        choices: the allowed names; empty = any.
+        choices: the allowed names; empty = any. Where they are records with a formula, people are told it.
         live: True when it may change while training.
         least: smallest number allowed.
         above: the number must be larger than this.
         below: the number must be smaller than this.
     """
+    records: Mapping[str, Any] = choices if isinstance(choices, Mapping) else {}
     metadata = {
         "help": help,
         "choices": tuple(choices),
+        "formulas": {key: found.formula for key, found in records.items() if hasattr(found, "formula")},
         "live": live,
         "least": least,
         "above": above,
         "below": below,
     }
     return field(default=default, metadata=metadata)
+
+
+def full_help(item: Field[Any]) -> str:
+    """Return the help of a field in Markdown, with the formula of each choice that has one."""
+    told = [f"- {key}: {formula}" for key, formula in item.metadata["formulas"].items()]
+    return "\n".join([item.metadata["help"], *([""] if told else []), *told])
 
 
 def checked(item: Field[Any], value: Any) -> Any:

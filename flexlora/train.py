@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -15,7 +16,7 @@ from flexlora.edits import parse_edits
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job, new_run_folder
 from flexlora.methods import METHODS
-from flexlora.run_log import RunLogError, read_run
+from flexlora.run_log import RunLogError, read_run, refuse_beside_writer
 from flexlora.tasks import MODEL_TASKS, TASKS
 
 if TYPE_CHECKING:
@@ -111,8 +112,14 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
         bar.set_postfix(loss=f"{result.task_loss:.3f}", refresh=False)
         bar.update(step - bar.n)
 
-    with bar:
-        return run_job(job, folder, controls=controls, resume=options.resume, progress=progress, edits=edits)
+    try:
+        with bar:
+            return run_job(job, folder, controls=controls, resume=options.resume, progress=progress, edits=edits)
+    finally:
+        if options.out is None:
+            # A run that could not begin leaves the folder that was made for it empty.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _new_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:
@@ -139,8 +146,7 @@ def _resumed_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:
             "there; with the Trainer: trainer.train(resume_from_checkpoint=True)."
         )
     job = Job.from_dict(log.header["config"])
-    if log.state == "running":
-        raise FlexLoRAError(f"{options.out} is being trained by another process. Stop that one first.")
+    refuse_beside_writer(options.out)
     if log.state == "finished":
         raise FlexLoRAError(f"{options.out} is complete: {job.steps} of {job.steps} steps. There is nothing to resume.")
     asked = {"task": options.task, "method": options.method, "preset": options.preset}
@@ -185,7 +191,7 @@ def _sentence(summary: dict[str, Any]) -> str:
         text += f", test accuracy {summary['test_accuracy']:.3f}"
     if summary["moved"]:
         text += f", {summary['moved']} directions pruned or extended"
-    return f"{text}. Look at it: make app"
+    return f"{text}. Look at it: flexlora app"
 
 
 if __name__ == "__main__":

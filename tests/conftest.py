@@ -26,10 +26,21 @@ LONGEST = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the longest files: a worker takes whole files, and a long one at the end leaves the other idle."""
+    """Start with what takes longest, and keep together what shares fixtures: a file, and all that drives the browser.
+
+    A worker takes whole groups; a long one at the end would leave the others idle.
+    """
     first = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: first.get(item.path, len(first)))
+    items.sort(key=lambda item: -1 if drives_browser(item) else first.get(item.path, len(first)))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("browser" if drives_browser(item) else str(item.path)))
+
+
+def drives_browser(item: pytest.Item) -> bool:
+    """One server and one Chromium serve all of these."""
+    return item.get_closest_marker("browser") is not None
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -57,6 +58,12 @@ CONTRACT = (
 )
 """Imports that stay light."""
 
+REGISTRIES = (
+    "CHOICES", "FIGURES", "FORMULAS", "IMPORTANCES", "MEASURES", "METHODS", "NEW_DIRECTIONS", "PRESETS", "PRUNE_RULES",
+    "QUANTITIES", "SCHEDULES", "SORTS", "STAGES", "TABLES", "TASKS", "VIEWS",
+)  # fmt: skip
+"""Names that mean one thing each: whoever reads one of them anywhere knows which."""
+
 
 def imported(tree: ast.AST, *, everywhere: bool) -> Iterator[str]:
     """Dotted names that the code imports; only what runs at import time unless ``everywhere``."""
@@ -91,6 +98,15 @@ def never_calls(banned: str) -> Callable[[str], list[str]]:
     return find
 
 
+def never_imports_rooms(*banned: str) -> Callable[[str], list[str]]:
+    """Of a script below app/player: rooms beside its own; also where only a type is imported."""
+
+    def find(source: str) -> list[str]:
+        return [room for room in re.findall(r"""["']\.\./(\w+)/""", source) if room in banned]
+
+    return find
+
+
 def long_file(source: str) -> list[str]:
     count = len(source.splitlines())
     return [f"{count} lines"] if count > MAX_FILE_LINES else []
@@ -104,6 +120,10 @@ def long_functions(source: str) -> list[str]:
 
 def python_files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def scripts(folder: str) -> list[Path]:
+    return sorted((ROOT / "app" / folder).rglob("*.js"))
 
 
 def torch_free_files() -> list[Path]:
@@ -171,6 +191,36 @@ RULES = {
         ("open('x')", "with Path('x').open() as f:\n    pass"),
         ("opened('x')", "x = open"),
     ),
+    "pages know each other by name only": Rule(
+        lambda: python_files("app/app_pages"),
+        never_imports("app_pages", "navigation"),
+        ("from app_pages import explore", "def f():\n    from navigation import PAGES"),
+        ("from links import go", "import pages"),
+    ),
+    "the rooms of the app know no page": Rule(
+        lambda: python_files("app/adapters", "app/jobs", "app/player", "app/runs", "app/schedule"),
+        never_imports("app_pages", "navigation"),
+        ("from app_pages.train import page", "def f():\n    import navigation"),
+        ("from runs.store import plain",),
+    ),
+    "the player's model knows neither its views nor its source": Rule(
+        lambda: scripts("player/model"),
+        never_imports_rooms("views", "ui", "source"),
+        ('import { MAPS } from "../views/maps.js";', '/** @type {import("../ui/player.js").Player} */'),
+        ('import { largest } from "./model.js";',),
+    ),
+    "the pen knows no view": Rule(
+        lambda: scripts("player/pen"),
+        never_imports_rooms("views", "ui", "source"),
+        ('import { MAPS } from "../views/maps.js";', '/** @type {import("../ui/clock.js").Clock} */'),
+        ('import { largest } from "../model/model.js";',),
+    ),
+    "a view needs no player": Rule(
+        lambda: scripts("player/views"),
+        never_imports_rooms("ui", "source"),
+        ('import { Clock } from "../ui/clock.js";', '/** @type {import("../source/mailbox.js").Mailbox} */'),
+        ('import { Fade } from "../pen/fade.js";', 'import { largest } from "../model/model.js";'),
+    ),
     "nothing prints": Rule(everything, never_calls("print"), ("def f():\n    print(1)",), ("printer(1)",)),
     "no file is too long to read": Rule(with_client_side, long_file, ("\n" * 401,), ("\n" * 400,)),
     "no function is too long to read": Rule(
@@ -198,6 +248,22 @@ def test_rule_can_fail(name):
         assert rule.find(source), source
     for source in rule.kept:
         assert not rule.find(source), source
+
+
+def registries_in(source: str) -> list[str]:
+    """Names of registries that the code defines."""
+    targets = [
+        target
+        for node in ast.parse(source).body
+        for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
+    ]
+    return [target.id for target in targets if isinstance(target, ast.Name) and target.id in REGISTRIES]
+
+
+def test_one_word_is_one_registry():
+    defined = [name for path in everything() for name in registries_in(path.read_text(encoding="utf-8"))]
+    assert sorted(defined) == sorted(set(defined))
+    assert registries_in("A = 1\nTABLES: dict = {}\nVIEWS = ()\ndef f():\n    TASKS = 1") == ["TABLES", "VIEWS"]
 
 
 def test_every_module_on_the_light_list_exists():

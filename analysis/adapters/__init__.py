@@ -14,14 +14,14 @@ from analysis.adapters.compression import (
 from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import AdapterSpectra, analyse_adapter, energy_kept, is_dead, rank_for_energy
 from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, flexlora_moves, suggest_ranks
-from analysis.adapters.tables import TABLES, adapter_report
+from analysis.adapters.tables import TABLE_FILES, adapter_report
 from analysis.adapters.words import CAVEAT, adapter_label, describe_adapter, describe_moves, describe_suggestion
 
 __all__ = [
     "CAVEAT",
     "DTYPES",
     "ORDERS",
-    "TABLES",
+    "TABLE_FILES",
     "TARGETS",
     "Adapter",
     "AdapterError",

@@ -17,7 +17,7 @@ from analysis.adapters.compression import DTYPES, compress_adapter, config_snipp
 from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import AdapterSpectra, analyse_adapter
 from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, flexlora_moves, suggest_ranks
-from analysis.adapters.tables import TABLES, adapter_report
+from analysis.adapters.tables import TABLE_FILES, adapter_report
 from analysis.adapters.words import CAVEAT, describe_moves, describe_suggestion
 from analysis.command import CommandParser, run_command
 
@@ -66,7 +66,7 @@ def _parser() -> CommandParser:
         metavar="FILE",
         help='JSON that corrects the map: {"name of a matrix": [layer, "module type"]}',
     )
-    parser.add_argument("--table", type=Path, metavar="FILE", help=f"write the table: .{', .'.join(TABLES)}")
+    parser.add_argument("--table", type=Path, metavar="FILE", help=f"write the table: .{', .'.join(TABLE_FILES)}")
     return parser
 
 
@@ -74,8 +74,8 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     target = next((name for name in TARGETS if getattr(options, name) is not None), None)
     if options.out and target is None:
         raise AdapterError(f"--out needs a target: one of --{', --'.join(TARGETS)}.")
-    if options.table and options.table.suffix.lstrip(".") not in TABLES:
-        raise AdapterError(f"--table {options.table} must end with one of: .{', .'.join(TABLES)}.")
+    if options.table and options.table.suffix.lstrip(".") not in TABLE_FILES:
+        raise AdapterError(f"--table {options.table} must end with one of: .{', .'.join(TABLE_FILES)}.")
     adapter = open_adapter(options.adapter)
     if options.map:
         adapter = adapter.mapped(_read_map(options.map))
@@ -95,7 +95,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         report["comparison"], lines = _compared(comparison, options.compare.name)
         text += ["", *lines]
     if options.table:
-        options.table.write_bytes(TABLES[options.table.suffix.lstrip(".")](spectra))
+        options.table.write_bytes(TABLE_FILES[options.table.suffix.lstrip(".")](spectra))
     return report, "\n".join(text)
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from analysis.adapters.spectra import AdapterSpectra
 from analysis.adapters.words import describe_adapter
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def frame(spectra: AdapterSpectra) -> pd.DataFrame:
     """Return the table, one row a matrix, undefined as missing; ``singular_values`` last, a list each."""
+    # A table as text or JSON needs no pandas.
+    import pandas as pd
+
     rows = spectra.table()
     table = pd.DataFrame(rows).astype({"layer": "Int64"})
     return table.assign(singular_values=[spectra.singular_values[row["matrix"]].tolist() for row in rows])
@@ -36,7 +40,7 @@ def _json(spectra: AdapterSpectra) -> bytes:
     return json.dumps(adapter_report(spectra), indent=1).encode()
 
 
-TABLES: dict[str, Callable[[AdapterSpectra], bytes]] = {"csv": _csv, "parquet": _parquet, "json": _json}
+TABLE_FILES: dict[str, Callable[[AdapterSpectra], bytes]] = {"csv": _csv, "parquet": _parquet, "json": _json}
 """File ending → f(spectra) → content of the file."""
 
 

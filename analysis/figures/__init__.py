@@ -7,12 +7,17 @@ from collections.abc import Callable
 import plotly.graph_objects as go
 
 from analysis.figures.adapters import ADAPTER_FIGURES
-from analysis.figures.curves import compare_curves, loss, moves, net_gross
-from analysis.figures.maps import compare_maps, event_stages, events_grid, rank_map
-from analysis.figures.over_time import rank_share, rank_trajectories, strip
-from analysis.figures.spectra import spectra_over_time
-from analysis.figures.stems import energy_shares, spectrum
-from analysis.figures.totals import total_rank
+from analysis.figures.curves import (
+    compare_curves,
+    loss,
+    moves,
+    net_gross,
+    rank_share,
+    rank_trajectories,
+    total_rank,
+)
+from analysis.figures.maps import compare_maps, event_stages, events_grid, rank_map, strip
+from analysis.figures.spectra import energy_shares, spectra_over_time, spectrum
 from analysis.figures.what_if import WHAT_IF_FIGURES
 
 RUN_FIGURES: dict[str, Callable[..., go.Figure]] = {

@@ -1,30 +1,40 @@
-"""Where rank is: one map, an event in stages, several events, two runs."""
+"""Where rank is: one map, an event in stages, several events, two runs; and when, in a row a matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
-from plotly.subplots import make_subplots
 
 from analysis.directions import move_words
-from analysis.figures.cells import Panel, add_panel, has_room, is_sideways, map_grid
+from analysis.figures.cells import Panel, draw_maps, has_room, map_grid, number_text, summed
+from analysis.figures.curves import MOST_COLUMNS, of_records
 from analysis.figures.scales import SCALES, Scale, count_scale, difference_scale
-from analysis.figures.theme import NO_RECORDS, empty_figure, styled
-from analysis.metrics import final_ranks
-from analysis.quantities import quantity, record_of
+from analysis.figures.theme import NO_RECORDS, STEP, capital, empty_figure, styled
+from analysis.metrics import final_ranks, matrix_label
+from analysis.order import sorted_matrices
+from analysis.quantities import quantity, record_of, selected_records
 from analysis.runs import Matrix, Run
-from analysis.stages import stages_of
+from analysis.stages import STAGES, chosen_events, stages_of
 from analysis.tables import TABLES
 from analysis.tables.columns import numbers
-from analysis.tables.maps import STAGES, chosen_events, shown_step
-from flexlora.matrix_names import place_label
+from analysis.tables.maps import shown_step
+from flexlora.importance import measure_label, measure_range
 
-ROW_PX, MIN_PX, MAX_PX = 34, 300, 860
-SHOWN = {"rank": ".0f", "change": "+.0f", "entropy": ".2f", "energy": ".2g", "gap": ".2f"}
+FORMATS = {"rank": ".0f", "change": "+.0f", "entropy": ".2f", "energy": ".2g", "parameters": "s", "gap": ".2f"}
+"""Colour → how a cell says its number."""
 WHOLE = ("rank", "change")
+MOST_LABELS = 48
+UNDEFINED = "#c4c4c4"
+GROUPS: dict[str, Callable[[Matrix], str]] = {
+    "architecture": lambda matrix: matrix.module_type,
+    "layer": lambda matrix: "no layer" if matrix.layer is None else f"layer {matrix.layer}",
+}
+"""Order that makes groups → the name of a matrix's group."""
+NOTHING_MOVED = "No event of this run moved anything."
 
 
 def rank_map(
@@ -38,27 +48,25 @@ def rank_map(
     Args:
         run: a loaded run.
         step: None = the parked event, the most instructive one.
-        colour: key of ``QUANTITIES``.
+        colour: key of ``QUANTITIES``, else ValueError.
         since: step that change is counted from; None = the first record.
         event: mark the moves of the event at this step.
-
-    Raises:
-        ValueError: an unknown colour.
     """
-    asked = quantity(colour)
-    title = f"{_capital(asked.label)} at step {shown_step(run, step)}"
+    label = quantity(colour).label
     if not len(run.steps):
-        return empty_figure(_capital(asked.label), NO_RECORDS)
+        return empty_figure(capital(label), NO_RECORDS)
     table = TABLES["rank_map"](run, step, colour, since, event)
     grid = map_grid(run.matrices)
-    figure = make_subplots()
-    panel = _panel(run.matrices, table, colour, arrows=has_room(grid, 1, 6))
-    add_panel(figure, run.matrices, grid, panel, words=move_words(run))
-    if colour == "change" and since is not None:
-        title += f", since step {since}"
-    _frame(figure, title, run.matrices, 1)
-    _add_sums(figure, run.matrices, grid.place, numbers(table, "rank"))
-    return figure.update_layout(coloraxis=map_scale([run], colour, since).axis(asked.label))
+    panel = _panel(table, colour, arrows=colour == "rank" and has_room(grid, 1, 6))
+    counted = f", since step {since}" if colour == "change" and since is not None else ""
+    return draw_maps(
+        f"{capital(label)} at step {shown_step(run, step)}{counted}",
+        run.matrices,
+        [panel],
+        [(map_scale([run], colour, since), label)],
+        grid=summed(grid, run.matrices, numbers(table, "rank")),
+        words=move_words(run),
+    )
 
 
 def map_scale(runs: Sequence[Run], colour: str, since: int | None = None) -> Scale:
@@ -72,239 +80,159 @@ def map_scale(runs: Sequence[Run], colour: str, since: int | None = None) -> Sca
 def events_grid(run: Run, count: int = 6, colour: str = "rank", since: int | None = None) -> go.Figure:
     """Draw the map at several events, evenly spread from the first to the last: the animation in print.
 
-    Args:
-        run: a loaded run.
-        count: maps, 1 to 9.
-        colour: key of ``QUANTITIES``.
-        since: step that change is counted from; None = the first record.
-
-    Raises:
-        ValueError: an unknown colour, or a count outside 1 to 9.
+    The options are those of ``rank_map``, and ``count`` maps, 1 to 9; ValueError for any other.
     """
-    asked = quantity(colour)
+    label = quantity(colour).label
     steps = chosen_events(run, count)
-    title = f"{_capital(asked.label)} at {len(steps)} events"
     if not len(run.steps) or not steps:
-        why = "No event of this run moved anything." if len(run.steps) else NO_RECORDS
-        return empty_figure(f"{_capital(asked.label)} at events", why)
-    table = TABLES["events_grid"](run, count, colour, since)
-    columns = 1 if is_sideways(run.matrices) else min(3, len(steps))
-    figure = _maps(-(-len(steps) // columns), columns, [f"step {step}" for step in steps])
-    grid, width, words = map_grid(run.matrices), len(run.matrices), move_words(run)
-    for number in range(len(steps)):
-        panel = _panel(run.matrices, table.slice(number * width, width), colour)
-        add_panel(figure, run.matrices, grid, panel, _place(number, columns), columns, words)
-    _frame(figure, title, run.matrices, -(-len(steps) // columns))
-    return figure.update_layout(coloraxis=map_scale([run], colour, since).axis(asked.label))
+        return empty_figure(f"{capital(label)} at events", NOTHING_MOVED if len(run.steps) else NO_RECORDS)
+    table, width = TABLES["events_grid"](run, count, colour, since), len(run.matrices)
+    return draw_maps(
+        f"{capital(label)} at {len(steps)} events",
+        run.matrices,
+        [_panel(table.slice(n * width, width), colour, f"step {step}") for n, step in enumerate(steps)],
+        [(map_scale([run], colour, since), label)],
+        words=move_words(run),
+    )
 
 
 def event_stages(run: Run, step: int | None = None) -> go.Figure:
     """Draw one event in five maps: score, order, prune, extend, resume.
 
-    Nothing travels: what is pruned here and extended there are different directions.
-
-    Args:
-        run: a loaded run.
-        step: of an event; None = the parked one.
-
-    Raises:
-        ValueError: there is no event at this step.
+    Nothing travels: what is pruned here and extended there are different directions. ``step`` is that of an event, None
+    = the parked one; ValueError where there is none.
     """
     found = stages_of(run, step)
     if found is None:
-        return empty_figure(
-            "An event in stages", "No event of this run moved anything." if len(run.steps) else NO_RECORDS
-        )
-    table = TABLES["event_stages"](run, step)
-    sideways, width = is_sideways(run.matrices), len(run.matrices)
-    words = move_words(run)
-    measure = found.measure.replace("_", " ")
-    titles = [
-        "1 score, mean of directions" if found.by_direction else "1 score",
-        "2 above the threshold" if found.by_direction else "2 order, 1 = lowest",
-        f"3 {words[0]}",
-        f"4 {words[1]}",
-        "5 resume",
-    ]
-    columns = 1 if sideways else 3
-    figure = _maps(-(-len(STAGES) // columns), columns, titles)
-    entropic = measure == "spectral entropy"
-    scales = {
-        "coloraxis": SCALES["entropy"]([]) if entropic else count_scale([found.score]),
-        "coloraxis2": count_scale([found.order]),
-        "coloraxis3": map_scale([run], "rank"),
-    }
-    grid = map_grid(run.matrices)
-    for number, axis in enumerate(("coloraxis", "coloraxis2", "coloraxis3", "coloraxis3", "coloraxis3")):
+        return empty_figure("An event in stages", NOTHING_MOVED if len(run.steps) else NO_RECORDS)
+    table, width, words = TABLES["event_stages"](run, step), len(run.matrices), move_words(run)
+    bounded = None not in measure_range(found.measure)
+    score, order = SCALES["entropy"]([]) if bounded else count_scale([found.score]), count_scale([found.order])
+    rank = map_scale([run], "rank")
+    many = found.by_direction
+    stages = (
+        ("1 score, mean of directions" if many else "1 score", score, "", ".2f" if bounded else ".1e"),
+        ("2 above the threshold" if many else "2 order, 1 = lowest", order, "2", ".0f"),
+        *((f"{n} {word}", rank, "3", ".0f") for n, word in enumerate((*words, "resume"), 3)),
+    )
+    panels = []
+    for number, (title, scale, axis, form) in enumerate(stages[: len(STAGES)]):
         own = table.slice(number * width, width)
         values = numbers(own, "value")
-        form = (".2f" if entropic else ".1e") if number == 0 else ".0f"
-        texts = ["first" if value == np.inf else f"{value:{form}}" for value in values.tolist()]
-        drawn = np.where(values == np.inf, scales[axis].high, values)
-        hovers = [
-            f"{place_label(m.layer, m.module_type)}<br>{m.name}<br>{titles[number]}: "
-            f"{text if np.isfinite(value) else 'undefined'}"
-            for m, text, value in zip(run.matrices, texts, drawn.tolist(), strict=True)
-        ]
-        pruned, extended = (numbers(own, half).astype(np.int64) for half in ("pruned", "extended"))
-        panel = Panel(drawn, texts, hovers, pruned, extended, axis)
-        add_panel(figure, run.matrices, grid, panel, _place(number, columns), columns, words)
-    _frame(
-        figure, f"The event at step {found.step} in stages; score: {measure}", run.matrices, -(-len(STAGES) // columns)
-    )
-    return figure.update_layout(
-        coloraxis={**scales["coloraxis"].axis(measure), "showscale": False},
-        coloraxis2={**scales["coloraxis2"].axis("order"), "showscale": False},
-        coloraxis3=scales["coloraxis3"].axis("rank"),
-    )
+        drawn = np.where(values == np.inf, scale.high, values)
+        texts = ["first" if value == np.inf else number_text(value, form) for value in values.tolist()]
+        told = [f"{title}: {text or 'undefined'}" for text in texts]
+        panels.append(Panel(drawn, texts, told, title, f"coloraxis{axis}", *_moved(own)))
+    measure = measure_label(found.measure)
+    title = f"The event at step {found.step} in stages; score: {measure}"
+    return draw_maps(title, run.matrices, panels, [(score, None), (order, None), (rank, "rank")], words=words)
 
 
 def compare_maps(run: Run, other: Run, step: int | None = None, colour: str = "rank") -> go.Figure:
-    """Draw the maps of two runs side by side, and the second minus the first.
+    """Draw the maps of two runs side by side, and the first minus the second.
 
     Matrices are matched by name; one that a run does not have is hatched there and in the difference. Each run shows
-    its latest record at or before the step.
-
-    Args:
-        run: first run.
-        other: second run.
-        step: None = the parked event of the first.
-        colour: key of ``QUANTITIES``.
-
-    Raises:
-        ValueError: an unknown colour.
+    its latest record at or before the step (None = the parked event of the first). ``colour`` is that of ``rank_map``.
     """
-    asked = quantity(colour)
+    label = quantity(colour).label
     if not len(run.steps) and not len(other.steps):
-        return empty_figure(f"{_capital(asked.label)} of two runs", "Neither run has records yet.")
+        return empty_figure(f"{capital(label)} of two runs", "Neither run has records yet.")
     table = TABLES["compare_maps"](run, other, step, colour)
     known = {matrix.name for matrix in run.matrices}
     matrices = [*run.matrices, *(matrix for matrix in other.matrices if matrix.name not in known)]
-    labels = [_label(run, "first"), _label(other, "second")]
-    sideways = is_sideways(matrices)
-    columns = 1 if sideways else 3
-    titles = [*labels, "second − first"]
-    figure = _maps(3 // columns, columns, titles)
-    grid = map_grid(matrices)
-    none = np.zeros(len(matrices), np.int64)
-    for number, column in enumerate(("value", "other_value", "difference")):
+    difference = "+.0f" if colour in WHOLE else "+.2g"
+    panels = []
+    for column, title, axis, form in (
+        ("value", str(run.header.get("name") or "first"), "coloraxis", FORMATS[colour]),
+        ("other_value", str(other.header.get("name") or "second"), "coloraxis", FORMATS[colour]),
+        ("difference", "second − first", "coloraxis2", difference),
+    ):
         values = numbers(table, column)
-        kind = ("change" if colour in WHOLE else "difference") if number == 2 else colour
-        texts = [_shown(value, kind) for value in values.tolist()]
-        hovers = [
-            f"{place_label(m.layer, m.module_type)}<br>{m.name}<br>{titles[number]}: {text or 'none'}"
-            for m, text in zip(matrices, texts, strict=True)
-        ]
-        axis = "coloraxis2" if number == 2 else "coloraxis"
-        panel = Panel(values, texts, hovers, none, none, axis)
-        add_panel(figure, matrices, grid, panel, _place(number, columns), columns)
-    _frame(figure, f"{_capital(asked.label)} of two runs at step {shown_step(run, step)}", matrices, 3 // columns)
-    scales = map_scale([run, other], colour), _difference_scale(run, other, colour)
-    return figure.update_layout(
-        coloraxis=scales[0].axis(asked.label), coloraxis2=scales[1].axis("difference", x=1.13)
-    ).update_layout(margin={"r": 150})
+        texts = [number_text(value, form) for value in values.tolist()]
+        panels.append(Panel(values, texts, [f"{title}: {text or 'none'}" for text in texts], title, axis))
+    scales = [(map_scale([run, other], colour), label), (_difference_scale(run, other, colour), "difference")]
+    title = f"{capital(label)} of two runs at step {shown_step(run, step)}"
+    return draw_maps(title, matrices, panels, scales).update_layout(margin={"r": 150})
 
 
 def _difference_scale(run: Run, other: Run, colour: str) -> Scale:
     """Cover the difference at every record of the first run, so that figures of one pair compare."""
     differences = []
     if len(run.steps) and len(other.steps):
-        place = {matrix.name: number for number, matrix in enumerate(other.matrices)}
-        shared = [(i, place[matrix.name]) for i, matrix in enumerate(run.matrices) if matrix.name in place]
+        shared = [(run.places[name], other.places[name]) for name in run.places if name in other.places]
+        own, theirs = np.array(shared, np.int64).reshape(-1, 2).T
         records = [record_of(other, step) for step in run.steps.tolist()]
-        own, theirs = (quantity(colour).values(item, None) for item in (run, other))
-        pairs = np.array(shared, np.int64).reshape(-1, 2)
-        differences = [theirs[records][:, pairs[:, 1]] - own[:, pairs[:, 0]]]
+        values, others = (quantity(colour).values(item, None) for item in (run, other))
+        differences = [values[:, own] - others[records][:, theirs]]
     return SCALES["change"](differences) if colour in WHOLE else difference_scale(differences)
 
 
-def _panel(matrices: Sequence[Matrix], table: pa.Table, colour: str, arrows: bool = False) -> Panel:
-    rows = table.to_pylist()
+def _moved(table: pa.Table) -> list[np.ndarray]:
+    return [numbers(table, half).astype(np.int64) for half in ("pruned", "extended")]
+
+
+def _panel(table: pa.Table, colour: str, title: str = "", arrows: bool = False) -> Panel:
+    """Return one map of the rows of ``rank_map``; ``arrows`` say what rank follows where an event changes it."""
     values = numbers(table, quantity(colour).column)
-    texts = [_shown(value, colour) for value in values.tolist()]
-    hovers = []
-    for number, (matrix, row) in enumerate(zip(matrices, rows, strict=True)):
+    texts, told = [], []
+    for value, row in zip(values.tolist(), table.to_pylist(), strict=True):
         after = row["rank"] - row["pruned"] + row["extended"]
-        if arrows and colour == "rank" and after != row["rank"]:
-            texts[number] = f"{row['rank']} → {after}"
-        told = [
-            f"rank {row['rank']} ({row['rank_change']:+d})",
-            *(
-                f"{name} {'undefined' if row[key] is None else f'{row[key]:.4g}'}"
-                for name, key in (
-                    ("entropy", "entropy"),
-                    ("energy", "energy"),
-                    ("parameters", "parameters"),
-                    ("gap", "entropy_gap"),
-                )
-            ),
-        ]
-        hovers.append("<br>".join([place_label(matrix.layer, matrix.module_type), matrix.name, *told]))
-    pruned, extended = (numbers(table, half).astype(np.int64) for half in ("pruned", "extended"))
-    return Panel(values, texts, hovers, pruned, extended, "coloraxis")
+        moves = arrows and after != row["rank"]
+        texts.append(f"{row['rank']} → {after}" if moves else number_text(value, FORMATS[colour]))
+        further = [(name, row[name]) for name in ("entropy", "energy", "parameters")] + [("gap", row["entropy_gap"])]
+        lines = [f"{name} {'undefined' if number is None else f'{number:.4g}'}" for name, number in further]
+        told.append("<br>".join([f"rank {row['rank']} ({row['rank_change']:+d})", *lines]))
+    return Panel(values, texts, told, title, "coloraxis", *_moved(table))
 
 
-def _shown(value: float, colour: str) -> str:
-    if not np.isfinite(value):
-        return ""
-    if colour == "parameters":
-        return f"{value / 1e6:.3g}M" if value >= 1e6 else f"{value / 1e3:.3g}k" if value >= 1e3 else f"{value:.0f}"
-    text = f"{value:{SHOWN.get(colour, '+.2g')}}"
-    return "0" if colour == "change" and not value else text.replace("-", "−")
+def strip(run: Run, colour: str = "entropy", sort: str = "architecture", since: int | None = None) -> go.Figure:
+    """Draw one quantity of every matrix over time, a row a matrix; grey is undefined.
+
+    Args:
+        run: a loaded run.
+        colour: key of ``QUANTITIES``, else ValueError.
+        sort: key of ``analysis.order.SORTS``, else ValueError.
+        since: step that change is counted from; None = the first record.
+    """
+    asked, order = quantity(colour), sorted_matrices(run, sort)
+    title = f"{capital(asked.label)} over time"
+    if not len(run.steps):
+        return empty_figure(title, NO_RECORDS)
+    drawn = selected_records(run, MOST_COLUMNS)
+    z = numbers(TABLES["strip"](run, colour, sort, since), asked.column).reshape(run.ranks.shape)[drawn].T
+    steps = run.steps[drawn]
+    # A record holds until the next one: its cell reaches from its own step to there.
+    edges = np.append(steps, steps[-1] + (max(1, int(np.median(np.diff(steps)))) if len(steps) > 1 else 1))
+    figure = go.Figure()
+    cells = {"x": edges, "y": [run.matrices[place].name for place in order]}
+    if not np.isfinite(z).all():
+        figure.add_heatmap(
+            **cells,
+            z=np.where(np.isfinite(z), np.nan, 0.0).astype(np.float32),
+            colorscale=[[0, UNDEFINED], [1, UNDEFINED]],
+            showscale=False,
+            name="undefined",
+            showlegend=True,
+            hovertemplate="%{y}<br>step %{x}<br>undefined<extra></extra>",
+        )
+    told = f"%{{y}}<br>step %{{x}}<br>{asked.label} %{{z:.4g}}<extra></extra>"
+    figure.add_heatmap(**cells, z=z, coloraxis="coloraxis", name=asked.label, hovertemplate=told, hoverongaps=False)
+    styled(figure, title=title + of_records(run, len(drawn)), x=STEP, y="")
+    figure.update_xaxes(showgrid=False, range=[int(edges[0]), max(int(edges[-1]), run.total_steps)])
+    _label_rows(figure, [run.matrices[place] for place in order], GROUPS.get(sort))
+    axis = map_scale([run], colour, since).axis(asked.label)
+    return figure.update_layout(height=min(860, 150 + max(220, 9 * len(order))), margin={"l": 130}, coloraxis=axis)
 
 
-def _maps(rows: int, columns: int, titles: list[str]) -> go.Figure:
-    return make_subplots(
-        rows=rows,
-        cols=columns,
-        subplot_titles=titles,
-        horizontal_spacing=0.06 if columns > 1 else 0,
-        vertical_spacing=0.22 / rows,
-    )
-
-
-def _place(number: int, columns: int) -> tuple[int, int]:
-    return number // columns + 1, number % columns + 1
-
-
-def _frame(figure: go.Figure, title: str, matrices: Sequence[Matrix], rows: int) -> None:
-    sideways = is_sideways(matrices)
-    styled(figure, title=title, x="", y="")
-    names = ("layer", "module type") if sideways else ("module type", "layer")
-    single = len(figure.layout.annotations) == 0
-    for axis, name in zip((figure.update_xaxes, figure.update_yaxes), names, strict=True):
-        axis(title=name if single else None, showgrid=False)
-    count = len(map_grid(matrices).rows)
-    row_px = max(10, min(ROW_PX, MAX_PX // max(1, count * rows)))
-    figure.update_layout(
-        height=int(max(MIN_PX, 150 + rows * (60 + row_px * count))),
-        margin={"t": 70, "b": 80},
-        barmode="overlay",
-        legend={"y": -0.16, "yanchor": "top"},
-    )
-    figure.update_annotations(font={"size": 12})
-
-
-def _add_sums(
-    figure: go.Figure, matrices: Sequence[Matrix], place: dict[str, tuple[int, int]], ranks: np.ndarray
-) -> None:
-    """Write how much rank each row and column holds into its label."""
-    for axis, labels, part in ((figure.update_yaxes, "yaxis", 0), (figure.update_xaxes, "xaxis", 1)):
-        own = figure.layout[labels]
-        if part == 1 and is_sideways(matrices):
-            continue
-        sums = {int(tick): 0 for tick in own.tickvals}
-        for matrix, rank in zip(matrices, ranks.tolist(), strict=True):
-            at = place[matrix.name][part]
-            if at in sums:
-                sums[at] += int(rank)
-        between = "<br>" if part == 1 else " · "
-        axis(ticktext=[f"{text}{between}Σ {sums[tick]}" for tick, text in zip(own.tickvals, own.ticktext, strict=True)])
-
-
-def _label(run: Run, otherwise: str) -> str:
-    return str(run.header.get("name") or otherwise)
-
-
-def _capital(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}"
+def _label_rows(figure: go.Figure, matrices: list[Matrix], group: Callable[[Matrix], str] | None) -> None:
+    """Name groups where the order makes any, else single rows."""
+    sizes = [(name, len(list(own))) for name, own in groupby(matrices, group or matrix_label)]
+    ends = np.cumsum([size for _, size in sizes])
+    every = -(-len(sizes) // MOST_LABELS)
+    middles = [float(end - size / 2 - 0.5) for end, (_, size) in zip(ends, sizes, strict=True)]
+    figure.update_yaxes(tickvals=middles[::every], ticktext=[name for name, _ in sizes][::every])
+    if group and every == 1:
+        for end in ends[:-1].tolist():
+            figure.add_hline(y=end - 0.5, line={"color": "#ffffff", "width": 2})
+    ends = [len(matrices) - 0.5, -0.5]
+    figure.update_yaxes(type="category", range=ends, showgrid=False, tickfont={"size": 10}, title=None)

@@ -72,7 +72,7 @@ def change_scale(arrays: Sequence[np.ndarray]) -> Scale:
     """Orange to blue, one colour a whole number, symmetric: 0 is the pale middle."""
     extent = max(1, int(np.max(np.abs(_range(arrays, 0.0)))))
     if 2 * extent + 1 > MOST_STEPS:
-        return Scale([[i / 8, colour] for i, colour in enumerate(CHANGE)], -extent, extent, {})
+        return Scale(_evenly(CHANGE), -extent, extent, {})
     shares = [0.5 + 0.5 * change / extent for change in range(-extent, extent + 1)]
     return _stepped([blend(CHANGE, share) for share in shares], -extent, extent)
 
@@ -80,7 +80,7 @@ def change_scale(arrays: Sequence[np.ndarray]) -> Scale:
 def difference_scale(arrays: Sequence[np.ndarray]) -> Scale:
     """Orange to blue without steps, symmetric around 0."""
     extent = float(np.max(np.abs(_range(arrays, 0.0)))) or 1.0
-    return Scale([[i / 8, colour] for i, colour in enumerate(CHANGE)], -extent, extent, {})
+    return Scale(_evenly(CHANGE), -extent, extent, {})
 
 
 def entropy_scale(arrays: Sequence[np.ndarray]) -> Scale:
@@ -97,8 +97,7 @@ def energy_scale(arrays: Sequence[np.ndarray]) -> Scale:
 
 def parameter_scale(arrays: Sequence[np.ndarray]) -> Scale:
     """Blues from 0 to the most parameters that a matrix ever has."""
-    high = max(1.0, _range(arrays, 0.0)[1])
-    return Scale([[i / 8, colour] for i, colour in enumerate(BLUES)], 0.0, high, {"tickformat": ".2s"})
+    return even_scale(BLUES, [*arrays, np.array([0.0, 1.0])])._replace(ticks={"tickformat": ".2s"})
 
 
 def gap_scale(arrays: Sequence[np.ndarray]) -> Scale:
@@ -113,7 +112,19 @@ def gap_scale(arrays: Sequence[np.ndarray]) -> Scale:
 def count_scale(arrays: Sequence[np.ndarray]) -> Scale:
     """Blues without steps over the range of the numbers."""
     low, high = _range(arrays, 0.0)
-    return Scale([[i / 8, colour] for i, colour in enumerate(BLUES)], low, max(high, low + 1e-12), {})
+    return Scale(_evenly(BLUES), low, max(high, low + 1e-12), {})
+
+
+def level_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Blues without steps from just below the lowest, or a nearly even map would be one dark block."""
+    low, high = _range(arrays, 1.0)
+    low = max(0.0, low - 1)
+    return Scale(_evenly(BLUES), low, max(high, low + 1), {})
+
+
+def even_scale(stops: Sequence[str], arrays: Sequence[np.ndarray]) -> Scale:
+    """Evenly spaced colours from 0 to the largest number, which is above 0."""
+    return Scale(_evenly(stops), 0.0, _range(arrays, 1.0)[1] or 1.0, {})
 
 
 SCALES: dict[str, Callable[[Sequence[np.ndarray]], Scale]] = {
@@ -125,6 +136,10 @@ SCALES: dict[str, Callable[[Sequence[np.ndarray]], Scale]] = {
     "gap": gap_scale,
 }
 """Colour → f(every number that it must cover) → scale."""
+
+
+def _evenly(stops: Sequence[str]) -> list[list[Any]]:
+    return [[i / (len(stops) - 1), colour] for i, colour in enumerate(stops)]
 
 
 def _range(arrays: Sequence[np.ndarray], otherwise: float) -> tuple[float, float]:

@@ -12,37 +12,25 @@ EXTENDED = "#0072B2"
 TRUE = "#7F7F7F"
 SEQUENCE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#999933")
 
-METHOD_COLOURS = {
-    "flexlora": "#0072B2",
-    "lora": "#7F7F7F",
-    "adalora": "#E69F00",
-    "elalora": "#D55E00",
-    "l1ra": "#009E73",
-    "salora": "#CC79A7",
-    "autolora": "#56B4E9",
-    "sora": "#8C6BB1",
-    "dora_dynamic": "#999933",
-    "dylora": "#AA4466",
-    "mlae": "#44AA99",
+METHOD_LOOKS = {
+    "flexlora": ("#0072B2", "circle"),
+    "lora": ("#7F7F7F", "square"),
+    "adalora": ("#E69F00", "diamond"),
+    "elalora": ("#D55E00", "cross"),
+    "l1ra": ("#009E73", "x"),
+    "salora": ("#CC79A7", "triangle-up"),
+    "autolora": ("#56B4E9", "triangle-down"),
+    "sora": ("#8C6BB1", "star"),
+    "dora_dynamic": ("#999933", "pentagon"),
+    "dylora": ("#AA4466", "hexagram"),
+    "mlae": ("#44AA99", "bowtie"),
 }
-"""Method → its colour in every figure; the first eight after Okabe and Ito, three of Paul Tol's muted ones."""
+"""Method → colour and symbol in every figure: a line is found without its colour.
 
-METHOD_SYMBOLS = {
-    "flexlora": "circle",
-    "lora": "square",
-    "adalora": "diamond",
-    "elalora": "cross",
-    "l1ra": "x",
-    "salora": "triangle-up",
-    "autolora": "triangle-down",
-    "sora": "star",
-    "dora_dynamic": "pentagon",
-    "dylora": "hexagram",
-    "mlae": "bowtie",
-}
-"""Method → its symbol: a line is found without its colour."""
+The first eight colours are Okabe and Ito's, three of Paul Tol's muted ones.
+"""
 
-OTHER_COLOUR, OTHER_SYMBOL = "#A0785A", "hourglass"
+OTHER_METHOD = "#A0785A", "hourglass"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 PATTERNS = ("", "/", "\\", "x", ".", "-", "|", "+")
 STEP = "step (finished optimizer steps)"
@@ -83,11 +71,8 @@ def method_style(method: str | None, number: int = 0) -> dict[str, Any]:
         method: key of ``flexlora.methods.METHODS``; any other has one colour of its own.
         number: how many runs of the same method come before it: each later one has another dash.
     """
-    return {
-        "color": METHOD_COLOURS.get(method or "", OTHER_COLOUR),
-        "symbol": METHOD_SYMBOLS.get(method or "", OTHER_SYMBOL),
-        "dash": DASHES[number % len(DASHES)],
-    }
+    colour, symbol = METHOD_LOOKS.get(method or "", OTHER_METHOD)
+    return {"color": colour, "symbol": symbol, "dash": DASHES[number % len(DASHES)]}
 
 
 def empty_figure(title: str, why: str) -> go.Figure:
@@ -96,6 +81,16 @@ def empty_figure(title: str, why: str) -> go.Figure:
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     figure.add_annotation(text=why, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"size": 14})
     return figure.update_layout(height=260)
+
+
+def names_of(figure: go.Figure) -> set[str]:
+    """Return the names of what a figure draws."""
+    return {getattr(trace, "name", "") for trace in figure.data}
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return f"{text[0].upper()}{text[1:]}"
 
 
 NO_RECORDS = "This run has no records yet."

@@ -1,10 +1,11 @@
-"""A run as bytes for the player: ``pack_run`` for every view at once, ``pack_matrix`` for one spectrum on demand."""
+"""A run as bytes for the player: ``pack_run`` for every view, ``pack_matrix`` for one spectrum; what of it is new."""
 
-from analysis.payload.budget import MAX_CURVE, MAX_PLANNED, planned_budget
+from analysis.payload.budget import MAX_CURVE, MAX_PLANNED, budget_curve, planned_budget
 from analysis.payload.codes import UNDEFINED, coded_gates
-from analysis.payload.container import VERSION
-from analysis.payload.matrix import needs_parcels, pack_matrix
+from analysis.payload.container import VERSION, increment
+from analysis.payload.matrix import pack_matrix
 from analysis.payload.run import MAX_BYTES, pack_run
+from analysis.payload.since import run_since
 
 __all__ = [
     "MAX_BYTES",
@@ -12,9 +13,11 @@ __all__ = [
     "MAX_PLANNED",
     "UNDEFINED",
     "VERSION",
+    "budget_curve",
     "coded_gates",
-    "needs_parcels",
+    "increment",
     "pack_matrix",
     "pack_run",
     "planned_budget",
+    "run_since",
 ]

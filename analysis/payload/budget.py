@@ -40,6 +40,16 @@ def planned_budget(run: Run) -> dict[str, list[int]] | None:
     return {"steps": steps, "values": list(planned.values())}
 
 
+def budget_curve(run: Run) -> dict[int, float]:
+    """Return step → b as ``planned_budget`` has it, else as recorded; empty for a method without a budget of moves."""
+    plan = planned_budget(run)
+    if plan is not None:
+        return dict(zip(plan["steps"], map(float, plan["values"]), strict=True))
+    scalars = run.log.steps
+    known = np.isfinite(scalars["budget"])
+    return dict(zip(scalars["step"][known].tolist(), scalars["budget"][known].tolist(), strict=True))
+
+
 def _budget_in_force(run: Run) -> Callable[[int], int] | None:
     """Return b of the configuration at the end of the log; None for a method whose moves have no such schedule."""
     return getattr(config_at(run), "budget", None)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.payload.codes import coded_gates, float32
-from analysis.payload.container import pack, read_array, read_header
+from analysis.payload.container import Rows, pack, read_arrays
+from analysis.payload.derived import stay_arrays
 from analysis.runs import Run
 from flexlora.ragged import ragged_places
 
@@ -24,15 +25,16 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
     Returns:
         A payload whose header names the ``matrix`` and says whether it is ``narrowed``, with the arrays ``steps``,
         ``counts`` (values a record), ``lam``, ``sigma`` (of those of the payload's ``trueRecords`` that are among
-        these) and, in a run with gates, ``gates``.
+        these), ``energy``, those of ``stay_arrays`` and, in a run with gates, ``gates`` and ``used``.
 
     Raises:
         ValueError: the run has no matrix of this name.
         RunLogError: the log was changed since it was opened.
     """
-    own = run.spectra_of(matrix)
-    records = np.searchsorted(run.steps, read_array(payload, "steps"))
-    true_records = records[read_array(payload, "trueRecords")]
+    own, place = run.spectra_of(matrix), run.place_of(matrix)
+    sent = read_arrays(payload)
+    records = np.searchsorted(run.steps, sent["steps"])
+    true_records = records[sent["trueRecords"]]
     if only is not None:
         records, true_records = (part[np.isin(run.steps[part], only)] for part in (records, true_records))
     counts, true_counts = np.diff(own.offsets), np.diff(own.true_offsets)
@@ -41,16 +43,15 @@ def pack_matrix(run: Run, matrix: str, payload: bytes, *, only: Sequence[int] | 
     places = ragged_places(own.offsets[records], counts[records])
     true_places = ragged_places(own.true_offsets[true_rows], true_counts[true_rows])
     arrays = {
-        "steps": run.steps[records].astype(np.int32),
-        "counts": counts[records].astype(np.uint16),
-        "lam": float32(own.values[places]),
-        "sigma": float32(own.true_values[true_places]),
+        "steps": Rows("record", run.steps[records].astype(np.int32)),
+        "counts": Rows("record", counts[records].astype(np.uint16)),
+        "lam": Rows("value", float32(own.values[places])),
+        "sigma": Rows("true value", float32(own.true_values[true_places])),
+        "energy": Rows("record", float32(run.energy[records, place])),
+        **stay_arrays(run, place),
     }
+    if run.log.spectra.digest.partial:
+        arrays["used"] = Rows("record", float32(run.expected_ranks[records, place]))
     if own.gates is not None:
-        arrays["gates"] = coded_gates(own.gates[places])
+        arrays["gates"] = Rows("value", coded_gates(own.gates[places]))
     return pack({"matrix": matrix, "narrowed": only is not None}, arrays)
-
-
-def needs_parcels(payload: bytes) -> bool:
-    """Return True for the payload of a run whose spectra had no room in it."""
-    return bool(read_header(payload)[0]["onDemand"])

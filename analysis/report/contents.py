@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.payload import MAX_BYTES, pack_matrix, pack_run
-from analysis.payload.container import read_header
+from analysis.payload.container import read_arrays, read_header
 from analysis.runs import Run
 from analysis.why import why_cards
 
@@ -64,15 +64,13 @@ def report_contents(run: Run, *, whole_bytes: int = WHOLE_BYTES, max_cards: int 
 def rounded(payload: bytes) -> bytes:
     """Return a payload whose λ, σ and energies are rounded to about four digits, all else as it was."""
     data = bytearray(payload)
-    header, start = read_header(payload)
     half = np.uint32(1 << (_DROPPED_BITS - 1))
     mask = np.uint32(0xFFFFFFFF << _DROPPED_BITS & 0xFFFFFFFF)
-    for item in header["arrays"]:
-        if item["name"] not in _ROUNDED or item["dtype"] != "f32":
-            continue
-        bits = np.frombuffer(data, np.uint32, item["length"], start + item["offset"])
-        finite = np.isfinite(bits.view(np.float32))
-        bits[finite] = (bits[finite] + half) & mask
+    for name, values in read_arrays(data).items():
+        if name in _ROUNDED and values.dtype == np.float32:
+            bits = values.view(np.uint32)
+            finite = np.isfinite(values)
+            bits[finite] = (bits[finite] + half) & mask
     return bytes(data)
 
 

@@ -12,7 +12,8 @@ from string import Template
 
 from analysis.metrics import describe_run
 from analysis.order import by_similarity
-from analysis.player_script import FOLDER, envelope, joined_modules
+from analysis.payload.container import as_json
+from analysis.player_modules import import_map
 from analysis.report.contents import Contents, report_contents
 from analysis.report.tables import report_tables
 from analysis.runs import Run
@@ -74,9 +75,7 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
     name = str(run.header.get("name") or run.folder.name)
     request = {
         "run": name,
-        "key": None,
         "id": name,
-        "content": name,
         "link": {},
         "address": "hash",
         "step": None,
@@ -85,8 +84,7 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         "order": by_similarity(run).tolist(),
     }
     try:
-        script = joined_modules("player/source/report")
-        style = (FOLDER / "player/player.css").read_text(encoding="utf-8")
+        modules = import_map("player/source/report.js")
     except FileNotFoundError as error:
         raise ReportError(
             f"The player's modules are not here ({error.filename}): make reports in the repository."
@@ -96,13 +94,13 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         name=escape(name),
         about=escape(describe_run(run)),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in (*run.notices, *contents.notes)),
-        style=(_HERE / "page.css").read_text(encoding="utf-8") + style,
+        style=(_HERE / "page.css").read_text(encoding="utf-8"),
         tables=report_tables(run),
-        run=_packed(envelope(contents.payload, request)),
+        request=_packed(json.dumps(request).encode()),
+        run=_packed(contents.payload),
         parcels=_packed(contents.parcels),
         cards=_packed(json.dumps(contents.cards, separators=(",", ":")).encode()),
-        # Text in a script element ends at the first "</script", wherever it stands.
-        script=script.replace("</script", "<\\/script"),
+        modules=as_json({"imports": modules}).decode().replace("<", "\\u003c"),
     )
     # A path in a header may be no text; UTF-8 has no place for that.
     return text.encode("utf-8", "backslashreplace").decode()

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from analysis.tables.columns import write_csv_bytes, write_parquet_bytes
-from analysis.tables.curves import compare_curves, loss, moves, net_gross, rank_share, rank_trajectories
+from analysis.tables.curves import compare_curves, curves, loss, moves, net_gross, rank_share, rank_trajectories
 from analysis.tables.maps import compare_maps, event_stages, events_grid, everything, rank_map, strip
 from analysis.tables.spectra import energy_shares, spectra_over_time, spectrum
+from analysis.tables.views import VIEWS, Moment
+from analysis.tables.why import why
 
-__all__ = ["TABLES", "write_csv_bytes", "write_parquet_bytes"]
+__all__ = ["TABLES", "VIEWS", "Moment", "write_csv_bytes", "write_parquet_bytes"]
 
 TABLES: dict[str, Callable[..., pa.Table]] = {
     "rank_map": rank_map,
@@ -28,6 +30,8 @@ TABLES: dict[str, Callable[..., pa.Table]] = {
     "events_grid": events_grid,
     "compare_maps": compare_maps,
     "compare_curves": compare_curves,
+    "curves": curves,
+    "why": why,
     "everything": everything,
 }
 """View → f(run, or label → run, **options) → table; the options are those of the figure of the same name."""

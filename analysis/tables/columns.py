@@ -36,6 +36,14 @@ def numbers(table: pa.Table, column: str) -> np.ndarray:
     return np.asarray(table[column].to_numpy(zero_copy_only=False), np.float64)
 
 
+def spread(table: pa.Table, column: str) -> pa.Table:
+    """Turn one row a step and matrix, steps in order, into one row a step with the column of each matrix."""
+    names = list(dict.fromkeys(table["matrix"].to_pylist()))
+    steps = table["step"].combine_chunks()[:: max(1, len(names))]
+    own = {name: table[column].combine_chunks()[place :: len(names)] for place, name in enumerate(names)}
+    return pa.table({"step": steps, **own})
+
+
 def by_record(run: Run, values: np.ndarray) -> np.ndarray:
     """Repeat one value a record for every matrix, (T · M,)."""
     return np.repeat(values, len(run.matrices))

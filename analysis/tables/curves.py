@@ -11,22 +11,20 @@ import pyarrow as pa
 from analysis.dynamics import (
     churn_over_time,
     gross_moves_over_time,
+    loss_window,
     net_moves_over_time,
     trailing_mean,
     weighted_regularizer,
 )
-from analysis.metrics import total_rank
+from analysis.groups import group_ranks, matrix_groups
+from analysis.metrics import evaluation_series, total_rank
 from analysis.order import most_moved
-from analysis.payload import planned_budget
+from analysis.payload import budget_curve
 from analysis.quantities import QUANTITIES, quantity
 from analysis.runs import Run
 from analysis.tables.columns import as_table, by_record, matrix_columns
-from flexlora.matrix_names import module_type_order
 
 HIGHLIGHTED = 8
-MOST_BANDS = 12
-NO_LAYER = "no layer"
-SHARES_OF = ("type", "layer")
 
 
 def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure: str = "rank") -> pa.Table:
@@ -49,36 +47,10 @@ def rank_trajectories(run: Run, highlight: Sequence[str] | None = None, measure:
     )
 
 
-def rank_groups(run: Run, by: str = "type") -> tuple[list[str], np.ndarray]:
-    """Return the labels of the groups in their order, and the group of each matrix, (M,).
-
-    More than 12 layers are put together into bands of neighbouring layers.
-
-    Raises:
-        ValueError: neither by type nor by layer.
-    """
-    if by not in SHARES_OF:
-        raise ValueError(f"unknown grouping {by!r}; choose one of {', '.join(SHARES_OF)}")
-    if by == "type":
-        labels = list(module_type_order({matrix.module_type for matrix in run.matrices}))
-        return labels, np.array([labels.index(matrix.module_type) for matrix in run.matrices], np.int64)
-    layers = sorted({matrix.layer for matrix in run.matrices if matrix.layer is not None})
-    unplaced = any(matrix.layer is None for matrix in run.matrices)
-    bands = [part.tolist() for part in np.array_split(np.array(layers), min(len(layers), MOST_BANDS - unplaced) or 1)]
-    bands = [band for band in bands if band]
-    labels = [f"layer {b[0]}" if len(b) == 1 else f"layers {b[0]}–{b[-1]}" for b in bands] + [NO_LAYER] * unplaced
-    band_of = {layer: place for place, band in enumerate(bands) for layer in band}
-    found = [len(bands) if m.layer is None else band_of[m.layer] for m in run.matrices]
-    return labels, np.array(found, np.int64)
-
-
 def rank_share(run: Run, by: str = "type") -> pa.Table:
     """One row a record and group: its rank, its share of the total rank (null where that is 0), and the total."""
-    labels, groups = rank_groups(run, by)
-    total = total_rank(run)
-    rank = np.zeros((len(run.steps), len(labels)), np.int64)
-    for place in range(len(labels)):
-        rank[:, place] = run.ranks[:, groups == place].sum(axis=1)
+    labels, _ = matrix_groups(run, by)
+    total, rank = total_rank(run), group_ranks(run, by)
     share = np.divide(rank, total[:, None], out=np.full(rank.shape, np.nan), where=total[:, None] > 0)
     return as_table(
         {
@@ -89,12 +61,6 @@ def rank_share(run: Run, by: str = "type") -> pa.Table:
             "total_rank": np.repeat(total, len(labels)),
         }
     )
-
-
-def loss_window(run: Run) -> int:
-    """Return how many steps the trailing mean of the task loss takes: a fortieth of those logged."""
-    # As the player rounds: half up.
-    return max(1, int(len(run.log.steps["step"]) / 40 + 0.5))
 
 
 def loss(run: Run) -> pa.Table:
@@ -114,14 +80,7 @@ def loss(run: Run) -> pa.Table:
 
 def moves(run: Run) -> pa.Table:
     """One row a step that has an event or a budget: directions extended and pruned (null without event), and b(t)."""
-    budget = planned_budget(run)
-    planned: dict[int, float] = {}
-    if budget is not None:
-        planned = dict(zip(budget["steps"], map(float, budget["values"]), strict=True))
-    else:
-        scalars = run.log.steps
-        known = np.isfinite(scalars["budget"])
-        planned = dict(zip(scalars["step"][known].tolist(), scalars["budget"][known].tolist(), strict=True))
+    planned = budget_curve(run)
     events = {event["step"]: event for event in run.events}
     steps = sorted({*planned, *events})
     told: dict[str, list[int | None]] = {
@@ -154,6 +113,36 @@ def net_gross(run: Run, within: int = 1) -> pa.Table:
             "churn": churn_over_time(run, within),
         }
     )
+
+
+def curves(run: Run) -> pa.Table:
+    """One row a step with a loss, a record or an evaluation: every curve over time; null where a step has no value.
+
+    ``evaluated`` names what ``evaluation`` is.
+    """
+    scalars, found = run.log.steps, evaluation_series(run)
+    split, metric, measured, results = found or ("", "", np.zeros(0, np.int64), np.zeros(0))
+    steps = np.unique(np.concatenate([scalars["step"], run.steps, measured])).astype(np.int64)
+    told, counted = moves(run), net_gross(run)
+    of_steps = loss(run)
+    own: dict[str, Any] = {"step": steps}
+    names = ("task_loss", "task_loss_trailing_mean", "regularizer", "penalty")
+    own |= {name: _at(steps, of_steps["step"], of_steps[name]) for name in names}
+    own["evaluation"] = _at(steps, measured, results)
+    known = np.isfinite(own["evaluation"]).tolist()
+    own["evaluated"] = pa.array([f"{split} {metric}" if defined else None for defined in known], pa.string())
+    own["budget"] = _at(steps, told["step"], told["budget"])
+    own["total_rank"] = _at(steps, run.steps, total_rank(run))
+    own["target_rank"] = _at(steps, scalars["step"], scalars["target_rank"])
+    own |= {name: _at(steps, told["step"], told[name]) for name in ("extended", "pruned")}
+    own |= {name: _at(steps, run.steps, counted[name]) for name in ("gross_moves", "net_moves", "churn")}
+    return as_table(own)
+
+
+def _at(steps: np.ndarray, own: Any, values: Any) -> np.ndarray:
+    """Return values (n,) of their own steps (n,) at other steps, NaN where they have none."""
+    found = dict(zip(np.asarray(own).tolist(), np.asarray(values, np.float64).tolist(), strict=True))
+    return np.array([found.get(step, np.nan) for step in steps.tolist()], np.float64)
 
 
 def compare_curves(runs: Mapping[str, Run]) -> pa.Table:

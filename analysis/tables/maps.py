@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,8 @@ from analysis.metrics import parked_step
 from analysis.order import sorted_matrices
 from analysis.quantities import QUANTITIES, quantity, record_of
 from analysis.runs import Run
-from analysis.stages import move_counts, stages_of
+from analysis.stages import STAGES, chosen_events, event_at, move_counts, stages_of
 from analysis.tables.columns import as_table, by_record, matrix_columns
-
-MOST_EVENTS = 9
-STAGES = ("score", "order", "prune", "extend", "resume")
 
 
 def shown_step(run: Run, step: int | None) -> int:
@@ -94,7 +92,8 @@ def event_stages(run: Run, step: int | None = None) -> pa.Table:
 
     ``value`` is what the stage's map colours: the score, its place in the order, the rank after pruning, the rank after
     extending, the rank that training resumes with. Where directions are scored, the mean score of the matrix's
-    directions, and how many of them stand above the threshold.
+    directions, and how many of them stand above the threshold. ``passed_over`` says why a matrix that stood out could
+    neither give nor take.
 
     Raises:
         ValueError: there is no event at this step.
@@ -108,6 +107,7 @@ def event_stages(run: Run, step: int | None = None) -> pa.Table:
         parts = [(found.score, none, none), (found.order, none, none), (after, found.pruned, none)]
         parts += [(after + found.extended, none, found.extended), (after + found.extended, none, none)]
     rows = np.tile(np.arange(width), len(parts))
+    refused = (event_at(run, found.step) or {}).get("refused", {}) if found else {}
     return as_table(
         {
             "step": np.full(len(rows), found.step if found else 0, np.int64),
@@ -117,30 +117,25 @@ def event_stages(run: Run, step: int | None = None) -> pa.Table:
             "value": np.concatenate([part[0] for part in parts]) if parts else np.zeros(0),
             "pruned": np.concatenate([part[1] for part in parts]) if parts else none,
             "extended": np.concatenate([part[2] for part in parts]) if parts else none,
+            "passed_over": pa.array([refused.get(matrix.name) for matrix in run.matrices] * len(parts), pa.string()),
         }
     )
 
 
-def chosen_events(run: Run, count: int = 6) -> list[int]:
-    """Return the steps of up to ``count`` events that moved something, evenly spread, the first and last among them.
-
-    Raises:
-        ValueError: a count outside 1 to 9.
-    """
-    if not 1 <= count <= MOST_EVENTS:
-        raise ValueError(f"count is {count}; choose 1 to {MOST_EVENTS}: more maps are too small to read")
-    moved = [int(event["step"]) for event in run.events if event["prune"] or event["extend"]]
-    places = np.unique(np.linspace(0, max(0, len(moved) - 1), min(count, len(moved))).round().astype(np.int64))
-    return [moved[place] for place in places.tolist()]
-
-
 def events_grid(run: Run, count: int = 6, colour: str = "rank", since: int | None = None) -> pa.Table:
     """The rows of ``rank_map`` at several events, one after another."""
-    tables = [rank_map(run, step, colour, since) for step in chosen_events(run, count)] if len(run.steps) else []
+    return rank_maps(run, chosen_events(run, count) if len(run.steps) else [], colour, since)
+
+
+def rank_maps(run: Run, steps: Sequence[int], colour: str = "rank", since: int | None = None) -> pa.Table:
+    """The rows of ``rank_map`` at several steps, one after another."""
+    tables = [rank_map(run, step, colour, since) for step in steps]
     return pa.concat_tables(tables) if tables else rank_map(run, None, colour, since).slice(0, 0)
 
 
-def compare_maps(run: Run, other: Run, step: int | None = None, colour: str = "rank") -> pa.Table:
+def compare_maps(
+    run: Run, other: Run, step: int | None = None, colour: str = "rank", since: int | None = None
+) -> pa.Table:
     """One row a matrix of either run, matched by name: ``value``, ``other_value`` and their ``difference``.
 
     Each run shows its latest record at or before the step (None: the parked event of the first). A matrix that only one
@@ -150,7 +145,7 @@ def compare_maps(run: Run, other: Run, step: int | None = None, colour: str = "r
     step = shown_step(run, step)
     known = {matrix.name for matrix in run.matrices}
     matrices = [*run.matrices, *(matrix for matrix in other.matrices if matrix.name not in known)]
-    sides = [_by_name(item, step, colour) for item in (run, other)]
+    sides = [_by_name(item, step, colour, since) for item in (run, other)]
     values, others = (np.array([side.get(m.name, np.nan) for m in matrices], np.float64) for side in sides)
     return as_table(
         {
@@ -159,15 +154,15 @@ def compare_maps(run: Run, other: Run, step: int | None = None, colour: str = "r
             "quantity": pa.array([asked.column] * len(matrices), pa.string()),
             "value": values,
             "other_value": others,
-            "difference": others - values,
+            "difference": values - others,
         }
     )
 
 
-def _by_name(run: Run, step: int, colour: str) -> dict[str, float]:
+def _by_name(run: Run, step: int, colour: str, since: int | None) -> dict[str, float]:
     if not len(run.steps):
         return {}
-    row = quantity(colour).values(run, None)[record_of(run, step)]
+    row = quantity(colour).values(run, since)[record_of(run, step)]
     return dict(zip([matrix.name for matrix in run.matrices], row.tolist(), strict=True))
 
 

@@ -267,7 +267,7 @@ class _Replay:
         return {**(own or {}), **{self.names[row]: score for row, score in zip(rows.tolist(), scores, strict=True)}}
 
     def _other_epsilon(self, config: FlexLoRAConfig, step: int) -> bool:
-        if config.importance != "spectral_entropy":
+        if not IMPORTANCES[config.importance].has_epsilon:
             return False
         try:
             return self._logged_settings(step).epsilon != config.epsilon

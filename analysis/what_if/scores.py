@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
+from flexlora.ragged import Spectra
 
 
 def adjusted(values: np.ndarray, lengths: np.ndarray, ranks: np.ndarray) -> np.ndarray:
@@ -43,62 +44,6 @@ def score_table(key: str, table: np.ndarray, ranks: np.ndarray, epsilon: float =
     """
     if key not in SCORED_BY_LAMBDA:
         raise ValueError(f"{key} is not scored by λ alone; choose one of {', '.join(SCORED_BY_LAMBDA)}")
-    usable = np.isfinite(table).all(axis=1) & (ranks > 0)
-    if key not in _TABLES:
-        measure = IMPORTANCES[key]
-        return [
-            measure(row[:rank]) if fine else None
-            for row, rank, fine in zip(table, ranks.tolist(), usable.tolist(), strict=True)
-        ]
-    with np.errstate(all="ignore"):
-        found = _TABLES[key](np.where(usable[:, None], table, 0.0), ranks, epsilon)
-    if key in _UNDEFINED_AT_ZERO:
-        usable &= table.max(axis=1) > 0
-    return [value if fine else None for value, fine in zip(found.tolist(), usable.tolist(), strict=True)]
-
-
-def _shares(table: np.ndarray) -> np.ndarray:
-    peak = table.max(axis=1, keepdims=True)
-    energy = np.square(table / np.where(peak > 0, peak, 1.0))
-    return energy / np.where(peak > 0, energy.sum(axis=1, keepdims=True), 1.0)
-
-
-def _information(table: np.ndarray) -> np.ndarray:
-    shares = _shares(table)
-    return -np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1.0)), 0.0).sum(axis=1)
-
-
-def _entropy(table: np.ndarray, ranks: np.ndarray, epsilon: float) -> np.ndarray:
-    if epsilon:
-        shares = _shares(table)
-        inside = np.arange(table.shape[1]) < ranks[:, None]
-        terms = np.where(inside, shares * np.log(shares + epsilon), 0.0)
-        return np.where(ranks == 1, 1.0, -terms.sum(axis=1) / np.log(ranks))
-    return np.where(ranks == 1, 1.0, np.clip(_information(table) / np.log(ranks), 0.0, 1.0))
-
-
-def _effective(table: np.ndarray, ranks: np.ndarray, epsilon: float) -> np.ndarray:
-    return np.clip(np.exp(_information(table)), 1.0, ranks)
-
-
-def _nuclear(table: np.ndarray, ranks: np.ndarray, epsilon: float) -> np.ndarray:
-    return table.sum(axis=1)
-
-
-def _frobenius(table: np.ndarray, ranks: np.ndarray, epsilon: float) -> np.ndarray:
-    peak = table.max(axis=1)
-    return peak * np.sqrt(np.square(table / np.where(peak > 0, peak, 1.0)[:, None]).sum(axis=1))
-
-
-def _gated(table: np.ndarray, ranks: np.ndarray, epsilon: float) -> np.ndarray:
-    return _entropy(table, ranks, 0.0) * _frobenius(table, ranks, 0.0)
-
-
-_TABLES: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
-    "spectral_entropy": _entropy,
-    "effective_rank": _effective,
-    "nuclear_norm": _nuclear,
-    "frobenius_norm": _frobenius,
-    "energy_gated_entropy": _gated,
-}
-_UNDEFINED_AT_ZERO = ("spectral_entropy", "effective_rank", "energy_gated_entropy")
+    values = table[np.arange(table.shape[1]) < ranks[:, None]]
+    found = IMPORTANCES[key].many(Spectra(values, np.concatenate([[0], np.cumsum(ranks)])), epsilon)
+    return [None if math.isnan(score) else score for score in found.tolist()]

@@ -10,10 +10,9 @@ from analysis.what_if import WhatIfError, own_settings, replay_event
 from analysis.what_if.replay import Settings
 from analysis.why.ranking import HIGHEST, LOWEST
 from analysis.why.scene import Scene
-from analysis.why.wording import measure_name
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decision, tie_order
-from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
+from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA, measure_label
 from flexlora.reallocation import DECIMALS
 
 NO_SPECTRUM = "The spectrum of this step is not in the log, so no other measure can be tried on it."
@@ -101,7 +100,7 @@ def _row(each: Alternative, at: Scene, name: str, actual: tuple[bool, bool]) -> 
     own = each.measure == at.event["measure"]
     row = {
         "measure": each.measure,
-        "label": measure_name(each.measure),
+        "label": measure_label(each.measure),
         "own": own,
         "score": each.scores.get(name),
         "place": None,

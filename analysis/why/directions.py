@@ -14,7 +14,8 @@ from analysis.why.matrices import pruned_line, rank_line
 from analysis.why.noise import ENOUGH, WINDOW, ratio_line
 from analysis.why.rules import move_rules
 from analysis.why.scene import Scene
-from analysis.why.wording import line, measure_name, number, standing
+from analysis.why.wording import line, number, standing
+from flexlora.importance import measure_label
 from flexlora.methods import METHODS
 
 NO_ALTERNATIVES = (
@@ -107,7 +108,7 @@ class DirectionEvent:
         did = " and ".join(counts) or "none of its directions went or came"
         found = self._standing(name)
         place = "" if found is None else f"; its {found[3]} is {standing(*found[:3])}"
-        return f"{verdict.capitalize()}: {did}, by {measure_name(self.at.event['measure'])}{place}."
+        return f"{verdict.capitalize()}: {did}, by {measure_label(self.at.event['measure'])}{place}."
 
     def _score(self, name: str) -> dict[str, Any]:
         value = (self.at.event["importance"].get(self.at.event["measure"]) or {}).get(name)

@@ -14,15 +14,16 @@ from analysis.why.noise import Noise, event_noise, noise_line, ratio_line
 from analysis.why.ranking import HIGHEST, LOWEST, Ranking, ranking
 from analysis.why.rules import matrix_rules, refusal, why_undefined
 from analysis.why.scene import Scene
-from analysis.why.wording import line, measure_name, number, percent, standing
+from analysis.why.wording import line, number, percent, standing
 from flexlora.config import FlexLoRAConfig
+from flexlora.importance import measure_label
 
-PRUNE_RULES: dict[str, str] = {
+PRUNE_RULE_TEXTS: dict[str, str] = {
     "magnitude": "the smallest |λ| of the matrix",
     "signed": "the smallest signed λ of the matrix, however large",
     "component_norm": "the smallest |λ| · ‖p‖ · ‖q‖ of the matrix",
 }
-NEW_DIRECTIONS: dict[str, str] = {
+NEW_DIRECTION_TEXTS: dict[str, str] = {
     "zero_impact": "λ = 0 with random vectors: the output does not change at once",
     "small_value": "a small λ with random vectors",
     "all_zero": "λ and vectors 0",
@@ -83,7 +84,7 @@ class MatrixEvent:
         if name not in self.order.position:
             return f"{verdict.capitalize()}: no score of it was logged, budget {event['budget']}."
         place, end = self._seen_place(name)
-        told = f"{standing(place, end, len(self.order.order))} by {measure_name(event['measure'])}"
+        told = f"{standing(place, end, len(self.order.order))} by {measure_label(event['measure'])}"
         if verdict == "refused":
             return f"Passed over: {told}, but {refusal(self.at, self.order, name, event['refused'][name])}."
         if verdict == "stayed" and not event["budget"]:
@@ -193,10 +194,10 @@ class MatrixEvent:
     def _directions(self, name: str) -> list[dict[str, Any]]:
         found = []
         for move in self.at.moves("prune", name):
-            why = PRUNE_RULES.get(self.config.prune_rule, "") if self.config else ""
+            why = PRUNE_RULE_TEXTS.get(self.config.prune_rule, "") if self.config else ""
             found.append(pruned_line(self.at, name, move, why))
         for move in self.at.moves("extend", name):
-            start = NEW_DIRECTIONS.get(self.config.new_direction, self.config.new_direction) if self.config else ""
+            start = NEW_DIRECTION_TEXTS.get(self.config.new_direction, self.config.new_direction) if self.config else ""
             found.append(line("new_direction", "New direction", f"in slot {move['slot']}", start, move["slot"]))
         return found
 

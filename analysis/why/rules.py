@@ -6,11 +6,11 @@ import numpy as np
 
 from analysis.why.ranking import Ranking
 from analysis.why.scene import Scene
-from analysis.why.wording import measure_name, number, rule
+from analysis.why.wording import number, rule
 from flexlora.config import FlexLoRAConfig
-from flexlora.importance import ENTROPIES
+from flexlora.importance import measure_label, silent_at_rank_one
 
-MOVES: dict[str, str] = {
+MOVE_RULES: dict[str, str] = {
     "grown": "Every place in the storage of this matrix was taken: it grew, and the optimizer's state with it.",
     "masked": "A direction was switched off: it stays stored and may come back.",
     "revived": "A direction that was off came back.",
@@ -43,22 +43,22 @@ def move_rules(at: Scene, name: str) -> list[dict[str, str]]:
     """Return the rules that the moves of a matrix carry, and those of the whole event."""
     own = [each for half in ("prune", "extend") for move in at.moves(half, name) for each in move.get("rules", [])]
     whole = [each for each in at.event.get("rules", []) if each == "restarted"]
-    return [rule(each, MOVES[each]) for each in dict.fromkeys([*own, *whole]) if each in MOVES]
+    return [rule(each, MOVE_RULES[each]) for each in dict.fromkeys([*own, *whole]) if each in MOVE_RULES]
 
 
 def why_undefined(at: Scene, name: str) -> str:
     """Return why a measure says nothing about a matrix."""
     measure = at.event["measure"]
     if name not in (at.event["importance"].get(measure) or {}):
-        return f"no {measure_name(measure)} was logged for it"
+        return f"no {measure_label(measure)} was logged for it"
     if at.lam is None:
-        return f"its {measure_name(measure)} is undefined"
+        return f"its {measure_label(measure)} is undefined"
     values = at.lam[name]
     if not np.isfinite(values).all():
         return "a λ is not finite"
     if not len(values):
         return "it has no direction"
-    return f"its {measure_name(measure)} is undefined" if values.any() else "every λ is 0"
+    return f"its {measure_label(measure)} is undefined" if values.any() else "every λ is 0"
 
 
 def _undefined(at: Scene, order: Ranking, name: str) -> list[dict[str, str]]:
@@ -71,7 +71,7 @@ def _undefined(at: Scene, order: Ranking, name: str) -> list[dict[str, str]]:
 
 
 def _rank_one(at: Scene, order: Ranking, config: FlexLoRAConfig | None, name: str) -> list[dict[str, str]]:
-    if at.ranks[name] != 1 or at.event["measure"] not in ENTROPIES or order.own[name] is None:
+    if at.ranks[name] != 1 or not silent_at_rank_one(at.event["measure"]) or order.own[name] is None:
         return []
     start = "Rank 1: log 1 = 0, so entropy has no value"
     if config is None:

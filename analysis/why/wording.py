@@ -1,25 +1,8 @@
-"""Numbers and measures as a card says them."""
+"""Numbers as a card says them."""
 
 from __future__ import annotations
 
 from typing import Any
-
-MEASURES: dict[str, str] = {
-    "spectral_entropy": "spectral entropy",
-    "nuclear_norm": "nuclear norm",
-    "frobenius_norm": "Frobenius norm",
-    "sensitivity": "sensitivity",
-    "energy_gated_entropy": "energy-gated entropy",
-    "effective_rank": "effective rank",
-    "true_spectral_entropy": "entropy of ΔW itself",
-    "random": "random (a control)",
-}
-"""Measure → its name in a sentence."""
-
-
-def measure_name(key: str) -> str:
-    """Return a measure's name in a sentence; an unknown one is told by its key."""
-    return MEASURES.get(key, key.replace("_", " "))
 
 
 def number(value: float) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from adapters.source import Source, ask_source, mapped
 from analysis.adapters import (
     CAVEAT,
-    TABLES,
+    TABLE_FILES,
     AdapterError,
     AdapterSpectra,
     Comparison,
@@ -89,7 +89,7 @@ def table_section(source: Source) -> None:
         },
     )
     with st.container(horizontal=True):
-        for ending, make in TABLES.items():
+        for ending, make in TABLE_FILES.items():
             st.download_button(
                 ending.upper(),
                 make(spectra),

@@ -16,7 +16,7 @@ anything. Opened here are LoRA, rsLoRA, DoRA and AdaLoRA adapters as PEFT saves 
 nothing leaves this machine.
 """
 
-VIEWS = {
+SECTIONS = {
     "What is inside": map_section,
     "Table": table_section,
     "Shrink it": shrink_section,
@@ -44,14 +44,14 @@ def page() -> None:
     _say(source)
     chosen = st.segmented_control(
         "View",
-        list(VIEWS),
-        default=next(iter(VIEWS)),
+        list(SECTIONS),
+        default=next(iter(SECTIONS)),
         required=True,
         key="adapters_view",
         label_visibility="collapsed",
         persist_state="session",
     )
-    VIEWS[chosen or next(iter(VIEWS))](source)
+    SECTIONS[chosen or next(iter(SECTIONS))](source)
 
 
 def _say(source: Source) -> None:

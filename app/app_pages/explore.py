@@ -11,8 +11,6 @@ import streamlit as st
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
 from player import CHOICES, STAGES, PlayerView, player
-from player.extras import bring_extras, bring_spectrum
-from player.head_start import run_link
 from runs import pinned
 from runs.picker import run_picker
 from runs.store import OpenRun, RunEntry, default_run, open_run, plain, resolve_run, run_entries, samples_root
@@ -70,8 +68,8 @@ def page() -> None:
     if notes:
         # One box, however many: they would push the player out of the window.
         st.info("  \n".join(map(plain, notes)))
-    _show_run(entry, link, other.key if other else None)
-    pinned.send(other, to=PLAYER, run=entry.key, name=_label(other.key) if other else "")
+    # A run that cannot be opened gets the calm box, and nothing is pinned.
+    _show_run(entry, link, other.key if other and open_run(other.folder) else None)
 
 
 def read_link(asked: Mapping[str, str], run: Run) -> Link:
@@ -188,12 +186,10 @@ def _show_run(entry: RunEntry, link: Link, other: str | None) -> None:
     asked = link.view
     wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
     base = {"run": entry.key, **({"with": other} if other else {})}
-    source = run_link(entry.key, opened.state)
-    view = player(opened.payload, PLAYER, run=entry.key, wish=wish, link=base, source=source)
-    bring_spectrum(opened, view, to=PLAYER, key=entry.key)
+    beside = {"run": other, "name": _label(other)} if other else None
+    view = player(PLAYER, run=entry.key, wish=wish, link=base, beside=beside)
     if view != wish and st.session_state[CHOSEN] == entry.key:
         _write_address(view.as_link(entry.key, other))
-    bring_extras(opened.run, view, to=PLAYER, key=entry.key)
     _show_details(entry, opened, view)
 
 

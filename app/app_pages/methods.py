@@ -7,8 +7,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import FIGURES
 from flexlora.methods import METHODS, Method
+from links import go
 from runs.method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
-from runs.store import plain, samples_root
+from runs.store import plain
 
 CHOSEN = "methods_chosen"
 PICTURE = "methods_picture"
@@ -76,24 +77,15 @@ def _show_method(method: Method, example: Example | None) -> None:
             if example and st.button(
                 "Open its example in Explore", key="methods_explore", icon=":material/explore:", width="stretch"
             ):
-                _go("Explore", "explore_run", example.key)
+                go("Explore", explore_run=example.key)
             if st.button("Train with it", key="methods_train", icon=":material/model_training:", width="stretch"):
-                _go("Train", "train_method", method.name)
+                go("Train", train_method=method.name)
         if example is None:
             words.markdown("No recorded example yet. This makes one:")
             words.code(
-                f"python -m flexlora.train --task {TASK} --method {method.name} "
-                f"--out {samples_root().name}/{TASK}-{method.name}",
+                f"python -m flexlora.train --task {TASK} --method {method.name} --out runs/{TASK}-{method.name}",
                 language="bash",
             )
-
-
-def _go(page_name: str, key: str, value: str) -> None:
-    # Imported here: the registry of pages imports this page.
-    from navigation import PAGES
-
-    st.session_state[key] = value
-    st.switch_page(PAGES[page_name])
 
 
 def _show_numbers(examples: dict[str, Example], costs: dict[str, Costs]) -> None:
@@ -111,7 +103,7 @@ def _show_numbers(examples: dict[str, Example], costs: dict[str, Costs]) -> None
     else:
         st.markdown(
             f"No recorded example yet. `python -m flexlora.train --task {TASK} --method adalora "
-            f"--out {samples_root().name}/{TASK}-adalora` makes one."
+            f"--out runs/{TASK}-adalora` makes one."
         )
     for kind, measured in costs.items():
         command = measured.command.replace("`", "")

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from jobs.visitor import visitor
+from links import go
 from runs.actions import (
-    CHOICES,
     CONFIRM,
     DONE,
     SELECTED,
+    SELECTIONS_MADE,
     Done,
     ask_to_delete,
     delete_runs,
@@ -22,7 +24,7 @@ from runs.actions import (
 )
 from runs.folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movable
 from runs.import_panel import import_panel
-from runs.rows import DAMAGED, RunRow, columns, describe_row, read_rows, search, size_text
+from runs.rows import DAMAGED, OTHERS, WHERE, RunRow, columns, describe_row, read_rows, search, size_text
 from runs.store import plain, run_entries, runs_root
 
 TABLE_ROWS = 11
@@ -51,8 +53,8 @@ COLUMNS = {
 def page() -> None:
     """Draws the page."""
     # The user's own come first: theirs is the last one trained or imported.
-    rows = sorted(read_rows(run_entries()), key=lambda row: not row.own)
-    trash = in_trash(runs_root())
+    rows = sorted(read_rows(run_entries(), visitor()), key=lambda row: WHERE.index(row.where))
+    trash = in_trash(runs_root(), visitor())
     row = _library(rows, trash)
     _say(st.session_state.get(DONE))
     if row is not None:
@@ -62,7 +64,7 @@ def page() -> None:
     with st.expander("Import a log", expanded=first, icon=":material/upload_file:", key="runs_import_box"):
         opened = import_panel()
     if opened:
-        _open("Explore", opened)
+        go("Explore", explore_run=opened)
     if trash:
         _trash(trash)
 
@@ -109,8 +111,10 @@ def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> RunRow | None:
 def _use(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> str:
     """How much of the disk the runs take."""
     parts = []
-    for own, words in ((True, "of yours"), (False, "bundled")):
-        sizes = [row.disk_bytes for row in rows if row.own is own]
+    for where, words in zip(WHERE, ("of yours", "of other browsers", "bundled"), strict=True):
+        sizes = [row.disk_bytes for row in rows if row.where == where]
+        if not sizes and where == OTHERS:
+            continue
         parts.append(f"{len(sizes)} {words}, {size_text(sum(sizes))}")
     if trash:
         parts.append(f"{len(trash)} in the trash, {size_text(sum(entry.disk_bytes for entry in trash))}")
@@ -123,7 +127,7 @@ def _table(rows: Sequence[RunRow]) -> RunRow | None:
     state = st.session_state
     chosen = state.get(SELECTED)
     # Rows are chosen by their place, so other rows, or a choice that the page made, need another table.
-    ident = "\n".join([str(state.get(CHOICES, 0)), *keys])
+    ident = "\n".join([str(state.get(SELECTIONS_MADE, 0)), *keys])
     view = st.dataframe(
         columns(rows),
         key=f"runs_table_{zlib.crc32(ident.encode('utf-8', 'backslashreplace'))}",
@@ -150,9 +154,9 @@ def _details(row: RunRow) -> None:
     readable = row.state != DAMAGED
     with st.container(horizontal=True, vertical_alignment="center", key="runs_actions"):
         if readable and st.button("Open in Explore", key="runs_explore", type="primary", icon=":material/explore:"):
-            _open("Explore", row.key)
+            go("Explore", explore_run=row.key)
         if row.replayable and st.button("What-if", key="runs_what_if", icon=":material/alt_route:"):
-            _open("What-if", row.key)
+            go("What-if", what_if_run=row.key)
         if readable:
             _download(row)
         if not row.own:
@@ -166,7 +170,7 @@ def _details(row: RunRow) -> None:
                 args=(row,),
             )
             return
-        reason = why_not_movable(runs_root(), row.folder)
+        reason = why_not_movable(runs_root(), row.folder, visitor(), "remove")
         with st.popover("Rename", icon=":material/edit:", disabled=reason is not None, key=f"runs_rename_{row.name}"):
             _rename(row)
         st.button(
@@ -252,11 +256,3 @@ def _confirm(asked: Sequence[Trashed]) -> None:
         st.warning(f"Delete {what} ({size}) for ever? Nothing brings it back.", icon=":material/warning:")
         st.button("Yes, delete for ever", key="runs_confirm_yes", type="primary", on_click=delete_runs, args=(asked,))
         st.button("Keep", key="runs_confirm_no", on_click=ask_to_delete, args=((),))
-
-
-def _open(page_name: str, key: str) -> None:
-    # Imported here: the registry of pages imports this page.
-    from navigation import PAGES
-
-    st.session_state["explore_run" if page_name == "Explore" else "what_if_run"] = key
-    st.switch_page(PAGES[page_name])

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
+from functools import partial
 
 import streamlit as st
 
-from analysis.metrics import first_matrix
 from flexlora.config import FlexLoRAConfig
-from flexlora.errors import FlexLoRAError
-from flexlora.job import Job, new_run_folder
-from flexlora.run_log import RunLogError, read_run
+from flexlora.job import Job
 from jobs.form import job_form
-from jobs.registry import REGISTRY, LiveJob
+from jobs.line import line_panel, progress_text
+from jobs.live import LiveJob, Request
+from jobs.owner import Owner, may, read_owner
+from jobs.question import MESSAGE, ask_for, question_panel, resume
+from jobs.registry import REGISTRY
 from jobs.steering import steer_panel
-from player import PlayerView, last_view, player
-from player.extras import bring_extras, bring_spectrum
-from runs.store import OpenRun, matrix_parcel, open_run, run_entries, runs_root
+from jobs.visitor import visitor
+from links import go
+from player import player
+from runs.store import run_entries
 
 PLAYER = "train_player"
+PRESSED = "train_pressed"
+"""Start was pressed. A run of the script that is overtaken by the next one before it gets there loses no click so."""
 TICK_S = 0.4
 """Faster than the two updates a second that are promised, slower than a rerun takes."""
 
@@ -37,174 +40,124 @@ BUTTONS = {
 
 def page() -> None:
     """Draws the page."""
+    me = visitor()
     if request := st.session_state.pop("train_request", None):
         job, parent = request
-        _start(job, new_run_folder(runs_root(), job), parent=parent)
-    live = REGISTRY.current
+        ask_for(REGISTRY, me, Request(job, parent))
+    line_panel(REGISTRY, me)
+    live, waiting = REGISTRY.of(me), REGISTRY.waiting_of(me)
     setup = st.expander(
         "Set up a run" if live is None else "Set up another run",
-        expanded=live is None,
+        expanded=live is None and waiting is None,
         icon=":material/edit:",
-        key=f"train_setup_{live.folder.name if live else 0}",
+        key=f"train_setup_{live.folder.name if live else 0}_{waiting.folder.name if waiting else 0}",
     )
     with setup:
         job = job_form()
-        _start_row(job, live)
-        _interrupted(live)
-    if message := st.session_state.pop("train_message", None):
+        _start_row(job, live, me)
+        _interrupted(live, me)
+    if message := st.session_state.pop(MESSAGE, None):
         st.warning(message, icon=":material/info:")
+    question_panel(REGISTRY, me)
     if live is None:
         st.caption(
             "The run appears here step by step. Nothing is lost when this tab is closed: it goes on in the server."
         )
         return
-    _watch(live)
-    _steer(live)
+    _watch(live, me)
+    if _has_log(live):
+        # The browser asks for what is new; a release in the player reruns no more than this.
+        st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
+    _steer(live, me)
 
 
-def _steer(live: LiveJob) -> None:
+def _steer(live: LiveJob, me: Owner) -> None:
     """Edit the schedule of the run that trains."""
     if not live.alive or not isinstance(live.job.config, FlexLoRAConfig):
         return
     with st.expander(
         "Steer: edit the schedule of this run", icon=":material/tune:", key=f"train_steer_{live.folder.name}"
     ):
-        st.fragment(steer_panel, run_every=STEER_S)(live)
+        st.fragment(steer_panel, run_every=STEER_S)(live, partial(REGISTRY.send, me, live))
 
 
-def _start_row(job: Job | None, live: LiveJob | None) -> None:
-    busy = live is not None and live.alive
+def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.button(
-            "Start", key="train_start", type="primary", icon=":material/play_arrow:", disabled=job is None
+        st.button(
+            "Start",
+            key="train_start",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=job is None,
+            on_click=lambda: st.session_state.update({PRESSED: True}),
         )
         paused = st.checkbox("paused, to go step by step", key="train_paused")
-        if busy and live is not None:
-            st.caption(f"{live.folder.name} is training; starting stops it first. Its log and its checkpoint are kept.")
-    if pressed and job is not None:
-        _start(job, new_run_folder(runs_root(), job), parent=live.folder.name if live else None, paused=paused)
+        if not me.lasting:
+            st.caption(
+                "This browser keeps no cookie of this server: after a reload of the page, a run that you start here is "
+                "nobody's in particular."
+            )
+    if st.session_state.pop(PRESSED, False) and job is not None:
+        ask_for(REGISTRY, me, Request(job, live.folder.name if live else None, paused))
 
 
-def _start(job: Job, folder: Path, *, parent: str | None = None, resume: bool = False, paused: bool = False) -> None:
-    with st.spinner("Stopping the run that trains now …"):
-        if not REGISTRY.stop():
-            st.session_state["train_message"] = "The run that trains now has not stopped yet. Try again in a moment."
-            st.rerun()
-    try:
-        REGISTRY.start(job, folder, parent=parent, resume=resume, paused=paused)
-    except FlexLoRAError as error:
-        st.session_state["train_message"] = str(error)
-    st.rerun()
-
-
-def _interrupted(live: LiveJob | None) -> None:
-    """Offer runs that ended early and left a checkpoint."""
+def _interrupted(live: LiveJob | None, me: Owner) -> None:
+    """Offer runs that ended early and left a checkpoint, if the viewer may go on with them."""
     if live is not None and live.alive:
         return
     found = {
         entry.folder.name: entry.folder
         for entry in run_entries()
-        if entry.key.startswith("runs/") and (entry.folder / "checkpoint" / "state.safetensors").is_file()
+        if entry.key.startswith("runs/")
+        and (entry.folder / "checkpoint" / "state.safetensors").is_file()
+        and REGISTRY.find(entry.folder) is None
+        and may(me, "resume", read_owner(entry.folder))
     }
     if not found:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("A run that ended early", list(found), key="train_interrupted", width=320)
         if st.button("Resume it", key="train_resume", icon=":material/resume:"):
-            _resume(found[name])
+            resume(REGISTRY, me, found[name])
 
 
-def _resume(folder: Path) -> None:
-    try:
-        log = read_run(folder)
-        job = Job.from_dict(log.header["config"])
-    except (RunLogError, FlexLoRAError, KeyError) as error:
-        st.session_state["train_message"] = f"{folder.name} cannot be resumed: {error}"
-        st.rerun()
-    if log.state == "running":
-        st.session_state["train_message"] = f"{folder.name} is being trained by another process."
-        st.rerun()
-    _start(job, folder, resume=True)
-
-
-def _watch(live: LiveJob) -> None:
+def _watch(live: LiveJob, me: Owner) -> None:
     @st.fragment(run_every=TICK_S if live.alive else None)
     def watch() -> None:
-        current = REGISTRY.current
-        if current is not live:
+        if REGISTRY.of(me) is not live:
             st.rerun()
-        shown_alive = st.session_state.get("train_shown_alive")
-        st.session_state["train_shown_alive"] = live.alive
-        _controls(live)
+        shown = st.session_state.get("train_shown")
+        st.session_state["train_shown"] = now = (live.folder, live.alive, _has_log(live))
+        _controls(live, me)
         if live.error:
             st.error(live.error, icon=":material/error:")
-        if (live.folder / "run.json").exists():
-            opened = _latest(live)
-            if opened is not None:
-                _show(live.folder, opened)
-        elif live.alive:
+        if live.notice:
+            st.info(live.notice, icon=":material/hourglass_top:")
+        if live.alive and not _has_log(live):
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
-        if shown_alive and not live.alive:
-            # A full rerun ends the ticking and offers what can be done with an ended run.
+        if shown != now and shown is not None and shown[0] == live.folder:
+            # A full rerun brings the player, and at the end stops the ticking and offers what can be done then.
             st.rerun()
 
     watch()
 
 
-def _show(folder: Path, opened: OpenRun) -> None:
-    """The player; the spectrum of its matrix goes before it, so that a run that has grown finds it there."""
-    key, state = f"runs/{folder.name}", st.session_state
-    if state.get("train_first", ("",))[0] != key:
-        state["train_first"] = (key, first_matrix(opened.run))
-    wish = PlayerView(matrix=state["train_first"][1])
-    bring_spectrum(opened, last_view(PLAYER, key, wish), to=PLAYER, key=key)
-    view = player(opened.payload, PLAYER, run=key, wish=wish)
-    bring_extras(opened.run, view, to=PLAYER, key=key)
+def _has_log(live: LiveJob) -> bool:
+    return (live.folder / "run.json").exists()
 
 
-def _latest(live: LiveJob) -> OpenRun | None:
-    """Read the log again, but spend at most a fifth of the time on it: reading a long run takes a while."""
-    state = st.session_state
-    kept: tuple[Path, float, float, OpenRun | None] | None = state.get("train_opened")
-    now = time.monotonic()
-    if kept is not None and live.alive and kept[0] == live.folder and now - kept[1] < 4 * kept[2]:
-        return kept[3]
-    opened = open_run(live.folder)
-    if opened is not None:
-        matrix_parcel(opened, last_view(PLAYER, f"runs/{live.folder.name}", PlayerView()).matrix)
-    state["train_opened"] = (live.folder, time.monotonic(), time.monotonic() - now, opened)
-    return opened
-
-
-def _controls(live: LiveJob) -> None:
+def _controls(live: LiveJob, me: Owner) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="train_controls"):
-        st.markdown(f"**{live.folder.name}** · {_progress(live)}", width="content")
+        st.markdown(f"**{live.folder.name}** · {progress_text(live)}", width="content")
         st.space("stretch")
         if live.alive:
             names = ("resume" if live.controls.paused else "pause", "step", "next_event", "stop")
             for name in names:
                 label, icon, help_text = BUTTONS[name]
                 if st.button(label, key=f"train_{name}", icon=icon, help=help_text, disabled=live.controls.stopping):
-                    live.controls.send({"command": name})
-        else:
+                    REGISTRY.send(me, live, {"command": name})
+        elif (live.folder / "run.json").exists():
             if live.step < live.job.steps and st.button("Resume", key="train_go_on", icon=":material/resume:"):
-                _resume(live.folder)
+                resume(REGISTRY, me, live.folder)
             if st.button("Look at it in Explore", key="train_explore", icon=":material/explore:"):
-                _explore(live.folder)
-
-
-def _explore(folder: Path) -> None:
-    # Imported here: the registry of pages imports this page.
-    from navigation import PAGES
-
-    st.session_state["explore_run"] = f"runs/{folder.name}"
-    st.switch_page(PAGES["Explore"])
-
-
-def _progress(live: LiveJob) -> str:
-    words = {"loading": "loading", "running": "training", "paused": "paused", "stopping": "stopping", "ended": "ended"}
-    text = f"{words[live.state]}, step {live.step} of {live.job.steps}"
-    eta = live.eta_s()
-    if live.state == "running" and eta is not None:
-        text += f", about {eta:.0f} s left" if eta < 90 else f", about {eta / 60:.0f} min left"
-    return text
+                go("Explore", explore_run=f"runs/{live.folder.name}")

@@ -8,7 +8,7 @@ from analysis.figures import FIGURES
 from analysis.metrics import describe_run
 from analysis.runs import Run
 from flexlora.config import FlexLoRAConfig
-from flexlora.job import Job
+from links import go
 from runs.replays import MODE_BADGES, Found, alternatives, base_of, find_trained, job_of, replayed, ruled, tell
 from runs.store import default_run, open_run, plain, run_entries
 from schedule.editor import AdapterSize, mean_cost
@@ -142,7 +142,7 @@ def _train(run: Run, config: FlexLoRAConfig) -> None:
             "approximation was."
         )
         if st.button("Train this", key="what_if_train", type="primary", icon=":material/play_arrow:"):
-            _start(job, run)
+            go("Train", train_request=(job, run.folder.name))
         return
     st.caption(plain(trained.sentence))
     if trained.difference is not None:
@@ -154,11 +154,3 @@ def _train(run: Run, config: FlexLoRAConfig) -> None:
             config=PLOT,
             alt="How far the approximated final ranks are from the trained ones",
         )
-
-
-def _start(job: Job, run: Run) -> None:
-    # Imported here: the registry of pages imports this page, and training belongs to Train.
-    from navigation import PAGES
-
-    st.session_state["train_request"] = (job, run.folder.name)
-    st.switch_page(PAGES["Train"])

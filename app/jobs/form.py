@@ -12,12 +12,13 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job
 from flexlora.methods import METHODS
+from flexlora.settings import full_help
 from flexlora.tasks import TASKS
 from runs.store import adapter_size
 from schedule.panel import NUMBERS, edited_config, editing, schedule_panel
 
 MAIN = ("target_rank", "initial_rank", "schedule", "initial_budget", "warmup_steps", "final_steps", "interval")
-CHOICES = ("importance", "direction", "new_direction", "rank_one", "plan", "prune_rule")
+SHOWN_FIRST = ("importance", "direction", "new_direction", "rank_one", "plan", "prune_rule")
 ROOTS = ("target_rank", "initial_rank")
 """Other defaults follow from these."""
 STEERED = ("schedule", "points", *NUMBERS)
@@ -134,7 +135,7 @@ def _plain_job(task: str, method: str, preset: str, steps: int, seed: int) -> Jo
 
 
 def _more(scope: str, options: Mapping[str, Field[Any]], defaults: Mapping[str, Any], settings: dict[str, Any]) -> None:
-    first = [key for key in CHOICES if key in options]
+    first = [key for key in SHOWN_FIRST if key in options]
     rest = [key for key in options if key not in first]
     for names, source in ((first + rest, options), (list(LOOP_OPTIONS), LOOP_OPTIONS)):
         columns = st.columns(4)
@@ -148,7 +149,7 @@ def _ask(scope: str, key: str, field: Field[Any], default: Any, settings: dict[s
 
     Text stays empty until it is typed, and shows what is in force.
     """
-    label, help_text, widget = key.replace("_", " "), field.metadata["help"], f"{scope}_{key}"
+    label, help_text, widget = key.replace("_", " "), full_help(field), f"{scope}_{key}"
     choices, kind = field.metadata.get("choices"), str(field.type)
     if choices:
         value = st.selectbox(

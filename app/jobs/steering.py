@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
@@ -14,7 +16,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.job import command_line
 from flexlora.run_log import RunLogError
-from jobs.registry import LiveJob
+from jobs.live import LiveJob
 from runs.store import adapter_size, plain
 from schedule.panel import edited_config, editing, schedule_panel
 
@@ -22,7 +24,7 @@ ANSWER_S = 3.0
 """A step of the embedded tasks takes a tenth of a second."""
 
 
-def steer_panel(live: LiveJob) -> None:
+def steer_panel(live: LiveJob, send: Callable[[dict[str, Any]], None]) -> None:
     """Draw the panel of a run of flexlora: pending changes are sent as one edit, which applies before the next step."""
     run = _log(live)
     config = config_at(run) if run is not None else live.job.config
@@ -44,7 +46,7 @@ def steer_panel(live: LiveJob) -> None:
         later = next((step for step in wanted.event_steps() if step > live.step), None)
         st.caption(f"Next event with it: step {later}." if later else "No event is left with it.", width="content")
     if pressed:
-        live.controls.send({"command": "set", "values": dict(changes)})
+        send({"command": "set", "values": dict(changes)})
         _await_answer(live, run)
         st.rerun(scope="fragment")
     _told(live, run)

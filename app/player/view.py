@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from analysis.order import SORTS
+from analysis.quantities import QUANTITIES
+from analysis.stages import STAGES
+from analysis.tables import VIEWS
+
 CHOICES: dict[str, tuple[str, ...]] = {
-    "colour": ("rank", "change", "entropy", "energy", "parameters", "gap"),
-    "map": ("map", "stages", "events", "pair"),
-    "side": ("spectrum", "why"),
-    "band": ("strip", "trajectories", "entropies", "share_type", "share_layer", "energy_shares", "curves"),
-    "sort": ("architecture", "layer", "final_rank", "change", "similarity"),
+    "colour": tuple(QUANTITIES),
+    **{place: tuple(views) for place, views in VIEWS.items()},
+    "sort": tuple(SORTS),
 }
 """Name → keys that may be chosen; the first is the default and stands in no link."""
-
-STAGES = ("score", "order", "prune", "extend", "resume")
-"""How an event unfolds in slow motion; the browser's side is stages.js."""
 
 
 @dataclass(frozen=True)

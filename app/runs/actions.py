@@ -11,13 +11,14 @@ import streamlit as st
 
 from flexlora.run_log import RunLogError
 from jobs.registry import REGISTRY
+from jobs.visitor import visitor
 from runs.folders import Trashed, delete_for_ever, duplicate, free_name, rename, restore, to_trash
 from runs.rows import RunRow, size_text
 from runs.store import runs_root
 
 DONE = "runs_done"
 SELECTED = "runs_selected"
-CHOICES = "runs_choices"
+SELECTIONS_MADE = "runs_choices"
 """How often the page itself chose a run: the table begins anew with it."""
 CONFIRM = "runs_confirm"
 FAULTS = (OSError, ValueError, RunLogError)
@@ -42,14 +43,14 @@ def choose(folder: Path | None) -> None:
     """Select one of the user's runs in the table, or none."""
     state: Any = st.session_state
     state[SELECTED] = None if folder is None else f"runs/{folder.name}"
-    state[CHOICES] = state.get(CHOICES, 0) + 1
+    state[SELECTIONS_MADE] = state.get(SELECTIONS_MADE, 0) + 1
 
 
 def rename_run(row: RunRow, new_name: str) -> None:
     """Rename a run; what the session and Train hold of it follows."""
 
     def act() -> Done:
-        folder = rename(runs_root(), row.folder, new_name)
+        folder = rename(runs_root(), row.folder, new_name, visitor())
         _follow(row.folder, folder)
         back = RunRow(f"runs/{folder.name}", folder, row.state)
         text = f"{row.name} is called {folder.name} now."
@@ -62,7 +63,7 @@ def trash_run(row: RunRow) -> None:
     """Move a run into the trash."""
 
     def act() -> Done:
-        gone = to_trash(runs_root(), row.folder)
+        gone = to_trash(runs_root(), row.folder, visitor())
         choose(None)
         return Done(f"{row.name} is in the trash.", undo=lambda: restore_run(gone.folder))
 
@@ -73,7 +74,7 @@ def restore_run(folder: Path) -> None:
     """Bring a run back from the trash."""
 
     def act() -> Done:
-        back = restore(runs_root(), folder)
+        back = restore(runs_root(), folder, visitor())
         choose(back)
         st.session_state.pop(CONFIRM, None)
         return Done(f"{back.name} is back.")
@@ -105,7 +106,7 @@ def delete_runs(gone: Sequence[Trashed]) -> None:
 
     def act() -> Done:
         st.session_state.pop(CONFIRM, None)
-        freed = delete_for_ever(runs_root(), [entry.folder for entry in gone])
+        freed = delete_for_ever(runs_root(), [entry.folder for entry in gone], visitor())
         what = gone[0].name if len(gone) == 1 else f"{len(gone)} runs"
         return Done(f"{what} deleted, {size_text(freed)} freed.")
 
@@ -125,6 +126,4 @@ def _follow(old: Path, new: Path) -> None:
     for key in ("explore_run", "what_if_run"):
         if state.get(key) == f"runs/{old.name}":
             state[key] = f"runs/{new.name}"
-    last = REGISTRY.current
-    if last is not None and last.folder.resolve() == old.resolve():
-        last.folder = new
+    REGISTRY.renamed(old, new)

@@ -20,6 +20,7 @@ from analysis.importers.run_folder import FILES
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log import RunLogError, find_runs, glance_run, read_header, run_state
 from flexlora.run_log.format import HEADER, write_header
+from jobs.owner import Action, Owner, may, read_owner, refusal
 from jobs.registry import REGISTRY
 from runs.rows import disk_use
 
@@ -82,13 +83,13 @@ def free_name(root: Path, wanted: str) -> str:
     return next(name for name in names if name.casefold() not in taken)
 
 
-def rename(root: Path, folder: Path, new_name: str) -> Path:
+def rename(root: Path, folder: Path, new_name: str, by: Owner) -> Path:
     """Rename a run: its folder, its header, and in the headers of runs made from it; return the new folder.
 
     Raises:
         RunFolderError: the name cannot be used, or the run must not be touched now.
     """
-    _check_movable(root, folder)
+    _check_movable(root, folder, by, "rename")
     if new_name.strip() == folder.name:
         return folder
     target = root / check_name(root, new_name)
@@ -102,13 +103,13 @@ def rename(root: Path, folder: Path, new_name: str) -> Path:
     return target
 
 
-def to_trash(root: Path, folder: Path) -> Trashed:
+def to_trash(root: Path, folder: Path, by: Owner) -> Trashed:
     """Move a run into the trash; nothing is deleted.
 
     Raises:
         RunFolderError: the run must not be touched now.
     """
-    _check_movable(root, folder)
+    _check_movable(root, folder, by, "remove")
     trash = _trash(root)
     try:
         trash.mkdir(exist_ok=True)
@@ -123,25 +124,26 @@ def to_trash(root: Path, folder: Path) -> Trashed:
     return _trashed(place / folder.name)
 
 
-def in_trash(root: Path) -> list[Trashed]:
-    """Return the runs in the trash, the last removed first; what cannot be looked at is left out."""
+def in_trash(root: Path, by: Owner) -> list[Trashed]:
+    """Return what somebody may take from the trash, the last removed first; what cannot be looked at is left out."""
     trash, found = root / TRASH, []
     if trash.is_symlink():
         return []
     with contextlib.suppress(OSError):
         for place in sorted(trash.iterdir(), reverse=True):
             with contextlib.suppress(OSError):
-                found += [_trashed(folder) for folder in sorted(place.iterdir()) if folder.is_dir()]
+                folders = [folder for folder in sorted(place.iterdir()) if folder.is_dir()]
+                found += [_trashed(folder) for folder in folders if may(by, "remove", read_owner(folder))]
     return found
 
 
-def restore(root: Path, folder: Path) -> Path:
+def restore(root: Path, folder: Path, by: Owner) -> Path:
     """Move a run from the trash back to where it was; return its folder.
 
     Raises:
-        RunFolderError: it is no longer in the trash, or another run has its name by now.
+        RunFolderError: it is no longer in the trash, is somebody else's, or another run has its name by now.
     """
-    _check_trashed(root, folder)
+    _check_trashed(root, folder, by)
     target = root / folder.name
     if folder.name.casefold() in _taken(root):
         raise RunFolderError(f"Another run is named {folder.name} by now. Rename that one, then restore this one.")
@@ -150,15 +152,16 @@ def restore(root: Path, folder: Path) -> Path:
     return target
 
 
-def delete_for_ever(root: Path, folders: Iterable[Path]) -> int:
+def delete_for_ever(root: Path, folders: Iterable[Path], by: Owner) -> int:
     """Delete runs in the trash; return how many bytes that freed. Ask before: nothing brings them back.
 
     Raises:
-        RunFolderError: one of them is not in the trash, or cannot be deleted; those before it are gone.
+        RunFolderError: one of them is not in the trash, is somebody else's, or cannot be deleted; those before it are
+            gone.
     """
     freed = 0
     for folder in folders:
-        _check_trashed(root, folder)
+        _check_trashed(root, folder, by)
         size = disk_use(folder)
         try:
             shutil.rmtree(folder)
@@ -215,16 +218,21 @@ def pack(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def why_not_movable(root: Path, folder: Path) -> str | None:
-    """Return why a run can be neither renamed nor removed now, in one line; None when it can."""
+def why_not_movable(root: Path, folder: Path, by: Owner, action: Action) -> str | None:
+    """Return why somebody can not rename or remove a run now, in one line; None when they can."""
     if folder.parent.resolve() != root.resolve():
         return f"{folder.name} is a bundled run and stays as it is. Duplicate it, and change the copy."
     if folder.is_symlink():
         return f"{folder.name} is a link to a folder elsewhere. Rename or remove it there."
     if not folder.is_dir():
         return f"{folder.name} is not there any more."
-    if REGISTRY.find(folder) is not None:
-        return f"{folder.name} is being trained here. Stop it on Train first."
+    reason = refusal(by, action, folder)
+    return reason or _why_in_use(folder)
+
+
+def _why_in_use(folder: Path) -> str | None:
+    if (live := REGISTRY.find(folder)) is not None:
+        return f"{folder.name} is {'being trained' if live.launched else 'in line'} here. Stop it on Train first."
     try:
         running = run_state(folder, glance_run(folder).end) == "running"
     except RunLogError:
@@ -233,15 +241,18 @@ def why_not_movable(root: Path, folder: Path) -> str | None:
     return f"{folder.name} is being written by a process that lives. Stop it first." if running else None
 
 
-def _check_movable(root: Path, folder: Path) -> None:
-    reason = why_not_movable(root, folder)
+def _check_movable(root: Path, folder: Path, by: Owner, action: Action) -> None:
+    reason = why_not_movable(root, folder, by, action)
     if reason is not None:
         raise RunFolderError(reason)
 
 
-def _check_trashed(root: Path, folder: Path) -> None:
+def _check_trashed(root: Path, folder: Path, by: Owner) -> None:
     if folder.parent.parent != _trash(root) or folder.is_symlink() or not folder.is_dir():
         raise RunFolderError(f"{folder.name} is not in the trash any more.")
+    reason = refusal(by, "remove", folder)
+    if reason is not None:
+        raise RunFolderError(reason)
 
 
 def _trash(root: Path) -> Path:
@@ -284,7 +295,7 @@ def _name_parent(root: Path, old: str, new: str) -> None:
     """Let runs that were made from a renamed one name it as it is called now: What-if finds them by that."""
     for folder in find_runs(root):
         try:
-            if why_not_movable(root, folder) is None:
+            if not folder.is_symlink() and _why_in_use(folder) is None:
                 _edit_header(
                     folder, lambda header: {**header, "parent": new} if header.get("parent") == old else header
                 )

@@ -11,9 +11,9 @@ import streamlit as st
 
 from analysis import metrics
 from analysis.runs import Run, load_run
-from flexlora.run_log import RunLogError, find_runs
+from flexlora.run_log import RunLogError
 from flexlora.run_log.format import read_header
-from runs.store import samples_root
+from runs.store import run_entries, samples_root
 
 TASK = "digits"
 """The task of the examples: small enough that every method has one."""
@@ -23,7 +23,7 @@ COSTS = {"CPU": "method_costs_cpu.json", "GPU": "method_costs_gpu.json"}
 
 
 class Example(NamedTuple):
-    """A bundled run of a method.
+    """A recorded run of a method.
 
     Attributes:
         key: what Explore calls the run.
@@ -73,15 +73,15 @@ class Costs(NamedTuple):
 
 
 def find_examples() -> dict[str, Example]:
-    """Return method → the first bundled run of it on ``TASK``, by name, that is no control and can be read."""
+    """Return method → the first run of it on ``TASK`` that is no control and can be read; bundled ones go first."""
     found: dict[str, Example] = {}
-    for folder in sorted(find_runs(samples_root()), key=lambda folder: folder.name):
+    for key, folder in run_entries():
         try:
             header, _ = read_header(folder)
             method = str(header.get("method"))
             control = header.get("config", {}).get("control", "none") != "none"
             if header.get("task") == TASK and method not in found and not control:
-                found[method] = Example(folder.name, _load(str(folder), (folder / "crc.jsonl").stat().st_mtime_ns))
+                found[method] = Example(key, _load(str(folder), (folder / "crc.jsonl").stat().st_mtime_ns))
         except (RunLogError, OSError):
             # Explore says what is wrong with it.
             continue

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 from streamlit.components.v2 import component
 
-from analysis.player_script import FOLDER, joined_modules
+from analysis.player_modules import FOLDER
+from assets import loader
 
 _mount = component(
     "flexlora_run_picker",
-    js=joined_modules("runs/picker"),
+    js=loader("runs/picker.js"),
     css=(FOLDER / "runs/picker.css").read_text(encoding="utf-8"),
 )
 

@@ -1,4 +1,4 @@
-"""A second run under Explore's clock: which one the user or a link asks for, and how it reaches the player."""
+"""A second run under Explore's clock: which one the user or a link asks for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from player import courier
-from runs.store import RunEntry, open_run, resolve_run
+from runs.store import RunEntry, resolve_run
 
 CHOSEN = "explore_with"
 _UNKNOWN = "explore_with_unknown"
 PARAMETER = "with"
-LIVE_S = 2.0
 
 
 def offered(choices: Mapping[str, RunEntry], run: str) -> dict[str, RunEntry]:
@@ -66,25 +64,3 @@ def notes() -> list[str]:
     if not unknown:
         return []
     return [f"The link compares with a run that is not here or is this run itself ({unknown[:60]!r}); none is pinned."]
-
-
-def send(other: RunEntry | None, *, to: str, run: str, name: str) -> None:
-    """Brings the player the pinned run, or an empty parcel that takes it away.
-
-    Args:
-        other: The run to pin; one that cannot be opened gets the calm box, and nothing is pinned.
-        to: Key of the player.
-        run: The run that the player shows.
-        name: What the player calls the pinned one.
-    """
-    opened = open_run(other.folder) if other else None
-    if other and opened and opened.run.state == "running":
-        # A run that still grows is looked at again, as on the page where it trains.
-        st.fragment(_deliver, run_every=LIVE_S)(other, to, run, name)
-    else:
-        _deliver(other if opened else None, to, run, name)
-
-
-def _deliver(other: RunEntry | None, to: str, run: str, name: str) -> None:
-    opened = open_run(other.folder) if other else None
-    courier("pin", to=to, run=run, data=opened.payload if opened else b"", name=name)

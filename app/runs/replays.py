@@ -26,8 +26,10 @@ from flexlora.config import PRESETS, FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.importance import IMPORTANCES
 from flexlora.job import Job, build_job
-from flexlora.run_log import RunLogError, find_runs, read_header
-from runs.store import plain, runs_root
+from flexlora.run_header import versions
+from flexlora.run_log import RunLogError, find_runs, glance_run, read_header, run_state
+from flexlora.settings import full_help
+from runs.store import RunEntry, plain, run_entries, runs_root
 
 RULES = ("importance", "direction", "rank_one", "all_zero", "plan", "protection")
 """Options beside the schedule that change which matrices an event chooses."""
@@ -109,7 +111,7 @@ def ruled(scope: str, run: Run, base: FlexLoRAConfig, mode: str) -> FlexLoRAConf
         changes |= {key: PRESETS[preset][key] for key in (*RULES, "schedule", "initial_budget", "epsilon")}
     start = {**base.to_dict(), **changes}
     for column, key in zip(columns[1:], RULES, strict=True):
-        widget, label, told = f"{scope}_{preset}_{key}", key.replace("_", " "), items[key].metadata["help"]
+        widget, label, told = f"{scope}_{preset}_{key}", key.replace("_", " "), full_help(items[key])
         with column:
             if key == "protection":
                 changes[key] = int(
@@ -199,6 +201,23 @@ def find_trained(run: Run, job: Job) -> Trained | None:
             return _judged(run, load_run(folder), job)
         except RunLogError:
             continue
+    return None
+
+
+def trained_already(job: Job) -> RunEntry | None:
+    """Return a finished run of exactly this job by the same packages that nobody edited on the way, or None."""
+    wanted, packages = job.to_dict(), versions()
+    for entry in run_entries():
+        try:
+            header, _ = read_header(entry.folder)
+            if header.get("config") != wanted or header.get("versions") != packages:
+                continue
+            glance = glance_run(entry.folder)
+        except RunLogError:
+            continue
+        edited = any(note.get("kind") == "edited" for note in glance.notes)
+        if run_state(entry.folder, glance.end) == "finished" and not edited:
+            return entry
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Any
 from analysis.metrics import last_result
 from flexlora.run_log import Glance, RunLogError, glance_run, run_state
 from flexlora.run_log.format import CHECKSUMS, HEADER, LINES
+from jobs.owner import Owner, may, read_owner
 
 DAMAGED = "damaged"
 """State of a run whose header cannot be read."""
 
-YOURS, BUNDLED = "yours", "bundled"
+YOURS, OTHERS, BUNDLED = WHERE = ("yours", "another's", "bundled")
+"""Whose a run is. One that is nobody's in particular counts as the viewer's."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class RunRow:
         source: name of the file that it was imported from, or empty.
         replayable: it holds λ, on which other settings can be tried.
         fault: why it cannot be opened, or what is missing; empty for a good one.
+        foreign: it belongs to another browser than the viewer's.
     """
 
     key: str
@@ -59,6 +62,7 @@ class RunRow:
     source: str = ""
     replayable: bool = False
     fault: str = ""
+    foreign: bool = False
 
     @property
     def name(self) -> str:
@@ -67,18 +71,19 @@ class RunRow:
 
     @property
     def own(self) -> bool:
-        """True for a run of the user's, False for a bundled one."""
+        """True for a run that was made here, False for a bundled one."""
         return self.key.startswith("runs/")
 
     @property
     def where(self) -> str:
-        """``YOURS`` or ``BUNDLED``."""
-        return YOURS if self.own else BUNDLED
+        """One of ``WHERE``."""
+        return (OTHERS if self.foreign else YOURS) if self.own else BUNDLED
 
 
-def read_rows(entries: Iterable[tuple[str, Path]]) -> list[RunRow]:
-    """Return one row for each (key, folder), in their order; a damaged run has a row that says so."""
-    return [read_row(key, folder) for key, folder in entries]
+def read_rows(entries: Iterable[tuple[str, Path]], me: Owner) -> list[RunRow]:
+    """Return one row for each (key, folder), in their order, as ``me`` sees it; a damaged run has one that says so."""
+    rows = [read_row(key, folder) for key, folder in entries]
+    return [replace(row, foreign=row.own and not may(me, "remove", read_owner(row.folder))) for row in rows]
 
 
 def read_row(key: str, folder: Path) -> RunRow:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
-from analysis.payload import needs_parcels, pack_matrix, pack_run
+from analysis.payload import pack_run
 from analysis.runs import Run, load_run
 from flexlora.adapter_config import AdapterConfig
 from flexlora.run_log import RunLogError, find_runs, read_header
@@ -21,7 +19,9 @@ from runs.memory import give_back
 from schedule.editor import AdapterSize, mean_cost
 
 NEWCOMERS_RUN = "words-flexlora-paper"
-REPOSITORY = Path(__file__).resolve().parent.parent
+_APP = Path(__file__).resolve().parents[1]
+# The wheel carries sample runs within the app, the repository beside it.
+REPOSITORY = _APP if (_APP / "sample_runs").is_dir() else _APP.parent
 
 # A run whose heartbeat is younger may still change its state without writing a record.
 _RESTLESS_S = 60
@@ -47,14 +47,10 @@ class OpenRun(NamedTuple):
     Attributes:
         run: The run.
         payload: What the player shows.
-        on_demand: The payload holds no spectra: `matrix_parcel` has those of the selected matrix.
-        state: Tells this state of the run from any other; None while somebody may still be writing it.
     """
 
     run: Run
     payload: bytes
-    on_demand: bool = False
-    state: str | None = None
 
 
 def samples_root() -> Path:
@@ -63,8 +59,8 @@ def samples_root() -> Path:
 
 
 def runs_root() -> Path:
-    """Folder of the user's own runs."""
-    return Path(os.environ.get("FLEXLORA_LAB_RUNS") or REPOSITORY / "runs")
+    """Folder of the user's own runs: that of the folder in which the server was started."""
+    return Path(os.environ.get("FLEXLORA_LAB_RUNS") or "runs").absolute()
 
 
 def run_entries() -> list[RunEntry]:
@@ -76,9 +72,10 @@ def run_entries() -> list[RunEntry]:
     ]
 
 
-def repository_path(entry: RunEntry) -> str:
-    """Path of a run as a user types it in the repository: runs/demo, sample_runs/words-lora."""
-    return entry.key if entry.key.startswith("runs/") else f"{samples_root().name}/{entry.key}"
+def typed_path(entry: RunEntry) -> str:
+    """Path of a run as a user types it in the server's folder, as runs/demo; else the whole path."""
+    here = Path.cwd()
+    return str(entry.folder.relative_to(here) if entry.folder.is_relative_to(here) else entry.folder)
 
 
 def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
@@ -149,35 +146,6 @@ def load_quietly(entry: RunEntry) -> OpenRun | None:
         return None
 
 
-def run_state(folder: Path) -> str | None:
-    """What `OpenRun.state` is, or would be, of a run that is not loaded."""
-    return _state(_stamp(folder))
-
-
-def matrix_parcel(opened: OpenRun, matrix: str | None) -> bytes | None:
-    """What the player needs to draw the spectrum of a matrix.
-
-    Args:
-        opened: What is shown.
-        matrix: A name, as the browser reported it; None = none is selected.
-
-    Returns:
-        The parcel; None when the payload holds every spectrum, the run has no such matrix, or its log was changed
-        since it was opened, which the next opening will tell.
-    """
-    if not opened.on_demand or matrix is None:
-        return None
-    try:
-        return _parcel(str(opened.run.folder), len(opened.payload), zlib.crc32(opened.payload), matrix, opened)
-    except (ValueError, RunLogError):
-        return None
-
-
-@st.cache_resource(max_entries=24, show_spinner=False)
-def _parcel(folder: str, size: int, checksum: int, matrix: str, _opened: OpenRun) -> bytes:
-    return pack_matrix(_opened.run, matrix, _opened.payload)
-
-
 @st.cache_data(max_entries=64, show_spinner=False)
 def _shapes(task: str, targets: tuple[str, ...] | None) -> list[tuple[int, int]]:
     """In and out features of the matrices of a task, from the bundled run that adapts the same modules."""
@@ -208,7 +176,7 @@ def _load(folder: str, stamp: tuple[int, ...]) -> OpenRun:
     payload = pack_run(run)
     # Each large run leaves others behind: those that fell out of this cache, and sessions that have ended.
     give_back()
-    return OpenRun(run, payload, needs_parcels(payload), _state(stamp))
+    return OpenRun(run, payload)
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
@@ -237,11 +205,6 @@ def _has_ended(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     return last.startswith(b'{"record": "end"')
-
-
-def _state(stamp: tuple[int, ...]) -> str | None:
-    """The last of a stamp is 0 when nobody writes."""
-    return None if stamp[-1] else hashlib.blake2s(repr(stamp).encode(), digest_size=8).hexdigest()
 
 
 def plain(text: str) -> str:

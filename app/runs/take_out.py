@@ -16,7 +16,7 @@ from analysis.runs import Run
 from analysis.snippets import SEVERAL_RUNS, figure_code
 from analysis.tables import TABLES, write_csv_bytes, write_parquet_bytes
 from player import PlayerView
-from runs.store import RunEntry, plain, repository_path
+from runs.store import RunEntry, plain, typed_path
 
 OF_ONE_RUN = tuple(name for name in RUN_FIGURES if name not in (*SEVERAL_RUNS, "compare_maps"))
 FIRST = "spectra_over_time"
@@ -69,7 +69,7 @@ def show_take_out(place: DeltaGenerator, entry: RunEntry, run: Run, view: Player
         st.plotly_chart(
             RUN_FIGURES[name](run, **options), key="take_out_chart", alt=f"{title_of(name)} of {plain(entry.key)}"
         )
-        st.code(figure_code(repository_path(entry), name, **options), language="python")
+        st.code(figure_code(typed_path(entry), name, **options), language="python")
 
 
 def _downloads(entry: RunEntry, run: Run, name: str, options: dict[str, Any]) -> None:

@@ -1,8 +1,16 @@
 /** b(t) while a handle is dragged, as `flexlora.schedules` computes it: a test holds both against each other. */
 
 /**
+ * @typedef {object} Shape what `flexlora.schedules` says of a schedule
+ * @property {string} family
+ * @property {string[]} options that it has and others have not
+ * @property {number} power exponent where that is no option
+ * @property {boolean} overEnd passed is counted over all steps up to the window's end
+ * @property {boolean} decided b is decided while training: the curve is only the most that it may be
+ */
+
+/**
  * @typedef {object} Settings the options of a schedule, by their names in the configuration
- * @property {string} schedule
  * @property {number} initial_budget
  * @property {number} warmup_steps
  * @property {number} final_steps
@@ -19,23 +27,18 @@ function roundHalfEven(value) {
   return low % 2 === 0 ? low : low + 1;
 }
 
-/** @type {Record<string, (step: number, own: Settings, total: number) => number>} */
-const CURVES = {
-  paper: (step, own, total) =>
-    own.initial_budget * (1 - (step - own.warmup_steps) / (total - own.final_steps)) ** own.exponent,
-  reference: (step, own, total) => own.initial_budget * (1 - progress(step, own, total) ** own.exponent),
-  cubic: (step, own, total) => own.initial_budget * (1 - progress(step, own, total)) ** own.exponent,
-  linear: (step, own, total) => own.initial_budget * (1 - progress(step, own, total)),
-  cosine: (step, own, total) => (own.initial_budget * (1 + Math.cos(Math.PI * progress(step, own, total)))) / 2,
-  constant: (_, own) => own.initial_budget,
-  points: (step, own) => betweenKnots(step, own),
-  // Decided while training: b0 is only the most that it may decide.
-  adaptive: (_, own) => own.initial_budget,
+/** Share of b0, by family. @type {Record<string, (passed: number, exponent: number) => number>} */
+const FAMILIES = {
+  fall: (passed, exponent) => (1 - passed) ** exponent,
+  hold: (passed, exponent) => 1 - passed ** exponent,
+  cosine: (passed) => (1 + Math.cos(Math.PI * passed)) / 2,
+  constant: () => 1,
 };
 
-/** @param {number} step @param {Settings} own @param {number} total */
-function progress(step, own, total) {
-  return (step - own.warmup_steps) / (total - own.final_steps - own.warmup_steps);
+/** Share of the curve that has passed. @param {number} step @param {Shape} shape @param {Settings} own @param {number} total */
+export function passedAt(step, shape, own, total) {
+  const end = total - own.final_steps;
+  return (step - own.warmup_steps) / (shape.overEnd ? end : end - own.warmup_steps);
 }
 
 /** @param {number} step @param {Settings} own */
@@ -51,20 +54,22 @@ function betweenKnots(step, own) {
   return knots[knots.length - 1][1];
 }
 
-/** The curve before it is rounded. @param {number} step @param {Settings} own @param {number} total */
-export function curveAt(step, own, total) {
-  return CURVES[own.schedule](step, own, total);
+/** The curve before it is rounded. @param {number} step @param {Shape} shape @param {Settings} own @param {number} total */
+export function curveAt(step, shape, own, total) {
+  if (shape.family === "points") return betweenKnots(step, own);
+  const exponent = shape.options.includes("exponent") ? own.exponent : shape.power;
+  return own.initial_budget * FAMILIES[shape.family](passedAt(step, shape, own, total), exponent);
 }
 
-/** b(t), 0 outside the window. @param {number} step @param {Settings} own @param {number} total */
-export function budgetAt(step, own, total) {
+/** b(t), 0 outside the window. @param {number} step @param {Shape} shape @param {Settings} own @param {number} total */
+export function budgetAt(step, shape, own, total) {
   if (!(own.warmup_steps < step && step < total - own.final_steps)) return 0;
-  return Math.max(0, roundHalfEven(curveAt(step, own, total)));
+  return Math.max(0, roundHalfEven(curveAt(step, shape, own, total)));
 }
 
-/** b(t) for t = 1 … total. @param {Settings} own @param {number} total @returns {number[]} */
-export function budgets(own, total) {
-  return Array.from({ length: total }, (_, index) => budgetAt(index + 1, own, total));
+/** b(t) for t = 1 … total. @param {Shape} shape @param {Settings} own @param {number} total @returns {number[]} */
+export function budgets(shape, own, total) {
+  return Array.from({ length: total }, (_, index) => budgetAt(index + 1, shape, own, total));
 }
 
 /** Steps at which rank may move. @param {Settings} own @param {number} total @returns {number[]} */

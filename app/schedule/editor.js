@@ -6,9 +6,11 @@ import { handlesOf, withKnot } from "./handles.js";
 import { drawPlot, plotScale } from "./plot.js";
 
 /** @typedef {import("./curve.js").Settings} Settings */
+/** @typedef {import("./curve.js").Shape} Shape */
 
 /**
  * @typedef {object} EditorData
+ * @property {Shape} shape
  * @property {Settings} settings
  * @property {number} total steps of the run
  * @property {number[]} values b(t) for t = 1 … total, by the function that training uses
@@ -32,7 +34,7 @@ class ScheduleEditor {
     this.host = element("div", { class: "fl-schedule" }, [this.plot, this.facts]);
     parent.append(this.host);
     /** @type {EditorData} */
-    this.data = { settings: EMPTY, total: 1, values: [], adapter: { matrices: 0, rank: 0, cost: null }, editable: false, now: null, serial: -1 };
+    this.data = { shape: FLAT, settings: EMPTY, total: 1, values: [], adapter: { matrices: 0, rank: 0, cost: null }, editable: false, now: null, serial: -1 };
     this.own = EMPTY;
     /** @type {number[]} */
     this.values = [];
@@ -69,7 +71,7 @@ class ScheduleEditor {
   /** @param {Partial<Settings>} changes */
   change(changes) {
     Object.assign(this.own, changes);
-    this.values = budgets(this.own, this.data.total);
+    this.values = budgets(this.data.shape, this.own, this.data.total);
     this.schedule();
   }
 
@@ -89,13 +91,13 @@ class ScheduleEditor {
   }
 
   draw() {
-    const { total, now, adapter } = this.data;
+    const { shape, total, now, adapter } = this.data;
     this.width = Math.max(260, this.plot.clientWidth);
-    if (!this.dragging) this.top = Math.max(3, ...this.values, ...this.knots().map((knot) => knot[1]), this.own.schedule === "points" ? 0 : this.own.initial_budget) * HEADROOM;
+    if (!this.dragging) this.top = Math.max(3, ...this.values, ...this.knots().map((knot) => knot[1]), this.knotted ? 0 : this.own.initial_budget) * HEADROOM;
     const events = eventSteps(this.own, total);
     drawPlot(this.host, this.canvas, this.width, {
       total, now, events, values: this.values, top: this.top, knots: this.knots(),
-      warmup: this.own.warmup_steps, end: total - this.own.final_steps, band: this.own.schedule === "adaptive",
+      warmup: this.own.warmup_steps, end: total - this.own.final_steps, band: shape.decided,
     });
     const told = this.tell(readOuts(this.values, events, adapter));
     this.facts.replaceChildren(...told.map(([name, value]) => element("span", {}, [element("b", { text: value }), ` ${name}`])));
@@ -106,13 +108,17 @@ class ScheduleEditor {
     if (this.data.editable) this.placeHandles();
   }
 
+  get knotted() {
+    return this.data.shape.options.includes("points");
+  }
+
   knots() {
-    return this.own.schedule === "points" ? this.own.points : [];
+    return this.knotted ? this.own.points : [];
   }
 
   /** @param {ReturnType<typeof readOuts>} facts @returns {[string, string][]} name and value */
   tell(facts) {
-    const most = this.own.schedule === "adaptive" ? "at most " : "";
+    const most = this.data.shape.decided ? "at most " : "";
     const share = facts.share === null ? "" : ` (${Math.round(100 * facts.share)} % of all rank)`;
     /** @type {[string, string][]} */
     const told = [
@@ -130,7 +136,7 @@ class ScheduleEditor {
 
   placeHandles() {
     const { x, y } = plotScale(this.width, this.data.total, this.top);
-    const handles = handlesOf(this.own, this.data.total);
+    const handles = handlesOf(this.data.shape, this.own, this.data.total);
     const nodes = /** @type {HTMLElement[]} */ ([...this.layer.children]);
     const known = new Map(nodes.map((node) => [node.dataset.key ?? "", node]));
     for (const handle of handles) {
@@ -154,7 +160,7 @@ class ScheduleEditor {
   /** @param {string} key @returns {HTMLElement} */
   newHandle(key) {
     const node = element("div", { role: "slider", tabindex: "0", "data-key": key });
-    const handle = () => handlesOf(this.own, this.data.total).find((item) => item.key === key);
+    const handle = () => handlesOf(this.data.shape, this.own, this.data.total).find((item) => item.key === key);
     node.addEventListener("pointerdown", (event) => {
       event.preventDefault();
       node.focus();
@@ -207,7 +213,7 @@ class ScheduleEditor {
 
   /** @param {MouseEvent} event */
   addKnot(event) {
-    if (!this.data.editable || this.own.schedule !== "points") return;
+    if (!this.data.editable || !this.knotted) return;
     const box = this.plot.getBoundingClientRect();
     const { step, budget } = plotScale(this.width, this.data.total, this.top);
     const changes = withKnot(this.own, Math.min(step(event.clientX - box.left), this.data.total), budget(event.clientY - box.top));
@@ -217,8 +223,10 @@ class ScheduleEditor {
   }
 }
 
+/** @type {Shape} */
+const FLAT = { family: "constant", options: [], power: 1, overEnd: false, decided: false };
 /** @type {Settings} */
-const EMPTY = { schedule: "constant", initial_budget: 0, warmup_steps: 0, final_steps: 0, interval: 1, exponent: 3, points: [] };
+const EMPTY = { initial_budget: 0, warmup_steps: 0, final_steps: 0, interval: 1, exponent: 3, points: [] };
 
 /** @type {WeakMap<object, ScheduleEditor>} */
 const EDITORS = new WeakMap();

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from streamlit.components.v2 import component
 
-from analysis.player_script import FOLDER, joined_modules
+from analysis.player_modules import FOLDER
+from assets import loader
 from flexlora.config import FlexLoRAConfig
-from flexlora.schedules import ADAPTIVE
+from flexlora.schedules import CONFIGURABLE, Schedule
 
 _mount = component(
     "flexlora_schedule_editor",
-    js=joined_modules("schedule/editor"),
+    js=loader("schedule/editor.js"),
     css=(FOLDER / "schedule/editor.css").read_text(encoding="utf-8"),
 )
 
@@ -55,6 +56,7 @@ def draw_schedule(
     """
     total = config.total_steps or 0
     data = {
+        "shape": shape_of(CONFIGURABLE[config.schedule]),
         "settings": {"exponent": config.exponent, **settings, "points": [list(knot) for knot in config.points]},
         "total": total,
         "values": [config.budget(step) for step in range(1, total + 1)],
@@ -66,6 +68,17 @@ def draw_schedule(
     _mount(key=key, data=data, on_edit_change=on_edit or _nothing)
 
 
+def shape_of(schedule: Schedule) -> dict[str, Any]:
+    """Return what the browser must know of a schedule to draw it while a handle is dragged."""
+    return {
+        "family": schedule.family,
+        "options": list(schedule.options),
+        "power": schedule.power,
+        "overEnd": schedule.over_end,
+        "decided": schedule.decided,
+    }
+
+
 def describe_schedule(config: FlexLoRAConfig) -> str:
     """Return what a schedule allows, in one sentence."""
     budgets = [(step, config.budget(step)) for step in config.event_steps()]
@@ -73,7 +86,8 @@ def describe_schedule(config: FlexLoRAConfig) -> str:
     if not active:
         return "No event moves anything: b(t) is 0 at each of them."
     most = sum(budget for _, budget in active)
-    decided = " Schedule adaptive decides at each event how many of them move." if config.schedule == ADAPTIVE else ""
+    decides = CONFIGURABLE[config.schedule].decided
+    decided = f" Schedule {config.schedule} decides at each event how many of them move." if decides else ""
     return (
         f"{len(budgets)} events, {len(active)} with b(t) above 0, the last at step {active[-1][0]}; "
         f"at most {most} directions pruned and {most} extended.{decided}"

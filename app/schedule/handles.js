@@ -1,8 +1,9 @@
 /** The handles of the schedule editor: where each stands, and what moving it changes. */
 
-import { curveAt } from "./curve.js";
+import { curveAt, passedAt } from "./curve.js";
 
 /** @typedef {import("./curve.js").Settings} Settings */
+/** @typedef {import("./curve.js").Shape} Shape */
 
 /**
  * @typedef {object} Handle
@@ -17,7 +18,6 @@ import { curveAt } from "./curve.js";
  * @property {(() => Partial<Settings>) | null} remove
  */
 
-const POWERS = ["paper", "reference", "cubic"];
 const SMALLEST_EXPONENT = 0.1;
 const LARGEST_EXPONENT = 20;
 
@@ -26,12 +26,12 @@ function within(value, low, high) {
   return Math.min(Math.max(value, low), Math.max(low, high));
 }
 
-/** @param {Settings} own @param {number} total @returns {Handle[]} */
-export function handlesOf(own, total) {
-  const knots = own.schedule === "points";
+/** @param {Shape} shape @param {Settings} own @param {number} total @returns {Handle[]} */
+export function handlesOf(shape, own, total) {
+  const has = (/** @type {string} */ option) => shape.options.includes(option);
   return [
-    ...(knots ? own.points.map((_, index) => knotHandle(own, total, index)) : [budgetHandle(own)]),
-    ...(POWERS.includes(own.schedule) ? [exponentHandle(own, total)] : []),
+    ...(has("points") ? own.points.map((_, index) => knotHandle(own, total, index)) : [budgetHandle(shape, own)]),
+    ...(has("exponent") ? [exponentHandle(shape, own, total)] : []),
     edgeHandle(own, total, "warmup_steps"),
     edgeHandle(own, total, "final_steps"),
   ];
@@ -56,12 +56,12 @@ function edgeHandle(own, total, key) {
   };
 }
 
-/** @param {Settings} own @returns {Handle} */
-function budgetHandle(own) {
+/** @param {Shape} shape @param {Settings} own @returns {Handle} */
+function budgetHandle(shape, own) {
   const set = (/** @type {number} */ budget) => ({ initial_budget: Math.max(0, Math.round(budget)) });
   return {
     key: "initial_budget",
-    label: own.schedule === "adaptive" ? "b0, the ceiling" : "b0, the first budget",
+    label: shape.decided ? "b0, the ceiling" : "b0, the first budget",
     step: own.warmup_steps,
     budget: own.initial_budget,
     axes: "y",
@@ -72,11 +72,11 @@ function budgetHandle(own) {
   };
 }
 
-/** Half-way through the window, where the exponent shows most. @param {Settings} own @param {number} total @returns {Handle} */
-function exponentHandle(own, total) {
-  const end = total - own.final_steps;
-  const step = Math.round((own.warmup_steps + end) / 2);
-  const passed = own.schedule === "paper" ? (step - own.warmup_steps) / end : (step - own.warmup_steps) / (end - own.warmup_steps);
+/** Half-way through the window, where the exponent shows most. @param {Shape} shape @param {Settings} own @param {number} total @returns {Handle} */
+function exponentHandle(shape, own, total) {
+  const step = Math.round((own.warmup_steps + total - own.final_steps) / 2);
+  const passed = passedAt(step, shape, own, total);
+  const holds = shape.family === "hold";
   const set = (/** @type {number} */ exponent) => ({
     exponent: Number(within(exponent, SMALLEST_EXPONENT, LARGEST_EXPONENT).toFixed(2)),
   });
@@ -84,15 +84,15 @@ function exponentHandle(own, total) {
     key: "exponent",
     label: "exponent",
     step,
-    budget: curveAt(step, own, total),
+    budget: curveAt(step, shape, own, total),
     axes: "y",
     value: `exponent ${own.exponent}`,
     drag: (_, budget) => {
       const share = within(budget / Math.max(1e-9, own.initial_budget), 0.001, 0.999);
-      return set(own.schedule === "reference" ? Math.log(1 - share) / Math.log(passed) : Math.log(share) / Math.log(1 - passed));
+      return set(holds ? Math.log(1 - share) / Math.log(passed) : Math.log(share) / Math.log(1 - passed));
     },
-    // Up raises the curve: with reference a larger exponent does that, with the others a smaller one.
-    nudge: (right, up) => set(own.exponent + 0.1 * (right || (own.schedule === "reference" ? up : -up))),
+    // Up raises the curve: where it holds a larger exponent does that, where it falls a smaller one.
+    nudge: (right, up) => set(own.exponent + 0.1 * (right || (holds ? up : -up))),
     remove: null,
   };
 }

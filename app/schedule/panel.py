@@ -13,7 +13,8 @@ from analysis.fine_print import describe_fine_print, fine_print
 from flexlora.config import PRESETS, FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.schedule_text import STYLES, format_schedule, parse_schedule
-from flexlora.schedules import ADAPTIVE, POWERS
+from flexlora.schedules import CONFIGURABLE, OPTIONS
+from flexlora.settings import full_help
 from runs.store import plain
 from schedule.editor import AdapterSize, describe_schedule, draw_schedule
 
@@ -135,9 +136,10 @@ def _options(config: FlexLoRAConfig) -> dict[str, Any]:
 
 def _from_browser(found: Mapping[str, Any], config: FlexLoRAConfig) -> dict[str, Any]:
     changes: dict[str, Any] = {key: found[key] for key in _options(config) if key in found}
-    if config.schedule in POWERS:
+    own = CONFIGURABLE[config.schedule].options
+    if "exponent" in own:
         changes["exponent"] = float(found["exponent"])
-    if config.schedule == "points":
+    if "points" in own:
         changes["points"] = [(int(step), float(budget)) for step, budget in found["points"]]
     return changes
 
@@ -154,7 +156,7 @@ def _fields(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig) -> None:
             "schedule",
             items["schedule"].metadata["choices"],
             key=widget,
-            help=items["schedule"].metadata["help"],
+            help=full_help(items["schedule"]),
             on_change=lambda: _choose(own, base, config, st.session_state[widget]),
         )
         _error(own, "schedule")
@@ -164,11 +166,8 @@ def _fields(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig) -> None:
 
 
 def _belongs(key: str, schedule: str) -> bool:
-    if key.startswith("adaptive"):
-        return schedule == ADAPTIVE
-    if key == "exponent":
-        return schedule in POWERS
-    return key != "initial_budget" or schedule != "points"
+    own = CONFIGURABLE[schedule].options
+    return key in own if key in OPTIONS else key != "initial_budget" or "points" not in own
 
 
 def _number(scope: str, base: FlexLoRAConfig, key: str, value: float) -> None:

@@ -46,7 +46,7 @@ class Recorder:
         adapter: the adapted matrices.
         allocator: moves the rank; its ``config`` has ``total_steps``.
         folder: the run log; None = nothing is written.
-        events: events since this recorder was made.
+        events: events of the run, over all its starts.
         first_step: the first step that it can see.
         last_step: the step that was recorded last.
     """
@@ -168,9 +168,7 @@ class Recorder:
         if self._waiting:
             self._drain(complete=True)
         done = self.last_step >= (self.config.total_steps or 0)
-        self._writer.end(
-            reason or ("completed" if done else "stopped"), message=message, wall_s=time.monotonic() - self._began
-        )
+        self._writer.end(reason or ("completed" if done else "stopped"), message=message, wall_s=self._wall_s())
 
     def __enter__(self) -> Self:
         return self
@@ -182,12 +180,26 @@ class Recorder:
         self.close("failed" if failed else None, f"{type(error).__name__}: {error}" if failed else None)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint must keep beside parameters, masks and optimizer, as JSON values."""
+        """Return what a checkpoint must keep beside parameters, masks and optimizer, as JSON values.
+
+        Everything seen so far is in the log when this returns, so that no checkpoint is ahead of it.
+
+        Raises:
+            RunLogError: the log cannot be written.
+        """
+        if self._writer is not None:
+            if self._waiting:
+                self._drain(complete=False)
+            return self._writer.checkpoint(self._state)
+        return self._state()
+
+    def _state(self) -> dict[str, Any]:
         return {
             "config": self.config.to_dict(),
             "ages": self.allocator.moves.young.state(self._named()),
             "decider": self.allocator.decider.state(),
-            "capacities": [matrix.capacity for matrix in self.adapter.matrices.values()],
+            "events": self.events,
+            "wall_s": self._wall_s(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -203,6 +215,8 @@ class Recorder:
             raise FlexLoRAError(f"The checkpoint was made with {told}. Resume with the same FlexLoRAConfig.")
         self.allocator.moves.young.restore(self._named(), state["ages"])
         self.allocator.decider = Decider.restored(state["decider"])
+        self.events = state.get("events", 0)
+        self._began -= state.get("wall_s", 0.0)
 
     def _named(self) -> dict[str, nn.Parameter]:
         return {
@@ -234,6 +248,9 @@ class Recorder:
             "versions": versions(),
         }
         return RunWriter(self.folder, own, resume_from=resume_from)
+
+    def _wall_s(self) -> float:
+        return time.monotonic() - self._began
 
     def _rate(self) -> float:
         return float(self.allocator.optimizer.param_groups[0]["lr"])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from flexlora.adapter import Adapter
     from flexlora.methods.dynamics import Dynamics
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,9 @@ class Method:
         """Adapt the model (imports torch)."""
         return self._torch_half().attach(model, config)
 
-    def dynamics(self, session: Session) -> Dynamics:
+    def dynamics(self, trained: TrainedModel) -> Dynamics:
         """Return what the method does around each training step (imports torch)."""
-        return self._torch_half().dynamics(session)
+        return self._torch_half().dynamics(trained)
 
     def _torch_half(self) -> Any:
         return import_module(f"flexlora.methods.{self.name}")

@@ -23,7 +23,7 @@ from flexlora.methods.sensitivity import SmoothedSensitivity
 from flexlora.rank_targets import keep_best
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 
 def starting_draw(config: AdaLoRAConfig | ElaLoRAConfig) -> Callable[[FlexLoRALinear, torch.Generator], None]:
@@ -49,8 +49,8 @@ class AdaLoRADynamics(MaskedDynamics):
         smoothed: moving averages of each value's sensitivity and of its uncertainty.
     """
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
         config = self._config()
         self.smoothed = SmoothedSensitivity(self.adapter, config.beta1, config.beta2)
 

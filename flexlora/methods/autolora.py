@@ -24,7 +24,7 @@ from flexlora.methods.lora import attach
 from flexlora.tasks.data import batch_indices
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 __all__ = ["attach", "dynamics"]
 
@@ -42,15 +42,15 @@ class AutoLoRADynamics(Dynamics):
         searching: False once the ranks are fixed.
     """
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
         config = self._config()
         self.searching = True
         self.selection = nn.Parameter(
-            torch.zeros(len(self.adapter.matrices), config.initial_rank, device=session.device)
+            torch.zeros(len(self.adapter.matrices), config.initial_rank, device=trained.device)
         )
         self.chooser = torch.optim.Adam([self.selection], lr=config.selection_learning_rate)
-        self.learning, self.held_out = _split(len(session.data.train), config)
+        self.learning, self.held_out = _split(len(trained.data.train), config)
         self._head = [parameter.detach().clone() for parameter in self.adapter.head_parameters()]
         self._open()
 
@@ -58,12 +58,12 @@ class AutoLoRADynamics(Dynamics):
         """Return the learning part of the training split while it searches; all of it afterwards."""
         return self.learning if self.searching else None
 
-    def rate_factor(self, step: int) -> float | None:
+    def rate_factor(self, step: int) -> float:
         """Return the learning rate's share: search and retraining each have the loop's whole schedule."""
         search = self._config().search_steps
         if step <= search:
-            return self.session.scheduled_rate(step, search)
-        return self.session.scheduled_rate(step - search, self.session.job.steps - search)
+            return self.trained.scheduled_rate(step, search)
+        return self.trained.scheduled_rate(step - search, self.trained.job.steps - search)
 
     def before_step(self, step: int) -> None:
         """Move α along the held-out loss after one unrolled step."""
@@ -72,7 +72,7 @@ class AutoLoRADynamics(Dynamics):
         seed = self.config.seed
         learning = self._batch(self.learning, step, seed)
         held_out = self._batch(self.held_out, step, seed)
-        rate = self.session.learning_rate(step)
+        rate = (self.trained.job.loop.learning_rate or 0.0) * self.rate_factor(step)
         self.selection.grad = unrolled_gradient(
             self._trained(), self.selection, lambda: self._loss(learning), lambda: self._loss(held_out), rate
         )
@@ -141,7 +141,7 @@ class AutoLoRADynamics(Dynamics):
                 matrix.fill(slot, torch.zeros(matrix.out_features), 1.0, rows[slot])
         for parameter, first in zip(self.adapter.head_parameters(), self._head, strict=True):
             parameter.copy_(first)
-        self.session.optimizer.state.clear()
+        self.optimizer.state.clear()
         self.spectra.forget()
         self._open()
 
@@ -154,14 +154,14 @@ class AutoLoRADynamics(Dynamics):
         return self.adapter.trainable_parameters()
 
     def _batch(self, rows: np.ndarray, step: int, seed: int) -> dict[str, Tensor]:
-        size = min(self.session.samples_per_step, len(rows))
-        return self.session.batch(rows[batch_indices(len(rows), size, step, seed)])
+        size = min(self.trained.samples_per_step, len(rows))
+        return self.trained.batch(rows[batch_indices(len(rows), size, step, seed)])
 
     def _loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         shares = torch.softmax(self.selection, dim=1)
         for matrix, share in zip(self.adapter.matrices.values(), shares, strict=True):
             matrix.gate = share
-        return self.session.loss(batch)
+        return self.trained.loss(batch)
 
     def _config(self) -> AutoLoRAConfig:
         return cast(AutoLoRAConfig, self.config)

@@ -21,7 +21,7 @@ from flexlora.methods.masks import MaskedDynamics
 from flexlora.rank_targets import keep_best
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 EPSILON = 1e-8
 """Added to ‖ΔW‖_F, as in the paper's score."""
@@ -57,12 +57,13 @@ class DoRADynamics(MaskedDynamics):
         smoothed: name → moving average of each direction's share (r,).
     """
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
         self.smoothed: dict[str, Tensor] = {}
 
-    def bind(self) -> None:
+    def bind(self, optimizer: torch.optim.Optimizer) -> None:
         """Start the moving averages at zero."""
+        super().bind(optimizer)
         self.smoothed = {name: torch.zeros_like(matrix.lam) for name, matrix in self.adapter.matrices.items()}
 
     def target_rank(self, step: int) -> float | None:

@@ -19,7 +19,7 @@ from flexlora.methods.dynamics import Dynamics
 from flexlora.methods.lora import attach
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 __all__ = ["attach", "dynamics"]
 
@@ -27,8 +27,8 @@ __all__ = ["attach", "dynamics"]
 class DyLoRADynamics(Dynamics):
     """Draws b for each step; ``update = row`` trains direction b alone and leaves those before it as they are."""
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._length = 0
 
@@ -81,7 +81,7 @@ class DyLoRADynamics(Dynamics):
         lengths = [length for length in (2**power for power in range(10)) if length < rank]
         for length in lengths:
             self.cut(length)
-            metrics = self.session.evaluate(getattr(self.session.data, split))
+            metrics = self.trained.evaluate(getattr(self.trained.data, split))
             found |= {f"{name}_at_rank_{length}": value for name, value in metrics.items()}
         self.cut(rank)
         return found

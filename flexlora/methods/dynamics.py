@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from flexlora.adapter_config import AdapterConfig
@@ -13,7 +14,7 @@ from flexlora.event import Event
 from flexlora.true_spectra import TrueSpectra
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 
 class Dynamics:
@@ -24,16 +25,18 @@ class Dynamics:
     nor the penalty takes part in clipping. Rank changes in ``event`` and nowhere else: a log explains every change.
 
     Attributes:
-        session: the session it belongs to; its optimizer exists from ``bind`` on.
+        trained: what is trained, beside its data.
+        optimizer: there from ``bind`` on.
         adapter: the adapted matrices.
         config: may be replaced while training; used from then on.
         spectra: true singular values, computed once a step.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.adapter = session.adapter
-        self.config: AdapterConfig = session.job.config
+    def __init__(self, trained: TrainedModel) -> None:
+        self.trained = trained
+        self.optimizer: torch.optim.Optimizer
+        self.adapter = trained.adapter
+        self.config: AdapterConfig = trained.job.config
         self.spectra = TrueSpectra(self.adapter)
 
     def parameter_groups(self, rate: float, lr_lambda: float) -> list[dict[str, Any]]:
@@ -46,8 +49,9 @@ class Dynamics:
             {"params": values, "peak": rate * lr_lambda, "weight_decay": 0.0},
         ]
 
-    def bind(self) -> None:
-        """Prepare for the first step: the session now has its optimizer."""
+    def bind(self, optimizer: torch.optim.Optimizer) -> None:
+        """Prepare for the first step, which this optimizer will make."""
+        self.optimizer = optimizer
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Return trained parameters of the method's own, beside P, λ, Q and the head, by a stable name."""
@@ -110,7 +114,7 @@ class Dynamics:
 
     def state_bytes(self) -> dict[str, int]:
         """Return the memory of the trained adapter (head included), of the optimizer's moments, of the method's own."""
-        optimizer = self.session.optimizer.state.values()
+        optimizer = self.optimizer.state.values()
         own = {id(tensor): tensor for tensor in [*self.state()[1].values(), *self.parameters().values()]}
         return {
             "adapter": _bytes(self.adapter.trainable_parameters()),

@@ -22,7 +22,7 @@ from flexlora.methods.moving import MovingDynamics
 from flexlora.methods.sensitivity import SmoothedSensitivity
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 Entry = tuple[float, str, int]
 """Score, matrix and slot of one direction in the pool."""
@@ -71,8 +71,8 @@ def choose(
 class ElaLoRADynamics(MovingDynamics):
     """Scores as AdaLoRA, prunes and extends as FlexLoRA."""
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
         config = self._config()
         self.smoothed = SmoothedSensitivity(self.adapter, config.beta1, config.beta2)
 

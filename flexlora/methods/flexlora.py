@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor
 
 from flexlora.adapter import attach
@@ -16,7 +17,7 @@ from flexlora.methods.dynamics import Dynamics
 from flexlora.schedules import ADAPTIVE
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 __all__ = ["attach", "dynamics"]
 
@@ -24,14 +25,15 @@ __all__ = ["attach", "dynamics"]
 class FlexLoRADynamics(Dynamics):
     """Hands each event to ``RankAllocator``."""
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
         self.allocator: RankAllocator | None = None
 
-    def bind(self) -> None:
-        """Build the allocator on the session's optimizer."""
-        self.allocator = RankAllocator(self.adapter, self.session.optimizer, self._config())
-        self.allocator.log_all_measures = self.session.job.loop.log_measures == "all"
+    def bind(self, optimizer: torch.optim.Optimizer) -> None:
+        """Build the allocator on the optimizer."""
+        super().bind(optimizer)
+        self.allocator = RankAllocator(self.adapter, self.optimizer, self._config())
+        self.allocator.log_all_measures = self.trained.job.loop.log_measures == "all"
         self.allocator.spectra = self.spectra
 
     def budget(self, step: int) -> int | None:
@@ -57,7 +59,7 @@ class FlexLoRADynamics(Dynamics):
         """Return the ages of young directions, and what the allocator remembers."""
         allocator = self._bound()
         return {
-            "ages": allocator.moves.young.state(self.session.named_parameters()),
+            "ages": allocator.moves.young.state(self.trained.named_parameters()),
             "decider": allocator.decider.state(),
             "lr_released": allocator.lr_released,
         }, {}
@@ -65,7 +67,7 @@ class FlexLoRADynamics(Dynamics):
     def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what ``state`` returned."""
         allocator = self._bound()
-        allocator.moves.young.restore(self.session.named_parameters(), values["ages"])
+        allocator.moves.young.restore(self.trained.named_parameters(), values["ages"])
         allocator.decider = Decider.restored(values["decider"])
         allocator.lr_released = bool(values["lr_released"])
 

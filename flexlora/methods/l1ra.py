@@ -75,7 +75,7 @@ class L1RADynamics(MovingDynamics):
 
     def before_step(self, step: int) -> None:
         """Undo the schedule for λ."""
-        for group in self.session.optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             if group.get("constant"):
                 group["lr"] = group["peak"]
 

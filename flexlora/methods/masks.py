@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from flexlora.event import Event
-from flexlora.importance import ENTROPIES, SCORED_BY_LAMBDA, score_all
+from flexlora.importance import SCORED_BY_LAMBDA, score_all
 from flexlora.methods.dynamics import Dynamics
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 
 class MaskedDynamics(Dynamics):
@@ -24,8 +24,8 @@ class MaskedDynamics(Dynamics):
         on: name → mask (r,) over the stored directions, as the last event left it.
     """
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
         self.on = {name: np.ones(rank, bool) for name, rank in self.adapter.ranks().items()}
 
     def total_on(self) -> int:
@@ -60,9 +60,9 @@ class MaskedDynamics(Dynamics):
         prune = [{**move, "singular_value": float(lam[move["matrix"]][move["slot"]])} for move in off]
         before = {name: lam[name][mask] for name, mask in self.on.items()}
         importance = score_all(before, SCORED_BY_LAMBDA)
-        if self.session.job.loop.log_measures == "all":
+        if self.trained.job.loop.log_measures == "all":
             true = {name: sigma[: len(before[name])] for name, sigma in self.spectra.at(step).items()}
-            importance |= score_all(true, (ENTROPIES[1],))
+            importance |= score_all(true, ("true_spectral_entropy",))
         importance[measure] = {name: _mean(own) for name, own in scores.items()}
         above = self.total_on() - target if target is not None else len(off) + len(back)
         self.on = {name: mask.copy() for name, mask in on.items()}

@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from flexlora.methods.dynamics import Dynamics
 from flexlora.moves import Moves
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 
 class MovingDynamics(Dynamics):
     """A method that prunes and extends; the optimizer keeps the moments of every direction that stays."""
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
         self._moves: Moves | None = None
 
     @property
     def moves(self) -> Moves:
-        """Return what moves directions, on the session's optimizer."""
+        """Return what moves directions."""
         if self._moves is None:
             raise RuntimeError("bind() comes before the first step")
         return self._moves
 
-    def bind(self) -> None:
-        """Work on the session's optimizer."""
-        self._moves = Moves(self.adapter, self.session.optimizer)
+    def bind(self, optimizer: torch.optim.Optimizer) -> None:
+        """Move directions of this optimizer's parameters."""
+        super().bind(optimizer)
+        self._moves = Moves(self.adapter, self.optimizer)
 
     def limits(self) -> dict[str, int]:
         """Return the highest rank that each matrix may have: its smaller side."""
@@ -39,8 +41,8 @@ class MovingDynamics(Dynamics):
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the ages of young directions."""
-        return {"ages": self.moves.young.state(self.session.named_parameters())}, {}
+        return {"ages": self.moves.young.state(self.trained.named_parameters())}, {}
 
     def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what ``state`` returned."""
-        self.moves.young.restore(self.session.named_parameters(), values["ages"])
+        self.moves.young.restore(self.trained.named_parameters(), values["ages"])

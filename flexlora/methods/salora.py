@@ -23,7 +23,7 @@ from flexlora.methods.lora import attach
 from flexlora.methods.masks import MaskedDynamics
 
 if TYPE_CHECKING:
-    from flexlora.session import Session
+    from flexlora.trained_model import TrainedModel
 
 __all__ = ["attach", "dynamics"]
 
@@ -55,11 +55,11 @@ class SaLoRADynamics(MaskedDynamics):
         multiplier: Lagrange multiplier of the distance to the target, a scalar.
     """
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
         config, count = self._config(), len(self.adapter.matrices)
         self.log_alpha = nn.Parameter(
-            torch.full((count, config.initial_rank), config.initial_log_alpha, device=session.device)
+            torch.full((count, config.initial_rank), config.initial_log_alpha, device=trained.device)
         )
         self.multiplier = torch.zeros(())
         self._open_for_evaluation()

@@ -20,7 +20,7 @@ from flexlora.methods.configs import SoRAConfig
 from flexlora.methods.masks import MaskedDynamics
 
 if TYPE_CHECKING:
-    from flexlora.session import Session  # noqa: F401
+    from flexlora.trained_model import TrainedModel  # noqa: F401
 
 
 def attach(model: nn.Module, config: SoRAConfig) -> Adapter:

@@ -2,6 +2,7 @@
 
 from flexlora.run_log.format import SCHEMA_VERSION, RunLogError, read_header
 from flexlora.run_log.glance import Glance, glance_run
+from flexlora.run_log.owner import refuse_beside_writer
 from flexlora.run_log.reader import RunLog, find_runs, read_run, run_state
 from flexlora.run_log.spectra import MatrixSpectra
 from flexlora.run_log.writer import RunWriter
@@ -17,5 +18,6 @@ __all__ = [
     "glance_run",
     "read_header",
     "read_run",
+    "refuse_beside_writer",
     "run_state",
 ]

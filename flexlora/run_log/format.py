@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
+from flexlora.run_log.disk import put_bytes
 
 SCHEMA_VERSION = 1
 HEADER = "run.json"
@@ -139,12 +140,7 @@ def header_fault(header: Any) -> str | None:
 def write_header(folder: Path, header: dict[str, Any]) -> None:
     """Replace ``run.json`` atomically, and for good: the disk is asked to keep it."""
     text = json.dumps({"crc32": checksum(canonical(header)), "header": header}, indent=1, allow_nan=False)
-    temporary = folder / (HEADER + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / HEADER)
+    put_bytes(folder / HEADER, text.encode(), durable=True)
 
 
 def read_header(folder: Path) -> tuple[dict[str, Any], list[str]]:

@@ -24,6 +24,7 @@ class Glance:
         header: the content of ``run.json``.
         step: the last step that was recorded, 0 before the first.
         evals: evaluation records in order.
+        notes: what happened, in order.
         end: the end record in force, or None.
         net_moves: directions that the matrices gained or lost in the end, whichever is more: a pair counts once. None
             for an imported log that does not tell moves.
@@ -33,6 +34,7 @@ class Glance:
     header: dict[str, Any]
     step: int
     evals: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
     end: dict[str, Any] | None
     net_moves: int | None
     notices: list[str]
@@ -51,9 +53,11 @@ def glance_run(folder: Path) -> Glance:
         sealed, _, _torn = _content(folder / CHECKSUMS).rpartition(b"\n")
         listed = sealed.split(b"\n")
         records = _records(_content(folder / LINES), listed, notices)
-        evals = [record for record in records if record["record"] == "eval"]
-        ends = [record for record in records if record["record"] == "end"]
-        return Glance(header, _last_step(listed), evals, ends[-1] if ends else None, _net(header, records), notices)
+        evals, notes, ends = (
+            [record for record in records if record["record"] == kind] for kind in ("eval", "note", "end")
+        )
+        end = ends[-1] if ends else None
+        return Glance(header, _last_step(listed), evals, notes, end, _net(header, records), notices)
     except OSError as error:
         raise RunLogError(f"{folder} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

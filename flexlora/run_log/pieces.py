@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from flexlora.run_log import disk
 from flexlora.run_log.format import CHECKSUMS, LINES, SCALARS, SPECTRA, Chunk, checksum
 
 DATA = (SCALARS, SPECTRA, LINES)
@@ -87,16 +87,16 @@ def rewind(folder: Path, resume_from: int) -> int:
         ends = [p.chunk.offset + p.chunk.length for p in pieces if p.chunk and p.chunk.file == name and p.intact]
         path = folder / name
         if path.exists():
-            os.truncate(path, max(ends, default=0))
+            end = max(ends, default=0)
+            if path.stat().st_size > end:
+                disk.truncate(path, end)
     # What is damaged among the records that stay in force keeps its line, or the reader would no longer tell of it.
     kept = [
         p.line
         for p in pieces
         if p.chunk is None or p.intact or (p.chunk.first_step is not None and p.chunk.first_step <= resume_from)
     ]
-    temporary = folder / (CHECKSUMS + ".tmp")
-    temporary.write_bytes(b"".join(line + b"\n" for line in kept))
-    temporary.replace(folder / CHECKSUMS)
+    disk.put_bytes(folder / CHECKSUMS, b"".join(line + b"\n" for line in kept))
     return max((p.chunk.segment for p in pieces if p.chunk), default=-1) + 1
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,17 +16,16 @@ import pyarrow as pa
 from flexlora.run_log.cache import load_digest, source_of, store_digest
 from flexlora.run_log.format import (
     HEADER,
-    HEARTBEAT,
     LINES,
     SCALARS,
     SCHEMAS,
     SPECTRA,
-    STALE_S,
     STEP_FIELDS,
     Chunk,
     RunLogError,
     read_header,
 )
+from flexlora.run_log.owner import read_owner
 from flexlora.run_log.pieces import survey
 from flexlora.run_log.records import check_record, read_line
 from flexlora.run_log.spectra import Segment, Spectra, StoredSpectra, read_chunk
@@ -114,6 +111,9 @@ def read_run(folder: str | Path) -> RunLog:
         end = records["end"][-1] if records["end"] else None
         state = run_state(folder, end)
         spectra = _spectra(folder, found, limits, len(header["matrices"]), notices, settled=state != "running")
+        starts = [chunk.first_step for chunk, _ in found if chunk.kind == "schema" and chunk.first_step]
+        notices.extend(_holes(SCALARS, scalars["step"], starts))
+        notices.extend(_holes(SPECTRA, spectra.digest.steps, starts))
     except OSError as error:
         raise RunLogError(f"{folder} cannot be read: {error.strerror or error}.") from error
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -174,6 +174,16 @@ def _intact(folder: Path, notices: list[str]) -> tuple[list[Found], list[str]]:
         if size > sealed:
             unsealed.append(f"{name} ends in {size - sealed} bytes without a checksum, a flush cut short: left out.")
     return found, unsealed
+
+
+def _holes(name: str, steps: np.ndarray, starts: Sequence[int]) -> Iterator[str]:
+    """Yield a notice for each start that went on from a step whose records are not all there."""
+    apart, counts = np.unique(np.diff(steps), return_counts=True)
+    usual = apart[counts.argmax()] if len(apart) else 1
+    for start in sorted(set(starts)):
+        last = int(steps[steps <= start].max(initial=0))
+        if start - last >= max(usual, 1) and (steps > start).any():
+            yield f"{name} has a hole: records of steps {last + 1} to {start} are missing."
 
 
 def _size(path: Path) -> int:
@@ -286,22 +296,5 @@ def run_state(folder: Path, end: Mapping[str, Any] | None) -> str:
     """
     if end is not None:
         return ENDINGS.get(str(end.get("reason")), "stopped")
-    try:
-        beat = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
-        fresh = abs(time.time() - float(beat["unix_s"])) < STALE_S
-        return "running" if fresh and _process_lives(int(beat["pid"])) else "crashed"
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return "crashed"
-
-
-def _process_lives(pid: int) -> bool:
-    if os.name == "nt":
-        # There os.kill ends the process; the heartbeat's age alone must do.
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    owner = read_owner(folder)
+    return "running" if owner is not None and owner.may_write(folder) else "crashed"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
-import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,33 +25,23 @@ from flexlora.run_log.encode import (
     scalar_batch,
     spectrum_batch,
 )
-from flexlora.run_log.format import (
-    CHECKSUMS,
-    HEADER,
-    HEARTBEAT,
-    LINES,
-    SCALARS,
-    SCHEMA_VERSION,
-    SCHEMAS,
-    SPECTRA,
-    Chunk,
-    RunLogError,
-    checksum,
-    header_fault,
-    read_header,
-    write_header,
-)
-from flexlora.run_log.pieces import rewind
+from flexlora.run_log.files import LogFiles
+from flexlora.run_log.format import LINES, SCALARS, SCHEMAS, SPECTRA, RunLogError
+from flexlora.run_log.owner import beat
 from flexlora.run_log.reader import keep_digest
 from flexlora.run_log.records import check_record
 
-FILES = (SCALARS, SPECTRA, LINES, CHECKSUMS)
 HEARTBEAT_INTERVAL_S = 2.0
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
+Written = TypeVar("Written")
+
 
 class RunWriter:
-    """Writes one run folder. Thread-safe; a daemon thread flushes and keeps the heartbeat.
+    """Writes one run folder, alone. Thread-safe; a daemon thread flushes and keeps the heartbeat.
+
+    A second writer is refused while the process of the first lives. Where that cannot be told (another machine, no
+    locks), the first one notices that the log is not as it left it, and stops.
 
     Args:
         folder: made if needed; must not hold a run unless ``resume_from`` is given.
@@ -65,8 +53,8 @@ class RunWriter:
         flush_interval_s: records wait at most this long.
 
     Raises:
-        RunLogError: the folder holds a run already, is no run to resume, or cannot be written; or the header lacks
-            what makes a log readable.
+        RunLogError: the folder holds a run already, is no run to resume, is written by somebody else, or cannot be
+            written; or the header lacks what makes a log readable.
     """
 
     def __init__(
@@ -79,13 +67,11 @@ class RunWriter:
         flush_interval_s: float = 1.0,
     ) -> None:
         self.folder = Path(folder)
-        self._fsync = fsync
         self._interval = flush_interval_s
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._failure: RunLogError | None = None
-        self._pid = os.getpid()
-        self._files: dict[str, Any] = {}
+        self._files = LogFiles(self.folder, fsync)
         self._scalars: list[ScalarRow] = []
         self._spectra: list[SpectrumRow] = []
         self._lines: list[tuple[int | None, bytes]] = []
@@ -93,7 +79,6 @@ class RunWriter:
         start = -1 if resume_from is None else int(resume_from)
         self._last = {SCALARS: start, SPECTRA: start}
         self._safe_step = max(start, 0)
-        self._segment = 0
         self._thread = threading.Thread(target=self._keep_alive, name="run log", daemon=True)
         try:
             self._guarded(lambda: self._open(header, resume_from))
@@ -102,7 +87,7 @@ class RunWriter:
                 self.flush()
             self._thread.start()
         except BaseException:
-            self._release()
+            self._let_go()
             raise
 
     def step(
@@ -216,11 +201,21 @@ class RunWriter:
         self.close()
         keep_digest(self.folder)
 
+    def checkpoint(self, write: Callable[[], Written]) -> Written:
+        """Let a checkpoint be written, and return what ``write`` does; the only way to make one beside a log.
+
+        Everything is flushed first: what is recorded before a checkpoint is not made again by a run that goes on from
+        it, so a checkpoint ahead of its log would leave a hole for ever.
+        """
+        self.flush()
+        return write()
+
     def flush(self) -> None:
         """Write everything that is buffered.
 
         Raises:
-            RunLogError: the disk is full or the folder is gone; what was flushed before stays readable.
+            RunLogError: the disk is full, the folder is gone or somebody else writes there by now; what was flushed
+                before stays readable.
         """
         with self._lock:
             if self._failure is not None:
@@ -235,7 +230,7 @@ class RunWriter:
             try:
                 self.flush()
             finally:
-                self._release()
+                self._let_go()
         # Outside the lock, which the thread may be waiting for; afterwards nothing writes into the folder any more.
         if self._thread is not threading.current_thread():
             self._thread.join()
@@ -252,40 +247,18 @@ class RunWriter:
             if error is None:
                 raise
 
-    def _release(self) -> None:
+    def _let_go(self) -> None:
         self._closed.set()
-        for handle in self._files.values():
-            handle.close()
+        self._files.close()
 
     def _open(self, header: Mapping[str, Any], resume_from: int | None) -> None:
-        if resume_from is None:
-            held = [name for name in (HEADER, *FILES) if (self.folder / name).exists()]
-            if held:
-                raise RunLogError(
-                    f"{self.folder} holds a run already ({held[0]}). Choose another --out, or pass --resume."
-                )
-            filled = {"schema": SCHEMA_VERSION, "name": self.folder.name, "created_unix_s": time.time(), **header}
-            kept = plain(filled)
-            _check(kept, self.folder)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_header(self.folder, kept)
-        else:
-            kept, _ = read_header(self.folder)
-            asked = [str(matrix["name"]) for matrix in header.get("matrices", kept["matrices"])]
-            if asked != [matrix["name"] for matrix in kept["matrices"]]:
-                raise RunLogError(f"{self.folder} is a run of other matrices. Resume it with the job that began it.")
-            self._segment = rewind(self.folder, resume_from)
+        kept = self._files.begin(header) if resume_from is None else self._files.go_on(header, resume_from)
         self._matrices = [matrix["name"] for matrix in kept["matrices"]]
-        for name in FILES:
-            self._files[name] = (self.folder / name).open("ab", buffering=0)
         self._encoders = {name: ArrowEncoder(schema) for name, schema in SCHEMAS.items()}
-        self._beat()
         for name, encoder in self._encoders.items():
-            if self._files[name].seek(0, os.SEEK_END):
-                self._append(name, "close", END_OF_STREAM, None, None)
-            self._append(name, "schema", encoder.schema_bytes, resume_from, None)
-        if self._fsync and os.name != "nt":
-            _sync_folder(self.folder)
+            if self._files.holds_bytes(name):
+                self._files.append(name, "close", END_OF_STREAM)
+            self._files.append(name, "schema", encoder.schema_bytes, resume_from)
 
     def _advance(self, file: str, step: int) -> None:
         self._refuse_after_the_end()
@@ -313,33 +286,23 @@ class RunWriter:
 
     def _write_buffers(self) -> None:
         # A forked child holds a copy of the buffers, which are its parent's to write.
-        if self._closed.is_set() or os.getpid() != self._pid:
+        if self._closed.is_set() or self._files.closed:
             return
+        self._refuse_beside_other()
         # Spectra and scalars first: a reader that finds an event then finds what it saw.
         if self._scalars:
             data = self._encoders[SCALARS].encode(scalar_batch(self._scalars))
-            self._append(SCALARS, "batch", data, *_range(self._scalars))
+            self._files.append(SCALARS, "batch", data, *_range(self._scalars))
         if self._spectra:
             data = self._encoders[SPECTRA].encode(spectrum_batch(self._spectra))
-            self._append(SPECTRA, "batch", data, *_range(self._spectra))
+            self._files.append(SPECTRA, "batch", data, *_range(self._spectra))
         if self._lines:
             steps = [step for step, _ in self._lines if step is not None]
             data = b"".join(line for _, line in self._lines)
-            self._append(LINES, "lines", data, min(steps, default=None), max(steps, default=None))
+            self._files.append(LINES, "lines", data, min(steps, default=None), max(steps, default=None))
         self._safe_step = max(self._safe_step, self._last[SCALARS], self._last[SPECTRA])
         self._scalars, self._spectra, self._lines = [], [], []
         self._waiting_since = None
-
-    def _append(self, file: str, kind: str, data: bytes, first: int | None, last: int | None) -> None:
-        handle = self._files[file]
-        offset = handle.seek(0, os.SEEK_END)
-        _write_all(handle, data)
-        chunk = Chunk(file, self._segment, kind, offset, len(data), checksum(data), first, last)
-        if self._fsync:
-            os.fsync(handle.fileno())
-        _write_all(self._files[CHECKSUMS], chunk.line())
-        if self._fsync:
-            os.fsync(self._files[CHECKSUMS].fileno())
 
     def _guarded(self, action: Any) -> None:
         try:
@@ -347,7 +310,7 @@ class RunWriter:
         except OSError as error:
             remedy = "free some space" if error.errno in FULL else "mend this"
             advice = f"Everything up to step {self._safe_step} is safe and readable; {remedy} and resume."
-            if not self._files:
+            if not self._files.begun:
                 advice = "Choose another --out."
             self._failure = RunLogError(
                 f"The log in {self.folder} cannot be written: {error.strerror or error}. {advice}"
@@ -371,29 +334,19 @@ class RunWriter:
                     return
 
     def _beat(self) -> None:
-        temporary = self.folder / (HEARTBEAT + ".tmp")
-        temporary.write_text(json.dumps({"pid": os.getpid(), "unix_s": time.time()}), encoding="utf-8")
-        temporary.replace(self.folder / HEARTBEAT)
+        with self._lock:
+            if not self._closed.is_set() and not self._files.closed:
+                self._refuse_beside_other()
+                beat(self.folder)
 
-
-def _write_all(handle: Any, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[handle.write(view) :]
-
-
-def _check(header: Mapping[str, Any], folder: Path) -> None:
-    fault = header_fault(header)
-    if fault is not None:
-        raise RunLogError(f"The header for {folder} {fault}. It needs matrices, each with a name of its own.")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    def _refuse_beside_other(self) -> None:
+        """Stop for good when another process has written since."""
+        if not self._files.as_left():
+            self._failure = RunLogError(
+                f"{self.folder} is not as this process left it: another one goes on with the run. This one has stopped "
+                f"writing; what it recorded up to step {self._safe_step} was kept or made anew by the other."
+            )
+            raise self._failure
 
 
 def _range(rows: Sequence[tuple[Any, ...]]) -> tuple[int, int]:

@@ -7,7 +7,8 @@ import pytest
 
 from analysis.adapters import analyse_adapter, compare_adapters, energy_kept, open_adapter, suggest_ranks
 from analysis.figures import FIGURES
-from analysis.figures.adapters import ADAPTER_FIGURES, MAP_COLOURS, adapter_grid
+from analysis.figures.adapters import ADAPTER_FIGURES, MAP_COLOURS
+from analysis.figures.cells import adapter_grid
 
 QUERY, VALUE = "encoder.layer.{}.attention.self.query", "encoder.layer.{}.attention.self.value"
 
@@ -49,7 +50,7 @@ def test_each_cell_of_the_map_is_a_number_of_the_table_or_says_why_not(spectra, 
             assert words["dead"] == place[::-1]
     assert len(figure.layout.shapes) == 1
     if colour == "entropy":
-        assert (heat(figure).zmin, heat(figure).zmax) == (0, 1)
+        assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 1)
 
 
 def test_a_click_finds_every_matrix(spectra):
@@ -94,7 +95,7 @@ def test_the_change_map_says_before_and_after(spectra):
         assert heat(figure).z[place] == ranks[name] - before
         told = f"{before} → {ranks[name]}" if ranks[name] != before else str(before)
         assert heat(figure).text[place] == told
-    assert heat(figure).zmin == -heat(figure).zmax
+    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
 
 
 @pytest.mark.parametrize("side", ["output", "input"])

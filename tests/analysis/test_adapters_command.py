@@ -21,7 +21,7 @@ from analysis.adapters import (
     suggest_ranks,
 )
 from analysis.adapters.__main__ import main
-from analysis.adapters.tables import TABLES, adapter_report
+from analysis.adapters.tables import TABLE_FILES, adapter_report
 
 
 @pytest.fixture
@@ -131,9 +131,9 @@ def test_a_folder_with_something_in_it_is_not_overwritten(folder, capsys):
 def test_tables_hold_the_same_rows_in_every_format(folder, tmp_path):
     spectra = analyse_adapter(open_adapter(folder))
     rows = adapter_report(spectra)["matrices"]
-    csv = pd.read_csv(io.BytesIO(TABLES["csv"](spectra)))
-    parquet = pd.read_parquet(io.BytesIO(TABLES["parquet"](spectra)))
-    assert json.loads(TABLES["json"](spectra))["matrices"] == rows
+    csv = pd.read_csv(io.BytesIO(TABLE_FILES["csv"](spectra)))
+    parquet = pd.read_parquet(io.BytesIO(TABLE_FILES["parquet"](spectra)))
+    assert json.loads(TABLE_FILES["json"](spectra))["matrices"] == rows
     for table in (csv, parquet):
         assert table["matrix"].tolist() == [row["matrix"] for row in rows]
         assert table["rank_99"].tolist() == [row["rank_99"] for row in rows]

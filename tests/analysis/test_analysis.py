@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from payload_bytes import decode
 
 from analysis import metrics
 from analysis.directions import direction_stays
@@ -159,8 +158,9 @@ def test_moves_are_counted_gross_net_and_undone(run):
 def test_the_sentence_is_computed_from_the_event(run):
     score = run.events[0]["importance"]["spectral_entropy"]
     assert metrics.describe_event(run, 5) == (
-        f"Event 1 of 3, step 5: 1 direction moved. Layer 0 query 3 → 2 (entropy {score[NAMES[0]]:.2f}, lowest); "
-        f"layer 1 query 3 → 4 (entropy {score[NAMES[2]]:.2f}, highest). Total rank 9."
+        "Event 1 of 3, step 5: 1 direction moved. "
+        f"Layer 0 query 3 → 2 (spectral entropy {score[NAMES[0]]:.2f}, lowest); "
+        f"layer 1 query 3 → 4 (spectral entropy {score[NAMES[2]]:.2f}, highest). Total rank 9."
     )
     # At 10 one direction stands elsewhere than at the start; at 5 and 15 none does.
     assert metrics.instructive_event(run) == 10
@@ -185,19 +185,6 @@ def test_one_sided_and_idle_events_are_described(tmp_path):
     assert np.isnan(metrics.churn(run))
 
 
-def decode(payload):
-    (length,) = struct.unpack_from("<I", payload)
-    header = json.loads(payload[4 : 4 + length])
-    start = -(-(4 + length) // 8) * 8
-    kinds = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4"}
-    arrays = {
-        item["name"]: np.frombuffer(payload, kinds[item["dtype"]], item["length"], start + item["offset"])
-        for item in header["arrays"]
-    }
-    assert all((start + item["offset"]) % 8 == 0 for item in header["arrays"])
-    return header, arrays
-
-
 def test_the_payload_holds_the_run(run):
     header, arrays = decode(pack_run(run))
     assert arrays["steps"].tolist() == run.steps.tolist()
@@ -216,7 +203,7 @@ def test_the_payload_holds_the_run(run):
     assert arrays["truePeak"] == pytest.approx([max(run.spectra_of(name).true_values) for name in NAMES])
     assert [event["step"] for event in header["events"]] == [5, 10, 15]
     assert header["park"] == metrics.instructive_event(run)
-    assert header["sentences"]["10"] == metrics.describe_event(run, 10)
+    assert f"Event 2 of 3, {header['sentences'][1]}" == metrics.describe_event(run, 10)
     assert [matrix["name"] for matrix in header["matrices"]] == NAMES
 
 

@@ -13,7 +13,6 @@ from analysis.dynamics import (
     churn_over_time,
     gross_moves_over_time,
     net_moves_over_time,
-    ranks_after,
     trailing_mean,
     weighted_regularizer,
 )
@@ -46,12 +45,6 @@ def test_each_value_is_the_number_of_the_run_up_to_there(name, sample_runs):
         ranks, steps = run.ranks[: record + 1], run.steps[: record + 1]
         cut = SimpleNamespace(events=own, ranks=ranks, steps=steps, matrices=run.matrices, places=run.places)
         assert values[record] == pytest.approx(scalar(cut), nan_ok=True)
-
-
-def test_ranks_after_an_event_are_those_of_the_next_record(sample_runs):
-    for run in sample_runs.values():
-        assert (ranks_after(run)[:-1] == run.ranks[1:]).all()
-        assert (ranks_after(run)[-1] == metrics.final_ranks(run)).all()
 
 
 def test_gross_never_falls_and_is_never_below_net(sample_runs):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import struct
-
 import numpy as np
 import pytest
+from payload_bytes import decode
 
 from analysis import metrics
 from analysis.figures import FIGURES
@@ -16,11 +14,6 @@ from flexlora.run_log import RunWriter
 
 NAMES = ["layer.0.query", "layer.1.query"]
 MATRICES = [{"name": name, "layer": index, "module_type": "query"} for index, name in enumerate(NAMES)]
-
-
-def header_of(payload):
-    (length,) = struct.unpack_from("<I", payload)
-    return json.loads(payload[4 : 4 + length])
 
 
 def write(folder, config=None, steps=range(1, 201), events=(), scale=1.0, **header):
@@ -34,30 +27,22 @@ def write(folder, config=None, steps=range(1, 201), events=(), scale=1.0, **head
     return load_run(folder)
 
 
-def array_of(payload, name):
-    """One array of a payload, without the code under test."""
-    item = next(item for item in header_of(payload)["arrays"] if item["name"] == name)
-    start = -(-(4 + struct.unpack_from("<I", payload)[0]) // 8) * 8
-    kinds = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4"}
-    return np.frombuffer(payload, kinds[item["dtype"]], item["length"], start + item["offset"])
-
-
 def test_a_thinned_payload_keeps_to_its_size_and_keeps_the_records_around_each_event(tmp_path):
     run = write(tmp_path / "run", events=(50, 120))
     limit = len(pack_run(run, max_bytes=0)) + 2500
     payload = pack_run(run, max_bytes=limit)
     assert limit - 2500 < len(payload) <= limit
-    drawn = array_of(payload, "steps").tolist()
+    drawn = decode(payload)[1]["steps"].tolist()
     assert 20 < len(drawn) < 200
     assert {1, 49, 50, 51, 119, 120, 121, 200} <= set(drawn)
-    assert any("of 200 spectrum records are drawn" in notice for notice in header_of(payload)["run"]["notices"])
+    assert any("of 200 spectrum records are drawn" in notice for notice in decode(payload)[0]["run"]["notices"])
 
 
 def test_numbers_beyond_float32_are_drawn_as_infinite(tmp_path):
     run = write(tmp_path / "run", steps=range(1, 4), scale=1e30)
     assert run.entropy[:, 0].tolist() == [1.0] * 3
     assert run.energy[0, 0] == pytest.approx(4e60)
-    header_of(pack_run(run))
+    decode(pack_run(run))[0]
     FIGURES["spectra_over_time"](run, NAMES[0])
 
 
@@ -75,14 +60,14 @@ def test_the_curve_of_a_very_long_run_is_thinned_but_has_its_events(tmp_path):
 def test_a_forged_length_fills_no_memory(tmp_path):
     config = {"total_steps": 10**12, "warmup_steps": 0, "final_steps": 1, "interval": 1}
     run = write(tmp_path / "run", config, steps=(1, 2))
-    assert header_of(pack_run(run))["budget"] is None
+    assert "planSteps" not in decode(pack_run(run))[1]
 
 
 @pytest.mark.parametrize("config", [{"total_steps": "many"}, {"alpha": "x", "initial_rank": 0}, {"schedule": "none"}])
 def test_a_configuration_from_elsewhere_hinders_no_picture(tmp_path, config):
     run = write(tmp_path / "run", config, steps=range(1, 4), events=(2,))
-    header = header_of(pack_run(run))
-    assert (header["budget"], header["run"]["scale"], run.total_steps) == (None, None, 3)
+    header, arrays = decode(pack_run(run))
+    assert ("planSteps" in arrays, header["run"]["scale"], run.total_steps) == (False, None, 3)
     FIGURES["spectra_over_time"](run, NAMES[0])
     FIGURES["total_rank"]({"run": run})
     assert metrics.describe_run(run)

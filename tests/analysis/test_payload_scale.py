@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from payload_bytes import decode
 
 from analysis.payload import MAX_BYTES, pack_matrix, pack_run
 from analysis.payload.codes import coded_logarithm
-from analysis.payload.records import around, extremes
 from analysis.payload.run import MAX_SCALARS
 from analysis.runs import Matrix, Run
+from analysis.thinning import around, extremes
 from flexlora.run_log import RunLog
 from flexlora.run_log.digest import Block
 from flexlora.run_log.spectra import Spectra
 
 M, T, RANK = 560, 2000, 4
-KINDS = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4"}
 numbers = st.floats(min_value=0, max_value=1e30, allow_subnormal=False)
-
-
-def decode(payload):
-    (length,) = struct.unpack_from("<I", payload)
-    header = json.loads(payload[4 : 4 + length])
-    start = -(-(4 + length) // 8) * 8
-    return header, {
-        item["name"]: np.frombuffer(payload, KINDS[item["dtype"]], item["length"], start + item["offset"])
-        for item in header["arrays"]
-    }
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +31,11 @@ def large():
     events, stored = [], np.full((T, M), RANK)
     for number in range(140):
         step = 200 + 10 * number
-        givers, takers = np.split(generator.permutation(M)[:80], 2)
+        drawn = generator.random(M)
+        givers, takers = np.argsort(drawn)[:40], np.argsort(drawn)[-40:]
         stored[step:, givers] = np.maximum(stored[step:, givers] - 1, 1)
         stored[step:, takers] += 1
-        scores = dict(zip(names, generator.random(M).tolist(), strict=True))
+        scores = dict(zip(names, drawn.tolist(), strict=True))
         moves = [[{"matrix": names[m], "slot": 1, "rules": []} for m in side.tolist()] for side in (givers, takers)]
         event = {"step": step, "budget": 40, "measure": "spectral_entropy", "importance": {"spectral_entropy": scores}}
         events.append({**event, "prune": moves[0], "extend": moves[1], "refused": {}, "rules": []})
@@ -80,13 +69,14 @@ def test_the_whole_of_560_matrices_and_2000_records_crosses_in_4_mb_without_leav
     low, high = header["energyScale"]
     energy = low * (high / low) ** ((arrays["energy"].reshape(T, M) - 1.0) / 253)
     assert np.abs(np.log(energy / large.energy)).max() <= np.log(high / low) / 253 / 2 + 1e-9
-    scores = arrays["importance"].reshape(140, M)
+    scores = arrays["scores"].reshape(140, M)
     first = np.array(list(large.events[0]["importance"]["spectral_entropy"].values()))
-    low, high = header["importanceScale"]
+    low, high = header["scoresScale"]
     assert low * (high / low) ** ((scores[0] - 1.0) / 65533) == pytest.approx(first, rel=1e-3)
+    assert (arrays["order"].reshape(140, M)[0] - 2 == np.argsort(np.argsort(first))).all()
     assert arrays["moveCounts"].tolist() == [40] * 280
     scored = arrays.get("trueScored", np.arange(140))
-    assert len(scored) > 70
+    assert len(scored) > 60
     true = large.true_entropy[1][scored]
     assert np.abs(arrays["trueEntropy"].reshape(-1, M) / 65534 - true).max() < 1e-5
 

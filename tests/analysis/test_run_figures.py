@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from analysis import metrics
-from analysis.dynamics import ranks_after
 from analysis.figures import FIGURES, RUN_FIGURES
-from analysis.figures.over_time import JITTER, jitter
+from analysis.figures.curves import JITTER, jitter
 from analysis.figures.scales import SCALES, blend, nice_ceiling
-from analysis.figures.theme import METHOD_COLOURS, METHOD_SYMBOLS, method_style
+from analysis.figures.theme import METHOD_LOOKS, method_style
 from analysis.order import SORTS
 from analysis.quantities import QUANTITIES
 from analysis.tables import TABLES
@@ -117,7 +116,7 @@ def test_signs_stand_in_the_cells_that_the_event_moves_and_numbers_say_what_foll
             assert sorted(places) == sorted(cell(paper, m) for m in paper.matrices if m.name in moved)
         record = paper.record_at(event["step"])
         for number, matrix in enumerate(paper.matrices):
-            before, after = paper.ranks[record, number], ranks_after(paper)[record, number]
+            before, after = paper.ranks[record : record + 2, number].tolist()
             told = str(before) if before == after else f"{before} → {after}"
             assert named(figure, "map")[0].text[cell(paper, matrix)] == told
 
@@ -163,7 +162,7 @@ def test_the_strip_is_the_table_with_a_row_a_matrix(sort, paper):
 
 
 def test_a_long_strip_is_thinned_but_keeps_every_event_and_says_so(paper, monkeypatch):
-    monkeypatch.setattr("analysis.figures.over_time.MOST_COLUMNS", 90)
+    monkeypatch.setattr("analysis.figures.maps.MOST_COLUMNS", 90)
     figure = FIGURES["strip"](paper)
     drawn = set(figure.data[-1].x[:-1])
     assert len(drawn) < len(paper.steps)
@@ -313,13 +312,13 @@ def test_a_method_has_one_look_and_a_second_run_of_it_another_dash(sample_runs, 
 
 def test_total_rank_gives_a_method_the_same_colour_as_any_other_figure(sample_runs, paper):
     figure = FIGURES["total_rank"]({"b": sample_runs["digits-adalora"], "a": paper, "c": paper})
-    lines = {trace.name: trace.line for trace in figure.data if trace.mode == "lines" and trace.line.width == 2}
+    lines = {trace.name: trace.line for trace in figure.data}
     assert [lines[name].color for name in "abc"] == ["#0072B2", "#E69F00", "#0072B2"]
     assert lines["a"].dash != lines["c"].dash
 
 
 def test_every_method_has_its_own_colour_and_symbol():
-    assert set(METHOD_COLOURS) == set(METHOD_SYMBOLS) == set(METHODS)
+    assert set(METHOD_LOOKS) == set(METHODS)
     styles = [method_style(name) for name in (*METHODS, "of another version")]
     for key in ("color", "symbol"):
         assert len({style[key] for style in styles}) == len(styles)

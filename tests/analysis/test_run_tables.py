@@ -12,10 +12,11 @@ from pyarrow import compute, csv, parquet
 
 from analysis import metrics
 from analysis.figures import FIGURES
+from analysis.groups import matrix_groups
 from analysis.order import SORTS
+from analysis.stages import event_stages, standing_out
 from analysis.tables import TABLES, write_csv_bytes, write_parquet_bytes
 from analysis.tables.columns import numbers
-from analysis.tables.curves import rank_groups
 
 
 def table_of(name, run, **options):
@@ -141,7 +142,7 @@ def test_many_layers_are_put_into_twelve_bands(sample_runs):
 
     run = sample_runs["digits-lora"]
     matrices = [Matrix(f"l.{i}.query", i, "query", 4, 4) for i in range(35)] + [Matrix("head", None, "head", 4, 4)]
-    labels, groups = rank_groups(replace(run, matrices=matrices), "layer")
+    labels, groups = matrix_groups(replace(run, matrices=matrices), "layer")
     assert len(labels) == 12
     assert labels[0] == "layers 0–3"
     assert labels[-1] == "no layer"
@@ -220,10 +221,23 @@ def test_stages_of_scored_directions_count_those_above_the_threshold(edge_runs):
     assert [row["value"] for row in rows if row["stage"] == "order"] == [1.0, 1.0]
 
 
+def test_what_stands_out_are_the_lowest_and_the_highest_and_all_that_moved(sample_runs):
+    run = sample_runs["words-flexlora-paper"]
+    for event in run.events:
+        stages = event_stages(run, event)
+        low, high = standing_out(stages, event)
+        assert (low[stages.pruned > 0]).all() and (high[stages.extended > 0]).all()
+        count = min(event["budget"], len(stages.score))
+        for ends, score in ((low, stages.score), (high, -stages.score)):
+            assert set(np.flatnonzero(score <= np.sort(score)[count - 1]) if count else []) <= set(np.flatnonzero(ends))
+            assert count or not ends.any()
+        assert (standing_out(stages, event, "prune_only")[1] == (stages.extended > 0)).all()
+
+
 def test_maps_are_compared_by_name_and_a_matrix_without_partner_is_null(edge_runs):
     rows = {row["matrix"]: row for row in TABLES["compare_maps"](edge_runs["plain"], edge_runs["soft"], 3).to_pylist()}
     assert set(rows) == {"m.0.query", "m.1.value", "m.1.query"}
-    assert rows["m.0.query"]["difference"] == rows["m.0.query"]["other_value"] - rows["m.0.query"]["value"] == 0
+    assert rows["m.0.query"]["difference"] == rows["m.0.query"]["value"] - rows["m.0.query"]["other_value"] == 0
     assert rows["m.1.value"]["other_value"] is rows["m.1.value"]["difference"] is None
     assert rows["m.1.query"]["value"] is None
 

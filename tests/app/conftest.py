@@ -7,9 +7,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +29,7 @@ LAYERS = 2
 STEPS = 40
 EVENTS = (10, 15, 20, 25)
 RANK = 4
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 60
 
 
 def matrix_name(layer: int, module_type: str) -> str:
@@ -206,6 +209,32 @@ def _wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
         except OSError:
             time.sleep(0.1)
     pytest.fail(f"The server did not answer within {START_TIMEOUT_S} s:\n{log.read_text()}")
+
+
+class _Module(SimpleHTTPRequestHandler):
+    """Hands out a file of the app to any page."""
+
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="session")
+def modules() -> Iterator[Callable[..., str]]:
+    """f(*paths below app/) → what a script writes for an object of all that these modules export."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Module, directory=str(APP)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_port}"
+
+    def exports(*paths: str) -> str:
+        return f"Object.assign({{}}, {', '.join(f'await import(`{base}/{path}`)' for path in paths)})"
+
+    yield exports
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
 
 pytestmark = pytest.mark.browser
 
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 40_000
 KINDS = ("query", "value")
 LAYERS = 3
 

@@ -1,71 +1,70 @@
-"""The component's modules, as text: what joining them into one script relies on."""
+"""The browser's modules, as text: what a page without a server, and whoever reads them, relies on."""
 
 from __future__ import annotations
 
 import json
 import re
-import struct
+import shutil
+import subprocess
 from posixpath import dirname, join, normpath
 
 import pytest
 
-from analysis.player_script import FOLDER, envelope, joined_modules, module_order, module_text
+from analysis.player_modules import FOLDER, import_map, module_closure, module_text
 
-MODULES = module_order("player/source/component")
+ENTRIES = ("player/source/component.js", "player/source/report.js", "schedule/editor.js", "runs/picker.js")
+MODULES = sorted({name for entry in ENTRIES for name in module_closure(entry)})
 TEXTS = {name: module_text(name) for name in MODULES}
 
 
-def imports_of(name: str) -> dict[str, set[str]]:
-    """Module → names that are taken from it."""
-    found = re.findall(r'^import \{ (.*) \} from "(\..*)\.js";$', TEXTS[name], re.MULTILINE)
-    return {normpath(join(dirname(name), other)): set(names.split(", ")) for names, other in found}
+def test_every_script_of_the_app_is_used():
+    scripts = [path for path in FOLDER.rglob("*.js") if "export {};" not in path.read_text(encoding="utf-8")]
+    assert sorted(path.relative_to(FOLDER).as_posix() for path in scripts) == MODULES
 
 
-def top_level_names(text: str) -> list[str]:
-    return re.findall(r"^(?:export )?(?:async )?(?:const|let|class|function) (\w+)", text, re.MULTILINE)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_stands_after_those_it_imports(name):
-    earlier = MODULES[: MODULES.index(name)]
-    assert set(imports_of(name)) <= set(earlier)
+def test_each_module_is_named_once():
+    for entry in ENTRIES:
+        closure = module_closure(entry)
+        assert closure[0] == entry and len(closure) == len(set(closure))
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_imports_what_the_others_export(name):
-    for other, names in imports_of(name).items():
-        exported = re.findall(r"^export (?:async )?(?:const|class|function) (\w+)", TEXTS[other], re.MULTILINE)
-        assert names <= set(exported)
-
-
-def test_names_at_the_top_level_are_unique_because_joined_modules_share_one_scope():
-    names = [name for text in TEXTS.values() for name in top_level_names(text)]
-    assert sorted(names) == sorted(set(names))
-
-
-def test_the_joined_script_has_no_import_and_exactly_one_export():
-    script = joined_modules("player/source/component")
-    assert not re.search(r"^import ", script, re.MULTILINE)
-    assert re.findall(r"^export .*", script, re.MULTILINE) == [
-        "export default function render({ data, parentElement, setStateValue }) {"
-    ]
+    for names, other in re.findall(r'^import \{ (.*) \} from "(\..*)";$', TEXTS[name], re.MULTILINE):
+        text = TEXTS[normpath(join(dirname(name), other))]
+        exported = re.findall(r"^export (?:async )?(?:const|class|function) (\w+)", text, re.MULTILINE)
+        assert set(names.split(", ")) <= set(exported)
 
 
 def test_nothing_is_fetched_from_elsewhere():
-    script = joined_modules("player/source/component") + (FOLDER / "player/player.css").read_text(encoding="utf-8")
-    assert set(re.findall(r"https?://[^\s\"')]+", script)) <= {"http://www.w3.org/2000/svg"}
-    assert "innerHTML" not in script
+    text = "".join(TEXTS.values())
+    assert set(re.findall(r"https?://[^\s\"')]+", text)) <= {"http://www.w3.org/2000/svg"}
+    assert "innerHTML" not in text
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_stays_small(name):
-    assert TEXTS[name].count("\n") < 400
+    assert TEXTS[name].count("\n") <= 400
 
 
-@pytest.mark.parametrize("matrix", ["", "a", "encoder.λ"])
-def test_the_envelope_keeps_request_and_payload_apart_and_aligned(matrix):
-    data = envelope(b"payload", {"matrix": matrix})
-    (length,) = struct.unpack_from("<I", data)
-    assert json.loads(data[4 : 4 + length]) == {"matrix": matrix}
-    start = -(-(4 + length) // 8) * 8
-    assert data[start:] == b"payload"
+def test_a_map_names_every_module_and_imports_by_those_names_only():
+    found = import_map("player/source/report.js")
+    for name, address in found.items():
+        text = address.removeprefix("data:text/javascript;charset=utf-8,")
+        assert not re.search(r"[\n\t#]|%(?![0-9A-F]{2})", text)
+        imported = re.findall(r'^(?:import|export) .*?"([^"]+)";$', text.replace("%0A", "\n"), re.MULTILINE)
+        assert set(imported) <= set(found)
+        assert len(imported) == TEXTS[name].count('from ".') + len(
+            re.findall(r'^import "\.', TEXTS[name], re.MULTILINE)
+        )
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+def test_node_imports_the_modules_as_they_are():
+    files = json.dumps([(FOLDER / f"player/model/{name}.js").as_uri() for name in ("model", "sorts", "container")])
+    code = f"for (const file of {files}) for (const name in await import(file)) console.log(name);"
+    done = subprocess.run(
+        ["node", "--no-warnings", "--input-type=module", "-e", code], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"Model", "SORTS", "openPayload", "joined"} <= set(done.stdout.split())

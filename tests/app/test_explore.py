@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -43,19 +42,7 @@ def picker_of(app: AppTest) -> dict:
 
 def request_of(app: AppTest) -> dict:
     """What the page asked the player to show."""
-    data = player_of(app).bytes
-    (length,) = struct.unpack_from("<I", data)
-    return json.loads(data[4 : 4 + length])
-
-
-def pinned_of(app: AppTest) -> tuple[dict, bytes]:
-    """What the page sends the player as the pinned run: about it, and its payload."""
-    for data in (courier.bytes for courier in components_of(app, "courier")):
-        (length,) = struct.unpack_from("<I", data)
-        about = json.loads(data[4 : 4 + length])
-        if about["kind"] == "pin":
-            return about, data[-(-(4 + length) // 8) * 8 :]
-    raise AssertionError("no parcel of a pinned run")
+    return json.loads(player_of(app).json)
 
 
 def texts(app: AppTest) -> str:
@@ -79,7 +66,7 @@ def test_neither_torch_nor_a_figure_is_needed_for_the_first_picture(sample):
     code = (
         "import sys; from streamlit.testing.v1 import AppTest;"
         f"app = AppTest.from_file({str(MAIN)!r}, default_timeout=30).run();"
-        "assert not app.exception and len(app.get('bidi_component')) == 3 and not app.get('plotly_chart');"
+        "assert not app.exception and len(app.get('bidi_component')) == 2 and not app.get('plotly_chart');"
         "loaded = {'torch', 'transformers', 'peft', 'scipy'} & set(sys.modules);"
         "assert not loaded, loaded"
     )
@@ -212,21 +199,18 @@ def test_an_unfinished_run_is_drawn(roots, make_run):
 def test_a_second_run_is_pinned_by_choice_and_by_link_and_unpinned(sample, roots, make_run):
     make_run(roots[1] / "mine")
     app = open_app()
-    about, payload = pinned_of(app)
-    assert (about["to"], about["run"], payload) == ("explore_player", "test-paper", b"")
+    assert request_of(app)["beside"] is None
     app.session_state["explore_with"] = "runs/mine"
     app.run()
-    about, payload = pinned_of(app)
-    assert (about["run"], about["name"]) == ("test-paper", "mine (yours)")
-    assert payload
+    assert request_of(app)["beside"] == {"run": "runs/mine", "name": "mine (yours)"}
     assert picker_of(app)["other"] == "runs/mine"
     assert request_of(app)["link"] == {"run": "test-paper", "with": "runs/mine"}
     linked = open_app(run="test-paper", step="12", **{"with": "runs/mine"})
-    assert pinned_of(linked)[1] == payload
+    assert request_of(linked)["beside"]["run"] == "runs/mine"
     assert request_of(linked)["step"] == 12
     app.session_state["explore_with"] = None
     app.run()
-    assert pinned_of(app)[1] == b""
+    assert request_of(app)["beside"] is None
     assert picker_of(app)["other"] is None
 
 
@@ -234,7 +218,7 @@ def test_a_second_run_is_pinned_by_choice_and_by_link_and_unpinned(sample, roots
 def test_a_pinned_run_that_is_not_there_or_the_same_is_told_in_a_note(sample, other):
     app = open_app(run="test-paper", **{"with": other})
     assert "none is pinned" in texts(app)
-    assert pinned_of(app)[1] == b""
+    assert request_of(app)["beside"] is None
     assert request_of(app)["run"] == "test-paper"
 
 
@@ -242,7 +226,7 @@ def test_a_pinned_run_that_cannot_be_opened_leaves_the_first_one_alone(sample, r
     (roots[1] / "photos").mkdir()
     app = open_app(run="test-paper", **{"with": "runs/photos"})
     assert "cannot be opened" in texts(app)
-    assert pinned_of(app)[1] == b""
+    assert request_of(app)["beside"] is None
     assert request_of(app)["run"] == "test-paper"
 
 
@@ -254,7 +238,7 @@ def test_the_run_that_is_shown_cannot_be_its_own_second_run(sample, roots, make_
     assert not app.exception
     assert [choice["key"] for choice in picker_of(app)["others"]] == ["test-paper"]
     assert request_of(app)["run"] == "runs/mine"
-    assert pinned_of(app)[1] == b""
+    assert request_of(app)["beside"] is None
 
 
 def test_a_link_into_a_stage_of_slow_motion_is_followed_and_a_wrong_one_told(sample):

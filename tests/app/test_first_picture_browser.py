@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 
 from analysis.payload import pack_run
-from analysis.player_script import FOLDER, envelope, joined_modules
+from analysis.player_modules import FOLDER
 from analysis.runs import load_run
 
 pytestmark = pytest.mark.browser
 
 MATRICES, RECORDS = 72, 900
-STYLE = ":root { --st-font: sans-serif; }\n" + (FOLDER / "player/player.css").read_text(encoding="utf-8")
+READS = ("model/container", "model/model", "model/format", "pen/colour")
 OPEN = """
-async ([script, style, data]) => {
-  const url = URL.createObjectURL(new Blob([script + "\\nexport { Player };"], { type: "text/javascript" }));
-  const { default: render, Player } = await import(url);
+async (data) => {
+  const { Player, openPayload } = EXPORTS;
   const seen = { drawn: 0 };
   const look = (root) => {
     const [list, picker] = [root.querySelector(".fl-events"), root.querySelector(".fl-matrix")];
@@ -37,20 +36,19 @@ async ([script, style, data]) => {
     seen.drawn += 1;
     seen.first ??= look(this.root);
   };
-  document.body.innerHTML = `<style>${style}</style><div></div>`;
+  document.body.innerHTML = "<style>:root { --st-font: sans-serif; }</style><div></div>";
   const place = document.body.lastElementChild;
-  const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));
-  render({ data: bytes, parentElement: place, setStateValue: () => undefined });
+  const content = openPayload(Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0)));
+  const source = { name: "many", run: async (held) => (held ? null : content) };
+  new Player(place, () => source).ask({ run: "many", id: "1", step: null, matrix: null, link: null }, () => undefined);
   await new Promise((done) => setTimeout(done, 500));
   return { ...seen, later: look(place.firstElementChild) };
 }
 """
 READ = """
-async ([script, payload]) => {
-  const names = "Model, COLOURS, colourIndex, colourPlaces, niceCeiling";
-  const url = URL.createObjectURL(new Blob([`${script}\\nexport { ${names} };`], { type: "text/javascript" }));
-  const { Model, COLOURS, colourIndex, colourPlaces, niceCeiling } = await import(url);
-  const model = new Model(Uint8Array.from(atob(payload), (sign) => sign.charCodeAt(0)));
+async (payload) => {
+  const { openPayload, Model, COLOURS, colourIndex, colourPlaces, niceCeiling } = EXPORTS;
+  const model = new Model(openPayload(Uint8Array.from(atob(payload), (sign) => sign.charCodeAt(0))));
   const cells = (read) => Array.from({ length: model.T }, (_, t) => model.matrices.map((_, m) => read(t, m)));
   const top = Math.max(...cells((t, m) => model.energy(t, m)).flat().filter((energy) => !Number.isNaN(energy)));
   return {
@@ -89,10 +87,9 @@ def packed(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def test_the_first_picture_is_drawn_once_and_what_is_out_of_sight_comes_after_it(page, many):
-    request = {"run": "many", "id": "1", "content": "1", "step": None, "matrix": None, "link": None}
-    data = envelope(pack_run(many), request)
-    seen = page.evaluate(OPEN, [joined_modules("player/source/component"), STYLE, packed(data)])
+def test_the_first_picture_is_drawn_once_and_what_is_out_of_sight_comes_after_it(page, modules, many):
+    script = OPEN.replace("EXPORTS", modules("player/ui/player.js", "player/model/container.js"))
+    seen = page.evaluate(script, packed(pack_run(many)))
     first, later = seen["first"], seen["later"]
     steps = [str(event["step"]) for event in many.events]
     assert seen["drawn"] == 1
@@ -108,11 +105,12 @@ def test_the_first_picture_is_drawn_once_and_what_is_out_of_sight_comes_after_it
 @pytest.mark.parametrize("rough", [False, True])
 @pytest.mark.parametrize("kind", ["hard", "soft", "many"])
 def test_what_is_looked_up_by_code_or_by_change_is_what_each_cell_says(
-    page, many, make_run, make_soft_run, tmp_path, kind, rough
+    page, modules, many, make_run, make_soft_run, tmp_path, kind, rough
 ):
     run = many if kind == "many" else load_run({"hard": make_run, "soft": make_soft_run}[kind](tmp_path / kind))
     payload = pack_run(run, max_bytes=1 if rough else 10**8)
-    seen = page.evaluate(READ, [joined_modules("player/source/component"), packed(payload)])
+    script = READ.replace("EXPORTS", modules(*(f"player/{name}.js" for name in READS)))
+    seen = page.evaluate(script, packed(payload))
     assert seen["differ"] == [0] * 6
     assert seen["rough"] == rough
     assert seen["top"][0] == seen["top"][1]

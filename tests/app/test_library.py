@@ -13,6 +13,7 @@ from analysis.importers import import_log
 from analysis.metrics import describe_run, net_moves
 from analysis.runs import load_run
 from flexlora.run_log import RunWriter, find_runs, glance_run
+from jobs.owner import Owner
 
 SAMPLES = sorted(find_runs(Path(__file__).parents[2] / "sample_runs"))
 
@@ -30,7 +31,7 @@ def run(root, make_run):
 def rows_of(root):
     from runs.rows import read_rows
 
-    return read_rows((f"runs/{folder.name}", folder) for folder in find_runs(root))
+    return read_rows(((f"runs/{folder.name}", folder) for folder in find_runs(root)), Owner.of("me"))
 
 
 class TestRows:
@@ -118,7 +119,7 @@ class TestRows:
 
         (root / "notes").mkdir()
         (root / "readme.txt").write_text("hello")
-        to_trash(root, run)
+        to_trash(root, run, Owner.of("me"))
         assert rows_of(root) == []
         assert (root / ".trash").is_dir()
 
@@ -151,7 +152,7 @@ class TestSearch:
     def rows(self):
         from runs.rows import read_rows
 
-        return read_rows((folder.name, folder) for folder in SAMPLES)
+        return read_rows(((folder.name, folder) for folder in SAMPLES), Owner.of("me"))
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.sampled_from(("ada", "LORA", "digits", "finished", "paper", "zz", "bundled", "-"))))

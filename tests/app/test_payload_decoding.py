@@ -7,20 +7,17 @@ import base64
 import numpy as np
 import pytest
 
-from analysis.dynamics import trailing_mean
 from analysis.payload import pack_matrix, pack_run
-from analysis.player_script import joined_modules
 from analysis.runs import load_run
+from analysis.stages import event_stages
 
-SCRIPT = joined_modules("player/model/model")
 READ = """
-async ([script, payload, parcels]) => {
+async ([payload, parcels]) => {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const url = URL.createObjectURL(new Blob([script + "\\nexport { Model };"], { type: "text/javascript" }));
-  const { Model } = await import(url);
-  const model = new Model(bytes(payload));
+  const { Model, openPayload } = EXPORTS;
+  const model = new Model(openPayload(bytes(payload)));
   const before = model.matrices.map((_, m) => model.hasSpectrum(m));
-  const taken = parcels.map((parcel) => model.spectra.accept(bytes(parcel)));
+  const taken = parcels.map((parcel) => model.spectra.accept(openPayload(bytes(parcel))));
   const plain = (value) => (value === null || Number.isFinite(value) ? value : String(value));
   const cells = (read) => Array.from({ length: model.T }, (_, t) => model.matrices.map((_, m) => read(t, m)));
   return {
@@ -48,13 +45,14 @@ async ([script, payload, parcels]) => {
 
 
 @pytest.fixture(scope="module")
-def read(browser):
+def read(browser, modules):
     """f(payload, parcels) → what the model says."""
     page = browser.new_page()
+    script = READ.replace("EXPORTS", modules("player/model/model.js", "player/model/container.js"))
 
     def go(payload, parcels=()):
         encoded = [base64.b64encode(data).decode() for data in (payload, *parcels)]
-        return page.evaluate(READ, [SCRIPT, encoded[0], encoded[1:]])
+        return page.evaluate(script, [encoded[0], encoded[1:]])
 
     yield go
     page.close()
@@ -107,13 +105,13 @@ def test_the_browser_finds_every_number_of_the_run(read, runs, name, spectra):
 
 
 @pytest.mark.parametrize("name", ["hard", "soft"])
-def test_events_have_their_names_moves_and_the_importance_that_decided(read, runs, name):
+def test_events_have_their_names_moves_and_the_scores_that_decided(read, runs, name):
     run = runs[name]
     for event, seen in zip(run.events, read(pack_run(run))["events"], strict=True):
         assert seen["step"] == event["step"]
-        scores = (event["importance"], seen["importance"])
-        own, found = ({k: v for k, v in score[event["measure"]].items() if v is not None} for score in scores)
-        assert found == pytest.approx(own)
+        stages = event_stages(run, event)
+        assert np.array(seen["scores"], float) == pytest.approx(stages.score, nan_ok=True)
+        assert np.array(seen["order"], float) == pytest.approx(stages.order, nan_ok=True)
         for key in ("prune", "extend"):
             assert [move["matrix"] for move in seen[key]] == [move["matrix"] for move in event[key]]
             assert [move["slot"] for move in seen[key]] == [move["slot"] for move in event[key]]
@@ -153,8 +151,7 @@ def test_each_step_to_fewer_bytes_is_read_back(read, runs):
         spread = run.energy.max() / run.energy.min()
         assert np.array(seen["energy"], float) == pytest.approx(run.energy[rows], rel=np.log(spread) / 253)
         assert {event["step"] for event in seen["events"]} <= set(seen["steps"])
-        decided = seen["events"][0]["importance"]["spectral_entropy"]
-        assert decided == pytest.approx(run.events[0]["importance"]["spectral_entropy"], rel=1e-4)
+        assert seen["events"][0]["scores"] == pytest.approx(event_stages(run, run.events[0]).score, rel=1e-4)
         gaps = np.abs(run.entropy - run.true_entropy[1])
         assert np.nanmin(np.abs(gaps - np.array(seen["gap"], float)[-1]), axis=0).max() < 4e-5
     assert layouts == {
@@ -163,19 +160,3 @@ def test_each_step_to_fewer_bytes_is_read_back(read, runs):
         (True, True, False),
         (True, True, True),
     }
-
-
-def test_the_mean_of_the_loss_goes_on_after_a_loss_that_is_not_a_number(browser):
-    values = [1.0, 2.0, float("nan"), 4.0, 5.0, 6.0, float("inf"), 8.0, 9.0, 10.0]
-    page = browser.new_page()
-    script = joined_modules("player/views/curves") + "\nexport { trailingMean };"
-    found = page.evaluate(
-        """async ([script, values]) => {
-          const { trailingMean } = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
-          return [...trailingMean(values.map(Number), 3)].map(String);
-        }""",
-        [script, [str(value).replace("inf", "Infinity") for value in values]],
-    )
-    page.close()
-    assert [float(mean) for mean in found] == pytest.approx(trailing_mean(np.array(values), 3).tolist(), nan_ok=True)
-    assert found[-1] == "9"

@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.browser
 
 READY = "[data-testid=stMain] .fl-player[data-step]"
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 40_000
 
 
 class Viewer:
@@ -252,8 +252,10 @@ def test_the_methods_page_leads_to_an_example_and_to_training(open_page):
     page.get_by_role("button", name="Open its example in Explore").click()
     assert Viewer(page).get("step")
     page.get_by_role("link", name="Methods").click()
-    page.get_by_test_id("stButtonGroup").get_by_text("AdaLoRA").click()
+    page.get_by_test_id("stButtonGroup").get_by_text("ElaLoRA").click()
     page.get_by_text("No recorded example yet. This makes one").wait_for(timeout=TIMEOUT_MS)
+    page.get_by_test_id("stButtonGroup").get_by_text("AdaLoRA", exact=True).click()
+    page.get_by_text("No recorded example yet. This makes one").wait_for(state="hidden", timeout=TIMEOUT_MS)
     page.get_by_role("button", name="Train with it").click()
     page.get_by_text("target rank").first.wait_for(timeout=TIMEOUT_MS)
     assert page.get_by_test_id("stSelectbox").nth(1).locator("input").input_value() == "AdaLoRA"
@@ -264,4 +266,8 @@ def test_browser_and_server_know_the_same_choices(open_page):
 
     page = Viewer(open_page()).page
     for name, keys in CHOICES.items():
-        assert page.locator(f".fl-choose-{name} option").evaluate_all("list => list.map((o) => o.value)") == list(keys)
+        choice = page.locator(f".fl-choose-{name} select")
+        assert choice.locator("option").evaluate_all("list => list.map((o) => o.value)") == list(keys)
+        for key in choice.locator("option:not([hidden])").evaluate_all("list => list.map((o) => o.value)"):
+            choice.evaluate("(list, key) => { list.value = key; list.dispatchEvent(new Event('change')); }", key)
+            page.wait_for_selector(f'.fl-player[data-{name}="{key}"]', timeout=TIMEOUT_MS)

@@ -13,7 +13,7 @@ from analysis.runs import load_run
 
 pytestmark = pytest.mark.browser
 
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 40_000
 
 
 @pytest.fixture(scope="module")

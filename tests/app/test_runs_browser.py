@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 40_000
 PLAYER = "[data-testid=stMain] .fl-player[data-step]"
 ROW_PX = 35
 NAMES = [f"encoder.layer.{n}.attention.self.{kind}.lora_E" for n in range(2) for kind in ("query", "value")]

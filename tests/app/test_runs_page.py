@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.runs import load_run
 from flexlora.run_log import read_header
+from jobs.owner import Owner, write_owner
 
 NAMES = [f"encoder.layer.{n}.attention.self.{kind}.lora_E" for n in range(2) for kind in ("query", "value")]
 EVENTS = {100: [8, 8, 7, 9], 200: [8, 7, 8, 9], 300: [9, 6, 8, 9]}
@@ -190,6 +191,14 @@ class TestLibrary:
         chosen(page.run(), "runs/live")
         assert page.button(key="runs_trash").disabled
         assert "live is being written by a process that lives" in text(page)
+        assert not page.button(key="runs_explore").disabled
+
+    def test_a_run_of_another_browser_can_be_looked_at_and_not_changed(self, page, roots):
+        write_owner(roots[1] / "first", Owner.of("somebody else"))
+        chosen(page.run(), "runs/first")
+        assert "1 of yours" in text(page) and "1 of other browsers" in text(page)
+        assert page.button(key="runs_trash").disabled
+        assert "first belongs to another browser" in text(page)
         assert not page.button(key="runs_explore").disabled
 
     def test_a_damaged_run_is_told_and_can_only_be_moved(self, page, roots):

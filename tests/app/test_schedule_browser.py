@@ -8,15 +8,15 @@ import time
 
 import pytest
 
-from analysis.player_script import joined_modules
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.schedules import SCHEDULES
+from schedule.editor import shape_of
 
 pytestmark = pytest.mark.browser
 
 HOST = ".fl-schedule[data-serial]"
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 40_000
 
 
 def wait_for(page, condition, timeout_ms=TIMEOUT_MS):
@@ -53,15 +53,16 @@ def random_settings(rng):
             continue
 
 
-def test_the_curve_while_dragging_is_the_trained_one_at_every_step_for_200_settings(open_page):
-    page = open_page("/methods")
+def test_the_curve_while_dragging_is_the_trained_one_at_every_step_for_200_settings(browser, modules):
+    page = browser.new_page()
     rng = random.Random(7)
     cases = [random_settings(rng) for _ in range(200)]
-    script = joined_modules("schedule/curve")
     found = page.evaluate(
-        f"(cases) => {{ {script}; return cases.map(([own, all]) => [budgets(own, all), eventSteps(own, all)]); }}",
-        [[settings, config.total_steps] for config, settings in cases],
+        f"async (cases) => {{ const {{ budgets, eventSteps }} = {modules('schedule/curve.js')}; return cases.map("
+        "([shape, own, all]) => [budgets(shape, own, all), eventSteps(own, all)]); }",
+        [[shape_of(SCHEDULES[settings["schedule"]]), settings, config.total_steps] for config, settings in cases],
     )
+    page.close()
     assert len({settings["schedule"] for _, settings in cases}) == len(SCHEDULES)
     for (config, settings), (drawn, events) in zip(cases, found, strict=True):
         assert drawn == [config.budget(step) for step in range(1, config.total_steps + 1)], settings

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import base64
-import math
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from analysis.figures.theme import METHOD_COLOURS
+from analysis.figures.theme import METHOD_LOOKS
 from analysis.payload import pack_run
-from analysis.player_script import joined_modules
+from analysis.player_modules import module_closure
 from analysis.runs import Run, load_run
+from analysis.stages import stages_of
+from flexlora.importance import IMPORTANCES
 from flexlora.methods import METHODS
 from player import STAGES
 
 pytestmark = pytest.mark.browser
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
-TIMEOUT_MS = 15_000
-EXPORTS = "Model, MAPS, STAGES, METHOD_COLOURS, methodColour, pinnedAt, decisionOf, stageOf, eventsShown"
-LOAD = """async (text) => {
-  const views = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+TIMEOUT_MS = 40_000
+LOAD = """async () => {
+  const views = EXPORTS;
   const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
   window.views = views;
-  window.opened = (text) => new views.Model(bytes(text));
+  window.opened = (text) => new views.Model(views.openPayload(bytes(text)));
   window.scene = (model, step, other = null) => ({
     model, step, record: model.recordAt(step), selected: 0, colour: "rank", stage: null,
     other: other && views.pinnedAt(other, "other", step),
@@ -35,72 +34,17 @@ LOAD = """async (text) => {
 
 
 @pytest.fixture(scope="module")
-def core(browser):
+def core(browser, modules):
     """A page with the player's modules and without an app."""
     context = browser.new_context()
     page = context.new_page()
-    page.evaluate(LOAD, f"{joined_modules('player/source/component')}\nexport {{ {EXPORTS} }};")
+    page.evaluate(LOAD.replace("EXPORTS", modules(*module_closure("player/ui/player.js"))))
     yield page
     context.close()
 
 
 def packed(run: Run) -> str:
     return base64.b64encode(pack_run(run)).decode()
-
-
-def scores_of(run: Run, event: dict) -> list[float]:
-    own, decided = event["importance"][event["measure"]], event.get("decided") or {}
-    found = [decided.get(matrix.name, own.get(matrix.name)) for matrix in run.matrices]
-    return [math.inf if score == "first" else math.nan if score is None else score for score in found]
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["words-flexlora-paper", "words-flexlora-reference", "digits-flexlora-paper", "digits-adalora", "digits-l1ra"],
-)
-def test_the_steps_of_every_event_are_those_of_the_log(core, name):
-    run = load_run(SAMPLES / name)
-    tables = core.evaluate(
-        """(text) => {
-          const model = opened(text);
-          return model.eventSteps.map((step) => views.MAPS.stages.table(scene(model, step)).rows);
-        }""",
-        packed(run),
-    )
-    assert len(tables) == len(run.events) > 0
-    for event, rows in zip(run.events, tables, strict=True):
-        record = run.record_at(event["step"])
-        scores = scores_of(run, event)
-        compared = np.array(scores, np.float32)
-        for m, (step, matrix, score, place, before, pruned, extended, after, _) in enumerate(rows):
-            assert (step, matrix, before) == (event["step"], run.matrices[m].name, run.ranks[record, m])
-            assert (score is None) == math.isnan(scores[m])
-            if score is not None:
-                assert (math.inf if score == "first" else score) == pytest.approx(scores[m], rel=1e-6, abs=1e-9)
-                assert place == 1 + int((compared < compared[m]).sum())
-            assert pruned == sum(move["matrix"] == matrix for move in event["prune"])
-            assert extended == sum(move["matrix"] == matrix for move in event["extend"])
-            if record + 1 < len(run.steps):
-                assert after == run.ranks[record + 1, m]
-
-
-def test_what_stands_out_are_the_lowest_and_the_highest_and_all_that_moved(core):
-    run = load_run(SAMPLES / "words-flexlora-paper")
-    decisions = core.evaluate(
-        """(text) => {
-          const model = opened(text);
-          const decisions = model.events.map((_, i) => views.decisionOf(model, i));
-          return decisions.map(({ low, high }) => [[...low], [...high]]);
-        }""",
-        packed(run),
-    )
-    for event, (low, high) in zip(run.events, decisions, strict=True):
-        moved = [{move["matrix"] for move in event[half]} for half in ("prune", "extend")]
-        for ends, names in zip((low, high), moved, strict=True):
-            assert names <= {run.matrices[m].name for m in ends}
-        scores = np.round(scores_of(run, event), 9)
-        if event["budget"] and len(event["prune"]) == event["budget"] and "refused" not in event["rules"]:
-            assert max(scores[low]) <= np.sort(scores)[event["budget"] - 1]
 
 
 def test_the_captions_tell_the_numbers_of_the_event(core):
@@ -113,12 +57,26 @@ def test_the_captions_tell_the_numbers_of_the_event(core):
         }""",
         [packed(run), index],
     )
-    scores = [score for score in scores_of(run, run.events[index]) if not math.isnan(score)]
+    scores = stages_of(run, 50).score
     assert f"{min(scores):.3f} … {max(scores):.3f}" in captions[0]
     assert captions[1].startswith(f"b = {run.events[index]['budget']}: the 6 lowest")
     assert captions[2].startswith("Pruned: 6 directions (L1 attn_out 3 → 2")
     assert captions[3].startswith("Extended: 6 directions (L3 key 8 → 9")
     assert captions[4] == "Training goes on with total rank 288, as before; next record: step 51"
+
+
+@pytest.mark.parametrize("key", IMPORTANCES)
+def test_scores_are_coloured_over_the_range_of_their_measure(core, key):
+    run = load_run(SAMPLES / "words-flexlora-paper")
+    for event in run.events:
+        event["measure"], event["decided"] = key, {}
+    scale = core.evaluate("(text) => views.scoreScale(opened(text))", packed(run))
+    seen = [score for event in run.events for score in event["importance"][key].values() if score is not None]
+    ends = IMPORTANCES[key].range
+    assert scale["label"] == IMPORTANCES[key].label
+    assert scale["bounded"] == (None not in ends)
+    expected = ends if scale["bounded"] else (min(seen), max(seen))
+    assert (scale["low"], scale["high"]) == pytest.approx(expected)
 
 
 def test_ties_and_refusals_are_told(core, make_run, tmp_path):
@@ -136,26 +94,7 @@ def test_ties_and_refusals_are_told(core, make_run, tmp_path):
     assert f"passed over: L0 {run.matrices[1].module_type} (at max rank)" in caption
 
 
-@pytest.mark.parametrize(
-    ("mine", "theirs"), [("words-flexlora-paper", "words-lora"), ("digits-flexlora-paper", "digits-adalora")]
-)
-def test_the_difference_of_a_pair_is_that_of_the_ranks(core, mine, theirs):
-    run, other = load_run(SAMPLES / mine), load_run(SAMPLES / theirs)
-    steps = [int(step) for step in run.steps[:: len(run.steps) // 9]]
-    tables = core.evaluate(
-        """([mine, theirs, steps]) => {
-          const [model, other] = [opened(mine), opened(theirs)];
-          return steps.map((step) => views.MAPS.pair.table(scene(model, step, other)).rows);
-        }""",
-        [packed(run), packed(other), steps],
-    )
-    assert [m.name for m in run.matrices] == [m.name for m in other.matrices]
-    for step, rows in zip(steps, tables, strict=True):
-        here, there = run.ranks[run.record_at(step)], other.ranks[other.record_at(step)]
-        assert [row[1:] for row in rows] == [[a, b, a - b] for a, b in zip(here.tolist(), there.tolist(), strict=True)]
-
-
-def test_a_pinned_run_of_another_length_and_model_is_held_at_its_end_and_matched_by_name(core):
+def test_a_pinned_run_of_another_length_and_model_is_held_at_its_end(core):
     run, other = load_run(SAMPLES / "digits-adalora"), load_run(SAMPLES / "words-lora")
     last = int(other.steps[-1])
     assert last < run.steps[-1]
@@ -163,12 +102,11 @@ def test_a_pinned_run_of_another_length_and_model_is_held_at_its_end_and_matched
         """([mine, theirs, step]) => {
           const [model, other] = [opened(mine), opened(theirs)];
           const own = scene(model, step, other);
-          return [own.other.missing, other.steps[own.other.record], views.MAPS.pair.table(own).rows];
+          return [own.other.missing, other.steps[own.other.record]];
         }""",
         [packed(run), packed(other), last + 10],
     )
-    assert found[:2] == [True, last]
-    assert all(row[2] is None and row[3] is None for row in found[2])
+    assert found == [True, last]
 
 
 def test_the_events_side_by_side_spread_over_the_run_and_hold_the_clocks(core):
@@ -189,7 +127,7 @@ def test_the_events_side_by_side_spread_over_the_run_and_hold_the_clocks(core):
 def test_every_method_has_its_own_colour_that_can_be_seen_in_light_and_dark(core):
     table = core.evaluate("() => views.METHOD_COLOURS")
     assert set(table) == set(METHODS)
-    assert table == METHOD_COLOURS
+    assert table == {method: colour for method, (colour, _) in METHOD_LOOKS.items()}
     assert len({colour.lower() for colour in table.values()}) == len(METHODS)
 
     def luminance(rgb: list[int]) -> float:

@@ -7,10 +7,14 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from flexlora.errors import FlexLoRAError
 from flexlora.job import build_job
 from flexlora.methods import METHODS
 from flexlora.run_log import read_run
+from jobs.live import Request
+from jobs.owner import Owner
+from jobs.registry import Registry
+
+ME, SOMEBODY = Owner.of("me"), Owner.of("somebody else")
 
 
 def script():
@@ -21,20 +25,51 @@ def script():
 
 @pytest.fixture
 def registry(monkeypatch):
-    """A registry of the test's own; whatever it trains is stopped at the end."""
+    """A registry of the test's own, in which the page is `ME`; whatever it trains is stopped at the end."""
     from app_pages import train
-    from jobs import registry as live
 
-    own = live.Registry()
-    monkeypatch.setattr(live, "REGISTRY", own)
+    own = Registry()
     monkeypatch.setattr(train, "REGISTRY", own)
+    monkeypatch.setattr(train, "visitor", lambda: ME)
     yield own
-    assert own.stop()
+    assert own.close(120)
+
+
+@pytest.fixture
+def pretended(registry, monkeypatch):
+    """The same, whose jobs take no time to load, never end by themselves and write no log."""
+
+    def worker(live):
+        live.finished_step(live.step)
+        while not live.controls.stopping:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(registry, "_worker", worker)
+    return registry
 
 
 @pytest.fixture
 def page(roots, registry):
     return AppTest.from_function(script, default_timeout=60)
+
+
+def stopped_run(root, owner):
+    """A run of another server, which ended before its last step."""
+    other = Registry()
+    live = other.start(owner, Request(build_job("digits", steps=12), paused=True), root)
+    wait_for(lambda: (live.folder / "checkpoint" / "state.safetensors").exists())
+    assert other.close(120)
+    return live.folder
+
+
+def text(element):
+    return element.value.replace("\\", "").replace("**", "")
+
+
+def line(page):
+    """What the page says of the line, without its icon; empty when it says nothing."""
+    mark = ":material/hourglass_top: "
+    return next((text(item).removeprefix(mark) for item in page.markdown if item.value.startswith(mark)), "")
 
 
 def wait_for(condition, timeout_s=60):
@@ -132,42 +167,107 @@ def test_the_initial_rank_follows_the_target_and_what_is_shown_holds(page):
 def test_a_run_is_started_watched_stopped_and_resumed(page, registry, roots):
     page.run()
     widget(page, "Task").set_value("digits").run()
-    widget(page, "Steps").set_value(60).run()
+    widget(page, "Steps").set_value(40).run()
     page.checkbox(key="train_paused").check().run()
     page.button(key="train_start").click().run()
     assert not page.exception
     folder = roots[1] / "digits-flexlora-paper-s0"
-    wait_for(lambda: (folder / "run.json").exists() and registry.current.controls.paused)
+    wait_for(lambda: (folder / "run.json").exists() and registry.of(ME).controls.paused)
     page.run()
     assert page.button(key="train_step")
     page.button(key="train_step").click().run()
-    wait_for(lambda: registry.current.step == 1)
+    wait_for(lambda: registry.of(ME).step == 1)
     page.button(key="train_next_event").click().run()
-    wait_for(lambda: registry.current.controls.paused)
-    first_event = build_job("digits", steps=60).config.event_steps()[0]
-    assert registry.current.step == first_event
+    wait_for(lambda: registry.of(ME).controls.paused)
+    first_event = build_job("digits", steps=40).config.event_steps()[0]
+    assert registry.of(ME).step == first_event
     page.button(key="train_stop").click().run()
-    wait_for(lambda: not registry.current.alive)
-    assert registry.current.step == first_event
+    wait_for(lambda: not registry.of(ME).alive)
+    assert registry.of(ME).step == first_event
     page.run()
     page.button(key="train_go_on").click().run()
-    wait_for(lambda: not registry.current.alive)
+    wait_for(lambda: not registry.of(ME).alive)
     log = read_run(folder)
     assert log.state == "finished"
-    assert log.steps["step"].tolist() == list(range(1, 61))
+    assert log.steps["step"].tolist() == list(range(1, 41))
     page.run()
     assert not page.exception
     assert page.button(key="train_explore")
 
 
-def test_one_job_at_a_time_and_the_reason_is_said(registry, tmp_path):
-    job = build_job("digits", steps=300)
-    registry.start(job, tmp_path / "first", paused=True)
-    with pytest.raises(FlexLoRAError, match="still training"):
-        registry.start(job, tmp_path / "second")
-    assert registry.stop()
-    assert read_run(tmp_path / "first").state == "stopped"
-    assert not (tmp_path / "second").exists()
+def test_a_start_while_another_browser_trains_waits_and_ends_nothing(page, pretended, roots):
+    theirs = pretended.start(SOMEBODY, Request(build_job("digits", steps=300), paused=True), roots[1])
+    page.run()
+    assert line(page) == "Another browser's run digits-flexlora-paper-s0 is paused, step 0 of 300."
+    assert not [button for button in page.button if button.key in ("train_stop", "train_resume", "train_go_on")]
+    page.button(key="train_start").click().run()
+    mine = pretended.waiting_of(ME)
+    assert mine is not None and theirs.alive and not theirs.controls.stopping
+    assert "Yours, words-flexlora-paper-s0, is next and starts when that one has ended" in line(page)
+    page.button(key="train_leave").click().run()
+    assert mine.outcome == "cancelled" and "Yours" not in line(page)
+    page.button(key="train_start").click().run()
+    pretended.send(SOMEBODY, theirs, {"command": "stop"})
+    wait_for(lambda: pretended.of(ME) is not None)
+    page.run()
+    assert not page.exception
+    assert "words-flexlora-paper-s0 · training" in " ".join(text(item) for item in page.markdown)
+
+
+def test_a_start_beside_ones_own_run_asks_first(page, pretended, roots):
+    first = pretended.start(ME, Request(build_job("digits", steps=300)), roots[1])
+    page.run()
+    page.button(key="train_start").click().run()
+    assert not first.controls.stopping
+    assert page.button(key="train_replace").label == "Stop it and start the new one"
+    page.button(key="train_never_mind").click().run()
+    assert not first.controls.stopping and pretended.waiting_of(ME) is None
+    page.button(key="train_start").click().run()
+    page.button(key="train_replace").click().run()
+    wait_for(lambda: pretended.of(ME) is not first)
+    assert first.outcome == "ended" and pretended.of(ME).alive
+
+
+def test_a_job_that_the_log_has_already_is_looked_at_or_trained_again(page, registry, roots):
+    from runs.replays import trained_already
+
+    done = registry.start(ME, Request(build_job("digits", steps=3)), roots[1])
+    wait_for(lambda: not done.alive)
+    for other in (build_job("digits", steps=4), build_job("digits", steps=3, seed=1)):
+        assert trained_already(other) is None
+    page.run()
+    widget(page, "Task").set_value("digits").run()
+    widget(page, "Steps").set_value(3).run()
+    page.button(key="train_start").click().run()
+    assert any("runs/digits-flexlora-paper-s0 is exactly this job" in text(item) for item in page.markdown)
+    assert registry.of(ME) is done
+    page.button(key="train_again").click().run()
+    assert registry.of(ME) is not done and registry.of(ME).job == done.job
+
+
+def test_what_waited_when_the_server_ended_is_offered_again(page, pretended, roots):
+    before = Registry(lambda live: None, lambda work, name: None)
+    before.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
+    before.start(ME, Request(build_job("digits", steps=7), paused=True), roots[1])
+    page.run()
+    assert any("flexlora on digits, 7 steps" in text(item) for item in page.markdown)
+    page.button(key="train_offer_start").click().run()
+    assert pretended.of(ME).job.steps == 7
+    assert pretended.offered(ME, roots[1]) is None
+
+
+def test_a_browser_without_cookies_is_told_and_two_of_them_are_two(page, registry, monkeypatch):
+    from app_pages import train
+    from jobs.visitor import visitor
+
+    seen = []
+    monkeypatch.setattr(train, "visitor", lambda: seen.append(visitor()) or seen[-1])
+    page.run()
+    page.run()
+    assert any("keeps no cookie" in caption.value for caption in page.caption)
+    AppTest.from_function(script, default_timeout=60).run()
+    assert not any(owner.lasting for owner in seen)
+    assert (seen[0], seen[0] == seen[2]) == (seen[1], False)
 
 
 def test_a_job_that_cannot_start_says_why_in_the_page(page, registry, roots):
@@ -175,23 +275,26 @@ def test_a_job_that_cannot_start_says_why_in_the_page(page, registry, roots):
     widget(page, "Task").set_value("digits").run()
     widget(page, "target modules").set_value("nothing_like_this").run()
     page.button(key="train_start").click().run()
-    wait_for(lambda: not registry.current.alive)
+    wait_for(lambda: not registry.of(ME).alive)
     page.run()
     assert not page.exception
     assert "Names that exist" in page.error[0].value
 
 
-def test_a_run_that_was_killed_is_offered_for_resuming(page, registry, roots, make_run):
-    folder = roots[1] / "killed"
-    registry.start(build_job("digits", steps=40), folder, paused=True)
-    wait_for(lambda: (folder / "checkpoint" / "state.safetensors").exists())
-    assert registry.stop()
-    registry._current = None
+def test_a_run_that_was_killed_is_offered_for_resuming(page, registry, roots):
+    folder = stopped_run(roots[1], ME)
     page.run()
-    assert widget(page, "A run that ended early").value == "killed"
+    assert widget(page, "A run that ended early").value == folder.name
     page.button(key="train_resume").click().run()
-    wait_for(lambda: registry.current is not None and not registry.current.alive)
+    wait_for(lambda: registry.of(ME) is not None and not registry.of(ME).alive)
     assert read_run(folder).state == "finished"
+
+
+def test_a_run_of_another_browser_is_not_offered_for_resuming(page, registry, roots):
+    stopped_run(roots[1], SOMEBODY)
+    page.run()
+    assert not page.exception
+    assert "A run that ended early" not in [item.label for item in page.selectbox]
 
 
 def test_a_reset_goes_back_to_the_preset_and_can_be_undone(page):

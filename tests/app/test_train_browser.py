@@ -6,15 +6,23 @@ import time
 
 import pytest
 
+from flexlora.run_log import read_run
+
 pytestmark = pytest.mark.browser
 
 PLAYER = "[data-testid=stMain] .fl-player[data-step]"
 LOADING_MS = 90_000
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 40_000
 
 
 def controls(page) -> str:
     return page.locator(".st-key-train_controls").inner_text()
+
+
+def settle(page):
+    """Wait until the server has nothing to say any more about what was typed."""
+    page.wait_for_timeout(300)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=TIMEOUT_MS)
 
 
 def wait_for(page, condition, timeout_ms=TIMEOUT_MS):
@@ -61,10 +69,10 @@ def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
     steer.get_by_role("button", name="Apply").click()
     wait_for(page, lambda: "initial_budget = 3" in steer.inner_text() and "--edit" in steer.inner_text())
 
-    address = page.url.removesuffix("/train")
+    address = page.url
+    again = page.context.new_page()
     page.close()
-    again = open_page("/train")
-    assert again.url.startswith(address)
+    again.goto(address)
     again.wait_for_selector(PLAYER, timeout=TIMEOUT_MS)
     wait_for(again, lambda: "paused" in controls(again))
     again.locator(".st-key-train_resume button").first.click()
@@ -75,3 +83,43 @@ def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
     again.wait_for_url(lambda url: "/train" not in url, timeout=TIMEOUT_MS)
     again.wait_for_selector(PLAYER, timeout=TIMEOUT_MS)
     assert "digits-flexlora-paper-s0" in again.get_by_role("combobox", name="Run").input_value()
+
+
+def test_two_browsers_press_start_at_the_same_instant(open_page, served_root):
+    """Both are accepted, one after the other trains to its end, each page shows its own; a third one may only watch."""
+    names = [f"digits-flexlora-paper-s{seed}" for seed in (70, 71)]
+    pages = [open_page("/train"), open_page("/train")]
+    watching = open_page("/train")
+    for seed, page in zip(("70", "71"), pages, strict=True):
+        page.get_by_role("combobox", name="Task").click()
+        page.get_by_text("Digits (toy)", exact=True).click()
+        page.wait_for_selector("text=A toy for tests", timeout=TIMEOUT_MS)
+        for name, value in (("Steps", "12"), ("Seed", seed)):
+            page.get_by_role("spinbutton", name=name, exact=True).fill(value)
+            page.keyboard.press("Enter")
+        settle(page)
+    # However the two follow each other, in the end this one waits for its owner: time to look.
+    pages[0].get_by_text("paused, to go step by step").click()
+    settle(pages[0])
+    for page in pages:
+        # The click does not wait for the server: the two arrive within milliseconds.
+        page.evaluate("document.querySelector('.st-key-train_start button').click()")
+    watching.wait_for_selector("text=paused, step 0 of 12", timeout=LOADING_MS)
+    assert f"Another browser's run {names[0]}" in watching.inner_text("[data-testid=stMain]")
+    watching.get_by_role("button", name="Watch it in Explore").wait_for(timeout=LOADING_MS)
+    assert watching.locator(".st-key-train_stop, .st-key-train_resume").count() == 0
+    pages[0].locator(".st-key-train_resume button").first.click(timeout=TIMEOUT_MS)
+    seen = [set(), set()]
+
+    def ended() -> bool:
+        told = [page.locator("[data-testid=stMain]").inner_text() for page in pages]
+        for texts, text in zip(seen, told, strict=True):
+            texts.add(text)
+        return all("ended, step 12 of 12" in text for text in told)
+
+    wait_for(pages[0], ended, 2 * LOADING_MS)
+    for name, other, page, texts in zip(names, names[::-1], pages, seen, strict=True):
+        assert name in controls(page)
+        assert read_run(served_root / "runs" / name).state == "finished"
+        assert not any(f"{other} · " in text for text in texts), "a page took the other's run for its own"
+    watching.wait_for_function('!document.body.innerText.includes("Another browser\'s run")', timeout=TIMEOUT_MS)

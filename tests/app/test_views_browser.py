@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -14,20 +13,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from analysis.metrics import active_parameters, churn, final_ranks, gross_moves, net_moves
-from analysis.order import SORTS, sorted_matrices
-from analysis.payload import pack_run
-from analysis.player_script import FOLDER, joined_modules
-from analysis.quantities import QUANTITIES
+from analysis.metrics import net_moves
+from analysis.order import sorted_matrices
 from analysis.runs import load_run
+from analysis.tables import TABLES, VIEWS, Moment
+from analysis.tables.columns import numbers
 from player import CHOICES
 
 pytestmark = pytest.mark.browser
 
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 40_000
 SVG = "{http://www.w3.org/2000/svg}"
-SAMPLES = FOLDER.parent / "sample_runs"
-TYPE_ORDER = ("query", "value", "ffn_in")
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +50,10 @@ def open_view(shared_page, server):
 
     shared_page.on("pageerror", listen)
 
-    def go(address: str, colours: str = "light") -> Viewer:
+    def go(address: str, colours: str = "light", answers: dict | None = None) -> Viewer:
         shared_page.emulate_media(color_scheme=colours)
+        for pattern, answer in (answers or {}).items():
+            shared_page.route(pattern, answer)
         shared_page.goto(server + address)
         return Viewer(shared_page)
 
@@ -107,10 +105,9 @@ def column(rows: list[dict[str, str]], name: str) -> np.ndarray:
     return np.array([float(row[name] or "nan") for row in rows])
 
 
-def evaluate(page, module: str, call: str):
-    """Calls functions of one module that imports nothing."""
-    source = re.sub(r"^export ", "", (FOLDER / f"{module}.js").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return page.evaluate(f"() => {{ {source}; return {call}; }}")
+def evaluate(page, exports: str, names: str, call: str):
+    """Calls functions of a module."""
+    return page.evaluate(f"async () => {{ const {{ {names} }} = {exports}; return {call}; }}")
 
 
 def test_the_map_leaves_as_svg_with_the_ranks_of_the_run(open_view, run, logged):
@@ -155,12 +152,11 @@ def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_ca
         assert label.split(";")[0] in image.findtext(f"{SVG}desc")
 
 
-def test_the_card_promises_no_decision_where_none_can_come_and_calls_nothing_different_that_was_not_logged(open_view):
-    page = open_view("/?run=test-paper").page
+def test_the_card_promises_no_decision_where_none_can_come_nor_a_difference_without_a_log(browser, modules):
+    page = browser.new_page()
     told = page.evaluate(
-        """async (text) => {
-          const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-          const { WhyCard, beforeAny } = await import(url);
+        """async () => {
+          const { WhyCard, beforeAny } = EXPORTS;
           const model = (state, events) => ({ events, run: { state } });
           const other = { measure: "m", label: "m", own: false, score: null, place: null, end: null, of: null };
           const card = new WhyCard();
@@ -169,52 +165,52 @@ def test_the_card_promises_no_decision_where_none_can_come_and_calls_nothing_dif
           const cells = [...card.root.querySelectorAll("td:last-child")].map((cell) => cell.textContent);
           const runs = [model("finished", []), model("running", []), model("finished", [{}])];
           return [...runs.map(beforeAny), ...cells, card.root.querySelectorAll(".fl-differs").length];
-        }""",
-        f"{joined_modules('player/source/component')}\nexport {{ WhyCard, beforeAny }};",
+        }""".replace("EXPORTS", modules("player/views/why_card.js", "player/ui/tell.js")),
     )
+    page.close()
     yet = "No event yet: the first decision is still to come."
     assert told == ["This run has no events: nothing was decided.", yet, yet, "not logged", "≠ prune", 1]
 
 
 def test_the_why_card_leaves_as_a_picture_and_as_numbers_of_its_own_event_only(open_view, logged):
     step, matrix = logged.events[0], logged.name(0, "query")
-    viewer = open_view(f"/?run=test-paper&side=why&step={step}&matrix={matrix}")
     line = {"key": "rank", "label": "rank", "text": "4 < 5", "detail": "of L0 query"}
     card = {"event": 1, "step": step, "matrix": matrix, "verdict": "pruned", "headline": "L0 query loses one."}
-    viewer.page.evaluate(
-        "(card) => globalThis[Symbol.for('flexlora.parcels')].receivers.get('explore_player')"
-        ".receive({ kind: 'why', run: 'test-paper', event: card.step, matrix: card.matrix, card }, new Uint8Array())",
-        {**card, "lines": [line], "rules": [], "alternatives": []},
-    )
+    card |= {"lines": [line], "rules": [], "alternatives": []}
+
+    def answer(route):
+        own = f"matrix={matrix}" in route.request.url
+        route.fulfill(json={"event": step, "matrix": matrix, "card": card}) if own else route.abort()
+
+    viewer = open_view(f"/?run=test-paper&side=why&step={step}&matrix={matrix}", answers={"**/lab/why/**": answer})
+    viewer.page.locator(".fl-why").get_by_text("L0 query loses one.").wait_for(timeout=TIMEOUT_MS)
     texts = [text.text for text in viewer.svg("side").iter(f"{SVG}text")]
     assert texts[:3] == ["L0 query loses one.", "rank: 4 < 5", "of L0 query"]
     viewer.close()
-    assert viewer.numbers("side", "Why\\?") == [{"what": "rank", "value": "4 < 5", "how": "of L0 query"}]
+    (row,) = viewer.numbers("side", "Why\\?")
+    assert (row["kind"], row["label"], row["text"], row["detail"]) == ("line", "rank", "4 < 5", "of L0 query")
     viewer.page.get_by_label("Matrix").select_option(label="L0 value")
     viewer.page.wait_for_selector(f'.fl-player[data-matrix="{logged.name(0, "value")}"]', timeout=TIMEOUT_MS)
     assert "L0 query loses one." not in [text.text for text in viewer.svg("side").iter(f"{SVG}text")]
 
 
-def test_the_map_as_csv_holds_what_its_colour_shows(open_view, run):
-    viewer = open_view(f"/?run=test-paper&step={run.steps[-1]}&colour=parameters")
-    rows = viewer.numbers("map", "Map")
-    assert [row["matrix"] for row in rows] == [matrix.name for matrix in run.matrices]
-    assert column(rows, "rank").tolist() == run.ranks[-1].tolist()
-    assert column(rows, "entropy") == pytest.approx(run.entropy[-1], abs=1e-5)
-    assert column(rows, "energy") == pytest.approx(run.energy[-1], rel=1e-6)
-    assert column(rows, "parameters").sum() == active_parameters(run)[-1]
-    viewer.choose("colour", "gap")
-    gap = np.abs(run.entropy[-1] - run.true_entropy[1][-1])
-    assert column(viewer.numbers("map", "Map"), "|I(λ)−I(σ)|") == pytest.approx(gap, abs=2e-5)
+def test_what_is_saved_is_the_table_of_what_is_shown(open_view, run, logged):
+    step, first = logged.events[1], logged.name(0, "query")
+    at = Moment(step, first, 12, "change", "final_rank")
+    viewer = open_view(f"/?run=test-paper&step={step}&sort=final_rank&colour=change&since=12&matrix={first}")
+    for picture, place, label, key in (("map", "map", "Map", "map"), ("time", "band", "Strip", "strip")):
+        table = VIEWS[place][key](run, at)
+        rows = viewer.numbers(picture, label)
+        assert list(rows[0]) == table.column_names
+        for name in {"rank_change", "pruned", *(m.name for m in run.matrices)} & set(table.column_names):
+            assert column(rows, name) == pytest.approx(numbers(table, name))
+    curves = viewer.numbers("time", "Curves")
+    assert list(curves[0]) == TABLES["curves"](run).column_names
+    assert column(curves, "net_moves")[-1] == net_moves(run)
 
 
-def test_the_strip_as_csv_has_its_rows_in_the_chosen_order(open_view, run):
-    viewer = open_view("/?run=test-paper&sort=final_rank&colour=change&since=12")
-    names = list(viewer.numbers("time", "Strip")[0])[1:]
-    final = dict(zip([matrix.name for matrix in run.matrices], final_ranks(run), strict=True))
-    assert sorted(names) == sorted(final)
-    assert [final[name] for name in names] == sorted(final.values(), reverse=True)
-    viewer.choose("sort", "similarity")
+def test_the_order_by_similarity_comes_when_it_is_asked_for(open_view, run):
+    viewer = open_view("/?run=test-paper&sort=similarity")
     similar = [run.matrices[m].name for m in sorted_matrices(run, "similarity")]
     assert similar != [run.matrices[m].name for m in sorted_matrices(run, "architecture")]
     # The server is asked for it once the user rests, so it comes a moment later.
@@ -222,38 +218,6 @@ def test_the_strip_as_csv_has_its_rows_in_the_chosen_order(open_view, run):
     while list(viewer.numbers("time", "Strip")[0])[1:] != similar:
         assert time.monotonic() < deadline, "the order did not come"
         viewer.page.wait_for_timeout(600)
-    viewer.choose("sort", "layer")
-    rows = viewer.numbers("time", "Strip")
-    layers = [matrix.layer for matrix in run.matrices]
-    assert list(rows[0])[1:] == [run.matrices[m].name for m in np.argsort(layers, kind="stable")]
-    for m, matrix in enumerate(run.matrices):
-        since = run.ranks[:, m] - run.ranks[run.record_at(12), m]
-        assert column(rows, matrix.name).tolist() == since.tolist()
-
-
-def test_bands_and_curves_as_csv_are_those_of_the_run(open_view, run, logged):
-    first = logged.name(0, "query")
-    viewer = open_view(f"/?run=test-paper&band=trajectories&matrix={first}")
-    rows = viewer.numbers("time", "Ranks")
-    assert [column(rows, matrix.name).tolist() for matrix in run.matrices] == run.ranks.T.tolist()
-    viewer.choose("band", "share_type")
-    rows = viewer.numbers("time", "Share by type")
-    for kind in TYPE_ORDER:
-        own = [m for m, matrix in enumerate(run.matrices) if matrix.module_type == kind]
-        assert column(rows, f"rank of {kind}").tolist() == run.ranks[:, own].sum(axis=1).tolist()
-    viewer.choose("band", "energy_shares")
-    rows = viewer.numbers("time", "Energy shares")
-    assert column(rows, "λ") == pytest.approx(
-        np.concatenate([run.singular_values(int(step))[first] for step in run.steps]), rel=1e-6
-    )
-    last = [row for row in rows if row["step"] == str(logged.steps)]
-    assert column(last, "share of energy").sum() == pytest.approx(1)
-    curves = viewer.numbers("time", "Curves")
-    assert column(curves, "task loss") == pytest.approx(run.log.steps["task_loss"], rel=1e-6)
-    assert column(curves, "gross moves")[-1] == gross_moves(run)
-    assert column(curves, "net moves")[-1] == net_moves(run)
-    assert column(curves, "churn")[-1] == pytest.approx(churn(run))
-    assert np.nansum(column(curves, "pruned")) == len(logged.events)
 
 
 def test_a_line_or_a_share_under_the_pointer_tells_itself_and_a_click_selects_it_everywhere(open_view, run, logged):
@@ -281,8 +245,8 @@ def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_
     page = viewer.page
     page.keyboard.press("Shift+T")
     table = page.get_by_role("dialog").locator("table")
-    assert table.locator("tbody th").all_inner_texts() == [matrix.name for matrix in run.matrices]
-    ranks = table.locator("tbody tr td:nth-child(4)").all_inner_texts()
+    assert table.locator("tbody td:nth-child(3)").all_inner_texts() == [matrix.name for matrix in run.matrices]
+    ranks = table.locator("tbody tr td:nth-child(6)").all_inner_texts()
     assert ranks == [str(rank) for rank in run.ranks[run.record_at(20)]]
     page.keyboard.press("End")
     page.get_by_label("Numbers of").select_option("curves")
@@ -294,58 +258,21 @@ def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_
     assert command == "python -m analysis.report sample_runs/test-paper --out test-paper.html"
 
 
-@pytest.mark.parametrize("name", ["words-flexlora-paper", "digits-adalora", "digits-sora", "words-lora"])
-def test_net_and_gross_moves_and_orders_are_those_of_the_analysis(shared_page, name):
-    run = load_run(SAMPLES / name)
-    script = joined_modules("player/views/bands")
-    found = shared_page.evaluate(
-        "([script, data]) => { const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));"
-        " const parts = new Function(`${script}; return [Model, movesOverTime, finalRanks, SORTS]`);"
-        " const [Model, movesOverTime, finalRanks, SORTS] = parts();"
-        " const model = new Model(bytes); const { gross, net, churn } = movesOverTime(model);"
-        " return { steps: [...model.steps], gross: [...gross], net: [...net], last: churn[model.T - 1],"
-        " orders: Object.values(SORTS).map((sort) => [sort.key, sort.groups(model).flatMap(({ members }) => members)]),"
-        " ranks: [...finalRanks(model)] }; }",
-        [script, base64.b64encode(pack_run(run)).decode()],
-    )
-    assert found["steps"] == run.steps.tolist()
-    assert found["ranks"] == final_ranks(run).tolist()
-    # Clustering is the server's: it comes when it is asked for.
-    own = {sort: sorted_matrices(run, sort).tolist() for sort in SORTS if sort != "similarity"}
-    assert dict(found["orders"]) == {**own, "similarity": own["architecture"]}
-    assert found["gross"][-1] == gross_moves(run)
-    assert found["net"][-1] == net_moves(run)
-    assert found["last"] == pytest.approx(churn(run), nan_ok=True)
-    at_events = {event["step"] for event in run.events}
-    for t, step in enumerate(run.steps.tolist()):
-        if step not in at_events:
-            change = run.ranks[t] - run.ranks[0]
-            assert found["net"][t] == max(change[change > 0].sum(), -change[change < 0].sum())
-        past = [event for event in run.events if event["step"] <= step]
-        assert found["gross"][t] == max(sum(len(event[key]) for event in past) for key in ("prune", "extend"))
-
-
-def test_colours_and_orders_have_the_names_of_the_analysis():
-    assert set(CHOICES["colour"]) == set(QUANTITIES)
-    assert set(CHOICES["sort"]) == set(SORTS)
-
-
-def test_a_card_that_is_not_of_now_says_of_which_event_it_is(browser):
+def test_a_card_that_is_not_of_now_says_of_which_event_it_is(browser, modules):
     page = browser.new_page()
     shown = page.evaluate(
-        "(script) => { const WhyCard = new Function(`${script}; return WhyCard`)(); const card = new WhyCard();"
+        f"async () => {{ const {{ WhyCard }} = {modules('player/views/why_card.js')}; const card = new WhyCard();"
         " const of = { event: 3, step: 30, verdict: 'stayed', headline: 'Stayed.', lines: [], rules: [] };"
         " of.alternatives = [];"
         " const texts = []; const look = () => texts.push(card.root.textContent);"
         " card.update(of, ''); look(); card.update(of, '', 'Of event 3'); look(); card.update(of, ''); look();"
         " card.update(null, 'One moment'); look(); return texts; }",
-        joined_modules("player/views/why_card"),
     )
     page.close()
     assert shown == ["Stayed.", "Of event 3Stayed.", "Stayed.", "One moment"]
 
 
-def test_small_parts_keep_their_promises(browser):
+def test_small_parts_keep_their_promises(browser, modules):
     page = browser.new_page()
     spiky = (
         "(() => { const xs = Float64Array.from({ length: 90000 }, (_, i) => i / 100);"
@@ -354,7 +281,7 @@ def test_small_parts_keep_their_promises(browser):
         " return { count: a.length, high: Math.max(...known), low: Math.min(...known), gaps: b.length - known.length,"
         " ascending: [...a].every((x, i) => i === 0 || x > a[i - 1]), same: perColumn([0, 1], [2, 3])[1] }; })()"
     )
-    found = evaluate(page, "player/model/columns", spiky)
+    found = evaluate(page, modules("player/model/columns.js"), "perColumn", spiky)
     assert found["count"] <= 5 * 900
     assert found["high"] > 49
     assert found["low"] < -49
@@ -363,12 +290,19 @@ def test_small_parts_keep_their_promises(browser):
     assert found["same"] == [2, 3]
     values = [0.1, 1 / 3, -2.5e-7, 12345.678, 3.0e22]
     sent = [float(np.float32(value)) for value in values] + values
-    texts = evaluate(page, "player/model/csv", f"{json.dumps(sent)}.map(exactText)")
+    texts = evaluate(page, modules("player/model/csv.js"), "exactText", f"{json.dumps(sent)}.map(exactText)")
     assert [np.float32(text) for text in texts[:5]] == [np.float32(value) for value in values]
     assert [float(text) for text in texts[5:]] == values
     odd = [["a,b", 'say "x"', " edge", "two\nlines", "plain", ""], [None, 1, "λ", 0, -1, "=1+1"]]
-    text = evaluate(page, "player/model/csv", f"csvOf({{ head: {json.dumps(odd[0])}, rows: [{json.dumps(odd[1])}] }})")
+    text = evaluate(
+        page,
+        modules("player/model/csv.js"),
+        "csvOf",
+        f"csvOf({{ head: {json.dumps(odd[0])}, rows: [{json.dumps(odd[1])}] }})",
+    )
     assert list(csv.reader(io.StringIO(text, newline=""))) == [odd[0], ["", "1", "λ", "0", "-1", "'=1+1"]]
-    escaped = evaluate(page, "player/pen/svg_pen", "escapeXml(`<a b='c'>&\\u0000\\ud800\"λ🙂`)")
+    escaped = evaluate(
+        page, modules("player/pen/svg_pen.js"), "escapeXml", "escapeXml(`<a b='c'>&\\u0000\\ud800\"λ🙂`)"
+    )
     assert ElementTree.fromstring(f'<x y="{escaped}"/>').get("y") == "<a b='c'>&\"λ🙂"
     page.close()

@@ -350,4 +350,4 @@ def test_sgd_works_and_needs_no_correction(make_bert, token_batch):
     assert allocator.step(6) is not None
     optimizer.zero_grad()
     take_step(model, adapter, optimizer, token_batch)
-    assert not allocator.moves.young.ages
+    assert not allocator.moves.young.born

@@ -79,8 +79,8 @@ train("diverged")
 def launched(tmp_path_factory):
     """One job of two processes trains four times, because each imports torch first; the fourth ends it."""
     folder = tmp_path_factory.mktemp("two")
-    readme = Path(__file__).resolve().parents[2] / "README.md"
-    blocks = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    recipes = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
+    blocks = re.findall(r"```python\n(.*?)```", recipes.read_text(encoding="utf-8"), re.DOTALL)
     (recipe,) = (block for block in blocks if "Trainer(" in block)
     (folder / "recipe.py").write_text(MODEL_AND_DATA + recipe, encoding="utf-8")
     (folder / "train.py").write_text(SCRIPT)

@@ -10,7 +10,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexlora.importance import IMPORTANCES, spectral_entropy
+from flexlora.importance import IMPORTANCES, measure_label, measure_range, spectral_entropy
+from flexlora.ragged import Spectra
 
 ENTROPIES = ("spectral_entropy", "effective_rank", "energy_gated_entropy", "true_spectral_entropy")
 MAGNITUDES = ("nuclear_norm", "frobenius_norm", "sensitivity")
@@ -159,3 +160,38 @@ def test_measures_take_lists_and_float32_and_leave_the_array_alone(values):
     for measure in IMPORTANCES.values():
         assert measure(narrow) == measure([float(value) for value in narrow])
     assert np.array_equal(narrow, kept)
+
+
+@given(st.lists(st.one_of(any_finite, spectra.map(list), st.lists(st.sampled_from([0.0, 1.0, math.nan]))), max_size=6))
+def test_many_arrays_at_once_score_as_one_after_another(arrays):
+    offsets = np.cumsum([0, *(len(array) for array in arrays)])
+    many = Spectra(np.concatenate([np.zeros(0), *arrays]), offsets)
+    for measure in IMPORTANCES.values():
+        for epsilon in (0.0, 1e-3):
+            one = [measure.function(array, **measure.options(epsilon)) for array in arrays]
+            expected = [math.nan if score is None else score for score in one]
+            assert measure.many(many, epsilon).tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True)
+
+
+@given(any_finite)
+def test_every_score_is_in_the_range_of_its_record(values):
+    for key, measure in IMPORTANCES.items():
+        score, (low, high) = measure(values), measure_range(key)
+        if score is not None:
+            assert low is None or low <= score
+            assert high is None or score <= high
+    assert measure_range("of another method") == (None, None)
+
+
+@pytest.mark.parametrize(("key", "measure"), IMPORTANCES.items())
+def test_a_record_says_where_its_measure_is_undefined_and_silent(key, measure):
+    assert measure.key == key
+    assert measure.undefined_at_zero == (measure(np.zeros(3)) is None)
+    assert measure.silent_at_rank_one == (key in ("spectral_entropy", "true_spectral_entropy"))
+    assert measure.silent_at_rank_one <= (measure([0.3]) == measure([7.0]) == 1.0)
+    assert measure.has_epsilon == (measure.written(4, 0.5) != measure.written(4)) == (key == "spectral_entropy")
+
+
+def test_labels_are_names_and_a_method_may_log_its_own_measure():
+    assert len({measure.label for measure in IMPORTANCES.values()}) == len(IMPORTANCES)
+    assert measure_label("sensitivity_times_uncertainty") == "sensitivity × uncertainty"

@@ -45,12 +45,12 @@ class Peer:
     def step(self, step: int) -> float:
         """Make one step up to ``optimizer.step()``; return the loss as PEFT reports it."""
         session = self.session
-        rows = batch_indices(len(session.data.train), session.samples_per_step, step, session.job.config.seed)
+        rows = batch_indices(len(session.data.train), session.trained.samples_per_step, step, session.job.config.seed)
         for group in self.optimizer.param_groups:
             group["lr"] = session.learning_rate(step)
         self.model.train()
         # PeftModel.forward would go past AdaLoRA's, which adds the regulariser (peft issue 432).
-        loss = self.model.base_model(**session.batch(rows)).loss
+        loss = self.model.base_model(**session.trained.batch(rows)).loss
         loss.backward()
         self.optimizer.step()
         return float(loss.detach())

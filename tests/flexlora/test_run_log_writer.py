@@ -80,10 +80,10 @@ def _target(path: str) -> str:
 def test_a_start_that_fails_half_way_leaves_no_thread_and_no_handle(tmp_path, monkeypatch):
     before = threading.active_count()
 
-    def fail(self) -> None:
+    def fail(_folder) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(RunWriter, "_beat", fail)
+    monkeypatch.setattr("flexlora.run_log.files.beat", fail)
     with pytest.raises(RunLogError, match="No space left"):
         RunWriter(tmp_path / "run", HEADER)
     assert threading.active_count() == before
@@ -95,7 +95,7 @@ def test_a_failed_flush_of_the_thread_is_raised_by_the_next_call(tmp_path, monke
     def fail(*_) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer, "_append", fail)
+    monkeypatch.setattr(writer._files, "append", fail)
     writer.step(1, task_loss=1.0)
     deadline = time.monotonic() + 5
     with pytest.raises(RunLogError, match="free some space and resume"):

@@ -14,7 +14,7 @@ function csvField(value) {
 
 /** @param {number} value @returns {string} the fewest digits that give the same number back, in the precision that it was sent with; empty where undefined */
 export function exactText(value) {
-  if (!Number.isFinite(value)) return "";
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? "" : value < 0 ? "-inf" : "inf";
   if (Number.isInteger(value) || Math.fround(value) !== value) return String(value);
   for (let digits = 6; digits < 9; digits += 1) if (Math.fround(Number(value.toPrecision(digits))) === value) return String(Number(value.toPrecision(digits)));
   return String(Number(value.toPrecision(9)));

@@ -1,25 +1,16 @@
-/** Payload bytes to typed arrays. Layout: analysis/payload/; the envelope before it: app/player/__init__.py. */
+/** What was sent in fewer bytes, as it was; analysis/payload/ is the other side. */
 
-/** Array types by the name that the header uses. */
-const ARRAY_TYPES = {
-  u8: Uint8Array,
-  u16: Uint16Array,
-  u32: Uint32Array,
-  i32: Int32Array,
-  f32: Float32Array,
-  f64: Float64Array,
-};
+/** @typedef {import("./container.js").Content} Content */
 
 /**
  * @typedef {Record<string, any> & object} Request what Python asks the player to show, and what a link to it must hold
  * @property {string} run which run it is; another one resets clock and selection
  * @property {string} id changes when the caller asks for something else; the user's clock stays until then
- * @property {string} content changes when the payload does
- * @property {string | null} [source] address of the payload where it does not come with the request, and how many
- * @property {number} [bytes] it has
  * @property {number | null} step
  * @property {string | null} matrix
- * @property {string} [key] where parcels for this player go
+ * @property {{run: string, name: string} | null} [beside] a second run under the same clock, and what it is called
+ * @property {boolean} [live] the server trains it now
+ * @property {boolean} [served] there is a server, which makes reports
  * @property {number | null} [since]
  * @property {any} [colour] and the other names of `CHOICES`: what to choose, null = leave it
  * @property {"hash"} [address] the link stands after #, as in a file
@@ -45,67 +36,38 @@ const ARRAY_TYPES = {
  * @property {number} [threshold] that decided which directions go
  * @property {string[]} [rules]
  * @property {string} measure importance that decided
- * @property {Record<string, Record<string, number | null>>} importance measure → matrix → value, of the measure that decided
+ * @property {boolean} [byDirection] single directions are scored; a matrix's score is their mean
+ * @property {number[]} scores one a matrix, as they were compared: NaN = undefined, Infinity = above all others
+ * @property {number[]} order one a matrix: 1 = lowest score, equals share the lower place; where directions are scored, how many stand above the threshold; NaN = undefined
+ * @property {number[]} [low] matrices that stood out at the lower end and did not move
+ * @property {number[]} [high] the same at the upper end
  * @property {Record<string, string>} [refused] matrix → why it could not give or take
- * @property {Record<string, number | string | null>} [decided] matrix → what a rule put in its importance's place: null = undefined, "first" = above all
  * @property {Move[]} prune
  * @property {Move[]} extend
  */
 
 /**
- * @param {Uint8Array} bytes
- * @returns {{json: any, next: number}} a length-prefixed JSON block and the 8-byte-aligned place after it
- */
-function readBlock(bytes) {
-  if (bytes.byteLength < 4) throw new Error("The run's data is empty.");
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  if (4 + length > bytes.byteLength) throw new Error("The run's data is cut short.");
-  const json = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  return { json, next: Math.ceil((4 + length) / 8) * 8 };
-}
-
-/**
- * @param {Uint8Array} bytes
- * @returns {{request: Request, payload: Uint8Array}}
- */
-export function openEnvelope(bytes) {
-  const { json, next } = readBlock(bytes);
-  return { request: json, payload: bytes.subarray(next) };
-}
-
-/**
- * @param {Uint8Array} payload
- * @returns {{header: any, arrays: Record<string, any>}} arrays are views of one aligned copy
- */
-export function decodeArrays(payload) {
-  const { json: header, next } = readBlock(payload);
-  if (header.version !== 2) throw new Error(`This page reads payload version 2, not ${header.version}.`);
-  const data = payload.slice(next).buffer;
-  /** @type {Record<string, any>} */
-  const arrays = {};
-  for (const { name, dtype, offset, length } of header.arrays) {
-    const Type = ARRAY_TYPES[/** @type {keyof typeof ARRAY_TYPES} */ (dtype)];
-    if (!Type) throw new Error(`Array ${name} has the unknown type ${dtype}.`);
-    arrays[name] = new Type(data, offset, length);
-  }
-  return { header, arrays };
-}
-
-/**
  * A whole run: what was sent in fewer bytes is as it was, events are objects with names again.
- * @param {Uint8Array} payload
- * @returns {{header: any, arrays: Record<string, any>}}
+ * @param {Content} content stays as it is: what a run goes on with is put behind it
+ * @returns {Content}
  */
-export function decodePayload(payload) {
-  const { header, arrays } = decodeArrays(payload);
-  const shape = /** @type {const} */ ([arrays.steps.length, header.matrices.length]);
-  for (const name of ["ranks", "stored"]) {
-    if (arrays[`${name}At`]) arrays[name] = rowsFromChanges(arrays[`${name}At`], arrays[`${name}To`], ...shape);
+export function decodePayload({ header: sent, arrays: packed }) {
+  const header = { ...sent, matrices: matricesOf(sent.matrices) };
+  const arrays = { ...packed };
+  const { length: count } = header.matrices;
+  const widths = { ranks: count, stored: count, totalRank: 1, typeRanks: header.groups.type.length, layerRanks: header.groups.layer.length };
+  for (const [name, width] of Object.entries(widths)) {
+    if (arrays[`${name}At`]) arrays[name] = rowsFromChanges(arrays[`${name}At`], arrays[`${name}To`], arrays.steps.length, width);
   }
   if (header.energyScale) arrays.energyOf = valuesOfCodes(arrays.energy, header.energyScale);
-  if (header.budget) header.budget = { steps: arrays.planSteps, values: arrays.planBudget };
+  header.extras = Object.fromEntries(header.moveExtras);
   header.events = eventsOf(header, arrays);
   return { header, arrays };
+}
+
+/** @param {Record<string, any[]>} columns @returns {Matrix[]} */
+function matricesOf({ name, layer, type, inFeatures, outFeatures }) {
+  return name.map((own, m) => ({ name: own, layer: layer[m], type: type[m], inFeatures: inFeatures[m], outFeatures: outFeatures[m] }));
 }
 
 /** Rows that repeat the one before except where told. @param {Uint32Array} at @param {Uint8Array | Uint16Array} to @param {number} rows @param {number} columns */
@@ -132,12 +94,11 @@ function valuesOfCodes({ BYTES_PER_ELEMENT: bytes }, scale) {
   return Float32Array.from({ length: last + 1 }, (_, code) => fromLogarithm(code, last, scale));
 }
 
-const NOT_SENT = 65535;
-
 /** @param {any} header @param {Record<string, any>} arrays @returns {RunEvent[]} */
 function eventsOf(header, arrays) {
   /** @type {string[]} */
   const names = header.matrices.map((/** @type {Matrix} */ matrix) => matrix.name);
+  /** @type {Move[]} */
   const moves = [];
   for (let i = 0; i < (arrays.moveMatrix?.length ?? 0); i += 1) moves.push(moveAt(header, arrays, names, i));
   let next = 0;
@@ -146,13 +107,10 @@ function eventsOf(header, arrays) {
     const prune = moves.slice(next, next + pruned);
     next += pruned + extended;
     const refused = Object.entries(event.refused ?? {}).flatMap(([reason, places]) => places.map((/** @type {number} */ m) => [names[m], reason]));
-    const decided = (event.decided ?? []).flatMap((/** @type {[number | string | null, number[]]} */ [value, places]) => places.map((m) => [names[m], value]));
-    const own = { ...event, prune, extend: moves.slice(next - extended, next), refused: Object.fromEntries(refused), decided: Object.fromEntries(decided) };
+    const own = { ...event, prune, extend: moves.slice(next - extended, next), refused: Object.fromEntries(refused) };
     // Only looked at one event at a time: made when asked for.
-    return Object.defineProperty(own, "importance", {
-      enumerable: true,
-      get: () => ({ [event.measure]: scoresOf(header, arrays.importance, names, number) }),
-    });
+    const of = (/** @type {() => number[]} */ get) => ({ enumerable: true, get });
+    return Object.defineProperties(own, { scores: of(() => scoresOf(header, arrays.scores, number)), order: of(() => orderOf(arrays.order, names.length, number)) });
   });
 }
 
@@ -160,23 +118,27 @@ function eventsOf(header, arrays) {
 function moveAt(header, arrays, names, i) {
   /** @type {any} */
   const move = {};
-  if (arrays.moveMatrix[i] !== NOT_SENT) move.matrix = names[arrays.moveMatrix[i]];
-  if (arrays.moveSlot[i] !== NOT_SENT) move.slot = arrays.moveSlot[i];
+  const code = (/** @type {Uint8Array | Uint16Array} */ codes) => (codes[i] === 256 ** codes.BYTES_PER_ELEMENT - 1 ? undefined : codes[i]);
+  const [matrix, slot, rule] = [arrays.moveMatrix, arrays.moveSlot, arrays.moveRule].map(code);
+  if (matrix !== undefined) move.matrix = names[matrix];
+  if (slot !== undefined) move.slot = slot;
   if (Number.isFinite(arrays.moveValue?.[i])) move.singular_value = arrays.moveValue[i];
   if (Number.isFinite(arrays.moveScore?.[i])) move.score = arrays.moveScore[i];
-  if (arrays.moveRule[i] !== NOT_SENT) move.rules = header.moveRules[arrays.moveRule[i]];
-  return header.moveExtras[i] ? Object.assign(move, header.moveExtras[i]) : move;
+  if (rule !== undefined) move.rules = header.moveRules[rule];
+  return header.extras[i] ? Object.assign(move, header.extras[i]) : move;
 }
 
-/** @param {any} header @param {Float32Array | Uint16Array | undefined} importance @param {string[]} names @param {number} row @returns {Record<string, number | null>} */
-function scoresOf(header, importance, names, row) {
-  if (!importance) return {};
-  const { importanceScale: scale } = header;
-  return Object.fromEntries(
-    names.map((name, m) => {
-      const told = importance[row * names.length + m];
-      const value = scale ? fromLogarithm(told, 65535, scale) : told;
-      return [name, Number.isFinite(value) ? value : null];
-    }),
-  );
+/** @param {any} header @param {Float32Array | Uint16Array | undefined} scores @param {number} row @returns {number[]} */
+function scoresOf({ matrices, scoresScale: scale, events }, scores, row) {
+  const first = new Set(events[row].first);
+  return matrices.map((/** @type {Matrix} */ _, /** @type {number} */ m) => {
+    if (first.has(m) || !scores) return scores ? Infinity : NaN;
+    const told = scores[row * matrices.length + m];
+    return scale ? fromLogarithm(told, 65535, scale) : told;
+  });
+}
+
+/** @param {Uint8Array | Uint16Array} order 1 more than the place, 0 = none @param {number} count @param {number} row @returns {number[]} */
+function orderOf(order, count, row) {
+  return Array.from(order.subarray(row * count, (row + 1) * count), (code) => (code ? code - 1 : NaN));
 }

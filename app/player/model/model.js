@@ -68,9 +68,23 @@ export function largest(values) {
 }
 
 export class Model {
-  /** @param {Uint8Array} payload */
-  constructor(payload) {
-    const { header, arrays } = decodePayload(payload);
+  minRank = 1;
+  maxRank = 1;
+  /** Of each record, over all matrices. */
+  totalRank = new Float64Array();
+  maxEnergy = 0;
+  /** The record that rank change counts from. */
+  base = 0;
+  /** @type {{base: number, change: number} | null} the largest change since a record */
+  counted = null;
+  firstStep = 0;
+  lastStep = 0;
+  /** @type {[number, number]} steps that the time axis spans */
+  domain = [0, 1];
+
+  /** @param {import("./container.js").Content} content */
+  constructor(content) {
+    const { header, arrays } = decodePayload(content);
     this.header = header;
     this.run = header.run;
     /** @type {import("./decode.js").Matrix[]} */
@@ -96,16 +110,21 @@ export class Model {
     this.truePeak = arrays.truePeak;
     /** @type {Uint16Array} entropies of the true singular values of `scoredRecords` */
     this.trueEntropies = arrays.trueEntropy;
+    /** Whatever else was worked out; analysis/payload/derived.py says what. @type {Record<string, any>} */
+    this.derived = arrays;
     this.lossSteps = arrays.lossSteps ?? new Int32Array();
     this.taskLoss = arrays.taskLoss ?? new Float32Array();
+    /** @type {Float32Array} over the last `lossWindow` steps, also those that were not sent */
+    this.taskLossMean = arrays.taskLossMean ?? new Float32Array();
     this.regularizer = arrays.regularizer ?? new Float32Array();
-    this.budgetAt = arrays.budgetAt ?? new Float32Array();
     /** @type {{off: boolean, partial: boolean} | null} whether any direction is ever off, or used in part of the steps; null = all are simply on */
     this.gates = header.gates;
     /** @type {Float32Array | null} */
     this.penalty = arrays.penalty ?? null;
     /** @type {Float32Array | null} */
     this.targetRank = arrays.targetRank ?? null;
+    /** @type {Uint8Array | Uint16Array} of each record */
+    this.totalRank = arrays.totalRank;
     this.M = this.matrices.length;
     this.T = this.steps.length;
     this.indexOf = new Map(this.matrices.map((matrix, index) => [matrix.name, index]));
@@ -115,8 +134,12 @@ export class Model {
     this.expectedTotal = arrays.used ?? null;
     this.anyOff = this.gates?.off ?? false;
     this.shares = this.gates?.partial ?? false;
-    this.words = this.moveWords();
-    this.order = this.displayOrder();
+    /** What this run's moves are called: a direction that is switched off is not gone. @type {{pruned: string, extended: string}} */
+    this.words = header.words;
+    /** By module type, then layer. @type {number[]} */
+    this.order = Array.from(arrays["order:architecture"]);
+    /** @type {Uint16Array} after everything that was logged */
+    this.finalRanks = arrays.finalRanks;
     this.sigmaRecords = this.spectra.trueRecords;
     /** @type {Int32Array} those of `sigmaRecords` whose true entropy is known for every matrix */
     this.scoredRecords = arrays.trueScored?.map((/** @type {number} */ k) => this.sigmaRecords[k]) ?? this.sigmaRecords;
@@ -135,7 +158,7 @@ export class Model {
     this.scale = this.run.scale ?? 1;
     /** @type {number[]} records at which some rank is another than at the one before, and the first: ranks move at events only */
     this.turns = changed && this.T ? turnsTold(changed, this.M) : turnsOf(this.ranks, this.M);
-    this.countRanks();
+    this.findRanks();
     // Codes are made so that the last but one is that of the largest, the last that of what is undefined.
     this.maxEnergy = niceCeiling(this.energyOf ? this.energyOf[this.energyOf.length - 2] : largest(this.energies));
     this.base = 0;
@@ -146,22 +169,18 @@ export class Model {
     this.domain = [0, Math.max(this.run.total_steps ?? 0, this.lastStep, 1)];
   }
 
-  /** The least and the largest rank of all, and the total of each record. */
-  countRanks() {
+  /** The least and the largest rank of all. */
+  findRanks() {
     const { ranks, M, T, turns } = this;
-    this.totalRank = new Float64Array(T);
     let most = 1;
     let least = T && M ? Infinity : 1;
-    turns.forEach((start, i) => {
-      let total = 0;
+    for (const start of turns) {
       for (let place = start * M; place < (start + 1) * M; place += 1) {
         const rank = ranks[place];
-        total += rank;
         if (rank > most) most = rank;
         if (rank < least) least = rank;
       }
-      this.totalRank.fill(total, start, turns[i + 1]);
-    });
+    }
     this.maxRank = most;
     this.minRank = Math.min(least, most);
   }
@@ -190,26 +209,6 @@ export class Model {
       for (let m = 0; m < M; m += 1) change = Math.max(change, Math.abs(ranks[t * M + m] - ranks[base * M + m]));
     }
     return change;
-  }
-
-  /** What this run's moves are called: a direction that is switched off is not gone. @returns {{pruned: string, extended: string}} */
-  moveWords() {
-    const name = (/** @type {"prune" | "extend"} */ key, /** @type {string} */ hard, /** @type {string} */ soft) => {
-      const kinds = new Set();
-      for (const event of this.events) for (const move of event[key]) kinds.add(isSoft(move));
-      if (!kinds.has(true)) return this.gates && !kinds.size ? soft : hard;
-      return kinds.has(false) ? `${hard} or ${soft}` : soft;
-    };
-    return { pruned: name("prune", "pruned", "off"), extended: name("extend", "extended", "back") };
-  }
-
-  /** Matrices by module type, then layer: the order of the strip. @returns {number[]} */
-  displayOrder() {
-    const types = new Map(this.header.types.map((/** @type {string} */ type, /** @type {number} */ i) => [type, i]));
-    const place = (/** @type {number} */ m) => types.get(this.matrices[m].type) ?? types.size;
-    return this.matrices
-      .map((_, m) => m)
-      .sort((a, b) => place(a) - place(b) || (this.matrices[a].layer ?? -1) - (this.matrices[b].layer ?? -1) || a - b);
   }
 
   /** @param {number} step @returns {number} the latest record at or before the step; 0 before the first */
@@ -245,7 +244,7 @@ export class Model {
   /** @param {number} t @param {number} m @returns {number | null} directions that a training step uses on average; null where that is the rank, or not known */
   expectedRank(t, m) {
     const mean = this.spectra.used(t, m);
-    return mean === null || Math.abs(mean - this.rank(t, m)) <= SAME ? null : mean;
+    return Math.abs(mean - this.rank(t, m)) > SAME ? mean : null;
   }
 
   /** @param {number} t @returns {number | null} the same over all matrices */
@@ -318,42 +317,48 @@ export class Model {
     return lastAtOrBefore(this.eventSteps, step);
   }
 
-  /**
-   * Storage slots of the stored directions of a matrix, in the order of its λ, replayed from the events.
-   * @param {number} t @param {number} m
-   * @returns {number[] | null} null when the log does not say
-   */
+  /** At an event, the first matrix that gained is worth a look; `first_matrix` of analysis.metrics. @param {number} step @returns {number} */
+  firstMatrix(step) {
+    const event = this.events[this.eventAt(step)];
+    return this.indexOf.get(event?.extend[0]?.matrix ?? event?.prune[0]?.matrix ?? "") ?? 0;
+  }
+
+  /** @param {number} t @returns {number} index of the last event before the next record, or -1; all events precede what follows the last record */
+  eventsSince(t) {
+    return t === this.T - 1 ? this.events.length - 1 : this.eventBefore(this.steps[t + 1] - 1);
+  }
+
+  /** What moved until the next record. @param {number} t @returns {{gross: number, net: number, churn: number}} churn: NaN before the first prune */
+  moved(t) {
+    const { gross, net, churn } = this.derived;
+    const event = this.eventsSince(t);
+    return event < 0 ? { gross: 0, net: 0, churn: NaN } : { gross: gross[event], net: net[event], churn: churn[event] };
+  }
+
+  /** @param {number} t @param {number} m @returns {number[] | null} storage slots of the stored directions, in the order of their λ; null when the log does not say, or while they are on their way */
   slots(t, m) {
-    const name = this.matrices[m].name;
-    const active = new Set(Array.from({ length: this.stored(0, m) }, (_, i) => i));
-    for (const event of this.events) {
-      if (event.step >= this.steps[t]) break;
-      for (const move of event.prune) if (move.matrix === name && !isSoft(move)) active.delete(move.slot ?? -1);
-      for (const move of event.extend) if (move.matrix === name && !isSoft(move)) active.add(move.slot ?? -1);
-    }
-    return active.size === this.stored(t, m) && !active.has(-1) ? [...active].sort((a, b) => a - b) : null;
+    const slots = this.spectra.slots(t, m);
+    return slots.length === this.stored(t, m) && slots[0] !== -1 ? slots : null;
+  }
+
+  /** @param {number} t @param {number} m @returns {Float64Array} share of each direction in the energy Σλ², 0 where it is off; NaN where the energy is 0 or not known */
+  energyShares(t, m) {
+    const energy = this.spectra.energy(t, m);
+    const usable = energy > 0 && Number.isFinite(energy);
+    return Float64Array.from(this.singularValues(t, m), (value, i) => (usable ? (this.gate(t, m, i) > 0 ? value ** 2 : 0) / energy : NaN));
   }
 
   /** b(t): the planned curve where the header has it, else what was recorded. @returns {{steps: ArrayLike<number>, values: ArrayLike<number>} | null} null for a method without a budget of moves */
   budgetCurve() {
-    const planned = this.header.budget;
-    if (planned?.steps?.length) return { steps: planned.steps, values: planned.values };
-    return this.budgetAt.some(Number.isFinite) ? { steps: this.lossSteps, values: this.budgetAt } : null;
+    const { planSteps, planBudget, budgetAt } = this.derived;
+    if (planSteps) return { steps: planSteps, values: planBudget };
+    return budgetAt?.some(Number.isFinite) ? { steps: this.lossSteps, values: budgetAt } : null;
   }
 
-  /** @returns {{split: string, metric: string, steps: number[], values: number[]} | null} the first metric of the validation split, else of any */
+  /** @returns {{split: string, metric: string, steps: number[], values: number[]} | null} what is drawn over time */
   evaluationSeries() {
-    const evals = this.header.evals ?? [];
-    const split = evals.find((/** @type {any} */ entry) => entry.split === "validation")?.split ?? evals[0]?.split;
-    const own = evals.filter((/** @type {any} */ entry) => entry.split === split);
-    const metric = Object.keys(own[0]?.metrics ?? {}).find((name) => name !== "loss") ?? Object.keys(own[0]?.metrics ?? {})[0];
-    if (!metric) return null;
-    const points = own.filter((/** @type {any} */ entry) => Number.isFinite(entry.metrics[metric]));
-    return {
-      split,
-      metric,
-      steps: points.map((/** @type {any} */ entry) => entry.step),
-      values: points.map((/** @type {any} */ entry) => entry.metrics[metric]),
-    };
+    const { evaluation, results } = this.header;
+    const [split, metric] = evaluation;
+    return metric && { split, metric, steps: results.map((/** @type {number[]} */ own) => own[0]), values: results.map((/** @type {number[]} */ own) => own[1]) };
   }
 }

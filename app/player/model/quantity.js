@@ -20,12 +20,7 @@ export function largestParameters(model) {
   const kept = TOP_PARAMETERS.get(model);
   if (kept !== undefined) return kept;
   let top = 1;
-  for (let m = 0; m < model.M; m += 1) {
-    let rank = 0;
-    let at = 0;
-    for (let t = 0; t < model.T; t += 1) if (model.rank(t, m) > rank) [rank, at] = [model.rank(t, m), t];
-    if (rank > 0) top = Math.max(top, activeParameters(model, at, m) || 0);
-  }
+  for (const t of model.turns) for (let m = 0; m < model.M; m += 1) top = Math.max(top, activeParameters(model, t, m) || 0);
   TOP_PARAMETERS.set(model, top);
   return top;
 }

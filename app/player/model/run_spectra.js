@@ -1,7 +1,5 @@
 /** λ, gates and true singular values: of all matrices when the payload has them, else of those whose parcel has come. */
 
-import { decodeArrays } from "./decode.js";
-
 const KEPT_PARCELS = 12;
 
 /**
@@ -12,7 +10,11 @@ const KEPT_PARCELS = 12;
  * @property {Float32Array} sigma
  * @property {(t: number) => [number, number]} span where the λ of a record stand
  * @property {(k: number) => [number, number]} trueSpan where the true values of the k-th record that has them stand
+ * @property {(t: number) => number} energy Σλ² of a record
+ * @property {(t: number) => number} used directions that a training step uses on average
  */
+
+/** @typedef {{slot: number, after: number, until: number}} Stay a slot that holds a direction, from the step after one to another; −1 = not logged */
 
 const NONE = new Float32Array();
 
@@ -32,20 +34,22 @@ export class RunSpectra {
     this.parcels = new Map();
     this.names = header.matrices.map((/** @type {import("./decode.js").Matrix} */ matrix) => matrix.name);
     if (!this.onDemand) this.startOfAll();
-    const { starts } = this;
-    /** @type {Float64Array | null} the map asks for all of them in each frame */
-    this.means = starts && arrays.gates ? Float64Array.from(this.stored, (_, i) => meanOf(arrays.gates, [starts[i], starts[i + 1]])) : null;
+    /** @type {boolean} some gate is neither 0 nor 1: the mean number of directions that a step uses is another than the rank */
+    this.partial = header.gates?.partial ?? false;
+    /** @type {Map<number, Stay[]>} of each matrix, by slot */
+    this.stays = new Map();
   }
 
   /** Where each record of each matrix begins in the arrays of the payload. */
   startOfAll() {
-    this.starts = new Uint32Array(this.T * this.M + 1);
-    for (let place = 0; place < this.stored.length; place += 1) this.starts[place + 1] = this.starts[place] + this.stored[place];
-    this.trueStarts = new Uint32Array(this.trueRecords.length + 1);
+    const starts = new Uint32Array(this.T * this.M + 1);
+    for (let place = 0; place < this.stored.length; place += 1) starts[place + 1] = starts[place] + this.stored[place];
+    const trueStarts = new Uint32Array(this.trueRecords.length + 1);
     this.trueRecords.forEach((t, k) => {
-      const { starts, trueStarts, M } = /** @type {Required<RunSpectra>} */ (this);
-      trueStarts[k + 1] = trueStarts[k] + starts[(t + 1) * M] - starts[t * M];
+      trueStarts[k + 1] = trueStarts[k] + starts[(t + 1) * this.M] - starts[t * this.M];
     });
+    this.starts = starts;
+    this.trueStarts = trueStarts;
   }
 
   /** @param {number} m @returns {Values | null} null while its parcel is on its way */
@@ -68,16 +72,17 @@ export class RunSpectra {
         const start = trueStarts[k] + starts[first + m] - starts[first];
         return [start, start + this.stored[first + m]];
       },
+      energy: (t) => this.arrays.energy[t * this.M + m],
+      used: (t) => this.arrays.usedOf[t * this.M + m],
     };
   }
 
   /**
-   * Takes in a parcel of `analysis.payload.pack_matrix`.
-   * @param {Uint8Array} payload
-   * @returns {boolean} false for one that is about another run or an older state of this one
+   * Takes in what `analysis.payload.pack_matrix` made.
+   * @param {import("./container.js").Content} content
+   * @returns {boolean} false for one that is about another run
    */
-  accept(payload) {
-    const { header, arrays } = decodeArrays(payload);
+  accept({ header, arrays }) {
     return this.adopt(header.matrix, { ...arrays, narrowed: header.narrowed });
   }
 
@@ -89,7 +94,7 @@ export class RunSpectra {
   /** @param {string} matrix @param {Record<string, any>} arrays @returns {boolean} */
   adopt(matrix, arrays) {
     const m = this.names.indexOf(matrix);
-    if (!this.onDemand || m < 0 || (!arrays.narrowed && arrays.steps.length < this.T)) return false;
+    if (!this.onDemand || m < 0) return false;
     const rows = this.rowsOf(arrays, m);
     if (!rows) return false;
     const starts = cumulated(arrays.counts);
@@ -104,16 +109,26 @@ export class RunSpectra {
       sigma: arrays.sigma,
       span: (t) => (rows[t] < 0 ? [0, 0] : [starts[rows[t]], starts[rows[t] + 1]]),
       trueSpan: (k) => [trueStarts[k], trueStarts[k + 1]],
+      energy: (t) => arrays.energy[rows[t]] ?? NaN,
+      used: (t) => arrays.used[rows[t]] ?? NaN,
     });
+    this.stays.delete(m);
     if (this.parcels.size > KEPT_PARCELS) this.parcels.delete([...this.parcels.keys()][0]);
     return true;
   }
 
-  /** @param {Record<string, any>} arrays of a parcel @param {number} m @returns {Int32Array | null} the parcel's row of each record, -1 where it was narrowed; null when they do not belong together */
+  /** @param {number} m @returns {boolean} some of its spectrum, or all, has to be asked for */
+  lacks(m) {
+    const own = this.onDemand ? this.of(m)?.arrays : this.arrays;
+    return !own || (!own.narrowed && own.steps.length < this.T);
+  }
+
+  /** @param {Record<string, any>} arrays of a parcel @param {number} m @returns {Int32Array | null} the parcel's row of each record, -1 where it was narrowed or the run has grown since; null when they do not belong together */
   rowsOf(arrays, m) {
     const rows = new Int32Array(this.T).fill(-1);
     let row = 0;
     for (let t = 0; t < this.T; t += 1) {
+      if (row === arrays.steps.length) break;
       if (arrays.steps[row] !== this.arrays.steps[t]) {
         if (!arrays.narrowed) return null;
         continue;
@@ -143,19 +158,34 @@ export class RunSpectra {
     return own ? own.sigma.subarray(...own.trueSpan(k)) : null;
   }
 
-  /** @param {number} t @param {number} m @returns {number | null} directions that a training step uses on average; null where that is not known */
+  /** @param {number} t @param {number} m @returns {number} directions that a training step uses on average; NaN while that is on its way */
   used(t, m) {
-    if (this.means) return this.means[t * this.M + m];
-    const own = this.of(m);
-    return own?.gates ? meanOf(own.gates, own.span(t)) : null;
+    return this.partial ? (this.of(m)?.used(t) ?? NaN) : this.arrays.ranks[t * this.M + m];
   }
-}
 
-/** @param {Uint8Array} gates @param {[number, number]} span @returns {number} */
-function meanOf(gates, [start, stop]) {
-  let sum = 0;
-  for (let i = start; i < stop; i += 1) sum += gates[i] / 255;
-  return sum;
+  /** @param {number} t @param {number} m @returns {number} Σλ², exactly; NaN while it is on its way */
+  energy(t, m) {
+    return this.of(m)?.energy(t) ?? NaN;
+  }
+
+  /** @param {number} m @returns {Stay[]} ascending by slot; empty while they are on their way */
+  staysOf(m) {
+    const kept = this.stays.get(m);
+    if (kept) return kept;
+    const { stayMatrix, staySlot, stayAfter, stayUntil } = this.of(m)?.arrays ?? {};
+    const found = /** @type {Stay[]} */ ([]);
+    staySlot?.forEach((/** @type {number} */ slot, /** @type {number} */ i) => {
+      if (!stayMatrix || stayMatrix[i] === m) found.push({ slot, after: stayAfter[i], until: stayUntil[i] });
+    });
+    this.stays.set(m, found.sort((a, b) => a.slot - b.slot));
+    return found;
+  }
+
+  /** @param {number} t @param {number} m @returns {number[]} the slots that hold a direction, ascending */
+  slots(t, m) {
+    const step = this.arrays.steps[t];
+    return this.staysOf(m).flatMap(({ slot, after, until }) => (after < step && step <= until ? [slot] : []));
+  }
 }
 
 /** @param {ArrayLike<number>} counts @returns {Uint32Array} where each begins, and the end of the last */

@@ -1,9 +1,9 @@
-/** Orders of the strip's rows, and how they are grouped. The same names as in analysis.order. */
+/** Orders of the strip's rows, and how they are grouped. analysis.order computes them. */
 
-import { finalRanks, netChange } from "./dynamics.js";
 import { layerLabel } from "./format.js";
 
 /** @typedef {import("./model.js").Model} Model */
+/** @typedef {import("./decode.js").Matrix} Matrix */
 /** @typedef {{label: string, members: number[]}} Group matrices that stand together */
 
 /**
@@ -11,68 +11,30 @@ import { layerLabel } from "./format.js";
  * @property {string} key
  * @property {string} label
  * @property {string} hint
- * @property {(model: Model) => boolean} [possible]
- * @property {(model: Model) => Group[]} groups
+ * @property {(matrix: Matrix) => string} [group] neighbours of the same one stand together under its name
  */
 
 /** @type {Record<string, Sort>} */
 export const SORTS = {
-  architecture: {
-    key: "architecture",
-    label: "by type",
-    hint: "module type, then layer",
-    groups: (model) => grouped(model.order, (m) => model.matrices[m].type),
-  },
-  layer: {
-    key: "layer",
-    label: "by layer",
-    hint: "layer, then module type; what is outside the layers first",
-    groups: (model) => {
-      const layer = (/** @type {number} */ m) => model.matrices[m].layer ?? -1;
-      return grouped([...model.order].sort((a, b) => layer(a) - layer(b)), (m) => layerLabel(model.matrices[m].layer));
-    },
-  },
-  final_rank: {
-    key: "final_rank",
-    label: "by final rank",
-    hint: "largest rank at the end first",
-    groups: (model) => descending(model, finalRanks(model)),
-  },
-  change: {
-    key: "change",
-    label: "by change",
-    hint: "largest net gain of rank first, largest loss last",
-    groups: (model) => descending(model, netChange(model)),
-  },
-  similarity: {
-    key: "similarity",
-    label: "by similarity",
-    hint: "matrices whose entropy goes the same way stand together",
-    // A clustering of the whole run, which comes when it is asked for; until then the first order stands in.
-    groups: (model) => [{ label: "", members: model.similar ?? model.order }],
-  },
+  architecture: { key: "architecture", label: "by type", hint: "module type, then layer", group: ({ type }) => type },
+  layer: { key: "layer", label: "by layer", hint: "layer, then module type; what is outside the layers first", group: ({ layer }) => layerLabel(layer) },
+  final_rank: { key: "final_rank", label: "by final rank", hint: "largest rank at the end first" },
+  change: { key: "change", label: "by change", hint: "largest net gain of rank first, largest loss last" },
+  similarity: { key: "similarity", label: "by similarity", hint: "matrices whose entropy goes the same way stand together" },
 };
 
-/** @param {Model} model @param {string} sort @returns {Group[]} from the top; the first of `SORTS` where the run has nothing for it */
+/** @param {Model} model @param {string} sort @returns {Group[]} from the top */
 export function groupsOf(model, sort) {
-  const wanted = SORTS[sort];
-  return (wanted && (wanted.possible?.(model) ?? true) ? wanted : SORTS.architecture).groups(model);
-}
-
-/** @param {number[]} order @param {(m: number) => string} label @returns {Group[]} */
-function grouped(order, label) {
+  // A clustering of the whole run comes when it is asked for; until then the first order stands in.
+  const order = /** @type {number[]} */ (sort === "similarity" ? (model.similar ?? model.order) : Array.from(model.derived[`order:${sort}`] ?? model.order));
+  const { group } = SORTS[sort] ?? SORTS.architecture;
+  if (!group) return [{ label: "", members: order }];
   /** @type {Map<string, Group>} */
   const groups = new Map();
   for (const m of order) {
-    const name = label(m);
-    const group = groups.get(name) ?? { label: name, members: [] };
-    group.members.push(m);
-    groups.set(name, group);
+    const label = group(model.matrices[m]);
+    if (!groups.has(label)) groups.set(label, { label, members: [] });
+    groups.get(label)?.members.push(m);
   }
   return [...groups.values()];
-}
-
-/** @param {Model} model @param {Int32Array} values @returns {Group[]} ties in the order of the architecture */
-function descending(model, values) {
-  return [{ label: "", members: [...model.order].sort((a, b) => values[b] - values[a]) }];
 }

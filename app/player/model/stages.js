@@ -1,7 +1,7 @@
 /** An event in five stages, made from the log: what slow motion and the steps of an event show. */
 
 import { formatNumber, matrixLabel } from "./format.js";
-import { isSoft, lastAtOrBefore } from "./model.js";
+import { isSoft } from "./model.js";
 
 /** @typedef {import("./model.js").Model} Model */
 /** @typedef {import("./decode.js").RunEvent} RunEvent */
@@ -17,13 +17,13 @@ export const STAGES = [
 ];
 
 /**
- * What an event saw and did; arrays have one entry a matrix.
+ * What an event saw and did, as analysis.stages has it; arrays have one entry a matrix.
  * @typedef {object} Decision
- * @property {any} event
+ * @property {RunEvent} event
  * @property {number} record
  * @property {boolean} byDirection single directions are scored; a matrix's score is their mean
  * @property {number[]} scores as they were compared: NaN = undefined, Infinity = before all others
- * @property {number[]} places 1 = lowest score, equals share the lower place; NaN where undefined
+ * @property {number[]} places 1 = lowest score; where directions are scored, how many stand above the threshold; NaN where undefined
  * @property {Set<number>} low matrices that stand out at the lower end
  * @property {Set<number>} high matrices that stand out at the upper end
  * @property {Map<number, string>} refused matrix → why it was passed over
@@ -49,46 +49,22 @@ export function decisionOf(model, index) {
 
 /** @param {Model} model @param {number} index @returns {Decision} */
 function decide(model, index) {
-  const event = /** @type {any} */ (model.events[index]);
+  const event = model.events[index];
   const record = model.recordAt(event.step);
-  const byDirection = [...event.prune, ...event.extend].some((move) => move.score !== undefined);
-  // Made anew whenever it is read.
-  const importance = event.importance[event.measure] ?? {};
-  const scores = model.matrices.map(({ name }) => decidedScore(event.decided?.[name], importance[name]));
   const prune = model.movesOf(event.prune);
   const extend = model.movesOf(event.extend);
   const before = model.matrices.map((_, m) => model.rank(record, m));
-  const known = scores.filter((score) => !Number.isNaN(score)).sort((a, b) => a - b);
-  const firsts = new Map([...known.keys()].reverse().map((place) => [known[place], place + 1]));
-  const places = scores.map((score) => firsts.get(score) ?? NaN);
-  // A budget of pairs points at both ends of the order; a threshold points at what lies below it.
-  const budget = byDirection || Number.isFinite(event.threshold) ? 0 : event.budget;
-  const ends = { low: takesRank(model) ? budget : 0, high: givesRank(model) ? budget : 0 };
-  const where = (/** @type {(score: number, m: number) => boolean} */ test) => scores.flatMap((score, m) => (test(score, m) ? [m] : []));
   return {
-    captions: {}, event, record, byDirection, scores, places, prune, extend, before,
-    low: new Set([...prune.keys(), ...where((_, m) => places[m] <= ends.low)]),
-    high: new Set([...extend.keys(), ...where((score) => !Number.isNaN(score) && known.length - 1 - lastAtOrBefore(known, score) < ends.high)]),
+    captions: {}, event, record, prune, extend, before,
+    byDirection: event.byDirection ?? false,
+    // Made anew whenever they are read.
+    scores: event.scores,
+    places: event.order,
+    low: new Set([...prune.keys(), ...(event.low ?? [])]),
+    high: new Set([...extend.keys(), ...(event.high ?? [])]),
     refused: new Map(Object.entries(event.refused ?? {}).map(([name, why]) => [model.indexOf.get(name) ?? -1, String(why)])),
     after: before.map((rank, m) => rank - (prune.get(m) ?? 0) + (extend.get(m) ?? 0)),
   };
-}
-
-/** @param {Model} model @returns {boolean} some event of the run prunes: a method of one half has candidates at one end only */
-function takesRank(model) {
-  return model.events.some((event) => event.prune.length);
-}
-
-/** @param {Model} model */
-function givesRank(model) {
-  return model.events.some((event) => event.extend.length);
-}
-
-/** What was compared. @param {any} ruled what a rule put in the measure's place, if any @param {number | null | undefined} own the measure's @returns {number} */
-function decidedScore(ruled, own) {
-  if (ruled === "first") return Infinity;
-  const score = ruled === undefined ? own : ruled;
-  return typeof score === "number" && Number.isFinite(score) ? score : NaN;
 }
 
 /** @param {Model} model @param {number} index of the event @param {number} place in `STAGES` @param {number} [share] @returns {Stage} */
@@ -99,7 +75,7 @@ export function stageOf(model, index, place, share = 0) {
   return { index: place, key, event: index, share, caption: decision.captions[key] };
 }
 
-/** The importances of all events of a run: scores keep one scale. @param {Model} model @returns {{low: number, high: number, measure: string}} */
+/** The importances of all events of a run: scores keep one scale. @param {Model} model @returns {{low: number, high: number}} */
 export function scoreRange(model) {
   let [low, high] = [Infinity, -Infinity];
   for (let index = 0; index < model.events.length; index += 1) {
@@ -109,40 +85,40 @@ export function scoreRange(model) {
       high = Math.max(high, score);
     }
   }
-  return { low, high, measure: measureName(/** @type {any} */ (model.events[0])?.measure) };
+  return { low, high };
 }
 
-/** @param {string | undefined} key */
-export function measureName(key) {
-  return (key ?? "importance").replace(/_/g, " ").replace(" times ", " × ");
+/** What is known of the measure that decided an event. @param {Model} model @param {RunEvent | undefined} event @returns {{label: string, range: [number | null, number | null]}} */
+export function measureOf(model, event) {
+  return model.header.measures[event?.measure ?? ""] ?? { label: "importance", range: [null, null] };
 }
 
 /** @type {Record<string, (model: Model, decision: Decision) => string>} */
 const CAPTIONS = {
-  score: (_model, { event, scores, byDirection }) => {
+  score: (model, { event, scores, byDirection }) => {
     const known = scores.filter(Number.isFinite);
     const range = known.length ? `${formatNumber(Math.min(...known))} … ${formatNumber(Math.max(...known))}` : "none is defined";
     const unknown = scores.filter(Number.isNaN).length;
     const first = scores.filter((score) => score === Infinity).length;
     const what = byDirection ? "Every direction is scored by" : "Every matrix is scored by";
     const told = [byDirection ? `matrix means ${range}` : range, unknown ? `${unknown} undefined` : "", first ? `${first} put first by a rule` : ""];
-    return `${what} ${measureName(event.measure)}: ${told.filter(Boolean).join(", ")}`;
+    return `${what} ${measureOf(model, event).label}: ${told.filter(Boolean).join(", ")}`;
   },
-  order: (model, decision) => [cut(model, decision), ...rulesOf(model, decision)].join("; "),
+  order: (model, decision) => [cut(decision), ...rulesOf(model, decision)].join("; "),
   prune: (model, { event, before, prune }) => moved(model, model.words.pruned, event.prune, before, prune, -1),
   extend: (model, { event, before, prune, extend }) =>
     moved(model, model.words.extended, event.extend, before.map((rank, m) => rank - (prune.get(m) ?? 0)), extend, 1),
-  resume: (model, { event, record, before, after }) => {
-    const sum = (/** @type {number[]} */ ranks) => ranks.reduce((total, rank) => total + rank, 0);
-    const [was, is] = [sum(before), sum(after)];
+  resume: (model, { event, record }) => {
+    const was = model.totalRank[record];
+    const is = was - event.prune.length + event.extend.length;
     const next = record + 1 < model.T ? `; next record: step ${model.steps[record + 1]}` : "";
     const anew = event.rules?.includes("restarted") ? "Training begins anew" : "Training goes on";
     return `${anew} with total rank ${is}${is === was ? ", as before" : ` (was ${was})`}${next}`;
   },
 };
 
-/** Where the line is drawn. @param {Model} model @param {Decision} decision @returns {string} */
-function cut(model, { event, byDirection, scores, prune, extend }) {
+/** Where the line is drawn. @param {Decision} decision @returns {string} */
+function cut({ event, byDirection, scores, prune, extend, low, high }) {
   const { budget, threshold, target_rank: target } = event;
   if (Number.isFinite(threshold)) {
     const what = byDirection ? "directions" : "values";
@@ -151,15 +127,15 @@ function cut(model, { event, byDirection, scores, prune, extend }) {
     return `${aim}${event.prune.length} ${what} at or below the threshold ${formatNumber(threshold)} stand out${back}`;
   }
   if (Number.isFinite(target)) return `target total ${target}: the lowest directions stand out`;
-  if (!budget) return "b(t) = 0: nothing stands out";
   const total = scores.filter((score) => !Number.isNaN(score)).length;
   const edge = (/** @type {number[]} */ own, /** @type {string} */ sign, /** @type {(...values: number[]) => number} */ most) =>
     own.length === budget && own.every(Number.isFinite) ? ` (${sign} ${formatNumber(most(...own))})` : "";
   const scoresOf = (/** @type {Map<number, number>} */ moves) => [...moves.keys()].map((m) => scores[m]);
   const ends = [
-    takesRank(model) ? `the ${budget} lowest${byDirection ? "" : edge(scoresOf(prune), "≤", Math.max)}` : "",
-    givesRank(model) ? `the ${budget} highest${byDirection ? "" : edge(scoresOf(extend), "≥", Math.min)}` : "",
+    low.size ? `the ${budget} lowest${byDirection ? "" : edge(scoresOf(prune), "≤", Math.max)}` : "",
+    high.size ? `the ${budget} highest${byDirection ? "" : edge(scoresOf(extend), "≥", Math.min)}` : "",
   ].filter(Boolean);
+  if (!budget || !ends.length) return `b(t) = ${budget}: nothing stands out`;
   return `b = ${budget}: ${ends.join(" and ")} of ${byDirection ? "all directions" : total} stand out`;
 }
 

@@ -9,14 +9,14 @@ import { activeParameters, gapLimit, largestGap, largestParameters } from "../mo
 /** @typedef {import("./palette.js").Palette} Palette */
 /** @typedef {import("./palette.js").Colour} Colour */
 
-/** Choices in the order of the buttons. */
+/** Choices in the order of the buttons; column: what tables call it. @type {Array<{key: Colour, label: string, column: string, hint: string}>} */
 export const COLOURS = [
-  { key: "rank", label: "Rank", hint: "number of active directions" },
-  { key: "change", label: "Change", hint: "rank now minus rank at the first record, or at the step chosen with 'since here'" },
-  { key: "entropy", label: "Entropy", hint: "how evenly the energy is spread over the directions, 0 to 1" },
-  { key: "energy", label: "Energy", hint: "Σλ², on a square-root scale" },
-  { key: "parameters", label: "Parameters", hint: "of the active directions: r · (in + out + 1)" },
-  { key: "gap", label: "Gap", hint: "|I(λ) − I(σ)|: how far λ is from the true singular values of ΔW, at their latest record" },
+  { key: "rank", label: "Rank", column: "rank", hint: "number of active directions" },
+  { key: "change", label: "Change", column: "rank_change", hint: "rank now minus rank at the first record, or at the step chosen with 'since here'" },
+  { key: "entropy", label: "Entropy", column: "entropy", hint: "how evenly the energy is spread over the directions, 0 to 1" },
+  { key: "energy", label: "Energy", column: "energy", hint: "Σλ², on a square-root scale" },
+  { key: "parameters", label: "Parameters", column: "parameters", hint: "of the active directions: r · (in + out + 1)" },
+  { key: "gap", label: "Gap", column: "entropy_gap", hint: "|I(λ) − I(σ)|: how far λ is from the true singular values of ΔW, at their latest record" },
 ];
 
 /**

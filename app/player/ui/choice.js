@@ -15,6 +15,8 @@ export class Choice {
     this.list = element("select", { class: "fl-select fl-choicelist", "aria-label": label }, entries.map(({ key, label: text }) => element("option", { value: key, text })));
     this.list.addEventListener("change", () => changed(this.list.value));
     this.name = name;
+    /** @type {string | null} key */
+    this.shown = null;
     this.root = element("div", { class: `fl-choose fl-choose-${name}` }, [
       element("div", { class: "fl-choices", role: "group", "aria-label": label }, this.buttons),
       this.list,

@@ -165,8 +165,7 @@ export class EventList {
     const event = model.events[index];
     const { pruned, extended } = model.words;
     const aim = aimOf(event);
-    const told = event.importance;
-    const scores = told?.[event.measure] ?? told ?? {};
+    const { scores } = event;
     const when = exact ? `Event ${index + 1}` : `Last event: ${index + 1}`;
     return [
       ...(aim ? [element("p", { class: "fl-aim", text: aim })] : []),
@@ -175,15 +174,15 @@ export class EventList {
     ];
   }
 
-  /** @param {Model} model @param {Record<string, any>} scores of matrices, by the measure that decided @param {string} title @param {string} kind @param {Move[]} moves @param {number} selected */
+  /** @param {Model} model @param {number[]} scores of matrices, by the measure that decided @param {string} title @param {string} kind @param {Move[]} moves @param {number} selected */
   column(model, scores, title, kind, moves, selected) {
     const rows = moves.map((move) => {
       const m = model.indexOf.get(move.matrix) ?? -1;
-      const score = move.score ?? scores[move.matrix];
+      const score = move.score ?? scores[m];
       const button = /** @type {HTMLButtonElement} */ (this.blankMove.cloneNode(true));
       button.classList.add(kind);
       button.children[0].textContent = m >= 0 ? matrixLabel(model.matrices[m]) : move.matrix;
-      button.children[1].textContent = typeof score === "number" ? formatNumber(score) : "";
+      button.children[1].textContent = Number.isFinite(score) ? formatNumber(score) : "";
       const rules = (move.rules ?? []).map((rule) => RULES[/** @type {keyof typeof RULES} */ (rule)] ?? rule);
       const own = move.score === undefined ? "" : `score ${formatNumber(move.score)}`;
       button.title = [own, rules.length ? `rule: ${rules.join(", ")}` : ""].filter(Boolean).join(" · ");

@@ -3,27 +3,25 @@
 import { copyLink, showAddress } from "./address.js";
 import { BANDS } from "../views/bands.js";
 import { Clock } from "./clock.js";
-import { describeCell } from "./describe.js";
+import { describeCell } from "../views/describe.js";
 import { penFor } from "../pen/draw.js";
 import { EventList } from "./event_list.js";
 import { Fade } from "../pen/fade.js";
+import { Feed } from "../source/feed.js";
 import { fitHeight, sizesOf } from "../pen/fit.js";
-import { formatNumber } from "../model/format.js";
 import { keyAction } from "./keys.js";
-import { Mailbox } from "../source/mailbox.js";
 import { MAPS } from "../views/maps.js";
 import { Model } from "../model/model.js";
 import { readPalette } from "../pen/palette.js";
-import { closeLetterbox, openLetterbox } from "../source/parcels.js";
 import { Picker } from "./picker.js";
 import { pinnedAt } from "../views/pinned.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
 import { Settler } from "./settle.js";
 import { SIDES } from "../views/sides.js";
-import { SORTS } from "../model/sorts.js";
 import { buildStage } from "./stage_dom.js";
+import { dress } from "../style.js";
 import { stageOf, STAGES } from "../model/stages.js";
-import { tell, tellAll, tellRest } from "./tell.js";
+import { tell, tellAll, tellRest, warn } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices } from "./view_state.js";
@@ -31,20 +29,22 @@ import { WhyCard, whyFits } from "../views/why_card.js";
 
 /** @typedef {import("../pen/palette.js").Colour} Colour */
 /** @typedef {import("../model/scene.js").Scene} Scene */
+/** @typedef {import("../model/decode.js").Request} Request */
 /** @typedef {(name: string, value: unknown) => void} SetState */
 
 const COMMIT_DELAY_MS = 350; // a burst of keys is one message to the server
+const SUPPLY_DELAY_MS = 60;
 
 export class Player {
-  /** @param {Element | ShadowRoot} parent @param {SetState} setStateValue */
-  constructor(parent, setStateValue) {
-    this.setStateValue = setStateValue;
-    /** @type {import("../model/decode.js").Request | null} */
+  /** @param {Element | ShadowRoot} parent @param {(name: string) => import("../source/server.js").Source} sourceOf a run */
+  constructor(parent, sourceOf) {
+    /** @type {SetState} */
+    this.setStateValue = () => {};
+    /** @type {Request | null} */
     this.request = null;
-    /** @type {import("../model/decode.js").Request | null} the latest, whose run may still be on its way */
+    /** @type {Request | null} the latest, whose run may still be on its way */
     this.wanted = null;
-    /** @type {string | null} content that is being fetched */
-    this.fetching = null;
+    this.feed = new Feed(this, sourceOf);
     /** @type {Model | null} */
     this.model = null;
     this.selected = 0;
@@ -58,10 +58,10 @@ export class Player {
     this.why = null;
     /** @type {{model: Model, name: string} | null} a second run under this clock */
     this.pinned = null;
-    this.mailbox = new Mailbox(this);
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;
+    this.supplyTimer = 0;
     this.farewell = 0;
     this.generation = 0;
     this.stale = true;
@@ -83,6 +83,7 @@ export class Player {
     this.fade = new Fade(this.nodes.ghost);
     this.root = this.nodes.root;
     parent.append(this.root);
+    dress(this.root);
     this.palette = readPalette(this.root);
     this.listen();
   }
@@ -97,23 +98,44 @@ export class Player {
     this.nodes.picker.addEventListener("change", () => this.select(Number(this.nodes.picker.value)));
     this.nodes.since.addEventListener("click", () => this.pinTime());
     listenToPointer(this);
-    document.fonts?.ready.then(() => this.redraw());
+    this.onFont = () => this.redraw();
+    document.fonts.addEventListener("loadingdone", this.onFont);
   }
 
-  /** New data, new theme, or a rerun that changed nothing. @param {import("../model/decode.js").Request} request @param {Uint8Array} payload @param {SetState} setStateValue */
-  accept(request, payload, setStateValue) {
+  /** What to show: another run, another view, a new theme, or a rerun that changed nothing. @param {Request} request @param {SetState} setStateValue */
+  ask(request, setStateValue) {
     this.setStateValue = setStateValue;
+    this.wanted = request;
+    if (this.request?.run === request.run) this.accept(request, null);
+    this.feed.follow(request);
+  }
+
+  /** @param {Request} request @param {import("../model/container.js").Content | null} content of its run, null = as before */
+  accept(request, content) {
     const before = this.request;
     this.request = request;
-    if (before?.content !== request.content) this.acceptRun(new Model(payload), before?.run === request.run);
+    if (content) this.acceptRun(new Model(content), before?.run === request.run);
     if (before && request.link && before.run !== request.run) showAddress(this, new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
-    if (request.key && before?.key !== request.key) openLetterbox(request.key, this.mailbox);
     this.palette = readPalette(this.root);
     this.root.style.setProperty("--fl-pruned", this.palette.pruned);
     this.root.style.setProperty("--fl-extended", this.palette.extended);
     this.layOut();
-    this.askWhy();
+    this.feed.supply();
+  }
+
+  /** The run does not come. @param {Error | null} error null = it does again */
+  trouble(error) {
+    this.root.classList.toggle("fl-lost", !this.model);
+    this.root.hidden = !error && !this.model;
+    this.nodes.trouble.textContent = error ? `The server does not answer: ${error.message}` : "";
+  }
+
+  /** @param {number[]} order of the matrices by similarity */
+  arrange(order) {
+    if (this.model?.M !== order.length) return;
+    this.model.similar = order;
+    this.resize();
   }
 
   /** @param {Model} model @param {boolean} same it is the run that is shown already, which has grown */
@@ -123,15 +145,14 @@ export class Player {
     if (same && this.model) model.inherit(this.model);
     this.model = model;
     model.countFrom(this.since);
-    this.selected = model.indexOf.get(chosen ?? "") ?? this.firstMatrix(model, model.header.park ?? -1);
+    this.selected = model.indexOf.get(chosen ?? "") ?? model.firstMatrix(model.header.park ?? -1);
     this.clock.accept(model);
     this.eventList.accept(model);
-    this.warn(model);
+    warn(this, model);
     this.whole = !model.T;
     if (this.whole) tellRest(this);
     this.updates += 1;
     if (!same && model.run.state !== "running") this.clock.seek(model.header.park ?? model.lastStep);
-    this.mailbox.unpackEarly();
   }
 
   /** Each event stops and unfolds, or no longer. @param {boolean} slow */
@@ -142,14 +163,6 @@ export class Player {
     this.resize();
   }
 
-  /** Entropy is read from λ: it says little where λ is not the spectrum of ΔW. @param {Model} model */
-  warn(model) {
-    const { gap, gapLimit } = model.run;
-    const wide = Number.isFinite(gap) && gap > gapLimit;
-    this.nodes.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
-    this.nodes.warning.hidden = !wide;
-  }
-
   /** Another run takes the stage. */
   reset() {
     window.clearTimeout(this.commitTimer);
@@ -158,16 +171,9 @@ export class Player {
     this.eventList.clear();
     this.since = null;
     this.why = null;
-    this.pinned = null;
   }
 
-  /** At an event, the first matrix that gained is worth a look; `first_matrix` of analysis.metrics. @param {Model} model @param {number} step */
-  firstMatrix(model, step) {
-    const event = model.events[model.eventAt(step)];
-    return model.indexOf.get(event?.extend[0]?.matrix ?? event?.prune[0]?.matrix ?? "") ?? 0;
-  }
-
-  /** @param {import("../model/decode.js").Request} request */
+  /** @param {Request} request */
   obey(request) {
     if (request.step !== null) this.clock.seek(request.step);
     const stage = STAGES.findIndex(({ key }) => key === request.stage);
@@ -175,7 +181,7 @@ export class Player {
     if (this.model && (request.matrix || request.step !== null)) {
       const { firstStep, lastStep, indexOf } = this.model;
       const step = Math.min(Math.max(request.step ?? -1, firstStep), lastStep);
-      this.selected = indexOf.get(request.matrix ?? "") ?? (request.matrix ? this.selected : this.firstMatrix(this.model, step));
+      this.selected = indexOf.get(request.matrix ?? "") ?? (request.matrix ? this.selected : this.model.firstMatrix(step));
     }
     for (const [name, keys] of Object.entries(CHOICES)) if (keys.includes(request[name])) this.chosen[name] = request[name];
     if (request.since !== undefined) this.since = request.since;
@@ -226,7 +232,6 @@ export class Player {
   /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
   possible(name) {
     const { model, pinned: other } = this;
-    if (name === "sort" && model) return CHOICES.sort.filter((key) => SORTS[key].possible?.(model) ?? true);
     const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS })[name];
     // Asked several times a frame, hence with no more of a scene than it takes.
     return views && model ? CHOICES[name].filter((key) => views[key].possible?.({ model, other }) ?? true) : CHOICES[name];
@@ -251,6 +256,8 @@ export class Player {
 
   commitSoon() {
     window.clearTimeout(this.commitTimer);
+    window.clearTimeout(this.supplyTimer);
+    if (!this.clock.playing) this.supplyTimer = window.setTimeout(() => this.feed.supply(), SUPPLY_DELAY_MS);
     if (!this.clock.playing) this.commitTimer = window.setTimeout(() => this.commit(), COMMIT_DELAY_MS);
   }
 
@@ -339,16 +346,6 @@ export class Player {
     return this.why && whyFits(this.why, /** @type {Model} */ (this.model), this.clock.step, this.selected) ? this.why.card : null;
   }
 
-  /** A run that grows moves the clock past what Python knows of: the card of a later event is asked for, once. */
-  askWhy() {
-    const { model, why, selected, clock } = this;
-    const event = model?.events[model.eventBefore(clock.step)];
-    const wanted = `${event?.step} ${selected}`;
-    if (this.chosen.side !== "why" || !model || !event || this.asked === wanted || (why && whyFits(why, model, clock.step, selected))) return;
-    this.asked = wanted;
-    this.commitSoon();
-  }
-
   /** @param {number} now */
   draw(now) {
     this.frame = 0;
@@ -389,10 +386,12 @@ export class Player {
     window.cancelAnimationFrame(this.frame);
     this.settler.stop();
     window.clearTimeout(this.commitTimer);
+    window.clearTimeout(this.supplyTimer);
+    this.feed.stop();
     this.clock.destroy();
-    if (this.request?.key) closeLetterbox(this.request.key, this.mailbox);
     this.resizer?.disconnect();
     document.removeEventListener("keydown", /** @type {any} */ (this.onKey));
+    document.fonts.removeEventListener("loadingdone", /** @type {any} */ (this.onFont));
     window.removeEventListener("resize", /** @type {any} */ (this.onWindow));
     this.root.remove();
   }

@@ -6,8 +6,8 @@ import { formatMean } from "../model/format.js";
 
 /** @param {Model} model @param {number} step @returns {string} */
 export function sentenceAt(model, step) {
-  const written = model.header.sentences?.[String(step)];
-  if (written) return written;
+  const event = model.eventAt(step);
+  if (event >= 0) return `Event ${event + 1} of ${model.events.length}, ${model.header.sentences[event]}`;
   const record = model.recordAt(step);
   const mean = model.expectedTotalRank(record);
   const used = mean === null ? "" : `, of which a training step uses ${formatMean(mean)} on average`;

@@ -25,6 +25,7 @@ export function buildStage(player) {
   const nodes = {
     choices,
     sentence: element("p", { class: "fl-sentence", "aria-live": "polite" }),
+    trouble: element("p", { class: "fl-trouble", role: "alert" }),
     legend: element("span", { class: "fl-runs", hidden: "" }),
     stage: element("p", { class: "fl-stage", "aria-live": "polite", hidden: "" }),
     ghost: element("canvas", { class: "fl-ghost", "aria-hidden": "true" }),
@@ -66,7 +67,7 @@ export function buildStage(player) {
     toolButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
   );
   const root = element("div", { class: "fl-player" }, [
-    element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend]), hero, player.transport.bar, player.transport.track, boxes.timeBox,
+    element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend, nodes.trouble]), hero, player.transport.bar, player.transport.track, boxes.timeBox,
     nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
   ]);
   root.hidden = true;

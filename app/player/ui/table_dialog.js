@@ -2,7 +2,7 @@
 
 import { element } from "../pen/draw.js";
 import { formatNumber } from "../model/format.js";
-import { captionOf, TABLES, tableKeys } from "../pen/pictures.js";
+import { captionOf, SHEETS, tableKeys } from "./pictures.js";
 import { closeOnBackdrop, saveTable } from "./take_out.js";
 
 const MOST_ROWS = 200;
@@ -34,14 +34,14 @@ export class TableDialog {
     player.clock.pause();
     const keys = tableKeys(player);
     const kept = this.which.value;
-    this.which.replaceChildren(...keys.map((key) => element("option", { value: key, text: TABLES[key].label(player) })));
+    this.which.replaceChildren(...keys.map((key) => element("option", { value: key, text: SHEETS[key].label(player) })));
     this.which.value = keys.includes(kept) ? kept : keys[0];
     this.fill();
     this.dialog.showModal();
   }
 
   fill() {
-    const { head, rows } = TABLES[this.which.value].table(this.player);
+    const { head, rows } = SHEETS[this.which.value].table(this.player);
     const columns = Math.min(head.length, MOST_COLUMNS);
     const cut = [rows.length > MOST_ROWS ? `the first ${MOST_ROWS} of ${rows.length} rows` : `${rows.length} rows`];
     if (columns < head.length) cut.push(`${columns} of ${head.length} columns`);

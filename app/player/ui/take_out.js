@@ -3,7 +3,7 @@
 import { copyLink } from "./address.js";
 import { csvOf } from "../model/csv.js";
 import { element } from "../pen/draw.js";
-import { PICTURES, pngOf, svgOf, TABLES, tableKeys } from "../pen/pictures.js";
+import { PICTURES, pngOf, SHEETS, svgOf, tableKeys } from "./pictures.js";
 
 export class TakeOut {
   /** @param {any} player */
@@ -48,7 +48,7 @@ export class TakeOut {
     this.screen.hidden = !player.palette.dark;
     this.link.hidden = !player.request.link;
     // Without a server, the page is the report.
-    this.report.hidden = !player.request.key;
+    this.report.hidden = !player.request.served;
     this.command.textContent = reportCommand(player.request.run);
     this.offerNumbers();
     this.dialog.showModal();
@@ -56,7 +56,7 @@ export class TakeOut {
 
   offerNumbers() {
     const { player } = this;
-    this.numbers.replaceChildren(...tableKeys(player, this.chosen.tables).map((key) => this.button(`CSV: ${TABLES[key].label(player)}`, () => saveTable(player, key))));
+    this.numbers.replaceChildren(...tableKeys(player, this.chosen.tables).map((key) => this.button(`CSV: ${SHEETS[key].label(player)}`, () => saveTable(player, key))));
   }
 
   /** @param {Blob | null} blob @param {string} view @param {string} suffix */
@@ -79,10 +79,10 @@ function reportCommand(run) {
   return `python -m analysis.report ${quoted(folder)} --out ${quoted(`${folder.split("/").pop()}.html`)}`;
 }
 
-/** @param {any} player @param {string} key of `TABLES` */
+/** @param {any} player @param {string} key of `SHEETS` */
 export function saveTable(player, key) {
   const view = { map: player.chosen.map, side: player.chosen.side, band: player.timeline.band.key }[key] ?? key;
-  saveFile(player, new Blob([csvOf(TABLES[key].table(player))], { type: "text/csv" }), view, "csv");
+  saveFile(player, new Blob([csvOf(SHEETS[key].table(player))], { type: "text/csv" }), view, "csv");
 }
 
 /** @param {any} player @param {Blob} blob @param {string} view @param {string} suffix */

@@ -1,6 +1,6 @@
 /** Words, numbers and attributes beside the pictures: for those who read them, hear them, or test them. */
 
-import { describeSoft, energyText } from "./describe.js";
+import { describeSoft, energyText } from "../views/describe.js";
 import { element } from "../pen/draw.js";
 import { formatEntropy, formatNumber } from "../model/format.js";
 import { methodColour } from "../pen/palette.js";
@@ -29,6 +29,13 @@ export function tell(player, scene, moved) {
   root.dataset.drawnAt ??= String(window.performance.now());
   const matrix = model.matrices[selected]?.name ?? "";
   Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), updates: String(player.updates), since: String(scene.since ?? ""), stage: scene.stage?.key ?? "", pinned: scene.other?.name ?? "", ...chosen });
+}
+
+/** Entropy is read from λ: it says little where λ is not the spectrum of ΔW. @param {any} player @param {import("../model/model.js").Model} model */
+export function warn({ nodes }, { run: { gap, gapLimit } }) {
+  const wide = Number.isFinite(gap) && gap > gapLimit;
+  nodes.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
+  nodes.warning.hidden = !wide;
 }
 
 /** Whatever takes room, before the room is measured. @param {any} player @param {Scene} scene */
@@ -109,7 +116,7 @@ function tellRuns({ nodes }, { model, other, palette }) {
 }
 
 /** What the card says where no event lies at or before the clock. @param {import("../model/model.js").Model} model @returns {string} */
-function beforeAny(model) {
+export function beforeAny(model) {
   if (model.events.length || model.run.state === "running") return "No event yet: the first decision is still to come.";
   return model.run.ranksOnly ? "This log tells ranks only: nothing is known of why they changed." : "This run has no events: nothing was decided.";
 }

@@ -152,7 +152,7 @@ export class Transport {
     const past = model.eventBefore(clock.step) + 1;
     const parts = [`step ${clock.step} of ${model.domain[1]}`];
     parts.push(events ? `event ${past} of ${events}` : "no events");
-    if (live) parts.push(clock.atEnd ? "live" : "run goes on: End follows it");
+    if (live) parts.push(clock.atEnd ? "training: follows" : `training, step ${model.lastStep}: End follows`);
     const text = parts.join(" · ");
     if (this.readout.textContent !== text) {
       this.readout.textContent = text;

@@ -1,5 +1,6 @@
 /** The why-card as a picture, for files: on the page it is text. */
 
+import { formatNumber } from "../model/format.js";
 import { cardTable } from "./why_card.js";
 import { wrapped } from "../pen/wrap.js";
 
@@ -22,9 +23,11 @@ export function drawCard(pen, scene) {
   };
   say(card?.headline ?? "No event yet.", { fill: palette.text, size: 13, weight: 600 });
   if (!card) return;
-  for (const [label, text, detail] of cardTable(card).rows) {
+  for (const [kind, label, text, detail, score, place, places] of cardTable(card).rows) {
     y += 2;
-    say(`${label}: ${text}`, { fill: palette.text, size: 12 });
-    if (detail) say(String(detail), { fill: palette.muted, size: 11 }, 14);
+    const before = /** @type {Record<string, string>} */ ({ rule: "rule: ", measure: "by " })[String(kind)] ?? "";
+    say(`${before}${label}: ${text}`, { fill: palette.text, size: 12 });
+    const told = kind === "measure" ? `${formatNumber(Number(score))}${place === null ? "" : `, ${place} of ${places}`}` : detail;
+    if (told) say(String(told), { fill: palette.muted, size: 11 }, 14);
   }
 }

@@ -40,23 +40,6 @@ export function panelsOf(model, other) {
   return panels;
 }
 
-/** @param {ArrayLike<number>} values @param {number} window @returns {Float64Array} mean of the last values; NaN where one is missing */
-export function trailingMean(values, window) {
-  const means = new Float64Array(values.length);
-  let sum = 0;
-  let missing = 0;
-  const add = (/** @type {number} */ value, /** @type {1 | -1} */ sign) => {
-    if (Number.isFinite(value)) sum += sign * value;
-    else missing += sign;
-  };
-  for (let i = 0; i < values.length; i += 1) {
-    add(values[i], 1);
-    if (i >= window) add(values[i - window], -1);
-    means[i] = missing ? NaN : sum / Math.min(i + 1, window);
-  }
-  return means;
-}
-
 /** @param {ArrayLike<number>} values @param {number} top @param {Box} box @returns {Float64Array} */
 function heights(values, top, box) {
   const ys = new Float64Array(values.length);
@@ -89,16 +72,12 @@ function drawRun(pen, palette, box, scale, model, steps, ys, { dashed = false, s
   );
 }
 
-/** @param {Model} model @param {number} window @param {Pinned | null} other */
-function smoothed(model, window, other) {
-  const theirs = other?.model.lossSteps.length ? other.model : null;
-  return { own: trailingMean(model.taskLoss, window), theirs, their: theirs && trailingMean(theirs.taskLoss, window) };
-}
-
 /** @param {Model} model @param {Pinned | null} other @returns {Panel} */
 function lossPanel(model, other) {
-  const window = Math.max(1, Math.round(model.lossSteps.length / 40));
-  const { own: smooth, theirs, their } = smoothed(model, window, other);
+  const window = model.header.lossWindow;
+  const smooth = model.taskLossMean;
+  const theirs = other?.model.lossSteps.length ? other.model : null;
+  const their = theirs?.taskLossMean;
   const top = niceCeiling(Math.max(largest(model.taskLoss), largest(theirs?.taskLoss ?? [])));
   return {
     label: "task loss",

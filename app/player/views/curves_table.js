@@ -1,42 +1,37 @@
-/** The numbers of the curves, one row a step. */
+/** The numbers of the curves, one row a step; the columns are those of analysis.tables. */
 
-import { movesOverTime } from "../model/dynamics.js";
 import { lastAtOrBefore } from "../model/model.js";
 
 /** @typedef {import("../model/model.js").Model} Model */
 
 /** @param {Model} model @returns {import("../model/scene.js").Table} every step that has a loss, a record or an evaluation; what a step did not record is empty */
 export function curvesTable(model) {
+  const { lossSteps, derived } = model;
   const found = model.evaluationSeries();
-  const steps = [...new Set([...model.lossSteps, ...model.steps, ...(found?.steps ?? [])])].sort((a, b) => a - b);
   const budget = model.budgetCurve();
-  const columns = /** @type {Array<[string, (step: number) => number | null]>} */ ([
-    ["task loss", (step) => atStep(model.lossSteps, model.taskLoss, step)],
-    ["regulariser", (step) => atStep(model.lossSteps, model.regularizer, step)],
-  ]);
-  const { penalty, targetRank } = model;
-  if (penalty) columns.push(["penalty", (step) => atStep(model.lossSteps, penalty, step)]);
-  if (found) columns.push([`${found.split} ${found.metric}`, (step) => atStep(found.steps, found.values, step)]);
-  if (budget) columns.push(["b(t)", (step) => atStep(budget.steps, budget.values, step)]);
-  columns.push(["total rank", (step) => atStep(model.steps, model.totalRank, step)]);
-  if (targetRank) columns.push(["target rank", (step) => atStep(model.lossSteps, targetRank, step)]);
-  if (model.events.length) columns.push(...moveColumns(model));
-  return { head: ["step", ...columns.map(([name]) => name)], rows: steps.map((step) => [step, ...columns.map(([, value]) => value(step))]) };
-}
-
-/** @param {Model} model @returns {Array<[string, (step: number) => number | null]>} */
-function moveColumns(model) {
-  const { gross, net, churn } = movesOverTime(model);
-  const own = (/** @type {"prune" | "extend"} */ key) => (/** @type {number} */ step) => {
-    const event = model.eventAt(step);
-    return event < 0 ? null : model.events[event][key].length;
+  const steps = [...new Set([...lossSteps, ...model.steps, ...(found?.steps ?? [])])].sort((a, b) => a - b);
+  const at = (/** @type {ArrayLike<number> | undefined} */ own, /** @type {ArrayLike<number> | null | undefined} */ values) => (/** @type {number} */ step) => {
+    const place = own && values ? lastAtOrBefore(own, step) : -1;
+    return own && values && own[place] === step ? values[place] : NaN;
   };
-  const series = (/** @type {ArrayLike<number>} */ values) => (/** @type {number} */ step) => atStep(model.steps, values, step);
-  return [["pruned", own("prune")], ["extended", own("extend")], ["gross moves", series(gross)], ["net moves", series(net)], ["churn", series(churn)]];
-}
-
-/** @param {ArrayLike<number>} steps @param {ArrayLike<number>} values @param {number} step @returns {number | null} the value at exactly this step */
-function atStep(steps, values, step) {
-  const place = lastAtOrBefore(steps, step);
-  return place >= 0 && steps[place] === step && Number.isFinite(values[place]) ? values[place] : null;
+  const moved = (/** @type {"gross" | "net" | "churn"} */ key) => at(model.steps, Array.from(model.steps, (_, t) => model.moved(t)[key]));
+  const moves = (/** @type {"prune" | "extend"} */ key) => at(model.eventSteps, model.events.map((event) => event[key].length));
+  const measured = at(found?.steps, found?.values);
+  const columns = /** @type {Array<[string, (step: number) => number | string | null]>} */ ([
+    ["task_loss", at(lossSteps, model.taskLoss)],
+    ["task_loss_trailing_mean", at(lossSteps, derived.taskLossMean)],
+    ["regularizer", at(lossSteps, model.regularizer)],
+    ["penalty", at(lossSteps, model.penalty)],
+    ["evaluation", measured],
+    ["evaluated", (step) => (found && !Number.isNaN(measured(step)) ? `${found.split} ${found.metric}` : null)],
+    ["budget", at(budget?.steps, budget?.values)],
+    ["total_rank", at(model.steps, model.totalRank)],
+    ["target_rank", at(lossSteps, model.targetRank)],
+    ["extended", moves("extend")],
+    ["pruned", moves("prune")],
+    ["gross_moves", moved("gross")],
+    ["net_moves", moved("net")],
+    ["churn", moved("churn")],
+  ]);
+  return { head: ["step", ...columns.map(([name]) => name)], rows: steps.map((step) => [step, ...columns.map(([, value]) => value(step))]) };
 }

@@ -42,38 +42,25 @@ function directionsOf({ model, selected }, box) {
   return directions;
 }
 
-/** @param {Model} model @param {number} m @returns {(t: number) => number[] | null} slots of a record; they change at events only */
-function slotsAlong(model, m) {
-  let [key, slots] = [NaN, /** @type {number[] | null} */ (null)];
-  return (t) => {
-    const event = model.eventBefore(model.steps[t] - 1);
-    if (event !== key) [key, slots] = [event, model.slots(t, m)];
-    return slots;
-  };
-}
-
 /** @param {Model} model @param {number} m @param {number} columns @returns {Directions} */
 function followDirections(model, m, columns) {
   // A parcel of a long run may lack λ of some records.
   const records = drawnRecords(model, columns).filter((t) => model.singularValues(t, m).length === model.stored(t, m));
-  const slotsAt = records.map(slotsAlong(model, m));
+  const slotsAt = records.map((t) => model.slots(t, m));
   const named = slotsAt.every(Boolean);
   const places = records.map((t, i) => (named ? /** @type {number[]} */ (slotsAt[i]) : Array.from({ length: model.stored(t, m) }, (_, place) => place)));
   const slots = [...new Set(places.flat())].sort((a, b) => a - b);
   const rows = new Map(slots.map((slot, row) => [slot, row]));
   const edges = Array.from({ length: slots.length + 1 }, () => new Float64Array(records.length));
   records.forEach((t, i) => {
-    const energies = new Float64Array(slots.length);
-    model.singularValues(t, m).forEach((value, place) => {
-      if (model.gate(t, m, place) > 0) energies[/** @type {number} */ (rows.get(places[i][place]))] += value * value;
+    const shares = new Float64Array(slots.length);
+    model.energyShares(t, m).forEach((share, place) => (shares[/** @type {number} */ (rows.get(places[i][place]))] += share));
+    let edge = shares.some(Number.isNaN) ? NaN : 0;
+    shares.forEach((share, row) => {
+      edges[row][i] = edge;
+      edge += share;
     });
-    const total = energies.reduce((sum, energy) => sum + energy, 0);
-    let edge = 0;
-    energies.forEach((energy, row) => {
-      edges[row][i] = total > 0 ? edge / total : NaN;
-      edge += energy;
-    });
-    edges[slots.length][i] = total > 0 ? 1 : NaN;
+    edges[slots.length][i] = edge;
   });
   return { slots, named, records, edges };
 }
@@ -207,23 +194,26 @@ export function describeEnergyAt(scene, { box, directions }, scale, x, y) {
 
 /** @param {Scene} scene @returns {string} */
 export function describeEnergyShares({ model, selected, record }) {
-  const values = Array.from(model.singularValues(record, selected), (value) => value * value);
-  const total = values.reduce((sum, value) => sum + value, 0);
+  const most = Math.max(...model.energyShares(record, selected));
   const waiting = model.hasSpectrum(selected) ? "" : "; λ is on its way";
-  const largest = total > 0 ? `; the largest holds ${percentage(Math.max(...values) / total)} at the clock` : "";
+  const largest = most > 0 ? `; the largest holds ${percentage(most)} at the clock` : "";
   return `Energy shares of the directions of ${matrixLabel(model.matrices[selected])} over time${largest}${waiting}`;
 }
 
-/** @param {Scene} scene @returns {import("../model/scene.js").Table} */
-export function energySharesTable({ model, selected }) {
-  const rows = [];
-  const slotsOf = slotsAlong(model, selected);
+/** @param {Scene} scene @returns {import("../model/scene.js").Table} one row a record and stay of a direction in a slot, stays in the order in which they begin */
+export function energySharesTable({ model, selected: m }) {
+  const { name, layer, type } = model.matrices[m];
+  /** @type {Map<import("../model/run_spectra.js").Stay, Array<Array<string | number | null>>>} */
+  const points = new Map(model.spectra.staysOf(m).map((stay) => [stay, []]));
   for (let t = 0; t < model.T; t += 1) {
-    const slots = slotsOf(t);
-    const values = model.singularValues(t, selected);
-    const gate = (/** @type {number} */ place) => model.gate(t, selected, place);
-    const total = values.reduce((sum, value, place) => sum + (gate(place) > 0 ? value * value : 0), 0);
-    values.forEach((value, place) => rows.push([model.steps[t], slots ? slots[place] : null, value, gate(place), total > 0 ? (gate(place) > 0 ? value * value : 0) / total : null]));
+    const step = model.steps[t];
+    const here = [...points.keys()].filter(({ after, until }) => after < step && step <= until);
+    const values = model.singularValues(t, m);
+    if (here.length !== values.length) continue;
+    const shares = model.energyShares(t, m);
+    here.forEach((stay, i) => points.get(stay)?.push([step, name, layer, type, stay.slot, values[i], model.gate(t, m, i), shares[i]]));
   }
-  return { head: ["step", "slot", "λ", "gate", "share of energy"], rows };
+  const found = [...points.values()].filter((own) => own.length).sort((a, b) => Number(a[0][0]) - Number(b[0][0]));
+  const rows = found.flatMap((own, stay) => own.map((row) => [...row.slice(0, 4), stay, ...row.slice(4)]));
+  return { head: ["step", "matrix", "layer", "module_type", "stay", "slot", "singular_value", "gate", "energy_share"], rows };
 }

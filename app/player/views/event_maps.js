@@ -1,6 +1,7 @@
 /** The map at up to nine events over the run, side by side; a click goes there. */
 
 import { cellColour, colourName, legendMarks } from "../pen/colour.js";
+import { mapTable } from "./map_table.js";
 import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./stage_map.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
@@ -10,21 +11,15 @@ import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, pa
 /** @typedef {import("../model/model.js").Model} Model */
 /** @typedef {import("../pen/draw.js").Box} Box */
 
-const MOST_EVENTS = 9;
 const EVENT_KEY_HEIGHT = 20;
 
-/**
- * Evenly over the run, first and last among them; the clock's takes the place of its neighbour.
- * @param {Model} model @param {number} step @returns {number[]} indices of events
- */
+/** Evenly chosen ones; the clock's takes the place of its neighbour. @param {Model} model @param {number} step @returns {number[]} indices of events */
 export function eventsShown(model, step) {
-  const count = Math.min(MOST_EVENTS, model.events.length);
-  const chosen = Array.from({ length: count }, (_, i) => Math.round((i * (model.events.length - 1)) / Math.max(1, count - 1)));
+  const chosen = [...model.header.grid];
   const current = model.eventBefore(step);
-  if (current >= 0 && !chosen.includes(current)) {
-    const nearest = chosen.reduce((best, index, i) => (Math.abs(index - current) < Math.abs(chosen[best] - current) ? i : best), 0);
-    chosen[nearest] = current;
-  }
+  if (current < 0 || chosen.includes(current)) return chosen;
+  const nearest = chosen.reduce((best, index, i) => (Math.abs(index - current) < Math.abs(chosen[best] - current) ? i : best), 0);
+  chosen[nearest] = current;
   return chosen;
 }
 
@@ -35,7 +30,7 @@ const EVENT_LAYOUTS = new WeakMap();
 function eventLayout({ model, width, height }) {
   const kept = EVENT_LAYOUTS.get(model);
   if (kept?.width === width && kept.height === height) return kept;
-  const count = Math.min(MOST_EVENTS, model.events.length);
+  const count = model.header.grid.length;
   const panels = panelBoxes({ x: 4, y: 4, w: width - 8, h: height - EVENT_KEY_HEIGHT - 10 }, count, 14, cellFit(model, { w: 20, h: 14 }, 0));
   const layout = { width, height, panels, cells: panels.map((panel) => smallCells(model, panelGrid(panel, 0))) };
   EVENT_LAYOUTS.set(model, layout);
@@ -53,7 +48,7 @@ export const EVENTS_VIEW = {
   label: "Events",
   hint: "the map at up to nine events over the run; a click goes there",
   wide: true,
-  possible: ({ model }) => model.events.length > 0,
+  possible: ({ model }) => model.header.grid.length > 0,
   draw: (pen, scene) => {
     const { model, palette, colour, hovered, selected, step, width, height } = scene;
     const { panels, cells } = eventLayout(scene);
@@ -88,12 +83,5 @@ export const EVENTS_VIEW = {
     const told = eventsShown(model, step).map((index) => `step ${model.events[index].step}: ${model.rank(model.recordAt(model.events[index].step), selected)}`);
     return `The map at ${told.length} of ${model.events.length} events. Rank of ${model.matrices[selected].name} at each: ${told.join(", ")}`;
   },
-  table: ({ model, step }) => ({
-    head: ["step", "matrix", "rank", "pruned", "extended"],
-    rows: eventsShown(model, step).flatMap((index) => {
-      const event = model.events[index];
-      const [prune, extend] = [model.movesOf(event.prune), model.movesOf(event.extend)];
-      return model.matrices.map(({ name }, m) => [event.step, name, model.rank(model.recordAt(event.step), m), prune.get(m) ?? 0, extend.get(m) ?? 0]);
-    }),
-  }),
+  table: ({ model, step }) => mapTable(model, eventsShown(model, step).map((index) => model.events[index].step)),
 };

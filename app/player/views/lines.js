@@ -1,8 +1,7 @@
 /** One line a matrix over time: a few that moved most in colour, the others grey, so that the few can be told. */
 
 import { perColumn } from "../model/columns.js";
-import { mostMoved, netChange } from "../model/dynamics.js";
-import { describeCell } from "../ui/describe.js";
+import { describeCell } from "./describe.js";
 import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
 
 /** @typedef {import("../model/model.js").Model} Model */
@@ -13,7 +12,7 @@ import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
 /** @typedef {import("../pen/draw.js").Box} Box */
 
 /**
- * @typedef {object} Measure what the lines show
+ * @typedef {object} Shown what the lines show
  * @property {boolean} steps holds until the next record
  * @property {number} jitter sets lines apart that lie on the same value
  * @property {(model: Model) => [number, number]} domain fixed over the run
@@ -21,8 +20,8 @@ import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
  * @property {(value: number) => string} format
  */
 
-/** @type {Record<string, Measure>} */
-const MEASURES = {
+/** @type {Record<string, Shown>} */
+const SHOWN = {
   rank: {
     steps: true,
     jitter: 0.3,
@@ -39,22 +38,26 @@ const MEASURES = {
   },
 };
 
-const HIGHLIGHTED = 8;
 const NEAR = 12; // pixels within which the pointer means a line
 const LABEL_HEIGHT = 12;
 
-/** @type {WeakMap<Model, {highlighted: number[], net: Int32Array, rows: Int32Array, changes: Map<number, number[]>}>} */
-const MOVED = new WeakMap();
+/** @type {WeakMap<Model, {rows: Int32Array, changes: Map<number, number[]>}>} */
+const LINES = new WeakMap();
 
-/** @param {Model} model */
-function movedIn(model) {
-  const kept = MOVED.get(model);
+/** Places of the matrices in the order of the architecture. @param {Model} model */
+function linesIn(model) {
+  const kept = LINES.get(model);
   if (kept) return kept;
   const rows = new Int32Array(model.M);
   model.order.forEach((m, place) => (rows[m] = place));
-  const found = { highlighted: mostMoved(model, HIGHLIGHTED), net: netChange(model), rows, changes: new Map() };
-  MOVED.set(model, found);
+  const found = { rows, changes: new Map() };
+  LINES.set(model, found);
   return found;
+}
+
+/** @param {Model} model @returns {number[]} matrices worth a colour: those that moved most */
+function highlightedIn(model) {
+  return model.header.highlighted;
 }
 
 /** @param {Model} model */
@@ -66,7 +69,7 @@ function lowestEntropy(model) {
 
 /** Records of a matrix that a stepped line needs: where its rank changes. @param {Model} model @param {number} m @returns {number[]} */
 function changesOf(model, m) {
-  const { changes } = movedIn(model);
+  const { changes } = linesIn(model);
   const kept = changes.get(m);
   if (kept) return kept;
   const found = [];
@@ -77,54 +80,54 @@ function changesOf(model, m) {
 
 /**
  * @typedef {object} LinesLayout
- * @property {Measure} measure
+ * @property {Shown} shown
  * @property {Box} box
  * @property {number} low
  * @property {number} high
  * @property {(value: number, m: number) => number} y
  */
 
-/** @param {Scene} scene @param {Box} box @param {string} of key of `MEASURES` @returns {LinesLayout} */
+/** @param {Scene} scene @param {Box} box @param {string} of key of `SHOWN` @returns {LinesLayout} */
 export function layoutLines({ model }, box, of) {
-  const measure = MEASURES[of];
-  const [low, high] = measure.domain(model);
-  const { rows } = movedIn(model);
+  const shown = SHOWN[of];
+  const [low, high] = shown.domain(model);
+  const { rows } = linesIn(model);
   const inner = { ...box, y: box.y + 3, h: box.h - 3 };
-  const apart = (/** @type {number} */ m) => measure.jitter * ((rows[m] + 0.5) / Math.max(1, model.M) - 0.5);
-  return { measure, box: inner, low, high, y: (value, m) => inner.y + inner.h * (1 - (value - apart(m) - low) / (high - low)) };
+  const apart = (/** @type {number} */ m) => shown.jitter * ((rows[m] + 0.5) / Math.max(1, model.M) - 0.5);
+  return { shown, box: inner, low, high, y: (value, m) => inner.y + inner.h * (1 - (value - apart(m) - low) / (high - low)) };
 }
 
 /** @param {Model} model @param {LinesLayout} layout @param {TimeScale} scale @param {number} m @returns {[ArrayLike<number>, ArrayLike<number>]} */
 function lineOf(model, layout, scale, m) {
-  const { measure } = layout;
-  const records = measure.steps ? changesOf(model, m) : Array.from(model.steps, (_, t) => t);
+  const { shown } = layout;
+  const records = shown.steps ? changesOf(model, m) : Array.from(model.steps, (_, t) => t);
   const xs = Float64Array.from(records, (t) => scale.x(model.steps[t]));
-  return perColumn(xs, Float64Array.from(records, (t) => layout.y(measure.value(model, t, m), m)));
+  return perColumn(xs, Float64Array.from(records, (t) => layout.y(shown.value(model, t, m), m)));
 }
 
 /** @param {Model} model @param {Palette} palette @param {number} m @returns {string} what the matrix gained in the colour of gains, what it lost in that of losses */
 function lineColour(model, palette, m) {
-  const net = movedIn(model).net[m];
+  const net = model.finalRanks[m] - model.rank(0, m);
   return net > 0 ? palette.extended : net < 0 ? palette.pruned : palette.regularizer;
 }
 
 /** @param {Pen} pen @param {Scene} scene @param {LinesLayout} layout @param {TimeScale} scale */
 export function drawLines(pen, scene, layout, scale) {
   const { model, palette, selected } = scene;
-  const { box, measure, low, high } = layout;
-  const whole = measure.steps ? Math.max(1, Math.round((high - low) / Math.max(2, box.h / 22))) : 0;
+  const { box, shown, low, high } = layout;
+  const whole = shown.steps ? Math.max(1, Math.round((high - low) / Math.max(2, box.h / 22))) : 0;
   const ticks = whole ? niceTicks(Math.ceil(low), Math.floor(high), (Math.floor(high) - Math.ceil(low)) / whole).filter(Number.isInteger) : niceTicks(low, high, box.h / 28);
   for (const tick of ticks) {
     const y = box.y + box.h * (1 - (tick - low) / (high - low));
     pen.line(box.x, y, box.x + box.w, y, { stroke: palette.line, dash: [2, 3] });
     if (y < box.y + box.h - 6) pen.text(box.x - 6, y, String(Math.round(100 * tick) / 100), { fill: palette.muted, size: 10.5, align: "right" });
   }
-  const { highlighted } = movedIn(model);
+  const highlighted = highlightedIn(model);
   const above = new Set([...highlighted, selected]);
   // A light grey, not a faint black: hundreds on top of each other stay grey.
-  const style = { stroke: palette.faint, width: 1, alpha: model.M > 100 ? 0.25 : 0.45, steps: measure.steps };
+  const style = { stroke: palette.faint, width: 1, alpha: model.M > 100 ? 0.25 : 0.45, steps: shown.steps };
   for (let m = 0; m < model.M; m += 1) if (!above.has(m)) pen.path(...lineOf(model, layout, scale, m), style);
-  for (const m of highlighted) if (m !== selected) pen.path(...lineOf(model, layout, scale, m), { stroke: lineColour(model, palette, m), width: 1.5, alpha: 0.85, steps: measure.steps });
+  for (const m of highlighted) if (m !== selected) pen.path(...lineOf(model, layout, scale, m), { stroke: lineColour(model, palette, m), width: 1.5, alpha: 0.85, steps: shown.steps });
   drawOnTop(pen, scene, layout, scale, selected, palette.text);
   for (const { m, y } of endLabels(scene, layout)) {
     const fill = m === selected ? palette.text : lineColour(model, palette, m);
@@ -135,8 +138,8 @@ export function drawLines(pen, scene, layout, scale) {
 /** @param {Pen} pen @param {Scene} scene @param {LinesLayout} layout @param {TimeScale} scale @param {number} m @param {string} stroke */
 function drawOnTop(pen, { model, palette }, layout, scale, m, stroke) {
   const line = lineOf(model, layout, scale, m);
-  pen.path(...line, { stroke: palette.background, width: 5, steps: layout.measure.steps });
-  pen.path(...line, { stroke, width: 2.25, steps: layout.measure.steps });
+  pen.path(...line, { stroke: palette.background, width: 5, steps: layout.shown.steps });
+  pen.path(...line, { stroke, width: 2.25, steps: layout.shown.steps });
 }
 
 /** The line under the pointer, and where the selected one stands at the clock. @param {Pen} pen @param {Scene} scene @param {LinesLayout} layout @param {TimeScale} scale */
@@ -144,7 +147,7 @@ export function drawLinesAt(pen, scene, layout, scale) {
   const { model, palette, hovered, selected, record } = scene;
   if (hovered >= 0 && hovered !== selected) drawOnTop(pen, scene, layout, scale, hovered, palette.accent);
   for (const m of new Set([selected, hovered])) {
-    const y = m < 0 ? NaN : layout.y(layout.measure.value(model, record, m), m);
+    const y = m < 0 ? NaN : layout.y(layout.shown.value(model, record, m), m);
     if (Number.isFinite(y)) pen.glyph("circle", scale.x(scene.step), y, 3.5, { fill: m === selected ? palette.text : palette.accent, stroke: palette.background, width: 1.5 });
   }
 }
@@ -152,8 +155,8 @@ export function drawLinesAt(pen, scene, layout, scale) {
 /** Names at the right end, moved apart until none covers another. @param {Scene} scene @param {LinesLayout} layout @returns {Array<{m: number, y: number}>} */
 function endLabels({ model, selected }, layout) {
   const { box } = layout;
-  const named = [...new Set([selected, ...movedIn(model).highlighted])].slice(0, Math.max(1, Math.floor(box.h / LABEL_HEIGHT)));
-  const last = (/** @type {number} */ m) => layout.y(layout.measure.value(model, model.T - 1, m), m);
+  const named = [...new Set([selected, ...highlightedIn(model)])].slice(0, Math.max(1, Math.floor(box.h / LABEL_HEIGHT)));
+  const last = (/** @type {number} */ m) => layout.y(layout.shown.value(model, model.T - 1, m), m);
   const labels = named.map((m) => ({ m, y: last(m) })).filter(({ y }) => Number.isFinite(y)).sort((a, b) => a.y - b.y);
   let floor = box.y + LABEL_HEIGHT / 2;
   for (const label of labels) {
@@ -175,11 +178,11 @@ export function lineAt(scene, layout, scale, x, y) {
   if (y < box.y - 4 || y > box.y + box.h + 4 || x < box.x - 4) return -1;
   if (x > scale.right + 4) return endLabels(scene, layout).find((label) => Math.abs(label.y - y) <= LABEL_HEIGHT / 2)?.m ?? -1;
   const t = model.recordAt(scale.step(x));
-  const above = new Set(movedIn(model).highlighted);
+  const above = new Set(highlightedIn(model));
   let best = -1;
   let distance = NEAR;
   for (let m = 0; m < model.M; m += 1) {
-    const away = Math.abs(layout.y(layout.measure.value(model, t, m), m) - y) - (above.has(m) ? 1.5 : 0);
+    const away = Math.abs(layout.y(layout.shown.value(model, t, m), m) - y) - (above.has(m) ? 1.5 : 0);
     if (away < distance) [best, distance] = [m, away];
   }
   return best;
@@ -187,13 +190,13 @@ export function lineAt(scene, layout, scale, x, y) {
 
 /** @param {Scene} scene @param {string} of @returns {string} */
 export function describeLines({ model, record, selected }, of) {
-  const { highlighted } = movedIn(model);
+  const highlighted = highlightedIn(model);
   const named = highlighted.map((m) => matrixLabel(model.matrices[m])).join(", ");
   return `${of} of ${model.M} matrices over ${model.T} records${named ? `; in colour ${named}` : ""}. Selected: ${describeCell(model, record, selected)}`;
 }
 
 /** @param {Scene} scene @param {string} of @returns {import("../model/scene.js").Table} */
 export function linesTable({ model }, of) {
-  const { value } = MEASURES[of];
+  const { value } = SHOWN[of];
   return { head: ["step", ...model.matrices.map(({ name }) => name)], rows: Array.from(model.steps, (step, t) => [step, ...model.matrices.map((_, m) => value(model, t, m))]) };
 }

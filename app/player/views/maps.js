@@ -1,8 +1,9 @@
 /** The pictures that can stand in the map's place. */
 
-import { describeCell } from "../ui/describe.js";
-import { colourName, colourValue } from "../pen/colour.js";
+import { describeCell } from "./describe.js";
+import { colourName } from "../pen/colour.js";
 import { EVENTS_VIEW } from "./event_maps.js";
+import { mapTable } from "./map_table.js";
 import { PAIR_VIEW } from "./pair_map.js";
 import { describeStage, drawStageMap, stageTable, STEPS_VIEW } from "./stage_map.js";
 import { decisionOf } from "../model/stages.js";
@@ -52,20 +53,9 @@ export const MAPS = {
       stage
         ? `Rank map, step ${step}, ${stage.key}: ${stage.caption}. Selected: ${describeStage(model, decisionOf(model, stage.event), stage.key, selected)}`
         : `Rank map at step ${step}, coloured by ${colourName(model, colour)}. Selected: ${describeCell(model, record, selected, colour)}`,
-    table: ({ model, record, colour, stage }) => (stage ? stageTable(model, stage.event) : momentTable(model, record, colour)),
+    table: ({ model, step, stage }) => (stage ? stageTable(model, stage.event) : mapTable(model, [step])),
   },
   stages: STEPS_VIEW,
   events: EVENTS_VIEW,
   pair: PAIR_VIEW,
 };
-
-/** @param {import("../model/model.js").Model} model @param {number} record @param {import("../pen/palette.js").Colour} colour @returns {import("../model/scene.js").Table} */
-function momentTable(model, record, colour) {
-  const further = /** @type {Array<import("../pen/palette.js").Colour>} */ (["rank", "entropy", "energy"].includes(colour) ? [] : [colour]);
-  return {
-    head: ["matrix", "layer", "module type", "rank", "entropy", "energy", ...further.map((key) => colourName(model, key))],
-    rows: model.matrices.map(({ name, layer, type }, m) => [
-      name, layer, type, model.rank(record, m), model.entropy(record, m), model.energy(record, m), ...further.map((key) => colourValue(model, key, record, m)),
-    ]),
-  };
-}

@@ -1,6 +1,6 @@
 /** This run, the pinned one, and their difference: maps side by side on the same scales. */
 
-import { cellColour, colourName, colourValue, legendMarks } from "../pen/colour.js";
+import { cellColour, colourName, COLOURS, colourValue, legendMarks } from "../pen/colour.js";
 import { formatChange, formatCount, formatNumber, matrixLabel } from "../model/format.js";
 import { tableColour } from "../pen/palette.js";
 import { bothOf, difference, isWhole, largestDifference } from "./pinned.js";
@@ -117,18 +117,18 @@ export const PAIR_VIEW = {
   },
   describe: (scene) => (scene.other ? `This run and ${scene.other.name} at step ${scene.step}. Selected: ${describePair(scene, scene.selected)}` : "No second run is pinned."),
   table: (scene) => {
-    const { model, colour, record, other } = scene;
+    const { model, colour, record, step, other } = scene;
     if (!other) return { head: [], rows: [] };
     const both = bothOf(model, other.model);
-    const number = (/** @type {number} */ value) => (Number.isNaN(value) ? null : value);
+    const { column } = /** @type {{column: string}} */ (COLOURS.find(({ key }) => key === colour));
+    const row = (/** @type {import("../model/decode.js").Matrix} */ { name, layer, type }, /** @type {number} */ mine, /** @type {number} */ theirs, /** @type {number} */ apart) => [step, name, layer, type, column, mine, theirs, apart];
+    const value = (/** @type {Model} */ run, /** @type {number} */ t, /** @type {number} */ m) => (m < 0 ? NaN : colourValue(run, colour, t, m));
     return {
-      head: ["matrix", `${colourName(model, colour)} here`, `${colourName(model, colour)} of the pinned run`, "difference"],
-      rows: model.matrices.map(({ name }, m) => [
-        name,
-        number(colourValue(model, colour, record, m)),
-        both.matching[m] < 0 ? null : number(colourValue(other.model, colour, other.record, both.matching[m])),
-        number(difference(both, colour, record, other.record, m)),
-      ]),
+      head: ["step", "matrix", "layer", "module_type", "quantity", "value", "other_value", "difference"],
+      rows: [
+        ...model.matrices.map((matrix, m) => row(matrix, value(model, record, m), value(other.model, other.record, both.matching[m]), difference(both, colour, record, other.record, m))),
+        ...other.model.matrices.flatMap((matrix, m) => (model.indexOf.has(matrix.name) ? [] : [row(matrix, NaN, value(other.model, other.record, m), NaN)])),
+      ],
     };
   },
 };

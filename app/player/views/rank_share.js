@@ -1,6 +1,6 @@
 /** How the total rank is shared among module types or layers, over time. */
 
-import { formatNumber, layerLabel, matrixLabel } from "../model/format.js";
+import { formatNumber, matrixLabel } from "../model/format.js";
 import { inkOn, tableColour } from "../pen/palette.js";
 
 /** @typedef {import("../model/model.js").Model} Model */
@@ -12,36 +12,14 @@ import { inkOn, tableColour } from "../pen/palette.js";
 /** @typedef {{label: string, members: number[]}} Group */
 /** @typedef {{box: Box, groups: Group[], edges: Float64Array[], by: string}} ShareLayout edges: where each group's share begins at each record, from the top as in the map, and a last one at 1 */
 
-const MOST_GROUPS = 12;
 const LABEL_ROOM = 12;
 
 /** @type {WeakMap<Model, Record<string, {groups: Group[], edges: Float64Array[]}>>} */
 const SHARED = new WeakMap();
 
-/** @param {Model} model @param {string} by "type" or "layer" @returns {Group[]} more than 12 layers are put together into bands of neighbours */
-function shareGroups(model, by) {
-  const members = (/** @type {(matrix: import("../model/decode.js").Matrix) => boolean} */ own) => model.matrices.flatMap((matrix, m) => (own(matrix) ? [m] : []));
-  if (by === "type") return model.header.types.map((/** @type {string} */ type) => ({ label: type, members: members((matrix) => matrix.type === type) }));
-  const layers = model.header.layers;
-  const unplaced = members(({ layer }) => layer === null);
-  const bands = evenParts(layers, Math.min(layers.length, MOST_GROUPS - (unplaced.length ? 1 : 0)));
-  const groups = bands.map((band) => ({
-    label: band.length === 1 ? layerLabel(band[0]) : `L${band[0]}–${band[band.length - 1]}`,
-    members: members(({ layer }) => layer !== null && band.includes(layer)),
-  }));
-  return unplaced.length ? [...groups, { label: "no layer", members: unplaced }] : groups;
-}
-
-/** @param {number[]} values @param {number} count @returns {number[][]} neighbours together; the first parts are one longer where it does not divide */
-function evenParts(values, count) {
-  const parts = [];
-  let start = 0;
-  for (let i = 0; i < count; i += 1) {
-    const length = Math.floor(values.length / count) + (i < values.length % count ? 1 : 0);
-    parts.push(values.slice(start, start + length));
-    start += length;
-  }
-  return parts;
+/** @param {Model} model @param {string} by "type" or "layer" @param {number} t @param {number} i @returns {number} total rank of a group */
+function groupRank(model, by, t, i) {
+  return model.derived[`${by}Ranks`][t * model.header.groups[by].length + i];
 }
 
 /** @param {Model} model @param {string} by */
@@ -49,12 +27,10 @@ function sharesOf(model, by) {
   const kept = SHARED.get(model) ?? {};
   SHARED.set(model, kept);
   if (kept[by]) return kept[by];
-  const groups = shareGroups(model, by);
+  const own = model.derived[`${by}Group`];
+  const groups = model.header.groups[by].map((/** @type {string} */ label, /** @type {number} */ i) => ({ label, members: model.order.filter((m) => own[m] === i) }));
   const edges = [new Float64Array(model.T)];
-  for (const { members } of groups) {
-    const below = edges[edges.length - 1];
-    edges.push(below.map((edge, t) => edge + members.reduce((sum, m) => sum + model.rank(t, m), 0) / Math.max(1, model.totalRank[t])));
-  }
+  for (let i = 0; i < groups.length; i += 1) edges.push(edges[i].map((edge, t) => edge + groupRank(model, by, t, i) / Math.max(1, model.totalRank[t])));
   kept[by] = { groups, edges };
   return kept[by];
 }
@@ -137,13 +113,13 @@ export function percentage(share) {
   return `${formatNumber(Math.round(1000 * share) / 10)} %`;
 }
 
-/** @param {Scene} scene @param {ShareLayout} layout @param {TimeScale} scale @param {number} x @param {number} y @returns {{group: Group, share: number, record: number} | null} */
-function groupAt({ model, record }, { box, groups, edges }, scale, x, y) {
+/** @param {Scene} scene @param {ShareLayout} layout @param {TimeScale} scale @param {number} x @param {number} y @returns {{group: Group, rank: number, share: number, record: number} | null} */
+function groupAt({ model, record }, { box, groups, edges, by }, scale, x, y) {
   const share = (y - box.y) / box.h;
   if (share < 0 || share > 1 || x < scale.left) return null;
   const t = x > scale.right ? record : model.recordAt(scale.step(x));
   const i = groups.findIndex((_, at) => share >= edges[at][t] && share < edges[at + 1][t]);
-  return i < 0 ? null : { group: groups[i], share: edges[i + 1][t] - edges[i][t], record: t };
+  return i < 0 ? null : { group: groups[i], rank: groupRank(model, by, t, i), share: edges[i + 1][t] - edges[i][t], record: t };
 }
 
 /** @param {Scene} scene @param {ShareLayout} layout @param {TimeScale} scale @param {number} x @param {number} y @returns {number} the largest matrix of the group, or -1 */
@@ -160,8 +136,7 @@ export function describeShare(scene, layout, scale, x, y) {
   if (!found) return null;
   const { model } = scene;
   const m = largestInShare(scene, layout, scale, x, y);
-  const rank = found.group.members.reduce((sum, member) => sum + model.rank(found.record, member), 0);
-  return `${found.group.label} · step ${model.steps[found.record]} · ${percentage(found.share)} of the total rank (${rank} of ${model.totalRank[found.record]}) · largest: ${matrixLabel(model.matrices[m])}, rank ${model.rank(found.record, m)}`;
+  return `${found.group.label} · step ${model.steps[found.record]} · ${percentage(found.share)} of the total rank (${found.rank} of ${model.totalRank[found.record]}) · largest: ${matrixLabel(model.matrices[m])}, rank ${model.rank(found.record, m)}`;
 }
 
 /** @param {Scene} scene @param {string} by @returns {string} */
@@ -171,11 +146,12 @@ export function describeShares({ model, record }, by) {
   return `Share of the total rank, ${model.totalRank[record]} at the clock: ${parts.join(", ")}`;
 }
 
-/** @param {Scene} scene @param {string} by @returns {import("../model/scene.js").Table} */
+/** @param {Scene} scene @param {string} by @returns {import("../model/scene.js").Table} one row a record and group */
 export function sharesTable({ model }, by) {
-  const { groups } = sharesOf(model, by);
-  return {
-    head: ["step", "total rank", ...groups.map(({ label }) => `rank of ${label}`)],
-    rows: Array.from(model.steps, (step, t) => [step, model.totalRank[t], ...groups.map(({ members }) => members.reduce((sum, m) => sum + model.rank(t, m), 0))]),
+  const labels = /** @type {string[]} */ (model.header.groups[by]);
+  const row = (/** @type {number} */ t, /** @type {string} */ label, /** @type {number} */ i) => {
+    const [rank, total] = [groupRank(model, by, t, i), model.totalRank[t]];
+    return [model.steps[t], label, rank, total ? rank / total : NaN, total];
   };
+  return { head: ["step", "group", "rank", "rank_share", "total_rank"], rows: Array.from(model.steps).flatMap((_, t) => labels.map((label, i) => row(t, label, i))) };
 }

@@ -1,8 +1,8 @@
 /** The pictures that can stand beside the map: about the selected matrix. */
 
 import { drawCard } from "./card_picture.js";
-import { describeCell } from "../ui/describe.js";
-import { describeDirection, directionsAt, drawSpectrum, spectrumScale } from "./spectrum.js";
+import { describeCell } from "./describe.js";
+import { describeDirection, drawSpectrum, spectrumScale, spectrumTable } from "./spectrum.js";
 import { cardTable } from "./why_card.js";
 
 /** @typedef {import("../model/scene.js").Scene} Scene */
@@ -29,11 +29,7 @@ export const SIDES = {
       drawSpectrum(pen, scene.model, scene.palette, scene.width, scene.height, { record: scene.record, selected: scene.selected, scale: scaleOf(scene) }),
     tip: (scene, x) => describeDirection(scene.model, scene.record, scene.selected, x, scene.width, scaleOf(scene)),
     describe: ({ model, record, selected }) => `Spectrum of ${describeCell(model, record, selected)}`,
-    table: ({ model, record, selected }) => {
-      const directions = directionsAt(model, record, selected);
-      const energy = directions.reduce((sum, { value, gate }) => sum + (gate > 0 ? value ** 2 : 0), 0);
-      return { head: ["slot", "λ", "gate", "share of energy"], rows: directions.map(({ slot, value, gate }) => [slot, value, gate, gate > 0 ? value ** 2 / energy : 0]) };
-    },
+    table: ({ model, record, selected }) => spectrumTable(model, record, selected),
   },
   why: {
     key: "why",

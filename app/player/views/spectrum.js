@@ -18,10 +18,8 @@ const KEY_ROW = 15;
  * @property {number} value λ as trained
  * @property {number} gate 0 = off, may come back; else the share of training steps that use it
  * @property {number | null} slot
- * @property {boolean} pruned by the event at this record; a soft one switches it off
- * @property {boolean} fresh added or switched on by the event before
- * @property {boolean} revived switched on by the event at this record
- * @property {boolean} soft what the event did is a switch: the direction stays stored
+ * @property {number} share in the matrix's energy; NaN where off or undefined
+ * @property {string} state what the event at this record did to it, or the one before: kept, off, pruned, "goes off", "comes back", new or back
  */
 
 /** @typedef {{top: number, count: number}} SpectrumScale */
@@ -38,24 +36,57 @@ export function directionsAt(model, t, m) {
   const step = model.steps[t];
   const now = model.events[model.eventAt(step)];
   const before = model.events[model.eventBefore(step - 1)];
-  const own = (/** @type {import("../model/decode.js").Move[] | undefined} */ moves) => (moves ?? []).filter((move) => move.matrix === name);
-  const going = own(now?.prune);
-  const added = own(before?.extend);
-  const coming = own(now?.extend).filter(isSoft);
+  /** @type {Map<number | undefined, string>} */
+  const states = new Map();
+  const mark = (/** @type {import("../model/decode.js").Move[] | undefined} */ moves, /** @type {string | null} */ hard, /** @type {string} */ soft) => {
+    for (const move of moves ?? []) {
+      const state = isSoft(move) ? soft : hard;
+      if (state && move.matrix === name) states.set(move.slot, state);
+    }
+  };
+  mark(before?.extend, "new", "back");
+  mark(now?.extend, null, "comes back");
+  mark(now?.prune, "pruned", "goes off");
+  const shares = model.energyShares(t, m);
   return Array.from(values, (value, i) => {
     const slot = slots ? slots[i] : null;
-    const among = (/** @type {import("../model/decode.js").Move[]} */ moves) => (slot === null ? undefined : moves.find((move) => move.slot === slot));
-    const moved = among(going) ?? among(coming) ?? among(added);
-    return {
-      value,
-      gate: model.gate(t, m, i),
-      slot,
-      pruned: Boolean(among(going)),
-      fresh: Boolean(among(added)),
-      revived: Boolean(among(coming)),
-      soft: moved !== undefined && isSoft(moved),
-    };
-  }).sort((a, b) => Number(b.gate > 0) - Number(a.gate > 0) || Math.abs(b.value) - Math.abs(a.value));
+    const gate = model.gate(t, m, i);
+    return { value, gate, slot, share: gate > 0 ? shares[i] : NaN, state: (slot === null ? undefined : states.get(slot)) ?? (gate > 0 ? "kept" : "off") };
+  }).sort((a, b) => Number(b.gate > 0) - Number(a.gate > 0) || (Math.abs(b.value) || 0) - (Math.abs(a.value) || 0));
+}
+
+/** @param {Direction} direction @returns {boolean} the event takes it */
+function isGoing({ state }) {
+  return state === "pruned" || state === "goes off";
+}
+
+/** @param {Direction} direction @returns {boolean} the event at this record or the one before gave it */
+function isFresh({ state }) {
+  return state === "new" || state === "back" || state === "comes back";
+}
+
+/** @param {Model} model @param {number} t @param {number} m @returns {number} new directions that the event at this record adds; they have a λ from the next record on */
+export function arriving(model, t, m) {
+  const event = model.events[model.eventAt(model.steps[t])];
+  return (event?.extend ?? []).filter((move) => move.matrix === model.matrices[m].name && !isSoft(move)).length;
+}
+
+/** @param {Model} model @param {number} t @param {number} m @returns {Array<{value: number, over: number}>} true singular values, largest first; over: without the fixed scale s, to compare with λ */
+export function truthAt(model, t, m) {
+  const truth = Array.from(model.trueSingularValues(t, m)?.values ?? []);
+  return truth.sort((a, b) => b - a).map((value) => ({ value, over: value / model.scale }));
+}
+
+/** @param {Model} model @param {number} t @param {number} m @returns {import("../model/scene.js").Table} one row a direction, one that arrives, or a true singular value; the columns are those of analysis.tables */
+export function spectrumTable(model, t, m) {
+  const { name, layer, type } = model.matrices[m];
+  const row = (/** @type {number | undefined} */ step, /** @type {string} */ kind, /** @type {Array<string | number | null>} */ rest) => [step ?? NaN, name, layer, type, kind, ...rest];
+  const step = model.steps[t];
+  const directions = directionsAt(model, t, m);
+  const own = directions.map(({ slot, value, gate, share, state }, i) => row(step, "direction", [i + 1, slot, value, NaN, gate, share, state]));
+  const coming = Array.from({ length: arriving(model, t, m) }, (_, i) => row(step, "arriving", [directions.length + i + 1, NaN, NaN, NaN, NaN, NaN, "arriving"]));
+  const truth = truthAt(model, t, m).map(({ value, over }, i) => row(model.trueSingularValues(t, m)?.step, "true", [i + 1, NaN, value, over, NaN, NaN, null]));
+  return { head: ["record_step", "matrix", "layer", "module_type", "kind", "place", "slot", "singular_value", "over_scale", "gate", "energy_share", "state"], rows: [...own, ...coming, ...truth] };
 }
 
 /**
@@ -88,8 +119,7 @@ export function describeDirection(model, t, m, x, width, scale) {
   const directions = directionsAt(model, t, m);
   const direction = directions[Math.floor(((x - plot.x) / plot.w) * scale.count)];
   if (!direction) return null;
-  const energy = directions.reduce((sum, { value, gate }) => sum + (gate > 0 ? value ** 2 : 0), 0);
-  const share = direction.gate > 0 && energy > 0 ? `${Math.round((100 * direction.value ** 2) / energy)} % of the energy` : "";
+  const share = Number.isFinite(direction.share) ? `${Math.round(100 * direction.share)} % of the energy` : "";
   const use = direction.gate === 0 ? "off, may revive" : direction.gate < 1 ? `used in ${percent(direction.gate)} of steps` : "";
   return [direction.slot === null ? "" : `slot ${direction.slot}`, `λ ${formatNumber(direction.value)}`, share, use].filter(Boolean).join(" · ");
 }
@@ -106,22 +136,18 @@ function percent(share) {
 export function drawSpectrum(pen, model, palette, width, height, state) {
   const plot = plotBox(model, width, height);
   const directions = directionsAt(model, state.record, state.selected);
-  const name = model.matrices[state.selected].name;
-  const event = model.events[model.eventAt(model.steps[state.record])];
-  const arriving = (event?.extend ?? []).filter((move) => move.matrix === name && !isSoft(move)).length;
+  const coming = arriving(model, state.record, state.selected);
   const truth = model.trueSingularValues(state.record, state.selected);
   const column = plot.w / state.scale.count;
-  // λ as trained; the true singular values of ΔW hold the fixed scale s, which is taken out to compare.
-  const truths = Float32Array.from(truth?.values ?? [], (value) => value / model.scale);
   const y = (/** @type {number} */ value) => plot.y + plot.h * (1 - Math.abs(value) / state.scale.top);
   drawAxis(pen, palette, plot, state.scale.top, y);
   if (!model.hasSpectrum(state.selected)) {
     pen.text(plot.x + plot.w / 2, plot.y + plot.h / 2, "spectrum on its way", { fill: palette.muted, size: 12, align: "center" });
     return;
   }
-  drawTruth(pen, palette, plot, column, truths, y);
+  drawTruth(pen, palette, plot, column, truthAt(model, state.record, state.selected).map(({ over }) => over), y);
   directions.forEach((direction, i) => drawStem(pen, palette, plot, plot.x + (i + 0.5) * column, column, direction, y));
-  for (let i = 0; i < arriving; i += 1) {
+  for (let i = 0; i < coming; i += 1) {
     const x = plot.x + (directions.length + i + 0.5) * column;
     pen.glyph("circle", x, y(0), 6.5, { stroke: palette.extended, width: 2, dash: [2, 2] });
     pen.text(x, y(0) - 14, "+1", { fill: palette.extended, size: 10, align: "center" });
@@ -140,10 +166,10 @@ function drawAxis(pen, palette, plot, top, y) {
   pen.text(plot.x - 6, y(top * 0.75), "|λ|, σ/s", { fill: palette.muted, size: 10, align: "right" });
 }
 
-/** Hollow bars behind the stems. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} column @param {Float32Array} values @param {(value: number) => number} y */
+/** Hollow bars behind the stems. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} column @param {number[]} values largest first @param {(value: number) => number} y */
 function drawTruth(pen, palette, plot, column, values, y) {
   const width = Math.max(1.5, Math.min(column * 0.62, 26));
-  [...values].sort((a, b) => b - a).forEach((value, i) => {
+  values.forEach((value, i) => {
     if (!Number.isFinite(value)) return;
     const x = plot.x + (i + 0.5) * column - width / 2;
     const cut = y(value) < plot.y;
@@ -157,48 +183,46 @@ function drawTruth(pen, palette, plot, column, values, y) {
 /** Off: hollow, grey and dashed. Used in part of the steps: the head is filled to that share. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} x @param {number} column @param {Direction} direction @param {(value: number) => number} y */
 function drawStem(pen, palette, plot, x, column, direction, y) {
   const off = direction.gate === 0;
-  const changed = direction.pruned || direction.fresh || direction.revived;
-  const colour = direction.pruned ? palette.pruned : direction.fresh || direction.revived ? palette.extended : off ? palette.muted : palette.accent;
+  const [going, fresh] = [isGoing(direction), isFresh(direction)];
+  const colour = going ? palette.pruned : fresh ? palette.extended : off ? palette.muted : palette.accent;
   const partly = direction.gate > 0 && direction.gate < 1;
   const size = Math.max(1.5, Math.min(partly ? 7 : 5, column * 0.28));
   const at = y(direction.value);
   const shape = direction.value < 0 ? "down" : "circle";
-  pen.line(x, y(0), x, at, { stroke: colour, width: Math.max(1, Math.min(2.5, column * 0.2)), dash: direction.pruned || off ? [3, 3] : [] });
-  const hollow = direction.pruned || off;
+  pen.line(x, y(0), x, at, { stroke: colour, width: Math.max(1, Math.min(2.5, column * 0.2)), dash: going || off ? [3, 3] : [] });
+  const hollow = going || off;
   pen.glyph(shape, x, at, size, { fill: hollow || partly ? palette.background : colour, stroke: colour, width: 1.75, dash: off ? [2.5, 2] : [] });
   if (partly && !hollow) {
     const level = 2 * size * direction.gate;
     pen.clipped({ x: x - size, y: at + size - level, w: 2 * size, h: level }, () => pen.glyph(shape, x, at, size, { fill: colour }));
   }
-  if (direction.fresh || direction.revived) pen.glyph("circle", x, at, size + 3.5, { stroke: colour, width: 1.5 });
+  if (fresh) pen.glyph("circle", x, at, size + 3.5, { stroke: colour, width: 1.5 });
   if (partly && column >= 28) pen.text(x, at - size - 7, percent(direction.gate), { fill: palette.muted, size: 10, align: "center" });
   if (column < 15) return;
   const label = stemLabel(direction, column);
-  const fill = changed ? colour : palette.muted;
-  pen.text(x, plot.y + plot.h + 11, label, { fill, size: 10, align: "center", weight: changed ? 600 : 400 });
+  const fill = going || fresh ? colour : palette.muted;
+  pen.text(x, plot.y + plot.h + 11, label, { fill, size: 10, align: "center", weight: going || fresh ? 600 : 400 });
 }
 
 /** @param {Direction} direction @param {number} column @returns {string} what the last event did to it, else its slot */
 function stemLabel(direction, column) {
-  if (direction.pruned) return column < 44 ? "−" : direction.soft ? "goes off" : "pruned";
-  if (direction.revived) return column < 44 ? "+" : "comes back";
-  if (direction.fresh) return direction.soft ? "back" : "new";
+  const { state } = direction;
+  if (isGoing(direction)) return column < 44 ? "−" : state;
+  if (isFresh(direction)) return state === "comes back" && column < 44 ? "+" : state;
   return direction.slot === null ? "" : String(direction.slot);
 }
 
 /** λ² of each direction as a share of the energy: even pieces are entropy 1. @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {Direction[]} directions */
 function drawShares(pen, palette, box, directions) {
   pen.text(box.x - 6, box.y + box.h / 2, "share", { fill: palette.muted, size: 10, align: "right" });
-  const energy = (/** @type {Direction} */ direction) => (direction.gate > 0 ? direction.value ** 2 : 0);
-  const total = directions.reduce((sum, direction) => sum + energy(direction), 0);
-  if (!(total > 0)) {
+  if (!directions.some(({ share }) => share > 0)) {
     pen.rect(box.x, box.y, box.w, box.h, { stroke: palette.line });
     pen.hatch(box, palette.faint);
     return;
   }
   let x = box.x;
   directions.forEach((direction, i) => {
-    const share = energy(direction) / total;
+    const share = direction.share || 0;
     const w = share * box.w;
     const fill = tableColour(palette.tables.energy, Math.round(palette.dark ? 215 - (130 * i) / directions.length : 200 - (150 * i) / directions.length));
     pen.rect(x, box.y, Math.max(0, w - 1), box.h, { fill });

@@ -4,7 +4,7 @@ import { entropyShare, legendMarks, rankIndex } from "../pen/colour.js";
 import { formatNumber, matrixLabel } from "../model/format.js";
 import { tableColour } from "../pen/palette.js";
 import { drawMargins, layoutMap, neighbour } from "./rank_map.js";
-import { decisionOf, scoreRange, stageOf, STAGES } from "../model/stages.js";
+import { decisionOf, measureOf, scoreRange, stageOf, STAGES } from "../model/stages.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @typedef {import("../model/scene.js").Scene} Scene */
@@ -16,7 +16,7 @@ import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, pa
 /** @typedef {import("../model/stages.js").Decision} Decision */
 /** @typedef {import("./tiles.js").Tile} Tile */
 
-/** @typedef {{label: string, entropy: boolean, log: boolean, low: number, high: number}} ScoreScale */
+/** @typedef {{label: string, bounded: boolean, log: boolean, low: number, high: number}} ScoreScale bounded: the ends are those of the measure, not of this run */
 
 const WIDE_RANGE = 50; // largest over smallest score from which the scale is logarithmic
 const CAPTION_LINES = 4;
@@ -26,29 +26,32 @@ const KEY_HEIGHT = 20;
 const SCORE_SCALES = new WeakMap();
 
 /** One scale for all events of a run. @param {Model} model @returns {ScoreScale} */
-function scoreScale(model) {
+export function scoreScale(model) {
   const kept = SCORE_SCALES.get(model);
   if (kept) return kept;
-  const { low, high, measure } = scoreRange(model);
-  const entropy = measure.includes("entropy");
-  const scale = { label: measure, entropy, log: !entropy && low > 0 && high / low > WIDE_RANGE, low, high };
+  const { label, range } = measureOf(model, model.events[0]);
+  const [least, most] = range;
+  const { low, high } = least === null || most === null ? scoreRange(model) : { low: least, high: most };
+  const bounded = least !== null && most !== null;
+  const scale = { label, bounded, log: !bounded && low > 0 && high / low > WIDE_RANGE, low, high };
   SCORE_SCALES.set(model, scale);
   return scale;
 }
 
 /** @param {ScoreScale} scale @param {number} score @returns {number} place in the colour table, -1 where undefined */
-function scoreIndex({ entropy, log, low, high }, score) {
+function scoreIndex({ bounded, log, low, high }, score) {
   if (Number.isNaN(score)) return -1;
   if (score === Infinity) return 255;
-  if (entropy) return Math.round(255 * entropyShare(Math.max(0, Math.min(1, score))));
+  // Where a measure has both ends, most of what happens lies high.
+  if (bounded) return Math.round(255 * entropyShare(Math.max(0, Math.min(1, (score - low) / (high - low)))));
   const [from, to, at] = log ? [low, high, score].map(Math.log) : [low, high, score];
   return to > from ? Math.round(255 * Math.max(0, Math.min(1, (at - from) / (to - from)))) : 128;
 }
 
 /** @param {ScoreScale} scale */
 function scoreMarks(scale) {
-  const { entropy, log, low, high } = scale;
-  if (entropy) return [0, 0.5, 0.7, 0.9, 1].map((score) => ({ label: String(score), index: scoreIndex(scale, score) }));
+  const { bounded, log, low, high } = scale;
+  if (bounded) return [0, 0.5, 0.7, 0.9, 1].map((share) => low + share * (high - low)).map((score) => ({ label: formatNumber(score), index: scoreIndex(scale, score) }));
   if (!Number.isFinite(low)) return [{ label: "–", index: 0 }];
   const scores = log ? [low, Math.sqrt(low * high), high] : [low, (low + high) / 2, high];
   return scores.map((score) => ({ label: formatNumber(score), index: scoreIndex(scale, score) }));
@@ -65,9 +68,9 @@ function scoreText(score) {
 }
 
 /** A score with three digits, and with fewer for less room. @param {ScoreScale} scale @param {number} score @returns {string[]} */
-function scoreTexts({ entropy }, score) {
+function scoreTexts({ bounded }, score) {
   if (!Number.isFinite(score)) return [scoreText(score), "1st"].slice(0, score === Infinity ? 2 : 1);
-  if (entropy) return [score.toFixed(3), score.toFixed(2).replace(/^0/, "")];
+  if (bounded) return [score.toFixed(3), score.toFixed(2).replace(/^0/, "")];
   const short = Math.abs(score) >= 0.01 && Math.abs(score) < 100 ? String(Number(score.toPrecision(2))) : score === 0 ? "0" : score.toExponential(0);
   return [formatNumber(score), short.replace(/^(-?)0\./, "$1.").replace(/-/g, "−")];
 }
@@ -231,14 +234,18 @@ export const STEPS_VIEW = {
   table: (scene) => stageTable(scene.model, eventIndex(scene)),
 };
 
-/** @param {Model} model @param {number} index of the event @returns {import("../model/scene.js").Table} */
+/** @param {Model} model @param {number} index of the event @returns {import("../model/scene.js").Table} one row a stage and matrix */
 export function stageTable(model, index) {
   const { event, scores, places, before, after, prune, extend, refused } = decisionOf(model, index);
-  const number = (/** @type {number} */ value) => (Number.isNaN(value) ? null : value === Infinity ? "first" : value);
+  const pruned = before.map((rank, m) => rank - (prune.get(m) ?? 0));
+  const values = /** @type {Record<string, number[]>} */ ({ score: scores, order: places, prune: pruned, extend: after, resume: after });
+  const moved = (/** @type {string} */ key, /** @type {string} */ stage, /** @type {Map<number, number>} */ own, /** @type {number} */ m) => (key === stage ? (own.get(m) ?? 0) : 0);
   return {
-    head: ["step", "matrix", "score", "place from below", "rank before", "pruned", "extended", "rank after", "passed over"],
-    rows: model.matrices.map(({ name }, m) => [
-      event.step, name, number(scores[m]), number(places[m]), before[m], prune.get(m) ?? 0, extend.get(m) ?? 0, after[m], refused.get(m) ?? null,
-    ]),
+    head: ["step", "stage", "matrix", "layer", "module_type", "measure", "value", "pruned", "extended", "passed_over"],
+    rows: STAGES.flatMap(({ key }) =>
+      model.matrices.map(({ name, layer, type }, m) => [
+        event.step, key, name, layer, type, event.measure, values[key][m], moved(key, "prune", prune, m), moved(key, "extend", extend, m), refused.get(m) ?? null,
+      ]),
+    ),
   };
 }

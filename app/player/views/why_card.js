@@ -29,10 +29,15 @@ export function whyFits(parcel, model, step, selected) {
 
 /** @param {Card | null} card @returns {import("../model/scene.js").Table} */
 export function cardTable(card) {
-  const rows = (card?.lines ?? []).map(({ label, text, detail }) => [label, text, detail ?? ""]);
-  const rules = (card?.rules ?? []).map(({ rule, text }) => [`rule: ${rule}`, text, ""]);
-  const others = (card?.alternatives ?? []).map(({ label, verdict, score, place, of }) => [`by ${label}`, verdict, place === null ? formatNumber(score) : `${formatNumber(score)}, ${place} of ${of}`]);
-  return { head: ["what", "value", "how"], rows: [...rows, ...rules, ...others] };
+  const { lines = [], rules = [], alternatives = [] } = card ?? {};
+  return {
+    head: ["kind", "label", "text", "detail", "score", "place", "places"],
+    rows: [
+      ...lines.map(({ label, text, detail }) => ["line", label, text, detail ?? null, NaN, NaN, NaN]),
+      ...rules.map(({ rule, text }) => ["rule", rule, text, null, NaN, NaN, NaN]),
+      ...alternatives.map(({ label, verdict, score, place, of }) => ["measure", label, verdict, null, score, place, of]),
+    ],
+  };
 }
 
 export class WhyCard {

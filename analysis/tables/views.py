@@ -1,0 +1,105 @@
+"""``VIEWS``: what the player can show, and the table behind each picture, as its CSV has it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from analysis.quantities import quantity
+from analysis.runs import Run
+from analysis.stages import MOST_EVENTS, chosen_events
+from analysis.tables.columns import spread
+from analysis.tables.curves import curves, rank_share, rank_trajectories
+from analysis.tables.maps import (
+    compare_maps,
+    event_stages,
+    rank_map,
+    rank_maps,
+    shown_step,
+    strip,
+)
+from analysis.tables.spectra import energy_shares, spectrum
+from analysis.tables.why import why
+
+
+class Moment(NamedTuple):
+    """What a player stands at and what was chosen in it.
+
+    Attributes:
+        step: of the clock, that of a record; None = where the run is parked.
+        matrix: name of the selected one; None = the first that the parked event moves.
+        since: step that rank change is counted from; None = the first record.
+        colour: key of ``QUANTITIES``.
+        sort: key of ``SORTS``.
+        stages: slow motion unfolds the event at the clock.
+        other: the pinned run.
+    """
+
+    step: int | None = None
+    matrix: str | None = None
+    since: int | None = None
+    colour: str = "rank"
+    sort: str = "architecture"
+    stages: bool = False
+    other: Run | None = None
+
+
+def latest_event(run: Run, step: int | None) -> int:
+    """Return the number of the latest event at or before a step, −1 before the first."""
+    return bisect_right(run.events, shown_step(run, step), key=lambda event: event["step"]) - 1
+
+
+def _map(run: Run, at: Moment) -> pa.Table:
+    return event_stages(run, at.step) if at.stages else rank_map(run, at.step, at.colour, at.since)
+
+
+def _stages(run: Run, at: Moment) -> pa.Table:
+    return event_stages(run, run.events[max(0, latest_event(run, at.step))]["step"])
+
+
+def _events(run: Run, at: Moment) -> pa.Table:
+    """The evenly chosen events; the one at or before the clock takes the place of its nearest neighbour."""
+    numbers = {event["step"]: number for number, event in enumerate(run.events)}
+    chosen = [numbers[step] for step in chosen_events(run, MOST_EVENTS)]
+    current = latest_event(run, at.step)
+    if current >= 0 and current not in chosen:
+        distances = [abs(number - current) for number in chosen]
+        chosen[distances.index(min(distances))] = current
+    return rank_maps(run, [run.events[number]["step"] for number in chosen], at.colour, at.since)
+
+
+def _pair(run: Run, at: Moment) -> pa.Table:
+    return compare_maps(run, run if at.other is None else at.other, at.step, at.colour, at.since)
+
+
+def _strip(run: Run, at: Moment) -> pa.Table:
+    """Beside a map of ranks the strip shows what a number in a cell cannot, where the log knows λ."""
+    known = run.header.get("singular_values") != "unknown"
+    colour = "entropy" if at.colour == "rank" and known else at.colour
+    return spread(strip(run, colour, at.sort, at.since), quantity(colour).column)
+
+
+def _lines(measure: str) -> Callable[[Run, Moment], pa.Table]:
+    return lambda run, at: spread(rank_trajectories(run, measure=measure), quantity(measure).column)
+
+
+VIEWS: dict[str, dict[str, Callable[[Run, Any], pa.Table]]] = {
+    "map": {"map": _map, "stages": _stages, "events": _events, "pair": _pair},
+    "side": {
+        "spectrum": lambda run, at: spectrum(run, at.matrix, at.step),
+        "why": lambda run, at: why(run, at.matrix, at.step),
+    },
+    "band": {
+        "strip": _strip,
+        "trajectories": _lines("rank"),
+        "entropies": _lines("entropy"),
+        "share_type": lambda run, at: rank_share(run, "type"),
+        "share_layer": lambda run, at: rank_share(run, "layer"),
+        "energy_shares": lambda run, at: energy_shares(run, at.matrix),
+        "curves": lambda run, at: curves(run),
+    },
+}
+"""Place in the player → key of the view → f(run, moment) → table; the scripts of app/player list the same keys."""

@@ -1,0 +1,1 @@
+"""The Lab's pages and the console command; installed as ``flexlora_lab``."""

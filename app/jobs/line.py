@@ -1,0 +1,107 @@
+"""The line of jobs on the page: who trains, who waits, when it is whose turn."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from jobs.live import LiveJob
+from jobs.owner import Owner
+from jobs.registry import PATIENCE_S, Line, Registry
+from links import go
+from runs.store import plain
+
+TICK_S = 2.0
+"""An idle page learns within this time that a job has started or the line has moved."""
+
+WORDS = {
+    "waiting": "waiting",
+    "loading": "loading",
+    "running": "training",
+    "paused": "paused",
+    "stopping": "stopping",
+    "ended": "ended",
+    "failed": "failed",
+    "cancelled": "taken out of the line",
+}
+
+
+def line_panel(registry: Registry, me: Owner) -> None:
+    """Draw the line and keep it up to date; the whole page runs again when the viewer's own jobs have changed.
+
+    Args:
+        registry: of this server.
+        me: who looks.
+    """
+    drawn = (registry.of(me), registry.waiting_of(me))
+
+    @st.fragment(run_every=TICK_S)
+    def panel() -> None:
+        if (registry.of(me), registry.waiting_of(me)) != drawn:
+            st.rerun()
+        line = registry.line()
+        text = describe_line(line, me)
+        if not text:
+            if line.running is None:
+                # Said in the same place, so that the page stays where it is when somebody starts.
+                st.caption("Nothing trains at this server now: a start begins at once.")
+            return
+        with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_line"):
+            st.markdown(f":material/hourglass_top: {text}", width="stretch")
+            running = line.running
+            theirs = running.folder if running is not None and running.owner != me else None
+            if theirs is not None and not (theirs / "run.json").is_file():
+                theirs = None
+            if theirs and st.button("Watch it in Explore", key="train_watch", icon=":material/visibility:"):
+                go("Explore", explore_run=f"runs/{theirs.name}")
+            if drawn[1] is not None and st.button("Leave the line", key="train_leave", icon=":material/close:"):
+                registry.cancel(me)
+                st.rerun()
+
+    panel()
+
+
+def describe_line(line: Line, me: Owner) -> str:
+    """Return what somebody has to know of the line, as Markdown; empty when there is nothing to tell."""
+    running, told = line.running, []
+    mine = next((place for place, live in enumerate(line.waiting) if live.owner == me), None)
+    if running is not None and running.owner != me:
+        told.append(f"Another browser's run **{plain(running.folder.name)}** is {progress_text(running)}.")
+    if mine is not None:
+        told.append(_turn(line, mine, me))
+    others = len(line.waiting) - (mine is not None)
+    if others and mine is None:
+        told.append(f"{_runs(others)} in line{' behind yours' if running and running.owner == me else ''}.")
+    if others and running is not None and running.owner == me and running.state == "paused":
+        told.append(f"A pause makes way for them after {PATIENCE_S / 60:.0f} min; the run can be resumed.")
+    return " ".join(told)
+
+
+def progress_text(live: LiveJob) -> str:
+    """Return how far a job is, in words."""
+    text = f"{WORDS[live.state]}, step {live.step} of {live.job.steps}"
+    left = live.left_s()
+    return f"{text}, about {duration(left)} left" if live.state == "running" and left is not None else text
+
+
+def duration(seconds: float) -> str:
+    """Return a time that nobody knows exactly."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _turn(line: Line, place: int, me: Owner) -> str:
+    live, starts = line.waiting[place], line.starts_s[place]
+    name = plain(live.folder.name)
+    if place == 0 and line.running is not None and line.running.owner == me:
+        return f"Yours, **{name}**, starts as soon as {plain(line.running.folder.name)} has stopped."
+    where = "is next" if place == 0 else f"is number {place + 1} in line"
+    if starts is not None:
+        when = f"starts in about {duration(starts)}"
+    elif line.running is not None and line.running.state == "paused":
+        when = f"starts when that one has ended (a pause makes way after {PATIENCE_S / 60:.0f} min)"
+    else:
+        when = "starts when it is its turn"
+    return f"Yours, **{name}**, {where} and {when}, also when this tab is closed."
+
+
+def _runs(count: int) -> str:
+    return "1 run waits" if count == 1 else f"{count} runs wait"

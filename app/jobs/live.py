@@ -1,0 +1,111 @@
+"""A job that this server has accepted: what is asked for, whose it is, how far it is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from flexlora.controls import Controls
+from flexlora.job import Job
+from jobs.owner import Owner
+
+Outcome = Literal["ended", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody wants trained.
+
+    Attributes:
+        job: what is trained.
+        parent: name of the run whose configuration it was edited from.
+        paused: wait before the first step.
+        folder: the run to go on with, None = a new one.
+    """
+
+    job: Job
+    parent: str | None = None
+    paused: bool = False
+    folder: Path | None = None
+
+
+@dataclass(eq=False)
+class LiveJob:
+    """An accepted job, from the line to its end.
+
+    Attributes:
+        owner: whose it is.
+        request: what was asked for.
+        folder: its run log; everything a page shows comes from there.
+        clock: seconds; only differences count.
+        controls: its mailbox.
+        step: finished optimizer steps.
+        error: why it could not start or go on, one line.
+        notice: what happened to it that its owner did not ask for, one line.
+        launched: its turn has come.
+        outcome: how it ended, None until then.
+        over: set with ``outcome``.
+    """
+
+    owner: Owner
+    request: Request
+    folder: Path
+    clock: Callable[[], float] = time.monotonic
+    controls: Controls = field(default_factory=Controls)
+    step: int = 0
+    error: str | None = None
+    notice: str | None = None
+    launched: bool = False
+    outcome: Outcome | None = None
+    over: threading.Event = field(default_factory=threading.Event)
+    _first: tuple[float, int] | None = field(default=None, init=False)
+    _last: float = field(default=0.0, init=False)
+
+    @property
+    def job(self) -> Job:
+        """What is trained."""
+        return self.request.job
+
+    @property
+    def alive(self) -> bool:
+        """True while the worker runs, paused or not."""
+        return self.launched and self.outcome is None
+
+    @property
+    def state(self) -> str:
+        """One of waiting, loading, running, paused, stopping, ended, failed, cancelled."""
+        if self.outcome is not None:
+            return self.outcome
+        if not self.launched:
+            return "waiting"
+        if self.controls.stopping:
+            return "stopping"
+        if self.controls.paused:
+            return "paused"
+        return "loading" if self._first is None else "running"
+
+    def finished_step(self, step: int) -> None:
+        """Note that ``step`` is done; time spent in pauses does not count."""
+        trained = self.clock() - self.controls.waited_s
+        if self._first is None:
+            self._first = trained, step
+        self._last, self.step = trained, step
+
+    def step_s(self) -> float | None:
+        """Return seconds a step at the pace so far, pauses left out; None before there is one."""
+        if self._first is None or self.step <= self._first[1]:
+            return None
+        return (self._last - self._first[0]) / (self.step - self._first[1])
+
+    def left_s(self, step_s: float | None = None) -> float | None:
+        """Return the seconds left at its own pace, else at ``step_s`` a step; None where nobody knows: in a pause."""
+        if self.controls.stopping:
+            return 0.0
+        if self.alive and self.controls.paused:
+            return None
+        pace = self.step_s() or step_s
+        return None if pace is None else pace * max(self.job.steps - self.step, 0)

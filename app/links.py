@@ -1,0 +1,27 @@
+"""Links from page to page, by name: no page imports another one, nor the list of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+_PAGES: dict[str, StreamlitPage] = {}
+
+
+def register(pages: Mapping[str, StreamlitPage]) -> None:
+    """Names the pages that links lead to."""
+    _PAGES.update(pages)
+
+
+def go(name: str, **wishes: object) -> None:
+    """Leaves for another page.
+
+    Args:
+        name: as registered.
+        wishes: session state that tells the page what to show.
+    """
+    for key, value in wishes.items():
+        st.session_state[key] = value
+    st.switch_page(_PAGES[name])

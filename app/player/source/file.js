@@ -1,0 +1,64 @@
+/** A run that lies in the page, as in a report: what the server would tell later is there already. */
+
+import { openPayload } from "../model/container.js";
+
+/** @typedef {import("../model/container.js").Content} Content */
+/** @typedef {import("./server.js").Source} Source */
+
+/** @typedef {Record<string, Record<string, import("../views/why_card.js").Card>>} Cards step of an event → matrix → card */
+
+/** @param {string} id of a script element that holds base64 of gzip @returns {Promise<Uint8Array>} */
+export async function unpacked(id) {
+  const text = atob(document.getElementById(id)?.textContent?.trim() ?? "");
+  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(plain).arrayBuffer());
+}
+
+/** @param {Uint8Array} bytes parcels, each after its length @returns {Map<string, Content>} by matrix */
+function unboxed(bytes) {
+  const parcels = new Map();
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  for (let place = 0; place < bytes.length; ) {
+    const length = view.getUint32(place, true);
+    const content = openPayload(bytes.slice(place + 4, place + 4 + length));
+    parcels.set(content.header.matrix, content);
+    place += 4 + length;
+  }
+  return parcels;
+}
+
+/** @implements {Source} */
+export class FileSource {
+  /** @param {string} name @param {Uint8Array[]} parts run, parcels, cards @param {number[]} order by similarity */
+  constructor(name, [run, parcels, cards], order) {
+    this.name = name;
+    this.cost = 0;
+    this.content = openPayload(run);
+    this.parcels = unboxed(parcels);
+    /** @type {Cards} */
+    this.cards = JSON.parse(new TextDecoder().decode(cards));
+    this.similar = order;
+  }
+
+  /** @param {Content | null} held */
+  async run(held) {
+    return held ? null : this.content;
+  }
+
+  /** @param {string} matrix */
+  async matrix(matrix) {
+    return this.parcels.get(matrix) ?? null;
+  }
+
+  /** @param {number} step @param {string} matrix */
+  async why(step, matrix) {
+    const { header } = this.content;
+    const event = header.events.findLast((/** @type {{step: number}} */ own) => own.step <= step)?.step ?? null;
+    return { event, matrix, card: this.cards[String(event)]?.[matrix] ?? null };
+  }
+
+  async order() {
+    return this.similar;
+  }
+}

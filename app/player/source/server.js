@@ -1,0 +1,60 @@
+/** A run as the server tells it. What every source does is told at `Source`. */
+
+import { openPayload } from "../model/container.js";
+
+/** @typedef {import("../model/container.js").Content} Content */
+
+/**
+ * @typedef {object} Source of one run; what cannot be had is thrown
+ * @property {string} name
+ * @property {number} cost milliseconds that the latest answer took the server to make
+ * @property {(held: Content | null) => Promise<Content | null>} run what is new since `held`, null = nothing
+ * @property {(matrix: string, held: Content | null) => Promise<Content | null>} matrix the same of one matrix's spectrum
+ * @property {(step: number, matrix: string) => Promise<import("../views/why_card.js").WhyParcel>} why
+ * @property {() => Promise<number[]>} order matrices by similarity
+ */
+
+/** @implements {Source} */
+export class ServerSource {
+  /** @param {string} name key of the run */
+  constructor(name) {
+    this.name = name;
+    this.cost = 0;
+  }
+
+  /** @param {Content | null} held */
+  run(held) {
+    const step = held?.arrays.steps[held.arrays.steps.length - 1] ?? 0;
+    return this.content("run", held ? { since: String(step), state: held.header.state } : {});
+  }
+
+  /** @param {string} matrix @param {Content | null} held */
+  matrix(matrix, held) {
+    return this.content("matrix", { matrix, ...(held ? { state: held.header.state } : {}) });
+  }
+
+  /** @param {number} step @param {string} matrix */
+  async why(step, matrix) {
+    return (await this.ask("why", { step: String(step), matrix })).json();
+  }
+
+  async order() {
+    return (await this.ask("order", { by: "similarity" })).json();
+  }
+
+  /** @param {string} what @param {Record<string, string>} parameters @returns {Promise<Content | null>} */
+  async content(what, parameters) {
+    const answer = await this.ask(what, parameters);
+    return answer.status === 204 ? null : openPayload(new Uint8Array(await answer.arrayBuffer()));
+  }
+
+  /** @param {string} what @param {Record<string, string>} parameters @returns {Promise<Response>} */
+  async ask(what, parameters) {
+    const asked = String(new URLSearchParams(parameters));
+    const place = `lab/${what}/${this.name.split("/").map(encodeURIComponent).join("/")}${asked && "?"}${asked}`;
+    const answer = await fetch(new URL(place, document.baseURI));
+    this.cost = Number(/dur=([\d.]+)/.exec(answer.headers.get("server-timing") ?? "")?.[1] ?? 0);
+    if (!answer.ok) throw new Error((await answer.text()).slice(0, 200));
+    return answer;
+  }
+}

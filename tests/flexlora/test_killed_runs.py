@@ -1,0 +1,221 @@
+"""Runs killed at random moments and resumed, also twice, are the runs that were never killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mortal import DEATHS, FAILURES, Died, Fate, bury, differences
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from flexlora import FlexLoRAConfig
+from flexlora import session as session_module
+from flexlora.checkpoint import checkpoint_step
+from flexlora.controls import Controls
+from flexlora.errors import FlexLoRAError
+from flexlora.integrations import FlexLoRACallback
+from flexlora.job import build_job
+from flexlora.loop import run_job
+from flexlora.methods import METHODS
+from flexlora.run_log import RunLogError, disk, read_run
+from flexlora.session import Session
+
+SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(1 << 32)))
+"""Draws every moment below; a test that fails says it."""
+STEPS = 14
+MOMENTS = 3
+"""Deaths and failures a case at least; a Trainer has twice as many."""
+SMALL = {"batch_size": 4, "eval_samples": 8, "target_modules": "q_proj", "eval_interval": 7}
+MOVING = {"interval": 2, "warmup_steps": 2, "final_steps": 3}
+CASES = {
+    **{method: (method, {}) for method in METHODS if method not in ("flexlora", "elalora")},
+    "flexlora": ("flexlora", {**MOVING, "initial_rank": 3, "schedule": "constant", "initial_budget": 4}),
+    "reference": ("flexlora", {**MOVING, "preset": "reference", "initial_rank": 3, "initial_budget": 4}),
+    "adaptive": ("flexlora", {**MOVING, "schedule": "adaptive", "initial_rank": 3, "initial_budget": 6}),
+    "elalora": ("elalora", {**MOVING, "initial_rank": 3}),
+    "adalora": ("adalora", MOVING),
+    "dora_dynamic": ("dora_dynamic", MOVING),
+    "l1ra": ("l1ra", {"interval": 3, "pull": 0.1}),
+    "salora": ("salora", {"interval": 3, "gate_learning_rate": 2.0, "initial_log_alpha": -1.0, "target_rank": 1}),
+    "sora": ("sora", {"interval": 3}),
+    "autolora": ("autolora", {"selection_learning_rate": 0.1}),
+    "edited": ("flexlora", {**MOVING, "initial_rank": 3, "schedule": "constant", "initial_budget": 4}),
+    "paused": ("flexlora", {**MOVING, "initial_rank": 3, "schedule": "constant", "initial_budget": 4}),
+}
+EDIT_AT, PAUSE_AT = 8, 6
+
+
+class Resumed(Controls):
+    """Goes on as soon as it has paused."""
+
+    def wait(self, on_wait=None) -> None:
+        if self.paused and on_wait is not None:
+            on_wait()
+            self.send({"command": "resume"})
+
+
+@pytest.fixture(autouse=True)
+def small_data(monkeypatch):
+    """Evaluate on a few examples: what is compared is whether they are the same."""
+    load = session_module.load_task
+
+    def few(*given):
+        data = load(*given)
+        cut = {name: _head(getattr(data, name), 24) for name in ("validation", "test")}
+        return dataclasses.replace(data, **cut)
+
+    monkeypatch.setattr(session_module, "load_task", few)
+
+
+def _head(split, count):
+    return dataclasses.replace(
+        split, inputs={name: value[:count] for name, value in split.inputs.items()}, labels=split.labels[:count]
+    )
+
+
+def start(case: str, folder, draw: random.Random | None = None) -> dict:
+    """Begin or go on with the run of a case; return its summary."""
+    method, settings = CASES[case]
+    settings = dict(settings)
+    preset = settings.pop("preset", None)
+    often = draw.choice([0, 0, 0.05, 1e9]) if draw else 1e9
+    job = build_job("digits", method, preset, STEPS, 1, {**SMALL, **settings, "checkpoint_interval_s": often})
+    controls = Resumed()
+    edit = {"command": "set", "values": {"initial_budget": 1, "schedule": "constant"}}
+    resume = (folder / "run.json").exists()
+    if case == "edited" and resume and checkpoint_step(folder / "checkpoint") == EDIT_AT:
+        # Whoever clicked and got no answer clicks again; an edit that was noted is made again by itself.
+        controls.send(edit)
+
+    def progress(step, _result) -> None:
+        if case == "edited" and step == EDIT_AT:
+            controls.send(edit)
+        if case == "paused" and step == PAUSE_AT:
+            controls.send({"command": "pause"})
+
+    return run_job(job, folder, controls=controls, resume=resume, progress=progress)
+
+
+def lived(case, folder, fate, draw) -> bool:
+    """Run under a fate; True when the run came to its end."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(disk, "perform", fate.perform)
+        for name in ("train_step", "event", "finish_step", "evaluate"):
+            patched.setattr(Session, name, fate.tick(getattr(Session, name)))
+        try:
+            start(case, folder, draw)
+            return True
+        except Died:
+            bury(folder)
+        except (RunLogError, FlexLoRAError) as error:
+            assert "\n" not in str(error)
+            assert fate.struck, error
+            bury(folder)
+    return False
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_killed_run_comes_back_the_same(case, tmp_path):
+    fate = Fate()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(disk, "perform", fate.perform)
+        for name in ("train_step", "event", "finish_step", "evaluate"):
+            patched.setattr(Session, name, fate.tick(getattr(Session, name)))
+        summary = start(case, tmp_path / "whole")
+    whole = read_run(tmp_path / "whole")
+    moved = sum(len(event["prune"]) + len(event["extend"]) for event in whole.events)
+    assert bool(moved) == METHODS[CASES[case][0]].allocates, case
+    assert summary["moved"] == moved
+    assert case != "edited" or [note["step"] for note in whole.notes if note["kind"] == "edited"] == [EDIT_AT]
+    draw = random.Random(f"{SEED} {case}")
+    struck, number = [], 0
+    while len(struck) < MOMENTS:
+        number += 1
+        folder = tmp_path / str(number)
+        for _ in range(draw.randint(1, 2)):
+            end = Fate(draw.randint(1, fate.count), draw.choice([*DEATHS, *DEATHS, *FAILURES]))
+            if lived(case, folder, end, draw):
+                break
+            struck.append((end.fault, end.struck))
+        told = f"KILL_SEED={SEED}, {case}, run {number}: {struck}"
+        if not (folder / "run.json").exists() or read_run(folder).state != "finished":
+            again = start(case, folder)
+            same = set(summary) - {"run", "wall_s", "peak_memory_bytes"}
+            assert {key: again[key] for key in same} == {key: summary[key] for key in same}, told
+        assert differences(whole, read_run(folder)) == [], told
+        shutil.rmtree(folder)
+
+
+class Rows(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, index):
+        ids = torch.randint(3, 60, (8,), generator=torch.Generator().manual_seed(index))
+        return {"input_ids": ids, "labels": index % 2}
+
+
+class Mortal(TrainerCallback):
+    """Ticks at what a Trainer tells its callbacks."""
+
+    def __init__(self, fate) -> None:
+        tick = fate.tick(lambda *given, **more: None)
+        for name in ("on_step_begin", "on_pre_optimizer_step", "on_optimizer_step", "on_step_end", "on_evaluate"):
+            setattr(self, name, tick)
+
+
+def train_with_trainer(make_bert, folder, fate) -> None:
+    """Train by the stock Trainer, from its last whole checkpoint where there is one."""
+    torch.manual_seed(0)
+    model = make_bert(dropout=0.1)
+    config = FlexLoRAConfig(initial_rank=3, **MOVING, initial_budget=3, schedule="constant")
+    callback = FlexLoRACallback(model, config, folder / "run")
+    more = {"save_strategy": "steps", "save_steps": 3, "eval_strategy": "steps", "eval_steps": 5, "use_cpu": True}
+    arguments = TrainingArguments(
+        str(folder / "out"), max_steps=STEPS, per_device_train_batch_size=4, learning_rate=5e-3, report_to=[],
+        disable_tqdm=True, logging_strategy="no", dataloader_pin_memory=False, seed=1, **more,
+    )  # fmt: skip
+    rows = Rows()
+    trainer = Trainer(
+        model=model, args=arguments, train_dataset=rows, eval_dataset=rows, callbacks=[callback, Mortal(fate)]
+    )
+    # One whose last file is missing was being written when the process died.
+    whole = [path.parent for path in (folder / "out").glob("checkpoint-*/trainer_state.json")]
+    last = max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
+    if last is None and (folder / "run").exists():
+        shutil.rmtree(folder / "run")
+    try:
+        trainer.train(resume_from_checkpoint=last and str(last))
+    except (Died, RunLogError):
+        with pytest.raises((Died, RunLogError)):
+            callback.close()
+        bury(folder / "run")
+        raise
+
+
+@pytest.mark.filterwarnings("ignore:No event is due:flexlora.errors.FlexLoRAWarning")
+def test_a_killed_trainer_comes_back_the_same(make_bert, tmp_path, monkeypatch):
+    fate = Fate()
+    monkeypatch.setattr(disk, "perform", fate.perform)
+    train_with_trainer(make_bert, tmp_path / "whole", fate)
+    whole = read_run(tmp_path / "whole" / "run")
+    assert whole.events and whole.state == "finished"
+    draw = random.Random(f"{SEED} trainer")
+    struck = []
+    while len(struck) < 2 * MOMENTS:
+        folder = tmp_path / str(len(struck))
+        end = Fate(draw.randint(1, fate.count), draw.choice(DEATHS))
+        monkeypatch.setattr(disk, "perform", end.perform)
+        with pytest.raises((Died, RunLogError)):
+            train_with_trainer(make_bert, folder, end)
+        struck.append((end.fault, end.struck))
+        monkeypatch.setattr(disk, "perform", Fate().perform)
+        train_with_trainer(make_bert, folder, Fate())
+        log = read_run(folder / "run")
+        assert differences(whole, log) == [], f"KILL_SEED={SEED}, trainer: {struck}"
+        assert np.array_equal(log.steps["step"], np.arange(1, STEPS + 1))

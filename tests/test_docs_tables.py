@@ -1,0 +1,66 @@
+"""Tables in the docs that list a registry say what its records say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flexlora.importance import IMPORTANCES, Measure
+from flexlora.schedules import CONFIGURABLE, Schedule
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def table(head, rows):
+    """Return a Markdown table; a bar inside a cell is escaped."""
+    cells = ([str(cell).replace("|", r"\|") for cell in row] for row in rows)
+    return "".join(f"{line}\n" for line in (bars(head), f"|{'---|' * len(head)}", *map(bars, cells)))
+
+
+def bars(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def ends(low, high):
+    return f"[{low:g}, {high:g}]" if high is not None else f"at least {low:g}"
+
+
+def measure_row(measure: Measure):
+    value = measure.formula + (", s = λ²/Σλ²" if measure.terms == "s" else "")
+    return f"`{measure.key}`", measure.label, measure.scores, value, ends(*measure.range), measure.undefined
+
+
+def schedule_row(schedule: Schedule):
+    options = ", ".join(f"`{name}`" for name in schedule.options) or "–"
+    return f"`{schedule.key}`", schedule.formula, schedule.description, options
+
+
+RENDERED = {
+    ("fidelity.md", "measures"): table(
+        ("measure", "called", "scores", "value", "range", "undefined (none)"), map(measure_row, IMPORTANCES.values())
+    ),
+    ("fidelity.md", "schedules"): table(
+        ("schedule", "b(t) before rounding", "what it is", "options of its own"),
+        map(schedule_row, CONFIGURABLE.values()),
+    ),
+}
+
+
+def block(page, name):
+    """Return the text of a page before a table, the table, and the text after it."""
+    start, end = f"<!-- {name} -->\n", "<!-- end -->"
+    before, _, rest = (DOCS / page).read_text(encoding="utf-8").partition(start)
+    shown, _, after = rest.partition(end)
+    return before + start, shown, end + after
+
+
+@pytest.mark.parametrize(("page", "name"), RENDERED)
+def test_a_table_in_the_docs_is_what_the_records_render(page, name):
+    assert block(page, name)[1] == RENDERED[page, name], "python -m tests.test_docs_tables writes the tables anew"
+
+
+if __name__ == "__main__":
+    for (page, name), rendered in RENDERED.items():
+        before, _, after = block(page, name)
+        (DOCS / page).write_text(before + rendered + after, encoding="utf-8")
