@@ -21,7 +21,9 @@ from typing import IO, Any
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
-from flexlora.run_log import RunLogError, glance_run, run_state
+from flexlora.run_log import RunLogError
+from flexlora.run_log.format import HEADER
+from flexlora.run_log.owner import refuse_beside_writer
 from flexlora.study.outcome import DIVERGED, Outcome, begun, clear, find_outcome
 
 TOLD_INTERVAL_S = 0.5
@@ -67,15 +69,14 @@ def _train(job: Job, folder: Path, controls: Controls, told: Callable[[int], obj
 
 def _wait_for_others(folder: Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while (folder / "run.json").exists():
+    while (folder / HEADER).exists():
         try:
-            if run_state(folder, glance_run(folder).end) != "running":
-                return
+            return refuse_beside_writer(folder)
         except RunLogError:
-            return
-        if time.monotonic() > deadline:
-            raise FlexLoRAError(f"{folder} is being trained by another process. Stop that one first.")
+            if time.monotonic() > deadline:
+                raise
         time.sleep(0.2)
+    return None
 
 
 def main() -> int:
