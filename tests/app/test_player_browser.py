@@ -173,7 +173,9 @@ def test_the_address_opens_the_same_view_in_a_new_profile(open_page):
     def pictures(one):
         return one.page.locator(".fl-map, .fl-side, .fl-still, .fl-moving").evaluate_all(canvases)
 
-    # What fades after a key takes as long as the machine is busy.
+    # What fades after a key takes as long as the machine is busy, and what stands above may have moved the player.
+    for one in (viewer, other):
+        one.page.evaluate("window.dispatchEvent(new Event('resize'))")
     waited_ms = 0
     while pictures(viewer) != pictures(other) and waited_ms < TIMEOUT_MS:
         viewer.page.wait_for_timeout(200)

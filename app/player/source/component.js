@@ -7,8 +7,6 @@ import { ServerSource } from "./server.js";
 // Streamlit also calls the clean-up of a render that a newer one overtook, and on a busy machine the newer one may take
 // its time: only an element that has left the page is gone.
 const FAREWELL_MS = 500;
-// What stands above the player takes its room while the page settles, which moves the player but changes no size of it.
-const SETTLING_MS = [250, 1000, 3000];
 
 /** @type {WeakMap<object, Player>} */
 const PLAYERS = new WeakMap();
@@ -23,7 +21,6 @@ export default function render({ data: request, parentElement, setStateValue }) 
   PLAYERS.set(parentElement, mine);
   window.clearTimeout(mine.farewell);
   mine.ask(request, setStateValue);
-  for (const after of SETTLING_MS) window.setTimeout(() => mine.root.isConnected && mine.observed(), after);
   mine.generation += 1;
   const generation = mine.generation;
   return () => {
