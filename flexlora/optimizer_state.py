@@ -113,8 +113,9 @@ class YoungDirections:
         for name, slots in ages.items():
             parameter = named[name]
             self.born[parameter] = _unborn(parameter)
+            count = self._counts([parameter])[0]
             for slot, age in slots:
-                self.born[parameter][int(slot)] = self._counts([parameter])[0] - int(age)
+                self.born[parameter][int(slot)] = count - int(age)
 
     def _counts(self, parameters: Sequence[nn.Parameter]) -> Tensor:
         """Return the steps that the optimizer has made with each parameter, (n,) float64 on their device."""
@@ -132,7 +133,7 @@ class YoungDirections:
 
     @torch.no_grad()
     def _move(self) -> None:
-        """Scale the movement of young rows: ten small kernels for all of them together."""
+        """Scale the movement of young rows: one lerp a tensor, and ten small kernels for all of them together."""
         kept, self._kept = self._kept, {}
         # In the optimizer's order, which a resumed run has as well.
         groups = [
