@@ -19,6 +19,14 @@ def test_links_lead_somewhere(path):
         assert target.startswith("https://") or (path.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("path", [path for path in DOCS if path.name != "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_files_of_the_tree_are_named_as_they_are(path):
+    named = re.findall(
+        r"`((?:app|analysis|flexlora|benchmarks|tests|docs)/[\w./-]+)`", path.read_text(encoding="utf-8")
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_every_file_and_room_that_the_house_names_exists():
     named = [name for name in re.findall(r"`([\w./]+/[\w./]*)`", HOUSE) if "(" not in name]
     assert len(named) > 40
