@@ -131,7 +131,9 @@ class _Run:
         except BaseException as error:
             # Whatever happened, the log says so; a reader must not mistake it for a run that is still alive.
             reason = str(error) if isinstance(error, FlexLoRAError) else f"{type(error).__name__}: {error}"
-            self.writer.end("failed", message=reason, **self._cost())
+            # An interrupt that comes once the end is written changes nothing about it.
+            if not self.writer.closed:
+                self.writer.end("failed", message=reason, **self._cost())
             raise
 
     def _may_go_on(self) -> bool:

@@ -93,6 +93,11 @@ class RunWriter:
             self._let_go()
             raise
 
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be recorded any more."""
+        return self._closed.is_set()
+
     def step(
         self,
         step: int,

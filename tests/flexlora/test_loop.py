@@ -205,6 +205,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_that_reason_and_an_intact_l
     assert np.isfinite(log.steps["task_loss"]).all()
 
 
+def test_an_interrupt_after_the_end_is_told_as_one_and_the_run_has_ended(tmp_path, monkeypatch):
+    def interrupted(_folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flexlora.loop.remove_checkpoint", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job_of(steps=2, method="lora"), tmp_path / "run")
+    log = read_run(tmp_path / "run")
+    assert (log.state, log.end["reason"], log.notices) == ("finished", "completed", [])
+
+
 def test_lora_and_head_only_move_no_rank(tmp_path):
     run_job(job_of(steps=4, method="lora"), tmp_path / "lora")
     run_job(job_of(steps=10, control="head_only"), tmp_path / "head")

@@ -17,7 +17,12 @@ const PLAYERS = new WeakMap();
  */
 export default function render({ data: request, parentElement, setStateValue }) {
   const mine = PLAYERS.get(parentElement) ?? takeOver(parentElement, request) ?? new Player(parentElement, (name) => new ServerSource(name));
-  if (!PLAYERS.has(parentElement)) performance.mark("flexlora-page");
+  if (!PLAYERS.has(parentElement)) {
+    performance.mark("flexlora-page");
+    // What stands above the player may still take or give room, which changes the page's height and no size of the player.
+    const page = (parentElement instanceof ShadowRoot ? parentElement.host : parentElement).closest("[data-testid=stMainBlockContainer]");
+    if (page) mine.resizer?.observe(page);
+  }
   PLAYERS.set(parentElement, mine);
   window.clearTimeout(mine.farewell);
   mine.ask(request, setStateValue);
