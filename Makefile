@@ -34,7 +34,7 @@ scripts:
 
 # One worker drives the browser, which often waits; two do the rest (tests/conftest.py says in which order).
 test: check
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3
 
 samples: $(VENV)/.app
 	$(BIN)/python benchmarks/make_samples.py

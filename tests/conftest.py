@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,21 +27,35 @@ LONGEST = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with what takes longest, and keep together what shares fixtures: a file, and all that drives the browser.
-
-    A worker takes whole groups; a long one at the end would leave the others idle.
-    """
+    """Start with what takes longest: at the end it would leave the others idle."""
     first = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: -1 if drives_browser(item) else first.get(item.path, len(first)))
+    items.sort(key=lambda item: -1 if _drives_browser(item.path.name) else first.get(item.path, len(first)))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("browser" if drives_browser(item) else str(item.path)))
+        if _drives_browser(item.path.name):
+            item.add_marker("browser")
 
 
-def drives_browser(item: pytest.Item) -> bool:
-    """One server and one Chromium serve all of these."""
-    return item.get_closest_marker("browser") is not None
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep together what shares fixtures: a file, and all that drives the browser (one server and one Chromium).
+
+    A worker takes one such group after another, in the order of the tests. Marks do not reach the process that hands
+    them out, and the suffix by which ``--dist loadgroup`` passes groups on is lost in pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "browser" if _drives_browser(path) else path
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
+
+
+def _drives_browser(path: str) -> bool:
+    return path.endswith("_browser.py")
 
 
 @pytest.fixture(scope="session")

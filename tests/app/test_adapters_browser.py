@@ -7,11 +7,8 @@ import time
 from urllib.parse import quote
 
 import numpy as np
-import pytest
 
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
-
-pytestmark = pytest.mark.browser
 
 TIMEOUT_MS = 40_000
 KINDS = ("query", "value")

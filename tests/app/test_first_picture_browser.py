@@ -12,8 +12,6 @@ from analysis.payload import pack_run
 from analysis.player_modules import FOLDER
 from analysis.runs import load_run
 
-pytestmark = pytest.mark.browser
-
 MATRICES, RECORDS = 72, 900
 READS = ("model/container", "model/model", "model/format", "pen/colour")
 OPEN = """

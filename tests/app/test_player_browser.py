@@ -6,8 +6,6 @@ import re
 
 import pytest
 
-pytestmark = pytest.mark.browser
-
 READY = "[data-testid=stMain] .fl-player[data-step]"
 TIMEOUT_MS = 40_000
 

@@ -11,8 +11,6 @@ from analysis.report.contents import report_contents
 from analysis.report.page import report_html
 from analysis.runs import load_run
 
-pytestmark = pytest.mark.browser
-
 TIMEOUT_MS = 40_000
 
 

@@ -6,10 +6,6 @@ import json
 import time
 import zipfile
 
-import pytest
-
-pytestmark = pytest.mark.browser
-
 TIMEOUT_MS = 40_000
 PLAYER = "[data-testid=stMain] .fl-player[data-step]"
 ROW_PX = 35

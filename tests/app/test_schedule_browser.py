@@ -6,14 +6,10 @@ import json
 import random
 import time
 
-import pytest
-
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.schedules import SCHEDULES
 from schedule.editor import shape_of
-
-pytestmark = pytest.mark.browser
 
 HOST = ".fl-schedule[data-serial]"
 TIMEOUT_MS = 40_000

@@ -1,4 +1,4 @@
-"""The page of Explore draws its run at once; the server hands out runs and files to who may have them."""
+"""The server hands out runs and files to who may have them, and a page that names its run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ from analysis.runs import load_run
 from analysis.why import why_card
 from assets import ADDRESS, FILES, loader
 from player.first_page import with_player
-
-EARLY = ".lab-early .fl-player[data-step]"
-READY = "[data-testid=stMain] .fl-player[data-step]"
-TIMEOUT_MS = 40_000
 
 
 def get(address: str, **headers: str) -> tuple[int, Message, bytes]:
@@ -188,137 +184,3 @@ def test_names_of_runs_stand_in_the_page_as_text():
 
 def test_a_page_without_a_head_stays_as_it_is():
     assert with_player(b"<p>nothing</p>", "test-paper") == b"<p>nothing</p>"
-
-
-class Gate:
-    """Keeps Streamlit's page from its server until it is opened; what stands before needs neither."""
-
-    def __init__(self, page):
-        self.held: list | None = []
-        for name in ("health", "host-config"):
-            page.route(f"**/_stcore/{name}", self._hold)
-
-    def _hold(self, route):
-        if self.held is None:
-            route.continue_()
-        else:
-            self.held.append(route)
-
-    def open(self):
-        held, self.held = self.held, None
-        for route in held or []:
-            route.continue_()
-
-
-@pytest.fixture
-def gated(browser, server):
-    """A page whose Streamlit waits, and its gate; errors in the page fail the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page, errors = context.new_page(), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page, Gate(page)
-    context.close()
-    assert not errors
-
-
-def received_by(page) -> list:
-    """What comes through the page's sockets from now on."""
-    frames = []
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame)))
-    return frames
-
-
-@pytest.mark.browser
-class TestInTheBrowser:
-    def test_the_picture_stands_before_streamlit_which_goes_on_with_it(self, gated, server, logged):
-        page, gate = gated
-        page.goto(f"{server}/?run=runs%2Fother&step={logged.events[0]}&colour=entropy")
-        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
-        player = page.locator(".fl-player")
-        assert player.get_attribute("data-step") == str(logged.events[0])
-        early = player.bounding_box()
-        page.keyboard.press("Shift+ArrowRight")
-        page.wait_for_selector(f'.fl-player[data-step="{logged.events[1]}"]', timeout=TIMEOUT_MS)
-        gate.open()
-        page.wait_for_selector(READY, timeout=TIMEOUT_MS)
-        page.wait_for_url(re.compile(f"step={logged.events[1]}"), timeout=TIMEOUT_MS)
-        page.wait_for_selector(".lab-early", state="detached", timeout=TIMEOUT_MS)
-        assert player.count() == 1
-        assert player.get_attribute("data-updates") == "1"
-        assert player.get_attribute("data-step") == str(logged.events[1])
-        assert abs(player.bounding_box()["y"] - early["y"]) < 2
-        page.keyboard.press("w")
-        page.locator(".fl-why").get_by_text("Importance").wait_for(timeout=TIMEOUT_MS)
-        assert "colour=entropy" in page.url
-
-    @pytest.mark.parametrize(
-        "asked", ["", "&step={event}", "&step={between}", "&step=9999", "&matrix={matrix}", "&step=no"]
-    )
-    def test_the_early_picture_shows_what_the_page_will(self, gated, server, logged, asked):
-        page, gate = gated
-        own = {"event": logged.events[2], "between": logged.events[1] + 2, "matrix": logged.name(1, "value")}
-        page.goto(f"{server}/?run=runs%2Fother{asked.format(**own)}")
-        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
-        player = page.locator(".fl-player")
-        early = [player.get_attribute(f"data-{name}") for name in ("step", "matrix")]
-        gate.open()
-        page.wait_for_selector(READY, timeout=TIMEOUT_MS)
-        page.wait_for_timeout(300)
-        assert [player.get_attribute(f"data-{name}") for name in ("step", "matrix")] == early
-
-    def test_the_run_crosses_the_wire_once_and_not_through_the_script(self, gated, server, served_root):
-        page, gate = gated
-        fetched, frames = [], received_by(page)
-        page.on("request", lambda request: "/lab/" in request.url and fetched.append(request.url))
-        page.goto(f"{server}/?run=runs%2Fother")
-        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
-        gate.open()
-        page.wait_for_selector(READY, timeout=TIMEOUT_MS)
-        page.keyboard.press("End")
-        page.wait_for_url(re.compile("step="), timeout=TIMEOUT_MS)
-        page.wait_for_timeout(1000)
-        assert fetched.count(f"{server}/lab/run/runs/other") == 1
-        # The picker is the page's, not the player's: everything else came with the page.
-        assert {*fetched} == {f"{server}/lab/run/runs/other", f"{server}/{ADDRESS}/runs/picker.js"}
-        sizes = [len(frame) for frame in frames]
-        assert max(sizes) < 20_000 and not [f for f in frames if isinstance(f, bytes) and b"class Player" in f]
-
-    def test_the_picture_goes_when_the_page_is_another(self, gated, server):
-        page, _ = gated
-        page.goto(f"{server}/?run=runs%2Fother")
-        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
-        page.evaluate("history.pushState({}, '', '/train')")
-        page.wait_for_selector(".lab-early", state="detached", timeout=TIMEOUT_MS)
-
-    def test_the_picture_goes_when_the_page_has_something_else_to_show(self, gated, server):
-        page, _ = gated
-        page.goto(f"{server}/?run=runs%2Fother")
-        page.wait_for_selector(EARLY, timeout=TIMEOUT_MS)
-        page.evaluate(
-            """() => {
-                const [app, main, text] = ["stApp", "stMain", "stElementContainer"].map((name) =>
-                    Object.assign(document.createElement("div"), { ariaLabel: name }));
-                [app, main, text].forEach((node) => node.setAttribute("data-testid", node.ariaLabel));
-                app.setAttribute("data-test-script-state", "notRunning");
-                document.body.append(app); app.append(main); main.append(text);
-            }"""
-        )
-        page.wait_for_selector(".lab-early", state="detached", timeout=TIMEOUT_MS)
-
-    def test_a_run_that_does_not_come_is_told_and_asked_for_again(self, gated, server):
-        page, gate = gated
-        page.route("**/lab/run/**", lambda route: route.abort())
-        gate.open()
-        page.goto(f"{server}/?run=runs%2Fother")
-        page.get_by_text("The server does not answer").wait_for(timeout=TIMEOUT_MS)
-        page.unroute("**/lab/run/**")
-        page.wait_for_selector(READY, timeout=TIMEOUT_MS)
-        assert page.get_by_text("The server does not answer").count() == 0
-
-    def test_the_player_runs_from_the_servers_files_where_the_page_brings_none(self, gated, server):
-        page, gate = gated
-        gate.open()
-        page.goto(f"{server}/methods")
-        page.get_by_role("link", name="Explore").click()
-        page.wait_for_selector(READY, timeout=TIMEOUT_MS)
-        assert page.evaluate("document.querySelector('#lab-early')") is None

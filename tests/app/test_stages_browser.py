@@ -17,8 +17,6 @@ from flexlora.importance import IMPORTANCES
 from flexlora.methods import METHODS
 from player import STAGES
 
-pytestmark = pytest.mark.browser
-
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
 TIMEOUT_MS = 40_000
 LOAD = """async () => {

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from flexlora.run_log import read_run
-
-pytestmark = pytest.mark.browser
 
 PLAYER = "[data-testid=stMain] .fl-player[data-step]"
 LOADING_MS = 90_000

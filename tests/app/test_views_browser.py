@@ -20,8 +20,6 @@ from analysis.tables import TABLES, VIEWS, Moment
 from analysis.tables.columns import numbers
 from player import CHOICES
 
-pytestmark = pytest.mark.browser
-
 TIMEOUT_MS = 40_000
 SVG = "{http://www.w3.org/2000/svg}"
 
