@@ -258,8 +258,28 @@ def browser() -> Iterator:
         chromium.close()
 
 
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+def _tell(page) -> None:
+    """Print what a page shows, for a test that failed on it."""
+    print(f"--- {page.url}")
+    for what in ("[data-testid=stMain]", ".fl-trouble"):
+        print(*page.locator(what).all_inner_texts(), sep="\n")
+    for node in page.locator(".fl-player").all():
+        print(node.evaluate("node => node.cloneNode(false).outerHTML"))
+
+
 @pytest.fixture
-def open_page(browser, server) -> Iterator[Callable]:
+def open_page(browser, server, request) -> Iterator[Callable]:
     """Opens an address of the app in a new browser profile; errors in the page fail the test."""
     contexts, errors = [], []
 
@@ -273,5 +293,8 @@ def open_page(browser, server) -> Iterator[Callable]:
 
     yield go
     for context in contexts:
+        if FAILED in request.node.stash:
+            for page in context.pages:
+                _tell(page)
         context.close()
     assert not errors

@@ -37,9 +37,12 @@ class Follower {
     try {
       const news = await this.source.run(this.held);
       if (this.stopped) return;
+      const grown = news && joined(this.held, news);
+      // What could not be shown is not held: it is asked for again.
+      if (grown) this.take(grown);
+      this.held = grown ?? this.held;
       if (this.failures) this.told(null);
       this.failures = 0;
-      if (news) this.take((this.held = joined(this.held, news)));
     } catch (error) {
       if (this.stopped) return;
       this.failures += 1;
