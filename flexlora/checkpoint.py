@@ -1,11 +1,12 @@
-"""A checkpoint: one safetensors file from which a session goes on bit for bit."""
+"""A checkpoint: one safetensors file, with a checksum of itself, from which a session goes on bit for bit."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,11 +18,35 @@ from flexlora.optimizer_state import replace_parameters
 from flexlora.run_log import disk
 from flexlora.session import Session
 
-FILE = "state.safetensors"
+FILE, OLDER = "state.safetensors", "older.safetensors"
+
+
+class Checkpoint(NamedTuple):
+    """What ``save_checkpoint`` wrote to ``path``: JSON values and tensors."""
+
+    path: Path
+    state: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+class Resumed(NamedTuple):
+    """From where a session goes on.
+
+    Attributes:
+        step: finished optimizer steps; 0 = from the beginning.
+        tally: what the run counted of itself.
+        told: what was found and what is done, in one line.
+        damaged: files that cannot be read, of no use once the log is rewound to ``step``.
+    """
+
+    step: int = 0
+    tally: Mapping[str, Any] = {}
+    told: str = ""
+    damaged: Sequence[Path] = ()
 
 
 def save_checkpoint(session: Session, folder: Path, step: int, tally: Mapping[str, Any]) -> None:
-    """Write the state after ``step`` to ``folder/state.safetensors``, replacing the last one atomically.
+    """Write the state after ``step`` to ``folder/state.safetensors``; the one before it is kept as the older one.
 
     Args:
         session: between two steps.
@@ -48,40 +73,69 @@ def save_checkpoint(session: Session, folder: Path, step: int, tally: Mapping[st
         "method": values,
         "tally": dict(tally),
     }
+    text = json.dumps(state)
+    metadata = {"state": text, "crc32": _checksum(text, tensors)}
     disk.make_folder(folder)
-    disk.put(folder / FILE, lambda file: save_file(tensors, file, metadata={"state": json.dumps(state)}))
+    if (folder / FILE).exists():
+        # Before the new one is written, so that there are never three.
+        disk.perform("replace", folder / OLDER, (folder / FILE).replace, folder / OLDER)
+    disk.put(folder / FILE, lambda file: save_file(tensors, file, metadata=metadata))
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Remove the checkpoint of a run that needs none any more, if it is there and can be."""
+    """Remove the checkpoints of a run that needs none any more, where they are there and can be."""
+    disk.remove(folder / OLDER)
     disk.remove(folder / FILE)
 
 
-def load_checkpoint(session: Session, folder: Path) -> tuple[int, dict[str, Any]]:
-    """Put a session into the state of a checkpoint; return its step and the run's tally.
+def load_checkpoint(session: Session, folder: Path) -> Resumed:
+    """Put a session into the state of its newest whole checkpoint; without one it stays as it was built.
 
     Raises:
-        FlexLoRAError: the file is missing, damaged or belongs to another job.
+        FlexLoRAError: the checkpoint belongs to another job.
     """
-    path = folder / FILE
+    found, faults = find_checkpoint(folder)
+    told = [f"{path} is damaged: {why}." for path, why in faults.items()]
+    if found is None:
+        return Resumed(0, {}, " ".join([*told, "There is no whole checkpoint: the run begins anew."]), list(faults))
     try:
-        with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-            # Cloned: what is read lies in the file, wherever a tensor begins there.
-            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  (not a dict)
-        _restore(session, state, tensors)
-    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
-        raise FlexLoRAError(f"{path} cannot be resumed from: {error}") from error
-    return int(state["step"]), state.get("tally", {})
+        _restore(session, found.state, found.tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise FlexLoRAError(f"{found.path} cannot be resumed from: {error}") from error
+    told.append(f"The run goes on from step {found.state['step']}, from {found.path.name}.")
+    return Resumed(int(found.state["step"]), found.state.get("tally", {}), " ".join(told), list(faults))
 
 
-def checkpoint_step(folder: Path) -> int | None:
-    """Return the step a checkpoint was taken at, or None when there is none that can be read."""
-    try:
-        with safe_open(folder / FILE, framework="pt") as file:
-            return int(json.loads(file.metadata()["state"])["step"])
-    except (OSError, SafetensorError, json.JSONDecodeError, KeyError, TypeError):
-        return None
+def find_checkpoint(folder: Path) -> tuple[Checkpoint | None, dict[Path, str]]:
+    """Return the newest whole checkpoint, None when there is none, and why each newer file cannot be read."""
+    faults = {}
+    for path in (folder / FILE, folder / OLDER):
+        try:
+            return _read(path), faults
+        except FileNotFoundError:
+            continue
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            faults[path] = " ".join(str(error).split())
+    return None, faults
+
+
+def _read(path: Path) -> Checkpoint:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        # Cloned: what is read lies in the file, wherever a tensor begins there.
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  (not a dict)
+    # Older versions wrote no checksum.
+    if metadata.get("crc32", own := _checksum(metadata["state"], tensors)) != own:
+        raise ValueError("its checksum does not fit")
+    return Checkpoint(path, json.loads(metadata["state"]), tensors)
+
+
+def _checksum(state: str, tensors: Mapping[str, Tensor]) -> str:
+    found = zlib.crc32(state.encode())
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"
 
 
 @torch.no_grad()

@@ -11,13 +11,13 @@ from typing import Any
 from safetensors import SafetensorError
 
 from flexlora.adapter_config import AdapterConfig
-from flexlora.checkpoint import checkpoint_step, load_checkpoint, remove_checkpoint, save_checkpoint
+from flexlora.checkpoint import Resumed, load_checkpoint, remove_checkpoint, save_checkpoint
 from flexlora.controls import Controls
 from flexlora.edits import Edits, apply_edit, logged_edits
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, command_line
 from flexlora.run_header import matrix_table, versions
-from flexlora.run_log import RunLogError, RunWriter, glance_run, refuse_beside_writer
+from flexlora.run_log import RunLogError, RunWriter, disk, glance_run, refuse_beside_writer
 from flexlora.session import Session, StepResult, TrainingFailed
 
 CHECKPOINT = "checkpoint"
@@ -38,6 +38,7 @@ def run_job(
     parent: str | None = None,
     progress: Progress | None = None,
     edits: Edits | None = None,
+    report: Callable[[str], object] | None = None,
 ) -> dict[str, Any]:
     """Train a job to its end (or until told to stop) and leave a complete run log in ``folder``.
 
@@ -45,10 +46,11 @@ def run_job(
         job: what to train.
         folder: run folder; must not hold a run unless ``resume``.
         controls: mailbox for pause, step, stop and live edits; None means run to the end.
-        resume: go on from the last checkpoint in ``folder`` (from step 0 when there is none), live edits included.
+        resume: go on from the last whole checkpoint in ``folder`` (from step 0 without one), live edits included.
         parent: name of the run whose configuration this one was edited from.
         progress: called after each step.
         edits: live edits made by a script; those before the step of the checkpoint are in it already.
+        report: told in one line from where a resumed run goes on, and which checkpoint was found damaged.
 
     Returns:
         A summary of the whole run: run, state, steps, moved directions, last metrics, wall_s. Seconds are those of all
@@ -59,25 +61,31 @@ def run_job(
         RunLogError: the folder cannot be written.
     """
     folder = Path(folder)
-    script, logged, start, resume_from, tally = dict(edits or {}), {}, 0, None, Tally()
+    script, logged, found, resume_from = dict(edits or {}), {}, Resumed(), None
     if resume:
         refuse_beside_writer(folder)
         logged = logged_edits(glance_run(folder).notes)
     session = Session(job)
     if resume:
-        if checkpoint_step(folder / CHECKPOINT) is not None:
-            start, kept = load_checkpoint(session, folder / CHECKPOINT)
-            tally = Tally(**kept) if start else tally
+        found = load_checkpoint(session, folder / CHECKPOINT)
+        if report is not None:
+            report(found.told)
         # From step 0 everything is made anew, the record of step 0 too.
-        resume_from = start or -1
+        resume_from = found.step or -1
         # Edits that were accepted hold, also those whose checkpoint was never written.
         script = {**{step: new for step, new in logged.items() if step > resume_from}, **script}
-        if start in logged:
-            session.dynamics.config = apply_edit(session.dynamics.config, logged[start])
-    script = {step: changes for step, changes in script.items() if step >= start}
+        if found.step in logged:
+            session.dynamics.config = apply_edit(session.dynamics.config, logged[found.step])
+    script = {step: changes for step, changes in script.items() if step >= found.step}
+    tally = Tally(**found.tally) if found.step else Tally()
     header = _header(session, folder, parent)
     with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=FLUSH_INTERVAL_S) as writer:
-        return _Run(session, folder, writer, controls or Controls(), start, script, tally).train(progress)
+        if found.damaged:
+            writer.note("checkpoint_damaged", step=found.step, message=found.told)
+        # The log has been rewound behind them: a later start must not find them readable again.
+        for path in found.damaged:
+            disk.remove(path)
+        return _Run(session, folder, writer, controls or Controls(), found.step, script, tally).train(progress)
 
 
 @dataclass

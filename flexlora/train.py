@@ -114,7 +114,9 @@ def _train(options: argparse.Namespace) -> dict[str, Any]:
 
     try:
         with bar:
-            return run_job(job, folder, controls=controls, resume=options.resume, progress=progress, edits=edits)
+            return run_job(
+                job, folder, controls=controls, resume=options.resume, progress=progress, edits=edits, report=_report
+            )
     finally:
         if options.out is None:
             # A run that could not begin leaves the folder that was made for it empty.
@@ -143,7 +145,7 @@ def _resumed_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:
     if "task" not in log.header.get("config", {}):
         raise FlexLoRAError(
             f"{options.out} was written by another loop ({log.header.get('source') or 'see its header'}). Resume it "
-            "there; with the Trainer: trainer.train(resume_from_checkpoint=True)."
+            "there; with the Trainer: trainer.train(resume_from_checkpoint=last_checkpoint(output_dir))."
         )
     job = Job.from_dict(log.header["config"])
     refuse_beside_writer(options.out)

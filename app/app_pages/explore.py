@@ -10,9 +10,11 @@ import streamlit as st
 
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
+from jobs.visitor import visitor
 from player import CHOICES, STAGES, PlayerView, player
 from runs import pinned
 from runs.picker import run_picker
+from runs.rows import BUNDLED, YOURS, whose
 from runs.store import OpenRun, RunEntry, default_run, open_run, plain, resolve_run, run_entries, samples_root
 
 CHOSEN = "explore_run"
@@ -49,10 +51,10 @@ def page() -> None:
     with pickers:
         run_picker(
             PICKER,
-            runs={key: _label(key) for key in choices},
+            runs={key: _names(named) for key, named in choices.items()},
             run=entry.key,
             on_run=_picked,
-            others={key: _label(key) for key in offered},
+            others={key: _names(named) for key, named in offered.items()},
             other=other.key if other else None,
             on_other=_pinned,
         )
@@ -69,7 +71,7 @@ def page() -> None:
         # One box, however many: they would push the player out of the window.
         st.info("  \n".join(map(plain, notes)))
     # A run that cannot be opened gets the calm box, and nothing is pinned.
-    _show_run(entry, link, other.key if other and open_run(other.folder) else None)
+    _show_run(entry, link, other if other and open_run(other.folder) else None)
 
 
 def read_link(asked: Mapping[str, str], run: Run) -> Link:
@@ -141,8 +143,13 @@ def _choices(entries: list[RunEntry]) -> dict[str, RunEntry]:
     return choices
 
 
-def _label(key: str) -> str:
-    return key.removeprefix("runs/") + (" (yours)" if key.startswith("runs/") else "")
+def _names(entry: RunEntry) -> tuple[str, str]:
+    """The name of a run, and a heading: whose it is, or what a bundled one was trained on."""
+    where = whose(entry.key, entry.folder, visitor())
+    if where == BUNDLED:
+        return entry.key, entry.key.split("-")[0]
+    heading = "Your runs" if where == YOURS else "Runs of other browsers"
+    return f"{entry.key.removeprefix('runs/')} ({where})", heading
 
 
 def _picked(key: str) -> None:
@@ -165,7 +172,7 @@ def _write_address(address: dict[str, str]) -> None:
 
 
 @st.fragment
-def _show_run(entry: RunEntry, link: Link, other: str | None) -> None:
+def _show_run(entry: RunEntry, link: Link, other: RunEntry | None) -> None:
     """The player and what belongs to its selection; a release in the player reruns no more than this."""
     # Asked for anew: a session keeps what its fragments are given, and a run may be large.
     opened = open_run(entry.folder)
@@ -173,11 +180,11 @@ def _show_run(entry: RunEntry, link: Link, other: str | None) -> None:
         return
     asked = link.view
     wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
-    base = {"run": entry.key, **({"with": other} if other else {})}
-    beside = {"run": other, "name": _label(other)} if other else None
+    base = {"run": entry.key, **({"with": other.key} if other else {})}
+    beside = {"run": other.key, "name": _names(other)[0]} if other else None
     view = player(PLAYER, run=entry.key, wish=wish, link=base, beside=beside)
     if view != wish and st.session_state[CHOSEN] == entry.key:
-        _write_address(view.as_link(entry.key, other))
+        _write_address(view.as_link(entry.key, other.key if other else None))
     _show_details(entry, opened, view)
 
 

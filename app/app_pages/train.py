@@ -109,7 +109,7 @@ def _interrupted(live: LiveJob | None, me: Owner) -> None:
         entry.folder.name: entry.folder
         for entry in run_entries()
         if entry.key.startswith("runs/")
-        and (entry.folder / "checkpoint" / "state.safetensors").is_file()
+        and any((entry.folder / "checkpoint").glob("*.safetensors"))
         and REGISTRY.find(entry.folder) is None
         and may(me, "resume", read_owner(entry.folder))
     }

@@ -20,10 +20,10 @@ _mount = component(
 def run_picker(
     key: str,
     *,
-    runs: Mapping[str, str],
+    runs: Mapping[str, tuple[str, str]],
     run: str,
     on_run: Callable[[str], None],
-    others: Mapping[str, str],
+    others: Mapping[str, tuple[str, str]],
     other: str | None,
     on_other: Callable[[str | None], None],
 ) -> None:
@@ -33,7 +33,7 @@ def run_picker(
 
     Args:
         key: Streamlit key.
-        runs: key of a run → its name; bundled ones first.
+        runs: key of a run → its name, and the heading under which it stands.
         run: the one that is shown.
         on_run: called with the key of another one, before the page runs again.
         others: the same of what can be compared with.
@@ -52,10 +52,7 @@ def run_picker(
     _mount(key=key, data=data, on_picked_change=picked)
 
 
-def group_of(key: str) -> str:
-    """Return the heading under which a run stands: the user's own, or what a bundled one was trained on."""
-    return "Your runs" if key.startswith("runs/") else key.split("-")[0]
-
-
-def _choices(names: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"key": key, "label": name, "group": group_of(key)} for key, name in names.items()]
+def _choices(names: Mapping[str, tuple[str, str]]) -> list[dict[str, str]]:
+    groups = list(dict.fromkeys(group for _, group in names.values()))
+    found = [{"key": key, "label": name, "group": group} for key, (name, group) in names.items()]
+    return sorted(found, key=lambda choice: groups.index(choice["group"]))

@@ -43,7 +43,7 @@ class RunRow:
         source: name of the file that it was imported from, or empty.
         replayable: it holds λ, on which other settings can be tried.
         fault: why it cannot be opened, or what is missing; empty for a good one.
-        foreign: it belongs to another browser than the viewer's.
+        where: one of ``WHERE``.
     """
 
     key: str
@@ -63,7 +63,7 @@ class RunRow:
     source: str = ""
     replayable: bool = False
     fault: str = ""
-    foreign: bool = False
+    where: str = YOURS
 
     @property
     def name(self) -> str:
@@ -75,16 +75,18 @@ class RunRow:
         """True for a run that was made here, False for a bundled one."""
         return self.key.startswith("runs/")
 
-    @property
-    def where(self) -> str:
-        """One of ``WHERE``."""
-        return (OTHERS if self.foreign else YOURS) if self.own else BUNDLED
-
 
 def read_rows(entries: Iterable[tuple[str, Path]], me: Owner) -> list[RunRow]:
     """Return one row for each (key, folder), in their order, as ``me`` sees it; a damaged run has one that says so."""
     rows = [read_row(key, folder) for key, folder in entries]
-    return [replace(row, foreign=row.own and not may(me, "remove", read_owner(row.folder))) for row in rows]
+    return [replace(row, where=whose(row.key, row.folder, me)) for row in rows]
+
+
+def whose(key: str, folder: Path, me: Owner) -> str:
+    """Return whose a run is to ``me``, one of ``WHERE``."""
+    if not key.startswith("runs/"):
+        return BUNDLED
+    return YOURS if may(me, "remove", read_owner(folder)) else OTHERS
 
 
 def read_row(key: str, folder: Path) -> RunRow:

@@ -6,12 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flexlora.integrations.checkpoints import last_checkpoint
     from flexlora.integrations.recorder import Recorder
     from flexlora.integrations.trainer import FlexLoRACallback
 
-__all__ = ["FlexLoRACallback", "Recorder"]
+__all__ = ["FlexLoRACallback", "Recorder", "last_checkpoint"]
 
-_HOMES = {"FlexLoRACallback": "flexlora.integrations.trainer", "Recorder": "flexlora.integrations.recorder"}
+_HOMES = {
+    "FlexLoRACallback": "flexlora.integrations.trainer",
+    "Recorder": "flexlora.integrations.recorder",
+    "last_checkpoint": "flexlora.integrations.checkpoints",
+}
 
 
 def __getattr__(name: str) -> Any:

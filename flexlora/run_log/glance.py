@@ -25,7 +25,7 @@ class Glance:
         header: the content of ``run.json``.
         step: the last step that was recorded, 0 before the first.
         evals: evaluation records in order.
-        notes: what happened, in order.
+        notes: what happened, in order; edits also of steps that are made anew, where they are made again.
         end: the end record in force, or None.
         net_moves: directions that the matrices gained or lost in the end, whichever is more: a pair counts once. None
             for an imported log that does not tell moves.
@@ -62,7 +62,7 @@ def glance_run(folder: Path) -> Glance:
 
 
 def _records(content: bytes, listed: list[bytes], notices: list[str]) -> list[dict[str, Any]]:
-    """Return the lines that are intact and in force."""
+    """Return the lines that are intact and in force; an edit that was accepted is."""
     mark = LINES.encode()
     found: list[tuple[Chunk, memoryview]] = []
     end = damaged = 0
@@ -91,7 +91,7 @@ def _records(content: bytes, listed: list[bytes], notices: list[str]) -> list[di
             record = _record(line)
             step = record.get("step")
             superseded = record["record"] == "end" and limit != float("inf")
-            if not superseded and (step is None or step <= limit):
+            if not superseded and (step is None or step <= limit or record.get("kind") == "edited"):
                 records.append(record)
     return records
 

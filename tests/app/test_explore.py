@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from jobs.owner import Owner, write_owner
+
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 
 
@@ -101,6 +103,19 @@ def test_the_users_runs_are_listed_after_the_samples(sample, roots, make_run):
     app.session_state["explore_run"] = "runs/mine"
     app.run()
     assert request_of(app)["run"] == picker_of(app)["run"] == "runs/mine"
+
+
+def test_a_run_of_another_browser_is_not_called_yours(sample, roots, make_run):
+    for name in ("older", "theirs", "newer"):
+        make_run(roots[1] / name)
+    write_owner(roots[1] / "theirs", Owner.of("somebody else"))
+    runs = {choice["key"]: choice for choice in picker_of(open_app())["runs"]}
+    assert {key: choice["group"] for key, choice in runs.items() if key != "test-paper"} == {
+        "runs/newer": "Your runs",
+        "runs/older": "Your runs",
+        "runs/theirs": "Runs of other browsers",
+    }
+    assert [choice["label"] for choice in runs.values()][-1] == "theirs (another's)"
 
 
 def test_the_default_task_under_the_papers_preset_is_what_a_newcomer_sees(sample, roots, make_run):

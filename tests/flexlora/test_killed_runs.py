@@ -15,10 +15,10 @@ from mortal import DEATHS, FAILURES, Died, Fate, bury, differences
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from flexlora import FlexLoRAConfig, trained_model
-from flexlora.checkpoint import checkpoint_step
+from flexlora.checkpoint import find_checkpoint
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
-from flexlora.integrations import FlexLoRACallback
+from flexlora.integrations import FlexLoRACallback, last_checkpoint
 from flexlora.job import build_job
 from flexlora.loop import run_job
 from flexlora.methods import METHODS
@@ -90,7 +90,8 @@ def start(case: str, folder, draw: random.Random | None = None) -> dict:
     controls = Resumed()
     edit = {"command": "set", "values": {"initial_budget": 1, "schedule": "constant"}}
     resume = (folder / "run.json").exists()
-    if case == "edited" and resume and checkpoint_step(folder / "checkpoint") == EDIT_AT:
+    found, _ = find_checkpoint(folder / "checkpoint")
+    if case == "edited" and found is not None and found.state["step"] == EDIT_AT:
         # Whoever clicked and got no answer clicks again; an edit that was noted is made again by itself.
         controls.send(edit)
 
@@ -188,13 +189,11 @@ def train_with_trainer(make_bert, folder, fate) -> None:
     trainer = Trainer(
         model=model, args=arguments, train_dataset=rows, eval_dataset=rows, callbacks=[callback, Mortal(fate)]
     )
-    # One whose last file is missing was being written when the process died.
-    whole = [path.parent for path in (folder / "out").glob("checkpoint-*/trainer_state.json")]
-    last = max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
+    last = last_checkpoint(folder / "out")
     if last is None and (folder / "run").exists():
         shutil.rmtree(folder / "run")
     try:
-        trainer.train(resume_from_checkpoint=last and str(last))
+        trainer.train(resume_from_checkpoint=last)
     except (Died, RunLogError):
         # It may be closed already; whatever a dead process still tries is refused by its fate.
         with contextlib.suppress(Died, RunLogError):
@@ -204,6 +203,7 @@ def train_with_trainer(make_bert, folder, fate) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:No event is due:flexlora.errors.FlexLoRAWarning")
+@pytest.mark.filterwarnings("ignore:.*checkpoint-[0-9]+ is cut:flexlora.errors.FlexLoRAWarning")
 def test_a_killed_trainer_comes_back_the_same(make_bert, tmp_path, monkeypatch):
     fate = Fate()
     monkeypatch.setattr(disk, "perform", fate.perform)

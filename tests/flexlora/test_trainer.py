@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from analysis.runs import load_run
 from flexlora import FlexLoRAConfig, attach
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
-from flexlora.integrations import FlexLoRACallback
+from flexlora.integrations import FlexLoRACallback, last_checkpoint
 from flexlora.run_log import RunLogError
 from flexlora.train import main
 
@@ -97,6 +98,37 @@ def saved_once(make_bert, tmp_path_factory):
 def saved(saved_once, tmp_path):
     """A folder of the test's own with a finished run and its checkpoint of step 12."""
     return shutil.copytree(saved_once, tmp_path / "saved")
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "empty", "flipped"])
+def test_the_last_checkpoint_is_the_newest_whole_one(harm, saved):
+    first, out = saved / "out" / "checkpoint-12", saved / "out"
+    assert last_checkpoint(out / "nowhere") is None
+    assert last_checkpoint(out) == str(max(out.iterdir(), key=lambda path: int(path.name.split("-")[1])))
+    for path in out.iterdir():
+        if path != first:
+            shutil.rmtree(path)
+    (out / "checkpoint-later").mkdir()
+    newest = shutil.copytree(first, out / "checkpoint-100")
+    assert last_checkpoint(out) == str(newest)
+    names = {path.name for path in newest.iterdir()}
+    assert {"trainer_state.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors"} <= names
+    for name in {"missing": ["trainer_state.json"], "flipped": ["optimizer.pt", "rng_state.pth"]}.get(harm, names):
+        whole = (newest / name).read_bytes()
+        changed = whole[: len(whole) // 2] if harm == "cut" else b""
+        if harm == "flipped":
+            with zipfile.ZipFile(newest / name) as archive:
+                part = max(map(archive.read, archive.namelist()), key=len)
+            # Not in what only fills up.
+            place = whole.index(part) + len(part) // 2
+            changed = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        (newest / name).write_bytes(changed)
+        if harm == "missing":
+            (newest / name).unlink()
+        with pytest.warns(FlexLoRAWarning, match="checkpoint-100 is cut or damaged and passed over: ") as told:
+            assert last_checkpoint(out) == str(first), name
+        assert len(told) == 1 and "\n" not in str(told[0].message)
+        (newest / name).write_bytes(whole)
 
 
 KINDS = ("bert", "gpt2", "llama", "vit")
