@@ -6,7 +6,7 @@
 ``{}`` is the mount. Every flock and lock is answered with ENOLCK; exits with the command's status.
 """
 
-# ruff: noqa: D102, PTH  (the operations are the system's own)
+# ruff: noqa: D102  (the operations are the system's own)
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class NoLocks(mfusepy.Operations):
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def _at(self, path: str) -> str:
-        return os.path.join(self.root, path.lstrip("/"))
+    def _at(self, path: str) -> Path:
+        return self.root / path.lstrip("/")
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
-        found = os.lstat(self._at(path))
+        found = self._at(path).lstat()
         times = {name: getattr(found, f"{name}_ns") for name in TIMES}
         return {**{name: getattr(found, name) for name in STAT}, **times}
 
     def readdir(self, path: str, fh: int) -> list[str]:
-        return [".", "..", *os.listdir(self._at(path))]
+        return [".", "..", *(found.name for found in self._at(path).iterdir())]
 
     def readlink(self, path: str) -> str:
-        return os.readlink(self._at(path))
+        return str(self._at(path).readlink())
 
     def open(self, path: str, flags: int) -> int:
         # The kernel tells where the end is: pwrite to a file opened for appending would ignore it.
@@ -74,27 +74,27 @@ class NoLocks(mfusepy.Operations):
         return 0
 
     def mkdir(self, path: str, mode: int) -> int:
-        os.mkdir(self._at(path), mode)
+        self._at(path).mkdir(mode)
         return 0
 
     def rmdir(self, path: str) -> int:
-        os.rmdir(self._at(path))
+        self._at(path).rmdir()
         return 0
 
     def unlink(self, path: str) -> int:
-        os.unlink(self._at(path))
+        self._at(path).unlink()
         return 0
 
     def rename(self, old: str, new: str, *flags: int) -> int:
-        os.rename(self._at(old), self._at(new))
+        self._at(old).rename(self._at(new))
         return 0
 
     def symlink(self, target: str, source: str) -> int:
-        os.symlink(source, self._at(target))
+        self._at(target).symlink_to(source)
         return 0
 
     def chmod(self, path: str, mode: int) -> int:
-        os.chmod(self._at(path), mode)
+        self._at(path).chmod(mode)
         return 0
 
     def utimens(self, path: str, times: tuple[int, int] | None = None) -> int:
