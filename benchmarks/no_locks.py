@@ -97,7 +97,7 @@ class NoLocks(mfusepy.Operations):
         self._at(path).chmod(mode)
         return 0
 
-    def utimens(self, path: str, times: tuple[int, int] | None = None) -> int:
+    def utimens(self, path: str, times: tuple[int, int]) -> int:
         os.utime(self._at(path), ns=times)
         return 0
 

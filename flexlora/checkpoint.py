@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,22 +27,6 @@ class Checkpoint(NamedTuple):
     path: Path
     state: dict[str, Any]
     tensors: dict[str, Tensor]
-
-
-class Resumed(NamedTuple):
-    """From where a session goes on.
-
-    Attributes:
-        step: finished optimizer steps; 0 = from the beginning.
-        tally: what the run counted of itself.
-        told: what was found and what is done, in one line.
-        damaged: files that cannot be read, of no use once the log is rewound to ``step``.
-    """
-
-    step: int = 0
-    tally: Mapping[str, Any] = {}
-    told: str = ""
-    damaged: Sequence[Path] = ()
 
 
 def save_checkpoint(session: Session, folder: Path, step: int, tally: Mapping[str, Any]) -> None:
@@ -88,22 +72,28 @@ def remove_checkpoint(folder: Path) -> None:
     disk.remove(folder / FILE)
 
 
-def load_checkpoint(session: Session, folder: Path) -> Resumed:
+def load_checkpoint(session: Session, folder: Path) -> tuple[int, dict[str, Any], str, list[Path]]:
     """Put a session into the state of its newest whole checkpoint; without one it stays as it was built.
+
+    Returns:
+        Its step (0 = the beginning), the run's tally, what was found and is done in one line, and the damaged files: of
+        no use once the log is rewound to the step.
 
     Raises:
         FlexLoRAError: the checkpoint belongs to another job.
     """
     found, faults = find_checkpoint(folder)
-    told = [f"{path} is damaged: {why}." for path, why in faults.items()]
+    told = "".join(f"{path} is damaged: {why}. " for path, why in faults.items())
     if found is None:
-        return Resumed(0, {}, " ".join([*told, "There is no whole checkpoint: the run begins anew."]), list(faults))
+        return 0, {}, f"{told}There is no whole checkpoint: the run begins anew.", list(faults)
+    step = int(found.state["step"])
     try:
         _restore(session, found.state, found.tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise FlexLoRAError(f"{found.path} cannot be resumed from: {error}") from error
-    told.append(f"The run goes on from step {found.state['step']}, from {found.path.name}.")
-    return Resumed(int(found.state["step"]), found.state.get("tally", {}), " ".join(told), list(faults))
+    told += f"The run goes on from step {step}, from {found.path.name}."
+    # From step 0 everything is counted anew.
+    return step, found.state.get("tally", {}) if step else {}, told, list(faults)
 
 
 def find_checkpoint(folder: Path) -> tuple[Checkpoint | None, dict[Path, str]]:

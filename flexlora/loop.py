@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from flexlora.adapter_config import AdapterConfig
-from flexlora.checkpoint import Resumed, load_checkpoint, remove_checkpoint, save_checkpoint
+from flexlora.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from flexlora.controls import Controls
 from flexlora.edits import Edits, apply_edit, logged_edits
 from flexlora.errors import FlexLoRAError
@@ -61,31 +61,31 @@ def run_job(
         RunLogError: the folder cannot be written.
     """
     folder = Path(folder)
-    script, logged, found, resume_from = dict(edits or {}), {}, Resumed(), None
+    script, logged, start, resume_from = dict(edits or {}), {}, 0, None
+    tally, told, damaged = {}, "", []
     if resume:
         refuse_beside_writer(folder)
         logged = logged_edits(glance_run(folder).notes)
     session = Session(job)
     if resume:
-        found = load_checkpoint(session, folder / CHECKPOINT)
+        start, tally, told, damaged = load_checkpoint(session, folder / CHECKPOINT)
         if report is not None:
-            report(found.told)
+            report(told)
         # From step 0 everything is made anew, the record of step 0 too.
-        resume_from = found.step or -1
+        resume_from = start or -1
         # Edits that were accepted hold, also those whose checkpoint was never written.
         script = {**{step: new for step, new in logged.items() if step > resume_from}, **script}
-        if found.step in logged:
-            session.dynamics.config = apply_edit(session.dynamics.config, logged[found.step])
-    script = {step: changes for step, changes in script.items() if step >= found.step}
-    tally = Tally(**found.tally) if found.step else Tally()
+        if start in logged:
+            session.dynamics.config = apply_edit(session.dynamics.config, logged[start])
+    script = {step: changes for step, changes in script.items() if step >= start}
     header = _header(session, folder, parent)
     with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=FLUSH_INTERVAL_S) as writer:
-        if found.damaged:
-            writer.note("checkpoint_damaged", step=found.step, message=found.told)
+        if damaged:
+            writer.note("checkpoint_damaged", step=start, message=told)
         # The log has been rewound behind them: a later start must not find them readable again.
-        for path in found.damaged:
+        for path in damaged:
             disk.remove(path)
-        return _Run(session, folder, writer, controls or Controls(), found.step, script, tally).train(progress)
+        return _Run(session, folder, writer, controls or Controls(), start, script, Tally(**tally)).train(progress)
 
 
 @dataclass

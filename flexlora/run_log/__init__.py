@@ -2,10 +2,10 @@
 
 from flexlora.run_log.format import SCHEMA_VERSION, RunLogError, read_header
 from flexlora.run_log.glance import Glance, glance_run
-from flexlora.run_log.owner import refuse_beside_writer
 from flexlora.run_log.reader import RunLog, find_runs, read_run, run_state
 from flexlora.run_log.spectra import MatrixSpectra
 from flexlora.run_log.writer import RunWriter
+from flexlora.run_log.writing_process import refuse_beside_writer
 
 __all__ = [
     "SCHEMA_VERSION",

@@ -25,8 +25,8 @@ from flexlora.run_log.format import (
     read_header,
     write_header,
 )
-from flexlora.run_log.owner import beat, refuse_beside_writer, release
 from flexlora.run_log.pieces import rewind
+from flexlora.run_log.writing_process import beat, refuse_beside_writer, release
 
 FILES = (SCALARS, SPECTRA, LINES, CHECKSUMS)
 

@@ -27,11 +27,11 @@ from flexlora.run_log.format import (
     read_header,
     reading,
 )
-from flexlora.run_log.owner import read_owner
 from flexlora.run_log.pieces import survey
 from flexlora.run_log.records import check_record, read_line
 from flexlora.run_log.spectra import Segment, Spectra, StoredSpectra, read_chunk
 from flexlora.run_log.tables import block_of, leading_schema, missing_columns, table_of
+from flexlora.run_log.writing_process import read_process
 
 RESIDENT_BYTES = 8 << 20
 """Compressed spectra up to this size are kept in memory; of larger ones a few records at a time are."""
@@ -286,5 +286,5 @@ def run_state(folder: Path, end: Mapping[str, Any] | None) -> str:
     """
     if end is not None:
         return ENDINGS.get(str(end.get("reason")), "stopped")
-    owner = read_owner(folder)
-    return "running" if owner is not None and owner.may_write(folder) else "crashed"
+    process = read_process(folder)
+    return "running" if process is not None and process.may_write(folder) else "crashed"

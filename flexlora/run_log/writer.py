@@ -28,9 +28,9 @@ from flexlora.run_log.encode import (
 )
 from flexlora.run_log.files import LogFiles
 from flexlora.run_log.format import LINES, SCALARS, SCHEMAS, SPECTRA, RunLogError
-from flexlora.run_log.owner import beat
 from flexlora.run_log.reader import keep_digest
 from flexlora.run_log.records import check_record
+from flexlora.run_log.writing_process import beat
 
 HEARTBEAT_INTERVAL_S = 2.0
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)

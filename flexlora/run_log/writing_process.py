@@ -15,7 +15,7 @@ from flexlora.run_log.format import HEARTBEAT, STALE_S, RunLogError
 
 
 @dataclass(frozen=True)
-class Owner:
+class WritingProcess:
     """The content of ``heartbeat.json``.
 
     Attributes:
@@ -48,12 +48,12 @@ class Owner:
         return self.started == _process_start(self.pid) if told else fresh
 
 
-def read_owner(folder: Path) -> Owner | None:
+def read_process(folder: Path) -> WritingProcess | None:
     """Return who wrote a run folder last, or None when its heartbeat is missing or no such thing."""
     try:
         found = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
-        known = {key: found[key] for key in Owner.__dataclass_fields__ if key in found}
-        return Owner(**{**known, "pid": int(found["pid"]), "unix_s": float(found["unix_s"])})
+        known = {key: found[key] for key in WritingProcess.__dataclass_fields__ if key in found}
+        return WritingProcess(**{**known, "pid": int(found["pid"]), "unix_s": float(found["unix_s"])})
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
@@ -61,13 +61,13 @@ def read_owner(folder: Path) -> Owner | None:
 def beat(folder: Path, *, released: bool = False) -> None:
     """Say that this process writes ``folder``, or that it has closed it."""
     pid = os.getpid()
-    own = Owner(pid, time.time(), socket.gethostname(), _process_start(pid), folder.stat().st_ino, released)
+    own = WritingProcess(pid, time.time(), socket.gethostname(), _process_start(pid), folder.stat().st_ino, released)
     disk.put_bytes(folder / HEARTBEAT, json.dumps(asdict(own)).encode())
 
 
 def release(folder: Path) -> None:
     """Say that this process has closed ``folder``, unless another one writes there by now."""
-    found, pid = read_owner(folder), os.getpid()
+    found, pid = read_process(folder), os.getpid()
     if found is None or found != replace(found, pid=pid, started=_process_start(pid)):
         return
     try:
@@ -86,14 +86,15 @@ def refuse_beside_writer(folder: Path, handle: Any = None) -> None:
     Raises:
         RunLogError: somebody else writes.
     """
-    owner = read_owner(folder)
+    process = read_process(folder)
     locked = handle is not None and disk.is_locked_elsewhere(handle)
-    if not locked and (owner is None or owner.released or not owner.may_write(folder)):
+    if not locked and (process is None or process.released or not process.may_write(folder)):
         return
-    if owner is not None and owner.pid == os.getpid():
+    if process is not None and process.pid == os.getpid():
         raise RunLogError(f"{folder} is being written by this very process. Close the log that is open, then resume.")
-    who = "another process" if owner is None else f"another process ({owner.pid} on {owner.host or 'this machine'})"
-    raise RunLogError(f"{folder} is being trained by {who}, running or suspended. Stop that one first.")
+    which = "" if process is None else f" ({process.pid} on {process.host or 'this machine'})"
+    told = f"{folder} is being trained by another process{which}, running or suspended. Stop that one first."
+    raise RunLogError(told)
 
 
 def _process_lives(pid: int) -> bool:
