@@ -18,7 +18,7 @@ from jobs.steering import steer_panel
 from jobs.visitor import visitor
 from links import go
 from player import player
-from runs.store import run_entries
+from runs.store import plain, run_entries
 
 PLAYER = "train_player"
 PRESSED = "train_pressed"
@@ -132,7 +132,7 @@ def _watch(live: LiveJob, me: Owner) -> None:
         if live.error:
             st.error(live.error, icon=":material/error:")
         if live.notice:
-            st.info(live.notice, icon=":material/hourglass_top:")
+            st.info(plain(live.notice), icon=":material/hourglass_top:")
         if live.alive and not _has_log(live):
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
         if shown != now and shown is not None and shown[0] == live.folder:

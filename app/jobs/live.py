@@ -45,7 +45,7 @@ class LiveJob:
         controls: its mailbox.
         step: finished optimizer steps.
         error: why it could not start or go on, one line.
-        notice: what happened to it that its owner did not ask for, one line.
+        notice: what its owner should know of it, one line: from where it was resumed, why it made way.
         launched: its turn has come.
         outcome: how it ended, None until then.
         over: set with ``outcome``.

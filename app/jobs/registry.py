@@ -43,6 +43,7 @@ def train(live: LiveJob) -> None:
         parent=request.parent,
         resume=request.folder is not None,
         progress=lambda step, _result: live.finished_step(step),
+        report=lambda told: setattr(live, "notice", told),
     )
 
 

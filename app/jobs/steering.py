@@ -74,9 +74,6 @@ def _told(live: LiveJob, run: Run | None) -> None:
     """List what was edited or refused, and the command that makes the same run."""
     if run is None:
         return
-    for note in run.notes:
-        if note.get("kind") == "checkpoint_damaged":
-            st.warning(plain(note["message"]), icon=":material/healing:")
     refused = [note for note in run.notes if note.get("kind") == "edit_refused"]
     for note in refused[-1:]:
         st.warning(plain(f"Refused after step {note['step']}: {note['message']}"), icon=":material/block:")

@@ -281,13 +281,19 @@ def test_a_job_that_cannot_start_says_why_in_the_page(page, registry, roots):
     assert "Names that exist" in page.error[0].value
 
 
-def test_a_run_that_was_killed_is_offered_for_resuming(page, registry, roots):
+def test_a_run_that_was_killed_is_offered_for_resuming_and_a_damaged_checkpoint_told(page, registry, roots):
     folder = stopped_run(roots[1], ME)
+    last = folder / "checkpoint" / "state.safetensors"
+    last.replace(last.with_name("older.safetensors"))
+    last.write_bytes(b"\0" * 100)
     page.run()
     assert widget(page, "A run that ended early").value == folder.name
     page.button(key="train_resume").click().run()
     wait_for(lambda: registry.of(ME) is not None and not registry.of(ME).alive)
     assert read_run(folder).state == "finished"
+    page.run()
+    [told] = [text(element) for element in page.info if "is damaged" in element.value]
+    assert told.endswith("The run goes on from step 0, from older.safetensors.")
 
 
 def test_a_run_of_another_browser_is_not_offered_for_resuming(page, registry, roots):
