@@ -30,6 +30,7 @@ STEPS = 40
 EVENTS = (10, 15, 20, 25)
 RANK = 4
 START_TIMEOUT_S = 60
+WINDOW = {"width": 1440, "height": 900}
 
 
 def matrix_name(layer: int, module_type: str) -> str:
@@ -278,16 +279,76 @@ def _tell(page) -> None:
         print(node.evaluate("node => node.cloneNode(false).outerHTML"))
 
 
-@pytest.fixture
-def open_page(browser, server, request) -> Iterator[Callable]:
-    """Opens an address of the app in a new browser profile; errors in the page fail the test."""
-    contexts, errors = [], []
+class Tab:
+    """A tab that tests use one after another: to start a page's process costs more than to load the app in it.
 
-    def go(address: str = "/", **options):
-        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    Attributes:
+        page: without cookies, storage, routes and a pointer of an earlier test.
+        errors: what scripts threw in it since it was reset.
+    """
+
+    def __init__(self, browser, server: str) -> None:
+        self._browser, self._rest = browser, f"{server}/_stcore/health"
+        self.errors: list[str] = []
+        self._open()
+
+    def _open(self) -> None:
+        self._context = self._browser.new_context(viewport=WINDOW)
+        self.page = self._context.new_page()
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def reset(self) -> None:
+        """Leave the app, and everything that it or a test has left behind."""
+        if self.page.is_closed():
+            self._context.close()
+            self._open()
+        for other in self._context.pages:
+            if other is not self.page:
+                other.close()
+        self.page.unroute_all(behavior="ignoreErrors")
+        # The same origin: another one would end the page's process.
+        self.page.goto(self._rest)
+        self.page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        self._context.clear_cookies()
+        self.page.mouse.move(0, 0)
+        self.page.set_viewport_size(WINDOW)
+        self.errors.clear()
+
+
+@pytest.fixture(scope="session")
+def only_tab(browser, server) -> Tab:
+    return Tab(browser, server)
+
+
+@pytest.fixture
+def tab(only_tab, request) -> Iterator:
+    """A page as in a new profile, before it goes anywhere; errors in it fail the test."""
+    context = only_tab.page.context
+    yield only_tab.page
+    if FAILED in request.node.stash:
+        for page in context.pages:
+            _tell(page)
+    errors = [*only_tab.errors]
+    only_tab.reset()
+    assert not errors
+
+
+@pytest.fixture
+def open_page(browser, server, tab, request) -> Iterator[Callable]:
+    """Opens an address of the app, each time in a new browser profile; errors in the page fail the test.
+
+    Only the first page, if it asks for nothing special, is the tab that tests share; ``new=True``: not that one either.
+    """
+    contexts, errors, free = [], [], [tab]
+
+    def go(address: str = "/", *, new: bool = False, **options):
+        if free and not new and not options:
+            page = free.pop()
+        else:
+            context = browser.new_context(**{"viewport": WINDOW, **options})
+            contexts.append(context)
+            page = context.new_page()
+            page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server + address)
         return page
 

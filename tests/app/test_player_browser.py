@@ -183,7 +183,8 @@ def test_the_address_opens_the_same_view_in_a_new_profile(open_page):
 
 
 def test_moving_the_clock_adds_nothing_to_the_history(open_page):
-    viewer = Viewer(open_page())
+    # A tab that has seen much counts no further than 50.
+    viewer = Viewer(open_page(new=True))
     before = viewer.page.evaluate("history.length")
     for _ in range(3):
         viewer.press("ArrowRight")
@@ -214,7 +215,9 @@ def test_a_second_run_is_chosen_named_in_the_address_and_put_away(open_page):
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
 def test_map_transport_and_time_axis_fit_the_window(open_page, width, height):
-    viewer = Viewer(open_page(viewport={"width": width, "height": height}))
+    page = open_page()
+    page.set_viewport_size({"width": width, "height": height})
+    viewer = Viewer(page)
     for selector in (".fl-map", ".fl-bar", ".fl-slider", ".fl-time"):
         box = viewer.page.locator(selector).bounding_box()
         assert box["x"] >= 0

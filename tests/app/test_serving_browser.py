@@ -34,14 +34,9 @@ class Gate:
 
 
 @pytest.fixture
-def gated(browser, server):
-    """A page whose Streamlit waits, and its gate; errors in the page fail the test."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page, errors = context.new_page(), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page, Gate(page)
-    context.close()
-    assert not errors
+def gated(tab):
+    """A page whose Streamlit waits, and its gate."""
+    return tab, Gate(tab)
 
 
 def received_by(page) -> list:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import random
 import shutil
@@ -14,7 +13,7 @@ import torch
 from mortal import DEATHS, FAILURES, Died, Fate, bury, differences
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from flexlora import FlexLoRAConfig, trained_model
+from flexlora import FlexLoRAConfig
 from flexlora.checkpoint import find_checkpoint
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
@@ -61,23 +60,8 @@ class Resumed(Controls):
 
 
 @pytest.fixture(autouse=True)
-def small_data(monkeypatch):
-    """Evaluate on a few examples: what is compared is whether they are the same."""
+def told_seed(few_examples) -> None:
     print(f"KILL_SEED={SEED}")
-    load = trained_model.load_task
-
-    def few(*given):
-        data = load(*given)
-        cut = {name: _head(getattr(data, name), 24) for name in ("validation", "test")}
-        return dataclasses.replace(data, **cut)
-
-    monkeypatch.setattr(trained_model, "load_task", few)
-
-
-def _head(split, count):
-    return dataclasses.replace(
-        split, inputs={name: value[:count] for name, value in split.inputs.items()}, labels=split.labels[:count]
-    )
 
 
 def start(case: str, folder, draw: random.Random | None = None) -> dict:

@@ -26,6 +26,8 @@ from flexlora.session import Session
 from flexlora.tasks import load_task
 from flexlora.train import main
 
+pytestmark = pytest.mark.usefixtures("few_examples")
+
 STEPS = 24
 STOPS = (7, 12, 17)
 QUICK = {
@@ -70,7 +72,7 @@ def stop_at(step: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, few_examples):
     """One finished run a method, made once."""
     root = tmp_path_factory.mktemp("methods")
     for method in METHODS:
