@@ -168,10 +168,12 @@ class Recorder:
         self.allocator.moves.young.detach()
         if self._writer is None:
             return
-        if self._waiting:
-            self._drain(complete=True)
-        done = self.last_step >= (self.config.total_steps or 0)
-        self._writer.end(reason or ("completed" if done else "stopped"), message=message, wall_s=self._wall_s())
+        # Also a log that cannot be written any more is let go.
+        with self._writer as writer:
+            if self._waiting:
+                self._drain(complete=True)
+            done = self.last_step >= (self.config.total_steps or 0)
+            writer.end(reason or ("completed" if done else "stopped"), message=message, wall_s=self._wall_s())
 
     def __enter__(self) -> Self:
         return self

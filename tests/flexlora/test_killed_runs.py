@@ -13,11 +13,11 @@ import torch
 from mortal import DEATHS, FAILURES, Died, Fate, bury, differences
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from flexlora import FlexLoRAConfig
+from flexlora import FlexLoRAConfig, attach
 from flexlora.checkpoint import find_checkpoint
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
-from flexlora.integrations import FlexLoRACallback, last_checkpoint
+from flexlora.integrations import FlexLoRACallback, Recorder, last_checkpoint
 from flexlora.job import build_job
 from flexlora.loop import run_job
 from flexlora.methods import METHODS
@@ -210,3 +210,17 @@ def test_a_killed_trainer_comes_back_the_same(make_bert, tmp_path, monkeypatch):
         log = read_run(folder / "run")
         assert differences(whole, log) == [], f"KILL_SEED={SEED}, trainer: {struck}"
         assert np.array_equal(log.steps["step"], np.arange(1, STEPS + 1))
+
+
+def test_a_recorder_lets_go_of_a_log_that_cannot_be_written(make_bert, tmp_path, monkeypatch):
+    config = FlexLoRAConfig(initial_rank=3, total_steps=20)
+    adapter = attach(make_bert(), config)
+    recorder = Recorder(adapter, torch.optim.AdamW(adapter.trainable_parameters()), config, tmp_path / "run")
+    writer = recorder._writer
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "perform", Fate(1, "ENOSPC").perform)
+        with pytest.raises(RunLogError, match="the disk fails"):
+            writer.flush()
+    with pytest.raises(RunLogError, match="the disk fails"):
+        recorder.close()
+    assert all(handle.closed for handle in writer._files._handles.values())
