@@ -6,7 +6,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 import assets
 from jobs.visitor import BrowserCookie
-from player.first_page import FirstPage, base_path, lifespan
+from player import first_page
 from runs import answers
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBox="0 0 176 28">
@@ -27,9 +27,9 @@ a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset
 </style>"""
 
 if get_script_run_ctx(suppress_warning=True) is None:
-    routes = [*answers.routes(base_path()), assets.route(base_path())]
-    middleware = [Middleware(BrowserCookie), Middleware(FirstPage)]
-    app = st.App(__file__, lifespan=lifespan, middleware=middleware, routes=routes)
+    base = first_page.base_path()
+    routes = [first_page.route(base), *answers.routes(base), assets.route(base)]
+    app = st.App(__file__, lifespan=first_page.lifespan, middleware=[Middleware(BrowserCookie)], routes=routes)
 else:
     # A page can only be made in the run of a script.
     from navigation import PAGES

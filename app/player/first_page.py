@@ -6,24 +6,25 @@ import gzip
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache, lru_cache
 from html import escape
-from urllib.parse import parse_qs, quote
+from pathlib import Path
+from urllib.parse import quote
 
 import streamlit as st
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from streamlit.file_util import get_static_dir
 
 from analysis.player_modules import import_map
 from assets import ADDRESS
 
 COMPONENT = "player/source/component.js"
 EARLY = "player/source/early.js"
-_CAPITAL, _HYPHEN = re.compile("([A-Z])"), r"-\1"
 _COLOURS = ("primaryColor", "backgroundColor", "secondaryBackgroundColor", "textColor", "borderColor")
 # Where the page puts the player, under the bar of pages and the row with the picker: see STYLE in main.py. And what
 # Streamlit shows meanwhile: bars in the place of a page, and a ground that is not the theme's yet.
@@ -35,43 +36,20 @@ _STYLE = (
 )
 
 
-# The page's text depends on the run: a browser that has another is not told to keep it.
-_CONDITIONS = (b"if-none-match", b"if-modified-since", b"range", b"accept-encoding")
-_REPLACED = (b"etag", b"last-modified", b"content-length")
+def route(base: str) -> Route:
+    """What the server answers in Streamlit's place; ``base`` is where the app is, without a slash at its end."""
+    return Route(f"{base}/", _page)
 
 
-class FirstPage:
-    """Middleware: what Streamlit answers, with the player in the page of Explore."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self.page = f"{base_path()}/"
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
-        ours = scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == self.page
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("run", [""])[0] if ours else ""
-        run = await run_in_threadpool(begin, asked) if ours else None
-        if run is None:
-            await self.app(scope, receive, send)
-            return
-        sent: list[Message] = []
-
-        async def keep(message: Message) -> None:
-            sent.append(message)
-
-        plain = [pair for pair in scope["headers"] if pair[0] not in _CONDITIONS]
-        await self.app({**scope, "headers": plain, "extensions": {}}, receive, keep)
-        text = b"".join(message.get("body", b"") for message in sent[1:])
-        status, headers = sent[0]["status"], [pair for pair in sent[0]["headers"] if pair[0] not in _REPLACED]
-        if status == 200:
-            text = with_player(text, run)
-            if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
-                text = _packed(text)
-                headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-        response = Response(text, status)
-        response.raw_headers += headers
-        await response(scope, receive, send)
+async def _page(request: Request) -> Response:
+    """Streamlit's page with the player. It depends on the run, so a browser keeps none."""
+    run = await run_in_threadpool(begin, request.query_params.get("run", ""))
+    page = Path(get_static_dir(), "index.html").read_bytes()
+    text = with_player(page, run) if run else page
+    headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return HTMLResponse(text, headers=headers)
+    return HTMLResponse(_packed(text), headers=headers | {"Content-Encoding": "gzip"})
 
 
 @asynccontextmanager
@@ -128,17 +106,14 @@ def _same_for_all() -> str:
     modules = import_map(COMPONENT)
     # Streamlit's element finds the same modules by their address.
     found = json.dumps({"imports": {**modules, f"./{ADDRESS}/{COMPONENT}": modules[COMPONENT]}}, ensure_ascii=False)
-    light, dark = (
-        f"html, .lab-early {{ background: {colours.get('backgroundColor', ground)}; }} .lab-early {{ "
-        + "".join(f"--st-{_CAPITAL.sub(_HYPHEN, name).lower()}: {value}; " for name, value in colours.items())
-        + "} "
-        for colours, ground in ((_theme("light"), "white"), (_theme("dark"), "black"))
-    )
-    style = f"{_STYLE}{light}@media (prefers-color-scheme: dark) {{ {dark} }}"
+    style = f"{_STYLE}{_theme('light', 'white')}@media (prefers-color-scheme: dark) {{ {_theme('dark', 'black')} }}"
     text = found.replace("<", "\\u003c")
     return f'<script type="importmap">{text}</script><style>{style}</style>'
 
 
-def _theme(kind: str) -> Mapping[str, str]:
+def _theme(kind: str, ground: str) -> str:
+    """What Streamlit calls the colours of a theme, and the ground, which is ``ground`` where no theme tells."""
     found = {name: st.get_option(f"theme.{kind}.{name}") or st.get_option(f"theme.{name}") for name in _COLOURS}
-    return {name: str(value) for name, value in found.items() if value}
+    names = (f"--st-{re.sub('(?=[A-Z])', '-', name).lower()}: {value};" for name, value in found.items() if value)
+    ground = found["backgroundColor"] or ground
+    return f"html, .lab-early {{ background: {ground}; }} .lab-early {{ {' '.join(names)} }} "

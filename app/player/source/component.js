@@ -37,10 +37,7 @@ export default function render({ data: request, parentElement, setStateValue }) 
 function farewell(player, parentElement) {
   window.clearTimeout(player.farewell);
   player.farewell = window.setTimeout(() => {
-    if (player.root.isConnected) {
-      farewell(player, parentElement);
-      return;
-    }
+    if (player.root.isConnected) return farewell(player, parentElement);
     player.destroy();
     PLAYERS.delete(parentElement);
   }, FAREWELL_MS);
