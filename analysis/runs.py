@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,84 +31,49 @@ class Run:
     Attributes:
         log: what the folder holds.
         matrices: in the header's order.
+        folder: where the run was read from.
+        header: the content of ``run.json``.
+        steps: step of each spectrum record, (T,) int64.
+        ranks: of each matrix in each record, (T, M) int64: what the decision of that step saw. A direction that is off
+            (gate 0) is stored but not counted.
+        stored: directions that have a λ, (T, M) int64: the rank, and those that are off and may revive.
+        entropy: normalised, of λ² over the directions that are on, (T, M) float64, NaN where undefined.
+        energy: Σλ² over the same directions, (T, M) float64.
+        events: reallocation records in order.
+        evals: evaluation records in order.
+        notes: what happened: paused, resumed, edited, ...
+        end: why and when the run ended; None while it has not.
+        state: ``running``, ``finished``, ``stopped``, ``failed`` or ``crashed``.
+        notices: one line for each thing that is missing or odd in the log.
     """
 
     log: RunLog
     matrices: list[Matrix]
+    folder: Path = field(init=False)
+    header: dict[str, Any] = field(init=False)
+    steps: np.ndarray = field(init=False)
+    ranks: np.ndarray = field(init=False)
+    stored: np.ndarray = field(init=False)
+    entropy: np.ndarray = field(init=False)
+    energy: np.ndarray = field(init=False)
+    events: list[dict[str, Any]] = field(init=False)
+    evals: list[dict[str, Any]] = field(init=False)
+    notes: list[dict[str, Any]] = field(init=False)
+    end: dict[str, Any] | None = field(init=False)
+    state: str = field(init=False)
+    notices: list[str] = field(init=False)
 
-    @property
-    def entropy(self) -> np.ndarray:
-        """Normalised spectral entropy of λ² over the directions that are on, (T, M) float64, NaN where undefined."""
-        return self.log.spectra.digest.entropy
-
-    @property
-    def energy(self) -> np.ndarray:
-        """Σλ² over the same directions, (T, M) float64."""
-        return self.log.spectra.digest.energy
-
-    @property
-    def folder(self) -> Path:
-        """Where the run was read from."""
-        return self.log.folder
-
-    @property
-    def header(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
-        return self.log.header
-
-    @property
-    def steps(self) -> np.ndarray:
-        """Step of each spectrum record, (T,) int64."""
-        return self.log.spectra_steps
-
-    @property
-    def ranks(self) -> np.ndarray:
-        """Rank of each matrix in each record, (T, M) int64: what the decision of that step saw.
-
-        A direction that is off (gate 0) is stored but not counted.
-        """
-        return self.log.ranks
-
-    @property
-    def stored(self) -> np.ndarray:
-        """Directions that have a λ, (T, M) int64: the rank, and those that are off and may revive."""
-        return self.log.stored
+    def __post_init__(self) -> None:
+        # Of the names that both have, the spectra's are meant.
+        found = {**vars(self.log), **vars(self.log.spectra.digest)}
+        for item in fields(self)[2:]:
+            object.__setattr__(self, item.name, found[item.name])
 
     @cached_property
     def expected_ranks(self) -> np.ndarray:
         """Mean number of directions that a training step uses, (T, M) float64: the sum of the gates."""
         used = self.log.spectra.digest.used
         return self.ranks.astype(np.float64) if used is None else used
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """Reallocation records in order."""
-        return self.log.events
-
-    @property
-    def evals(self) -> list[dict[str, Any]]:
-        """Evaluation records in order."""
-        return self.log.evals
-
-    @property
-    def notes(self) -> list[dict[str, Any]]:
-        """What happened: paused, resumed, edited, ..."""
-        return self.log.notes
-
-    @property
-    def end(self) -> dict[str, Any] | None:
-        """Why and when the run ended; None while it has not."""
-        return self.log.end
-
-    @property
-    def state(self) -> str:
-        """``running``, ``finished``, ``stopped``, ``failed`` or ``crashed``."""
-        return self.log.state
-
-    @property
-    def notices(self) -> list[str]:
-        """One line for each thing that is missing or odd in the log."""
-        return self.log.notices
 
     @property
     def total_steps(self) -> int:

@@ -16,45 +16,29 @@ from flexlora.settings import option, parse_setting
 
 __all__ = ["PRESETS", "FlexLoRAConfig", "parse_setting"]
 
+_GOVERNED = {
+    # field: (paper, reference)
+    "importance": ("spectral_entropy", "spectral_entropy"),
+    "direction": ("both", "both"),
+    "schedule": ("paper", "constant"),
+    "initial_budget": (12, 4),
+    "new_direction": ("zero_impact", "zero_impact"),
+    "rank_one": ("undefined", "first"),
+    "all_zero": ("undefined", "first"),
+    "prune_rule": ("magnitude", "signed"),
+    "plan": ("disjoint", "overlapping"),
+    "protection": (0, 0),
+    "regularizer": ("mean_squared", "mean_norm"),
+    "regularization_weight": (0.1, 0.0),
+    "optimizer_at_event": ("keep", "reset"),
+    "lr_at_event": ("schedule", "peak"),
+    "initial_std": (None, 0.02),
+    "new_direction_std": (None, 1.0),
+    "epsilon": (0.0, 1e-8),
+}
 PRESETS: dict[str, dict[str, object]] = {
-    "paper": {
-        "importance": "spectral_entropy",
-        "direction": "both",
-        "schedule": "paper",
-        "initial_budget": 12,
-        "new_direction": "zero_impact",
-        "rank_one": "undefined",
-        "all_zero": "undefined",
-        "prune_rule": "magnitude",
-        "plan": "disjoint",
-        "protection": 0,
-        "regularizer": "mean_squared",
-        "regularization_weight": 0.1,
-        "optimizer_at_event": "keep",
-        "lr_at_event": "schedule",
-        "initial_std": None,
-        "new_direction_std": None,
-        "epsilon": 0.0,
-    },
-    "reference": {
-        "importance": "spectral_entropy",
-        "direction": "both",
-        "schedule": "constant",
-        "initial_budget": 4,
-        "new_direction": "zero_impact",
-        "rank_one": "first",
-        "all_zero": "first",
-        "prune_rule": "signed",
-        "plan": "overlapping",
-        "protection": 0,
-        "regularizer": "mean_norm",
-        "regularization_weight": 0.0,
-        "optimizer_at_event": "reset",
-        "lr_at_event": "peak",
-        "initial_std": 0.02,
-        "new_direction_std": 1.0,
-        "epsilon": 1e-8,
-    },
+    name: {field: values[place] for field, values in _GOVERNED.items()}
+    for place, name in enumerate(("paper", "reference"))
 }
 """Preset → the value of every field that a preset governs. ``paper`` holds what the paper states, and our choice where
 it is silent; ``reference`` is the behaviour of the released code, for teaching."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
-from plotly.subplots import make_subplots
 
 from analysis.directions import is_soft, moves_of
 from analysis.figures.painters import band, curve, marks, note, panels
-from analysis.figures.scales import VIOLETS, blend, nice_ceiling
-from analysis.figures.theme import EXTENDED, MOVES, NO_RECORDS, PRUNED, SEQUENCE, TRUE, empty_figure, styled
+from analysis.figures.scales import VIOLETS, nice_ceiling
+from analysis.figures.theme import EXTENDED, MOVES, NO_RECORDS, PRUNED, SEQUENCE, TRUE, empty_figure
 from analysis.metrics import matrix_label
 from analysis.runs import Run
 from analysis.tables import TABLES
@@ -52,20 +52,12 @@ def spectrum(run: Run, matrix: str | None = None, step: int | None = None) -> go
         return empty_figure(title, NO_RECORDS)
     rows = TABLES["spectrum"](run, matrix, step).to_pylist()
     directions, truth, arriving = ([r for r in rows if r["kind"] == kind] for kind in ("direction", "true", "arriving"))
-    figure = make_subplots(rows=2, cols=1, row_heights=[0.86, 0.14], vertical_spacing=0.16)
     at = directions[0]["record_step"] if directions else int(run.steps[-1])
-    styled(figure, title=f"{title} at step {at}", x="", y="")
+    figure = panels(f"{title} at step {at}", ["|λ| and σ(ΔW) / s", "share of energy"], 460, [0.75, 0.25])
     if truth:
-        figure.add_bar(
-            x=[row["place"] for row in truth],
-            y=[row["over_scale"] for row in truth],
-            width=0.62,
-            name=f"σ / s of ΔW (step {truth[0]['record_step']})",
-            marker={"color": "rgba(127,127,127,0.18)", "line": {"color": TRUE, "width": 1}},
-            hovertemplate="σ / s %{y:.4g}<extra></extra>",
-            row=1,
-            col=1,
-        )
+        look = {"color": "rgba(127,127,127,0.18)", "line": {"color": TRUE, "width": 1}}
+        heights, name = [row["over_scale"] for row in truth], f"σ / s of ΔW (step {truth[0]['record_step']})"
+        _add_bars(figure, [row["place"] for row in truth], heights, name, look, "σ / s %{y:.4g}")
     for state in STATES:
         _add_stems(figure, [row for row in directions if row["state"] == state], state)
     if arriving:
@@ -73,17 +65,16 @@ def spectrum(run: Run, matrix: str | None = None, step: int | None = None) -> go
         plus = {"mode": "markers+text", "text": ["+1"] * len(arriving), "textfont": {"color": EXTENDED}}
         name, xs = "added by this event, λ = 0", [row["place"] for row in arriving]
         marks(figure, xs, [0.0] * len(xs), name, marker, "", **plus, textposition="top center", cliponaxis=False)
-    _add_shares(figure, directions)
     top, count = _scale(run, place)
+    _add_shares(figure, directions, count)
     labels = ["" if row["slot"] is None else str(row["slot"]) for row in directions]
     ticks = {"tickvals": [row["place"] for row in directions], "ticktext": labels, "showgrid": False}
-    figure.update_xaxes(title="direction: its slot, largest |λ| first", range=[0.4, count + 0.6], **ticks, row=1, col=1)
-    figure.update_yaxes(title="|λ| and σ(ΔW) / s", range=[0, top * 1.04], row=1, col=1)
-    figure.update_xaxes(title="share of energy", range=[0, 1], tickformat=".0%", row=2, col=1)
-    figure.update_yaxes(visible=False, row=2, col=1)
+    figure.update_xaxes(range=[0.4, count + 0.6], **ticks)
+    figure.update_xaxes(title="direction: its slot, largest |λ| first", row=2, col=1)
+    figure.update_yaxes(range=[0, top * 1.04], row=1, col=1).update_yaxes(range=[0, 1], tickformat=".0%", row=2, col=1)
     if directions and all(row["singular_value"] is None for row in directions):
         note(figure, "λ is not known in this log", 0.6)
-    return figure.update_layout(height=460, barmode="overlay", legend={"y": -0.25})
+    return figure.update_layout(barmode="overlay")
 
 
 def _scale(run: Run, place: int) -> tuple[float, int]:
@@ -94,71 +85,55 @@ def _scale(run: Run, place: int) -> tuple[float, int]:
     return nice_ceiling(min(max(top, truth), MOST * top) if top > 0 else truth), count
 
 
+def _add_bars(
+    figure: go.Figure,
+    xs: Sequence[float],
+    ys: Sequence[float],
+    name: str,
+    marker: dict[str, Any],
+    told: str,
+    row: int = 1,
+) -> None:
+    template = f"{told}<extra></extra>"
+    figure.add_bar(x=xs, y=ys, width=0.62, name=name, marker=marker, hovertemplate=template, row=row, col=1)
+
+
 def _add_stems(figure: go.Figure, rows: Rows, state: str) -> None:
     known = [row for row in rows if row["singular_value"] is not None and np.isfinite(row["singular_value"])]
     if not known:
         return
     colour, hollow, ringed = STATES[state]
     xs, heights = [row["place"] for row in known], [abs(row["singular_value"]) for row in known]
-    quiet: dict[str, Any] = {"told": "", "legendgroup": state, "showlegend": False}
-    stems = (
-        [value for x in xs for value in (x, x, None)],
-        [value for height in heights for value in (0.0, height, None)],
-    )
-    curve(figure, *stems, f"{state}: stems", colour, dash="dash" if hollow else "solid", shape="linear", **quiet)
-    symbols = ["triangle-down" if row["singular_value"] < 0 else "circle" for row in known]
-    figure.add_scatter(
-        x=xs,
-        y=heights,
-        mode="markers+text",
-        name=state,
-        legendgroup=state,
-        cliponaxis=False,
-        text=["" if row["gate"] in (0, 1) else f"{row['gate']:.0%}" for row in known],
-        textposition="top center",
-        marker={
-            "color": colour,
-            "size": 11,
-            "symbol": [f"{symbol}-open" if hollow else symbol for symbol in symbols],
-            "line": {"width": 2, "color": colour},
-        },
-        customdata=[[row["slot"], row["singular_value"], row["energy_share"], row["gate"]] for row in known],
-        hovertemplate=(
+    symbols = [f"{'triangle-down' if row['singular_value'] < 0 else 'circle'}{'-open' * hollow}" for row in known]
+    marker = {"color": colour, "size": 11, "symbol": symbols, "line": {"width": 2, "color": colour}}
+    stems = {"symmetric": False, "array": [0.0] * len(known), "arrayminus": heights, "width": 0, "color": colour}
+    used = {
+        "mode": "markers+text",
+        "text": ["" if row["gate"] in (0, 1) else f"{row['gate']:.0%}" for row in known],
+        "textposition": "top center",
+        "customdata": [[row["slot"], row["singular_value"], row["energy_share"], row["gate"]] for row in known],
+        "hovertemplate": (
             f"slot %{{customdata[0]}} · {state}<br>λ %{{customdata[1]:.4g}}<br>share of energy %{{customdata[2]:.1%}}"
             "<br>used in %{customdata[3]:.0%} of steps<extra></extra>"
         ),
-        row=1,
-        col=1,
-    )
+    }
+    marks(figure, xs, heights, state, marker, legendgroup=state, cliponaxis=False, error_y=stems, **used)
     if ringed:
         ring = {"symbol": "circle-open", "size": 19, "color": colour, "line": {"width": 1.5}}
-        marks(figure, xs, heights, f"{state}: rings", ring, **quiet)
+        marks(figure, xs, heights, f"{state}: rings", ring, "", legendgroup=state, showlegend=False)
 
 
-def _add_shares(figure: go.Figure, directions: Rows) -> None:
-    """One bar of all energy: even pieces are entropy 1. Hatched where nothing has energy, or it is unknown."""
-    known = [(number, row) for number, row in enumerate(directions) if row["energy_share"]]
-    start, edge = 0.0, {"color": "#ffffff", "width": 1}
-    lying: dict[str, Any] = {"y": [""], "orientation": "h", "showlegend": False, "row": 2, "col": 1}
-    for number, row in known:
-        share = row["energy_share"]
-        figure.add_bar(
-            x=[share],
-            base=[start],
-            name="share of energy",
-            text=[f"{share:.0%}" if share > 0.06 else ""],
-            textposition="inside",
-            insidetextanchor="middle",
-            marker={"color": blend(VIOLETS, (200 - 150 * number / len(directions)) / 255), "line": edge},
-            hovertemplate=f"slot {row['slot']}<br>%{{x:.1%}} of the energy<extra></extra>",
-            **lying,
-        )
-        start += share
-    if not known:
-        pattern = {"shape": "/", "fgcolor": TRUE, "size": 6, "solidity": 0.2}
-        marker = {"color": "rgba(0,0,0,0)", "line": {"color": TRUE, "width": 1}, "pattern": pattern}
-        lying["showlegend"] = True
-        figure.add_bar(x=[1.0], name="undefined", marker=marker, hovertemplate="undefined<extra></extra>", **lying)
+def _add_shares(figure: go.Figure, directions: Rows, count: int) -> None:
+    """One bar a direction: equal ones are entropy 1. Hatched where nothing has energy, or it is unknown."""
+    known = [row for row in directions if row["energy_share"]]
+    if known:
+        xs, shares = [row["place"] for row in known], [row["energy_share"] for row in known]
+        _add_bars(figure, xs, shares, "share of energy", {"color": VIOLETS[5]}, "%{y:.1%} of the energy", row=2)
+        return
+    pattern = {"shape": "/", "fgcolor": TRUE, "size": 6, "solidity": 0.2}
+    marker = {"color": "rgba(0,0,0,0)", "line": {"color": TRUE, "width": 1}, "pattern": pattern}
+    xs = list(range(1, count + 1))
+    _add_bars(figure, xs, [1.0] * count, "undefined", marker, "undefined", row=2)
 
 
 def energy_shares(run: Run, matrix: str | None = None) -> go.Figure:

@@ -217,8 +217,8 @@ def test_stems_stand_at_the_logged_values_and_pruned_ones_are_hollow(paper):
     (pruned,) = named(figure, "pruned")
     assert all(symbol.endswith("-open") for symbol in pruned.marker.symbol)
     assert [row[1] for row in pruned.customdata] == pytest.approx([event["prune"][0]["singular_value"]])
-    shares = [trace.x[0] for trace in named(figure, "share of energy")]
-    assert sum(shares) == pytest.approx(1.0)
+    (shares,) = named(figure, "share of energy")
+    assert sum(shares.y) == pytest.approx(1.0)
     # The axis is that of the whole run.
     assert figure.layout.yaxis.range == FIGURES["spectrum"](paper, name, 0).layout.yaxis.range
     later = FIGURES["spectrum"](paper, event["extend"][0]["matrix"], event["step"] + 1)

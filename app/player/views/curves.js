@@ -8,20 +8,20 @@ import { percentage } from "./rank_share.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette } from "../pen/palette.js" */
-/** @import { CanvasPen, Box } from "../pen/draw.js" */
+/** @import { CanvasPen, Box, Style } from "../pen/draw.js" */
 /** @import { TimeScale, Pinned } from "../model/scene.js" */
 
-/**
- * @typedef {object} Panel
- * @property {string} label
- * @property {string} [note] what the line is, in smaller print
- * @property {number} weight share of the height
- * @property {(pen: CanvasPen, palette: Palette, box: Box, scale: TimeScale) => void} draw
- * @property {(step: number) => string} value what stands beside the panel at the clock
- * @property {(step: number) => string} [otherValue] the same of the pinned run
- * @property {(step: number) => string} [aside] a second line of it, in smaller print
- * @property {number} [need] 0 = always there; where the height is short, larger ones go first
- */
+/** @typedef {{label: string, note?: string, weight: number, need?: number}} Told note: what the line is, in smaller print; weight: share of the height; need: 0 = always there, where the height is short, larger ones go first */
+
+/** @typedef {{value: (step: number) => string, otherValue?: (step: number) => string, aside?: (step: number) => string}} Words what stands beside the panel at the clock, of this run and of the pinned one, and a second line of it */
+
+/** @typedef {(pen: CanvasPen, palette: Palette, box: Box, scale: TimeScale) => void} Draw */
+
+/** @typedef {Told & Words & {draw: Draw}} Panel */
+
+/** @typedef {{steps: ArrayLike<number>, values: ArrayLike<number>}} Series */
+
+/** @typedef {Series & {ink: (palette: Palette) => string, top?: number, style: Style & {steps?: boolean}}} Line top: the value at the panel's top edge, where it is another than the panel's */
 
 /** @param {Model} model @param {Pinned | null} other a second run under the same clock @returns {Panel[]} only what the run has recorded */
 export function panelsOf(model, other) {
@@ -37,121 +37,97 @@ export function panelsOf(model, other) {
   return panels;
 }
 
-/** @param {ArrayLike<number>} values @param {number} top @param {Box} box @returns {Float64Array} */
-function heights(values, top, box) {
-  const ys = new Float64Array(values.length);
-  for (let i = 0; i < ys.length; i += 1) ys[i] = box.y + box.h * (1 - values[i] / top);
-  return ys;
-}
-
-/** @param {ArrayLike<number>} steps @param {TimeScale} scale @returns {Float64Array} */
-function places(steps, scale) {
-  const xs = new Float64Array(steps.length);
-  for (let i = 0; i < xs.length; i += 1) xs[i] = scale.x(steps[i]);
-  return xs;
-}
-
-/** @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {string} top */
-function frame(pen, palette, box, top) {
-  pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
-  pen.line(box.x, box.y, box.x + box.w, box.y, { stroke: palette.line, dash: [2, 3] });
-  pen.text(box.x - 6, box.y + 4, top, { fill: palette.muted, size: 10.5, align: "right" });
+/** @param {ArrayLike<number>} values @param {(value: number) => number} place @returns {Float64Array} */
+function mapped(values, place) {
+  const found = new Float64Array(values.length);
+  for (let i = 0; i < found.length; i += 1) found[i] = place(values[i]);
+  return found;
 }
 
 /**
- * Both runs' lines: the colour of the method, the pinned one dashed.
- * @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {TimeScale} scale @param {Model} model @param {ArrayLike<number>} steps @param {Float64Array} ys @param {{dashed?: boolean, steps?: boolean}} [how]
+ * A panel of lines between `low` and `top`; what is counted has no line at its top.
+ * @param {Told & Words & {top: number, low?: number, counted?: boolean, lines: Line[]}} told
+ * @param {Draw} [further] draws on top
+ * @returns {Panel}
  */
-function drawRun(pen, palette, box, scale, model, steps, ys, { dashed = false, steps: held = false } = {}) {
-  // The clock is the first run's: what the other logged beyond its end has no place on the axis.
-  pen.clipped({ x: box.x, y: box.y - 2, w: box.w, h: box.h + 4 }, () =>
-    pen.path(...perColumn(places(steps, scale), ys), { stroke: methodColour(palette, model.run.method), width: 1.75, dash: dashed ? [5, 3] : undefined, steps: held }),
-  );
+function linesPanel({ top, low = 0, counted = false, lines, ...told }, further) {
+  return {
+    ...told,
+    draw: (pen, palette, box, scale) => {
+      const y = (/** @type {number} */ value, most = top) => box.y + (box.h * (most - value)) / (most - low);
+      pen.line(box.x, y(0), box.x + box.w, y(0), { stroke: palette.line });
+      if (!counted) pen.line(box.x, box.y, box.x + box.w, box.y, { stroke: palette.line, dash: [2, 3] });
+      pen.text(box.x - 6, box.y + 4, formatNumber(top), { fill: palette.muted, size: 10.5, align: "right" });
+      // The clock is the first run's: what the other logged beyond its end has no place on the axis.
+      pen.clipped({ x: box.x, y: box.y - 2, w: box.w, h: box.h + 4 }, () => {
+        for (const { steps, values, ink, top: own, style } of lines) {
+          pen.path(...perColumn(mapped(steps, scale.x), mapped(values, (value) => y(value, own))), { ...style, stroke: ink(palette) });
+        }
+      });
+      further?.(pen, palette, box, scale);
+    },
+  };
 }
 
-/** @typedef {{steps: ArrayLike<number>, values: ArrayLike<number>}} Series */
+/** Both runs' lines: the colour of the method, the pinned one dashed. @param {Model} model @param {Series} own @param {Model} second @param {Series} theirs @param {boolean} [steps] each value holds until the next @returns {Line[]} */
+function bothLines(model, own, second, theirs, steps = false) {
+  return [
+    { ...theirs, ink: (palette) => methodColour(palette, second.run.method), style: { width: 1.75, dash: [5, 3], steps } },
+    { ...own, ink: (palette) => methodColour(palette, model.run.method), style: { width: 1.75, steps } },
+  ];
+}
 
 /**
  * A curve; where the pinned run has one too, both in the colours of their methods.
  * @param {Model} model @param {Series} own @param {Model | undefined} second the pinned run @param {Series | null | undefined} theirs
- * @param {Pick<Panel, "label" | "note" | "weight" | "need"> & {top: number}} told
- * @param {(pen: CanvasPen, palette: Palette, xs: Float64Array, ys: (values: ArrayLike<number>) => Float64Array) => void} alone draws it where there is no other
+ * @param {Told & {top: number}} told @param {Line[]} alone where there is no other @param {Draw} [further]
  * @returns {Panel}
  */
-function curvePanel(model, own, second, theirs, { top, ...told }, alone) {
+function curvePanel(model, own, second, theirs, told, alone, further) {
   const valueOf = (/** @type {Series} */ { steps, values }) => (/** @type {number} */ step) => formatNumber(values[lastAtOrBefore(steps, step)]);
-  return {
-    ...told,
-    draw: (pen, palette, box, scale) => {
-      frame(pen, palette, box, formatNumber(top));
-      if (!second || !theirs) return alone(pen, palette, places(own.steps, scale), (values) => heights(values, top, box));
-      drawRun(pen, palette, box, scale, second, theirs.steps, heights(theirs.values, top, box), { dashed: true });
-      return drawRun(pen, palette, box, scale, model, own.steps, heights(own.values, top, box));
-    },
-    value: valueOf(own),
-    ...(theirs ? { otherValue: valueOf(theirs) } : {}),
-  };
+  const lines = second && theirs ? bothLines(model, own, second, theirs) : alone;
+  return linesPanel({ ...told, lines, value: valueOf(own), ...(theirs ? { otherValue: valueOf(theirs) } : {}) }, further);
 }
 
 /** @param {Model} model @param {Model | undefined} second @returns {Panel} */
 function lossPanel(model, second) {
   const window = model.header.lossWindow;
   const top = niceCeiling(Math.max(largest(model.taskLoss), largest(second?.taskLoss ?? [])));
-  const [own, theirs] = [model, second].map((run) => run && { steps: run.lossSteps, values: run.taskLossMean });
-  const told = { label: "task loss", note: window > 1 ? `mean of ${window}` : undefined, weight: 2.2, top };
-  return curvePanel(model, /** @type {Series} */ (own), second, theirs, told, (pen, palette, xs, ys) => {
-    pen.path(...perColumn(xs, ys(model.taskLoss)), { stroke: palette.task, width: 1, alpha: window > 1 ? 0.35 : 1 });
-    if (window > 1) pen.path(...perColumn(xs, ys(model.taskLossMean)), { stroke: palette.task, width: 1.75 });
-  });
+  const own = { steps: model.lossSteps, values: model.taskLossMean };
+  const theirs = second && { steps: second.lossSteps, values: second.taskLossMean };
+  const ink = (/** @type {Palette} */ { task }) => task;
+  const alone = [{ ...own, values: model.taskLoss, ink, style: { width: 1, alpha: window > 1 ? 0.35 : 1 } }];
+  if (window > 1) alone.push({ ...own, ink, style: { width: 1.75, alpha: 1 } });
+  return curvePanel(model, own, second, theirs, { label: "task loss", note: window > 1 ? `mean of ${window}` : undefined, weight: 2.2, top }, alone);
 }
 
 /** @param {Model} model @param {Model | undefined} second @returns {Panel} */
 function regularizerPanel(model, second) {
   const top = niceCeiling(Math.max(largest(model.regularizer), largest(second?.regularizer ?? [])));
-  const [own, theirs] = [model, second].map((run) => run && { steps: run.lossSteps, values: run.regularizer });
-  return curvePanel(model, /** @type {Series} */ (own), second, theirs, { label: "regulariser", need: 4, weight: 1.1, top }, (pen, palette, xs, ys) =>
-    pen.path(...perColumn(xs, ys(model.regularizer)), { stroke: palette.regularizer, width: 1.5 }),
-  );
+  const own = { steps: model.lossSteps, values: model.regularizer };
+  const theirs = second && { steps: second.lossSteps, values: second.regularizer };
+  return curvePanel(model, own, second, theirs, { label: "regulariser", need: 4, weight: 1.1, top }, [{ ...own, ink: ({ regularizer }) => regularizer, style: { width: 1.5 } }]);
 }
 
-/** The method's own term of the loss, as weighted. @param {Model} model @param {Float32Array} values @returns {Panel} */
+/** The method's own term of the loss, as weighted: a multiplier may turn it into a small reward. @param {Model} model @param {Float32Array} values @returns {Panel} */
 function penaltyPanel(model, values) {
-  const top = niceCeiling(largest(values));
-  // A multiplier may turn it into a small reward.
-  const low = -largest(values.map((value) => -value));
-  const y = (/** @type {Box} */ box, /** @type {number} */ value) => box.y + (box.h * (top - value)) / (top - low);
-  return {
-    label: "penalty",
-    need: 5,
-    note: "as weighted",
-    weight: 0.9,
-    draw: (pen, palette, box, scale) => {
-      frame(pen, palette, box, formatNumber(top));
-      if (low < 0) pen.line(box.x, y(box, 0), box.x + box.w, y(box, 0), { stroke: palette.line });
-      pen.path(...perColumn(places(model.lossSteps, scale), Float64Array.from(values, (value) => y(box, value))), { stroke: palette.regularizer, width: 1.5 });
-    },
-    value: (step) => formatNumber(values[lastAtOrBefore(model.lossSteps, step)]),
-  };
+  const own = { steps: model.lossSteps, values };
+  const told = { label: "penalty", need: 5, note: "as weighted", weight: 0.9, top: niceCeiling(largest(values)), low: -largest(values.map((value) => -value)) };
+  return curvePanel(model, own, undefined, null, told, [{ ...own, ink: ({ regularizer }) => regularizer, style: { width: 1.5 } }]);
 }
 
 /** The first metric of the validation split. @param {Model} model @param {Pinned | null} other @returns {Panel | null} */
 function evaluationPanel(model, other) {
-  const found = model.evaluationSeries();
-  if (!found) return null;
+  const own = model.evaluationSeries();
+  if (!own) return null;
   const second = other?.model.evaluationSeries();
-  const theirs = second?.metric === found.metric && second.split === found.split ? second : null;
-  const top = [...found.values, ...(theirs?.values ?? [])].every((value) => value <= 1) ? 1 : niceCeiling(Math.max(largest(found.values), largest(theirs?.values ?? [])));
-  const panel = curvePanel(model, found, other?.model, theirs, { label: found.metric, note: found.split, need: 2, weight: 1.4, top }, (pen, palette, xs, ys) =>
-    pen.path(xs, ys(found.values), { stroke: palette.evaluation, width: 1.5 }),
-  );
-  return {
-    ...panel,
-    draw: (pen, palette, box, scale) => {
-      panel.draw(pen, palette, box, scale);
-      const [xs, ys] = [places(found.steps, scale), heights(found.values, top, box)];
-      xs.forEach((x, i) => pen.glyph("circle", x, ys[i], 2.5, { fill: theirs ? methodColour(palette, model.run.method) : palette.evaluation }));
-    },
-  };
+  const theirs = second?.metric === own.metric && second.split === own.split ? second : null;
+  const top = [...own.values, ...(theirs?.values ?? [])].every((value) => value <= 1) ? 1 : niceCeiling(Math.max(largest(own.values), largest(theirs?.values ?? [])));
+  const alone = [{ ...own, ink: (/** @type {Palette} */ { evaluation }) => evaluation, style: { width: 1.5 } }];
+  return curvePanel(model, own, other?.model, theirs, { label: own.metric, note: own.split, need: 2, weight: 1.4, top }, alone, (pen, palette, box, scale) => {
+    const fill = theirs ? methodColour(palette, model.run.method) : palette.evaluation;
+    own.steps.forEach((step, i) => pen.glyph("circle", scale.x(step), box.y + box.h * (1 - own.values[i] / top), 2.5, { fill }));
+  });
 }
 
 /** Extended above, pruned below, b(t) as the cap on both where the method has one. @param {Model} model @returns {Panel} */
@@ -166,10 +142,9 @@ function movesPanel(model) {
     draw: (pen, palette, box, scale) => {
       const middle = box.y + box.h / 2;
       const unit = box.h / 2 / most;
-      const xs = places(curve?.steps ?? [], scale);
+      const xs = mapped(curve?.steps ?? [], scale.x);
       for (const sign of [-1, 1]) {
-        const ys = Float64Array.from(curve?.values ?? [], (value) => middle + sign * unit * value);
-        pen.path(...perColumn(xs, ys), { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
+        pen.path(...perColumn(xs, mapped(curve?.values ?? [], (value) => middle + sign * unit * value)), { stroke: palette.muted, width: 1, alpha: 0.8, steps: true });
       }
       pen.line(box.x, middle, box.x + box.w, middle, { stroke: palette.line });
       const thick = Math.max(1, Math.min(7, (box.w / Math.max(1, model.domain[1])) * 3));
@@ -193,57 +168,47 @@ function movesPanel(model) {
 /** Cumulative gross moves above, net moves below; churn is told beside. @param {Model} model @returns {Panel} */
 function netPanel(model) {
   const moved = Array.from(model.steps, (_, t) => model.moved(t));
-  const top = moved.reduce((most, { gross, net }) => Math.max(most, gross, net), 1);
-  return {
+  const line = (/** @type {"gross" | "net" | "churn"} */ key) => ({ steps: model.steps, values: moved.map((own) => own[key]) });
+  const at = (/** @type {number} */ step) => model.moved(model.recordAt(step));
+  return linesPanel({
     label: "net of gross",
     note: "bold: net",
     weight: 1.3,
     need: 3,
-    draw: (pen, palette, box, scale) => {
-      const xs = places(model.steps, scale);
-      const ys = (/** @type {"gross" | "net" | "churn"} */ key, /** @type {number} */ most) => heights(moved.map((own) => own[key]), most, box);
-      pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
-      pen.text(box.x - 6, box.y + 4, String(top), { fill: palette.muted, size: 10.5, align: "right" });
-      pen.path(xs, ys("churn", 1), { stroke: palette.evaluation, width: 1, dash: [2, 2], steps: true });
-      pen.path(xs, ys("gross", top), { stroke: palette.muted, width: 1.25, steps: true });
-      pen.path(xs, ys("net", top), { stroke: palette.text, width: 2, steps: true });
-    },
-    value: (step) => {
-      const { net, gross } = model.moved(model.recordAt(step));
-      return `${net} of ${gross}`;
-    },
-    aside: (step) => {
-      const { churn } = model.moved(model.recordAt(step));
-      return Number.isFinite(churn) ? `churn ${percentage(churn)}` : "";
-    },
-  };
+    top: moved.reduce((most, { gross, net }) => Math.max(most, gross, net), 1),
+    counted: true,
+    lines: [
+      { ...line("churn"), top: 1, ink: ({ evaluation }) => evaluation, style: { width: 1, dash: [2, 2], steps: true } },
+      { ...line("gross"), ink: ({ muted }) => muted, style: { width: 1.25, steps: true } },
+      { ...line("net"), ink: ({ text }) => text, style: { width: 2, steps: true } },
+    ],
+    value: (step) => `${at(step).net} of ${at(step).gross}`,
+    aside: (step) => (Number.isFinite(at(step).churn) ? `churn ${percentage(at(step).churn)}` : ""),
+  });
 }
 
 /** With the total that the schedule asks for, and what a training step uses, where these are told. @param {Model} model @param {Pinned | null} other @returns {Panel} */
 function totalRankPanel(model, other) {
-  const { targetRank, expectedTotal, shares } = model;
+  const { steps, totalRank: values, lossSteps, targetRank, expectedTotal, shares } = model;
   const theirs = other?.model;
-  const top = Math.max(1, largest(model.totalRank), largest(targetRank ?? []), largest(theirs?.totalRank ?? []));
   const notes = [targetRank ? "-- target" : "", shares ? "— used" : ""].filter(Boolean).join(" ");
-  return {
+  /** @type {Line[]} */
+  const lines = theirs
+    ? bothLines(model, { steps, values }, theirs, { steps: theirs.steps, values: theirs.totalRank }, true)
+    : [{ steps, values, ink: ({ text }) => text, style: { width: 1.5, steps: true } }];
+  if (shares && expectedTotal) lines.unshift({ steps, values: expectedTotal, ink: ({ accent }) => accent, style: { width: 1, steps: true } });
+  if (targetRank) lines.push({ steps: lossSteps, values: targetRank, ink: ({ regularizer }) => regularizer, style: { width: 1.25, dash: [4, 3] } });
+  return linesPanel({
     label: "total rank",
     note: notes || undefined,
     weight: notes ? 2 : theirs ? 1.1 : 0.8,
-    draw: (pen, palette, box, scale) => {
-      const inner = { ...box, y: box.y + 3, h: box.h - 3 };
-      pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: palette.line });
-      if (shares && expectedTotal) pen.path(...perColumn(places(model.steps, scale), heights(expectedTotal, top, inner)), { stroke: palette.accent, width: 1, steps: true });
-      if (theirs) {
-        drawRun(pen, palette, box, scale, theirs, theirs.steps, heights(theirs.totalRank, top, inner), { dashed: true, steps: true });
-        drawRun(pen, palette, box, scale, model, model.steps, heights(model.totalRank, top, inner), { steps: true });
-      } else pen.path(...perColumn(places(model.steps, scale), heights(model.totalRank, top, inner)), { stroke: palette.text, width: 1.5, steps: true });
-      if (targetRank) pen.path(...perColumn(places(model.lossSteps, scale), heights(targetRank, top, inner)), { stroke: palette.regularizer, width: 1.25, dash: [4, 3] });
-      pen.text(box.x - 6, box.y + 5, String(top), { fill: palette.muted, size: 10.5, align: "right" });
-    },
+    top: Math.max(1, largest(values), largest(targetRank ?? []), largest(theirs?.totalRank ?? [])),
+    counted: true,
+    lines,
     value: (step) => {
       const mean = model.expectedTotalRank(model.recordAt(step));
-      return `${model.totalRank[model.recordAt(step)] ?? "–"}${mean === null ? "" : ` ≈ ${formatMean(mean)}`}`;
+      return `${values[model.recordAt(step)] ?? "–"}${mean === null ? "" : ` ≈ ${formatMean(mean)}`}`;
     },
     ...(theirs ? { otherValue: (/** @type {number} */ step) => String(theirs.totalRank[theirs.recordAt(step)] ?? "–") } : {}),
-  };
+  });
 }
