@@ -23,10 +23,9 @@ _FOR_EVER = {"Cache-Control": "public, immutable, max-age=31536000", "X-Content-
 
 
 def loader(module: str) -> str:
-    """Return the script of a Streamlit component whose render function a module exports; Streamlit sends it each time.
+    """Return the script of a Streamlit component whose render function a module below the app's folder exports.
 
-    Args:
-        module: path below the app's folder.
+    Streamlit sends it each time.
     """
     # One line alone would be taken for the name of a file.
     return f'export default async (c) =>\n(await import(new URL("{ADDRESS}/{module}", document.baseURI))).default(c);'

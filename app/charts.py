@@ -11,13 +11,5 @@ from analysis.figures.theme import CONFIG
 
 
 def chart(key: str, alt: str, name: str, *arguments: Any, **options: Any) -> None:
-    """Draw a figure.
-
-    Args:
-        key: Streamlit key.
-        alt: what it shows, for those who do not see it.
-        name: key of ``FIGURES``.
-        arguments: of the figure.
-        options: of the figure.
-    """
+    """Draw a figure of ``FIGURES`` with its arguments and options; ``alt`` tells those who do not see it."""
     st.plotly_chart(FIGURES[name](*arguments, **options), key=key, config=CONFIG, alt=alt)

@@ -58,12 +58,14 @@ def truncation_errors(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> list
     found = []
     for matrix, values in spectra.rows():
         kept = ranks[matrix.name]
-        dropped, whole = values[kept:], float(np.linalg.norm(values))
-        lost = float(np.linalg.norm(dropped))
-        share = lost / whole if whole else 0.0
-        largest = float(dropped.max(initial=0.0))
-        found.append(TruncationError(matrix.name, matrix.rank, kept, lost, share, largest))
+        found.append(_lost(matrix, kept, values[kept:], float(np.linalg.norm(values))))
     return found
+
+
+def _lost(matrix: AdapterMatrix, kept: int, lost: np.ndarray, whole: float) -> TruncationError:
+    """Return the error whose singular values are ``lost``, of a ΔW of norm ``whole``."""
+    norm, largest = float(np.linalg.norm(lost)), float(lost.max(initial=0.0))
+    return TruncationError(matrix.name, matrix.rank, kept, norm, norm / whole if whole else 0.0, largest)
 
 
 def total_error(errors: list[TruncationError], spectra: AdapterSpectra) -> dict[str, float]:
@@ -221,15 +223,7 @@ def _measured(
     B, A = adapter.factors(matrix.name)
     signs = np.concatenate([np.ones(matrix.rank), -np.ones(new_A.shape[0])])
     lost = true_singular_values(np.hstack([B, new_B]), signs, np.vstack([A, new_A]), matrix.scale)
-    frobenius = float(np.linalg.norm(lost))
-    return TruncationError(
-        matrix.name,
-        matrix.rank,
-        new_A.shape[0],
-        frobenius,
-        frobenius / whole if whole else 0.0,
-        float(lost.max(initial=0.0)),
-    )
+    return _lost(matrix, new_A.shape[0], lost, whole)
 
 
 def _kept(adapter: Adapter, ranks: Mapping[str, int]) -> list[AdapterMatrix]:

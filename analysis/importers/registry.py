@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -71,10 +72,8 @@ def detect_kind(path: str | Path) -> str:
         LogImportError: nothing there, of no known kind, or of two.
     """
     path = _existing(path)
-    try:
+    with _told(path):
         found = [kind for kind, importer in IMPORTERS.items() if importer.detect(path)]
-    except OSError as error:
-        raise _unreadable(path, error) from error
     if "run_folder" in found:
         return "run_folder"
     if len(found) > 1:
@@ -101,10 +100,8 @@ def propose_mapping(path: str | Path) -> list[Row]:
     """
     kind = detect_kind(path)
     path = _existing(path)
-    try:
+    with _told(path):
         return IMPORTERS[kind].propose(path)
-    except OSError as error:
-        raise _unreadable(path, error) from error
 
 
 def import_log(path: str | Path, out: str | Path, mapping: Mappings | None = None) -> Imported:
@@ -123,10 +120,8 @@ def import_log(path: str | Path, out: str | Path, mapping: Mappings | None = Non
     """
     kind = detect_kind(path)
     path = _existing(path)
-    try:
+    with _told(path):
         return IMPORTERS[kind].convert(path, expanded(out, LogImportError), mapping)
-    except OSError as error:
-        raise _unreadable(path, error) from error
 
 
 def _existing(path: str | Path) -> Path:
@@ -146,6 +141,11 @@ def _glimpse(path: Path) -> str:
     return f"a file that begins with {shown(start)}" if start else "an empty file"
 
 
-def _unreadable(path: Path, error: OSError) -> LogImportError:
-    at = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
-    return LogImportError(f"{path} cannot be imported: {error.strerror or error}{at}.")
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be read which log it belongs to."""
+    try:
+        yield
+    except OSError as error:
+        at = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
+        raise LogImportError(f"{path} cannot be imported: {error.strerror or error}{at}.") from error

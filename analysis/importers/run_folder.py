@@ -51,7 +51,6 @@ class _Member:
     """One file of a run, wherever it lies."""
 
     name: str
-    size: int
     open: Callable[[], IO[bytes]]
 
 
@@ -110,10 +109,9 @@ def import_folder(path: Path, out: Path, mapping: Iterable[Mapping[str, Any]] | 
     for name in FILES:
         file = path / name
         with contextlib.suppress(FileNotFoundError):
-            status = file.lstat()
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(file.lstat().st_mode):
                 raise LogImportError(f"{file} is no plain file. Copy the file itself into the folder.")
-            members.append(_Member(name, status.st_size, lambda file=file: file.open("rb")))
+            members.append(_Member(name, lambda file=file: file.open("rb")))
     left = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
     return _import("run_folder", path, members, out, mapping, left)
 
@@ -220,11 +218,7 @@ def _checked_members(path: Path, archive: zipfile.ZipFile) -> list[_Member]:
     total = sum(entry.file_size for entry in found.values())
     if total > MAX_BYTES:
         raise LogImportError(f"{path.name} unpacks to {total >> 20} MiB; at most {MAX_BYTES >> 20} MiB are imported.")
-    return [
-        _Member(name, found[name].file_size, lambda entry=found[name]: archive.open(entry))
-        for name in FILES
-        if name in found
-    ]
+    return [_Member(name, lambda entry=found[name]: archive.open(entry)) for name in FILES if name in found]
 
 
 def _is_header(entry: zipfile.ZipInfo) -> bool:

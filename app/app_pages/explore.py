@@ -75,14 +75,9 @@ def page() -> None:
 
 
 def read_link(asked: Mapping[str, str], run: Run) -> Link:
-    """Checks a link's step, matrix and choices.
+    """Checks the step, matrix and choices of query parameters from outside, which are about a run.
 
-    Args:
-        asked: Query parameters, from outside.
-        run: The run they are about.
-
-    Returns:
-        What can be followed; the rest is left out and named in the notes.
+    What can be followed is returned; the rest is left out and named in the notes.
     """
     notes: list[str] = []
     found: dict[str, Any] = {

@@ -13,25 +13,12 @@ from runs.store import plain
 TICK_S = 2.0
 """An idle page learns within this time that a job has started or the line has moved."""
 
-WORDS = {
-    "waiting": "waiting",
-    "loading": "loading",
-    "running": "training",
-    "paused": "paused",
-    "stopping": "stopping",
-    "ended": "ended",
-    "failed": "failed",
-    "cancelled": "taken out of the line",
-}
+WORDS = {"running": "training", "cancelled": "taken out of the line"}
+"""State of a job → what it is called, where that is another word."""
 
 
 def line_panel(registry: Registry, me: Owner) -> None:
-    """Draw the line and keep it up to date; the whole page runs again when the viewer's own jobs have changed.
-
-    Args:
-        registry: of this server.
-        me: who looks.
-    """
+    """Draw the line and keep it up to date; the whole page runs again when the viewer's own jobs have changed."""
     drawn = (registry.of(me), registry.waiting_of(me))
 
     @st.fragment(run_every=TICK_S)
@@ -79,7 +66,7 @@ def describe_line(line: Line, me: Owner) -> str:
 
 def progress_text(live: LiveJob) -> str:
     """Return how far a job is, in words."""
-    text = f"{WORDS[live.state]}, step {live.step} of {live.job.steps}"
+    text = f"{WORDS.get(live.state, live.state)}, step {live.step} of {live.job.steps}"
     left = live.left_s()
     return f"{text}, about {duration(left)} left" if live.state == "running" and left is not None else text
 

@@ -37,12 +37,7 @@ class Question(NamedTuple):
 def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = False, replace: bool = False) -> None:
     """Start a job, or put the question that comes before it; the page runs again.
 
-    Args:
-        registry: of this server.
-        me: who asks.
-        request: what is asked for.
-        again: also when the log has that job already.
-        replace: also when it takes the place of the viewer's own job.
+    ``again``: also when the log has that job already; ``replace``: also in the place of the viewer's own job.
     """
     state = st.session_state
     state.pop(ASKED, None)
@@ -73,12 +68,7 @@ def resume(registry: Registry, me: Owner, folder: Path) -> None:
 
 
 def question_panel(registry: Registry, me: Owner) -> None:
-    """Draw the question that waits for an answer, or what the viewer waited for when the last server ended.
-
-    Args:
-        registry: of this server.
-        me: who looks.
-    """
+    """Draw the question that waits for an answer, or what the viewer waited for when the last server ended."""
     question: Question | None = st.session_state.get(ASKED)
     if question is None:
         _offer(registry, me)

@@ -81,12 +81,7 @@ def base_path() -> str:
 
 
 def with_player(page: bytes, run: str) -> bytes:
-    """Return the page's text with what draws a run at once; a page without a head stays as it is.
-
-    Args:
-        page: HTML of Streamlit.
-        run: Key of `RunEntry`.
-    """
+    """Return Streamlit's page with what draws a run, named by its key, at once; one without a head stays as it is."""
     # First of all: Streamlit's own scripts, which its page names next, take a second.
     own = (
         f'<link rel="preload" as="fetch" crossorigin href="./lab/run/{quote(run)}">{_same_for_all()}'

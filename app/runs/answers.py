@@ -86,11 +86,7 @@ def one_order(request: Request) -> bytes:
 
 
 def routes(base: str) -> list[Route]:
-    """What the server answers.
-
-    Args:
-        base: where the app is, without a slash at its end.
-    """
+    """What the server answers; ``base`` is where the app is, without a slash at its end."""
     # As Streamlit does at its socket: a page of another name that was pointed at this machine reads nothing.
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=st.get_option("server.allowedHosts") or ["*"])
     answers = {

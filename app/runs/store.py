@@ -40,12 +40,7 @@ class RunEntry(NamedTuple):
 
 
 class OpenRun(NamedTuple):
-    """A loaded run and its payload for the player.
-
-    Attributes:
-        run: The run.
-        payload: What the player shows.
-    """
+    """A loaded run, and the payload of it that the player shows."""
 
     run: Run
     payload: bytes
@@ -77,14 +72,9 @@ def typed_path(entry: RunEntry) -> str:
 
 
 def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
-    """The run that a link names.
+    """The run among `run_entries` whose key an untrusted link names.
 
-    Args:
-        key: As in `RunEntry.key`, from an untrusted link.
-        entries: What `run_entries` found.
-
-    Returns:
-        The entry; one for a folder that exists without being a run, so that its fault can be told; None otherwise.
+    A folder that exists without being a run has an entry too, so that its fault can be told; None otherwise.
     """
     for entry in entries:
         if entry.key == key:
@@ -102,26 +92,12 @@ def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
 
 
 def default_run(keys: list[str]) -> str:
-    """The run that a newcomer sees: the default task under the paper's preset, else the first.
-
-    Args:
-        keys: Keys of `RunEntry`, bundled ones first; at least one.
-
-    Returns:
-        One of them.
-    """
+    """The one of these keys, bundled runs first, that a newcomer sees: the default task under the paper's preset."""
     return NEWCOMERS_RUN if NEWCOMERS_RUN in keys else keys[0]
 
 
 def open_run(folder: Path) -> OpenRun | None:
-    """Loads a run, or shows why it cannot be read.
-
-    Args:
-        folder: The run log.
-
-    Returns:
-        The run and its payload, None after the box was shown.
-    """
+    """Loads the run of a folder; None after a box was shown that says why it cannot be read."""
     try:
         return _load(str(folder), _stamp(folder))
     except RunLogError as error:

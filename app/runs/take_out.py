@@ -31,14 +31,9 @@ def title_of(name: str) -> str:
 
 
 def figure_options(name: str, view: PlayerView) -> dict[str, Any]:
-    """Options of a figure that draw what the player shows.
+    """Options of a figure of `RUN_FIGURES` that draw what the player shows.
 
-    Args:
-        name: Key of `RUN_FIGURES`.
-        view: What the user looks at.
-
-    Returns:
-        Those of step, matrix, colour, since and sort that the figure has and the view knows.
+    Those of step, matrix, colour, since and sort that the figure has and the view knows.
     """
     known = {key: value for key, value in view.as_dict().items() if value is not None}
     parameters = inspect.signature(RUN_FIGURES[name]).parameters
@@ -46,14 +41,7 @@ def figure_options(name: str, view: PlayerView) -> dict[str, Any]:
 
 
 def show_take_out(place: DeltaGenerator, entry: RunEntry, run: Run, view: PlayerView) -> None:
-    """Shows what can be taken out of a run.
-
-    Args:
-        place: An open expander.
-        entry: Where the run is.
-        run: The run.
-        view: What the player shows of it.
-    """
+    """Shows in an open expander what can be taken out of a run that the player shows."""
     with place:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             first, figure = OF_ONE_RUN.index(FIRST), "take_out_figure"

@@ -14,7 +14,7 @@ import { curveAt, passedAt } from "./curve.js";
  * @property {string} value as a screen reader says it
  * @property {(step: number, budget: number) => Partial<Settings>} drag
  * @property {(right: number, up: number) => Partial<Settings>} nudge by arrow keys, in steps and directions
- * @property {(() => Partial<Settings>) | null} remove
+ * @property {() => Partial<Settings>} [remove]
  */
 
 const SMALLEST_EXPONENT = 0.1;
@@ -51,7 +51,6 @@ function edgeHandle(own, total, key) {
     value: `step ${step}`,
     drag: (to) => set(first ? to : total - to),
     nudge: (right, up) => set(own[key] + (first ? right || up : -(right || up))),
-    remove: null,
   };
 }
 
@@ -67,7 +66,6 @@ function budgetHandle(shape, own) {
     value: `${own.initial_budget} directions`,
     drag: (_, budget) => set(budget),
     nudge: (right, up) => set(own.initial_budget + (up || right)),
-    remove: null,
   };
 }
 
@@ -92,7 +90,6 @@ function exponentHandle(shape, own, total) {
     },
     // Up raises the curve: where it holds a larger exponent does that, where it falls a smaller one.
     nudge: (right, up) => set(own.exponent + 0.1 * (right || (holds ? up : -up))),
-    remove: null,
   };
 }
 
@@ -113,7 +110,7 @@ function knotHandle(own, total, index) {
     value: `step ${step}, ${budget} directions`,
     drag: (to, height) => set(to, Math.round(height)),
     nudge: (right, up) => set(step + right, budget + up),
-    remove: own.points.length > 1 ? () => ({ points: own.points.filter((_, place) => place !== index) }) : null,
+    remove: own.points.length > 1 ? () => ({ points: own.points.filter((_, place) => place !== index) }) : undefined,
   };
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from flexlora.run_log import disk
 from flexlora.run_log.format import CHECKSUMS, LINES, SCALARS, SPECTRA, Chunk, checksum, read_header, reading
-from flexlora.run_log.reader import segment_limits
+from flexlora.run_log.reader import Found, lines_in_force, segment_limits
 from flexlora.run_log.records import read_line
 
 _EVENT, _PRUNE, _EXTEND = b'{"record": "event", "step": ', b'"prune": ', ', "extend": '
@@ -64,7 +64,7 @@ def glance_run(folder: Path) -> Glance:
 def _records(content: bytes, listed: list[bytes], notices: list[str]) -> list[dict[str, Any]]:
     """Return the lines that are intact and in force; an edit that was accepted is."""
     mark = LINES.encode()
-    found: list[tuple[Chunk, memoryview]] = []
+    found: list[Found] = []
     end = damaged = 0
     for line in listed:
         # Parsing a line costs more than looking at it, and most of them are about Arrow files.
@@ -83,17 +83,7 @@ def _records(content: bytes, listed: list[bytes], notices: list[str]) -> list[di
         found.append((chunk, memoryview(data)))
     if damaged:
         notices.append(f"{LINES} is cut or damaged: {damaged} of its pieces are left out.")
-    limits = segment_limits(found)
-    records = []
-    for chunk, data in found:
-        limit = limits[chunk.segment]
-        for line in bytes(data).splitlines():
-            record = _record(line)
-            step = record.get("step")
-            superseded = record["record"] == "end" and limit != float("inf")
-            if not superseded and (step is None or step <= limit or record.get("kind") == "edited"):
-                records.append(record)
-    return records
+    return list(lines_in_force(found, segment_limits(found), _record, always=("edited",)))
 
 
 def _record(line: bytes) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -254,21 +254,33 @@ def _spectra(
     return spectra
 
 
+def lines_in_force(
+    found: Sequence[Found],
+    limits: Mapping[int, float],
+    read: Callable[[bytes], dict[str, Any]] = read_line,
+    always: Collection[str] = (),
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of the intact lines that no later start made void, as ``read`` gives them.
+
+    Notes of a kind in ``always`` are in force whatever came later.
+    """
+    for chunk, data in found:
+        limit = limits[chunk.segment]
+        for record in map(read, bytes(data).splitlines() if chunk.file == LINES and data is not None else ()):
+            step = record.get("step")
+            superseded = record["record"] == "end" and limit != float("inf")
+            if not superseded and (step is None or step <= limit or record.get("kind") in always):
+                yield record
+
+
 def _records(found: list[Found], limits: Mapping[int, float], notices: list[str]) -> dict[str, list[dict[str, Any]]]:
     records: dict[str, list[dict[str, Any]]] = {"event": [], "eval": [], "note": [], "end": []}
-    for chunk, data in found:
-        if chunk.file != LINES or data is None:
-            continue
-        for line in bytes(data).splitlines():
-            record = read_line(line)
-            kind = record.pop("record")
-            step = record.get("step")
-            void = step is not None and step > limits[chunk.segment]
-            superseded = kind == "end" and limits[chunk.segment] != float("inf")
-            if kind not in records:
-                notices.append(f"{LINES} holds a record of unknown kind {kind!r}; it is left out.")
-            elif not void and not superseded:
-                records[kind].append(record)
+    for record in lines_in_force(found, limits):
+        kind = record.pop("record")
+        if kind in records:
+            records[kind].append(record)
+        else:
+            notices.append(f"{LINES} holds a record of unknown kind {kind!r}; it is left out.")
     return records
 
 

@@ -103,6 +103,15 @@ TASKS: dict[str, TaskSpec] = {
 """Embedded tasks, which bring their model and data: name → ``TaskSpec``."""
 
 _TRANSFORMERS = {"torch": "torch", "transformers": "transformers"}
+_OF_ANY_MODEL = {
+    "data": None,
+    "max_tokens": None,
+    "lr_warmup_steps": 100,
+    "initial_rank": 8,
+    "target_modules": None,
+    "eval_interval": 250,
+    "eval_samples": 500,
+}
 
 MODEL_TASKS: dict[str, TaskSpec] = {
     "text": TaskSpec(
@@ -110,18 +119,14 @@ MODEL_TASKS: dict[str, TaskSpec] = {
         title="Text classification",
         description="Classify texts or pairs of texts, or predict a score, with any encoder: the layout of GLUE.",
         note="Model and defaults are those of the paper's GLUE setting as far as it states them.",
-        defaults={
+        defaults=_OF_ANY_MODEL
+        | {
             "model": "microsoft/deberta-v3-base",
             "data": "nyu-mll/glue:sst2",
             "max_tokens": 128,
             "steps": 3000,
             "batch_size": 32,
             "learning_rate": _rates(5e-3, 1e-3),
-            "lr_warmup_steps": 100,
-            "initial_rank": 8,
-            "target_modules": None,
-            "eval_interval": 250,
-            "eval_samples": 500,
         },
         requires=_TRANSFORMERS,
     ),
@@ -130,17 +135,15 @@ MODEL_TASKS: dict[str, TaskSpec] = {
         title="Multiple choice",
         description="Learn to name the right answer with a causal language model: the commonsense instruction layout.",
         note="Model, rank and matrices are those of the paper's commonsense setting: 56.6 million parameters.",
-        defaults={
+        defaults=_OF_ANY_MODEL
+        | {
             "model": "meta-llama/Meta-Llama-3-8B",
-            "data": None,
             "max_tokens": 256,
             "steps": 3000,
             "batch_size": 16,
             "learning_rate": _rates(1e-3, 3e-4),
-            "lr_warmup_steps": 100,
             "initial_rank": 32,
             "target_modules": ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj"),
-            "eval_interval": 250,
             "eval_samples": 200,
         },
         requires=_TRANSFORMERS,
@@ -150,18 +153,12 @@ MODEL_TASKS: dict[str, TaskSpec] = {
         title="Image classification",
         description="Classify images with any vision transformer: one folder a class, or a datasets name.",
         note="The model is that of the paper's VTAB setting; which 1,000 images it trains on is up to the data.",
-        defaults={
+        defaults=_OF_ANY_MODEL
+        | {
             "model": "google/vit-base-patch16-224-in21k",
-            "data": None,
-            "max_tokens": None,
             "steps": 1500,
             "batch_size": 64,
             "learning_rate": _rates(5e-3, 1e-3),
-            "lr_warmup_steps": 100,
-            "initial_rank": 8,
-            "target_modules": None,
-            "eval_interval": 250,
-            "eval_samples": 500,
         },
         requires={**_TRANSFORMERS, "PIL": "pillow"},
     ),

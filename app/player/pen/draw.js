@@ -23,6 +23,8 @@
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Box */
 
+/** @typedef {Pick<Path2D, "moveTo" | "lineTo" | "closePath" | "arc">} Path */
+
 export class CanvasPen {
   /**
    * @param {CanvasRenderingContext2D} context
@@ -49,10 +51,15 @@ export class CanvasPen {
     this.paint(path, style);
   }
 
+  /** @returns {Path} what a shape is traced on */
+  newPath() {
+    return new Path2D();
+  }
+
   /** Diagonal lines: the sign for "undefined". @param {Box} box @param {string} stroke @param {number} [gap] */
   hatch(box, stroke, gap = 5) {
     this.clipped(box, () => {
-      const path = new Path2D();
+      const path = this.newPath();
       for (let x = box.x - box.h; x < box.x + box.w; x += gap) {
         path.moveTo(x, box.y + box.h);
         path.lineTo(x + box.h, box.y);
@@ -63,7 +70,7 @@ export class CanvasPen {
 
   /** @param {number} x1 @param {number} y1 @param {number} x2 @param {number} y2 @param {Style} style */
   line(x1, y1, x2, y2, style) {
-    const path = new Path2D();
+    const path = this.newPath();
     path.moveTo(x1, y1);
     path.lineTo(x2, y2);
     this.paint(path, style);
@@ -75,7 +82,7 @@ export class CanvasPen {
    * @param {Style & {steps?: boolean}} style steps: hold each value until the next
    */
   path(xs, ys, style) {
-    const path = new Path2D();
+    const path = this.newPath();
     let open = false;
     for (let i = 0; i < xs.length; i += 1) {
       if (!Number.isFinite(ys[i])) open = false;
@@ -96,7 +103,7 @@ export class CanvasPen {
    * @param {Style} style
    */
   glyph(kind, x, y, size, style) {
-    const path = new Path2D();
+    const path = this.newPath();
     if (kind === "circle") path.arc(x, y, size, 0, 2 * Math.PI);
     else if (kind === "down" || kind === "up") {
       const tip = kind === "down" ? size : -size;
@@ -158,9 +165,10 @@ export class CanvasPen {
     this.context.restore();
   }
 
-  /** @param {Path2D} path @param {Style} style */
-  paint(path, style) {
+  /** @param {Path} traced @param {Style} style */
+  paint(traced, style) {
     const context = this.context;
+    const path = /** @type {Path2D} */ (traced);
     context.globalAlpha = style.alpha ?? 1;
     if (style.fill) {
       context.fillStyle = style.fill;

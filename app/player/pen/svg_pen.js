@@ -1,6 +1,6 @@
 /** The drawing interface of draw.js as SVG text: the same calls, a file instead of pixels. */
 
-import { cutText } from "./draw.js";
+import { CanvasPen, cutText } from "./draw.js";
 
 /** @import { Style, TextStyle, Box } from "./draw.js" */
 
@@ -18,70 +18,49 @@ export function escapeXml(text) {
   return allowed.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/"/g, "&quot;");
 }
 
-export class SvgPen {
-  /**
-   * @param {CanvasRenderingContext2D} ruler measures text; nothing is drawn on it
-   * @param {string} font font family
-   */
-  constructor(ruler, font) {
-    this.ruler = ruler;
-    this.font = font;
-    /** @type {string[]} */
-    this.parts = [];
-    this.clips = 0;
+/** A path as the text of its commands. */
+class SvgPath {
+  text = "";
+
+  /** @param {number} x @param {number} y */
+  moveTo(x, y) {
+    this.text += `M${pixels(x)} ${pixels(y)}`;
   }
 
-  /** @param {number} x @param {number} y @param {number} w @param {number} h @param {Style} style */
+  /** @param {number} x @param {number} y */
+  lineTo(x, y) {
+    this.text += `L${pixels(x)} ${pixels(y)}`;
+  }
+
+  /** A whole circle: no other arc is drawn. @param {number} x @param {number} y @param {number} radius */
+  arc(x, y, radius) {
+    const half = `A${pixels(radius)} ${pixels(radius)} 0 1 0 `;
+    this.text += `M${pixels(x - radius)} ${pixels(y)}${half}${pixels(x + radius)} ${pixels(y)}${half}${pixels(x - radius)} ${pixels(y)}Z`;
+  }
+
+  closePath() {
+    this.text += "Z";
+  }
+}
+
+/** Its canvas only measures text; nothing is drawn on it. */
+export class SvgPen extends CanvasPen {
+  /** @type {string[]} */
+  parts = [];
+  clips = 0;
+
+  /** @override @param {number} x @param {number} y @param {number} w @param {number} h @param {Style} style */
   rect(x, y, w, h, style) {
     const radius = style.radius ? ` rx="${pixels(Math.min(style.radius, w / 2, h / 2))}"` : "";
     this.parts.push(`<rect x="${pixels(x)}" y="${pixels(y)}" width="${pixels(Math.max(0, w))}" height="${pixels(Math.max(0, h))}"${radius}${paintOf(style)}/>`);
   }
 
-  /** @param {Box} box @param {string} stroke @param {number} [gap] */
-  hatch(box, stroke, gap = 5) {
-    this.clipped(box, () => {
-      const path = [];
-      for (let x = box.x - box.h; x < box.x + box.w; x += gap) path.push(`M${pixels(x)} ${pixels(box.y + box.h)}L${pixels(x + box.h)} ${pixels(box.y)}`);
-      this.shape(path.join(""), { stroke, width: 1 });
-    });
+  /** @override */
+  newPath() {
+    return new SvgPath();
   }
 
-  /** @param {number} x1 @param {number} y1 @param {number} x2 @param {number} y2 @param {Style} style */
-  line(x1, y1, x2, y2, style) {
-    this.parts.push(`<line x1="${pixels(x1)}" y1="${pixels(y1)}" x2="${pixels(x2)}" y2="${pixels(y2)}"${paintOf(style)}/>`);
-  }
-
-  /** @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys a gap wherever one is NaN @param {Style & {steps?: boolean}} style */
-  path(xs, ys, style) {
-    const path = [];
-    let open = false;
-    for (let i = 0; i < xs.length; i += 1) {
-      if (!Number.isFinite(ys[i])) open = false;
-      else if (!open) {
-        path.push(`M${pixels(xs[i])} ${pixels(ys[i])}`);
-        open = true;
-      } else path.push(style.steps ? `H${pixels(xs[i])}V${pixels(ys[i])}` : `L${pixels(xs[i])} ${pixels(ys[i])}`);
-    }
-    this.shape(path.join(""), style);
-  }
-
-  /** @param {"plus" | "minus" | "circle" | "down" | "up" | "bar"} kind @param {number} x centre @param {number} y centre @param {number} size @param {Style} style */
-  glyph(kind, x, y, size, style) {
-    if (kind === "circle") {
-      this.parts.push(`<circle cx="${pixels(x)}" cy="${pixels(y)}" r="${pixels(size)}"${paintOf(style)}/>`);
-      return;
-    }
-    const p = pixels;
-    if (kind === "down" || kind === "up") {
-      const tip = kind === "down" ? size : -size;
-      this.shape(`M${p(x - size)} ${p(y - tip * 0.75)}H${p(x + size)}L${p(x)} ${p(y + tip)}Z`, style);
-      return;
-    }
-    const across = kind === "bar" ? "" : `M${p(x - size)} ${p(y)}H${p(x + size)}`;
-    this.shape(`${across}${kind === "minus" ? "" : `M${p(x)} ${p(y - size)}V${p(y + size)}`}`, style);
-  }
-
-  /** @param {number} x @param {number} y @param {string} string @param {TextStyle} [style] */
+  /** @override @param {number} x @param {number} y @param {string} string @param {TextStyle} [style] */
   text(x, y, string, style = {}) {
     const shown = style.maxWidth === undefined ? string : cutText(string, style.maxWidth, (part) => this.measure(part, style));
     if (!shown) return;
@@ -95,13 +74,7 @@ export class SvgPen {
     this.parts.push(`<text ${at} font-size="${size}"${weight}${anchor}${room} fill="${escapeXml(style.fill ?? "#000")}"${alpha}>${escapeXml(shown)}</text>`);
   }
 
-  /** @param {string} string @param {TextStyle} [style] @returns {number} width in pixels */
-  measure(string, style = {}) {
-    this.ruler.font = `${style.weight ?? 400} ${style.size ?? 11}px ${this.font}`;
-    return this.ruler.measureText(string).width;
-  }
-
-  /** Pixels travel as a PNG inside the file. @param {HTMLCanvasElement} source @param {number} firstRow @param {number} rows @param {Box} box */
+  /** Pixels travel as a PNG inside the file. @override @param {HTMLCanvasElement} source @param {number} firstRow @param {number} rows @param {Box} box */
   image(source, firstRow, rows, box) {
     const part = document.createElement("canvas");
     part.width = source.width;
@@ -112,7 +85,7 @@ export class SvgPen {
     this.parts.push(`<image ${place} preserveAspectRatio="none" style="image-rendering:pixelated" href="${part.toDataURL("image/png")}"/>`);
   }
 
-  /** @param {Box} box @param {() => void} draw */
+  /** @override @param {Box} box @param {() => void} draw */
   clipped(box, draw) {
     this.clips += 1;
     const id = `clip${this.clips}`;
@@ -121,16 +94,17 @@ export class SvgPen {
     this.parts.push("</g>");
   }
 
-  /** @param {number} x @param {number} y @param {() => void} draw with its origin there */
+  /** @override @param {number} x @param {number} y @param {() => void} draw with its origin there */
   shifted(x, y, draw) {
     this.parts.push(`<g transform="translate(${pixels(x)} ${pixels(y)})">`);
     draw();
     this.parts.push("</g>");
   }
 
-  /** @param {string} path @param {Style} style */
-  shape(path, style) {
-    if (path) this.parts.push(`<path d="${path}"${paintOf(style)}/>`);
+  /** @override @param {import("./draw.js").Path} path @param {Style} style */
+  paint(path, style) {
+    const { text } = /** @type {SvgPath} */ (path);
+    if (text) this.parts.push(`<path d="${text}"${paintOf(style)}/>`);
   }
 
   /** @param {number} width @param {number} height @param {string} title @param {string} about the picture in words @returns {string} the whole file */

@@ -118,7 +118,7 @@ function drawPicture(pen, picture, player, asOnScreen) {
 export function svgOf(picture, player, asOnScreen) {
   const ruler = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
   const pen = new SvgPen(ruler, player.palette.font);
-  drawPicture(/** @type {any} */ (pen), picture, player, asOnScreen);
+  drawPicture(pen, picture, player, asOnScreen);
   return pen.document(...outerSize(picture, player), captionOf(player), picture.describe(player, player.scene(player.mapSize)));
 }
 

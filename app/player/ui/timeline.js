@@ -97,10 +97,9 @@ export class Timeline {
     const { panels, unit, used } = fitPanels(all, this.band.alone ? room : room * PANEL_SHARE, this.band.alone ? Infinity : PANEL_UNIT);
     this.hidden = all.length - panels.length;
     this.panels = panels;
-    const panelRoom = used;
-    this.bandBox = { x: left, y: TICKS_HEIGHT, w: right - left, h: room - panelRoom };
+    this.bandBox = { x: left, y: TICKS_HEIGHT, w: right - left, h: room - used };
     this.bandLayout = this.band.layout(scene, this.bandBox);
-    let y = TICKS_HEIGHT + room - panelRoom;
+    let y = TICKS_HEIGHT + room - used;
     /** @type {Box[]} */
     this.boxes = this.panels.map((panel) => {
       y += PANEL_GAP;

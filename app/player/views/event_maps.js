@@ -5,7 +5,7 @@ import { mapTable } from "./map_table.js";
 import { sized } from "../model/remembered.js";
 import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./stage_map.js";
-import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, panelBoxes, panelGrid } from "./tiles.js";
+import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, moveSigns, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @import { View } from "../model/scene.js" */
 /** @import { Model } from "../model/model.js" */
@@ -48,9 +48,8 @@ export const EVENTS_VIEW = {
       const prune = model.movesOf(event.prune);
       const extend = model.movesOf(event.extend);
       cells[i].forEach((cell, m) => {
-        if (!cell) return;
-        const marks = /** @type {import("./tiles.js").Sign[]} */ ([...(prune.has(m) ? ["minus"] : []), ...(extend.has(m) ? ["plus"] : [])]);
-        drawTile(pen, palette, cell, { fill: cellColour(model, palette, colour, record, m), texts: [String(model.rank(record, m))], marks });
+        const fill = cellColour(model, palette, colour, record, m);
+        if (cell) drawTile(pen, palette, cell, { fill, texts: [String(model.rank(record, m))], marks: moveSigns(prune.has(m), extend.has(m)) });
       });
       drawFrames(pen, palette, cells[i], hovered, selected);
     });

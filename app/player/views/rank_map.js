@@ -2,8 +2,7 @@
 
 import { cellColour, colourName, energyShare, legendMarks } from "../pen/colour.js";
 import { formatChange, formatMean, layerLabel } from "../model/format.js";
-import { inkOn } from "../pen/palette.js";
-import { cellAt, drawFrame, drawFrames, drawScale, drawSign } from "./tiles.js";
+import { cellAt, drawFrames, drawScale, drawSignKey, drawTile, moveSigns } from "./tiles.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette, Colour } from "../pen/palette.js" */
@@ -24,7 +23,6 @@ import { cellAt, drawFrame, drawFrames, drawScale, drawSign } from "./tiles.js";
 const MANY_LAYERS = 20;
 const LEGEND_HEIGHT = 26;
 const HEADER_HEIGHT = 18;
-const MEAN_SIZE = 10;
 
 /**
  * @param {Model} model @param {number} width @param {number} height @param {boolean} [framed] with room for names, sums and the legend
@@ -102,7 +100,7 @@ function membersOf(model, what) {
  */
 export function drawMap(pen, model, palette, layout, state) {
   drawMargins(pen, model, palette, layout, state);
-  layout.cells.forEach((cell, m) => drawCell(pen, model, palette, cell, m, state));
+  layout.cells.forEach((cell, m) => cell && drawCell(pen, model, palette, cell, m, state));
   drawFrames(pen, palette, layout.cells, state.hovered, state.selected);
   drawLegend(pen, model, palette, layout.legend, state.colour);
 }
@@ -142,67 +140,22 @@ export function hasGauges(layout) {
 
 /** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} cell @param {number} m @param {MapState} state */
 function drawCell(pen, model, palette, cell, m, state) {
-  if (!cell) return;
-  const colour = cellColour(model, palette, state.colour, state.record, m);
-  const radius = cell.w > 16 && cell.h > 12 ? 3 : 0;
-  pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: colour ?? palette.background, stroke: colour ? undefined : palette.line, radius });
-  if (!colour) pen.hatch(cell, palette.faint);
-  const ink = inkOn(colour ?? palette.background);
-  const roomy = isRoomy(cell);
-  if (roomy) {
-    const taken = badgeSize(cell) * 2 * (Number(state.prune.has(m)) + Number(state.extend.has(m)));
-    const x = cell.x + (cell.w + Math.max(0, taken - 4)) / 2;
-    const mean = state.colour === "change" ? null : meanText(model, cell, m, state);
-    const text = cellText(model, cell, m, state);
-    const full = Math.max(10, Math.min(16, cell.h * 0.46));
-    // Between the sign and the bar: a report has the reader's font, which may be wide.
-    const size = Math.max(10, Math.min(full, (full * (cell.w - taken - 16)) / pen.measure(text, { size: full, weight: 600 })));
-    pen.text(x, cell.y + cell.h / 2 + 0.5 - (mean ? size * 0.42 : 0), text, { fill: ink, size, weight: 600, align: "center" });
-    if (mean) pen.text(x, cell.y + cell.h / 2 + size * 0.62, mean, { fill: ink, size: MEAN_SIZE, align: "center" });
-    drawGauge(pen, model, cell, m, state, ink);
-  }
-  drawMoves(pen, palette, cell, state.prune.has(m), state.extend.has(m), roomy);
+  const { colour, record, prune, extend } = state;
+  const tile = { fill: cellColour(model, palette, colour, record, m), texts: [], marks: moveSigns(prune.has(m), extend.has(m)) };
+  drawTile(pen, palette, cell, isRoomy(cell) ? { ...tile, ...numbersOf(model, cell, m, state) } : tile);
 }
 
-/** The rank; at an event also the rank that follows. @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @returns {string} */
-function cellText(model, cell, m, state) {
-  if (state.colour === "change") return formatChange(model.change(state.record, m));
-  const rank = model.rank(state.record, m);
-  const after = rank + (state.extend.get(m) ?? 0) - (state.prune.get(m) ?? 0);
-  return after === rank || cell.w < 74 ? String(rank) : `${rank} → ${after}`;
-}
-
-/** Under the rank, where there is room: how many directions a training step uses on average. @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @returns {string | null} */
-function meanText(model, cell, m, state) {
-  const mean = model.expectedRank(state.record, m);
+/** The rank, at an event also the rank that follows; under it how many directions a step uses on average; energy, or entropy where energy is the colour. @param {Model} model @param {Box} cell @param {number} m @param {MapState} state */
+function numbersOf(model, cell, m, { colour, record, prune, extend }) {
+  const gauge = colour === "energy" ? model.entropy(record, m) : energyShare(model, model.energy(record, m));
+  if (colour === "change") return { texts: [formatChange(model.change(record, m))], gauge };
+  const rank = model.rank(record, m);
+  const after = rank + (extend.get(m) ?? 0) - (prune.get(m) ?? 0);
+  const texts = after === rank || cell.w < 74 ? [String(rank)] : [`${rank} → ${after}`, String(rank)];
+  const mean = model.expectedRank(record, m);
   // The frames of an event take their share of the height.
-  const frames = Number(state.prune.has(m)) + Number(state.extend.has(m));
-  return mean === null || cell.h < 27 + 8 * frames || cell.w < 36 ? null : `≈ ${formatMean(mean)}`;
-}
-
-/** A bar at the cell's right edge: energy, or entropy where energy is the colour. @param {CanvasPen} pen @param {Model} model @param {Box} cell @param {number} m @param {MapState} state @param {string} ink */
-function drawGauge(pen, model, cell, m, state, ink) {
-  const share = state.colour === "energy" ? model.entropy(state.record, m) : energyShare(model, model.energy(state.record, m));
-  const length = cell.h - 6;
-  const x = cell.x + cell.w - 6;
-  pen.rect(x, cell.y + 3, 3, length, { fill: ink, alpha: 0.16 });
-  if (share > 0) pen.rect(x, cell.y + 3 + length * (1 - share), 3, length * share, { fill: ink, alpha: 0.8 });
-}
-
-/** @param {Box} cell @returns {number} radius of the sign in a cell that holds a number */
-function badgeSize(cell) {
-  return Math.min(8, cell.h * 0.3, cell.w * 0.13);
-}
-
-/** @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {boolean} pruned @param {boolean} extended @param {boolean} roomy */
-function drawMoves(pen, palette, cell, pruned, extended, roomy) {
-  const signs = /** @type {Array<"minus" | "plus">} */ ([...(pruned ? ["minus"] : []), ...(extended ? ["plus"] : [])]);
-  signs.forEach((sign, i) => {
-    drawFrame(pen, palette, cell, sign, i, roomy ? 3 : 0);
-    const size = roomy ? badgeSize(cell) : Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4);
-    const x = roomy ? cell.x + size + 4 + i * (2 * size + 2) : cell.x + cell.w / 2;
-    drawSign(pen, palette, sign, x, cell.y + (roomy ? cell.h / 2 : (cell.h * (i + 1)) / (signs.length + 1)), size + 1);
-  });
+  const frames = Number(prune.has(m)) + Number(extend.has(m));
+  return { texts, gauge, below: mean === null || cell.h < 27 + 8 * frames || cell.w < 36 ? null : `≈ ${formatMean(mean)}` };
 }
 
 /** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {Colour} colour */
@@ -215,22 +168,13 @@ function drawLegend(pen, model, palette, box, colour) {
 /** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */
 function legendGlyphs(pen, model, palette, box, y, colour) {
   if (model.run.ranksOnly) return box.x + box.w; // none of them can be in the picture
-  const style = { fill: palette.muted, size: 11 };
-  const gauge = colour === "energy" ? "entropy" : "energy (√)";
-  const items = /** @type {Array<[string, (x: number) => void]>} */ ([
-    ...(model.shares ? [["used a step", (/** @type {number} */ x) => pen.text(x + 3, y, "≈", { fill: palette.muted, size: 12 })]] : []),
-    [model.words.pruned, (x) => drawSign(pen, palette, "minus", x + 5, y, 6)],
-    [model.words.extended, (x) => drawSign(pen, palette, "plus", x + 5, y, 6)],
-    [gauge, (x) => pen.rect(x + 3, y - 7, 3, 14, { fill: palette.muted })],
+  const items = /** @type {import("./tiles.js").KeyItem[]} */ ([
+    ...(model.shares ? [[(/** @type {number} */ x) => pen.text(x + 3, y, "≈", { fill: palette.muted, size: 12 }), "used a step"]] : []),
+    ["minus", model.words.pruned],
+    ["plus", model.words.extended],
+    [(/** @type {number} */ x) => pen.rect(x + 3, y - 7, 3, 14, { fill: palette.muted }), colour === "energy" ? "entropy" : "energy (√)"],
   ]);
-  let x = box.x + box.w - items.reduce((width, [label]) => width + pen.measure(label, style) + 22, 0);
-  const start = x;
-  for (const [label, draw] of items) {
-    draw(x);
-    pen.text(x + 13, y, label, style);
-    x += pen.measure(label, style) + 22;
-  }
-  return start;
+  return drawSignKey(pen, palette, items, box.x + box.w, y);
 }
 
 /** @param {MapLayout} layout @param {number} x @param {number} y @returns {number} matrix under the point, or -1 */

@@ -13,9 +13,12 @@ import { wrapped } from "../pen/wrap.js";
  * @property {string | null} fill null = undefined
  * @property {string[]} texts the first one that has room is written
  * @property {Sign[]} marks
+ * @property {string | null} [below] a second line, in smaller print
+ * @property {number} [gauge] share that a bar at the right edge shows
  * @property {boolean} [open] its marks are outlines: it stood out, but did not move
  */
 
+const BELOW_SIZE = 10;
 const TITLE_SIZE = 11.5;
 const CAPTION_SIZE = 10.5;
 const LINE_HEIGHT = 13;
@@ -32,25 +35,42 @@ export function drawTile(pen, palette, cell, tile, alpha = 1) {
   pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: tile.fill ?? palette.background, stroke: tile.fill ? undefined : palette.line, radius, alpha });
   if (!tile.fill) pen.hatch(cell, palette.faint);
   tile.marks.forEach((sign, i) => drawFrame(pen, palette, cell, sign, i, radius, { alpha, dash: tile.open ? [3, 3] : undefined }));
-  const size = Math.max(8.5, Math.min(15, cell.h * 0.55, cell.w * 0.36));
-  const style = { fill: inkOn(tile.fill ?? palette.background), size, weight: 600, align: /** @type {const} */ ("center"), alpha };
-  const badge = tile.marks.length && cell.w >= 22 && cell.h >= 10 ? Math.min(7, cell.h * 0.32, cell.w * 0.14) : 0;
+  const size = Math.max(8.5, Math.min(15, cell.h * (tile.below ? 0.46 : 0.55), cell.w * 0.36));
+  const ink = inkOn(tile.fill ?? palette.background);
+  const style = { fill: ink, size, weight: 600, align: /** @type {const} */ ("center"), alpha };
+  const badge = tile.marks.length && cell.w >= 22 && cell.h >= 10 ? Math.min(8, cell.h * 0.32, cell.w * 0.14) : 0;
   const taken = badge ? (2 * badge + 1) * tile.marks.length + 2 : 0;
   const fits = (/** @type {number} */ room) => (cell.h < 9 ? undefined : tile.texts.find((wanted) => wanted && pen.measure(wanted, style) <= room));
-  const room = cell.w - (tile.marks.length ? 5 : 2);
+  const room = cell.w - (tile.marks.length ? 5 : 2) - (tile.gauge === undefined ? 0 : 12);
   // Numbers say more than the sign beside them: it goes first where both have no room.
   const both = badge && fits(room - taken);
   const text = both || fits(room);
-  const shift = both ? taken / 2 : 0;
-  if (text) pen.text(cell.x + cell.w / 2 + shift, cell.y + cell.h / 2 + 0.5, text, style);
+  const x = cell.x + cell.w / 2 + (both ? taken / 2 : 0);
+  const y = cell.y + cell.h / 2;
+  if (text) pen.text(x, y + 0.5 - (tile.below ? size * 0.42 : 0), text, style);
+  if (tile.below) pen.text(x, y + size * 0.62, tile.below, { ...style, size: BELOW_SIZE, weight: 400 });
   tile.marks.forEach((sign, i) => {
-    if (both) drawSign(pen, palette, sign, cell.x + badge + 3 + i * (2 * badge + 1), cell.y + cell.h / 2, badge, alpha);
+    if (both) drawSign(pen, palette, sign, cell.x + badge + 3 + i * (2 * badge + 1), y, badge, alpha);
     else if (!text) drawSign(pen, palette, sign, cell.x + cell.w / 2, cell.y + (cell.h * (i + 1)) / (tile.marks.length + 1), Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4), alpha);
   });
+  if (tile.gauge !== undefined) drawGauge(pen, cell, tile.gauge, ink);
+}
+
+/** A bar at the cell's right edge. @param {CanvasPen} pen @param {Box} cell @param {number} share @param {string} ink */
+function drawGauge(pen, cell, share, ink) {
+  const length = cell.h - 6;
+  const x = cell.x + cell.w - 6;
+  pen.rect(x, cell.y + 3, 3, length, { fill: ink, alpha: 0.16 });
+  if (share > 0) pen.rect(x, cell.y + 3 + length * (1 - share), 3, length * share, { fill: ink, alpha: 0.8 });
+}
+
+/** @param {boolean} pruned @param {boolean} extended @returns {Sign[]} marks of a matrix that an event moves */
+export function moveSigns(pruned, extended) {
+  return [...(pruned ? /** @type {const} */ (["minus"]) : []), ...(extended ? /** @type {const} */ (["plus"]) : [])];
 }
 
 /** Inside the frames of the marks before. @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {Sign} sign @param {number} before how many @param {number} radius 0 in a small cell @param {import("../pen/draw.js").Style} [style] */
-export function drawFrame(pen, palette, cell, sign, before, radius, { alpha, dash } = {}) {
+function drawFrame(pen, palette, cell, sign, before, radius, { alpha, dash } = {}) {
   const inset = 1 + 2.5 * before;
   const frame = /** @type {const} */ ([cell.x + inset, cell.y + inset, cell.w - 2 * inset, cell.h - 2 * inset]);
   const thick = radius ? 2.5 : 1.5;
@@ -170,13 +190,16 @@ function drawRamp(pen, palette, table, marks, x, y, w) {
   return Math.max(x + w, ...taken.map(([, end]) => end));
 }
 
-/** @param {CanvasPen} pen @param {Palette} palette @param {Array<[Sign, string]>} items @param {number} right @param {number} y @returns {number} where they begin */
+/** @typedef {[Sign | ((x: number) => void), string]} KeyItem what stands before a label */
+
+/** @param {CanvasPen} pen @param {Palette} palette @param {KeyItem[]} items @param {number} right @param {number} y @returns {number} where they begin */
 export function drawSignKey(pen, palette, items, right, y) {
   const style = { fill: palette.muted, size: 10.5 };
   let x = right - items.reduce((width, [, label]) => width + pen.measure(label, style) + 24, 0) + 6;
   const start = x;
   for (const [sign, label] of items) {
-    drawSign(pen, palette, sign, x + 5, y, 6);
+    if (typeof sign === "function") sign(x);
+    else drawSign(pen, palette, sign, x + 5, y, 6);
     pen.text(x + 14, y, label, style);
     x += pen.measure(label, style) + 24;
   }
