@@ -6,10 +6,10 @@ import difflib
 import json
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from flexlora.errors import FlexLoRAError
 
@@ -62,11 +62,11 @@ def checked(item: Field[Any], value: Any) -> Any:
     """
     if value is None and "None" in _types(item):
         return None
-    kind = _types(item)[0]
+    kind = _KINDS[_types(item)[0]]
     try:
-        value = _CONVERSIONS[kind](value)
+        value = kind.convert(value)
     except (TypeError, ValueError, OverflowError):
-        raise FlexLoRAError(f"{item.name}={value!r} is not {_WORDS[kind]}.{_none_hint(item)}") from None
+        raise FlexLoRAError(f"{item.name}={value!r} is not {kind.words}.{_none_hint(item)}") from None
     choices, least, above, below = (item.metadata.get(key) for key in ("choices", "least", "above", "below"))
     if choices and value not in choices:
         close = difflib.get_close_matches(str(value), choices, 1)
@@ -103,8 +103,8 @@ def parse_setting(cls: type, key: str, text: str) -> Any:
     if text.lower() in ("none", "null") and (kinds[0] != "str" or "None" in kinds):
         if "None" in kinds or item.default is None:
             return None
-        raise FlexLoRAError(f"{key} cannot be none: it must be {_WORDS[kinds[0]]}.")
-    return checked(item, _READERS[kinds[0]](item, text))
+        raise FlexLoRAError(f"{key} cannot be none: it must be {_KINDS[kinds[0]].words}.")
+    return checked(item, _KINDS[kinds[0]].read(item, text))
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -160,31 +160,11 @@ def _points(value: Any) -> tuple[tuple[int, float], ...]:
     return points
 
 
-_CONVERSIONS = {
-    "int": _integer,
-    "float": _number,
-    "str": partial(_exactly, str),
-    "bool": partial(_exactly, bool),
-    "tuple[str, ...]": _names,
-    "tuple[tuple[int, float], ...]": _points,
-}
-
-_WORDS = {
-    "int": "a whole number",
-    "float": "a finite number",
-    "str": "a name",
-    "bool": "true or false",
-    "tuple[str, ...]": "a list of names such as query,value",
-    "tuple[tuple[int, float], ...]": "a list of [step, budget] pairs such as [[10, 8], [100, 0]]: "
-    "steps rising, nothing negative",
-}
-
-
 def _read_number(item: Field[Any], text: str) -> int | float:
     try:
         return int(text) if _types(item)[0] == "int" else float(text)
     except ValueError:
-        raise FlexLoRAError(f"{item.name}={text!r} is not {_WORDS[_types(item)[0]]}.{_none_hint(item)}") from None
+        raise FlexLoRAError(f"{item.name}={text!r} is not {_KINDS[_types(item)[0]].words}.{_none_hint(item)}") from None
 
 
 def _read_flag(item: Field[Any], text: str) -> bool:
@@ -198,14 +178,26 @@ def _read_json(item: Field[Any], text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        raise FlexLoRAError(f"{item.name}={text!r} is not {_WORDS[_types(item)[0]]}.") from None
+        raise FlexLoRAError(f"{item.name}={text!r} is not {_KINDS[_types(item)[0]].words}.") from None
 
 
-_READERS = {
-    "int": _read_number,
-    "float": _read_number,
-    "str": lambda item, text: text,
-    "bool": _read_flag,
-    "tuple[str, ...]": lambda item, text: text,
-    "tuple[tuple[int, float], ...]": _read_json,
+class _Kind(NamedTuple):
+    """A type of fields: what people call its values, how one is checked, and how one is read from text."""
+
+    words: str
+    convert: Callable[[Any], Any]
+    read: Callable[[Field[Any], str], Any] = lambda item, text: text
+
+
+_KINDS = {
+    "int": _Kind("a whole number", _integer, _read_number),
+    "float": _Kind("a finite number", _number, _read_number),
+    "str": _Kind("a name", partial(_exactly, str)),
+    "bool": _Kind("true or false", partial(_exactly, bool), _read_flag),
+    "tuple[str, ...]": _Kind("a list of names such as query,value", _names),
+    "tuple[tuple[int, float], ...]": _Kind(
+        "a list of [step, budget] pairs such as [[10, 8], [100, 0]]: steps rising, nothing negative",
+        _points,
+        _read_json,
+    ),
 }
