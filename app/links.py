@@ -16,12 +16,7 @@ def register(pages: Mapping[str, StreamlitPage]) -> None:
 
 
 def go(name: str, **wishes: object) -> None:
-    """Leaves for another page.
-
-    Args:
-        name: as registered.
-        wishes: session state that tells the page what to show.
-    """
+    """Leaves for another page by its registered name; ``wishes`` is session state that tells it what to show."""
     for key, value in wishes.items():
         st.session_state[key] = value
     st.switch_page(_PAGES[name])

@@ -35,21 +35,16 @@ class Source(NamedTuple):
     spectra: AdapterSpectra
 
 
-def ask_source(key: str, label: str, default: str = "") -> Source | None:
+def ask_source(key: str, label: str) -> Source | None:
     """Draw the widgets that choose an adapter; open and analyse it, or say in one box why not.
 
-    The last adapter that opened stays when another does not.
-
-    Args:
-        key: prefix of widget keys and of what is remembered.
-        label: of the text input.
-        default: path shown at first.
+    The last adapter that opened stays when another does not. ``key`` begins the keys of widgets and of what is
+    remembered, ``label`` stands over the text input.
     """
     left, right = st.columns([0.55, 0.45], vertical_alignment="top")
     with left:
         typed = st.text_input(
             label,
-            default,
             key=f"{key}_path",
             placeholder="path of a folder, or of a .safetensors file, on the machine that runs the Lab",
             persist_state="session",

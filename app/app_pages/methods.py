@@ -113,8 +113,7 @@ def _show_numbers(examples: dict[str, Example], costs: dict[str, Costs]) -> None
 
 def _numbers(examples: dict[str, Example], costs: dict[str, Costs]) -> dict[str, list[str]]:
     facts = {name: facts_of(example.run) for name, example in examples.items()}
-    missing = Facts(None, None, None, None, None, None)
-    rows = [(method, facts.get(name, missing)) for name, method in METHODS.items()]
+    rows = [(method, facts.get(name, Facts())) for name, method in METHODS.items()]
     table = {
         "Method": [f"**{plain(method.title)}**" for method, _ in rows],
         "Test accuracy": [NONE if row.accuracy is None else f"{row.accuracy:.3f}" for _, row in rows],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import streamlit as st
 
@@ -47,58 +48,62 @@ def choose(folder: Path | None) -> None:
     state[SELECTIONS_MADE] = state.get(SELECTIONS_MADE, 0) + 1
 
 
-def rename_run(row: RunRow, new_name: str) -> None:
+Asked = ParamSpec("Asked")
+
+
+def _told(act: Callable[Asked, Done]) -> Callable[Asked, None]:
+    """Let an action leave what it did, or why it could not, for the page to say."""
+
+    @wraps(act)
+    def do(*given: Asked.args, **more: Asked.kwargs) -> None:
+        try:
+            st.session_state[DONE] = act(*given, **more)
+        except FAULTS as error:
+            st.session_state[DONE] = Done(str(error), failed=True)
+
+    return do
+
+
+@_told
+def rename_run(row: RunRow, new_name: str) -> Done:
     """Rename a run; what the session and Train hold of it follows."""
-
-    def act() -> Done:
-        folder = rename(runs_root(), row.folder, new_name, visitor())
-        choose(folder)
-        for key in ("explore_run", "what_if_run"):
-            if st.session_state.get(key) == f"runs/{row.name}":
-                st.session_state[key] = f"runs/{folder.name}"
-        REGISTRY.renamed(row.folder, folder)
-        back = RunRow(f"runs/{folder.name}", folder, row.state)
-        text = f"{row.name} is called {folder.name} now."
-        return Done(text, undo=lambda: rename_run(back, row.name)) if folder != row.folder else Done("Nothing changed.")
-
-    _do(act)
+    folder = rename(runs_root(), row.folder, new_name, visitor())
+    choose(folder)
+    for key in ("explore_run", "what_if_run"):
+        if st.session_state.get(key) == f"runs/{row.name}":
+            st.session_state[key] = f"runs/{folder.name}"
+    REGISTRY.renamed(row.folder, folder)
+    back = RunRow(f"runs/{folder.name}", folder, row.state)
+    text = f"{row.name} is called {folder.name} now."
+    return Done(text, undo=lambda: rename_run(back, row.name)) if folder != row.folder else Done("Nothing changed.")
 
 
-def trash_run(row: RunRow) -> None:
+@_told
+def trash_run(row: RunRow) -> Done:
     """Move a run into the trash."""
-
-    def act() -> Done:
-        gone = to_trash(runs_root(), row.folder, visitor())
-        choose(None)
-        return Done(f"{row.name} is in the trash.", undo=lambda: restore_run(gone.folder))
-
-    _do(act)
+    gone = to_trash(runs_root(), row.folder, visitor())
+    choose(None)
+    return Done(f"{row.name} is in the trash.", undo=lambda: restore_run(gone.folder))
 
 
-def restore_run(folder: Path) -> None:
+@_told
+def restore_run(folder: Path) -> Done:
     """Bring a run back from the trash."""
-
-    def act() -> Done:
-        back = restore(runs_root(), folder, visitor())
-        choose(back)
-        st.session_state.pop(CONFIRM, None)
-        return Done(f"{back.name} is back.")
-
-    _do(act)
+    back = restore(runs_root(), folder, visitor())
+    choose(back)
+    st.session_state.pop(CONFIRM, None)
+    return Done(f"{back.name} is back.")
 
 
-def duplicate_run(row: RunRow) -> None:
+@_told
+def duplicate_run(row: RunRow) -> Done:
     """Copy the log of a bundled run to the user's own."""
-
-    def act() -> Done:
-        root = runs_root()
-        root.mkdir(parents=True, exist_ok=True)
-        copy = duplicate(root, row.folder, free_name(root, row.name))
-        choose(copy)
-        own = RunRow(f"runs/{copy.name}", copy, row.state)
-        return Done(f"runs/{copy.name} is a copy of {row.name}.", undo=lambda: trash_run(own))
-
-    _do(act)
+    root = runs_root()
+    root.mkdir(parents=True, exist_ok=True)
+    copy = duplicate(root, row.folder, free_name(root, row.name))
+    choose(copy)
+    own = RunRow(f"runs/{copy.name}", copy, row.state)
+    return Done(f"runs/{copy.name} is a copy of {row.name}.", undo=lambda: trash_run(own))
 
 
 def ask_to_delete(folders: Sequence[Path]) -> None:
@@ -106,20 +111,10 @@ def ask_to_delete(folders: Sequence[Path]) -> None:
     st.session_state[CONFIRM] = tuple(folders)
 
 
-def delete_runs(gone: Sequence[Trashed]) -> None:
+@_told
+def delete_runs(gone: Sequence[Trashed]) -> Done:
     """Delete runs in the trash, after the user said so."""
-
-    def act() -> Done:
-        st.session_state.pop(CONFIRM, None)
-        freed = delete_for_ever(runs_root(), [entry.folder for entry in gone], visitor())
-        what = gone[0].name if len(gone) == 1 else f"{len(gone)} runs"
-        return Done(f"{what} deleted, {size_text(freed)} freed.")
-
-    _do(act)
-
-
-def _do(act: Callable[[], Done]) -> None:
-    try:
-        st.session_state[DONE] = act()
-    except FAULTS as error:
-        st.session_state[DONE] = Done(str(error), failed=True)
+    st.session_state.pop(CONFIRM, None)
+    freed = delete_for_ever(runs_root(), [entry.folder for entry in gone], visitor())
+    what = gone[0].name if len(gone) == 1 else f"{len(gone)} runs"
+    return Done(f"{what} deleted, {size_text(freed)} freed.")

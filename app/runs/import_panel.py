@@ -117,14 +117,9 @@ def _say_imported(done: Imported | None) -> None:
 
 
 def _map_editor(proposed: Sequence[Row], ident: object, *, fixed_names: bool) -> list[Row]:
-    """Draw the map and return its rows as corrected.
+    """Draw the map that a log's names tell and return its rows as corrected; names that its records use are fixed.
 
     Each correction works on what those above it gave, and changing one of them begins the tables below it anew.
-
-    Args:
-        proposed: what the log's names tell.
-        ident: of the log.
-        fixed_names: the names must stay, because records of the log use them.
     """
     number = _key(ident)
     pattern = st.text_input(

@@ -46,12 +46,12 @@ class Facts(NamedTuple):
         method_bytes: what the method keeps beside the adapter and its optimizer.
     """
 
-    accuracy: float | None
-    first_rank: int | None
-    last_rank: int | None
-    used: float | None
-    parameters: int | None
-    method_bytes: int | None
+    accuracy: float | None = None
+    first_rank: int | None = None
+    last_rank: int | None = None
+    used: float | None = None
+    parameters: int | None = None
+    method_bytes: int | None = None
 
 
 class Cost(NamedTuple):

@@ -14,15 +14,7 @@ PARAMETER = "with"
 
 
 def offered(choices: Mapping[str, RunEntry], run: str) -> dict[str, RunEntry]:
-    """What can be pinned; what is pinned is among it.
-
-    Args:
-        choices: Runs by key; `run` itself is left out.
-        run: Key of the run that is shown.
-
-    Returns:
-        Runs by key.
-    """
+    """Which of these runs, by key, can be pinned beside the one with the key `run`; what is pinned is among them."""
     state = st.session_state
     found = {key: entry for key, entry in choices.items() if key != run}
     asked = state.get(CHOSEN)
@@ -37,12 +29,7 @@ def offered(choices: Mapping[str, RunEntry], run: str) -> dict[str, RunEntry]:
 
 
 def follow(address: Mapping[str, str], entries: list[RunEntry]) -> None:
-    """Takes over what a link asks for.
-
-    Args:
-        address: Query parameters, from outside; one that names a run names also what is pinned, or that nothing is.
-        entries: What `run_entries` found.
-    """
+    """Takes over what a link asks for: one that names a run names also what is pinned, or that nothing is."""
     state = st.session_state
     asked = address.get(PARAMETER)
     found = resolve_run(asked, entries) if asked and asked != address.get("run") else None
