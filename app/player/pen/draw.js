@@ -16,7 +16,6 @@
  * @property {number} [size] CSS pixels
  * @property {number} [weight]
  * @property {"left" | "center" | "right"} [align]
- * @property {"top" | "middle" | "bottom"} [baseline]
  * @property {number} [maxWidth] longer text is cut with an ellipsis
  * @property {number} [alpha]
  */
@@ -125,7 +124,7 @@ export class CanvasPen {
     const context = this.context;
     this.useFont(style);
     context.textAlign = style.align ?? "left";
-    context.textBaseline = style.baseline ?? "middle";
+    context.textBaseline = "middle";
     context.fillStyle = style.fill ?? "#000";
     context.globalAlpha = style.alpha ?? 1;
     context.fillText(style.maxWidth === undefined ? string : cutText(string, style.maxWidth, (part) => context.measureText(part).width), x, y);

@@ -5,7 +5,7 @@ import { CanvasPen, cutText } from "./draw.js";
 /** @import { Style, TextStyle, Box } from "./draw.js" */
 
 // From the alphabetic baseline, as a share of the size: not every program knows dominant-baseline.
-const BASELINES = { top: 0.8, middle: 0.35, bottom: -0.2 };
+const MIDDLE = 0.35;
 
 /** @param {number} value @returns {string} hundredths of a pixel are enough */
 function pixels(value) {
@@ -70,7 +70,7 @@ export class SvgPen extends CanvasPen {
     const alpha = style.alpha === undefined ? "" : ` opacity="${style.alpha}"`;
     // Another program may lack the font: its letters then take the room that was planned for them.
     const room = shown.length > 1 ? ` textLength="${pixels(this.measure(shown, style))}" lengthAdjust="spacingAndGlyphs"` : "";
-    const at = `x="${pixels(x)}" y="${pixels(y + size * BASELINES[style.baseline ?? "middle"])}"`;
+    const at = `x="${pixels(x)}" y="${pixels(y + size * MIDDLE)}"`;
     this.parts.push(`<text ${at} font-size="${size}"${weight}${anchor}${room} fill="${escapeXml(style.fill ?? "#000")}"${alpha}>${escapeXml(shown)}</text>`);
   }
 
