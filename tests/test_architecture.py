@@ -49,14 +49,15 @@ CONTRACT = (
     "from flexlora.run_log import RunWriter, read_run, RunLogError",
     "from analysis.runs import load_run",
     "import analysis.metrics, analysis.figures",
-    "import analysis.adapters, analysis.importers, analysis.payload, analysis.report, analysis.tables, analysis.why",
+    "import analysis.adapters, analysis.glossary, analysis.importers, analysis.payload, analysis.report",
+    "import analysis.tables, analysis.why",
     "import flexlora.job, flexlora.controls, flexlora.methods, flexlora.tasks, flexlora.train",
 )
 """Imports that stay light."""
 
 REGISTRIES = (
-    "CHOICES", "FIGURES", "FORMULAS", "IMPORTANCES", "MEASURES", "METHODS", "NEW_DIRECTIONS", "PRESETS", "PRUNE_RULES",
-    "QUANTITIES", "SCHEDULES", "SORTS", "STAGES", "TABLES", "TASKS", "VIEWS",
+    "CHOICES", "FIGURES", "FORMULAS", "GLOSSARY", "IMPORTANCES", "MEASURES", "METHODS", "NEW_DIRECTIONS", "PRESETS",
+    "PRUNE_RULES", "QUANTITIES", "SCHEDULES", "SORTS", "STAGES", "TABLES", "TASKS", "VIEWS",
 )  # fmt: skip
 """Names that mean one thing each: whoever reads one of them anywhere knows which."""
 

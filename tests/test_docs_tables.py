@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.glossary import GLOSSARY, Term
 from flexlora.importance import IMPORTANCES, Measure
 from flexlora.schedules import CONFIGURABLE, Schedule
 
@@ -36,7 +37,12 @@ def schedule_row(schedule: Schedule):
     return f"`{schedule.key}`", schedule.formula, schedule.description, options
 
 
+def term_row(term: Term):
+    return f"**{term.label}**", term.definition, term.formula
+
+
 RENDERED = {
+    ("explore.md", "glossary"): table(("word", "what it means", "formula"), map(term_row, GLOSSARY.values())),
     ("fidelity.md", "measures"): table(
         ("measure", "called", "scores", "value", "range", "undefined (none)"), map(measure_row, IMPORTANCES.values())
     ),

@@ -1,6 +1,6 @@
 """A run as bytes for the player: ``pack_run`` for every view, ``pack_matrix`` for one spectrum; what of it is new."""
 
-from analysis.payload.budget import MAX_CURVE, MAX_PLANNED, budget_curve, planned_budget
+from analysis.budget import MAX_CURVE, MAX_PLANNED, budget_curve, planned_budget
 from analysis.payload.codes import UNDEFINED, coded_gates
 from analysis.payload.container import VERSION, increment
 from analysis.payload.matrix import pack_matrix

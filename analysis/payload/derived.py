@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from analysis.budget import planned_budget
 from analysis.directions import move_words, slot_stays
 from analysis.dynamics import loss_window
 from analysis.groups import GROUPINGS, group_ranks, matrix_groups
 from analysis.metrics import evaluation_series, final_ranks, total_rank
 from analysis.order import SORTS, most_moved
-from analysis.payload.budget import planned_budget
 from analysis.payload.container import Rows
 from analysis.runs import Run
 from analysis.stages import MOST_EVENTS, chosen_events

@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis import metrics
 from analysis.dynamics import loss_window, trailing_mean
+from analysis.glossary import introduction, words
 from analysis.payload.codes import coded_entropy, coded_gates, coded_logarithm, float32
 from analysis.payload.container import Rows, as_json, pack
 from analysis.payload.derived import by_record, stay_arrays, told_once, whole_arrays
@@ -249,6 +250,7 @@ def _header(run: Run) -> dict[str, Any]:
         "end": run.end,
         "sentences": Rows("event", [_sentence(run, number) for number in range(len(run.events))]),
         "park": metrics.parked_step(run),
+        "explained": {"introduction": introduction(run), "words": words()},
     }
 
 

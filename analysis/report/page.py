@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from analysis.glossary import told_in_file
 from analysis.metrics import describe_run
 from analysis.order import by_similarity
 from analysis.payload.container import as_json
@@ -81,6 +82,7 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         "step": None,
         "matrix": None,
         "since": None,
+        "guide": {},
         "order": by_similarity(run).tolist(),
     }
     try:
@@ -100,6 +102,7 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         run=_packed(contents.payload),
         parcels=_packed(contents.parcels),
         cards=_packed(json.dumps(contents.cards, separators=(",", ":")).encode()),
+        told=_packed(as_json(told_in_file(run))),
         modules=as_json({"imports": modules}).decode().replace("<", "\\u003c"),
     )
     # A path in a header may be no text; UTF-8 has no place for that.

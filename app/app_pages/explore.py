@@ -15,7 +15,17 @@ from player import CHOICES, STAGES, PlayerView, player
 from runs import pinned
 from runs.picker import run_picker
 from runs.rows import BUNDLED, YOURS, whose
-from runs.store import OpenRun, RunEntry, default_run, open_run, plain, resolve_run, run_entries, samples_root
+from runs.store import (
+    NEWCOMERS_RUN,
+    OpenRun,
+    RunEntry,
+    default_run,
+    open_run,
+    plain,
+    resolve_run,
+    run_entries,
+    samples_root,
+)
 
 CHOSEN = "explore_run"
 PICKER = "explore_picker"
@@ -177,10 +187,15 @@ def _show_run(entry: RunEntry, link: Link, other: RunEntry | None) -> None:
     wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
     base = {"run": entry.key, **({"with": other.key} if other else {})}
     beside = {"run": other.key, "name": _names(other)[0]} if other else None
-    view = player(PLAYER, run=entry.key, wish=wish, link=base, beside=beside)
+    view = player(PLAYER, run=entry.key, wish=wish, link=base, beside=beside, guide={"example": _example()})
     if view != wish and st.session_state[CHOSEN] == entry.key:
         _write_address(view.as_link(entry.key, other.key if other else None))
     _show_details(entry, opened, view)
+
+
+def _example() -> str | None:
+    """A bundled run that moves rank, for who looks at one that does not."""
+    return NEWCOMERS_RUN if NEWCOMERS_RUN in {entry.key for entry in run_entries()} else None
 
 
 def _show_details(entry: RunEntry, opened: OpenRun, view: PlayerView) -> None:

@@ -23,6 +23,7 @@ def player(
     link: Mapping[str, str] | None = None,
     beside: Mapping[str, str] | None = None,
     live: bool = False,
+    guide: Mapping[str, str | None] | None = None,
 ) -> PlayerView:
     """Shows a run in the browser, which asks the server for its numbers, and returns what the user looks at.
 
@@ -37,6 +38,7 @@ def player(
         link: Query parameters that name the run. With them, the address bar follows the view.
         beside: A second run under the same clock: its key is `run`, what the player calls it `name`.
         live: This server trains the run: it is asked for what is new also while its log does not say so.
+        guide: An introduction stands above, with a link to its `example`, the key of a run that moves rank.
 
     Returns:
         The view, reported when the user releases a control, never while the clock moves.
@@ -49,6 +51,7 @@ def player(
         "link": dict(link) if link else None,
         "beside": dict(beside) if beside else None,
         "live": live,
+        "guide": dict(guide) if guide is not None else None,
         "served": True,
     }
     # Streamlit reports a state only when a callback asks for it.

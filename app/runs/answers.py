@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from analysis.glossary import explain, tour
 from analysis.payload import increment, pack_matrix, run_since
 from analysis.payload.container import as_json
 from analysis.runs import Run
@@ -85,6 +86,17 @@ def one_order(request: Request) -> bytes:
     return as_json(sorted_matrices(run, by).tolist())
 
 
+def all_terms(request: Request) -> bytes:
+    """Answers `lab/terms/NAME?step=&matrix=`: `analysis.glossary.explain`."""
+    run, step = _opened(request).run, _whole(request.query_params.get("step", ""), "step")
+    return as_json(explain(run, step, _matrix(request, run)))
+
+
+def one_tour(request: Request) -> bytes:
+    """Answers `lab/tour/NAME`: `analysis.glossary.tour`."""
+    return as_json(tour(_opened(request).run))
+
+
 def routes(base: str) -> list[Route]:
     """What the server answers; ``base`` is where the app is, without a slash at its end."""
     # As Streamlit does at its socket: a page of another name that was pointed at this machine reads nothing.
@@ -94,6 +106,8 @@ def routes(base: str) -> list[Route]:
         "matrix": (one_matrix, "application/octet-stream"),
         "why": (one_card, "application/json"),
         "order": (one_order, "application/json"),
+        "terms": (all_terms, "application/json"),
+        "tour": (one_tour, "application/json"),
     }
     return [
         Route(f"{base}/lab/{name}/{{name:path}}", _endpoint(*answer), middleware=[hosts])

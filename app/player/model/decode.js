@@ -11,6 +11,8 @@
  * @property {{run: string, name: string} | null} [beside] a second run under the same clock, and what it is called
  * @property {boolean} [live] the server trains it now
  * @property {boolean} [served] there is a server, which makes reports
+ * @property {{example?: string | null}} [guide] newcomers read it: there is an introduction above; example = a run that moves rank
+ * @property {string} [tour] stop of the tour to begin with, from 1
  * @property {number | null} [since]
  * @property {any} [colour] and the other names of `CHOICES`: what to choose, null = leave it
  * @property {"hash"} [address] the link stands after #, as in a file

@@ -28,16 +28,20 @@ function unboxed(bytes) {
   return parcels;
 }
 
+/** @typedef {{tour: import("./server.js").Tour, terms: Record<string, import("../ui/term_card.js").Explained>}} Told terms by matrix, "" for any other */
+
 /** @implements {Source} */
 export class FileSource {
-  /** @param {string} name @param {Uint8Array[]} parts run, parcels, cards @param {number[]} order by similarity */
-  constructor(name, [run, parcels, cards], order) {
+  /** @param {string} name @param {Uint8Array[]} parts run, parcels, cards, what is told @param {number[]} order by similarity */
+  constructor(name, [run, parcels, cards, told], order) {
     this.name = name;
     this.cost = 0;
     this.content = openPayload(run);
     this.parcels = unboxed(parcels);
     /** @type {Cards} */
     this.cards = JSON.parse(new TextDecoder().decode(cards));
+    /** @type {Told} */
+    this.told = JSON.parse(new TextDecoder().decode(told));
     this.similar = order;
   }
 
@@ -56,6 +60,15 @@ export class FileSource {
     const { header } = this.content;
     const event = header.events.findLast((/** @type {{step: number}} */ own) => own.step <= step)?.step ?? null;
     return { event, matrix, card: this.cards[String(event)]?.[matrix] ?? null };
+  }
+
+  /** A file cannot ask: it has the numbers of one moment, and says which. @param {number} _step @param {string} matrix */
+  async terms(_step, matrix) {
+    return this.told.terms[matrix] ?? this.told.terms[""];
+  }
+
+  async tour() {
+    return this.told.tour;
   }
 
   async order() {

@@ -7,7 +7,7 @@ import { FileSource, unpacked } from "./file.js";
 /** @returns {Promise<void>} */
 async function openReport() {
   const place = /** @type {HTMLElement} */ (document.getElementById("fl-report-player"));
-  const [asked, ...parts] = await Promise.all(["fl-request", "fl-run", "fl-parcels", "fl-cards"].map(unpacked));
+  const [asked, ...parts] = await Promise.all(["fl-request", "fl-run", "fl-parcels", "fl-cards", "fl-told"].map(unpacked));
   const request = JSON.parse(new TextDecoder().decode(asked));
   const source = new FileSource(request.run, parts, request.order);
   const player = new Player(place, () => source);

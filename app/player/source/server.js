@@ -12,7 +12,11 @@ import { openPayload } from "../model/container.js";
  * @property {(matrix: string, held: Content | null) => Promise<Content | null>} matrix the same of one matrix's spectrum
  * @property {(step: number, matrix: string) => Promise<import("../views/why_card.js").WhyParcel>} why
  * @property {() => Promise<number[]>} order matrices by similarity
+ * @property {(step: number, matrix: string) => Promise<import("../ui/term_card.js").Explained>} terms what the words of the page mean there
+ * @property {() => Promise<Tour>} tour
  */
+
+/** @typedef {{title: string, text: string, at: string, missing: boolean, view: Record<string, any>}[]} Tour moments to show, and what the player shows of each */
 
 /** @implements {Source} */
 export class ServerSource {
@@ -36,6 +40,15 @@ export class ServerSource {
   /** @param {number} step @param {string} matrix */
   async why(step, matrix) {
     return (await this.ask("why", { step: String(step), matrix })).json();
+  }
+
+  /** @param {number} step @param {string} matrix */
+  async terms(step, matrix) {
+    return (await this.ask("terms", { step: String(step), matrix })).json();
+  }
+
+  async tour() {
+    return (await this.ask("tour", {})).json();
   }
 
   async order() {

@@ -4,6 +4,8 @@ import { BANDS } from "../views/bands.js";
 import { Choice } from "./choice.js";
 import { COLOURS } from "../pen/colour.js";
 import { element } from "../pen/draw.js";
+import { Glossary } from "./glossary.js";
+import { Guide } from "./guide.js";
 import { MAPS } from "../views/maps.js";
 import { SIDES } from "../views/sides.js";
 import { SORTS } from "../model/sorts.js";
@@ -22,8 +24,10 @@ export function buildStage(player) {
     band: choice("band", "Over time", Object.values(BANDS)),
     sort: choice("sort", "Rows of the strip", Object.values(SORTS)),
   };
+  const guide = new Guide(player);
   const nodes = {
     choices,
+    guide,
     sentence: element("p", { class: "fl-sentence", "aria-live": "polite" }),
     trouble: element("p", { class: "fl-trouble", role: "alert" }),
     legend: element("span", { class: "fl-runs", hidden: "" }),
@@ -67,9 +71,9 @@ export function buildStage(player) {
     iconButton("takeOut", "Take it out: PNG, SVG, CSV, link (e)", () => nodes.takeOut.open()),
   );
   const root = element("div", { class: "fl-player" }, [
-    element("div", { class: "fl-top" }, [nodes.sentence, nodes.legend, nodes.trouble]), hero, player.transport.bar, player.transport.track, boxes.timeBox,
+    element("div", { class: "fl-top" }, [guide.root, nodes.sentence, nodes.legend, nodes.trouble]), hero, player.transport.bar, player.transport.track, boxes.timeBox,
     nodes.tip, player.help, nodes.takeOut.dialog, nodes.tableDialog.dialog,
   ]);
   root.hidden = true;
-  return { ...nodes, ...boxes, hero, root };
+  return { ...nodes, ...boxes, hero, root, glossary: new Glossary(player, root) };
 }

@@ -49,8 +49,8 @@ function tellAtOnce(player, scene) {
   const { model, step } = scene;
   const { nodes, clock } = player;
   nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
-  say(nodes.sentence, sentenceAt(model, step));
-  say(nodes.numbers, numbersOf(scene));
+  nodes.glossary.say(nodes.sentence, sentenceAt(model, step));
+  nodes.glossary.say(nodes.numbers, numbersOf(scene));
   tellStage(player, scene);
   player.transport.update(model.run.state === "running");
 }
@@ -68,6 +68,9 @@ function tellAtRest(player, scene) {
   say(nodes.since, scene.since === null ? "since here" : `since ${scene.since}`);
   nodes.since.title = "rank change counts from the clock on; press again to count from the start (p)";
   showCard(player, scene);
+  nodes.glossary.mark(player.card.root);
+  nodes.glossary.follow();
+  nodes.guide.update();
 }
 
 /** Rows and options out of sight: where there are hundreds, they come after the first picture. @param {any} player */
