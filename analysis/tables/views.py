@@ -20,7 +20,7 @@ from analysis.tables.maps import (
     shown_step,
     strip,
 )
-from analysis.tables.spectra import energy_shares, spectrum
+from analysis.tables.spectra import energy_shares, spectra_over_time, spectrum
 from analysis.tables.why import why
 
 
@@ -84,6 +84,7 @@ VIEWS: dict[str, dict[str, Callable[[Run, Any], pa.Table]]] = {
         "why": lambda run, at: why(run, at.matrix, at.step),
     },
     "band": {
+        "directions": lambda run, at: spectra_over_time(run, at.matrix),
         "strip": _strip,
         "trajectories": _lines("rank"),
         "entropies": _lines("entropy"),

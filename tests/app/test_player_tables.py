@@ -43,7 +43,7 @@ def moments(run: Run) -> list[tuple[str, str, Moment]]:
         for place, views in VIEWS.items()
         for key in views
         for step in (steps if place != "band" else steps[-1:])
-        for name in (dict.fromkeys(names) if key in ("spectrum", "why", "energy_shares") else names[:1])
+        for name in (dict.fromkeys(names) if key in ("spectrum", "why", "directions", "energy_shares") else names[:1])
     ]
     found += [("map", "map", Moment(step, names[0], stages=True)) for step in event]
     coloured = [("map", "map"), ("map", "pair"), ("map", "events"), ("band", "strip")]
@@ -149,6 +149,7 @@ FAULTS = {
     "pair": ("views/pinned.js", "m) - colourValue(theirs", "m) + colourValue(theirs"),
     "spectrum": ("views/spectrum.js", "value / model.scale", "value * model.scale"),
     "why": ("views/why_card.js", "score, place, of]", "score, of, place]"),
+    "directions": ("model/direction_lines.js", "value / model.scale])", "value * model.scale])"),
     "strip": ("pen/colour.js", "model[colour](t, m)", "model[colour](t, m) ** 2"),
     "trajectories": ("views/lines.js", "model.rank(t, m),", "model.stored(0, m),"),
     "entropies": ("model/model.js", "code / 65534", "code / 65535.5"),

@@ -195,7 +195,7 @@ def test_the_why_card_leaves_as_a_picture_and_as_numbers_of_its_own_event_only(o
 def test_what_is_saved_is_the_table_of_what_is_shown(open_view, run, logged):
     step, first = logged.events[1], logged.name(0, "query")
     at = Moment(step, first, 12, "change", "final_rank")
-    viewer = open_view(f"/?run=test-paper&step={step}&sort=final_rank&colour=change&since=12&matrix={first}")
+    viewer = open_view(f"/?run=test-paper&step={step}&band=strip&sort=final_rank&colour=change&since=12&matrix={first}")
     for picture, place, label, key in (("map", "map", "Map", "map"), ("time", "band", "Strip", "strip")):
         table = VIEWS[place][key](run, at)
         rows = viewer.numbers(picture, label)
@@ -208,7 +208,7 @@ def test_what_is_saved_is_the_table_of_what_is_shown(open_view, run, logged):
 
 
 def test_the_order_by_similarity_comes_when_it_is_asked_for(open_view, run):
-    viewer = open_view("/?run=test-paper&sort=similarity")
+    viewer = open_view("/?run=test-paper&band=strip&sort=similarity")
     similar = [run.matrices[m].name for m in sorted_matrices(run, "similarity")]
     assert similar != [run.matrices[m].name for m in sorted_matrices(run, "architecture")]
     # The server is asked for it once the user rests, so it comes a moment later.
@@ -216,6 +216,31 @@ def test_the_order_by_similarity_comes_when_it_is_asked_for(open_view, run):
     while list(viewer.numbers("time", "Strip")[0])[1:] != similar:
         assert time.monotonic() < deadline, "the order did not come"
         viewer.page.wait_for_timeout(600)
+
+
+def test_the_directions_of_the_selected_matrix_come_first_and_tell_their_values_as_do_the_curves(
+    open_view, run, logged
+):
+    step = logged.events[-1] + 2
+    viewer = open_view(f"/?run=test-paper&step={step}&matrix={logged.name(1, 'ffn_in')}")
+    page = viewer.page
+    assert page.locator(".fl-player").get_attribute("data-band") == "directions"
+    at_clock = run.singular_values(step)[logged.name(1, "ffn_in")]
+    label = page.locator(".fl-moving").get_attribute("aria-label")
+    assert f"{len(at_clock)} at the clock; the largest: slot 0 · λ {at_clock[0]:.3g} ·" in label
+    drawn = [text.text for text in viewer.svg("time").iter(f"{SVG}text")]
+    viewer.close()
+    assert f"0: {at_clock[0]:.3g}" in drawn
+    box = page.locator(".fl-moving").bounding_box()
+    edge = box["x"] + box["width"] - 86
+    heights = range(8, int(box["height"]) - 20, 3)
+    told = set()
+    for y in heights:
+        page.mouse.move(edge, box["y"] + y)
+        told.add(page.locator(".fl-tip").inner_text().split(" · ")[2 if y < 30 else 0])
+        page.wait_for_timeout(20)
+    page.mouse.move(edge, box["y"] + 8)
+    assert {"L1 ffn_in", "task loss", "total rank"} <= told
 
 
 def test_a_line_or_a_share_under_the_pointer_tells_itself_and_a_click_selects_it_everywhere(open_view, run, logged):

@@ -65,6 +65,7 @@
  * @property {(pen: Pen, scene: Scene, layout: any, scale: TimeScale) => void} moving
  * @property {(scene: Scene, layout: any, scale: TimeScale, x: number, y: number) => number} at matrix under the point, or -1
  * @property {(scene: Scene, layout: any, scale: TimeScale, x: number, y: number) => string | null} [tip] what is under the pointer, in words; without it the matrix's numbers
+ * @property {number} [panels] share of the height that the curves take at most
  * @property {boolean} [alone] it leaves all of the height to the curves
  * @property {(scene: Scene) => string} describe
  * @property {(scene: Scene) => Table} table

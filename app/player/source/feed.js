@@ -98,7 +98,25 @@ export class Feed {
     this.beside?.stop();
     this.beside = null;
     this.show(null);
-    if (other) this.beside = new Follower(this.sourceOf(other.run), (content) => this.show({ model: new Model(content), name: other.name }), () => {}, false);
+    if (other) this.beside = new Follower(this.sourceOf(other.run), (content) => this.showPinned(new Model(content), other.name), () => {}, false);
+  }
+
+  /** @param {Model} model @param {string} name */
+  showPinned(model, name) {
+    const before = this.player.pinned?.model;
+    if (before) model.inherit(before);
+    this.show({ model, name });
+    this.supplyPinned();
+  }
+
+  /** The spectrum of the matrix of the same name, beside that of the selected one. */
+  supplyPinned() {
+    const { beside, player } = this;
+    const matrix = player.model?.matrices[player.selected]?.name ?? "";
+    const pinned = player.pinned?.model;
+    const m = pinned?.indexOf.get(matrix);
+    if (!beside || !pinned || m === undefined || !pinned.spectra.lacks(m)) return;
+    this.bring(`pinned ${matrix}`, () => beside.source.matrix(matrix, null), (content) => content && player.pinned?.model.spectra.accept(content));
   }
 
   /** @param {{model: Model, name: string} | null} pinned */
@@ -119,6 +137,7 @@ export class Feed {
       this.bring(`why ${event} ${matrix}`, () => source.why(clock.step, matrix), (card) => (this.player.why = card));
     }
     if (model.spectra.lacks(selected)) this.bring(`matrix ${matrix}`, () => source.matrix(matrix, this.spectra.get(matrix) ?? null), (content) => this.keep(matrix, content));
+    this.supplyPinned();
     if (chosen.sort === "similarity" && !model.similar) this.bring("order", () => source.order(), (order) => this.player.arrange(order));
   }
 

@@ -69,7 +69,7 @@ function fitPanels(panels, room, most) {
 export class Timeline {
   constructor() {
     /** @type {import("../model/scene.js").Band} */
-    this.band = BANDS.strip;
+    this.band = BANDS.directions;
     this.width = 0;
     this.height = 0;
     this.hidden = 0;
@@ -94,7 +94,7 @@ export class Timeline {
     };
     const room = height - TICKS_HEIGHT - AXIS_HEIGHT;
     const all = panelsOf(model, scene.other);
-    const { panels, unit, used } = fitPanels(all, this.band.alone ? room : room * PANEL_SHARE, this.band.alone ? Infinity : PANEL_UNIT);
+    const { panels, unit, used } = fitPanels(all, this.band.alone ? room : room * (this.band.panels ?? PANEL_SHARE), this.band.alone ? Infinity : PANEL_UNIT);
     this.hidden = all.length - panels.length;
     this.panels = panels;
     this.bandBox = { x: left, y: TICKS_HEIGHT, w: right - left, h: room - used };
@@ -192,9 +192,16 @@ export class Timeline {
     return this.scale && this.inBand(y) ? this.band.at(scene, this.bandLayout, this.scale, x, y) : -1;
   }
 
-  /** @param {Scene} scene @param {number} x @param {number} y @returns {string | null} what the band says of the point */
+  /** @param {Scene} scene @param {number} x @param {number} y @returns {string | null} what the band, or a curve, says of the point */
   tip(scene, x, y) {
-    return this.scale && this.inBand(y) ? this.band.tip?.(scene, this.bandLayout, this.scale, x, y) ?? null : null;
+    if (!this.scale) return null;
+    if (this.inBand(y)) return this.band.tip?.(scene, this.bandLayout, this.scale, x, y) ?? null;
+    const i = this.boxes?.findIndex((box) => y >= box.y - PANEL_GAP / 2 && y <= box.y + box.h + PANEL_GAP / 2) ?? -1;
+    const panel = this.panels?.[i];
+    if (!panel) return null;
+    const step = (x <= this.scale.right ? this.stepAt(x) : null) ?? scene.step;
+    const other = scene.other && panel.otherValue ? `pinned ${panel.otherValue(step)}` : "";
+    return [panel.label, `step ${step}`, panel.value(step) || "–", panel.aside?.(step) ?? "", other].filter(Boolean).join(" · ");
   }
 
   /** @param {number} y */

@@ -2,6 +2,7 @@
 
 import { colourName, colourValue, stripColour } from "../pen/colour.js";
 import { curvesTable } from "./curves_table.js";
+import { DIRECTIONS_BAND } from "./direction_lines.js";
 import { describeEnergyAt, describeEnergyShares, drawEnergyNow, drawEnergyShares, energySharesTable, layoutEnergyShares } from "./energy_shares.js";
 import { drawRowBars, drawStrip, layoutStrip, paintStrip, stripMatrixAt } from "./entropy_strip.js";
 import { describeLines, drawLines, drawLinesAt, layoutLines, lineAt, linesTable } from "./lines.js";
@@ -63,6 +64,7 @@ function sharesBand(by, label, hint) {
 
 /** @type {Record<string, Band>} */
 export const BANDS = {
+  directions: DIRECTIONS_BAND,
   strip: {
     key: "strip",
     label: "Strip",

@@ -1,5 +1,6 @@
 /** The directions of the selected matrix over time: which share of its energy Σλ² each of them holds. */
 
+import { stayLines } from "../model/direction_lines.js";
 import { formatNumber, matrixLabel } from "../model/format.js";
 import { isSoft } from "../model/model.js";
 import { tableColour } from "../pen/palette.js";
@@ -196,17 +197,6 @@ export function describeEnergyShares({ model, selected, record }) {
 /** @param {Scene} scene @returns {import("../model/scene.js").Table} one row a record and stay of a direction in a slot, stays in the order in which they begin */
 export function energySharesTable({ model, selected: m }) {
   const { name, layer, type } = model.matrices[m];
-  /** @type {Map<import("../model/run_spectra.js").Stay, Array<Array<string | number | null>>>} */
-  const points = new Map(model.spectra.staysOf(m).map((stay) => [stay, []]));
-  for (let t = 0; t < model.T; t += 1) {
-    const step = model.steps[t];
-    const here = [...points.keys()].filter(({ after, until }) => after < step && step <= until);
-    const values = model.singularValues(t, m);
-    if (here.length !== values.length) continue;
-    const shares = model.energyShares(t, m);
-    here.forEach((stay, i) => points.get(stay)?.push([step, name, layer, type, stay.slot, values[i], model.spectra.gate(t, m, i), shares[i]]));
-  }
-  const found = [...points.values()].filter((own) => own.length).sort((a, b) => Number(a[0][0]) - Number(b[0][0]));
-  const rows = found.flatMap((own, stay) => own.map((row) => [...row.slice(0, 4), stay, ...row.slice(4)]));
+  const rows = stayLines(model, m).flatMap((line, stay) => line.records.map((t, i) => [model.steps[t], name, layer, type, stay, line.slot, line.values[i], line.gates[i], line.shares[i]]));
   return { head: ["step", "matrix", "layer", "module_type", "stay", "slot", "singular_value", "gate", "energy_share"], rows };
 }

@@ -4,6 +4,7 @@ import { perColumn } from "../model/columns.js";
 import { describeCell } from "./describe.js";
 import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
 import { remembered } from "../model/remembered.js";
+import { drawLabel, LABEL_HEIGHT, labelsIn, spread } from "./labels.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette } from "../pen/palette.js" */
@@ -38,7 +39,6 @@ const SHOWN = {
 };
 
 const NEAR = 12; // pixels within which the pointer means a line
-const LABEL_HEIGHT = 12;
 
 /** Places of the matrices in the order of the architecture. */
 const rowsOf = remembered((/** @type {Model} */ model) => {
@@ -103,7 +103,7 @@ export function drawLines(pen, scene, layout, scale) {
   for (const tick of ticks) {
     const y = box.y + box.h * (1 - (tick - low) / (high - low));
     pen.line(box.x, y, box.x + box.w, y, { stroke: palette.line, dash: [2, 3] });
-    if (y < box.y + box.h - 6) pen.text(box.x - 6, y, String(Math.round(100 * tick) / 100), { fill: palette.muted, size: 10.5, align: "right" });
+    if (y < box.y + box.h - 6) pen.text(box.x - 6, y, String(Math.round(100 * tick) / 100), { fill: palette.muted, size: 11, align: "right" });
   }
   const { highlighted } = model.header;
   const above = new Set([...highlighted, selected]);
@@ -112,9 +112,9 @@ export function drawLines(pen, scene, layout, scale) {
   for (let m = 0; m < model.M; m += 1) if (!above.has(m)) pen.path(...lineOf(model, layout, scale, m), style);
   for (const m of highlighted) if (m !== selected) pen.path(...lineOf(model, layout, scale, m), { stroke: lineColour(model, palette, m), width: 1.5, alpha: 0.85, steps: shown.steps });
   drawOnTop(pen, scene, layout, scale, selected, palette.text);
-  for (const { m, y } of endLabels(scene, layout)) {
-    const fill = m === selected ? palette.text : lineColour(model, palette, m);
-    pen.text(scale.right + 8, y, matrixLabel(model.matrices[m]), { fill, size: 11, weight: m === selected ? 700 : 500, maxWidth: scale.aside });
+  for (const label of endLabels(scene, layout)) {
+    const fill = label.m === selected ? palette.text : lineColour(model, palette, label.m);
+    drawLabel(pen, scale.right, label, matrixLabel(model.matrices[label.m]), { fill, weight: label.m === selected ? 700 : 500, room: scale.aside + 8 });
   }
 }
 
@@ -135,23 +135,12 @@ export function drawLinesAt(pen, scene, layout, scale) {
   }
 }
 
-/** Names at the right end, moved apart until none covers another. @param {Scene} scene @param {LinesLayout} layout @returns {Array<{m: number, y: number}>} */
+/** Names at the right end, moved apart until none covers another. @param {Scene} scene @param {LinesLayout} layout @returns {Array<{m: number, y: number, at: number}>} */
 function endLabels({ model, selected }, layout) {
   const { box } = layout;
-  const named = [...new Set([selected, ...model.header.highlighted])].slice(0, Math.max(1, Math.floor(box.h / LABEL_HEIGHT)));
+  const named = [...new Set([selected, ...model.header.highlighted])].slice(0, labelsIn(box));
   const last = (/** @type {number} */ m) => layout.y(layout.shown.value(model, model.T - 1, m), m);
-  const labels = named.map((m) => ({ m, y: last(m) })).filter(({ y }) => Number.isFinite(y)).sort((a, b) => a.y - b.y);
-  let floor = box.y + LABEL_HEIGHT / 2;
-  for (const label of labels) {
-    label.y = Math.max(label.y, floor);
-    floor = label.y + LABEL_HEIGHT;
-  }
-  let ceiling = box.y + box.h - LABEL_HEIGHT / 2 + 4;
-  for (const label of labels.reverse()) {
-    label.y = Math.min(label.y, ceiling);
-    ceiling = label.y - LABEL_HEIGHT;
-  }
-  return labels;
+  return spread(named.map((m) => ({ m, y: last(m) })).filter(({ y }) => Number.isFinite(y)), box);
 }
 
 /** @param {Scene} scene @param {LinesLayout} layout @param {TimeScale} scale @param {number} x @param {number} y @returns {number} the nearest line, or -1; those in colour are easier to meet */
@@ -159,7 +148,7 @@ export function lineAt(scene, layout, scale, x, y) {
   const { model } = scene;
   const { box } = layout;
   if (y < box.y - 4 || y > box.y + box.h + 4 || x < box.x - 4) return -1;
-  if (x > scale.right + 4) return endLabels(scene, layout).find((label) => Math.abs(label.y - y) <= LABEL_HEIGHT / 2)?.m ?? -1;
+  if (x > scale.right + 4) return endLabels(scene, layout).find((label) => Math.abs(label.at - y) <= LABEL_HEIGHT / 2)?.m ?? -1;
   const t = model.recordAt(scale.step(x));
   const above = new Set(model.header.highlighted);
   let best = -1;
