@@ -1,7 +1,7 @@
 """Write a GENERATED log for measurements of size and speed; no training is behind it, and it is no sample run.
 
-Every matrix starts at half of the widest rank; each event moves directions between random matrices, some of them back
-again; true singular values are there at events and at the last record, as a writer leaves them.
+Every matrix starts at half of the widest rank; each event moves directions from the matrices of least entropy to those
+of most; true singular values are there at events and at the last record, as a writer leaves them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def write_log(folder: Path, matrices: int, records: int = 2000, widest: int = 64
             writer.spectrum(step, own, true)
             if event:
                 scores = _entropies(own)
-                prune, extend = _moves(generator, names, active, values, budget, widest)
+                prune, extend = _moves(np.argsort(scores).tolist(), names, active, values, budget, widest)
                 importance = {"spectral_entropy": dict(zip(names, scores, strict=True))}
                 writer.event(step, budget, importance, "spectral_entropy", prune, extend)
         writer.eval(records, "validation", {"accuracy": 0.5}, samples=1)
@@ -78,20 +78,19 @@ def _entropies(spectra: list[np.ndarray]) -> list[float]:
 
 
 def _moves(
-    generator: np.random.Generator,
+    order: list[int],
     names: list[str],
     active: list[list[int]],
     values: np.ndarray,
     budget: int,
     widest: int,
 ) -> tuple[list[dict], list[dict]]:
-    """Move up to ``budget`` directions between random matrices and return what was pruned and extended."""
+    """Move up to ``budget`` directions from the first of an order to its last; return what was pruned and extended."""
     prune, extend = [], []
-    order = generator.permutation(len(names)).tolist()
     for giver, taker in zip(order[:budget], order[-budget:] if budget else [], strict=True):
         if giver == taker or len(active[giver]) < 2 or len(active[taker]) >= widest:
             continue
-        slot = int(generator.choice(active[giver]))
+        slot = min(active[giver], key=lambda own: values[giver, own])
         free = min(set(range(widest)) - set(active[taker]))
         value = float(values[giver, slot])
         prune.append({"matrix": names[giver], "slot": slot, "singular_value": value, "rules": []})

@@ -232,6 +232,7 @@ def _header(run: Run) -> dict[str, Any]:
             "notices": list(run.notices),
             "gap": float(gap[-1]) if len(gap) and np.isfinite(gap[-1]) else None,
             "gapLimit": metrics.GAP_LIMIT,
+            "allowedRank": _allowed_rank(run),
         },
         "matrices": {
             "name": [m.name for m in run.matrices],
@@ -252,6 +253,14 @@ def _header(run: Run) -> dict[str, Any]:
         "park": metrics.parked_step(run),
         "explained": {"introduction": introduction(run), "words": words()},
     }
+
+
+def _allowed_rank(run: Run) -> int | None:
+    """Return the rank that a matrix may reach: the configuration's limit, else twice the first; None where unknown."""
+    limit, first = (run.config.get(key) for key in ("max_rank", "initial_rank"))
+    if isinstance(limit, int):
+        return limit
+    return 2 * first if isinstance(first, int) else None
 
 
 def _sentence(run: Run, number: int) -> str:

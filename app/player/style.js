@@ -25,8 +25,13 @@ const CSS = `
 .fl-termcard .fl-termown { margin: 4px 0 0; } .fl-termown span { display: block; color: var(--fl-muted); font-size: 12px; }
 .fl-runs { display: inline-flex; gap: 14px; font-size: 12.5px; white-space: nowrap; }
 .fl-run { display: inline-flex; align-items: center; gap: 6px; } .fl-line { width: 22px; border-top: 3px solid; } .fl-dashed { border-top-style: dashed; }
-.fl-stage { margin: 0; height: 36px; overflow: hidden; font-size: 13px; line-height: 17px; text-wrap: pretty; background: linear-gradient(var(--st-primary-color), var(--st-primary-color)) no-repeat left bottom / var(--fl-done, 0%) 2px; }
-.fl-ghost { opacity: 0; pointer-events: none; transition: opacity 260ms linear; } .fl-ghost.fl-held { opacity: 1; transition: none; }
+.fl-stage { margin: 2px 0 4px; height: 36px; overflow: hidden; font-size: 14px; line-height: 18px; text-wrap: pretty; }
+.fl-reel { position: relative; display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); height: 22px; margin-bottom: 4px; border-radius: 5px; overflow: hidden; background: color-mix(in srgb, var(--st-text-color) 7%, transparent); font-size: 12px; line-height: 22px; }
+.fl-reel span { position: relative; padding-left: 8px; border-left: 1px solid var(--st-background-color); white-space: nowrap; overflow: hidden; pointer-events: none; } .fl-reel .fl-now { font-weight: 600; }
+.fl-passed { position: absolute; inset: 0 auto 0 0; background: color-mix(in srgb, var(--st-primary-color) 26%, transparent); }
+.fl-scrub { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: ew-resize; touch-action: none; } .fl-scrub:disabled { cursor: default; }
+.fl-reel:has(:focus-visible) { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
+.fl-untold-prune .fl-moves > div:has(.fl-minus), .fl-untold-extend .fl-moves > div:has(.fl-plus) { visibility: hidden; }
 .fl-hero { display: grid; grid-template-columns: minmax(0, 1.25fr) minmax(0, 1fr) minmax(214px, 0.56fr); gap: 22px; min-height: 0; }
 .fl-panel { display: flex; flex-direction: column; min-width: 0; min-height: 0; }
 .fl-panel header { display: flex; align-items: center; gap: 10px; min-height: 28px; }
@@ -120,8 +125,9 @@ canvas:focus:not(:focus-visible) { outline: none; }
 @media (max-width: 1320px) { .fl-choose-colour .fl-choices { display: none; } .fl-choose-colour .fl-choicelist { display: inline-block; } }
 @media (max-width: 1150px) { .fl-panel .fl-choices { display: none; } .fl-panel .fl-choicelist { display: inline-block; } }
 @media (max-width: 1150px) { .fl-hero { gap: 14px; grid-template-columns: minmax(0, 1.18fr) minmax(0, 1fr) minmax(204px, 0.5fr); } .fl-sentence { font-size: 14px; } }
+.fl-player.fl-slow { grid-template-rows: auto minmax(0, 2.3fr) auto auto minmax(0, 1fr); }
 .fl-slow .fl-sentence { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-@media (min-width: 1151px) { .fl-wide .fl-hero { grid-template-columns: minmax(0, 2fr) minmax(0, 1fr) minmax(214px, 0.56fr); } }
+@media (min-width: 1151px) { .fl-wide .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 2fr) minmax(0, 1fr) minmax(214px, 0.56fr); } }
 @media (min-width: 821px) and (max-width: 1150px) { .fl-wide .fl-hero { grid-template-columns: minmax(0, 1fr) minmax(204px, 0.27fr); } .fl-wide .fl-sidepanel { display: none; } }
 @media (max-width: 820px) { .fl-player { height: auto; } .fl-hero { grid-template-columns: minmax(0, 1fr); } .fl-canvas { min-height: 300px; } .fl-eventpanel { max-height: 260px; } .fl-time { height: 380px; } .fl-bar { flex-wrap: wrap; } }
 `;

@@ -218,11 +218,38 @@ def test_whoever_asked_for_less_motion_turns_the_stages_over_by_hand(open_page, 
     user.wait(step=logged.events[0], stage="score", playing="false")
     user.press("Space")
     user.wait(stage="order", playing="false")
-    assert user.page.locator(".fl-ghost").evaluate("node => getComputedStyle(node).opacity") == "0"
+    assert user.caption.startswith("2/5 Order · b = 1: the 1 lowest")
     user.page.emulate_media(reduced_motion="no-preference")
     user.page.wait_for_timeout(300)
     user.press("Space")
     user.wait(stage="prune", playing="true")
+
+
+def test_any_moment_of_an_event_is_a_drag_away_forward_and_backward(open_page, logged):
+    first = logged.events[0]
+    gains = logged.name(1, "ffn_in")
+    user = Slow(open_page(f"/?run=test-paper&step={first}&matrix={gains}"))
+    user.press("s")
+    reel = user.page.locator(".fl-reel")
+    reel.wait_for()
+    box = reel.bounding_box()
+    at = lambda moment: (box["x"] + box["width"] * moment / 5, box["y"] + box["height"] / 2)  # noqa: E731
+    user.page.mouse.move(*at(0.3))
+    user.page.mouse.down()
+    for moment, stage, rank in (
+        (2.4, "prune", 4),
+        (3.9, "extend", 5),
+        (4.7, "resume", 5),
+        (2.4, "prune", 4),
+        (0.4, "score", 4),
+    ):
+        user.page.mouse.move(*at(moment))
+        user.wait(step=first, stage=stage, playing="false")
+        user.page.locator(".fl-numbers", has_text=f"rank {rank} ·").wait_for(timeout=TIMEOUT_MS)
+    assert user.caption.endswith("spread over its directions?")
+    user.page.mouse.up()
+    user.press("ArrowRight")
+    user.wait(stage="order")
 
 
 def test_a_link_opens_the_stage_and_the_pinned_run_in_a_new_profile(open_page, logged):

@@ -25,6 +25,7 @@
  * @property {Map<number, number>} extend matrix → directions that it gives
  * @property {Pinned | null} other a second run under the same clock
  * @property {import("./stages.js").Stage | null} stage where slow motion stands in this event
+ * @property {boolean} [slow] slow motion: matrices are drawn as their directions, also between events
  * @property {object | null} card why-card of the selected matrix, null while it is on its way
  */
 

@@ -9,6 +9,9 @@ import { remembered } from "./remembered.js";
 
 /** @typedef {{index: number, key: string, event: number, caption: string, share: number}} Stage event: its place among the run's events; share: how much of the stage's time has passed, in [0, 1] */
 
+/** From which share of its stage on a question is answered. */
+const ANSWERED = 0.5;
+
 export const STAGES = [
   { key: "score", label: "Score" },
   { key: "order", label: "Order" },
@@ -57,13 +60,37 @@ export const decisionOf = remembered((model, index) => {
   };
 });
 
-/** @param {Model} model @param {number} index of the event @param {number} place in `STAGES` @param {number} [share] @returns {Stage} */
-export function stageOf(model, index, place, share = 0) {
+/** First what is asked, then what is told: whoever looks may guess. @param {Model} model @param {number} index of the event @param {number} place in `STAGES` @param {number} [share] @returns {Stage} */
+export function stageOf(model, index, place, share = 1) {
   const { key } = STAGES[place];
   const decision = decisionOf(model, index);
-  decision.captions[key] ??= CAPTIONS[key](model, decision);
-  return { index: place, key, event: index, share, caption: decision.captions[key] };
+  const [words, name] = share < ANSWERED ? [QUESTIONS, `${key}?`] : [CAPTIONS, key];
+  decision.captions[name] ??= words[key](model, decision);
+  return { index: place, key, event: index, share, caption: decision.captions[name] };
 }
+
+/** @param {number} count @param {string} one @param {string} many */
+function counted(count, one, many) {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
+/** What each stage asks before it is seen. @type {Record<string, (model: Model, decision: Decision) => string>} */
+const QUESTIONS = {
+  score: (model, { event, byDirection }) =>
+    event.measure === "spectral_entropy"
+      ? "How evenly is the energy of each matrix spread over its directions?"
+      : `What does each ${byDirection ? "direction" : "matrix"} score by ${measureOf(model, event).label}?`,
+  order: (_model, { event, byDirection, low, high }) => {
+    if (byDirection || Number.isFinite(event.threshold)) return "Which directions fall at or below the line?";
+    if (!event.budget) return "Does anything move?";
+    const matrices = counted(event.budget, "matrix", "matrices");
+    if (!high.size) return `Which ${matrices} may lose a direction?`;
+    return low.size ? `Which ${matrices} may lose a direction, which ${event.budget} may gain one?` : `Which ${matrices} may gain a direction?`;
+  },
+  prune: (model, { event }) => (event.prune.length ? `Which of its directions does each of them lose?` : `Is anything ${model.words.pruned}?`),
+  extend: (model, { event }) => (event.extend.length ? "Which matrices gain a direction, and how large is it at first?" : `Is anything ${model.words.extended}?`),
+  resume: (_model, { event }) => (event.extend.length ? "What becomes of the new directions when training goes on?" : "How does training go on?"),
+};
 
 /** The importances of all events of a run: scores keep one scale. @param {Model} model @returns {{low: number, high: number}} */
 export function scoreRange(model) {

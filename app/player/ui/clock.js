@@ -1,5 +1,7 @@
 /** The one clock of the page: a step, a speed, and how playing moves it. */
 
+import { castOf } from "../film/cast.js";
+import { STAGE_SECONDS, STILL_SHARES } from "../film/choreography.js";
 import { STAGES } from "../model/stages.js";
 
 /** @import { Model } from "../model/model.js" */
@@ -8,7 +10,7 @@ const TRAVEL_MS = 280; // one jump between neighbouring events
 const LONG_TRAVEL_MS = 900; // the warm-up before the first event, the quiet end after the last
 const HOLD_MS = 700; // an event stays long enough to be read
 const WHOLE_RUN_MS = 12000; // a run without events
-const STAGE_MS = 1200; // slow motion: one of an event's stages
+const SLOW_TRAVEL_MS = 1000; // slow motion: from one event to the next
 const LAST_STAGE = STAGES.length - 1;
 
 /** @param {number} x in [0, 1] @returns {number} eased in and out */
@@ -29,19 +31,27 @@ export class Clock {
     this.slow = false;
     /** @type {number | null} in slow motion, at an event: which of its stages is shown */
     this.stage = null;
+    /** How much of the stage has passed. */
     this.share = 0;
+    /** A stage that was turned to by hand plays by itself, up to its still. */
+    this.turning = false;
     this.preference = window.matchMedia("(prefers-reduced-motion: reduce)");
     const turned = () => {
       this.leg = null;
       this.changed();
     };
     this.preference.addEventListener("change", turned, { signal });
-    /** @type {{from: number, to: number, start: number, travel: number, hold: number, stage?: boolean} | null} */
+    /** @type {{from: number, to: number, start: number, travel: number, hold: number, share?: number} | null} share: of a stage, to begin with */
     this.leg = null;
   }
 
   get reducedMotion() {
     return this.preference.matches;
+  }
+
+  /** Something changes with the next frame. */
+  get moving() {
+    return this.playing || this.turning;
   }
 
   /**
@@ -53,29 +63,51 @@ export class Clock {
     this.model = model;
     if (follow && !this.playing) this.time = model.lastStep;
     else this.time = Math.min(this.time, model.lastStep);
-    if (!this.playing) this.settle(this.stage ?? 0);
+    if (!this.playing && !this.turning) this.settle(this.stage ?? 0, this.stage === null ? undefined : this.share);
   }
 
-  /** In slow motion each event stops and unfolds. @param {boolean} slow @param {number} [stage] */
-  setSlow(slow, stage = 0) {
+  /** In slow motion each event stops and unfolds. @param {boolean} slow @param {number} [stage] whose still is shown; without it the first plays */
+  setSlow(slow, stage) {
     this.slow = slow;
     this.leg = null;
-    this.settle(stage);
+    this.settle(stage ?? 0);
+    if (stage === undefined) this.turn();
     this.changed();
   }
 
-  /** Slow motion at an event is in one of its stages, anything else in none. @param {number} stage to begin with */
-  settle(stage) {
+  /** Slow motion at an event is in one of its stages, anything else in none. @param {number} stage @param {number} [share] of it that has passed; without it, up to its still */
+  settle(stage, share) {
     const here = this.slow && this.model !== null && this.model.eventAt(this.time) >= 0;
     this.stage = here ? Math.max(0, Math.min(stage, LAST_STAGE)) : null;
+    this.share = this.stage === null ? 0 : (share ?? STILL_SHARES[this.stage]);
+    this.turning = false;
+  }
+
+  /** Plays the stage that is shown from its beginning to its still. */
+  turn() {
+    if (this.stage === null || this.reducedMotion || this.playing) return;
     this.share = 0;
+    this.leg = null;
+    this.turning = true;
+  }
+
+  /** To any moment of the event. @param {number} moment a stage, and how much of it has passed */
+  scrub(moment) {
+    if (this.stage === null) return;
+    this.playing = false;
+    this.dragged = true;
+    this.leg = null;
+    const stage = Math.max(0, Math.min(LAST_STAGE, Math.floor(moment)));
+    this.settle(stage, Math.max(0, Math.min(1, moment - stage)));
+    this.changed();
   }
 
   /** @param {1 | -1} direction @returns {boolean} false where there is no stage left in this direction */
   stageBy(direction) {
     if (this.stage === null || this.stage + direction < 0 || this.stage + direction > LAST_STAGE) return false;
     this.leg = null;
-    this.settle(this.stage + direction);
+    this.settle(this.stage + direction, this.playing ? 0 : undefined);
+    if (direction > 0) this.turn();
     this.changed();
     return true;
   }
@@ -100,6 +132,7 @@ export class Clock {
     this.leg = null;
     this.time = Math.max(this.model.firstStep, Math.min(step, this.model.lastStep));
     this.settle(0);
+    if (!dragged) this.turn();
     this.changed();
   }
 
@@ -134,6 +167,7 @@ export class Clock {
     // Whoever asked for less motion turns the stages over by hand.
     if (this.reducedMotion && this.stageBy(1)) return;
     if (this.atEnd && (this.stage ?? LAST_STAGE) === LAST_STAGE) this.seek(this.model.firstStep);
+    this.turning = false;
     this.playing = true;
     this.leg = null;
     this.changed();
@@ -144,46 +178,58 @@ export class Clock {
     this.playing = false;
     this.leg = null;
     this.time = this.step;
-    this.settle(this.stage ?? 0);
+    this.settle(this.stage ?? 0, this.stage === null ? undefined : this.share);
     this.changed();
   }
 
   /** @param {number} now milliseconds; moves the time while playing */
   tick(now) {
     const model = this.model;
-    if (!this.playing || !model) return;
+    if (!this.moving || !model) return;
     if (!this.leg) this.leg = this.nextLeg(model, now);
     const leg = this.leg;
     const spent = (now - leg.start) * this.speed;
-    const share = leg.travel > 0 ? Math.min(spent / leg.travel, 1) : 1;
-    if (leg.stage) {
-      this.share = Math.min(1, spent / leg.hold);
-      if (spent < leg.hold) return;
-      if (this.stageBy(1)) return;
-      if (this.atEnd) this.pause();
-      else this.leg = this.travelFrom(model, now);
+    if (leg.share !== undefined) {
+      this.unfold(model, now, leg.share + spent / leg.hold);
       return;
     }
+    const share = leg.travel > 0 ? Math.min(spent / leg.travel, 1) : 1;
     this.stage = null;
     this.time = leg.from + (leg.to - leg.from) * (leg.hold > 0 ? ease(share) : share);
     if (spent < leg.travel + leg.hold) return;
     this.time = leg.to;
     this.leg = null;
-    this.settle(0);
+    this.settle(0, this.reducedMotion ? undefined : 0);
     if (this.stage !== null ? this.reducedMotion : this.atEnd) this.pause();
+  }
+
+  /** A stage passes; by hand up to its still, else into the next one. @param {Model} model @param {number} now @param {number} share */
+  unfold(model, now, share) {
+    const stage = this.stage ?? 0;
+    if (this.turning && share >= STILL_SHARES[stage]) {
+      this.leg = null;
+      this.settle(stage);
+      this.changed();
+      return;
+    }
+    this.share = this.reducedMotion ? STILL_SHARES[stage] : Math.min(1, share);
+    if (share < 1 || this.stageBy(1)) return;
+    if (this.atEnd) this.pause();
+    else this.leg = this.travelFrom(model, now);
   }
 
   /** @param {Model} model @param {number} now */
   nextLeg(model, now) {
     if (this.stage === null) return this.travelFrom(model, now);
     if (this.reducedMotion && this.stage === LAST_STAGE) return this.travelFrom(model, now);
-    return { from: this.time, to: this.time, start: now, travel: 0, hold: STAGE_MS, stage: true };
+    return { from: this.time, to: this.time, start: now, travel: 0, hold: 1000 * STAGE_SECONDS[this.stage], share: this.share };
   }
 
   /** From here to the next event, in the same time however many steps lie between. @param {Model} model @param {number} now */
   travelFrom(model, now) {
-    const from = this.time;
-    const next = model.eventSteps.find((step) => step > from && step <= model.lastStep);
+    // An event's last stage has shown some of what follows already.
+    const from = this.stage === null ? this.time : model.steps[this.record + castOf(model, model.eventAt(this.time)).ahead];
+    const next = model.eventSteps.find((step) => step > this.time && step <= model.lastStep);
     const to = next ?? model.lastStep;
     if (!model.events.length) {
       const span = Math.max(1, model.lastStep - model.firstStep);
@@ -191,7 +237,7 @@ export class Clock {
       return { from, to: Math.min(to, from + span / 16), start: now, travel: 0, hold: HOLD_MS };
     }
     const edge = next === undefined || this.step < model.eventSteps[0];
-    const travel = this.reducedMotion ? 0 : edge ? LONG_TRAVEL_MS : TRAVEL_MS;
+    const travel = this.reducedMotion ? 0 : edge ? LONG_TRAVEL_MS : this.slow ? SLOW_TRAVEL_MS : TRAVEL_MS;
     // In slow motion an event is not held: it unfolds.
     return { from, to, start: now, travel, hold: this.slow && next !== undefined ? 0 : HOLD_MS };
   }

@@ -6,7 +6,6 @@ import { Clock } from "./clock.js";
 import { describeCell } from "../views/describe.js";
 import { penFor } from "../pen/draw.js";
 import { EventList } from "./event_list.js";
-import { Fade } from "../pen/fade.js";
 import { Feed } from "../source/feed.js";
 import { fitHeight, sizesOf } from "../pen/fit.js";
 import { keyAction } from "./keys.js";
@@ -16,11 +15,13 @@ import { readPalette } from "../pen/palette.js";
 import { Picker } from "./picker.js";
 import { pinnedAt } from "../views/pinned.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
+import { Reel } from "./reel.js";
 import { Settler } from "./settle.js";
 import { SIDES } from "../views/sides.js";
 import { buildStage } from "./stage_dom.js";
 import { dress } from "../style.js";
 import { stageOf, STAGES } from "../model/stages.js";
+import { toldAt } from "../film/choreography.js";
 import { tell, tellAll, tellRest, warn } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
@@ -32,6 +33,7 @@ import { WhyCard, whyFits } from "../views/why_card.js";
 /** @import { Request } from "../model/decode.js" */
 /** @typedef {(name: string, value: unknown) => void} SetState */
 
+const ALL_TOLD = { prune: true, extend: true };
 const COMMIT_DELAY_MS = 350; // a burst of keys is one message to the server
 const SUPPLY_DELAY_MS = 60;
 
@@ -76,12 +78,12 @@ export class Player {
       slow: (on) => this.setSlow(on),
     });
     this.eventList = new EventList({ seek: (step) => this.seek(step), select: (m) => this.select(m) });
+    this.reel = new Reel({ scrub: (moment) => this.clock.scrub(moment), done: () => this.commitSoon() });
     this.picker = new Picker();
     this.timeline = new Timeline();
     this.card = new WhyCard();
     this.help = helpDialog();
     this.nodes = buildStage(this);
-    this.fade = new Fade(this.nodes.ghost);
     this.root = this.nodes.root;
     parent.append(this.root);
     dress(this.root);
@@ -290,10 +292,13 @@ export class Player {
   layOut() {
     const { nodes, root, timeline, clock } = this;
     nodes.stage.hidden = !clock.slow;
+    nodes.reel.hidden = !clock.slow || this.mapView.key !== "map";
     root.classList.toggle("fl-slow", clock.slow);
     root.classList.toggle("fl-wide", this.mapView.wide ?? false);
     timeline.band = this.bandView;
     for (const [name, choice] of Object.entries(nodes.choices)) choice.offer(this.possible(name));
+    // Slow motion has one palette.
+    nodes.choices.colour.root.hidden = clock.slow && this.mapView.key === "map";
     if (this.model?.T) tellAll(this, this.scene([0, 0]));
     fitHeight(root);
     root.hidden = false;
@@ -322,6 +327,7 @@ export class Player {
     const { record, step, time, stage, share } = this.clock;
     const event = model.events[model.eventAt(step)];
     this.pinned?.model.countFrom(this.since);
+    const told = stage === null ? ALL_TOLD : toldAt(stage + share);
     return {
       model, width, height, time, record, step, event,
       palette: this.palette,
@@ -331,8 +337,9 @@ export class Player {
       colour: /** @type {Colour} */ (this.chosen.colour),
       sort: this.chosen.sort ?? "architecture",
       since: this.since,
-      prune: model.movesOf(event?.prune),
-      extend: model.movesOf(event?.extend),
+      slow: this.clock.slow,
+      prune: model.movesOf(told.prune ? event?.prune : []),
+      extend: model.movesOf(told.extend ? event?.extend : []),
       other: this.pinned && pinnedAt(this.pinned.model, this.pinned.name, step),
       stage: stage === null ? null : stageOf(model, model.eventAt(time), stage, share),
       card: this.whyCard(),
@@ -360,13 +367,12 @@ export class Player {
     if (this.stale) this.timeline.drawStill(penFor(nodes.still, ...this.timeSize, palette.font), scene);
     this.stale = false;
     this.timeline.drawMoving(penFor(nodes.moving, ...this.timeSize, palette.font), scene);
-    this.fade.before(nodes.mapCanvas, this.mapView.key === "map" ? scene.stage?.key ?? "" : "", clock.reducedMotion);
     this.drawMap(this.scene(this.mapSize));
     if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
     tell(this, scene, moved);
     if (!this.whole) window.setTimeout(() => tellRest(this));
     this.whole = true;
-    if (clock.playing) this.invalidate();
+    if (clock.moving) this.invalidate();
     else if (wasPlaying) this.commitSoon();
   }
 

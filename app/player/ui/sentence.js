@@ -1,12 +1,14 @@
 /** One sentence about the clock's place, made from the data. */
 
+import { toldAt } from "../film/choreography.js";
 import { formatMean } from "../model/format.js";
 
 /** @import { Model } from "../model/model.js" */
 
-/** @param {Model} model @param {number} step @returns {string} */
-export function sentenceAt(model, step) {
+/** @param {Model} model @param {number} step @param {import("../model/stages.js").Stage | null} [stage] in slow motion: what it has not shown yet is not told @returns {string} */
+export function sentenceAt(model, step, stage = null) {
   const event = model.eventAt(step);
+  if (stage && !toldAt(stage.index + stage.share).extend) return `Event ${event + 1} of ${model.events.length}, step ${step}: total rank ${model.totalRank[model.recordAt(step)]} over ${model.M} matrices; what will move?`;
   if (event >= 0) return `Event ${event + 1} of ${model.events.length}, ${model.header.sentences[event]}`;
   const record = model.recordAt(step);
   const mean = model.expectedTotalRank(record);

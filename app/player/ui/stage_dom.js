@@ -32,7 +32,7 @@ export function buildStage(player) {
     trouble: element("p", { class: "fl-trouble", role: "alert" }),
     legend: element("span", { class: "fl-runs", hidden: "" }),
     stage: element("p", { class: "fl-stage", "aria-live": "polite", hidden: "" }),
-    ghost: element("canvas", { class: "fl-ghost", "aria-hidden": "true" }),
+    reel: player.reel.root,
     mapCanvas: element("canvas", { class: "fl-map", tabindex: "0", role: "img" }),
     sideCanvas: element("canvas", { class: "fl-side", role: "img" }),
     still: element("canvas", { class: "fl-still", "aria-hidden": "true" }),
@@ -46,7 +46,7 @@ export function buildStage(player) {
     since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here", onclick: () => player.pinTime() }),
   };
   const boxes = {
-    mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas, nodes.ghost]),
+    mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas]),
     sideBox: element("div", { class: "fl-canvas" }, [nodes.sideCanvas, player.card.root]),
     timeBox: element("div", { class: "fl-time" }, [nodes.still, nodes.moving]),
   };
@@ -54,6 +54,7 @@ export function buildStage(player) {
     element("section", { class: "fl-panel", "aria-label": "Rank map" }, [
       element("header", {}, [choices.map.root, nodes.since, choices.colour.root]),
       nodes.stage,
+      nodes.reel,
       boxes.mapBox,
     ]),
     element("section", { class: "fl-panel fl-sidepanel", "aria-label": "Spectrum and reasons" }, [

@@ -6,6 +6,8 @@ import { formatEntropy, formatNumber } from "../model/format.js";
 import { methodColour } from "../pen/palette.js";
 import { sentenceAt } from "./sentence.js";
 import { SIDES } from "../views/sides.js";
+import { castOf } from "../film/cast.js";
+import { rankAt, toldAt } from "../film/choreography.js";
 import { STAGES } from "../model/stages.js";
 import { whyFits } from "../views/why_card.js";
 
@@ -24,7 +26,7 @@ export function tell(player, scene, moved) {
     player.eventList.follow();
     describe(player, scene);
   };
-  if (moved && (clock.playing || clock.dragged)) player.settler.call(rest);
+  if (moved && (clock.moving || clock.dragged)) player.settler.call(rest);
   else player.settler.now(rest);
   root.dataset.drawnAt ??= String(window.performance.now());
   const matrix = model.matrices[selected]?.name ?? "";
@@ -49,7 +51,7 @@ function tellAtOnce(player, scene) {
   const { model, step } = scene;
   const { nodes, clock } = player;
   nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
-  nodes.glossary.say(nodes.sentence, sentenceAt(model, step));
+  nodes.glossary.say(nodes.sentence, sentenceAt(model, step, scene.stage));
   nodes.glossary.say(nodes.numbers, numbersOf(scene));
   tellStage(player, scene);
   player.transport.update(model.run.state === "running");
@@ -64,7 +66,7 @@ function tellAtRest(player, scene) {
   player.picker.show(model, selected);
   for (const [name, choice] of Object.entries(nodes.choices)) choice.show(chosen[name]);
   nodes.choices.sort.root.hidden = player.timeline.band.key !== "strip";
-  nodes.since.hidden = chosen.colour !== "change";
+  nodes.since.hidden = chosen.colour !== "change" || nodes.choices.colour.root.hidden;
   say(nodes.since, scene.since === null ? "since here" : `since ${scene.since}`);
   nodes.since.title = "rank change counts from the clock on; press again to count from the start (p)";
   showCard(player, scene);
@@ -92,12 +94,15 @@ function say(node, text) {
 }
 
 /** Where slow motion stands, in words. @param {any} player @param {Scene} scene */
-function tellStage({ nodes, clock }, { model, stage, time }) {
+function tellStage(player, { model, stage, time }) {
+  const { nodes, clock, root } = player;
+  const told = stage ? toldAt(stage.index + stage.share) : null;
+  root.classList.toggle("fl-untold-prune", told?.prune === false);
+  root.classList.toggle("fl-untold-extend", told?.extend === false);
   if (!clock.slow) return;
   const next = model.eventSteps.find((step) => step > time);
   const between = next === undefined ? "Slow motion: no event after this." : `Slow motion: the next event comes at step ${next}.`;
-  const done = stage ? (stage.index + (clock.playing ? stage.share : 1)) / STAGES.length : 0;
-  nodes.stage.style.setProperty("--fl-done", `${100 * done}%`);
+  player.reel.update(stage);
   say(nodes.stage, stage ? `${stage.index + 1}/${STAGES.length} ${STAGES[stage.index].label} · ${stage.caption}` : between);
 }
 
@@ -141,9 +146,10 @@ function showCard(player, { model, step, selected, card }) {
 }
 
 /** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */
-function numbersOf({ model, record, selected: m }) {
-  if (model.run.ranksOnly) return `rank ${model.rank(record, m)} · λ unknown`;
+function numbersOf({ model, record, selected: m, stage }) {
+  const rank = stage ? rankAt(castOf(model, stage.event), m, stage.index + stage.share) : model.rank(record, m);
+  if (model.run.ranksOnly) return `rank ${rank} · λ unknown`;
   const truth = model.trueEntropy(record, m);
   const gap = Number.isFinite(truth) ? ` (of σ ${formatEntropy(truth)})` : "";
-  return `rank ${model.rank(record, m)}${describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${energyText(model, record, m)} · s = ${formatNumber(model.scale)}`;
+  return `rank ${rank}${stage ? "" : describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${energyText(model, record, m)} · s = ${formatNumber(model.scale)}`;
 }

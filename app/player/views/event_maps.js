@@ -4,7 +4,7 @@ import { cellColour, colourName, legendMarks } from "../pen/colour.js";
 import { mapTable } from "./map_table.js";
 import { sized } from "../model/remembered.js";
 import { neighbour } from "./rank_map.js";
-import { cellFit, smallCells } from "./stage_map.js";
+import { cellFit, smallCells } from "./small_maps.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, moveSigns, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @import { View } from "../model/scene.js" */

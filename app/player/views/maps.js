@@ -5,7 +5,7 @@ import { colourName } from "../pen/colour.js";
 import { EVENTS_VIEW } from "./event_maps.js";
 import { mapTable } from "./map_table.js";
 import { PAIR_VIEW } from "./pair_map.js";
-import { describeStage, drawStageMap, stageTable, STEPS_VIEW } from "./stage_map.js";
+import { describeStage, drawStageMap, stageAt, stageTable, STEPS_VIEW } from "./stage_map.js";
 import { sized } from "../model/remembered.js";
 import { decisionOf } from "../model/stages.js";
 import { drawMap, hasGauges, layoutMap, matrixAt, neighbour } from "./rank_map.js";
@@ -23,20 +23,20 @@ export const MAPS = {
     label: "Map",
     hint: "where rank is now: layer × module type",
     draw: (pen, scene) => {
-      if (scene.stage) drawStageMap(pen, scene, mapLayout(scene));
+      if (scene.stage || scene.slow) drawStageMap(pen, scene);
       else drawMap(pen, scene.model, scene.palette, mapLayout(scene), scene);
     },
     // Between events ranks stand still; gauges and entropies do not.
     sameAs: (scene) => {
-      const { model, record, selected, hovered, colour, since, event, stage } = scene;
-      if (stage || !RANK_COLOURS.includes(colour) || hasGauges(mapLayout(scene))) return undefined;
+      const { model, record, selected, hovered, colour, since, event, stage, slow } = scene;
+      if (stage || slow || !RANK_COLOURS.includes(colour) || hasGauges(mapLayout(scene))) return undefined;
       return [model.rankVersion(record), selected, hovered, colour, since, event?.step].join();
     },
     tip: (scene, x, y) => {
-      const m = matrixAt(mapLayout(scene), x, y);
+      const m = scene.stage ? stageAt(scene, x, y) : -1;
       return scene.stage && m >= 0 ? describeStage(scene.model, decisionOf(scene.model, scene.stage.event), scene.stage.key, m) : null;
     },
-    at: (scene, x, y) => matrixAt(mapLayout(scene), x, y),
+    at: (scene, x, y) => (scene.slow ? stageAt(scene, x, y) : matrixAt(mapLayout(scene), x, y)),
     neighbour: (scene, dx, dy) => neighbour(mapLayout(scene).cells, scene.selected, dx, dy),
     describe: ({ model, record, selected, step, stage, colour }) =>
       stage

@@ -6,7 +6,7 @@ import { tableColour } from "../pen/palette.js";
 import { bothOf, difference, isWhole, largestDifference } from "./pinned.js";
 import { remembered } from "../model/remembered.js";
 import { neighbour } from "./rank_map.js";
-import { cellFit, smallCells } from "./stage_map.js";
+import { cellFit, smallCells } from "./small_maps.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @import { Scene, View, Pinned } from "../model/scene.js" */

@@ -3,6 +3,7 @@
 import { drawCard } from "./card_picture.js";
 import { describeCell } from "./describe.js";
 import { remembered } from "../model/remembered.js";
+import { sideOf } from "../film/side.js";
 import { describeDirection, drawSpectrum, spectrumScale, spectrumTable } from "./spectrum.js";
 import { cardTable } from "./why_card.js";
 
@@ -18,8 +19,8 @@ export const SIDES = {
     label: "Spectrum",
     hint: "λ and the true singular values of the selected matrix",
     draw: (pen, scene) =>
-      drawSpectrum(pen, scene.model, scene.palette, scene.width, scene.height, { record: scene.record, selected: scene.selected, scale: scaleOf(scene.model, scene.selected) }),
-    tip: (scene, x) => describeDirection(scene.model, scene.record, scene.selected, x, scene.width, scaleOf(scene.model, scene.selected)),
+      drawSpectrum(pen, scene.model, scene.palette, scene.width, scene.height, { record: scene.record, selected: scene.selected, scale: scaleOf(scene.model, scene.selected), ...sideOf(scene) }),
+    tip: (scene, x) => describeDirection(scene.model, sideOf(scene).directions, x, scene.width, scaleOf(scene.model, scene.selected)),
     describe: ({ model, record, selected }) => `Spectrum of ${describeCell(model, record, selected)}`,
     table: ({ model, record, selected }) => spectrumTable(model, record, selected),
   },

@@ -110,12 +110,11 @@ function plotBox(model, width, height) {
 
 /**
  * What is under the pointer, in words.
- * @param {Model} model @param {number} t @param {number} m @param {number} x @param {number} width @param {SpectrumScale} scale
+ * @param {Model} model @param {Direction[]} directions @param {number} x @param {number} width @param {SpectrumScale} scale
  * @returns {string | null}
  */
-export function describeDirection(model, t, m, x, width, scale) {
+export function describeDirection(model, directions, x, width, scale) {
   const plot = plotBox(model, width, 0);
-  const directions = directionsAt(model, t, m);
   const direction = directions[Math.floor(((x - plot.x) / plot.w) * scale.count)];
   if (!direction) return null;
   const share = Number.isFinite(direction.share) ? `${Math.round(100 * direction.share)} % of the energy` : "";
@@ -130,12 +129,11 @@ function percent(share) {
 
 /**
  * @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {number} width @param {number} height
- * @param {{record: number, selected: number, scale: SpectrumScale}} state
+ * @param {{record: number, selected: number, scale: SpectrumScale, directions: Direction[], coming: number}} state coming: new directions that have no λ yet
  */
 export function drawSpectrum(pen, model, palette, width, height, state) {
+  const { directions, coming } = state;
   const plot = plotBox(model, width, height);
-  const directions = directionsAt(model, state.record, state.selected);
-  const coming = arriving(model, state.record, state.selected);
   const truth = model.trueSingularValues(state.record, state.selected);
   const column = plot.w / state.scale.count;
   const y = (/** @type {number} */ value) => plot.y + plot.h * (1 - Math.abs(value) / state.scale.top);
