@@ -191,10 +191,10 @@ export function barsAt(token, { τ, morph }, longest, ahead) {
       below += 1;
       if (drop > SHOWN && settled < 1) add(place, length, "gap", 0, 1 - settled);
       if (drop < 1) add(place, length, marked ? "pruned" : "plain", drop ** 2, 1 - drop ** 3);
-    } else if (fate === "new" && soft) add(place, length, shown > 0 ? "new" : "off");
+    } else if (fate === "new" && soft) add(place, length, shown > SHOWN ? "new" : "off");
     else if (fate === "new") {
       if (shown > 0) add(place, length, "frame", 0, shown);
-      if (shown > 0) add(place, length, "new", 0, shown);
+      if (shown > SHOWN) add(place, length, "new", 0, shown);
     } else join(drawn, place, length) || add(place, length, fate === "off" ? "off" : "plain");
   });
   return drawn;

@@ -11,6 +11,7 @@ import { balanceWords, endWords, lineWords, passedOver, passedWords } from "./wo
 /** @import { Shot } from "./draw.js" */
 
 const SIZE = 11;
+const RIGHT = 30; // of the map, for sums
 const CELL = 0.055; // alpha of what lies behind a stack
 
 /** The map that the stacks leave and come back to. @param {Pen} pen @param {Shot} shot */
@@ -37,7 +38,9 @@ export function drawNames(pen, palette, map, rank, alpha) {
   for (const { label, centre, size, total } of rows) {
     if (size < 12) continue;
     pen.text(grid.x - 8, centre, typeof label === "string" ? label : layerLabel(label), { ...style, align: "right", maxWidth: grid.x - 10 });
-    pen.text(grid.x + grid.w + 4, centre, `Σ ${sum(total)}`, { ...style, maxWidth: 32 });
+    const [long, short] = [`Σ ${sum(total)}`, String(sum(total))];
+    const right = grid.x + grid.w + 4;
+    pen.text(right, centre, pen.measure(long, style) <= RIGHT ? long : short, { ...style, maxWidth: RIGHT });
   }
 }
 
