@@ -168,6 +168,7 @@ export class Clock {
     if (this.reducedMotion && this.stageBy(1)) return;
     if (this.atEnd && (this.stage ?? LAST_STAGE) === LAST_STAGE) this.seek(this.model.firstStep);
     this.turning = false;
+    this.dragged = false;
     this.playing = true;
     this.leg = null;
     this.changed();

@@ -115,7 +115,10 @@ export class Guide {
     player.obey({ matrix: null, ...view });
     player.resize();
     // Slow motion unfolds by itself, unless the system asks for stillness.
-    if (view.stage && !clock.reducedMotion) clock.toggle();
+    if (view.stage && !clock.reducedMotion) {
+      clock.scrub(clock.stage ?? 0);
+      clock.toggle();
+    }
     player.commitSoon();
   }
 

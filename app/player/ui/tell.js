@@ -26,7 +26,8 @@ export function tell(player, scene, moved) {
     player.eventList.follow();
     describe(player, scene);
   };
-  if (moved && (clock.moving || clock.dragged)) player.settler.call(rest);
+  const turned = root.dataset.stage !== (scene.stage?.key ?? "");
+  if (moved && !turned && (clock.moving || clock.dragged)) player.settler.call(rest);
   else player.settler.now(rest);
   root.dataset.drawnAt ??= String(window.performance.now());
   const matrix = model.matrices[selected]?.name ?? "";
