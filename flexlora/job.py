@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import json
 import shlex
 from collections.abc import Mapping
@@ -185,8 +186,13 @@ def _setting_text(value: Any) -> str:
     return str(value)
 
 
-def new_run_folder(root: Path, job: Job) -> Path:
+_ORIGIN_LETTERS = 60
+
+
+def new_run_folder(root: Path, job: Job, parent: str | None = None) -> Path:
     """Make an empty folder below ``root`` that did not exist, named after what is trained, and return it.
+
+    One whose settings were edited from those of another run, ``parent``, is named after that one.
 
     Two that ask at the same instant, of this process or of another, get two folders.
 
@@ -194,6 +200,8 @@ def new_run_folder(root: Path, job: Job) -> Path:
         FlexLoRAError: the folder cannot be made.
     """
     base = f"{job.task}-{job.method}-{job.config.preset}-s{job.config.seed}"
+    if parent and (origin := re.sub(r"-edited(-\d+)?$", "", re.sub(r"[^A-Za-z0-9._-]+", "-", parent).strip("._-"))):
+        base = f"{origin[:_ORIGIN_LETTERS]}-edited"
     names = itertools.chain([base], (f"{base}-{count}" for count in itertools.count(2)))
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -39,6 +39,9 @@ COLUMNS = {
     "method": st.column_config.TextColumn("method", width=110),
     "preset": st.column_config.TextColumn("preset", width=80),
     "task": st.column_config.TextColumn("task", width=75),
+    "seed": st.column_config.NumberColumn("seed", width=60),
+    "importance": st.column_config.TextColumn("importance", width=125, help="The measure that decides at events"),
+    "schedule": st.column_config.TextColumn("schedule", width=85, help="What the budget of an event follows"),
     "step": st.column_config.NumberColumn("step", width=65, help="The last recorded step"),
     "of": st.column_config.NumberColumn("of", width=65, help="Steps that the run was made for"),
     "result": st.column_config.NumberColumn("result", format="%.3f", width=70, help="At the last evaluation"),
@@ -46,6 +49,7 @@ COLUMNS = {
     "net moves": st.column_config.NumberColumn(
         "net moves", width=90, help="Directions that matrices gained or lost in the end; empty: not in the log"
     ),
+    "made from": st.column_config.TextColumn("made from", width=150, help="The run whose settings were edited"),
     "created": st.column_config.DatetimeColumn("created", format="YYYY-MM-DD HH:mm", width=140),
     "size": st.column_config.NumberColumn("size", format="bytes", width=85, help="Everything in its folder"),
     "where": st.column_config.TextColumn("where", width=85, help="Bundled runs cannot be changed"),

@@ -236,7 +236,7 @@ class Registry:
                 raise FlexLoRAError(reason)
 
     def _new_folder(self, owner: Owner, request: Request, root: Path) -> Path:
-        folder = new_run_folder(root, request.job)
+        folder = new_run_folder(root, request.job, request.parent)
         try:
             write_owner(folder, owner)
         except FlexLoRAError:

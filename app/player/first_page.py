@@ -16,7 +16,7 @@ from urllib.parse import quote
 import streamlit as st
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from streamlit.file_util import get_static_dir
 
@@ -36,9 +36,15 @@ _STYLE = (
 )
 
 
-def route(base: str) -> Route:
+def routes(base: str) -> list[Route]:
     """What the server answers in Streamlit's place; ``base`` is where the app is, without a slash at its end."""
-    return Route(f"{base}/", _page)
+
+    async def explore(request: Request) -> Response:
+        """Streamlit knows its first page by the address without a name only."""
+        query = request.url.query
+        return RedirectResponse(f"{base}/{query and '?'}{query}", headers={"Cache-Control": "no-cache"})
+
+    return [Route(f"{base}/", _page), Route(f"{base}/explore", explore)]
 
 
 async def _page(request: Request) -> Response:

@@ -32,6 +32,10 @@ class RunRow:
         key: as in `data.RunEntry.key`.
         folder: the run log.
         state: as in ``RunLog.state``, or ``DAMAGED``.
+        seed: of the run; None where the header does not tell.
+        importance: key of the measure that decides; empty for a method that has no choice of one.
+        schedule: key of what the budget follows; empty for a method without one.
+        parent: name of the run whose settings it was edited from, or empty.
         step: the last recorded one.
         steps: how many the run was made for.
         matrices: how many are adapted.
@@ -52,6 +56,10 @@ class RunRow:
     method: str = ""
     preset: str = ""
     task: str = ""
+    seed: int | None = None
+    importance: str = ""
+    schedule: str = ""
+    parent: str = ""
     step: int = 0
     steps: int = 0
     matrices: int = 0
@@ -105,6 +113,10 @@ def read_row(key: str, folder: Path) -> RunRow:
         method=_text(header.get("method")),
         preset=_text(header.get("preset")),
         task=_text(header.get("task")),
+        seed=seed if isinstance(seed := header.get("seed"), int) else None,
+        importance=_text(config.get("importance")),
+        schedule=_text(config.get("schedule")),
+        parent=_text(header.get("parent")),
         step=found.step,
         steps=planned if isinstance(planned, int) and planned > 0 else found.step,
         matrices=len(header["matrices"]),
@@ -125,6 +137,7 @@ def search(rows: Sequence[RunRow], text: str) -> list[RunRow]:
     found = []
     for row in rows:
         told = (row.name, row.method, row.preset, row.task, row.state, row.measured, row.where, row.source)
+        told += (row.importance, row.schedule, row.parent)
         held = " ".join(told).casefold()
         if all(word in held for word in words):
             found.append(row)
@@ -139,11 +152,15 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
         "method": [row.method for row in rows],
         "preset": [row.preset for row in rows],
         "task": [row.task for row in rows],
+        "seed": [row.seed for row in rows],
+        "importance": [row.importance for row in rows],
+        "schedule": [row.schedule for row in rows],
         "step": [row.step for row in rows],
         "of": [row.steps for row in rows],
         "result": [row.result for row in rows],
         "measured": [row.measured for row in rows],
         "net moves": [row.net_moves for row in rows],
+        "made from": [row.parent for row in rows],
         "created": [_date(row.created_unix_s) for row in rows],
         "size": [row.disk_bytes for row in rows],
         "where": [row.where for row in rows],
@@ -161,6 +178,8 @@ def describe_row(row: RunRow) -> str:
         parts.append(f"{row.measured} {row.result:.3f}")
     if row.net_moves is not None:
         parts.append(f"{row.net_moves} directions moved, net")
+    if row.parent:
+        parts.append(f"made from {row.parent}")
     if row.source:
         parts.append(f"imported from {row.source}")
     date = _date(row.created_unix_s)
