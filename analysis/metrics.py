@@ -230,9 +230,8 @@ def describe_run(run: Run) -> str:
     elif header.get("singular_values") == "unknown" and len(run.steps):
         parts.append(f"ranks only, from elsewhere: {net_moves(run):.0f} directions stand elsewhere than at the start")
     gap = spectrum_gap(run)
-    if len(gap) and np.isfinite(gap[-1]):
-        verdict = "λ is not a spectrum here" if gap[-1] > GAP_LIMIT else "λ is a spectrum"
-        parts.append(f"gap I(λ)−I(σ) {gap[-1]:.3f}: {verdict}")
+    if len(gap) and gap[-1] > GAP_LIMIT:
+        parts.append(f"λ is not a spectrum here: gap I(λ)−I(σ) {gap[-1]:.3f}")
     return " · ".join(parts)
 
 

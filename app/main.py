@@ -23,6 +23,9 @@ LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBo
 STYLE = """<style>
 .stMainBlockContainer { padding: 3.95rem 1.5rem 1rem; }
 .stMainBlockContainer .stVerticalBlock { gap: 0.5rem; }
+.stMainBlockContainer h1 { font-size: 1.4rem; padding: 0; }
+.stMainBlockContainer h2 { font-size: 1.1rem; padding: 0.5rem 0 0; }
+[data-testid="stElementContainer"]:has(.lab-unseen) { position: absolute; clip-path: inset(50%); }
 a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }
 </style>"""
 
@@ -37,4 +40,8 @@ else:
     st.set_page_config(page_title="FlexLoRA Lab", layout="wide")
     st.logo(LOGO)
     st.html(STYLE)
-    st.navigation(list(PAGES.values()), position="top").run()
+    page = st.navigation(list(PAGES.values()), position="top")
+    # One title a page. The player fills its page: there it is only read aloud.
+    seen = "lab-title" if page.title not in ("Explore", "Train") else "lab-unseen"
+    st.html(f'<h1 class="{seen}">{page.title}</h1>')
+    page.run()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields

@@ -56,9 +56,9 @@ def shrink_section(source: Source) -> None:
         with st.expander("Error of each matrix"):
             st.dataframe([vars(error) for error in errors], hide_index=True, key="adapters_errors")
     with right:
-        st.markdown("**Every order at this target**")
+        st.markdown("## Every order at this target")
         st.dataframe(_all_orders(spectra, suggestion), hide_index=True, key="adapters_orders")
-        st.markdown("**To train anew at these ranks**")
+        st.markdown("## To train anew at these ranks")
         st.code(config_snippet(spectra.adapter, suggestion.ranks), language="python", height=220)
     _write(source, spectra, suggestion)
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
-from analysis.adapters.files import CONFIG, WEIGHTS
+from analysis.adapters.files import CONFIG, OWN_WEIGHTS, WEIGHTS
+from analysis.adapters.own import OWN_CONFIG, is_own, peft_files
 from files import Kept, Uploaded, named, stamp
 from runs.store import plain
 from widgets import progress
@@ -62,6 +63,9 @@ def ask_source(key: str, label: str) -> Source | None:
     try:
         path = _keep(files) if files else named(typed, AdapterError)
         name = Path(files[0].name).stem if files and len(files) == 1 else None
+        if not files and path.is_dir() and is_own(path):
+            # "adapter" is what every run calls its own.
+            path, name = _converted(path), path.parent.name if path.name == "adapter" else path.name
         found = Source(path, name or path.name, _analyse(path))
     except (OSError, ValueError) as error:
         # An AdapterError is a ValueError, and so is a path with characters that no file system takes.
@@ -119,6 +123,17 @@ def _keep(files: Sequence[Uploaded]) -> Path:
     if key not in kept:
         kept[key] = Kept(_contents(files), "adapter-")
     return kept[key].folder
+
+
+def _converted(folder: Path) -> Path:
+    """Write an adapter of the Lab, as PEFT reads it, into a folder of this session, once for as long as it stays."""
+    kept: dict[Any, Kept] = st.session_state.setdefault("adapters_converted", {})
+    ident = (folder, stamp(folder / OWN_WEIGHTS, folder / OWN_CONFIG))
+    if ident not in kept:
+        while len(kept) >= MAX_KEPT:
+            del kept[next(iter(kept))]
+        kept[ident] = Kept(peft_files(folder), "adapter-")
+    return kept[ident].folder
 
 
 def _contents(files: Sequence[Uploaded]) -> dict[str, Any]:

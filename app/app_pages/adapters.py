@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from adapters.examples import offer_adapters
 from adapters.shrink import shrink_section
 from adapters.source import Source, ask_source
 from adapters.views import compare_section, map_section, moves_section, table_section
@@ -34,6 +35,7 @@ def page() -> None:
     if source is None:
         st.query_params.pop("adapter", None)
         st.markdown(INTRODUCTION)
+        offer_adapters()
         st.caption(
             "`adapter.export_peft(folder)` writes one from a run of your own; `model.save_pretrained(folder)` of PEFT "
             "does so for any other. Pickled adapters (.bin) are not opened: the error says how to convert them."
@@ -43,6 +45,8 @@ def page() -> None:
     if typed and not st.session_state.get("adapters_files"):
         st.query_params["adapter"] = typed
     _say(source)
+    with st.popover("Open another", icon=":material/folder_open:"):
+        offer_adapters()
     SECTIONS[switch("View", list(SECTIONS), "adapters_view", label_visibility="collapsed")](source)
 
 

@@ -215,6 +215,6 @@ def _show_details(entry: RunEntry, opened: OpenRun, view: PlayerView) -> None:
 
 def _show_empty() -> None:
     """No run anywhere: what to do next."""
-    st.subheader("No run yet")
+    st.header("No run yet")
     st.markdown(f"There is nothing in `{samples_root().name}/` or `runs/`. Press **Train** at the top, or type:")
     st.code("python -m flexlora.train --task words --preset paper --out runs/demo", language="bash")

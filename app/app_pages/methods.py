@@ -1,4 +1,4 @@
-"""Methods: the family in one table, what each did on one small task, and what each costs."""
+"""Methods: what each did with the ranks of one small task, in what they differ, and what each costs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import FIGURES
+from analysis.rank_film import rank_film
 from flexlora.methods import METHODS, Method
 from links import go
+from runs.gallery import Film, gallery
 from runs.method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
 from runs.store import plain
 from widgets import switch
 
 CHOSEN = "methods_chosen"
 PICTURE = "methods_picture"
+
+WATCH = (
+    "Each picture replays a logged run of one small task: a cell is a weight matrix, its colour the rank. Choose one "
+    "to read about it."
+)
 
 INTRODUCTION = """
 Every method here puts the same adapter beside each frozen weight matrix: **ΔW = s · P diag(λ) Q**, a sum of
@@ -27,19 +34,34 @@ NONE = "–"
 
 def page() -> None:
     """Draws the page."""
-    st.markdown(INTRODUCTION)
-    _show_family()
     examples = find_examples()
-    names = list(METHODS)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**One method**", width="content")
-        more = {"format_func": lambda key: METHODS[key].title, "label_visibility": "collapsed", "wrap": True}
-        chosen = switch("Method", names, CHOSEN, st.pills, **more)
+    _show_films(examples)
+    more = {"format_func": lambda key: METHODS[key].title, "label_visibility": "collapsed", "wrap": True}
+    chosen = switch("Method", list(METHODS), CHOSEN, st.pills, **more)
     _show_method(METHODS[chosen], examples.get(chosen))
-    _show_numbers(examples, read_costs())
+    with st.expander("In what they differ"):
+        st.markdown(INTRODUCTION)
+        _show_family()
+    with st.expander("What each did in numbers, and what it costs"):
+        _show_numbers(examples, read_costs())
     picture = st.expander("Total rank of all examples over time", key=PICTURE, on_change="rerun")
     if picture.open:
         _show_picture(picture, examples)
+
+
+def _show_films(examples: dict[str, Example]) -> None:
+    films = [
+        Film(name, METHODS[name].title, METHODS[name].what_moves, example.key, rank_film(example.run))
+        for name in METHODS
+        if (example := examples.get(name))
+    ]
+    if films:
+        st.markdown(WATCH)
+        gallery("methods_gallery", films, st.session_state.get(CHOSEN) or next(iter(METHODS)), _choose)
+
+
+def _choose(method: str) -> None:
+    st.session_state[CHOSEN] = method
 
 
 def _show_family() -> None:
@@ -81,7 +103,7 @@ def _show_method(method: Method, example: Example | None) -> None:
 
 
 def _show_numbers(examples: dict[str, Example], costs: dict[str, Costs]) -> None:
-    st.markdown(f"##### What each did on the toy task `{TASK}`, in one recorded run")
+    st.markdown(f"## What each did on the toy task `{TASK}`, in one recorded run")
     if examples:
         st.table(_numbers(examples, costs), border="horizontal", hide_index=True, alt="Numbers of one run a method")
         steps = sorted({len(example.run.log.steps["step"]) for example in examples.values()})

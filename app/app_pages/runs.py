@@ -89,7 +89,7 @@ def _say(done: Done | None) -> None:
 def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> RunRow | None:
     """Draw search and table; return the chosen row."""
     if not rows:
-        st.subheader("No run yet")
+        st.header("No run yet")
         st.markdown("Runs that are trained on **Train** or imported below are listed here.")
         return None
     left, right = st.columns([0.4, 0.6], vertical_alignment="center")

@@ -95,7 +95,7 @@ def _show(found: Found, config: FlexLoRAConfig, base: FlexLoRAConfig) -> None:
         title = "Final rank, what-if minus as it was (approximation)"
         chart("what_if_ranks", told, "rank_difference_map", found.difference, found.run.matrices, title)
     with st.container():
-        st.markdown("**Other choices beside it**")
+        st.markdown("## Other choices beside it")
         st.table(alternatives(found, config), border="horizontal", hide_index=True, alt="Alternatives and agreement")
         st.caption(
             "Agreement: moves that both make as a share of those that either makes. Random moves of equal number are "
@@ -104,7 +104,7 @@ def _show(found: Found, config: FlexLoRAConfig, base: FlexLoRAConfig) -> None:
 
 
 def _train(run: Run, config: FlexLoRAConfig) -> None:
-    st.markdown("**Train this**")
+    st.markdown("## Train this")
     job = job_of(run, config)
     if isinstance(job, str):
         st.caption(plain(job))

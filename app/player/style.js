@@ -35,7 +35,9 @@ const CSS = `
 .fl-hero { display: grid; grid-template-columns: minmax(0, 1.25fr) minmax(0, 1fr) minmax(214px, 0.56fr); gap: 22px; min-height: 0; }
 .fl-panel { display: flex; flex-direction: column; min-width: 0; min-height: 0; }
 .fl-panel header { display: flex; align-items: center; gap: 10px; min-height: 28px; }
-.fl-panel h3 { margin: 0; padding: 0; font: 600 13px/1 var(--st-font); letter-spacing: 0; }
+.fl-numberrow { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 10px; } .fl-more { font-size: 12.5px; } .fl-more[open] { flex-basis: 100%; }
+.fl-more summary { cursor: pointer; color: var(--fl-muted); } .fl-morenumbers { margin: 0; }
+.fl-panel h2 { margin: 0; padding: 0; font: 600 13px/1 var(--st-font); letter-spacing: 0; }
 .fl-canvas { position: relative; flex: 1; min-height: 0; overflow: hidden; }
 .fl-canvas canvas { position: absolute; inset: 0; display: block; }
 .fl-map { cursor: pointer; }
@@ -65,7 +67,7 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-event:hover, .fl-move:hover:enabled { background: color-mix(in srgb, var(--st-text-color) 7%, transparent); }
 .fl-event[aria-current] { background: color-mix(in srgb, var(--st-primary-color) 16%, transparent); font-weight: 600; }
 .fl-moves { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 10px; margin-top: 6px; min-height: 92px; max-height: 56%; overflow-y: auto; align-content: start; scrollbar-width: thin; }
-.fl-moves h4 { margin: 0 0 2px; padding: 0 4px; font: 600 11px/1.3 var(--st-font); white-space: nowrap; }
+.fl-moves h3 { margin: 0 0 2px; padding: 0 4px; font: 600 11px/1.3 var(--st-font); white-space: nowrap; }
 .fl-aim { grid-column: 1 / -1; margin: 0; padding: 0 4px; color: var(--fl-muted); font-size: 11.5px; }
 .fl-minus { color: var(--fl-pruned); } .fl-plus { color: var(--fl-extended); }
 .fl-move { display: flex; justify-content: space-between; gap: 6px; width: 100%; padding: 1px 4px; border: 0; border-radius: 4px; background: none; color: inherit; font: inherit; font-size: 11.5px; text-align: left; cursor: pointer; white-space: nowrap; }
@@ -100,7 +102,7 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-tip.fl-shown { opacity: 1; }
 .fl-help { max-width: 420px; padding: 18px 22px; border: 1px solid var(--fl-line); border-radius: 10px; background: var(--st-background-color); color: inherit; font: inherit; }
 .fl-help::backdrop { background: rgb(0 0 0 / 35%); }
-.fl-help h3 { margin: 0 0 8px; font: 600 15px/1.2 var(--st-font); }
+.fl-help h2 { margin: 0 0 8px; font: 600 15px/1.2 var(--st-font); }
 .fl-help dl { display: grid; grid-template-columns: auto 1fr; gap: 5px 16px; margin: 0 0 10px; }
 .fl-help dt { font-weight: 600; } .fl-help dd { margin: 0; }
 .fl-help p { margin: 0 0 12px; color: var(--fl-muted); }

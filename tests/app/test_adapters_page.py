@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.adapters import AdapterError, open_adapter
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "sample_runs" / "adapters" / "digits-flexlora"
 NAMES = ("encoder.layer.0.attention.self.query", "encoder.layer.0.attention.self.value", "oddly.named")
 
 
@@ -247,3 +249,21 @@ def test_a_zip_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeyp
         archive.writestr(WEIGHTS, b"\0" * 100_000)
     with pytest.raises(AdapterError, match="unpacks to more than"):
         adapter_source._contents([upload("bomb.zip", bomb.getvalue())])
+
+
+def test_bundled_adapters_and_those_of_own_runs_open_with_one_click(page, roots, make_run):
+    from adapters.examples import bundled_adapters, own_adapters
+
+    bundled = bundled_adapters()
+    own_run = make_run(roots[1] / "mine")
+    assert own_adapters() == {}
+    for folder in (roots[0] / "adapters" / "example", own_run / "adapter"):
+        shutil.copytree(EXAMPLE, folder)
+    assert bundled == {} and list(bundled_adapters()) == ["example"] and list(own_adapters()) == ["mine"]
+    for path in (*bundled_adapters().values(), *own_adapters().values()):
+        page.session_state["adapters_path"] = ""
+        page.run()
+        next(button for button in page.button if button.key == f"adapters_open_{path}").click().run()
+        assert not page.exception
+        assert "36 matrices" in text(page)
+    assert "**mine.**" in text(page)

@@ -48,7 +48,7 @@ def request_of(app: AppTest) -> dict:
 
 
 def texts(app: AppTest) -> str:
-    blocks = [*app.warning, *app.info, *app.markdown, *app.caption, *app.subheader, *app.code]
+    blocks = [*app.warning, *app.info, *app.markdown, *app.caption, *app.header, *app.code]
     return "\n".join(str(block.value) for block in blocks)
 
 

@@ -47,6 +47,9 @@ class TestRows:
         assert (row.state, row.step, row.steps) == (whole.state, whole.steps[-1], whole.total_steps)
         assert (row.method, row.task, row.preset) == tuple(whole.header[key] for key in ("method", "task", "preset"))
         assert row.matrices == len(whole.matrices)
+        config = whole.config
+        told = (row.seed, row.importance, row.schedule)
+        assert told == (whole.header["seed"], config.get("importance", ""), config.get("schedule", ""))
 
     def test_records_that_a_resume_made_void_do_not_count(self, root):
         matrices = [{"name": n, "layer": 0, "module_type": n, "in_features": 8, "out_features": 4} for n in ("a", "b")]

@@ -247,7 +247,7 @@ def test_a_direction_that_is_off_or_used_in_part_of_the_steps_is_told_as_such(op
 def test_soft_moves_keep_their_slot_and_show_their_own_score(open_page, logged):
     viewer = Viewer(open_page(f"/?run=runs/soft&step={logged.events[0]}"))
     page = viewer.page
-    assert page.locator(".fl-moves h4").all_inner_texts() == ["Event 1: off", "back"]
+    assert page.locator(".fl-moves h3").all_inner_texts() == ["Event 1: off", "back"]
     assert page.locator(".fl-aim").inner_text() == "target total 23, threshold 0.5"
     move = page.locator(".fl-move.fl-minus")
     assert move.locator(".fl-score").inner_text() == "0.125"

@@ -433,3 +433,11 @@ def test_a_new_folder_is_made_once_however_many_ask_at_the_same_instant(tmp_path
         thread.join()
     assert len(set(found)) == 16
     assert all(folder.is_dir() and not any(folder.iterdir()) for folder in found)
+
+
+def test_a_run_made_from_another_is_named_after_it(tmp_path):
+    names = [
+        new_run_folder(tmp_path, JOB, parent).name for parent in ("demo", "demo-edited", "../demo", "demo-edited-2")
+    ]
+    assert names == ["demo-edited", "demo-edited-2", "demo-edited-3", "demo-edited-4"]
+    assert new_run_folder(tmp_path, JOB, "..").name == new_run_folder(tmp_path / "other", JOB).name

@@ -64,7 +64,7 @@ def bare(roots):
 
 
 def text(page):
-    blocks = [*page.markdown, *page.caption, *page.error, *page.warning, *page.info, *page.success, *page.subheader]
+    blocks = [*page.markdown, *page.caption, *page.error, *page.warning, *page.info, *page.success, *page.header]
     return "\n".join(block.value for block in blocks).replace("\\", "")
 
 

@@ -13,8 +13,10 @@ from email.message import Message
 import pytest
 from payload_bytes import decode
 
+from analysis.glossary import explain, tour
 from analysis.order import by_similarity
 from analysis.payload import pack_matrix, pack_run
+from analysis.payload.container import as_json
 from analysis.player_modules import import_map, module_closure, module_text
 from analysis.runs import load_run
 from analysis.why import why_card
@@ -90,6 +92,13 @@ def test_what_streamlit_sends_each_time_is_short():
     assert len(loader("player/source/component.js")) < 200
 
 
+@pytest.mark.parametrize("query", ["", "?run=runs%2Fother&step=3"])
+def test_explore_has_a_name_too(server, query):
+    told = urllib.request.urlopen(f"{server}/explore{query}")
+    assert (told.status, told.url) == (200, f"{server}/{query}")
+    assert named_in(told.read()) == named_in(get(f"{server}/{query}")[2])
+
+
 @pytest.mark.parametrize("path", ["/static/manifest.json", "/train", "/runs?run=test-paper", "/_stcore/health"])
 def test_what_is_not_explore_asks_for_none(server, path):
     assert named_in(get(server + path)[2]) is None
@@ -116,6 +125,9 @@ def test_what_is_not_explore_asks_for_none(server, path):
         ("why/nothing?step=10&matrix=other", 404),
         ("matrix/test-paper", 404),
         ("matrix/test-paper?matrix=%00", 404),
+        ("terms/test-paper?step=10&matrix=other", 404),
+        ("terms/test-paper?matrix=other", 400),
+        ("tour/nothing", 404),
         ("order/test-paper", 400),
         ("order/test-paper?by=taste", 400),
     ],
@@ -154,6 +166,9 @@ def test_cards_spectra_and_orders_are_those_of_the_analysis(server, served_root,
     assert json.loads(get(f"{server}/lab/why/test-paper?step=1&matrix={matrix}")[2])["card"] is None
     order = json.loads(get(f"{server}/lab/order/test-paper?by=similarity")[2])
     assert order == by_similarity(run).tolist()
+    terms = json.loads(get(f"{server}/lab/terms/test-paper?step={logged.events[1]}&matrix={matrix}")[2])
+    assert terms == json.loads(as_json(explain(run, logged.events[1], matrix)))
+    assert json.loads(get(f"{server}/lab/tour/test-paper")[2]) == json.loads(as_json(tour(run)))
     parcel = get(f"{server}/lab/matrix/test-paper?matrix={matrix}")[2]
     assert parcel == pack_matrix(run, matrix, pack_run(run))
     state = decode(parcel)[0]["state"]

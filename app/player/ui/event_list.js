@@ -40,7 +40,7 @@ export class EventList {
     this.list = element("ol", { class: "fl-events", "aria-label": "Events", onkeydown: (event) => walk([...event.currentTarget.querySelectorAll("button")], event) });
     this.moves = element("div", { class: "fl-moves", onkeydown: (event) => walk(this.moveButtons(), event) });
     this.root = element("section", { class: "fl-panel fl-eventpanel", "aria-label": "Events" }, [
-      element("header", {}, [element("h3", { text: "Events" }), this.heading]),
+      element("header", {}, [element("h2", { text: "Events" }), this.heading]),
       this.list,
       this.moves,
     ]);
@@ -189,6 +189,6 @@ export class EventList {
       return button;
     });
     if (!rows.length) rows.push(element("button", { type: "button", class: "fl-move", disabled: "", text: "none" }));
-    return element("div", {}, [element("h4", { class: kind, text: title }), ...rows]);
+    return element("div", {}, [element("h3", { class: kind, text: title }), ...rows]);
   }
 }

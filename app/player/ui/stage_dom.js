@@ -39,12 +39,15 @@ export function buildStage(player) {
     moving: element("canvas", { class: "fl-moving", tabindex: "0", role: "img" }),
     picker: player.picker.root,
     numbers: element("span", { class: "fl-numbers" }),
+    more: element("details", { class: "fl-more", ontoggle: () => player.resize() }, [element("summary", { text: "More" })]),
+    moreNumbers: element("p", { class: "fl-morenumbers" }),
     warning: element("span", { class: "fl-warning" }),
     tip: element("div", { class: "fl-tip", role: "status" }),
     takeOut: new TakeOut(player),
     tableDialog: new TableDialog(player),
     since: element("button", { type: "button", class: "fl-button fl-text fl-since", text: "since here", onclick: () => player.pinTime() }),
   };
+  nodes.more.append(nodes.moreNumbers);
   const boxes = {
     mapBox: element("div", { class: "fl-canvas" }, [nodes.mapCanvas]),
     sideBox: element("div", { class: "fl-canvas" }, [nodes.sideCanvas, player.card.root]),
@@ -59,7 +62,7 @@ export function buildStage(player) {
     ]),
     element("section", { class: "fl-panel fl-sidepanel", "aria-label": "Spectrum and reasons" }, [
       element("header", {}, [choices.side.root, nodes.picker]),
-      nodes.numbers,
+      element("div", { class: "fl-numberrow" }, [nodes.numbers, nodes.more]),
       nodes.warning,
       boxes.sideBox,
     ]),

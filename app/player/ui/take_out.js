@@ -21,7 +21,7 @@ export class TakeOut {
     this.command = element("code", { class: "fl-command" });
     this.report = element("div", {}, [element("p", { text: "The whole run as one file that plays offline:" }), this.command]);
     this.dialog = closable("fl-help fl-takeout", "Take it out", (close) => [
-      element("h3", { text: "Take it out" }),
+      element("h2", { text: "Take it out" }),
       element("div", { class: "fl-row" }, [this.picture, this.screen]),
       this.files,
       this.numbers,

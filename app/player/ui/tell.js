@@ -54,6 +54,8 @@ function tellAtOnce(player, scene) {
   nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
   nodes.glossary.say(nodes.sentence, sentenceAt(model, step, scene.stage));
   nodes.glossary.say(nodes.numbers, numbersOf(scene));
+  nodes.more.hidden = Boolean(model.run.ranksOnly);
+  if (nodes.more.open) nodes.glossary.say(nodes.moreNumbers, moreOf(scene));
   tellStage(player, scene);
   player.transport.update(model.run.state === "running");
 }
@@ -146,11 +148,21 @@ function showCard(player, { model, step, selected, card }) {
   player.card.update(/** @type {any} */ (card) ?? last, waiting, note);
 }
 
-/** Energy beside entropy, and the entropy of the true singular values beside that of λ. @param {Scene} scene */
+/** Energy beside entropy. @param {Scene} scene */
 function numbersOf({ model, record, selected: m, stage }) {
   const rank = stage ? rankAt(castOf(model, stage.event), m, stage.index + stage.share) : model.rank(record, m);
   if (model.run.ranksOnly) return `rank ${rank} · λ unknown`;
+  return `rank ${rank}${stage ? "" : describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))} · energy ${energyText(model, record, m)}`;
+}
+
+/** What experts ask for: is λ the spectrum, what scales it, what is left of the moves. @param {Scene} scene */
+function moreOf({ model, record, selected: m }) {
   const truth = model.trueEntropy(record, m);
-  const gap = Number.isFinite(truth) ? ` (of σ ${formatEntropy(truth)})` : "";
-  return `rank ${rank}${stage ? "" : describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))}${gap} · energy ${energyText(model, record, m)} · s = ${formatNumber(model.scale)}`;
+  const { gross, net, churn } = model.moved(record);
+  return [
+    Number.isFinite(truth) ? `entropy of σ ${formatEntropy(truth)}, gap ${formatNumber(model.gap(record, m))}` : "",
+    `scale s = ${formatNumber(model.scale)}`,
+    model.events.length ? `moves: gross ${gross}, net ${net}` : "",
+    Number.isFinite(churn) ? `churn ${formatNumber(100 * churn)} %` : "",
+  ].filter(Boolean).join(" · ");
 }

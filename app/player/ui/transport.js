@@ -168,7 +168,7 @@ export class Transport {
 export function helpDialog() {
   const rows = KEYS.flatMap(([key, meaning]) => [element("dt", { text: key }), element("dd", { text: meaning })]);
   return closable("fl-help", "Keys", (close) => [
-    element("h3", { text: "Keys" }),
+    element("h2", { text: "Keys" }),
     element("dl", {}, rows),
     element("p", { text: "Click a cell or a row to select its matrix. Click or drag anywhere on the time axis to move the clock. Tab reaches every control; in the lists of events and of moves ↑ ↓ go from one to the next." }),
     close,

@@ -1,0 +1,55 @@
+"""Adapters that are there already: those of the bundled runs and of the visitor's own, one click each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.adapters.own import is_own
+from files import REPOSITORY
+from jobs.visitor import visitor
+from runs.rows import YOURS, whose
+from runs.store import plain, run_entries, samples_root, typed_path
+from widgets import act
+
+BUNDLED_FOLDER = "adapters"
+"""Folder of the examples, among the bundled runs."""
+
+ADAPTER = "adapter"
+"""Folder of a run in which its adapter lies."""
+
+MOST = 24
+"""Own ones that are offered, the newest."""
+
+
+def bundled_adapters() -> dict[str, str]:
+    """Return name → path, as one types it, of the adapters beside the bundled runs."""
+    found = sorted(path for path in samples_root().glob(f"{BUNDLED_FOLDER}/*") if is_own(path))
+    return {path.name: _typed(path) for path in found}
+
+
+def own_adapters() -> dict[str, str]:
+    """Return name of a run of the visitor → path of its adapter, newest first."""
+    me, own = visitor(), [entry for entry in run_entries() if entry.key.startswith("runs/")]
+    kept = [entry for entry in own if is_own(entry.folder / ADAPTER) and whose(entry.key, entry.folder, me) == YOURS]
+    return {entry.folder.name: f"{typed_path(entry)}/{ADAPTER}" for entry in kept[:MOST]}
+
+
+def offer_adapters() -> None:
+    """Draw a button for each."""
+    for title, found in (("Examples", bundled_adapters()), ("Of your runs", own_adapters())):
+        if not found:
+            continue
+        st.markdown(f"## {title}")
+        with st.container(horizontal=True):
+            for name, path in found.items():
+                act(plain(name), f"adapters_open_{path}", ":material/grid_view:", _open, path)
+
+
+def _typed(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)
+
+
+def _open(path: str) -> None:
+    st.session_state["adapters_path"] = path
