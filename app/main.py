@@ -23,8 +23,8 @@ LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="28" viewBo
 STYLE = """<style>
 .stMainBlockContainer { padding: 3.95rem 1.5rem 1rem; }
 .stMainBlockContainer .stVerticalBlock { gap: 0.5rem; }
-.stMainBlockContainer h1 { font-size: 1.4rem; padding: 0; }
-.stMainBlockContainer h2 { font-size: 1.1rem; padding: 0.5rem 0 0; }
+.stMainBlockContainer h1 { font-size: 1.4rem; margin: 0; padding: 0.25rem 0 0; }
+.stMainBlockContainer h2 { font-size: 1.1rem; padding: 0.5rem 0 1rem; }
 [data-testid="stElementContainer"]:has(.lab-unseen) { position: absolute; clip-path: inset(50%); }
 a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }
 </style>"""

@@ -36,8 +36,11 @@ def page() -> None:
     """Draws the page."""
     examples = find_examples()
     _show_films(examples)
-    more = {"format_func": lambda key: METHODS[key].title, "label_visibility": "collapsed", "wrap": True}
-    chosen = switch("Method", list(METHODS), CHOSEN, st.pills, **more)
+    chosen = st.session_state.get(CHOSEN) or next(iter(METHODS))
+    if set(examples) < set(METHODS):
+        # Those without a film can be chosen, too.
+        more = {"format_func": lambda key: METHODS[key].title, "label_visibility": "collapsed", "wrap": True}
+        chosen = switch("Method", list(METHODS), CHOSEN, st.pills, **more)
     _show_method(METHODS[chosen], examples.get(chosen))
     with st.expander("In what they differ"):
         st.markdown(INTRODUCTION)
@@ -51,13 +54,17 @@ def page() -> None:
 
 def _show_films(examples: dict[str, Example]) -> None:
     films = [
-        Film(name, METHODS[name].title, METHODS[name].what_moves, example.key, rank_film(example.run))
+        Film(name, METHODS[name].title, _moves(METHODS[name]), example.key, rank_film(example.run))
         for name in METHODS
         if (example := examples.get(name))
     ]
     if films:
         st.markdown(WATCH)
         gallery("methods_gallery", films, st.session_state.get(CHOSEN) or next(iter(METHODS)), _choose)
+
+
+def _moves(method: Method) -> str:
+    return method.what_moves if method.allocates or "for good" in method.what_moves else "nothing moves"
 
 
 def _choose(method: str) -> None:
