@@ -21,12 +21,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LONGEST = (
     "flexlora/test_methods.py",
-    "flexlora/test_train_command.py",
+    "flexlora/test_killed_runs.py",
+    "test_contributing.py",
     "flexlora/test_trainer.py",
+    "flexlora/test_train_command.py",
+    "app/test_train.py",
+    "test_packaging.py",
     "flexlora/test_distributed.py",
     "analysis/test_what_if.py",
+    "app/test_runs_page.py",
+    "flexlora/test_loop.py",
     "flexlora/test_run_log.py",
-    "flexlora/test_edits.py",
+    "flexlora/test_disk_faults.py",
 )
 
 
