@@ -46,15 +46,10 @@ def run_command(
     act: Callable[[argparse.Namespace], tuple[dict[str, Any], str]],
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Parse, act, print.
+    """Parse, act, print; return the exit status: 0 done, 2 bad input, 130 interrupted.
 
-    Args:
-        parser: has ``--json`` already.
-        act: f(options) → (what ``--json`` prints, text).
-        arguments: None = those of the process.
-
-    Returns:
-        Exit status: 0 done, 2 bad input, 130 interrupted.
+    The parser has ``--json`` already; ``act`` turns the options into what that prints, and text. ``arguments`` None =
+    those of the process.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:

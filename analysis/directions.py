@@ -118,12 +118,9 @@ def is_soft(move: Mapping[str, Any]) -> bool:
 
 
 def directions_at(run: Run, record: int, matrix: int) -> list[Direction]:
-    """Return the directions of a matrix: those that are on first, largest |λ| first.
+    """Return the directions of a matrix, given by its place in the header, at a spectrum record.
 
-    Args:
-        run: a loaded run.
-        record: a spectrum record.
-        matrix: its place in the header.
+    Those that are on come first, the largest |λ| first.
     """
     found = run.log.spectra.record(record)
     own = slice(*found.offsets[matrix : matrix + 2].tolist())

@@ -108,12 +108,8 @@ def standing_out(stages: Stages, event: Mapping[str, Any], direction: str = "bot
     """Return which matrices a decision looks at, at the lower and at the upper end of the order, (M,) bool each.
 
     Those that moved, and within a budget of pairs those of the ends that a rule kept from it. A threshold points at
-    what lies below it, not at ends.
-
-    Args:
-        stages: of the event.
-        event: the event.
-        direction: ``both``, ``prune_only`` or ``extend_only``: a method of one half looks at one end.
+    what lies below it, not at ends. A method of one half (direction ``prune_only`` or ``extend_only``) looks at one
+    end.
     """
     low, high = stages.pruned > 0, stages.extended > 0
     if stages.by_direction or event.get("threshold") is not None:

@@ -10,13 +10,8 @@ import numpy as np
 def extremes(series: Sequence[np.ndarray], kept: np.ndarray, count: int) -> np.ndarray:
     """Return the places of about ``count`` points: those kept, and least and greatest of each stretch of each series.
 
-    Args:
-        series: arrays (n,) over the same n points; NaN is no extreme.
-        kept: places that stay in any case.
-        count: how many places there may be, as far as ``kept`` allows.
-
-    Returns:
-        Ascending places without repeats; all n when they are no more than ``count``.
+    The series are arrays (n,) over the same n points; NaN is no extreme. The places ascend without repeats; they are
+    all n when those are no more than ``count``, and more than ``count`` only where ``kept`` asks for it.
     """
     total = len(series[0])
     if total <= count:

@@ -83,13 +83,9 @@ class RankAllocator:
         self.spectra = TrueSpectra(adapter)
 
     def step(self, t: int) -> Reallocation | None:
-        """Reallocate if t is an event step.
+        """Reallocate if t, the number of finished optimizer steps from 1, is that of an event.
 
-        Args:
-            t: finished optimizer steps, from 1.
-
-        Returns:
-            What was moved (possibly nothing) at an event step, None at any other.
+        Return what was moved (possibly nothing) at an event step, None at any other.
         """
         config = self.config
         self._warn_of_missed(t)

@@ -105,12 +105,8 @@ class Controls:
 def read_commands(stream: IO[str], controls: Controls, report: Callable[[str], None]) -> threading.Thread:
     """Feed JSON lines from ``stream`` to ``controls`` in a daemon thread; the end of the stream means stop.
 
-    A parent that dies closes the pipe, so its training ends instead of becoming an orphan.
-
-    Args:
-        stream: text stream, one JSON object a line.
-        controls: where the commands go.
-        report: called with one line for each command that cannot be understood.
+    A parent that dies closes the pipe, so its training ends instead of becoming an orphan. ``report`` is called with
+    one line for each command that cannot be understood.
     """
 
     def feed() -> None:

@@ -61,13 +61,8 @@ class Decider:
     ) -> Decision:
         """Return the decision of the event at step t; nothing is remembered yet.
 
-        Args:
-            t: finished optimizer steps.
-            own: matrix → score by the configured importance, None = undefined, in module order.
-            ranks: matrix → rank.
-            limits: matrix → the largest rank it can have.
-            config: the rules.
-            budget: instead of the schedule's.
+        ``own`` is matrix → score by the configured importance, None = undefined, in module order; ``ranks`` is matrix →
+        rank, and ``limits`` matrix → the largest rank it can have. ``budget`` stands in for the schedule's.
         """
         scores = ruled_importance(own, ranks, config)
         highest = {name: min(limit, config.max_rank or limit) for name, limit in limits.items()}

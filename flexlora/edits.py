@@ -23,9 +23,7 @@ def live_options(kind: type[AdapterConfig]) -> list[str]:
 def apply_edit(config: Config, changes: Mapping[str, Any]) -> Config:
     """Return the configuration with some live options changed, all or none.
 
-    Args:
-        config: in force so far.
-        changes: option → value, or text as typed on a command line.
+    ``changes`` is option → value, or text as typed on a command line.
 
     Raises:
         FlexLoRAError: an option that cannot change while training, or values that cannot work.
@@ -52,11 +50,9 @@ def logged_edits(notes: Iterable[Mapping[str, Any]]) -> Edits:
 
 
 def parse_edits(texts: Iterable[str], config: AdapterConfig) -> Edits:
-    """Read an edit script as given on a command line, and try it.
+    """Read an edit script as given on a command line, and try it on the configuration with which the run starts.
 
-    Args:
-        texts: ``STEP:KEY=VALUE``: after so many finished steps, 0 = before the first; edits of one step count as one.
-        config: with which the run starts.
+    Each text is ``STEP:KEY=VALUE``: after so many finished steps, 0 = before the first; edits of one step count as one.
 
     Raises:
         FlexLoRAError: text of another form, a step outside the run, or an edit that cannot work.

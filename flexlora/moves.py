@@ -35,12 +35,8 @@ class Moves:
     def extend(self, name: str, start: Draw, std: float | None, seed: int, step: int) -> dict[str, Any]:
         """Put a new direction into the lowest empty slot; return the move as an event records it.
 
-        Args:
-            name: the matrix; it must not be full.
-            start: how the direction begins, such as a value of ``NEW_DIRECTIONS``.
-            std: of new vectors; None = 1/√dim.
-            seed: draws the vectors, with the step and the matrix.
-            step: finished optimizer steps.
+        The matrix must not be full. ``start`` says how the direction begins, such as a value of ``NEW_DIRECTIONS``;
+        ``std`` is of new vectors, None = 1/√dim. ``seed`` draws the vectors, with the step and the matrix.
         """
         matrix = self.adapter.matrices[name]
         rules = []

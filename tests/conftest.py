@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LONGEST = (
     "flexlora/test_methods.py",
-    "flexlora/test_train_command.py",
+    "flexlora/test_killed_runs.py",
+    "test_contributing.py",
     "flexlora/test_trainer.py",
+    "flexlora/test_train_command.py",
+    "app/test_train.py",
+    "test_packaging.py",
     "flexlora/test_distributed.py",
     "analysis/test_what_if.py",
+    "app/test_runs_page.py",
+    "flexlora/test_loop.py",
     "flexlora/test_run_log.py",
-    "flexlora/test_edits.py",
+    "flexlora/test_disk_faults.py",
 )
 
 
@@ -139,3 +148,32 @@ def token_batch():
     generator = torch.Generator().manual_seed(5)
     ids = torch.randint(1, 60, (4, 8), generator=generator)
     return {"input_ids": ids, "labels": torch.tensor([0, 1, 1, 0])}
+
+
+@pytest.fixture(scope="module")
+def few_examples() -> Iterator[None]:
+    """Runs evaluate on 32 examples of each split, and copy their frozen base instead of building it each time.
+
+    Which examples they get right, and what a task is, is tested elsewhere.
+    """
+    from flexlora import trained_model
+
+    load, known = trained_model.load_task, {}
+
+    def few(name, seed, control, source):
+        key = (name, seed, control)
+        if key not in known:
+            data = load(name, seed, control, source)
+            short = {split: _head(getattr(data, split), 32) for split in ("validation", "test")}
+            known[key] = dataclasses.replace(data, **short)
+        data = known[key]
+        return dataclasses.replace(data, model=copy.deepcopy(data.model), info=copy.deepcopy(data.info))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(trained_model, "load_task", few)
+        yield
+
+
+def _head(split, count: int):
+    inputs = {name: value[:count] for name, value in split.inputs.items()}
+    return dataclasses.replace(split, inputs=inputs, labels=split.labels[:count])

@@ -155,8 +155,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NewTensor]) -> None:
 def find_adapter(path: str | Path) -> tuple[Path, dict[str, Any] | None]:
     """Return the weights file and the configuration of an adapter; None for a file with no configuration beside it.
 
-    Args:
-        path: a folder as PEFT writes it, or a safetensors file.
+    ``path`` is a folder as PEFT writes it, or a safetensors file.
 
     Raises:
         AdapterError: nothing there, no adapter, a pickle, a link that leads out of the folder, or a bad configuration.

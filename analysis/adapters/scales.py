@@ -22,13 +22,8 @@ def matrix_scale(config: Mapping[str, Any] | None, kind: str, module: str, rank:
     """Return s for one matrix; 1 without a configuration.
 
     LoRA: alpha / r, or alpha / √r with ``use_rslora``, both by the patterns. AdaLoRA: alpha / init_r, also after its
-    masks have been cut out (PEFT keeps that divisor).
-
-    Args:
-        config: content of ``adapter_config.json``, None when unknown.
-        kind: ``LORA`` or ``ADALORA``.
-        module: name of the matrix, without PEFT's prefix.
-        rank: of the stored factors; what divides alpha where the configuration names another one is the stored rank.
+    masks have been cut out (PEFT keeps that divisor). ``rank`` is that of the stored factors: it divides alpha where
+    the configuration names another one. The module is named without PEFT's prefix.
 
     Raises:
         AdapterError: alpha or a pattern is no number, or init_r is not above 0.

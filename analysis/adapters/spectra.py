@@ -71,10 +71,8 @@ class AdapterSpectra:
 def analyse_adapter(adapter: Adapter, progress: Progress | None = None, threads: int = THREADS) -> AdapterSpectra:
     """Compute the singular values of every ΔW, without forming one: thin QR of both factors, SVD of an r × r core.
 
-    Args:
-        adapter: from ``open_adapter``.
-        progress: called after each matrix, from the thread that did it.
-        threads: matrices in work at once; numpy leaves the interpreter free meanwhile.
+    ``threads`` matrices are in work at once, as numpy leaves the interpreter free meanwhile; ``progress`` is called
+    after each, from the thread that did it.
 
     Raises:
         AdapterError: numbers of a type that cannot be read.

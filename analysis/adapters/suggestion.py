@@ -175,12 +175,8 @@ def flexlora_moves(spectra: AdapterSpectra, budget: int, measure: str = "spectra
     """Return what one event of FlexLoRA would move in this adapter as it stands.
 
     A finished adapter only shows where training ended: this says nothing about what came before, nor that moving rank
-    now would help. Importance is scored on the true singular values.
-
-    Args:
-        spectra: an analysed adapter.
-        budget: the most directions that may be pruned, and the most that may be extended.
-        measure: key of ``SCORED_BY_LAMBDA``.
+    now would help. Importance is scored on the true singular values by ``measure``, a key of ``SCORED_BY_LAMBDA``; at
+    most ``budget`` directions are pruned, and as many extended.
     """
     finite = spectra.finite()
     limits = {m.name: min(m.in_features, m.out_features) for m in spectra.adapter.matrices}

@@ -42,14 +42,10 @@ def rank_map(
     """Draw one quantity of each matrix at a step as a map of layer × module type.
 
     The number in a cell is what its colour shows; hatched is undefined. − and + are what an event at exactly this step
-    prunes and extends; the map shows what its decision saw, and "4 → 5" what follows.
+    prunes and extends, unless ``event`` is False; the map shows what its decision saw, and "4 → 5" what follows.
 
-    Args:
-        run: a loaded run.
-        step: None = the parked event, the most instructive one.
-        colour: key of ``QUANTITIES``, else ValueError.
-        since: step that change is counted from; None = the first record.
-        event: mark the moves of the event at this step.
+    ``step`` None is the parked event, the most instructive one. ``colour`` is a key of ``QUANTITIES``, else ValueError;
+    change is counted from the step ``since``, None = the first record.
     """
     label = quantity(colour).label
     if not len(run.steps):
@@ -187,11 +183,7 @@ def _panel(table: pa.Table, colour: str, title: str = "", arrows: bool = False) 
 def strip(run: Run, colour: str = "entropy", sort: str = "architecture", since: int | None = None) -> go.Figure:
     """Draw one quantity of every matrix over time, a row a matrix; grey is undefined.
 
-    Args:
-        run: a loaded run.
-        colour: key of ``QUANTITIES``, else ValueError.
-        sort: key of ``analysis.order.SORTS``, else ValueError.
-        since: step that change is counted from; None = the first record.
+    ``colour`` and ``since`` are those of ``rank_map``; ``sort`` is a key of ``analysis.order.SORTS``, else ValueError.
     """
     asked, order = quantity(colour), sorted_matrices(run, sort)
     title = f"{capital(asked.label)} over time"

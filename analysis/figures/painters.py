@@ -18,11 +18,8 @@ MARKS = 7
 def panels(title: str, names: Sequence[str], height: int, weights: Sequence[float] = ()) -> go.Figure:
     """Return an empty figure of panels above each other that share the step.
 
-    Args:
-        title: says what is shown.
-        names: of the panels' vertical axes, from above.
-        height: in pixels.
-        weights: share of the height that each panel gets; empty = all the same.
+    ``names`` are those of the vertical axes, from above. The height is in pixels; ``weights`` are the panels' shares of
+    it, empty = all the same.
     """
     count = len(names)
     figure = make_subplots(
@@ -49,20 +46,11 @@ def curve(
     row: int = 1,
     **more: Any,
 ) -> None:
-    """Add a curve; by default it holds until the next step.
+    """Add a curve to a figure made by ``panels``; by default it holds until the next step.
 
-    Args:
-        figure: made by ``panels``.
-        x: (n,) steps.
-        y: (n,) values, NaN = no line.
-        name: in the legend and under the pointer.
-        colour: of the line.
-        dash: as Plotly names it.
-        width: in pixels.
-        shape: ``hv`` = steps, ``linear``.
-        told: what the pointer reads after name and step; empty = it finds nothing.
-        row: panel, from 1.
-        **more: further properties of the trace.
+    ``x`` and ``y`` are (n,), NaN = no line; ``width`` is in pixels, ``shape`` is ``hv`` (steps) or ``linear``, ``row``
+    is the panel, from 1. ``told`` is what the pointer reads after name and step; empty = it finds nothing. ``more`` are
+    further properties of the trace.
     """
     found = {"hovertemplate": f"{name}<br>step %{{x}}<br>{told}<extra></extra>"} if told else {"hoverinfo": "skip"}
     line = {"color": colour, "dash": dash, "width": width, "shape": shape}

@@ -41,10 +41,8 @@ def spectrum(run: Run, matrix: str | None = None, step: int | None = None) -> go
     A direction that the event at this step prunes is hollow, one that the event before added is ringed, one that the
     event adds is a dashed ring at 0. λ < 0 points down. True singular values are divided by the scale s.
 
-    Args:
-        run: a loaded run.
-        matrix: name of a matrix, else ValueError; None = the first that the parked event moves.
-        step: None = the parked event.
+    ``matrix`` is a name, else ValueError; None = the first that the parked event moves. ``step`` None = the parked
+    event.
     """
     place = shown_matrix(run, matrix)
     title = f"Spectrum of {matrix_label(run.matrices[place])}"

@@ -45,13 +45,9 @@ CONFIG = {"displaylogo": False, "showSendToCloud": False, "toImageButtonOptions"
 
 
 def styled(figure: go.Figure, *, title: str, x: str, y: str) -> go.Figure:
-    """Apply the shared layout.
+    """Apply the shared layout to a figure, and return it.
 
-    Args:
-        figure: changed in place and returned.
-        title: says what is shown, not what to conclude.
-        x: axis title with its unit.
-        y: axis title with its unit.
+    The title says what is shown, not what to conclude; ``x`` and ``y`` are the titles of the axes with their units.
     """
     grid = "rgba(127,127,127,0.25)"
     figure.update_layout(
@@ -70,11 +66,9 @@ def styled(figure: go.Figure, *, title: str, x: str, y: str) -> go.Figure:
 
 
 def method_style(method: str | None, number: int = 0) -> dict[str, Any]:
-    """Return color, dash and symbol of a run.
+    """Return color, dash and symbol of a run; what is no key of ``METHODS`` has one colour of its own.
 
-    Args:
-        method: key of ``flexlora.methods.METHODS``; any other has one colour of its own.
-        number: how many runs of the same method come before it: each later one has another dash.
+    ``number`` is how many runs of the same method come before it: each later one has another dash.
     """
     colour, symbol = METHOD_LOOKS.get(method or "", OTHER_METHOD)
     return {"color": colour, "symbol": symbol, "dash": DASHES[number % len(DASHES)]}

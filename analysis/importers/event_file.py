@@ -58,9 +58,8 @@ def _below(folder: Path) -> Iterator[Path]:
 def scalars_of(file: Path, notices: list[str]) -> Iterator[tuple[int, str, float]]:
     """Yield (step, tag, value) of each scalar in the order written; what else is in the file is passed over.
 
-    Args:
-        file: an event file, as every ``SummaryWriter`` writes it.
-        notices: gets a line when the file is cut or damaged; its records up to there are read.
+    The file is one as every ``SummaryWriter`` writes it. Where it is cut or damaged, ``notices`` gets a line, and its
+    records up to there are read.
 
     Raises:
         LogImportError: not an event file, too large, or the package ``tensorboard`` is not installed.

@@ -91,12 +91,9 @@ def zip_rows(path: Path) -> list[Row]:
 
 
 def import_folder(path: Path, out: Path, mapping: Iterable[Mapping[str, Any]] | None) -> Imported:
-    """Copy a run folder into a new one: the log, without checkpoint and adapter.
+    """Copy a run folder into a new or empty one: the log, without checkpoint and adapter.
 
-    Args:
-        path: the folder.
-        out: a new or empty folder.
-        mapping: rows with another ``layer``, ``module_type``, ``in_features`` or ``out_features``; names stay.
+    ``mapping`` has rows with another ``layer``, ``module_type``, ``in_features`` or ``out_features``; names stay.
 
     Raises:
         LogImportError: a link among the files, too large, or ``out`` is taken.
@@ -117,12 +114,9 @@ def import_folder(path: Path, out: Path, mapping: Iterable[Mapping[str, Any]] | 
 
 
 def import_zip(path: Path, out: Path, mapping: Iterable[Mapping[str, Any]] | None) -> Imported:
-    """Unpack the run in a zip into a new folder. Only the files of a log are written, under their own names.
+    """Unpack the run in a zip, perhaps in a folder of it, into a new or empty folder.
 
-    Args:
-        path: the archive; the run may lie in a folder of it.
-        out: a new or empty folder.
-        mapping: as for ``import_folder``.
+    Only the files of a log are written, under their own names; ``mapping`` is that of ``import_folder``.
 
     Raises:
         LogImportError: no run or several, a path that leads out of the archive, a link, a member that is encrypted or

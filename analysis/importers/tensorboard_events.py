@@ -41,13 +41,10 @@ def is_adalora_log(path: Path) -> bool:
 
 
 def read_adalora_log(path: Path) -> RankHistory:
-    """Read the event files of one AdaLoRA run.
+    """Read the event files of one AdaLoRA run: a file, or the folder that holds those of one run, perhaps in one below.
 
     Where steps of a tag go back, training was resumed or begun anew: earlier values from that step on are void, as in
     TensorBoard. A record cut at the end of a file is left out. Both are told.
-
-    Args:
-        path: an event file, or the folder that holds those of one run, perhaps in a folder below.
 
     Raises:
         LogImportError: no event file, more than one run, or no ranks in it.

@@ -12,10 +12,7 @@ from analysis.runs import Run
 def run_since(run: Run, payload: bytes, step: int) -> bytes | None:
     """Return the records, losses, events, evaluations and notes after ``step``, and every whole item.
 
-    Args:
-        run: a run.
-        payload: what ``pack_run`` made of it.
-        step: at most that of the last record.
+    ``payload`` is what ``pack_run`` made of the run; ``step`` is at most that of the last record.
     """
     arrays, (header, _) = read_arrays(payload), read_header(payload)
     records = int(np.searchsorted(arrays["steps"], step, "right"))

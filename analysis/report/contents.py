@@ -42,10 +42,8 @@ class Contents:
 def report_contents(run: Run, *, whole_bytes: int = WHOLE_BYTES, max_cards: int = MAX_CARDS) -> Contents:
     """Choose what a report of a run holds.
 
-    Args:
-        run: a recorded run.
-        whole_bytes: payload up to which every λ is in the file.
-        max_cards: events × matrices up to which all have their card.
+    Every λ is in the file up to a payload of ``whole_bytes``; all have their card up to ``max_cards`` events ×
+    matrices.
     """
     cards, notes = _cards(run, max_cards)
     payload = pack_run(run, whole_bytes)

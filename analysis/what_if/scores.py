@@ -16,13 +16,8 @@ def adjusted(values: np.ndarray, lengths: np.ndarray, ranks: np.ndarray) -> np.n
     What a replay with other ranks must guess: a direction that was not trained has λ = 0, as a new one has; one too
     many is the smallest, as a prune takes it.
 
-    Args:
-        values: λ of M matrices as logged, one after the other.
-        lengths: (M,) how many each has.
-        ranks: (M,) rank of each in the replay.
-
-    Returns:
-        (M, R) with R at least every length and rank, zeros beyond each rank.
+    ``values`` are λ of M matrices as logged, one after the other, ``lengths`` (M,) how many each has, ``ranks`` (M,)
+    those of the replay. The result is (M, R), R at least every length and rank, zeros beyond each rank.
     """
     width = int(max(1, lengths.max(initial=1), ranks.max(initial=1)))
     places = np.arange(width)
@@ -34,13 +29,10 @@ def adjusted(values: np.ndarray, lengths: np.ndarray, ranks: np.ndarray) -> np.n
 
 
 def score_table(key: str, table: np.ndarray, ranks: np.ndarray, epsilon: float = 0.0) -> list[float | None]:
-    """Return what ``IMPORTANCES[key]`` says of each row's first ``ranks`` values; None = undefined.
+    """Return what ``IMPORTANCES[key]`` says of each row's first ``ranks`` (M,) values; None = undefined.
 
-    Args:
-        key: one of ``SCORED_BY_LAMBDA``.
-        table: (M, R) |λ|, descending, zeros beyond each rank.
-        ranks: (M,) rank of each row.
-        epsilon: as in ``spectral_entropy``.
+    ``key`` is one of ``SCORED_BY_LAMBDA``, ``table`` (M, R) |λ|, descending, with zeros beyond each rank; ``epsilon``
+    is that of ``spectral_entropy``.
     """
     if key not in SCORED_BY_LAMBDA:
         raise ValueError(f"{key} is not scored by λ alone; choose one of {', '.join(SCORED_BY_LAMBDA)}")

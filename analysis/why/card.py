@@ -24,11 +24,6 @@ _explained: dict[int, OrderedDict[int, EventExplanation | None]] = {}
 def why_card(run: Run, step: int, matrix: str) -> dict[str, Any] | None:
     """Return why a matrix fared as it did at the latest event at or before a step.
 
-    Args:
-        run: what to explain.
-        step: the clock.
-        matrix: name as in the header.
-
     Returns:
         ``event`` (from 1) of ``events``, its ``step``, ``at`` (the clock stands on it), ``matrix``, ``label``,
         ``method``, ``measure``, ``verdict``, ``headline``, ``lines``, ``rules``, ``alternatives`` and

@@ -15,11 +15,8 @@ SHARES = "s = λ²/Σλ²"
 def formula(key: str, values: np.ndarray | None, true_values: np.ndarray | None, epsilon: float) -> str:
     """Return the formula of a measure with the numbers of one matrix in it.
 
-    Args:
-        key: of ``flexlora.importance.IMPORTANCES``; any other gives a plain sentence.
-        values: (r,) λ that the event saw; None = not in the log.
-        true_values: (r,) singular values of ΔW at the event; None = not in the log.
-        epsilon: ε inside the logarithm.
+    ``key`` is one of ``IMPORTANCES``; any other gives a plain sentence. ``values`` (r,) are the λ that the event saw
+    and ``true_values`` (r,) the singular values of ΔW, None = not in the log; ``epsilon`` is ε inside the logarithm.
     """
     measure = IMPORTANCES.get(key)
     if measure is None:

@@ -42,10 +42,7 @@ class Owner:
 def may(owner: Owner, action: Action, whose: str | None) -> bool:
     """Return whether somebody may do something with a run.
 
-    Args:
-        owner: who asks.
-        action: what is asked for.
-        whose: key of the run's owner; None = nobody in particular, as for a run of the command line.
+    ``whose`` is the key of the run's owner; None = nobody in particular, as for a run of the command line.
     """
     return action == "watch" or whose is None or whose == owner.key
 

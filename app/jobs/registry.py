@@ -126,11 +126,8 @@ class Registry:
     def start(self, owner: Owner, request: Request, root: Path, *, replace: bool = False) -> LiveJob:
         """Accept a job: it trains at once when nothing else does, and waits in line otherwise.
 
-        Args:
-            owner: whose it will be.
-            request: what is asked for.
-            root: folder of the runs, where a new one is made.
-            replace: stop what the same owner trains; take the place of what the same owner has in line.
+        A new run is made below ``root``. ``replace`` stops what the same owner trains, and takes the place of what the
+        same owner has in line.
 
         Raises:
             FlexLoRAError: the owner has a job already, must not resume that run, or the line is full.

@@ -183,16 +183,10 @@ def duplicate(root: Path, folder: Path, name: str) -> Path:
 
 
 def import_run(root: Path, path: Path, name: str, mapping: Iterable[Mapping[str, Any]] | None) -> Imported:
-    """Import a log from elsewhere as a run of the user's; made whole or not at all.
-
-    Args:
-        root: folder of the user's runs.
-        path: the log.
-        name: of the new run.
-        mapping: as for ``import_log``.
+    """Import a log from elsewhere as a run of the user's, called ``name``, below ``root``; made whole or not at all.
 
     Raises:
-        FlexLoRAError: the name, the log or the mapping cannot be used.
+        FlexLoRAError: the name, the log or the mapping (that of ``import_log``) cannot be used.
         RunLogError: a run with a damaged header, or a disk that is full.
     """
     done = import_log(path, root / check_name(root, name), mapping)

@@ -99,11 +99,8 @@ def edited_config(scope: str, base: FlexLoRAConfig) -> FlexLoRAConfig | None:
 def schedule_panel(scope: str, base: FlexLoRAConfig, adapter: AdapterSize, now: int | None = None) -> None:
     """Draw the panel; inside a fragment, only that part of the page runs again when it is used.
 
-    Args:
-        scope: names the panel's state.
-        base: what the changes are made to.
-        adapter: for the read-outs.
-        now: finished steps of a run that trains.
+    ``scope`` names the panel's state, and the changes are made to ``base``. ``adapter`` is for the read-outs, ``now``
+    the finished steps of a run that trains.
     """
     config = edited_config(scope, base)
     if config is not None:

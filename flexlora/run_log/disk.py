@@ -75,12 +75,9 @@ def sync_folder(path: Path) -> None:
 
 
 def put(path: Path, write: Callable[[Path], Any], *, durable: bool = False) -> None:
-    """Replace a file whole or not at all.
+    """Replace a file whole or not at all: ``write`` writes the new content to the path that it is given.
 
-    Args:
-        path: the file.
-        write: writes the new content to the path that it is given.
-        durable: also ask the disk to keep it.
+    ``durable`` also asks the disk to keep it.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:

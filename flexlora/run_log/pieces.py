@@ -73,14 +73,9 @@ def _fault(chunk: Chunk, data: bytes | memoryview, end: int) -> str | None:
 
 
 def rewind(folder: Path, resume_from: int) -> int:
-    """Cut every file after its last intact chunk, to go on from a step.
+    """Cut every file after its last intact chunk, to go on from a step; return the number of the next segment.
 
-    Args:
-        folder: a run folder nobody writes into.
-        resume_from: records of later steps are void.
-
-    Returns:
-        Number of the next segment.
+    Nobody else writes into the folder. Records of steps after ``resume_from`` are void.
     """
     pieces = list(survey(folder, keep=()))
     for name in DATA:

@@ -38,13 +38,9 @@ def missing_columns(name: str, schema: bytes | memoryview | None) -> list[str]:
 def table_of(
     name: str, schema: bytes | memoryview | None, batches: Sequence[bytes | memoryview], limit: float
 ) -> pa.Table:
-    """Return the records of one segment.
+    """Return the records of one segment from its intact chunks, in order; those of steps after ``limit`` are void.
 
-    Args:
-        name: file that the bytes are from.
-        schema: as for ``missing_columns``.
-        batches: intact chunks in order.
-        limit: records of later steps are void.
+    ``name`` is the file that the bytes are from, ``schema`` as for ``missing_columns``.
 
     Raises:
         pyarrow.ArrowException, ValueError: the bytes are not what a writer makes.

@@ -79,9 +79,8 @@ def release(folder: Path) -> None:
 def refuse_beside_writer(folder: Path, handle: Any = None) -> None:
     """Refuse to write into a folder that another writer may write into.
 
-    Args:
-        folder: the run.
-        handle: a file in it that every writer locks for as long as it writes, open; None = look at the heartbeat alone.
+    ``handle`` is a file in it, open, that every writer locks for as long as it writes; None = look at the heartbeat
+    alone.
 
     Raises:
         RunLogError: somebody else writes.

@@ -34,12 +34,9 @@ class Split:
         return len(self.labels)
 
     def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """Return the keyword arguments of ``model(**batch)``, labels included.
+        """Return the keyword arguments of ``model(**batch)`` for the rows ``indices`` (batch,), labels included.
 
         Text is cut to the longest row of the batch: padding that no row needs costs time and changes nothing.
-
-        Args:
-            indices: rows to take (batch,).
         """
         rows = torch.as_tensor(indices)
         batch = {name: tensor[rows] for name, tensor in self.inputs.items()}
@@ -117,12 +114,8 @@ def answered(
 ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
     """Yield rows (batch,), labels and logits of the model, on its device; its training flag is left as it was.
 
-    Args:
-        model: its output has ``logits``.
-        split: labelled examples.
-        batch_size: examples in a forward pass.
-        max_samples: only the first so many; None means all.
-        by_length: texts of one length together: less padding, the same sums; False = in the split's order.
+    Only the first ``max_samples`` count, None = all. ``by_length``: texts of one length together, which is less padding
+    for the same sums; False = in the split's order.
     """
     order = np.arange(len(split))[:max_samples]
     if by_length and "attention_mask" in split.inputs:
@@ -170,16 +163,10 @@ def evaluate_classifier(
 
 
 def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Return the rows of step ``step`` (from 1), int64 (batch_size,).
+    """Return the rows of step ``step`` (from 1) of the n that there are, int64 (batch_size,).
 
-    Epochs are permutations laid end to end and cut into batches of equal size, so each epoch has every row exactly
-    once. A function of its arguments alone: a resumed run needs no iterator state.
-
-    Args:
-        n: number of rows.
-        batch_size: rows in a step.
-        step: number of the optimizer step, from 1.
-        seed: draws the permutations.
+    Epochs are permutations drawn by the seed, laid end to end and cut into batches of equal size, so each epoch has
+    every row exactly once. A function of its arguments alone: a resumed run needs no iterator state.
     """
     if n < 1 or batch_size < 1 or step < 1:
         raise ValueError(f"n, batch_size and step must be at least 1, got {n}, {batch_size}, {step}.")

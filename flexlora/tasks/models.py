@@ -22,12 +22,8 @@ PACKAGE = "package:"
 def load_model(kind: Any, source: SourceOptions, seed: int, control: str, **settings: Any) -> Any:
     """Return a pretrained model with a new head drawn from the seed; torch's global random state is left as it was.
 
-    Args:
-        kind: an auto class of transformers, such as ``AutoModelForCausalLM``.
-        source: says which model.
-        seed: draws what is not pretrained.
-        control: ``random_base`` = draw every weight.
-        settings: for the model's configuration, such as ``num_labels``.
+    ``kind`` is an auto class of transformers, such as ``AutoModelForCausalLM``; control ``random_base`` draws every
+    weight. The settings are for the model's configuration, such as ``num_labels``.
 
     Raises:
         FlexLoRAError: the model cannot be found or read; with what to do.

@@ -31,6 +31,8 @@ from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
 from flexlora.job import build_job
 from flexlora.loop import run_job
 
+pytestmark = pytest.mark.usefixtures("few_examples")
+
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
 # Of the runs on real models one seed each: seeds 1 and 2 are the same kind of log, thinner.
 KINDS = sorted(path.parent for path in SAMPLES.glob("*/run.json") if path.parent.name[-6:] not in ("-seed1", "-seed2"))

@@ -25,7 +25,7 @@ def wait_for(page, condition, timeout_ms=TIMEOUT_MS):
     deadline = time.monotonic() + timeout_ms / 1000
     while not condition():
         assert time.monotonic() < deadline, controls(page)
-        page.wait_for_timeout(50)
+        page.wait_for_timeout(100)
 
 
 def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):

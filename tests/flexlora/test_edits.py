@@ -12,6 +12,8 @@ from flexlora.job import build_job
 from flexlora.loop import run_job
 from flexlora.run_log import read_run
 
+pytestmark = pytest.mark.usefixtures("few_examples")
+
 SETTINGS = {"interval": 3, "warmup_steps": 2, "final_steps": 3, "eval_interval": 10, "initial_budget": 6}
 SMALL = {"batch_size": 8, "target_modules": "q_proj,mlp.fc1"}
 
