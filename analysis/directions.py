@@ -195,3 +195,16 @@ def true_lines(run: Run, matrix: int) -> tuple[np.ndarray, np.ndarray]:
     """
     own = run.spectra_of(run.matrices[matrix].name)
     return np.repeat(run.true_entropy[0], np.diff(own.true_offsets)), own.true_values.astype(np.float64)
+
+
+def slots_at(run: Run, record: int) -> np.ndarray:
+    """Return the slot of each stored direction of a record, matrix by matrix, (n,) int64; −1 = the log does not say."""
+    stays, step, counts = slot_stays(run), run.steps[record], run.stored[record]
+    here = (stays.after < step) & (step <= stays.until)
+    matrix, slot = stays.matrix[here], stays.slot[here]
+    known = np.bincount(matrix, minlength=len(counts)) == counts
+    known &= np.bincount(matrix[slot < 0], minlength=len(counts)) == 0
+    found = np.full(int(counts.sum()), -1, np.int64)
+    order = np.lexsort((slot, matrix))
+    found[np.repeat(known, counts)] = slot[order][known[matrix[order]]]
+    return found

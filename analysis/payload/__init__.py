@@ -6,3 +6,4 @@ from analysis.payload.container import VERSION, increment
 from analysis.payload.matrix import pack_matrix
 from analysis.payload.run import MAX_BYTES, pack_run
 from analysis.payload.since import run_since
+from analysis.payload.spectra import pack_spectra

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.directions import arriving, direction_stays, directions_at, true_lines
+from analysis.directions import arriving, direction_stays, directions_at, slots_at, true_lines
 from analysis.metrics import first_matrix
 from analysis.quantities import record_of
 from analysis.runs import Run
@@ -76,6 +76,38 @@ def _true_rows(run: Run, step: int, place: int) -> list[dict[str, Any]]:
         {"record_step": at, "kind": "true", "place": i, "singular_value": value, "over_scale": value / scale}
         for i, value in enumerate(own.tolist(), 1)
     ]
+
+
+def spectra_map(run: Run, step: int | None = None) -> pa.Table:
+    """One row a direction of every matrix at a step (None: the parked event), matrices in order.
+
+    ``record_step`` is the record that is shown, the latest at or before the step; within a matrix those that are on
+    come first, then the largest |λ| (``place``). ``slot`` is null where the log does not say.
+    """
+    values, gates, slots, ranks, at = np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int64), 0
+    matrix = np.zeros(0, np.int64)
+    if len(run.steps):
+        record = record_of(run, shown_step(run, step))
+        found = run.log.spectra.record(record)
+        at, values, ranks = int(run.steps[record]), found.values.astype(np.float64), run.ranks[record]
+        gates = np.ones(len(values)) if found.all_gates is None else found.all_gates.astype(np.float64)
+        slots = slots_at(run, record)
+        matrix = np.repeat(np.arange(len(run.matrices)), run.stored[record])
+    sizes = np.where(np.isnan(values), 0.0, np.abs(values))
+    order = np.lexsort((-sizes, ~(gates > 0), matrix))
+    matrix = matrix[order]
+    first = np.searchsorted(matrix, matrix)
+    return as_table(
+        {
+            "record_step": np.full(len(order), at, np.int64),
+            **matrix_columns(run.matrices, matrix),
+            "rank": ranks[matrix],
+            "place": np.arange(len(order)) - first + 1,
+            "slot": pa.array(slots[order].astype(np.int64), pa.int64(), mask=slots[order] < 0),
+            "singular_value": values[order],
+            "gate": gates[order],
+        }
+    )
 
 
 def energy_shares(run: Run, matrix: str | None = None) -> pa.Table:

@@ -20,7 +20,7 @@ from analysis.tables.maps import (
     shown_step,
     strip,
 )
-from analysis.tables.spectra import energy_shares, spectra_over_time, spectrum
+from analysis.tables.spectra import energy_shares, spectra_map, spectra_over_time, spectrum
 from analysis.tables.why import why
 
 
@@ -75,6 +75,8 @@ def _lines(measure: str) -> Callable[[Run, Moment], pa.Table]:
 VIEWS: dict[str, dict[str, Callable[[Run, Any], pa.Table]]] = {
     "map": {
         "map": lambda run, at: event_stages(run, at.step) if at.stages else rank_map(run, at.step, at.colour, at.since),
+        "spectra": lambda run, at: spectra_map(run, at.step),
+        "rank_time": _lines("rank"),
         "stages": lambda run, at: event_stages(run, run.events[max(0, at.event_of(run))]["step"]),
         "events": _events,
         "pair": lambda run, at: compare_maps(run, at.other or run, at.step, at.colour, at.since),

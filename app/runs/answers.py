@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from analysis.glossary import explain, tour
-from analysis.payload import increment, pack_matrix, run_since
+from analysis.payload import increment, pack_matrix, pack_spectra, run_since
 from analysis.payload.container import as_json
 from analysis.runs import Run
 from flexlora.run_log import RunLogError
@@ -75,6 +75,14 @@ def one_matrix(request: Request) -> bytes | None:
     return increment(parcel, request.query_params.get("state", ""))
 
 
+def all_spectra(request: Request) -> bytes:
+    """Answers `lab/spectra/NAME?step=`: λ of all matrices at the latest record at or before the step."""
+    run, step = _opened(request).run, _whole(request.query_params.get("step", ""), "step")
+    if not len(run.steps):
+        raise Refused(404, "The run has no record yet.")
+    return pack_spectra(run, step)
+
+
 def one_order(request: Request) -> bytes:
     """Answers `lab/order/NAME?by=similarity`: places of the matrices, one of `analysis.order.SORTS`."""
     # Imported here: the clustering brings scipy, which the first picture does without.
@@ -104,6 +112,7 @@ def routes(base: str) -> list[Route]:
     answers = {
         "run": (whole_run, "application/octet-stream"),
         "matrix": (one_matrix, "application/octet-stream"),
+        "spectra": (all_spectra, "application/octet-stream"),
         "why": (one_card, "application/json"),
         "order": (one_order, "application/json"),
         "terms": (all_terms, "application/json"),

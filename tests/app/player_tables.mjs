@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
-const { player, payload, other, parcels, order, scenes } = JSON.parse(readFileSync(0, "utf-8"));
+const { player, payload, other, parcels, frames, order, scenes } = JSON.parse(readFileSync(0, "utf-8"));
 const load = (name) => import(`${pathToFileURL(player)}/${name}.js`);
 const [{ openPayload }, { Model }, { csvOf }, { pinnedAt }, { stageOf }, { CHOICES }] = await Promise.all(
   ["model/container", "model/model", "model/csv", "views/pinned", "model/stages", "ui/view_state"].map(load),
@@ -15,6 +15,7 @@ const open = (path) => new Model(openPayload(new Uint8Array(readFileSync(path)))
 const model = open(payload);
 const second = other && open(other);
 for (const parcel of parcels) if (!model.spectra.accept(openPayload(new Uint8Array(readFileSync(parcel))))) throw new Error(`${parcel} was refused`);
+for (const [step, path] of Object.entries(frames)) if (!model.spectra.acceptFrame(openPayload(new Uint8Array(readFileSync(path))), Number(step))) throw new Error(`${path} was refused`);
 model.similar = order;
 
 function tableOf({ place, key, step, matrix, since, colour, sort, stages, card }) {

@@ -14,7 +14,7 @@ import pytest
 
 from analysis.metrics import first_matrix
 from analysis.order import SORTS, by_similarity
-from analysis.payload import pack_matrix, pack_run
+from analysis.payload import pack_matrix, pack_run, pack_spectra
 from analysis.quantities import QUANTITIES
 from analysis.runs import Run, load_run
 from analysis.tables import VIEWS, Moment, write_csv_bytes
@@ -60,6 +60,8 @@ def shown(folder: Path, run: Run, other: Run, wanted: list[tuple[str, str, Momen
     files = {"run": payload, "other": pack_run(other)}
     parcels = [f"m{m}" for m in range(len(run.matrices))] if limit is not None else []
     files |= {name: pack_matrix(run, run.matrices[m].name, payload) for m, name in enumerate(parcels)}
+    frames = {f"s{at.step}": at.step for _, key, at in wanted if key == "spectra" and limit is not None}
+    files |= {name: pack_spectra(run, step) for name, step in frames.items()}
     for name, data in files.items():
         (folder / name).write_bytes(data)
     scenes = []
@@ -71,6 +73,7 @@ def shown(folder: Path, run: Run, other: Run, wanted: list[tuple[str, str, Momen
         "payload": str(folder / "run"),
         "other": str(folder / "other"),
         "parcels": [str(folder / name) for name in parcels],
+        "frames": {step: str(folder / name) for name, step in frames.items()},
         "order": by_similarity(run).tolist(),
         "scenes": scenes,
     }
@@ -143,6 +146,8 @@ def test_views_colours_orders_and_stages_have_the_same_keys_in_both_languages(ru
 
 
 FAULTS = {
+    "spectra": ("views/spectra_map.js", "(Math.abs(b.value) || 0) -", "(b.value || 0) -"),
+    "rank_time": ("views/lines.js", "model.rank(t, m),", "model.stored(0, m),"),
     "map": ("model/model.js", "this.ranks[t * this.M + m] - this.ranks", "this.ranks[t * this.M + m] + this.ranks"),
     "stages": ("views/stage_map.js", "rank - (prune.get(m) ?? 0)", "rank - (extend.get(m) ?? 0)"),
     "events": ("views/event_maps.js", "chosen[nearest] = current;", ""),

@@ -232,15 +232,14 @@ def test_the_directions_of_the_selected_matrix_come_first_and_tell_their_values_
     viewer.close()
     assert f"0: {at_clock[0]:.3g}" in drawn
     box = page.locator(".fl-moving").bounding_box()
-    edge = box["x"] + box["width"] - 86
-    heights = range(8, int(box["height"]) - 20, 3)
-    told = set()
-    for y in heights:
-        page.mouse.move(edge, box["y"] + y)
-        told.add(page.locator(".fl-tip").inner_text().split(" · ")[2 if y < 30 else 0])
+    told = []
+    for y in range(20, int(box["height"]) - 20, 4):
+        page.mouse.move(box["x"] + box["width"] - 120, box["y"] + y)
         page.wait_for_timeout(20)
-    page.mouse.move(edge, box["y"] + 8)
-    assert {"L1 ffn_in", "task loss", "total rank"} <= told
+        told.append(page.locator(".fl-tip").inner_text())
+    assert any(re.match(r"L1 ffn_in · step 3\d · slot \d · λ ", tip) for tip in told)
+    for curve in ("task loss", "total rank"):
+        assert any(tip.startswith(f"{curve} · step 3") for tip in told), told
 
 
 def test_a_line_or_a_share_under_the_pointer_tells_itself_and_a_click_selects_it_everywhere(open_view, run, logged):

@@ -16,6 +16,17 @@ const KEPT_PARCELS = 12;
 
 /** @typedef {{slot: number, after: number, until: number}} Stay a slot that holds a direction, from the step after one to another; −1 = not logged */
 
+/**
+ * @typedef {object} Frame λ of all matrices at one record
+ * @property {number} record
+ * @property {number} step
+ * @property {Float32Array} lam as trained, signed, matrix by matrix
+ * @property {Uint8Array | null} gates one a λ, 0 = off, 255 = used in every step; null = all are simply on
+ * @property {Int32Array} slots where each is stored, −1 = not logged
+ * @property {Uint32Array} starts where the λ of each matrix begin, and the end of the last
+ */
+
+const KEPT_FRAMES = 24;
 const NONE = new Float32Array();
 
 export class RunSpectra {
@@ -38,6 +49,8 @@ export class RunSpectra {
     this.partial = header.gates?.partial ?? false;
     /** @type {Map<number, Stay[]>} of each matrix, by slot */
     this.stays = new Map();
+    /** @type {Map<number, Frame>} by the step that was asked for, the latest last */
+    this.frames = new Map();
   }
 
   /** Where each record of each matrix begins in the arrays of the payload. */
@@ -89,6 +102,7 @@ export class RunSpectra {
   /** What came for the same run before it grew, as far as it still fits. @param {RunSpectra} before */
   inherit(before) {
     for (const [matrix, { arrays }] of before.parcels) this.adopt(matrix, arrays);
+    if (this.onDemand) for (const [asked, { step, lam, gates, slots }] of before.frames) this.acceptFrame({ header: { step }, arrays: { lam, slots, gates } }, asked);
   }
 
   /** @param {string} matrix @param {Record<string, any>} arrays @returns {boolean} */
@@ -138,6 +152,53 @@ export class RunSpectra {
       row += 1;
     }
     return row === arrays.steps.length || !arrays.narrowed ? rows : null;
+  }
+
+  /** @param {number} t @returns {Frame | null} that of the record, else the latest before it that is there */
+  frameAt(t) {
+    if (!this.onDemand && !this.frames.has(this.arrays.steps[t])) this.keepFrame(this.arrays.steps[t], this.frameOfAll(t));
+    const exact = this.frames.get(this.arrays.steps[t]);
+    if (exact) return exact;
+    let best = null;
+    for (const frame of this.frames.values()) if (frame.record <= t && frame.record > (best?.record ?? -1)) best = frame;
+    return best;
+  }
+
+  /** @param {number} t @returns {boolean} all spectra of the record have to be asked for */
+  lacksFrame(t) {
+    return this.onDemand && this.T > 0 && !this.frames.has(this.arrays.steps[t]);
+  }
+
+  /**
+   * Takes in what `analysis.payload.pack_spectra` made.
+   * @param {import("./container.js").Content} content @param {number} asked step
+   * @returns {boolean} false for one that is about another run
+   */
+  acceptFrame({ header: { step }, arrays }, asked) {
+    const record = this.arrays.steps.indexOf(step);
+    if (record < 0) return false;
+    const starts = cumulated(this.stored.subarray(record * this.M, (record + 1) * this.M));
+    if (arrays.lam.length !== starts[this.M]) return false;
+    this.keepFrame(asked, { record, step, lam: arrays.lam, gates: arrays.gates ?? null, slots: arrays.slots, starts });
+    return true;
+  }
+
+  /** @param {number} asked step @param {Frame} frame */
+  keepFrame(asked, frame) {
+    this.frames.set(asked, frame);
+    if (this.frames.size > KEPT_FRAMES) this.frames.delete([...this.frames.keys()][0]);
+  }
+
+  /** @param {number} t @returns {Frame} */
+  frameOfAll(t) {
+    const all = /** @type {Uint32Array} */ (this.starts).subarray(t * this.M, (t + 1) * this.M + 1);
+    const slots = new Int32Array(all[this.M] - all[0]).fill(-1);
+    for (let m = 0; m < this.M; m += 1) {
+      const own = this.slots(t, m);
+      if (own.length === all[m + 1] - all[m] && !own.includes(-1)) slots.set(own, all[m] - all[0]);
+    }
+    const part = (/** @type {any} */ values) => values.subarray(all[0], all[this.M]);
+    return { record: t, step: this.arrays.steps[t], lam: part(this.arrays.lam), gates: this.arrays.gates ? part(this.arrays.gates) : null, slots, starts: all.map((start) => start - all[0]) };
   }
 
   /** @param {number} t @param {number} m @returns {Float32Array} λ as trained, signed; empty while on its way */

@@ -38,6 +38,7 @@
  * @property {string} label
  * @property {string} hint
  * @property {boolean} [wide] several maps side by side: they need more room
+ * @property {boolean} [spectra] it shows λ of all matrices, which may have to be asked for
  * @property {(scene: Pick<Scene, "model" | "other">) => boolean} [possible] false where the run has nothing for it
  * @property {(pen: Pen, scene: Scene) => void} draw
  * @property {(scene: Scene) => string | undefined} [sameAs] while it stays, the picture of this run need not be drawn again; undefined = always

@@ -141,6 +141,24 @@ export class Feed {
     if (chosen.sort === "similarity" && !model.similar) this.bring("order", () => source.order(), (order) => this.player.arrange(order));
   }
 
+  /** All spectra at a record, for a view that shows them; while it plays, as fast as they come. @param {number} record */
+  async supplyFrame(record) {
+    const { run, player } = this;
+    const { model } = player;
+    if (!run || !model?.spectra.lacksFrame(record) || this.asked.has("spectra")) return;
+    this.asked.add("spectra");
+    try {
+      const step = model.steps[record];
+      const content = await run.source.spectra(step);
+      // Redrawn only for something new: the picture asks again.
+      if (content && run === this.run && player.model.spectra.acceptFrame(content, step)) player.invalidate();
+    } catch {
+      // The next frame asks again.
+    } finally {
+      this.asked.delete("spectra");
+    }
+  }
+
   /** @template T @param {string} what @param {() => Promise<T>} ask @param {(found: T) => void} take */
   async bring(what, ask, take) {
     const { run } = this;

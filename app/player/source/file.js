@@ -1,6 +1,7 @@
 /** A run that lies in the page, as in a report: what the server would tell later is there already. */
 
 import { openPayload } from "../model/container.js";
+import { lastAtOrBefore } from "../model/model.js";
 
 /** @import { Content } from "../model/container.js" */
 /** @import { Source } from "./server.js" */
@@ -30,6 +31,26 @@ function unboxed(bytes) {
 
 /** @typedef {{tour: import("./server.js").Tour, terms: Record<string, import("../ui/term_card.js").Explained>}} Told terms by matrix, "" for any other */
 
+/**
+ * All matrices at one step, from the parcels of each.
+ * @param {Content[]} parcels @param {number} step @returns {Content | null} of the latest record at or before it that all have
+ */
+function joinedAt(parcels, step) {
+  const steps = parcels[0]?.arrays.steps ?? [];
+  const row = lastAtOrBefore(steps, step);
+  if (row < 0 || parcels.some(({ arrays }) => arrays.steps[row] !== steps[row])) return null;
+  const parts = parcels.map(({ arrays }) => {
+    const start = arrays.counts.subarray(0, row).reduce((/** @type {number} */ sum, /** @type {number} */ count) => sum + count, 0);
+    const end = start + arrays.counts[row];
+    const slots = Array.from(arrays.staySlot).filter((_, i) => arrays.stayAfter[i] < steps[row] && steps[row] <= arrays.stayUntil[i]).sort((/** @type {any} */ a, /** @type {any} */ b) => a - b);
+    const known = slots.length === end - start && slots[0] !== -1;
+    return { lam: arrays.lam.subarray(start, end), gates: arrays.gates?.subarray(start, end), slots: known ? slots : Array(end - start).fill(-1) };
+  });
+  const all = (/** @type {"lam" | "gates" | "slots"} */ name) => parts.flatMap((part) => Array.from(part[name]));
+  const gates = parts[0].gates ? { gates: Uint8Array.from(all("gates")) } : {};
+  return { header: { step: steps[row] }, arrays: { lam: Float32Array.from(all("lam")), slots: Int32Array.from(all("slots")), ...gates } };
+}
+
 /** @implements {Source} */
 export class FileSource {
   /** @param {string} name @param {Uint8Array[]} parts run, parcels, cards, what is told @param {number[]} order by similarity */
@@ -53,6 +74,11 @@ export class FileSource {
   /** @param {string} matrix */
   async matrix(matrix) {
     return this.parcels.get(matrix) ?? null;
+  }
+
+  /** @param {number} step */
+  async spectra(step) {
+    return joinedAt([...this.parcels.values()], step);
   }
 
   /** @param {number} step @param {string} matrix */

@@ -10,6 +10,7 @@ import { openPayload } from "../model/container.js";
  * @property {number} cost milliseconds that the latest answer took the server to make
  * @property {(held: Content | null) => Promise<Content | null>} run what is new since `held`, null = nothing
  * @property {(matrix: string, held: Content | null) => Promise<Content | null>} matrix the same of one matrix's spectrum
+ * @property {(step: number) => Promise<Content | null>} spectra of all matrices at the latest record at or before a step that has them; null = there is none
  * @property {(step: number, matrix: string) => Promise<import("../views/why_card.js").WhyParcel>} why
  * @property {() => Promise<number[]>} order matrices by similarity
  * @property {(step: number, matrix: string) => Promise<import("../ui/term_card.js").Explained>} terms what the words of the page mean there
@@ -35,6 +36,11 @@ export class ServerSource {
   /** @param {string} matrix @param {Content | null} held */
   matrix(matrix, held) {
     return this.content("matrix", { matrix, ...(held ? { state: held.header.state } : {}) });
+  }
+
+  /** @param {number} step */
+  spectra(step) {
+    return this.content("spectra", { step: String(step) });
   }
 
   /** @param {number} step @param {string} matrix */

@@ -368,6 +368,7 @@ export class Player {
     this.stale = false;
     this.timeline.drawMoving(penFor(nodes.moving, ...this.timeSize, palette.font), scene);
     this.drawMap(this.scene(this.mapSize));
+    if (this.mapView.spectra) this.feed.supplyFrame(clock.record);
     if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
     tell(this, scene, moved);
     if (!this.whole) window.setTimeout(() => tellRest(this));

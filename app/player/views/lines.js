@@ -55,7 +55,7 @@ function lowestEntropy(model) {
 }
 
 /** Records of a matrix that a stepped line needs: where its rank changes. */
-const changesOf = remembered((/** @type {Model} */ model, /** @type {number} */ m) => {
+export const changesOf = remembered((/** @type {Model} */ model, /** @type {number} */ m) => {
   const found = [];
   for (let t = 0; t < model.T; t += 1) if (t === 0 || t === model.T - 1 || model.rank(t, m) !== model.rank(t - 1, m)) found.push(t);
   return found;
@@ -89,7 +89,7 @@ function lineOf(model, layout, scale, m) {
 }
 
 /** @param {Model} model @param {Palette} palette @param {number} m @returns {string} what the matrix gained in the colour of gains, what it lost in that of losses */
-function lineColour(model, palette, m) {
+export function lineColour(model, palette, m) {
   const net = model.finalRanks[m] - model.rank(0, m);
   return net > 0 ? palette.extended : net < 0 ? palette.pruned : palette.regularizer;
 }

@@ -5,6 +5,8 @@ import { colourName } from "../pen/colour.js";
 import { EVENTS_VIEW } from "./event_maps.js";
 import { mapTable } from "./map_table.js";
 import { PAIR_VIEW } from "./pair_map.js";
+import { RANK_TIME_VIEW } from "./rank_time.js";
+import { SPECTRA_VIEW } from "./spectra_map.js";
 import { describeStage, drawStageMap, stageAt, stageTable, STEPS_VIEW } from "./stage_map.js";
 import { sized } from "../model/remembered.js";
 import { decisionOf } from "../model/stages.js";
@@ -44,6 +46,8 @@ export const MAPS = {
         : `Rank map at step ${step}, coloured by ${colourName(model, colour)}. Selected: ${describeCell(model, record, selected, colour)}`,
     table: ({ model, step, stage }) => (stage ? stageTable(model, stage.event) : mapTable(model, [step])),
   },
+  spectra: SPECTRA_VIEW,
+  rank_time: RANK_TIME_VIEW,
   stages: STEPS_VIEW,
   events: EVENTS_VIEW,
   pair: PAIR_VIEW,
