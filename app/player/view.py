@@ -15,6 +15,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "colour": tuple(QUANTITIES),
     **{place: tuple(views) for place, views in VIEWS.items()},
     "sort": tuple(SORTS),
+    "scale": ("matrix", "run"),
 }
 """Name → keys that may be chosen; the first is the default and stands in no link."""
 
@@ -32,6 +33,7 @@ class PlayerView:
         side: The picture beside it.
         band: The picture over time.
         sort: Order of the strip's rows.
+        scale: What the bars of the map of spectra go up to: the largest |λ| of each matrix, or of the run.
         stage: Where slow motion stands in the event at the clock, one of `STAGES`; None = no slow motion.
     """
 
@@ -43,6 +45,7 @@ class PlayerView:
     side: str = CHOICES["side"][0]
     band: str = CHOICES["band"][0]
     sort: str = CHOICES["sort"][0]
+    scale: str = CHOICES["scale"][0]
     stage: str | None = None
 
     @classmethod

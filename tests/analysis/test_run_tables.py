@@ -11,12 +11,14 @@ import pytest
 from pyarrow import compute, csv, parquet
 
 from analysis import metrics
+from analysis.directions import directions_at
 from analysis.figures import FIGURES
 from analysis.groups import matrix_groups
 from analysis.order import SORTS
 from analysis.stages import event_stages, standing_out
 from analysis.tables import TABLES, write_csv_bytes, write_parquet_bytes
 from analysis.tables.columns import numbers
+from analysis.tables.spectra import spectra_map
 
 
 def table_of(name, run, **options):
@@ -90,6 +92,20 @@ def test_the_numbers_of_spectra_over_time_are_those_that_the_figure_draws(edge_r
         assert len(lines) == len(set(table["stay"].drop_null().to_pylist()))
         λ = λ[np.isfinite(λ)]
         assert np.array_equal(np.sort(λ), np.sort(np.concatenate([[], *(t.y[np.isfinite(t.y)] for t in lines)])))
+
+
+def test_the_map_of_spectra_holds_the_directions_of_every_matrix(edge_runs, sample_runs):
+    for run in (*edge_runs.values(), sample_runs["words-flexlora-paper"], sample_runs["digits-adalora"]):
+        for record in {0, len(run.steps) // 2, len(run.steps) - 1} if len(run.steps) else ():
+            table = spectra_map(run, int(run.steps[record]))
+            found = list(zip(*(table[name].to_pylist() for name in ("matrix", "place", "slot", "gate")), strict=True))
+            expected = [
+                (matrix.name, number, own.slot, own.gate)
+                for place, matrix in enumerate(run.matrices)
+                for number, own in enumerate(directions_at(run, record, place), 1)
+            ]
+            assert found == expected
+            assert set(table["record_step"].to_pylist()) <= {int(run.steps[record])}
 
 
 def test_the_gap_is_that_of_the_latest_record_with_true_values(sample_runs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.report import write_report
@@ -75,3 +76,14 @@ def test_a_report_with_spectra_at_events_only_shows_them_there(run, open_file, l
     box = page.locator(".fl-side").bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.locator(".fl-tip", has_text="λ").wait_for(timeout=TIMEOUT_MS)
+
+
+def test_all_spectra_of_a_large_report_are_those_of_the_latest_event(run, open_file, logged, tmp_path):
+    path = tmp_path / "thin.html"
+    path.write_text(report_html(run, report_contents(run, whole_bytes=6_000)), encoding="utf-8")
+    step = logged.events[1]
+    page = open_file(path, f"#step={step + 1}&map=spectra&matrix={logged.name(1, 'value')}")
+    page.locator(f'.fl-map[aria-label^="Spectra of 6 matrices at step {step}. "]').wait_for(timeout=TIMEOUT_MS)
+    told = page.locator(".fl-map").get_attribute("aria-label").rpartition("largest |λ| ")[2].split(", ")
+    values = np.sort(np.abs(run.singular_values(step)[logged.name(1, "value")]))[::-1]
+    assert [float(text) for text in told] == pytest.approx(values, rel=0.01)

@@ -15,7 +15,7 @@ from payload_bytes import decode
 
 from analysis.glossary import explain, tour
 from analysis.order import by_similarity
-from analysis.payload import pack_matrix, pack_run
+from analysis.payload import pack_matrix, pack_run, pack_spectra
 from analysis.payload.container import as_json
 from analysis.player_modules import import_map, module_closure, module_text
 from analysis.runs import load_run
@@ -169,6 +169,9 @@ def test_cards_spectra_and_orders_are_those_of_the_analysis(server, served_root,
     terms = json.loads(get(f"{server}/lab/terms/test-paper?step={logged.events[1]}&matrix={matrix}")[2])
     assert terms == json.loads(as_json(explain(run, logged.events[1], matrix)))
     assert json.loads(get(f"{server}/lab/tour/test-paper")[2]) == json.loads(as_json(tour(run)))
+    spectra = get(f"{server}/lab/spectra/test-paper?step={logged.events[1]}")[2]
+    assert spectra == pack_spectra(run, logged.events[1])
+    assert get(f"{server}/lab/spectra/test-paper?step=x")[0] == 400
     parcel = get(f"{server}/lab/matrix/test-paper?matrix={matrix}")[2]
     assert parcel == pack_matrix(run, matrix, pack_run(run))
     state = decode(parcel)[0]["state"]

@@ -19,6 +19,7 @@
  * @property {number | null} hoverStep
  * @property {Colour} colour
  * @property {string} sort key of the strip's order
+ * @property {string} scale key of the scale of bars in a map of spectra
  * @property {number | null} since step from which rank change counts; null = the first record
  * @property {import("./decode.js").RunEvent | undefined} event the event at exactly this step
  * @property {Map<number, number>} prune matrix → directions that this event takes
@@ -38,6 +39,7 @@
  * @property {string} label
  * @property {string} hint
  * @property {boolean} [wide] several maps side by side: they need more room
+ * @property {boolean} [roomy] it takes more of the width where there is enough for what stands beside it
  * @property {boolean} [spectra] it shows λ of all matrices, which may have to be asked for
  * @property {(scene: Pick<Scene, "model" | "other">) => boolean} [possible] false where the run has nothing for it
  * @property {(pen: Pen, scene: Scene) => void} draw

@@ -295,6 +295,7 @@ export class Player {
     nodes.reel.hidden = !clock.slow || this.mapView.key !== "map";
     root.classList.toggle("fl-slow", clock.slow);
     root.classList.toggle("fl-wide", this.mapView.wide ?? false);
+    root.classList.toggle("fl-roomy", this.mapView.roomy ?? false);
     timeline.band = this.bandView;
     for (const [name, choice] of Object.entries(nodes.choices)) choice.offer(this.possible(name));
     // Slow motion has one palette.
@@ -336,6 +337,7 @@ export class Player {
       hoverStep: this.hoverStep,
       colour: /** @type {Colour} */ (this.chosen.colour),
       sort: this.chosen.sort ?? "architecture",
+      scale: this.chosen.scale ?? "matrix",
       since: this.since,
       slow: this.clock.slow,
       prune: model.movesOf(told.prune ? event?.prune : []),

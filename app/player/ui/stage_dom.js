@@ -7,6 +7,7 @@ import { element } from "../pen/draw.js";
 import { Glossary } from "./glossary.js";
 import { Guide } from "./guide.js";
 import { MAPS } from "../views/maps.js";
+import { SCALES } from "../views/spectra_map.js";
 import { SIDES } from "../views/sides.js";
 import { SORTS } from "../model/sorts.js";
 import { TableDialog } from "./table_dialog.js";
@@ -22,6 +23,7 @@ export function buildStage(player) {
     colour: choice("colour", "Colour by", COLOURS),
     side: choice("side", "Beside the map", Object.values(SIDES)),
     band: choice("band", "Over time", Object.values(BANDS)),
+    scale: choice("scale", "Scale of the bars", SCALES),
     sort: choice("sort", "Rows of the strip", Object.values(SORTS)),
   };
   const guide = new Guide(player);
@@ -55,7 +57,7 @@ export function buildStage(player) {
   };
   const hero = element("div", { class: "fl-hero" }, [
     element("section", { class: "fl-panel", "aria-label": "Rank map" }, [
-      element("header", {}, [choices.map.root, nodes.since, choices.colour.root]),
+      element("header", {}, [choices.map.root, nodes.since, choices.scale.root, choices.colour.root]),
       nodes.stage,
       nodes.reel,
       boxes.mapBox,

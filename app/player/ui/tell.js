@@ -68,6 +68,7 @@ function tellAtRest(player, scene) {
   player.eventList.update(step, selected);
   player.picker.show(model, selected);
   for (const [name, choice] of Object.entries(nodes.choices)) choice.show(chosen[name]);
+  nodes.choices.scale.root.hidden = !player.mapView.spectra;
   nodes.choices.sort.root.hidden = player.timeline.band.key !== "strip";
   nodes.since.hidden = chosen.colour !== "change" || nodes.choices.colour.root.hidden;
   say(nodes.since, scene.since === null ? "since here" : `since ${scene.since}`);

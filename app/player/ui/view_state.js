@@ -4,6 +4,7 @@ import { BANDS } from "../views/bands.js";
 import { COLOURS } from "../pen/colour.js";
 import { MAPS } from "../views/maps.js";
 import { SIDES } from "../views/sides.js";
+import { SCALES } from "../views/spectra_map.js";
 import { SORTS } from "../model/sorts.js";
 
 /** Name → keys that may be chosen; the first is the default and stands in no link. @type {Record<string, string[]>} */
@@ -13,6 +14,7 @@ export const CHOICES = {
   side: Object.keys(SIDES),
   band: Object.keys(BANDS),
   sort: Object.keys(SORTS),
+  scale: SCALES.map(({ key }) => key),
 };
 
 /** @typedef {Record<string, string>} Chosen one of the keys for each name of `CHOICES` */

@@ -74,7 +74,8 @@ export function drawDirections(pen, scene, layout, scale) {
     pen.line(box.x, y(tick), box.x + box.w, y(tick), { stroke: palette.line, dash: tick ? [2, 3] : undefined });
     pen.text(box.x - 6, y(tick), formatNumber(tick), { fill: palette.muted, size: 11, align: "right" });
   }
-  pen.text(2, box.y + box.h * 0.3, matrixLabel(model.matrices[selected]), { fill: palette.text, size: 11, weight: 600, maxWidth: box.x - 38 });
+  const name = key ? { y: key.y + key.h / 2, room: box.x - 6 } : { y: box.y + box.h * 0.3, room: box.x - 38 };
+  pen.text(2, name.y, matrixLabel(model.matrices[selected]), { fill: palette.text, size: 11, weight: 600, maxWidth: name.room });
   const { lines } = layout;
   if (!lines) {
     pen.text(box.x + box.w / 2, box.y + box.h / 2, waitingText(model, selected), { fill: palette.muted, size: 12, align: "center" });
@@ -87,7 +88,6 @@ export function drawDirections(pen, scene, layout, scale) {
     for (const line of lines.lines) drawLine(pen, model, line, layout, scale, lineColour(palette, line), lines.constant ? 1 : 1.75);
     for (const { sign, step, y: at, soft } of marksOf(model, selected, lines, layout)) drawRing(pen, palette, sign, scale.x(step), at, soft);
   });
-  if (key) drawKey(pen, scene, key, lines);
 }
 
 /** @param {Model} model @param {Line} line @param {DirectionsLayout} layout @param {TimeScale} scale @param {(gate: number) => boolean} kept @returns {[ArrayLike<number>, ArrayLike<number>]} */
@@ -165,6 +165,7 @@ function drawKey(pen, { model, palette, selected, other }, box, { lines, constan
   for (const [label, draw] of all.filter(([, , shown]) => shown)) {
     const w = pen.measure(label, style) + 34;
     if (x + w > box.x + box.w) return;
+    pen.rect(x - 4, y - 8, w - 8, 16, { fill: palette.background });
     draw(x);
     pen.text(x + 19, y, label, style);
     x += w;
@@ -174,8 +175,10 @@ function drawKey(pen, { model, palette, selected, other }, box, { lines, constan
 /** What is to come is veiled; each direction has its value at the clock. @param {Pen} pen @param {Scene} scene @param {DirectionsLayout} layout @param {TimeScale} scale */
 export function drawDirectionsNow(pen, scene, layout, scale) {
   const { model, palette, time, hoverStep } = scene;
-  const { box, y, lines, near } = layout;
+  const { box, key, y, lines, near } = layout;
   if (!lines) return;
+  // Above the clock's line, which would cross its words.
+  if (key) drawKey(pen, scene, key, lines);
   const x = scale.x(time);
   pen.rect(x + 1.5, box.y - 6, Math.max(0, scale.right + 6 - x - 1.5), box.h + 12, { fill: palette.background, alpha: VEIL });
   if (near && hoverStep !== null) {

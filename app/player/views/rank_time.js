@@ -15,6 +15,7 @@ import { drawFrames, drawSignKey } from "./tiles.js";
 /** @typedef {{map: MapLayout, plots: Box[], lines: Points[], areas: Points[], starts: Points}} Layout a line, and the area below it, a matrix; starts: the rank that each had at first */
 
 const VEIL = 0.62; // of what is still to come
+const NARROW = 14; // pixels of a cell below which the clock has no room in it
 
 const layoutOf = sized((model, width, height) => {
   const map = layoutMap(model, width, height);
@@ -65,7 +66,7 @@ function joinedPoints(parts) {
 
 /** @param {Pen} pen @param {Scene} scene */
 function drawRanks(pen, scene) {
-  const { model, palette, time, hovered, selected } = scene;
+  const { model, palette, hovered, selected } = scene;
   const { map, plots, lines, areas, starts } = layoutOf(scene);
   drawMargins(pen, model, palette, map, scene);
   for (const cell of map.cells) if (cell) pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: palette.line, alpha: 0.4 });
@@ -76,6 +77,15 @@ function drawRanks(pen, scene) {
     pen.path(area.xs, area.ys, { fill: colour, alpha: 0.3 });
     pen.path(line.xs, line.ys, { stroke: colour, width: 1.25 });
   }
+  const withClock = plots.some((box) => box?.w >= NARROW);
+  if (withClock) drawClock(pen, scene, plots, starts);
+  plots.forEach((box, m) => box && drawNumber(pen, scene, box, m));
+  drawFrames(pen, palette, map.cells, hovered, selected);
+  drawKey(pen, scene, map.legend, withClock);
+}
+
+/** @param {Pen} pen @param {Scene} scene @param {Box[]} plots @param {Points} starts */
+function drawClock(pen, { model, palette, time }, plots, starts) {
   pen.path(starts.xs, starts.ys, { stroke: palette.muted, width: 1, dash: [2, 2], alpha: 0.6 });
   /** @type {Points} */
   const now = { xs: [], ys: [] };
@@ -87,9 +97,6 @@ function drawRanks(pen, scene) {
     now.ys.push(box.y - 2, box.y + box.h + 1, NaN);
   }
   pen.path(now.xs, now.ys, { stroke: palette.text, width: 1 });
-  plots.forEach((box, m) => box && drawNumber(pen, scene, box, m));
-  drawFrames(pen, palette, map.cells, hovered, selected);
-  drawKey(pen, scene, map.legend);
 }
 
 /** The rank at the clock, where there is room. @param {Pen} pen @param {Scene} scene @param {Box} box @param {number} m */
@@ -102,8 +109,8 @@ function drawNumber(pen, { model, palette, record }, box, m) {
   pen.text(box.x + 3, box.y + 6.5, text, { ...style, fill: palette.text });
 }
 
-/** @param {Pen} pen @param {Scene} scene @param {Box} box */
-function drawKey(pen, { model, palette }, box) {
+/** @param {Pen} pen @param {Scene} scene @param {Box} box @param {boolean} dashed the ranks at first are drawn */
+function drawKey(pen, { model, palette }, box, dashed) {
   const y = box.y + box.h / 2;
   const sample = (/** @type {string} */ fill) => (/** @type {number} */ x) => {
     pen.rect(x, y - 4, 10, 8, { fill, alpha: 0.3 });
@@ -112,7 +119,7 @@ function drawKey(pen, { model, palette }, box) {
   const items = /** @type {import("./tiles.js").KeyItem[]} */ ([[sample(palette.pruned), "lost"], [sample(palette.regularizer), "as before"], [sample(palette.extended), "gained"]]);
   const right = drawSignKey(pen, palette, items, box.x + box.w, y);
   const [from, to] = model.domain;
-  pen.text(box.x, y, `rank 0 to ${model.maxRank} over steps ${from} to ${to}; dashed: at first`, { fill: palette.muted, size: 11, maxWidth: right - box.x - 10 });
+  pen.text(box.x, y, `rank 0 to ${model.maxRank} over steps ${from} to ${to}${dashed ? "; dashed: at first" : ""}`, { fill: palette.muted, size: 11, maxWidth: right - box.x - 10 });
 }
 
 /** @param {Scene} scene @param {number} x @param {number} y @returns {string | null} */
@@ -131,6 +138,7 @@ export const RANK_TIME_VIEW = {
   key: "rank_time",
   label: "Rank × time",
   hint: "rank of every matrix over time, on one scale",
+  roomy: true,
   draw: drawRanks,
   tip: tipAt,
   at: (scene, x, y) => matrixAt(layoutOf(scene).map, x, y),

@@ -1,13 +1,16 @@
 /** All spectra at once: in the map's grid each cell holds |λ| of its directions, the largest first. */
 
 import { describeCell } from "./describe.js";
-import { formatNumber, matrixLabel, niceCeiling } from "../model/format.js";
+import { formatNumber, matrixLabel } from "../model/format.js";
 import { isSoft, largest } from "../model/model.js";
 import { remembered, sized } from "../model/remembered.js";
+import { tableColour } from "../pen/palette.js";
 import { drawMargins, layoutMap, matrixAt, neighbour } from "./rank_map.js";
 import { drawFrames, drawSignKey } from "./tiles.js";
+import { gapLimit } from "../model/quantity.js";
 
 /** @import { Model } from "../model/model.js" */
+/** @import { MapLayout } from "./rank_map.js" */
 /** @import { Frame } from "../model/run_spectra.js" */
 /** @import { Palette } from "../pen/palette.js" */
 /** @import { Scene, Pen, View } from "../model/scene.js" */
@@ -18,14 +21,24 @@ import { drawFrames, drawSignKey } from "./tiles.js";
 
 const GAP_FROM = 3; // pixels of a bar from which bars stand apart
 const THICKEST = 14;
+const NARROW = 14; // pixels of a cell below which lengths cannot be told: shades instead
+const SHADES = 12;
+
+/** @type {Array<{key: string, label: string, hint: string}>} the first is the default */
+export const SCALES = [
+  { key: "matrix", label: "Own scale", hint: "bars of each matrix up to its own largest |λ| of the run: how even its spectrum is" },
+  { key: "run", label: "One scale", hint: "bars of all matrices up to the largest |λ| of the run: how large they are" },
+];
 
 const layoutOf = sized(layoutMap);
 
-/** Fixed over the run, the same for all matrices, so that heights compare. */
-const scaleOf = remembered((/** @type {Model} */ model) => ({
-  top: niceCeiling(largest(model.peak)),
-  widest: largest(model.spectra.stored) + 1,
-}));
+/** Fixed over the run, so that nothing is rescaled while the clock moves. */
+const scaleOf = remembered((/** @type {Model} */ model) => ({ top: largest(model.peak), widest: largest(model.spectra.stored) + 1 }));
+
+/** @param {Scene} scene @param {number} m @returns {number} the |λ| of a whole bar */
+function topOf({ model, scale }, m) {
+  return (scale === "run" ? scaleOf(model).top : model.peak[m]) || 1;
+}
 
 /** What the event at a step takes, and what the one before it gave. @param {Model} model @param {number} step @returns {Map<number, Map<number | undefined, Kind>>} matrix → slot → kind */
 function kindsAt(model, step) {
@@ -54,14 +67,14 @@ function barsOf({ lam, gates, slots, starts }, m, kinds) {
   return bars.sort((a, b) => Number(b.gate > 0) - Number(a.gate > 0) || (Math.abs(b.value) || 0) - (Math.abs(a.value) || 0));
 }
 
-/** @typedef {{box: Box, upright: boolean, unit: number, number: boolean}} Plot of a cell: upright bars stand side by side, others lie on top of each other; number: there is room for the rank beside it */
+/** @typedef {{box: Box, upright: boolean, unit: number, number: boolean, shaded: boolean}} Plot of a cell: upright bars stand side by side, others lie on top of each other; number: there is room for the rank beside it; shaded: all bars are whole, their shade tells |λ| */
 
 /** @param {Box} cell @param {number} widest @returns {Plot} */
 function plotOf(cell, widest) {
   const upright = cell.w >= 1.2 * cell.h;
   const number = upright ? cell.w >= 48 && cell.h >= 13 : cell.h >= 40 && cell.w >= 15;
   const box = { x: cell.x + 2, y: cell.y + 2, w: Math.max(1, cell.w - 4 - (number && upright ? 20 : 0)), h: Math.max(1, cell.h - 4 - (number && !upright ? 13 : 0)) };
-  return { box, upright, unit: Math.min(THICKEST, (upright ? box.w : box.h) / widest), number };
+  return { box, upright, unit: Math.min(THICKEST, (upright ? box.w : box.h) / widest), number, shaded: (upright ? box.h : box.w) < NARROW };
 }
 
 /** @param {Plot} plot @param {number} i place of the bar @param {number} share of the scale @returns {Box} */
@@ -85,6 +98,12 @@ class Shape {
   }
 }
 
+/** @param {Palette} palette @param {number} shade 1 to SHADES @returns {string} */
+function shadeColour({ tables, dark }, shade) {
+  // The lightest of the table would be lost on the cell.
+  return tableColour(tables.energy, Math.round((dark ? 40 : 30) + ((dark ? 215 : 225) * shade) / SHADES));
+}
+
 /** @param {Palette} palette @returns {Record<Kind, import("../pen/draw.js").Style>} */
 function stylesOf(palette) {
   return { on: { fill: palette.accent }, off: { fill: palette.muted, alpha: 0.4 }, pruned: { fill: palette.pruned }, fresh: { fill: palette.extended } };
@@ -92,34 +111,51 @@ function stylesOf(palette) {
 
 /** @param {Pen} pen @param {Scene} scene */
 function drawSpectra(pen, scene) {
-  const { model, palette, record, hovered, selected, extend } = scene;
+  const { model, palette, record, hovered, selected } = scene;
   const layout = layoutOf(scene);
-  const { top, widest } = scaleOf(model);
   const frame = model.spectra.frameAt(record);
   drawMargins(pen, model, palette, layout, scene);
   for (const cell of layout.cells) if (cell) pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: palette.line, alpha: 0.4 });
-  const shapes = { on: new Shape(), off: new Shape(), pruned: new Shape(), fresh: new Shape() };
-  const kinds = frame && kindsAt(model, frame.step);
-  layout.cells.forEach((cell, m) => {
-    if (!cell || !frame) return;
+  if (frame) drawBars(pen, scene, layout.cells, frame);
+  else pen.text(layout.grid.x + layout.grid.w / 2, layout.grid.y + layout.grid.h / 2, "spectra on their way …", { fill: palette.text, size: 12, align: "center" });
+  drawFrames(pen, palette, layout.cells, hovered, selected);
+  drawKey(pen, scene, layout, frame);
+}
+
+/** @param {Pen} pen @param {Scene} scene @param {Box[]} cells @param {Frame} frame */
+function drawBars(pen, scene, cells, frame) {
+  const { model, palette, record, event } = scene;
+  const { widest } = scaleOf(model);
+  const given = model.movesOf(frame.record === record ? event?.extend.filter((move) => !isSoft(move)) : []);
+  const kinds = kindsAt(model, frame.step);
+  /** @type {Map<Kind | number, Shape>} a shade is a number */
+  const shapes = new Map();
+  const shapeOf = (/** @type {Kind | number} */ key) => shapes.get(key) ?? shapes.set(key, new Shape()).get(key);
+  cells.forEach((cell, m) => {
+    if (!cell) return;
     const plot = plotOf(cell, widest);
-    const bars = barsOf(frame, m, kinds?.get(m));
-    bars.forEach(({ value, kind }, i) => shapes[kind].add(barBox(plot, i, (Math.abs(value) || 0) / top)));
+    const bars = barsOf(frame, m, kinds.get(m));
+    const top = topOf(scene, m);
+    bars.forEach(({ value, kind }, i) => {
+      const share = Math.min(1, (Math.abs(value) || 0) / top);
+      if (plot.shaded) shapeOf(kind === "on" ? Math.ceil(SHADES * share) || 1 : kind)?.add(barBox(plot, i, 1));
+      else {
+        shapeOf(kind)?.add(barBox(plot, i, share));
+        if (kind === "pruned") drawPlace(pen, palette.pruned, plot, i);
+      }
+    });
     // What the event at this step gives has no λ yet: an empty place.
-    const coming = frame.record === record ? (extend.get(m) ?? 0) : 0;
-    for (let i = 0; i < coming; i += 1) {
-      const { x, y, w, h } = barBox(plot, bars.length + i, 1);
-      pen.rect(x + 0.5, y, Math.max(1, w - 1), h, { stroke: palette.extended, width: 1, dash: [2, 2] });
-    }
+    for (let i = bars.length; i < bars.length + (given.get(m) ?? 0); i += 1) drawPlace(pen, palette.extended, plot, i);
     if (plot.number) drawRank(pen, scene, cell, m, plot);
   });
-  for (const [kind, style] of Object.entries(stylesOf(palette))) {
-    const { xs, ys } = shapes[/** @type {Kind} */ (kind)];
-    if (xs.length) pen.path(xs, ys, style);
-  }
-  if (!frame) pen.text(layout.grid.x + layout.grid.w / 2, layout.grid.y + layout.grid.h / 2, "spectra on their way …", { fill: palette.text, size: 12, align: "center" });
-  drawFrames(pen, palette, layout.cells, hovered, selected);
-  drawKey(pen, scene, layout.legend, top, frame);
+  const styles = stylesOf(palette);
+  for (const [key, { xs, ys }] of shapes) pen.path(xs, ys, typeof key === "number" ? { fill: shadeColour(palette, key) } : styles[key]);
+}
+
+/** Of a direction that goes, or has not come: where it stands, however small its λ. @param {Pen} pen @param {string} stroke @param {Plot} plot @param {number} i */
+function drawPlace(pen, stroke, plot, i) {
+  const { x, y, w, h } = barBox(plot, i, 1);
+  pen.rect(x, y, Math.max(1.5, w), Math.max(1.5, h), plot.shaded ? { fill: stroke } : { stroke, width: 1.25, dash: [2, 2] });
 }
 
 /** Beside or above the bars. @param {Pen} pen @param {Scene} scene @param {Box} cell @param {number} m @param {Plot} plot */
@@ -130,8 +166,8 @@ function drawRank(pen, { model, palette, record, prune, extend }, cell, m, { upr
   pen.text(x, y, String(model.rank(record, m)), { fill, size: 11, weight: 600, align: upright ? "right" : "center" });
 }
 
-/** @param {Pen} pen @param {Scene} scene @param {Box} box @param {number} top @param {Frame | null} frame */
-function drawKey(pen, { model, palette, step }, box, top, frame) {
+/** @param {Pen} pen @param {Scene} scene @param {MapLayout} layout @param {Frame | null} frame */
+function drawKey(pen, { model, palette, step, scale }, { cells, legend: box }, frame) {
   const y = box.y + box.h / 2;
   const styles = stylesOf(palette);
   const sample = (/** @type {Kind} */ kind) => (/** @type {number} */ x) => pen.rect(x + 2, y - 5, 6, 10, styles[kind]);
@@ -140,8 +176,17 @@ function drawKey(pen, { model, palette, step }, box, top, frame) {
     ...(model.anyOff ? [[sample("off"), "off"]] : []),
   ]);
   const right = items.length ? drawSignKey(pen, palette, items, box.x + box.w, y) : box.x + box.w;
-  const late = frame && frame.step !== step ? ` · spectra of step ${frame.step}` : "";
-  pen.text(box.x, y, `bars: |λ| of each direction, up to ${formatNumber(top)}; number: rank${late}`, { fill: palette.muted, size: 11, maxWidth: right - box.x - 10 });
+  const { top, widest } = scaleOf(model);
+  const shaded = cells.some((cell) => cell && plotOf(cell, widest).shaded);
+  let x = box.x;
+  if (shaded) {
+    for (let shade = 1; shade <= SHADES; shade += 1) pen.rect(x + 4 * shade, y - 5, 4, 10, { fill: shadeColour(palette, shade) });
+    x += 4 * SHADES + 10;
+  }
+  const most = scale === "run" ? formatNumber(top) : "the largest of each matrix";
+  const late = frame && frame.step !== step ? `; spectra of step ${frame.step}` : "";
+  const none = (model.run.gap ?? 0) > gapLimit(model) ? "; λ is no spectrum here" : "";
+  pen.text(x, y, `|λ| of each direction, 0 to ${most}${none}${late}`, { fill: palette.muted, size: 11, maxWidth: right - x - 10 });
 }
 
 /** @param {Scene} scene @param {number} x @param {number} y @returns {string | null} the direction under the pointer, or the matrix */
@@ -174,10 +219,11 @@ export const SPECTRA_VIEW = {
   key: "spectra",
   label: "Spectra",
   hint: "|λ| of every direction of every matrix at the clock",
+  roomy: true,
   spectra: true,
   possible: ({ model }) => !model.run.ranksOnly,
   draw: drawSpectra,
-  sameAs: ({ model, record, hovered, selected }) => [record, model.spectra.frameAt(record)?.record, hovered, selected].join(),
+  sameAs: ({ model, record, hovered, selected, scale }) => [record, model.spectra.frameAt(record)?.record, hovered, selected, scale].join(),
   tip: tipAt,
   at: (scene, x, y) => matrixAt(layoutOf(scene), x, y),
   neighbour: (scene, dx, dy) => neighbour(layoutOf(scene).cells, scene.selected, dx, dy),
