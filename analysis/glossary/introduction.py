@@ -23,7 +23,7 @@ from flexlora.importance import measure_label
 from flexlora.methods import METHODS
 
 _FLEXLORA = "flexlora"
-_START = "Each cell is a weight matrix, adapted by a stack of directions."
+_START = "Each cell is a weight matrix with a stack of directions added to it."
 _WATCH = "Watch, or turn the stages over with ← and →."
 
 Stop = dict[str, Any]
@@ -35,17 +35,17 @@ def introduction(run: Run) -> str:
     if name != _FLEXLORA:
         method = METHODS.get(name)
         return f"{_START} {method.title}: {_small(method.summary)}" if method else _START
-    lowest, highest = ("most concentrated", "most even") if _by_entropy(run) else ("lowest-scored", "highest-scored")
-    hint = " (lowest entropy)" if _by_entropy(run) else f" (by {measure_label(_importance(run))})"
-    taken = f"the {lowest} stacks{hint} give up their smallest direction"
-    given = "get a new one, which starts at 0"
+    lowest, highest = "in which few directions do the work (lowest entropy)", "that use all of theirs"
+    if not _by_entropy(run):
+        lowest, highest = f"with the lowest {measure_label(_importance(run))}", "with the highest"
+    taken, given = f"the matrices {lowest} lose their smallest one", "get a new one, starting at 0"
     direction = run.config.get("direction", "both")
     if direction == "prune_only":
         return f"{_START} At every event {taken}."
     if direction == "extend_only":
-        return f"{_START} At every event the {highest} stacks{hint.replace('lowest', 'highest')} {given}."
-    total = int(total_rank(run)[0]) if len(run.steps) else None
-    return f"{_START} At every event {taken} and the {highest} {given}: the total stays{f' {total}' if total else ''}."
+        return f"{_START} At every event those {highest} {given}."
+    total = f" {int(total_rank(run)[0])}" if len(run.steps) else ""
+    return f"{_START} At every event {taken}, and those {highest} {given}: the total stays{total}."
 
 
 def tour(run: Run) -> list[Stop]:

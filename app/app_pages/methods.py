@@ -9,6 +9,7 @@ from analysis.figures import FIGURES
 from analysis.rank_film import rank_film
 from flexlora.methods import METHODS, Method
 from links import go
+from player.words import explained
 from runs.gallery import Film, gallery
 from runs.method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
 from runs.store import plain
@@ -18,8 +19,8 @@ CHOSEN = "methods_chosen"
 PICTURE = "methods_picture"
 
 WATCH = (
-    "Each picture replays a logged run of one small task: a cell is a weight matrix, its colour the rank. Choose one "
-    "to read about it."
+    "Each picture replays a logged run of one small task. A cell is a weight matrix, its colour the rank. "
+    "Choose one to read about it."
 )
 
 INTRODUCTION = """
@@ -59,7 +60,7 @@ def _show_films(examples: dict[str, Example]) -> None:
         if (example := examples.get(name))
     ]
     if films:
-        st.markdown(WATCH)
+        explained(WATCH, "methods_watch")
         gallery("methods_gallery", films, st.session_state.get(CHOSEN) or next(iter(METHODS)), _choose)
 
 

@@ -11,7 +11,7 @@ const CSS = `
 .fl-top { display: flex; align-items: baseline; gap: 18px; } .fl-top .fl-sentence { flex: 1; min-width: 0; }
 .fl-top { flex-wrap: wrap; row-gap: 4px; }
 .fl-guide { flex: 0 0 100%; display: flex; align-items: baseline; flex-wrap: wrap; gap: 2px 14px; padding: 6px 12px; border-radius: 8px; background: color-mix(in srgb, var(--st-primary-color) 9%, var(--st-background-color)); }
-.fl-guidetext { flex: 1 1 560px; margin: 0; font-size: 15px; line-height: 1.4; text-wrap: pretty; }
+.fl-guidetext { flex: 1 1 560px; min-height: 2.8em; margin: 0; font-size: 15px; line-height: 1.4; text-wrap: pretty; }
 .fl-guidebuttons { display: inline-flex; align-items: center; gap: 8px; } .fl-guide-example { color: inherit; font-size: 13px; }
 .fl-guide .fl-guide-event, .fl-guide .fl-guide-next { background: var(--st-primary-color); color: var(--st-background-color); border-color: transparent; font-weight: 600; }
 .fl-guide .fl-guide-event:hover, .fl-guide .fl-guide-next:hover { background: color-mix(in srgb, var(--st-primary-color) 85%, var(--st-text-color)); }
@@ -19,6 +19,7 @@ const CSS = `
 .fl-player[data-tour="map"] .fl-hero > :first-child, .fl-player[data-tour="side"] .fl-sidepanel { outline: 2px solid var(--st-primary-color); outline-offset: 3px; border-radius: 6px; }
 .fl-term { display: inline; margin: 0; padding: 0; border: 0; background: none; color: inherit; font: inherit; letter-spacing: inherit; text-align: inherit; cursor: help; text-decoration: underline dotted; text-decoration-thickness: 1px; text-underline-offset: 3px; }
 .fl-term:hover { text-decoration-style: solid; } .fl-term:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; border-radius: 2px; }
+.fl-words { --fl-line: color-mix(in srgb, var(--st-text-color) 14%, transparent); --fl-muted: color-mix(in srgb, var(--st-text-color) 66%, var(--st-background-color)); color: var(--st-text-color); font: 400 16px/1.5 var(--st-font); } .fl-words p { margin: 0; }
 .fl-termcard { position: fixed; inset: auto; margin: 0; width: 262px; padding: 10px 12px; border: 1px solid var(--fl-line); border-radius: 8px; background: var(--st-background-color); color: var(--st-text-color); box-shadow: 0 4px 18px rgb(0 0 0 / 22%); font: 400 13px/1.4 var(--st-font); text-align: left; }
 .fl-termcard b { font-size: 14px; } .fl-termcard p { margin: 3px 0 6px; text-wrap: pretty; } .fl-termcard svg { display: block; max-width: 100%; margin: 6px 0 2px; }
 .fl-termcard code { display: block; font: 12px/1.4 var(--st-code-font, monospace); overflow-wrap: anywhere; }

@@ -73,7 +73,7 @@ def gap_of(run, at):
 
 def test_the_introduction_says_what_an_event_does_and_keeps_to_the_run():
     told = introduction(load_run(SAMPLES / "words-flexlora-paper"))
-    assert "give up their smallest direction" in told and "starts at 0" in told and told.endswith("stays 288.")
+    assert "lose their smallest one" in told and "starting at 0" in told and told.endswith("stays 288.")
     assert "event" not in introduction(load_run(SAMPLES / "words-lora"))
 
 

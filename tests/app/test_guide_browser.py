@@ -39,7 +39,7 @@ def press(viewer, name):
 
 
 def test_one_sentence_says_what_an_event_does_and_one_click_shows_it(viewer, logged):
-    assert "give up their smallest direction" in guide(viewer).inner_text()
+    assert "lose their smallest one" in guide(viewer).inner_text()
     press(viewer, "Show me one event")
     viewer.page.wait_for_selector('.fl-player.fl-slow[data-playing="true"]', timeout=TIMEOUT_MS)
     assert int(viewer.get("step")) in logged.events and viewer.get("stage")
@@ -58,7 +58,7 @@ def test_the_tour_leads_through_five_moments_and_back_to_the_sentence(viewer, lo
     press(viewer, "Back")
     viewer.wait("colour", "entropy")
     press(viewer, "End")
-    assert "give up their smallest direction" in guide(viewer).inner_text()
+    assert "lose their smallest one" in guide(viewer).inner_text()
 
 
 def test_a_link_begins_the_tour(open_page):
