@@ -35,12 +35,14 @@ def pairs(moment: Moment) -> Picture | None:
     top = max(sigma.max(initial=0.0), lam.max(initial=0.0))
     if not top:
         return None
-    return {"kind": "bars", "values": _short(sigma / top), "ticks": _short(lam / top)}
+    note = "bars: σ; lines: s·|λ|, largest first"
+    return {"kind": "bars", "note": note, "values": _short(sigma / top), "ticks": _short(lam / top)}
 
 
 def energy_shares(moment: Moment) -> Picture | None:
     """Return one bar cut into λ²/Σλ²."""
-    return {"kind": "shares", "values": _short(moment.shares)} if len(moment.shares) else None
+    note = "the share of each direction"
+    return {"kind": "shares", "note": note, "values": _short(moment.shares)} if len(moment.shares) else None
 
 
 def entropies(moment: Moment) -> Picture | None:
@@ -50,7 +52,8 @@ def entropies(moment: Moment) -> Picture | None:
     if not len(known):
         return None
     marks = [{"at": float(values[moment.matrix]), "as": "own"}] if moment.entropy is not None else []
-    return {"kind": "dots", "values": _short(values[known]), "ends": [0.0, 1.0], "marks": marks}
+    note = "all matrices from 0 to 1; ▲ this one"
+    return {"kind": "dots", "note": note, "values": _short(values[known]), "ends": [0.0, 1.0], "marks": marks}
 
 
 def scores(moment: Moment) -> Picture | None:
@@ -67,23 +70,25 @@ def scores(moment: Moment) -> Picture | None:
     if moment.name in known:
         marks.append({"at": known[moment.name], "as": "own"})
     low, high = min(known.values()), max(known.values())
-    return {"kind": "dots", "values": _short(known.values()), "ends": [low, high], "marks": marks}
+    note = "all matrices from lowest to highest score; ● lost or gained, ▲ this one"
+    return {"kind": "dots", "note": note, "values": _short(known.values()), "ends": [low, high], "marks": marks}
 
 
 def ranks_over_time(moment: Moment) -> Picture:
     """Return the rank of the matrix over time."""
-    return _line(moment, moment.run.steps, moment.run.ranks[:, moment.matrix])
+    return _line(moment, "its rank over the run", moment.run.steps, moment.run.ranks[:, moment.matrix])
 
 
 def total_over_time(moment: Moment) -> Picture:
     """Return the total rank over time."""
-    return _line(moment, moment.run.steps, total_rank(moment.run))
+    return _line(moment, "over the run", moment.run.steps, total_rank(moment.run))
 
 
 def budget_over_time(moment: Moment) -> Picture | None:
     """Return b(t) over time; None for a method without one."""
     curve = budget_curve(moment.run)
-    return _line(moment, np.array(list(curve)), np.array(list(curve.values()))) if curve else None
+    steps, values = np.array(list(curve)), np.array(list(curve.values()))
+    return _line(moment, "b(t) over the run", steps, values) if curve else None
 
 
 def moves_over_time(moment: Moment) -> Picture | None:
@@ -92,7 +97,7 @@ def moves_over_time(moment: Moment) -> Picture | None:
     if not run.events:
         return None
     steps = np.array([event["step"] for event in run.events])
-    return _line(moment, steps, gross_after_events(run), net_after_events(run))
+    return _line(moment, "gross; dashed: net", steps, gross_after_events(run), net_after_events(run))
 
 
 def churn_after_each(moment: Moment) -> Picture | None:
@@ -103,17 +108,19 @@ def churn_after_each(moment: Moment) -> Picture | None:
     if not known.any():
         return None
     steps = np.array([event["step"] for event in run.events])[known]
-    return _line(moment, steps, values[known], top=1.0)
+    return _line(moment, "after each event, 0 to 1", steps, values[known], top=1.0)
 
 
 def _heights(values: np.ndarray, marked: Iterable[int] = ()) -> Picture | None:
     top = values.max(initial=0.0)
     if not len(values):
         return None
-    return {"kind": "bars", "values": _short(values / top if top else values), "marked": [m for m in marked if m >= 0]}
+    places = [place for place in marked if place >= 0]
+    note = "one bar a direction, by |λ|" + ("; the smallest would go first" if places else "")
+    return {"kind": "bars", "note": note, "values": _short(values / top if top else values), "marked": places}
 
 
-def _line(moment: Moment, steps: np.ndarray, *series: np.ndarray, top: float | None = None) -> Picture:
+def _line(moment: Moment, note: str, steps: np.ndarray, *series: np.ndarray, top: float | None = None) -> Picture:
     """Return series as lines from 0 to their largest value, and where the clock stands, all on [0, 1]."""
     few = np.unique(np.linspace(0, len(steps) - 1, POINTS).astype(np.int64)) if len(steps) else np.zeros(0, np.int64)
     first, last = (float(steps[0]), float(steps[-1])) if len(steps) else (0.0, 0.0)
@@ -121,6 +128,7 @@ def _line(moment: Moment, steps: np.ndarray, *series: np.ndarray, top: float | N
     largest = top or max((float(own.max(initial=0.0)) for own in series), default=0.0) or 1.0
     return {
         "kind": "lines",
+        "note": note,
         "at": _short((steps[few] - first) / span),
         "series": [_short(own[few] / largest) for own in series],
         "clock": min(max((moment.step - first) / span, 0.0), 1.0),

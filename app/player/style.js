@@ -23,7 +23,7 @@ const CSS = `
 .fl-termcard { position: fixed; inset: auto; margin: 0; width: 262px; padding: 10px 12px; border: 1px solid var(--fl-line); border-radius: 8px; background: var(--st-background-color); color: var(--st-text-color); box-shadow: 0 4px 18px rgb(0 0 0 / 22%); font: 400 13px/1.4 var(--st-font); text-align: left; }
 .fl-termcard b { font-size: 14px; } .fl-termcard p { margin: 3px 0 6px; text-wrap: pretty; } .fl-termcard svg { display: block; max-width: 100%; margin: 6px 0 2px; }
 .fl-termcard code { display: block; font: 12px/1.4 var(--st-code-font, monospace); overflow-wrap: anywhere; }
-.fl-termcard .fl-termown { margin: 4px 0 0; } .fl-termown span { display: block; color: var(--fl-muted); font-size: 12px; }
+.fl-termcard .fl-termown { margin: 4px 0 0; } .fl-termcard .fl-termnote { margin: 0; } .fl-termnote, .fl-termown span { display: block; color: var(--fl-muted); font-size: 12px; }
 .fl-runs { display: inline-flex; gap: 14px; font-size: 12.5px; white-space: nowrap; }
 .fl-run { display: inline-flex; align-items: center; gap: 6px; } .fl-line { width: 22px; border-top: 3px solid; } .fl-dashed { border-top-style: dashed; }
 .fl-stage { margin: 2px 0 4px; height: 36px; overflow: hidden; font-size: 14px; line-height: 18px; text-wrap: pretty; }

@@ -44,6 +44,7 @@ def check_picture(picture):
     """Every number lies in the picture: bars and lines on [0, 1], dots between the ends of their scale."""
     if picture is None:
         return
+    assert picture["note"]
     low, high = picture.get("ends", (0.0, 1.0))
     values = [
         *picture.get("values", []),

@@ -98,7 +98,7 @@ export class TermCard {
       element("b", { text: label }),
       element("p", { text: definition }),
       ...(formula ? [element("code", { text: formula })] : []),
-      ...(drawn ? [drawn] : []),
+      ...(picture && drawn ? [drawn, element("p", { class: "fl-termnote", text: picture.note })] : []),
       ...numbers,
     );
   }

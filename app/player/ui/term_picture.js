@@ -8,6 +8,7 @@ const COLOURS = { plain: "color-mix(in srgb, var(--st-text-color) 45%, transpare
 /**
  * @typedef {object} Picture
  * @property {"bars" | "shares" | "dots" | "lines"} kind
+ * @property {string} note what is drawn, in words
  * @property {number[]} [values]
  * @property {number[]} [marked] places of bars that stand out
  * @property {number[]} [ticks] one height a bar, drawn as a line across it
