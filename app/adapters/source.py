@@ -15,8 +15,8 @@ import streamlit as st
 
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
 from analysis.adapters.files import CONFIG, WEIGHTS
-from files import Kept, Uploaded, named, stamp
-from runs.store import plain
+from files import Kept, Uploaded, stamp
+from runs.store import named, plain
 from widgets import progress
 
 MAX_MIB = 500

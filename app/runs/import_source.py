@@ -11,7 +11,8 @@ import streamlit as st
 
 from analysis.importers import LogImportError
 from analysis.importers.event_file import MAX_BYTES
-from files import Kept, Uploaded, named
+from files import Kept, Uploaded
+from runs.store import named
 
 MAX_MIB = MAX_BYTES >> 20
 """Of one uploaded file; the largest event file that is read."""
@@ -67,7 +68,7 @@ def ask_log(version: int) -> LogSource | None:
             "or the path of a file or folder",
             key=f"runs_path_{version}",
             placeholder="on the machine that runs the Lab",
-            help="Any file or folder that the Lab may read. A relative path begins in the Lab's own folder.",
+            help="A relative path begins in the Lab's own folder.",
         ).strip()
         if files and typed:
             st.caption("The uploaded files are taken. Remove them to take the path.")

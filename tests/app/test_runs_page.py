@@ -315,6 +315,44 @@ class TestImport:
         assert not bare.exception
         assert len(bare.error) == 1
 
+    def test_nothing_of_a_file_of_the_server_is_told_and_a_shared_one_opens_one_folder(
+        self, bare, roots, tmp_path, monkeypatch
+    ):
+        def told(path) -> str:
+            field = next(field for field in bare.text_input if field.label.startswith("or the path"))
+            field.set_value(str(path)).run()
+            return bare.error[0].value.replace("\\", "") if bare.error else "taken"
+
+        (secret := tmp_path / "secret").write_text("treasure")
+        bare.run()
+        assert "treasure" not in told(secret) and "a file of another kind" in told(secret)
+        assert "secret" not in told(tmp_path).replace(str(secret), "")
+        (opened := tmp_path / "opened").mkdir()
+        (opened / "link").symlink_to(secret)
+        (opened / "rank_log.csv").write_bytes(rank_log())
+        monkeypatch.setenv("FLEXLORA_LAB_FILES", str(opened))
+        for path in (secret, opened / "link", opened / ".." / "secret", tmp_path / "nowhere"):
+            assert "must lie in" in told(path) and not bare.exception
+        assert told(opened / "rank_log.csv") == "taken"
+
+    @pytest.mark.parametrize("hosts", [["*"], ["localhost", "lab.example"]])
+    def test_a_server_that_others_reach_opens_the_runs_alone_unless_a_folder_is_set(
+        self, roots, tmp_path, monkeypatch, hosts
+    ):
+        import streamlit
+
+        from analysis.importers import LogImportError
+        from runs.store import named
+
+        options = {"server.address": "127.0.0.1", "server.allowedHosts": ["localhost"]}
+        monkeypatch.setattr(streamlit, "get_option", options.get)
+        monkeypatch.delenv("FLEXLORA_LAB_FILES")
+        assert named(str(tmp_path), LogImportError) == tmp_path
+        options["server.allowedHosts"] = hosts
+        with pytest.raises(LogImportError, match="must lie among the runs"):
+            named(str(tmp_path), LogImportError)
+        assert named(str(roots[1] / "mine"), LogImportError) == roots[1] / "mine"
+
     def test_a_bad_name_or_map_is_one_line_and_can_be_mended(self, bare, roots):
         upload(bare.run(), ("rank_log.csv", rank_log()))
         name_field(bare).set_value("no good")
