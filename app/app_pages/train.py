@@ -131,7 +131,7 @@ def _watch(live: LiveJob, me: Owner) -> None:
         _controls(live, me)
         if live.error:
             st.error(live.error, icon=":material/error:")
-        if live.notice:
+        if live.notice and not _goes_on(live, me):
             st.info(plain(live.notice), icon=":material/hourglass_top:")
         if live.alive and not _has_log(live):
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
@@ -146,9 +146,17 @@ def _has_log(live: LiveJob) -> bool:
     return (live.folder / "run.json").exists()
 
 
+def _goes_on(live: LiveJob, me: Owner) -> bool:
+    """True for a run that has ended and waits in line to go on."""
+    waiting = REGISTRY.waiting_of(me)
+    return waiting is not None and waiting.folder == live.folder
+
+
 def _controls(live: LiveJob, me: Owner) -> None:
+    goes_on = _goes_on(live, me)
     with st.container(horizontal=True, vertical_alignment="center", key="train_controls"):
-        st.markdown(f"**{live.folder.name}** · {progress_text(live)}", width="content")
+        told = f"waits in line to go on from step {live.step} of {live.job.steps}" if goes_on else progress_text(live)
+        st.markdown(f"**{plain(live.folder.name)}** · {told}", width="content")
         st.space("stretch")
         if live.alive:
             names = ("resume" if live.controls.paused else "pause", "step", "next_event", "stop")
@@ -157,7 +165,8 @@ def _controls(live: LiveJob, me: Owner) -> None:
                 if st.button(label, key=f"train_{name}", icon=icon, help=help_text, disabled=live.controls.stopping):
                     REGISTRY.send(me, live, {"command": name})
         elif (live.folder / "run.json").exists():
-            if live.step < live.job.steps and st.button("Resume", key="train_go_on", icon=":material/resume:"):
+            unfinished = live.step < live.job.steps and not goes_on
+            if unfinished and st.button("Resume", key="train_go_on", icon=":material/resume:"):
                 resume(REGISTRY, me, live.folder)
             if st.button("Look at it in Explore", key="train_explore", icon=":material/explore:"):
                 go("Explore", explore_run=f"runs/{live.folder.name}")

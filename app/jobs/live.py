@@ -76,6 +76,11 @@ class LiveJob:
         return self.launched and self.outcome is None
 
     @property
+    def moved(self) -> bool:
+        """True once a step is done here."""
+        return self._first is not None
+
+    @property
     def state(self) -> str:
         """One of waiting, loading, running, paused, stopping, ended, failed, cancelled."""
         if self.outcome is not None:
@@ -86,7 +91,7 @@ class LiveJob:
             return "stopping"
         if self.controls.paused:
             return "paused"
-        return "loading" if self._first is None else "running"
+        return "running" if self.moved else "loading"
 
     def finished_step(self, step: int) -> None:
         """Note that ``step`` is done; time spent in pauses does not count."""

@@ -41,8 +41,12 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
     """
     state = st.session_state
     state.pop(ASKED, None)
+    mine = registry.busy_with(me)
+    if mine is not None and (mine.job, mine.request.folder) == (request.job, request.folder) and not mine.moved:
+        # Many quick clicks ask for one thing.
+        st.rerun()
     same = None if again or request.folder is not None else trained_already(request.job)
-    if same is not None or (registry.busy_with(me) is not None and not replace):
+    if same is not None or (mine is not None and not replace):
         state[ASKED] = Question(request, same)
     else:
         try:

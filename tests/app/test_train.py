@@ -79,6 +79,10 @@ def wait_for(condition, timeout_s=60):
         time.sleep(0.05)
 
 
+def keys(page):
+    return {button.key for button in page.button}
+
+
 def widget(page, name):
     return next(item for item in [*page.selectbox, *page.number_input, *page.text_input] if item.label == name)
 
@@ -226,6 +230,34 @@ def test_a_start_beside_ones_own_run_asks_first(page, pretended, roots):
     page.button(key="train_replace").click().run()
     wait_for(lambda: pretended.of(ME) is not first)
     assert first.outcome == "ended" and pretended.of(ME).alive
+
+
+def test_the_same_start_again_while_it_waits_is_no_second_start(page, pretended, roots):
+    pretended.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
+    page.run()
+    page.button(key="train_start").click().run()
+    mine = pretended.waiting_of(ME)
+    page.button(key="train_start").click().run()
+    assert pretended.waiting_of(ME) is mine
+    assert "is next" in line(page) and not keys(page) & {"train_replace", "train_again"}
+    widget(page, "Seed").set_value(1).run()
+    page.button(key="train_start").click().run()
+    assert page.button(key="train_replace").label == "Start this one in its place"
+
+
+def test_a_resume_that_waits_in_line_says_so_and_offers_no_second_one(page, pretended, roots):
+    mine = pretended.start(ME, Request(build_job("digits", steps=300)), roots[1])
+    mine.finished_step(7)
+    (mine.folder / "run.json").write_text("{}")
+    mine.notice = "Nothing is lost: Resume goes on from here."
+    pretended.send(ME, mine, {"command": "stop"})
+    assert mine.over.wait(60)
+    pretended.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
+    pretended.start(ME, Request(mine.job, folder=mine.folder), roots[1])
+    page.run()
+    assert any(f"{mine.folder.name} · waits in line to go on from step 7 of 300" in text(item) for item in page.markdown)
+    assert "train_go_on" not in keys(page)
+    assert not any("Nothing is lost" in item.value for item in page.info)
 
 
 def test_a_job_that_the_log_has_already_is_looked_at_or_trained_again(page, registry, roots):
