@@ -45,6 +45,9 @@ def page() -> None:
         job, parent = request
         ask_for(REGISTRY, me, Request(job, parent))
     line_panel(REGISTRY, me)
+    if message := st.session_state.pop(MESSAGE, None):
+        st.warning(message, icon=":material/info:")
+    question_panel(REGISTRY, me)
     live, waiting = REGISTRY.of(me), REGISTRY.waiting_of(me)
     setup = st.expander(
         "Set up a run" if live is None else "Set up another run",
@@ -56,16 +59,13 @@ def page() -> None:
         job = job_form()
         _start_row(job, live, me)
         _interrupted(live, me)
-    if message := st.session_state.pop(MESSAGE, None):
-        st.warning(message, icon=":material/info:")
-    question_panel(REGISTRY, me)
     if live is None:
         st.caption(
             "The run appears here step by step. Nothing is lost when this tab is closed: it goes on in the server."
         )
         return
     _watch(live, me)
-    if _has_log(live):
+    if live.has_log:
         # The browser asks for what is new; a release in the player reruns no more than this.
         st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
     _steer(live, me)
@@ -127,23 +127,19 @@ def _watch(live: LiveJob, me: Owner) -> None:
         if REGISTRY.of(me) is not live:
             st.rerun()
         shown = st.session_state.get("train_shown")
-        st.session_state["train_shown"] = now = (live.folder, live.alive, _has_log(live))
+        st.session_state["train_shown"] = now = (live.folder, live.alive, live.has_log)
         _controls(live, me)
         if live.error:
             st.error(live.error, icon=":material/error:")
         if live.notice and not _goes_on(live, me):
             st.info(plain(live.notice), icon=":material/hourglass_top:")
-        if live.alive and not _has_log(live):
+        if live.alive and not live.has_log:
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
         if shown != now and shown is not None and shown[0] == live.folder:
             # A full rerun brings the player, and at the end stops the ticking and offers what can be done then.
             st.rerun()
 
     watch()
-
-
-def _has_log(live: LiveJob) -> bool:
-    return (live.folder / "run.json").exists()
 
 
 def _goes_on(live: LiveJob, me: Owner) -> bool:
@@ -164,7 +160,7 @@ def _controls(live: LiveJob, me: Owner) -> None:
                 label, icon, help_text = BUTTONS[name]
                 if st.button(label, key=f"train_{name}", icon=icon, help=help_text, disabled=live.controls.stopping):
                     REGISTRY.send(me, live, {"command": name})
-        elif (live.folder / "run.json").exists():
+        elif live.has_log:
             unfinished = live.step < live.job.steps and not goes_on
             if unfinished and st.button("Resume", key="train_go_on", icon=":material/resume:"):
                 resume(REGISTRY, me, live.folder)

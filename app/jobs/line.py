@@ -13,7 +13,7 @@ from runs.store import plain
 TICK_S = 2.0
 """An idle page learns within this time that a job has started or the line has moved."""
 
-WORDS = {"running": "training", "cancelled": "taken out of the line"}
+WORDS = {"running": "training", "waiting": "waiting in line", "cancelled": "taken out of the line"}
 """State of a job → what it is called, where that is another word."""
 
 
@@ -35,11 +35,9 @@ def line_panel(registry: Registry, me: Owner) -> None:
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_line"):
             st.markdown(f":material/hourglass_top: {text}", width="stretch")
             running = line.running
-            theirs = running.folder if running is not None and running.owner != me else None
-            if theirs is not None and not (theirs / "run.json").is_file():
-                theirs = None
+            theirs = running if running is not None and running.owner != me and running.has_log else None
             if theirs and st.button("Watch it in Explore", key="train_watch", icon=":material/visibility:"):
-                go("Explore", explore_run=f"runs/{theirs.name}")
+                go("Explore", explore_run=f"runs/{theirs.folder.name}")
             if drawn[1] is not None and st.button("Leave the line", key="train_leave", icon=":material/close:"):
                 registry.cancel(me)
                 st.rerun()

@@ -76,6 +76,11 @@ class LiveJob:
         return self.launched and self.outcome is None
 
     @property
+    def has_log(self) -> bool:
+        """True once there is something to look at."""
+        return (self.folder / "run.json").is_file()
+
+    @property
     def moved(self) -> bool:
         """True once a step is done here."""
         return self._first is not None

@@ -16,9 +16,11 @@ from jobs.owner import Owner
 from jobs.registry import Registry
 from links import go
 from runs.replays import trained_already
+from runs.rows import BUNDLED, OTHERS, YOURS, whose
 from runs.store import RunEntry, plain, runs_root
 
 ASKED = "train_asked"
+WHOSE = {YOURS: "Your run", OTHERS: "Another browser's run", BUNDLED: "The bundled run"}
 MESSAGE = "train_message"
 
 
@@ -27,7 +29,7 @@ class Question(NamedTuple):
 
     Attributes:
         request: what would be started.
-        same: a finished run of the same job; None when the viewer's own job is what stands in the way.
+        same: a run of the same job; None when the viewer's own job is what stands in the way.
     """
 
     request: Request
@@ -45,7 +47,7 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
     if mine is not None and (mine.job, mine.request.folder) == (request.job, request.folder) and not mine.moved:
         # Many quick clicks ask for one thing.
         st.rerun()
-    same = None if again or request.folder is not None else trained_already(request.job)
+    same = None if again or request.folder is not None else _same_job(registry, request.job)
     if same is not None or (mine is not None and not replace):
         state[ASKED] = Question(request, same)
     else:
@@ -56,6 +58,17 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
         except FlexLoRAError as error:
             state[MESSAGE] = str(error)
     st.rerun()
+
+
+def _same_job(registry: Registry, job: Job) -> RunEntry | None:
+    """Return a run of this job that is in line, in training or in the log."""
+    line = registry.line()
+    jobs = [live for live in (line.running, *line.waiting) if live is not None and not live.controls.stopping]
+    coming = [live for live in jobs if live.job == job]
+    for live in coming:
+        if not live.has_log:
+            return RunEntry(f"runs/{live.folder.name}", live.folder)
+    return trained_already(job, [live.folder for live in coming])
 
 
 def resume(registry: Registry, me: Owner, folder: Path) -> None:
@@ -77,23 +90,46 @@ def question_panel(registry: Registry, me: Owner) -> None:
     if question is None:
         _offer(registry, me)
         return
-    with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_question"):
-        if question.same is not None:
-            name = plain(question.same.key)
-            st.markdown(f":material/history: **{name}** is exactly this job, trained to its end.", width="stretch")
-            if st.button("Look at it", key="train_look", type="primary", icon=":material/explore:"):
-                del st.session_state[ASKED]
-                go("Explore", explore_run=question.same.key)
-            if st.button("Train it again", key="train_again", icon=":material/replay:"):
-                ask_for(registry, me, question.request, again=True)
-        else:
-            text, label = _obstacle(registry.busy_with(me), len(registry.line().waiting))
-            st.markdown(f":material/help: {text}", width="stretch")
-            if st.button(label, key="train_replace", type="primary", icon=":material/play_arrow:"):
-                ask_for(registry, me, question.request, again=True, replace=True)
-        if st.button("Never mind", key="train_never_mind"):
-            del st.session_state[ASKED]
-            st.rerun()
+    # A dialog: whoever pressed Start is anywhere on a long page.
+    st.dialog("Before it starts", icon=":material/help:", on_dismiss=_forget)(_ask)(registry, me, question)
+
+
+def _forget() -> None:
+    st.session_state.pop(ASKED, None)
+
+
+def _ask(registry: Registry, me: Owner, question: Question) -> None:
+    if question.same is not None:
+        _ask_again(registry, me, question.request, question.same)
+        return
+    text, label = _obstacle(registry.busy_with(me), len(registry.line().waiting))
+    st.markdown(text)
+    with st.container(horizontal=True):
+        if st.button(label, key="train_replace", type="primary", icon=":material/play_arrow:"):
+            ask_for(registry, me, question.request, again=True, replace=True)
+        _never_mind()
+
+
+def _ask_again(registry: Registry, me: Owner, request: Request, same: RunEntry) -> None:
+    live = registry.find(same.folder)
+    state = "trained to its end" if live is None else progress_text(live)
+    who = WHOSE[whose(same.key, same.folder, me)]
+    st.markdown(f"{who} **{plain(same.folder.name)}** is exactly this job, {state}.")
+    look, train = ("Look at it", "Train it again") if live is None else ("Watch it in Explore", "Train it anyway")
+    with st.container(horizontal=True):
+        seen = live is None or live.has_log
+        if seen and st.button(look, key="train_look", type="primary", icon=":material/explore:"):
+            _forget()
+            go("Explore", explore_run=same.key)
+        if st.button(train, key="train_again", icon=":material/replay:"):
+            ask_for(registry, me, request, again=True)
+        _never_mind()
+
+
+def _never_mind() -> None:
+    if st.button("Never mind", key="train_never_mind"):
+        _forget()
+        st.rerun()
 
 
 def _obstacle(mine: LiveJob | None, waiting: int) -> tuple[str, str]:

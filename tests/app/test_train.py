@@ -255,7 +255,9 @@ def test_a_resume_that_waits_in_line_says_so_and_offers_no_second_one(page, pret
     pretended.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
     pretended.start(ME, Request(mine.job, folder=mine.folder), roots[1])
     page.run()
-    assert any(f"{mine.folder.name} · waits in line to go on from step 7 of 300" in text(item) for item in page.markdown)
+    assert any(
+        f"{mine.folder.name} · waits in line to go on from step 7 of 300" in text(item) for item in page.markdown
+    )
     assert "train_go_on" not in keys(page)
     assert not any("Nothing is lost" in item.value for item in page.info)
 
@@ -271,10 +273,23 @@ def test_a_job_that_the_log_has_already_is_looked_at_or_trained_again(page, regi
     widget(page, "Task").set_value("digits").run()
     widget(page, "Steps").set_value(3).run()
     page.button(key="train_start").click().run()
-    assert any("runs/digits-flexlora-paper-s0 is exactly this job" in text(item) for item in page.markdown)
+    told = "Your run digits-flexlora-paper-s0 is exactly this job, trained to its end."
+    assert told in [text(item) for item in page.get("dialog")[0].markdown]
     assert registry.of(ME) is done
     page.button(key="train_again").click().run()
     assert registry.of(ME) is not done and registry.of(ME).job == done.job
+
+
+def test_a_job_that_somebody_has_in_line_or_in_training_is_not_trained_twice_without_a_word(page, pretended, roots):
+    pretended.start(SOMEBODY, Request(build_job("digits", steps=3)), roots[1])
+    theirs = pretended.start(Owner.of("a third"), Request(build_job("words")), roots[1])
+    page.run()
+    page.button(key="train_start").click().run()
+    told = f"Another browser's run {theirs.folder.name} is exactly this job, waiting in line, step 0 of 200."
+    assert told in [text(item) for item in page.get("dialog")[0].markdown]
+    assert pretended.waiting_of(ME) is None and "train_look" not in keys(page)
+    page.button(key="train_again").click().run()
+    assert pretended.waiting_of(ME) is not None
 
 
 def test_what_waited_when_the_server_ended_is_offered_again(page, pretended, roots):
