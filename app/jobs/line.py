@@ -13,7 +13,12 @@ from runs.store import plain
 TICK_S = 2.0
 """An idle page learns within this time that a job has started or the line has moved."""
 
-WORDS = {"running": "training", "waiting": "waiting in line", "cancelled": "taken out of the line"}
+WORDS = {
+    "running": "training",
+    "waiting": "waiting in line",
+    "made way": "paused, made way for others",
+    "cancelled": "taken out of the line",
+}
 """State of a job → what it is called, where that is another word."""
 
 
@@ -64,6 +69,8 @@ def describe_line(line: Line, me: Owner) -> str:
 
 def progress_text(live: LiveJob) -> str:
     """Return how far a job is, in words."""
+    if live.state == "loading":
+        return f"loading, from step {live.step}" if live.step else "loading"
     text = f"{WORDS.get(live.state, live.state)}, step {live.step} of {live.job.steps}"
     left = live.left_s()
     return f"{text}, about {duration(left)} left" if live.state == "running" and left is not None else text

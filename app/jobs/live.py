@@ -25,12 +25,14 @@ class Request:
         parent: name of the run whose configuration it was edited from.
         paused: wait before the first step.
         folder: the run to go on with, None = a new one.
+        step: how many steps that one has finished, 0 where its log does not end in order.
     """
 
     job: Job
     parent: str | None = None
     paused: bool = False
     folder: Path | None = None
+    step: int = field(default=0, compare=False)
 
 
 @dataclass(eq=False)
@@ -46,6 +48,7 @@ class LiveJob:
         step: finished optimizer steps.
         error: why it could not start or go on, one line.
         notice: what its owner should know of it, one line: from where it was resumed, why it made way.
+        made_way: it was stopped for others.
         launched: its turn has come.
         outcome: how it ended, None until then.
         over: set with ``outcome``.
@@ -59,6 +62,7 @@ class LiveJob:
     step: int = 0
     error: str | None = None
     notice: str | None = None
+    made_way: bool = False
     launched: bool = False
     outcome: Outcome | None = None
     over: threading.Event = field(default_factory=threading.Event)
@@ -87,7 +91,9 @@ class LiveJob:
 
     @property
     def state(self) -> str:
-        """One of waiting, loading, running, paused, stopping, ended, failed, cancelled."""
+        """One of waiting, loading, running, paused, stopping, finished, stopped, made way, failed, cancelled."""
+        if self.outcome == "ended":
+            return "finished" if self.step >= self.job.steps else "made way" if self.made_way else "stopped"
         if self.outcome is not None:
             return self.outcome
         if not self.launched:

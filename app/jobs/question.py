@@ -81,7 +81,7 @@ def resume(registry: Registry, me: Owner, folder: Path) -> None:
     except (RunLogError, FlexLoRAError, KeyError) as error:
         st.session_state[MESSAGE] = f"{folder.name} cannot be resumed: {error}"
         st.rerun()
-    ask_for(registry, me, Request(job, folder=folder))
+    ask_for(registry, me, Request(job, folder=folder, step=glance.step if glance.end else 0))
 
 
 def question_panel(registry: Registry, me: Owner) -> None:
@@ -157,7 +157,7 @@ def _offer(registry: Registry, me: Owner) -> None:
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_offer"):
         st.markdown(f":material/history: The server ended while this waited in line: {plain(what)}.", width="stretch")
         if st.button("Start it", key="train_offer_start", icon=":material/play_arrow:"):
-            ask_for(registry, me, request)
+            resume(registry, me, request.folder) if request.folder else ask_for(registry, me, request)
         if st.button("Forget it", key="train_offer_forget"):
             registry.forget_offer(me, runs_root())
             st.rerun()

@@ -135,7 +135,7 @@ class Registry:
         with self._lock:
             self._check(owner, request, replace)
             folder = request.folder or self._new_folder(owner, request, root)
-            live = LiveJob(owner, request, folder, self._clock, Controls(paused=request.paused))
+            live = LiveJob(owner, request, folder, self._clock, Controls(paused=request.paused), request.step)
             before, mine = self.waiting_of(owner), self.of(owner)
             if mine is not None and mine.alive:
                 mine.controls.send({"command": "stop"})
@@ -198,6 +198,7 @@ class Registry:
             if live is None or since is None or not self._waiting or live.controls.stopping:
                 return
             if self._clock() - max(since, self._waits_since) >= self._patience_s:
+                live.made_way = True
                 live.notice = (
                     f"It was paused for {self._patience_s / 60:.0f} min while others waited, so it made way. "
                     "Nothing is lost: Resume goes on from here."

@@ -65,7 +65,7 @@ def test_the_first_trains_and_the_others_wait_in_the_order_in_which_they_came(st
     assert len({live.folder for live in (first, second, third)}) == 3
     stage.finish()
     stage.finish()
-    assert (first.state, second.state, third.state) == ("ended", "ended", "loading")
+    assert (first.state, second.state, third.state) == ("stopped", "stopped", "loading")
     assert not second.controls.stopping
     stage.finish()
     assert stage.trained == [first, second, third]
@@ -133,7 +133,7 @@ def test_a_stop_while_it_loads_is_obeyed(stage):
     stage.registry.send(ANNA, live, {"command": "stop"})
     assert live.state == "stopping"
     stage.finish()
-    assert live.state == "ended"
+    assert live.state == "stopped"
 
 
 def test_leaving_the_line(stage):
@@ -189,6 +189,8 @@ def test_a_pause_makes_way_when_others_have_waited_long_enough(stage):
     stage.now = 1300.0
     stage.registry.make_way()
     assert live.controls.stopping and "made way" in live.notice
+    stage.finish()
+    assert live.state == "made way"
 
 
 def test_a_run_that_trains_makes_way_for_nobody(stage):

@@ -199,6 +199,32 @@ def test_a_run_is_started_watched_stopped_and_resumed(page, registry, roots):
     assert page.button(key="train_explore")
 
 
+def test_what_ended_is_called_as_its_log_calls_it_and_damage_is_told(page, registry, roots):
+    done = registry.start(ME, Request(build_job("digits", steps=3)), roots[1])
+    assert done.over.wait(60)
+    page.run()
+    [told] = [text(item) for item in page.markdown if done.folder.name in item.value]
+    assert "finished, step 3 of 3 · test accuracy 0." in told
+    done.step, done.notice = 2, "Nothing is lost: Resume goes on from here."
+    page.run()
+    assert "train_go_on" in keys(page) and any("Nothing is lost" in item.value for item in page.info)
+    (done.folder / "run.json").write_bytes(b"garbage")
+    page.run()
+    assert "run.json" in text(page.error[0]) and not page.exception
+    assert not keys(page) & {"train_go_on", "train_explore"}
+    assert not any("Nothing is lost" in item.value for item in page.info)
+
+
+def test_a_resume_says_from_which_step_while_it_loads(page, registry, roots, monkeypatch):
+    done = registry.start(ME, Request(build_job("digits", steps=3)), roots[1])
+    assert done.over.wait(60)
+    monkeypatch.setattr(registry, "_worker", lambda live: live.controls.wait() or live.over.wait(2))
+    done.step = 2
+    page.run()
+    page.button(key="train_go_on").click().run()
+    assert any("loading, from step 3" in item.value for item in page.markdown)
+
+
 def test_a_start_while_another_browser_trains_waits_and_ends_nothing(page, pretended, roots):
     theirs = pretended.start(SOMEBODY, Request(build_job("digits", steps=300), paused=True), roots[1])
     page.run()
