@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from analysis.metrics import last_result
+from analysis.metrics import last_result, told_state
 from files import stamp
 from flexlora.run_log import Glance, RunLogError, glance_run, run_state
 from flexlora.run_log.format import CHECKSUMS, HEADER, LINES
@@ -31,7 +31,7 @@ class RunRow:
     Attributes:
         key: as in `data.RunEntry.key`.
         folder: the run log.
-        state: as in ``RunLog.state``, or ``DAMAGED``.
+        state: as in ``RunLog.state``, ``paused`` or ``DAMAGED``.
         step: the last recorded one.
         steps: how many the run was made for.
         matrices: how many are adapted.
@@ -101,7 +101,7 @@ def read_row(key: str, folder: Path) -> RunRow:
     return RunRow(
         key,
         folder,
-        run_state(folder, found.end),
+        told_state(run_state(folder, found.end), found.notes),
         method=_text(header.get("method")),
         preset=_text(header.get("preset")),
         task=_text(header.get("task")),

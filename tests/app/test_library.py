@@ -48,6 +48,29 @@ class TestRows:
         assert (row.method, row.task, row.preset) == tuple(whole.header[key] for key in ("method", "task", "preset"))
         assert row.matrices == len(whole.matrices)
 
+    def test_a_pause_is_the_state_that_every_page_tells_until_the_run_goes_on_or_ends(self, root):
+        from analysis.payload import pack_run
+        from analysis.payload.container import read_header as header_in
+        from runs.rows import read_row
+
+        def told() -> str:
+            writer.flush()
+            run, row = load_run(root / "live"), read_row("x", root / "live")
+            words = {row.state, header_in(pack_run(run))[0]["run"]["told"]}
+            assert f" {row.state}, step " in describe_run(run) and len(words) == 1
+            return words.pop()
+
+        matrices = [{"name": "a", "layer": 0, "module_type": "a", "in_features": 8, "out_features": 4}]
+        with RunWriter(root / "live", {"matrices": matrices}) as writer:
+            writer.step(1, 0.0, 0.0, 0.0, 1e-3, 1)
+            assert told() == "running"
+            for kind, word in (("paused", "paused"), ("resumed", "running"), ("paused", "paused")):
+                writer.note(kind, step=1)
+                writer.note("edited", step=1, values={})
+                assert told() == word
+            writer.end("stopped")
+        assert read_row("x", root / "live").state == "stopped"
+
     def test_records_that_a_resume_made_void_do_not_count(self, root):
         matrices = [{"name": n, "layer": 0, "module_type": n, "in_features": 8, "out_features": 4} for n in ("a", "b")]
         folder = root / "resumed"

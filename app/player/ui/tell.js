@@ -52,7 +52,7 @@ function tellAtOnce(player, scene) {
   say(nodes.sentence, sentenceAt(model, step));
   say(nodes.numbers, numbersOf(scene));
   tellStage(player, scene);
-  player.transport.update(model.run.state === "running");
+  player.transport.update(model.run);
 }
 
 /** @param {any} player @param {Scene} scene */
