@@ -10,11 +10,12 @@ import streamlit as st
 
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
+from jobs.line import TICK_S
 from jobs.visitor import visitor
 from player import CHOICES, STAGES, PlayerView, player
 from runs import pinned
 from runs.picker import run_picker
-from runs.rows import BUNDLED, YOURS, whose
+from runs.rows import BUNDLED, DAMAGED, YOURS, describe_row, read_row, whose
 from runs.store import OpenRun, RunEntry, default_run, open_run, plain, resolve_run, run_entries, samples_root
 
 CHOSEN = "explore_run"
@@ -61,7 +62,8 @@ def page() -> None:
     opened = open_run(entry.folder)
     if opened is None:
         return
-    about.caption(plain(describe_run(opened.run)))
+    with about:
+        _tell_about(entry, opened)
     link = read_link(st.session_state.get("explore_asked", {}), opened.run)
     notes = [*opened.run.notices, *link.notes]
     if unknown := st.session_state.get("explore_unknown"):
@@ -164,6 +166,22 @@ def _write_address(address: dict[str, str]) -> None:
     st.session_state["explore_written"] = address
     if st.query_params.to_dict() != address:
         st.query_params.from_dict(address)
+
+
+def _tell_about(entry: RunEntry, opened: OpenRun) -> None:
+    """A line about the run. That of one which goes on follows it, from what Runs reads; its end draws the page anew."""
+    if opened.run.state != "running":
+        st.caption(plain(describe_run(opened.run)))
+        return
+
+    @st.fragment(run_every=TICK_S)
+    def line() -> None:
+        row = read_row(*entry)
+        if row.state not in ("running", "paused", DAMAGED):
+            st.rerun()
+        st.caption(plain(row.fault if row.state == DAMAGED else describe_row(row)))
+
+    line()
 
 
 @st.fragment
