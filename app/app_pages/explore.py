@@ -177,9 +177,11 @@ def _tell_about(entry: RunEntry, opened: OpenRun) -> None:
     @st.fragment(run_every=TICK_S)
     def line() -> None:
         row = read_row(*entry)
-        if row.state not in ("running", "paused", DAMAGED):
+        if row.state in ("running", "paused"):
+            st.caption(plain(describe_row(row)))
+        elif row.state != DAMAGED:
+            # The player tells of a run that is gone, and keeps its picture.
             st.rerun()
-        st.caption(plain(row.fault if row.state == DAMAGED else describe_row(row)))
 
     line()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from assets import ADDRESS
-from flexlora.run_log import RunWriter
+from flexlora.run_log import RunLogError, RunWriter
 
 EARLY = ".lab-early .fl-player[data-step]"
 READY = "[data-testid=stMain] .fl-player[data-step]"
@@ -164,7 +165,8 @@ def live(served_root):
         return writer
 
     yield record
-    writer.close()
+    with contextlib.suppress(RunLogError):
+        writer.close()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -178,3 +180,14 @@ def test_the_line_above_the_player_follows_a_run_to_its_end(live, open_page):
     writer.eval(3, "test", {"accuracy": 0.875})
     writer.end("completed")
     page.get_by_text("finished, step 3 of 3 · test accuracy 0.875").wait_for(timeout=TIMEOUT_MS)
+
+
+def test_a_run_that_goes_while_it_is_followed_is_called_gone_and_its_picture_stays(live, open_page, served_root):
+    live(1)
+    page = open_page("/?run=runs%2Flive")
+    page.wait_for_selector(READY, timeout=TIMEOUT_MS)
+    shutil.rmtree(served_root / "runs" / "live")
+    page.get_by_text("This run is gone: There is no such run.").wait_for(timeout=TIMEOUT_MS)
+    page.get_by_text("on digits · running").wait_for(state="detached", timeout=TIMEOUT_MS)
+    assert page.locator(READY).count() == 1
+    assert page.get_by_text("The server does not answer").count() == 0
