@@ -23,6 +23,7 @@ PICKER = "explore_picker"
 PLAYER = "explore_player"
 DETAILS = "explore_details"
 MADE = "explore_made"
+SHOWN_NOTES = 6
 
 
 class Link(NamedTuple):
@@ -70,8 +71,9 @@ def page() -> None:
         notes.append(f"The link names a run that is not here ({unknown[:60]!r}); this is {entry.key}.")
     notes += pinned.notes()
     if notes:
-        # One box, however many: they would push the player out of the window.
-        st.info("  \n".join(map(plain, notes)))
+        # One box, and a small one, however many: they would push the player out of the window.
+        more = [f"and {len(notes) - SHOWN_NOTES} more"] if len(notes) > SHOWN_NOTES else []
+        st.info("  \n".join(map(plain, notes[:SHOWN_NOTES] + more)))
     # A run that cannot be opened gets the calm box, and nothing is pinned.
     _show_run(entry, link, other if other and open_run(other.folder) else None)
 

@@ -24,7 +24,7 @@ from runs.actions import (
 )
 from runs.folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movable
 from runs.import_panel import import_panel
-from runs.rows import DAMAGED, OTHERS, WHERE, RunRow, columns, describe_row, read_rows, search, size_text
+from runs.rows import DAMAGED, INCOMPLETE, OTHERS, WHERE, RunRow, columns, describe_row, read_rows, search, size_text
 from runs.store import plain, run_entries, runs_root
 from widgets import act, download
 
@@ -35,7 +35,7 @@ DELETE = ":material/delete_forever:"
 
 COLUMNS = {
     "name": st.column_config.TextColumn("name", pinned=True, width="medium"),
-    "state": st.column_config.TextColumn("state", width=80),
+    "state": st.column_config.TextColumn("state", width=95, help=f"{INCOMPLETE} something of its log is missing"),
     "method": st.column_config.TextColumn("method", width=110),
     "preset": st.column_config.TextColumn("preset", width=80),
     "task": st.column_config.TextColumn("task", width=75),

@@ -14,11 +14,15 @@ from typing import Any
 from analysis.metrics import last_result, told_state
 from files import stamp
 from flexlora.run_log import Glance, RunLogError, glance_run, run_state
-from flexlora.run_log.format import CHECKSUMS, HEADER, LINES
+from flexlora.run_log.format import CHECKSUMS, HEADER
+from flexlora.run_log.pieces import DATA
 from jobs.owner import Owner, may, read_owner
 
 DAMAGED = "damaged"
 """State of a run whose header cannot be read."""
+
+INCOMPLETE = "⚠"
+"""Beside the state of a run of which something is missing."""
 
 YOURS, OTHERS, BUNDLED = WHERE = ("yours", "another's", "bundled")
 """Whose a run is. One that is nobody's in particular counts as the viewer's."""
@@ -91,7 +95,7 @@ def whose(key: str, folder: Path, me: Owner) -> str:
 
 def read_row(key: str, folder: Path) -> RunRow:
     """Return the row of one run. What it is made from is read again only when the log has changed."""
-    found = _glance(str(folder), stamp(*(folder / name for name in (HEADER, CHECKSUMS, LINES))))
+    found = _glance(str(folder), stamp(*(folder / name for name in (HEADER, CHECKSUMS, *DATA))))
     size = disk_use(folder)
     if isinstance(found, str):
         return RunRow(key, folder, DAMAGED, disk_bytes=size, fault=found)
@@ -135,7 +139,7 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
     """Return the table of the library, column by column."""
     return {
         "name": [row.name for row in rows],
-        "state": [row.state for row in rows],
+        "state": [f"{row.state} {INCOMPLETE}" if row.fault else row.state for row in rows],
         "method": [row.method for row in rows],
         "preset": [row.preset for row in rows],
         "task": [row.task for row in rows],

@@ -115,6 +115,15 @@ class TestLibrary:
         assert "2 of yours" in text(page) and "1 bundled" in text(page)
         assert "runs_explore" not in keys(page)
 
+    def test_a_run_whose_log_was_cut_is_marked(self, page, roots):
+        page.run()
+        scalars = roots[1] / "first" / "scalars.arrows"
+        os.truncate(scalars, scalars.stat().st_size // 2)
+        page.run()
+        table = page.dataframe[0].value
+        states = dict(zip(table["name"], table["state"], strict=True))
+        assert states == {"first": "finished ⚠", "second": "finished", "sample": "finished"}
+
     def test_the_search_narrows_the_table_and_says_when_nothing_is_left(self, page):
         page.run()
         page.text_input(key="runs_search").set_value("BUNDLED flexlora").run()
