@@ -45,7 +45,7 @@ def page() -> None:
     if request := st.session_state.pop("train_request", None):
         job, parent = request
         ask_for(REGISTRY, me, Request(job, parent))
-    line_panel(REGISTRY, me)
+    line_panel(REGISTRY, me, st.session_state.get(PRESSED, False))
     if message := st.session_state.pop(MESSAGE, None):
         st.warning(message, icon=":material/info:")
     question_panel(REGISTRY, me)
@@ -56,20 +56,20 @@ def page() -> None:
         icon=":material/edit:",
         key=f"train_setup_{live.folder.name if live else 0}_{waiting.folder.name if waiting else 0}",
     )
+    # Before the form, which takes longer: controls of a run that has ended must not stay beside the next one.
+    with st.container():
+        if live is not None:
+            _watch(live, me)
+            if live.has_log and not _fault(live):
+                # The browser asks for what is new; a release in the player reruns no more than this.
+                st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
+            _steer(live, me)
+        elif waiting is None:
+            st.caption("The run appears here step by step. It goes on in the server when this tab is closed.")
     with setup:
         job = job_form()
         _start_row(job, live, me)
         _interrupted(live, me)
-    if live is None:
-        st.caption(
-            "The run appears here step by step. Nothing is lost when this tab is closed: it goes on in the server."
-        )
-        return
-    _watch(live, me)
-    if live.has_log and not _fault(live):
-        # The browser asks for what is new; a release in the player reruns no more than this.
-        st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
-    _steer(live, me)
 
 
 def _steer(live: LiveJob, me: Owner) -> None:

@@ -55,11 +55,13 @@ class Line:
         running: what trains, paused or not.
         waiting: what waits, the next one first.
         starts_s: seconds until each of them starts, None where nobody knows.
+        patience_s: seconds until a pause makes way for them, None where nothing pauses in anybody's way.
     """
 
     running: LiveJob | None
     waiting: tuple[LiveJob, ...]
     starts_s: tuple[float | None, ...]
+    patience_s: float | None = None
 
 
 class Registry:
@@ -101,7 +103,7 @@ class Registry:
                 starts.append(until)
                 left = self._left_s(live)
                 until = None if until is None or left is None else until + left
-            return Line(self._running, tuple(self._waiting), tuple(starts))
+            return Line(self._running, tuple(self._waiting), tuple(starts), self._patience_left_s())
 
     def of(self, owner: Owner) -> LiveJob | None:
         """Return somebody's job that trains, or the last one that did."""
@@ -193,17 +195,21 @@ class Registry:
     def make_way(self) -> None:
         """Stop a run that has been paused for too long while others wait; it can be resumed."""
         with self._lock:
-            live = self._running
-            since = live.controls.waiting_since if live is not None else None
-            if live is None or since is None or not self._waiting or live.controls.stopping:
-                return
-            if self._clock() - max(since, self._waits_since) >= self._patience_s:
+            live, left = self._running, self._patience_left_s()
+            if live is not None and left is not None and left <= 0:
                 live.made_way = True
                 live.notice = (
                     f"It was paused for {self._patience_s / 60:.0f} min while others waited, so it made way. "
                     "Nothing is lost: Resume goes on from here."
                 )
                 live.controls.send({"command": "stop"})
+
+    def _patience_left_s(self) -> float | None:
+        live, now = self._running, self._clock()
+        if live is None or live.state != "paused" or not self._waiting:
+            return None
+        since = live.controls.waiting_since
+        return self._patience_s + max(now if since is None else since, self._waits_since) - now
 
     def close(self, timeout_s: float = 20.0) -> bool:
         """Accept and start nothing more, stop what trains and wait for it; True when nothing trains any more.

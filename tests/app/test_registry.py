@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from flexlora.errors import FlexLoRAError
 from flexlora.job import build_job, new_run_folder
 from jobs import registry
+from jobs.line import describe_line
 from jobs.live import LiveJob, Request
 from jobs.owner import OWNER_FILE, Owner, read_owner, write_owner
 from jobs.queue_file import QUEUE
@@ -178,11 +179,16 @@ def test_pauses_do_not_count_as_training(stage):
 
 def test_a_pause_makes_way_when_others_have_waited_long_enough(stage):
     live = stage.start(ANNA)
+    live.controls.send({"command": "pause"})
     live.controls.waiting_since = 0.0
     stage.now = 1000.0
     stage.registry.make_way()
     assert not live.controls.stopping, "nobody waits"
+    assert stage.registry.line().patience_s is None
     stage.start(BEN)
+    stage.now = 1240.0
+    assert "The pause makes way for them in 60 s" in describe_line(stage.registry.line(), ANNA)
+    assert "has ended (its pause makes way in 60 s)" in describe_line(stage.registry.line(), BEN)
     stage.now = 1299.0
     stage.registry.make_way()
     assert not live.controls.stopping

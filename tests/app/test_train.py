@@ -199,6 +199,22 @@ def test_a_run_is_started_watched_stopped_and_resumed(page, registry, roots):
     assert page.button(key="train_explore")
 
 
+def test_the_idle_word_goes_with_the_start_and_a_page_that_waits_tells_of_no_run_to_come(page, pretended, roots):
+    def captions():
+        return " ".join(caption.value for caption in page.caption)
+
+    page.run()
+    assert "Nothing trains at this server now" in captions() and "appears here" in captions()
+    theirs = pretended.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
+    page.run()
+    page.button(key="train_start").click().run()
+    assert "appears here" not in captions()
+    pretended.send(SOMEBODY, theirs, {"command": "stop"})
+    assert theirs.over.wait(60)
+    page.run()
+    assert "Yours trains, and nobody waits." in captions()
+
+
 def test_what_ended_is_called_as_its_log_calls_it_and_damage_is_told(page, registry, roots):
     done = registry.start(ME, Request(build_job("digits", steps=3)), roots[1])
     assert done.over.wait(60)
