@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 from flexlora.controls import Controls
 from flexlora.job import Job
 from jobs.owner import Owner
+
+RECENT, ENOUGH, ENOUGH_S = 50, 10, 3.0
+"""How many of the latest steps tell the pace; how many of them, or how many seconds, it takes to tell it at all."""
 
 Outcome = Literal["ended", "failed", "cancelled"]
 
@@ -66,8 +71,8 @@ class LiveJob:
     launched: bool = False
     outcome: Outcome | None = None
     over: threading.Event = field(default_factory=threading.Event)
-    _first: tuple[float, int] | None = field(default=None, init=False)
-    _last: float = field(default=0.0, init=False)
+    _last: float | None = field(default=None, init=False)
+    _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT), init=False)
 
     @property
     def job(self) -> Job:
@@ -87,7 +92,7 @@ class LiveJob:
     @property
     def moved(self) -> bool:
         """True once a step is done here."""
-        return self._first is not None
+        return self._last is not None
 
     @property
     def state(self) -> str:
@@ -107,15 +112,14 @@ class LiveJob:
     def finished_step(self, step: int) -> None:
         """Note that ``step`` is done; time spent in pauses does not count."""
         trained = self.clock() - self.controls.waited_s
-        if self._first is None:
-            self._first = trained, step
+        if self._last is not None:
+            self._recent_s.append(trained - self._last)
         self._last, self.step = trained, step
 
     def step_s(self) -> float | None:
-        """Return seconds a step at the pace so far, pauses left out; None before there is one."""
-        if self._first is None or self.step <= self._first[1]:
-            return None
-        return (self._last - self._first[0]) / (self.step - self._first[1])
+        """Return the median of the latest seconds a step, pauses left out; None before it is worth telling."""
+        times = tuple(self._recent_s)
+        return median(times) if len(times) >= ENOUGH or sum(times) >= ENOUGH_S else None
 
     def left_s(self, step_s: float | None = None) -> float | None:
         """Return the seconds left at its own pace, else at ``step_s`` a step; None where nobody knows: in a pause."""

@@ -161,6 +161,17 @@ def test_the_time_until_each_starts(stage):
     assert stage.registry.line().starts_s == (pytest.approx(80.0),)
 
 
+def test_the_time_left_waits_for_enough_steps_and_one_slow_step_does_not_shake_it(stage):
+    live = stage.start(ANNA)
+    told = []
+    for step in range(1, 15):
+        stage.now += 30.0 if step == 12 else 0.25
+        live.finished_step(step)
+        told.append(live.left_s())
+    assert told[:10] == [None] * 10
+    assert told[10:] == [pytest.approx(0.25 * (40 - step)) for step in range(11, 15)]
+
+
 def test_pauses_do_not_count_as_training(stage):
     live = stage.start(ANNA)
     for step in range(1, 5):
