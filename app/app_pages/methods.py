@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import FIGURES
 from flexlora.methods import METHODS, Method
-from links import go
+from links import explore, go
 from runs.method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
 from runs.store import plain
 from widgets import switch
@@ -69,7 +69,7 @@ def _show_method(method: Method, example: Example | None) -> None:
             if example and st.button(
                 "Open its example in Explore", key="methods_explore", icon=":material/explore:", width="stretch"
             ):
-                go("Explore", explore_run=example.key)
+                explore(example.key)
             if st.button("Train with it", key="methods_train", icon=":material/model_training:", width="stretch"):
                 go("Train", train_method=method.name)
         if example is None:

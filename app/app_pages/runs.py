@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from jobs.visitor import visitor
-from links import go
+from links import explore, go
 from runs.actions import (
     CONFIRM,
     DONE,
@@ -154,7 +154,7 @@ def _details(row: RunRow) -> None:
     readable = row.state != DAMAGED
     with st.container(horizontal=True, vertical_alignment="center", key="runs_actions"):
         if readable and st.button("Open in Explore", key="runs_explore", type="primary", icon=":material/explore:"):
-            go("Explore", explore_run=row.key)
+            explore(row.key)
         if row.replayable and st.button("What-if", key="runs_what_if", icon=":material/alt_route:"):
             go("What-if", what_if_run=row.key)
         if readable:

@@ -16,7 +16,7 @@ from jobs.question import MESSAGE, ask_for, question_panel, resume
 from jobs.registry import REGISTRY
 from jobs.steering import steer_panel
 from jobs.visitor import visitor
-from links import go
+from links import explore
 from player import player
 from runs.rows import DAMAGED, RunRow, read_row
 from runs.store import plain, run_entries
@@ -174,9 +174,10 @@ def _controls(live: LiveJob, me: Owner) -> None:
                 label, icon, help_text = BUTTONS[name]
                 if st.button(label, key=f"train_{name}", icon=icon, help=help_text, disabled=live.controls.stopping):
                     REGISTRY.send(me, live, {"command": name})
-        elif live.has_log and not _fault(live):
-            unfinished = live.step < live.job.steps and not goes_on
-            if unfinished and st.button("Resume", key="train_go_on", icon=":material/resume:"):
-                resume(REGISTRY, me, live.folder)
-            if st.button("Look at it in Explore", key="train_explore", icon=":material/explore:"):
-                go("Explore", explore_run=f"runs/{live.folder.name}")
+        if not live.has_log or _fault(live):
+            return
+        unfinished = live.step < live.job.steps and not live.alive and not goes_on
+        if unfinished and st.button("Resume", key="train_go_on", icon=":material/resume:"):
+            resume(REGISTRY, me, live.folder)
+        if st.button("Look at it in Explore", key="train_explore", icon=":material/explore:"):
+            explore(f"runs/{live.folder.name}")

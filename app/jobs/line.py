@@ -7,7 +7,7 @@ import streamlit as st
 from jobs.live import LiveJob
 from jobs.owner import Owner
 from jobs.registry import Line, Registry
-from links import go
+from links import explore
 from runs.store import plain
 
 TICK_S = 2.0
@@ -52,7 +52,7 @@ def line_panel(registry: Registry, me: Owner, starting: bool) -> None:
             running = line.running
             theirs = running if running is not None and running.owner != me and running.has_log else None
             if theirs and st.button("Watch it in Explore", key="train_watch", icon=":material/visibility:"):
-                go("Explore", explore_run=f"runs/{theirs.folder.name}")
+                explore(f"runs/{theirs.folder.name}")
             if drawn[2] is not None and st.button("Leave the line", key="train_leave", icon=":material/close:"):
                 registry.cancel(me)
                 st.rerun()

@@ -14,7 +14,7 @@ from jobs.line import progress_text
 from jobs.live import LiveJob, Request
 from jobs.owner import Owner
 from jobs.registry import Registry
-from links import go
+from links import explore
 from runs.replays import trained_already
 from runs.rows import BUNDLED, OTHERS, YOURS, whose
 from runs.store import RunEntry, plain, runs_root
@@ -120,7 +120,7 @@ def _ask_again(registry: Registry, me: Owner, request: Request, same: RunEntry) 
         seen = live is None or live.has_log
         if seen and st.button(look, key="train_look", type="primary", icon=":material/explore:"):
             _forget()
-            go("Explore", explore_run=same.key)
+            explore(same.key)
         if st.button(train, key="train_again", icon=":material/replay:"):
             ask_for(registry, me, request, again=True)
         _never_mind()

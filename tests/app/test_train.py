@@ -7,6 +7,7 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import links
 from flexlora.job import build_job
 from flexlora.methods import METHODS
 from flexlora.run_log import read_run
@@ -178,7 +179,7 @@ def test_a_run_is_started_watched_stopped_and_resumed(page, registry, roots):
     folder = roots[1] / "digits-flexlora-paper-s0"
     wait_for(lambda: (folder / "run.json").exists() and registry.of(ME).controls.paused)
     page.run()
-    assert page.button(key="train_step")
+    assert {"train_step", "train_explore"} <= keys(page)
     page.button(key="train_step").click().run()
     wait_for(lambda: registry.of(ME).step == 1)
     page.button(key="train_next_event").click().run()
@@ -215,12 +216,17 @@ def test_the_idle_word_goes_with_the_start_and_a_page_that_waits_tells_of_no_run
     assert "Yours trains, and nobody waits." in captions()
 
 
-def test_what_ended_is_called_as_its_log_calls_it_and_damage_is_told(page, registry, roots):
+def test_what_ended_is_called_as_its_log_calls_it_and_damage_is_told(page, registry, roots, monkeypatch):
     done = registry.start(ME, Request(build_job("digits", steps=3)), roots[1])
     assert done.over.wait(60)
     page.run()
     [told] = [text(item) for item in page.markdown if done.folder.name in item.value]
     assert "finished, step 3 of 3 · test accuracy 0." in told
+    seen = []
+    monkeypatch.setattr(links, "_PAGES", {"Explore": "the page"})
+    monkeypatch.setattr(links.st, "switch_page", lambda to, query_params=None: seen.append((to, query_params)))
+    page.button(key="train_explore").click().run()
+    assert seen == [("the page", {"run": f"runs/{done.folder.name}"})]
     done.step, done.notice = 2, "Nothing is lost: Resume goes on from here."
     page.run()
     assert "train_go_on" in keys(page) and any("Nothing is lost" in item.value for item in page.info)

@@ -74,7 +74,7 @@ def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
     again.locator(".st-key-train_stop button").first.click()
     wait_for(again, lambda: "stopped" in controls(again))
     again.locator(".st-key-train_explore button").first.click()
-    again.wait_for_url(lambda url: "/train" not in url, timeout=TIMEOUT_MS)
+    again.wait_for_url("**/*run=runs%2Fdigits-flexlora-paper-s0*", timeout=TIMEOUT_MS)
     again.wait_for_selector(PLAYER, timeout=TIMEOUT_MS)
     assert "digits-flexlora-paper-s0" in again.get_by_role("combobox", name="Run").input_value()
 
