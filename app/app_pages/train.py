@@ -20,6 +20,7 @@ from links import explore
 from player import player
 from runs.rows import DAMAGED, RunRow, read_row
 from runs.store import plain, run_entries
+from widgets import act
 
 PLAYER = "train_player"
 PRESSED = "train_pressed"
@@ -76,22 +77,15 @@ def _steer(live: LiveJob, me: Owner) -> None:
     """Edit the schedule of the run that trains."""
     if not live.alive or not isinstance(live.job.config, FlexLoRAConfig):
         return
-    with st.expander(
-        "Steer: edit the schedule of this run", icon=":material/tune:", key=f"train_steer_{live.folder.name}"
-    ):
+    key = f"train_steer_{live.folder.name}"
+    with st.expander("Steer: edit the schedule of this run", icon=":material/tune:", key=key):
         st.fragment(steer_panel, run_every=STEER_S)(live, partial(REGISTRY.send, me, live))
 
 
 def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Start",
-            key="train_start",
-            type="primary",
-            icon=":material/play_arrow:",
-            disabled=job is None,
-            on_click=lambda: st.session_state.update({PRESSED: True}),
-        )
+        press = partial(st.session_state.update, {PRESSED: True})
+        act("Start", "train_start", ":material/play_arrow:", press, type="primary", disabled=job is None)
         paused = st.checkbox("paused, to go step by step", key="train_paused")
         if not me.lasting:
             st.caption(
@@ -169,8 +163,7 @@ def _controls(live: LiveJob, me: Owner) -> None:
         st.markdown(f"**{plain(live.folder.name)}** · {told}", width="content")
         st.space("stretch")
         if live.alive:
-            names = ("resume" if live.controls.paused else "pause", "step", "next_event", "stop")
-            for name in names:
+            for name in ("resume" if live.controls.paused else "pause", "step", "next_event", "stop"):
                 label, icon, help_text = BUTTONS[name]
                 if st.button(label, key=f"train_{name}", icon=icon, help=help_text, disabled=live.controls.stopping):
                     REGISTRY.send(me, live, {"command": name})

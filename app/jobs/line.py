@@ -28,9 +28,8 @@ def line_panel(registry: Registry, me: Owner, starting: bool) -> None:
     ``starting``: the viewer has just pressed Start.
     """
 
-    def own() -> tuple[LiveJob | None, bool, LiveJob | None]:
-        live = registry.of(me)
-        return live, live is not None and live.alive, registry.waiting_of(me)
+    def own() -> list[tuple[LiveJob, bool]]:
+        return [(live, live.alive) for live in (registry.of(me), registry.waiting_of(me)) if live is not None]
 
     drawn = own()
 
@@ -53,7 +52,7 @@ def line_panel(registry: Registry, me: Owner, starting: bool) -> None:
             theirs = running if running is not None and running.owner != me and running.has_log else None
             if theirs and st.button("Watch it in Explore", key="train_watch", icon=":material/visibility:"):
                 explore(f"runs/{theirs.folder.name}")
-            if drawn[2] is not None and st.button("Leave the line", key="train_leave", icon=":material/close:"):
+            if registry.waiting_of(me) and st.button("Leave the line", key="train_leave", icon=":material/close:"):
                 registry.cancel(me)
                 st.rerun()
 
@@ -69,10 +68,11 @@ def describe_line(line: Line, me: Owner) -> str:
     if mine is not None:
         told.append(_turn(line, mine, me))
     others = len(line.waiting) - (mine is not None)
+    own = running is not None and running.owner == me
     if others and mine is None:
         waiting = "1 run waits" if others == 1 else f"{others} runs wait"
-        told.append(f"{waiting} in line{' behind yours' if running and running.owner == me else ''}.")
-    if line.patience_s is not None and running is not None and running.owner == me:
+        told.append(f"{waiting} in line{' behind yours' if own else ''}.")
+    if line.patience_s is not None and own:
         told.append(f"The pause makes way for them in {duration(line.patience_s)}; the run can be resumed.")
     return " ".join(told)
 

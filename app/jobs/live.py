@@ -23,14 +23,10 @@ Outcome = Literal["ended", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody wants trained.
+    """What somebody wants trained: a new run, or with ``folder`` one to go on with.
 
-    Attributes:
-        job: what is trained.
-        parent: name of the run whose configuration it was edited from.
-        paused: wait before the first step.
-        folder: the run to go on with, None = a new one.
-        step: how many steps that one has finished, 0 where its log does not end in order.
+    ``parent`` names the run whose configuration it was edited from. ``paused``: it waits before its first step.
+    ``step``: how many that one has finished, 0 where its log does not end in order.
     """
 
     job: Job
@@ -45,17 +41,13 @@ class LiveJob:
     """An accepted job, from the line to its end.
 
     Attributes:
-        owner: whose it is.
-        request: what was asked for.
         folder: its run log; everything a page shows comes from there.
         clock: seconds; only differences count.
-        controls: its mailbox.
         step: finished optimizer steps.
         error: why it could not start or go on, one line.
         notice: what its owner should know of it, one line: from where it was resumed, why it made way.
         made_way: it was stopped for others.
         launched: its turn has come.
-        outcome: how it ended, None until then.
         over: set with ``outcome``.
     """
 

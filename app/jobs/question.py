@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import streamlit as st
 
@@ -24,18 +23,6 @@ WHOSE = {YOURS: "Your run", OTHERS: "Another browser's run", BUNDLED: "The bundl
 MESSAGE = "train_message"
 
 
-class Question(NamedTuple):
-    """A start that waits for an answer.
-
-    Attributes:
-        request: what would be started.
-        same: a run of the same job; None when the viewer's own job is what stands in the way.
-    """
-
-    request: Request
-    same: RunEntry | None
-
-
 def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = False, replace: bool = False) -> None:
     """Start a job, or put the question that comes before it; the page runs again.
 
@@ -44,12 +31,13 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
     state = st.session_state
     state.pop(ASKED, None)
     mine = registry.busy_with(me)
-    if mine is not None and (mine.job, mine.request.folder) == (request.job, request.folder) and not mine.moved:
+    to_come = mine is not None and not (mine.moved or mine.controls.stopping)
+    if to_come and (mine.job, mine.request.folder) == (request.job, request.folder):
         # Many quick clicks ask for one thing.
         st.rerun()
     same = None if again or request.folder is not None else _same_job(registry, request.job)
     if same is not None or (mine is not None and not replace):
-        state[ASKED] = Question(request, same)
+        state[ASKED] = request, same
     else:
         try:
             registry.start(me, request, runs_root(), replace=replace)
@@ -63,12 +51,11 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
 def _same_job(registry: Registry, job: Job) -> RunEntry | None:
     """Return a run of this job that is in line, in training or in the log."""
     line = registry.line()
-    jobs = [live for live in (line.running, *line.waiting) if live is not None and not live.controls.stopping]
-    coming = [live for live in jobs if live.job == job]
-    for live in coming:
+    jobs = [live for live in (line.running, *line.waiting) if live and live.job == job and not live.controls.stopping]
+    for live in jobs:
         if not live.has_log:
             return RunEntry(f"runs/{live.folder.name}", live.folder)
-    return trained_already(job, [live.folder for live in coming])
+    return trained_already(job, [live.folder for live in jobs])
 
 
 def resume(registry: Registry, me: Owner, folder: Path) -> None:
@@ -86,50 +73,39 @@ def resume(registry: Registry, me: Owner, folder: Path) -> None:
 
 def question_panel(registry: Registry, me: Owner) -> None:
     """Draw the question that waits for an answer, or what the viewer waited for when the last server ended."""
-    question: Question | None = st.session_state.get(ASKED)
-    if question is None:
+    if ASKED in st.session_state:
+        # A dialog: whoever pressed Start is anywhere on a long page.
+        st.dialog("Before it starts", icon=":material/help:", on_dismiss=_forget)(_ask)(registry, me)
+    else:
         _offer(registry, me)
-        return
-    # A dialog: whoever pressed Start is anywhere on a long page.
-    st.dialog("Before it starts", icon=":material/help:", on_dismiss=_forget)(_ask)(registry, me, question)
 
 
 def _forget() -> None:
     st.session_state.pop(ASKED, None)
 
 
-def _ask(registry: Registry, me: Owner, question: Question) -> None:
-    if question.same is not None:
-        _ask_again(registry, me, question.request, question.same)
-        return
-    text, label = _obstacle(registry.busy_with(me), len(registry.line().waiting))
+def _ask(registry: Registry, me: Owner) -> None:
+    request, same = st.session_state[ASKED]
+    if same is None:
+        look, key = "", "train_replace"
+        text, train = _obstacle(registry.busy_with(me), len(registry.line().waiting))
+    else:
+        live, key = registry.find(same.folder), "train_again"
+        state = "trained to its end" if live is None else progress_text(live)
+        who = WHOSE[whose(same.key, same.folder, me)]
+        text = f"{who} **{plain(same.folder.name)}** is exactly this job, {state}."
+        look, train = ("Look at it", "Train it again") if live is None else ("Watch it in Explore", "Train it anyway")
+        look = look if live is None or live.has_log else ""
     st.markdown(text)
     with st.container(horizontal=True):
-        if st.button(label, key="train_replace", type="primary", icon=":material/play_arrow:"):
-            ask_for(registry, me, question.request, again=True, replace=True)
-        _never_mind()
-
-
-def _ask_again(registry: Registry, me: Owner, request: Request, same: RunEntry) -> None:
-    live = registry.find(same.folder)
-    state = "trained to its end" if live is None else progress_text(live)
-    who = WHOSE[whose(same.key, same.folder, me)]
-    st.markdown(f"{who} **{plain(same.folder.name)}** is exactly this job, {state}.")
-    look, train = ("Look at it", "Train it again") if live is None else ("Watch it in Explore", "Train it anyway")
-    with st.container(horizontal=True):
-        seen = live is None or live.has_log
-        if seen and st.button(look, key="train_look", type="primary", icon=":material/explore:"):
+        if same is not None and look and st.button(look, key="train_look", type="primary", icon=":material/explore:"):
             _forget()
             explore(same.key)
-        if st.button(train, key="train_again", icon=":material/replay:"):
-            ask_for(registry, me, request, again=True)
-        _never_mind()
-
-
-def _never_mind() -> None:
-    if st.button("Never mind", key="train_never_mind"):
-        _forget()
-        st.rerun()
+        if st.button(train, key=key, icon=":material/play_arrow:"):
+            ask_for(registry, me, request, again=True, replace=same is None)
+        if st.button("Never mind", key="train_never_mind"):
+            _forget()
+            st.rerun()
 
 
 def _obstacle(mine: LiveJob | None, waiting: int) -> tuple[str, str]:
