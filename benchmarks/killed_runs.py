@@ -52,7 +52,7 @@ def train(words: list[str]) -> None:
     """Be the training process."""
     from flexlora.train import main as command_line
 
-    with open(os.devnull, "w") as nowhere:
+    with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     sys.exit(command_line(words))
