@@ -10,7 +10,9 @@ import streamlit as st
 
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
+from flexlora.run_log.format import HEADER
 from jobs.line import TICK_S
+from jobs.registry import REGISTRY
 from jobs.visitor import visitor
 from player import CHOICES, STAGES, PlayerView, player
 from runs import pinned
@@ -60,6 +62,8 @@ def page() -> None:
             other=other.key if other else None,
             on_other=_pinned,
         )
+    if _waits(entry):
+        return
     opened = open_run(entry.folder)
     if opened is None:
         return
@@ -168,6 +172,28 @@ def _write_address(address: dict[str, str]) -> None:
     st.session_state["explore_written"] = address
     if st.query_params.to_dict() != address:
         st.query_params.from_dict(address)
+
+
+def _waits(entry: RunEntry) -> bool:
+    """Say of a run that has no log yet which place in line it has, until it begins; return False for any other."""
+    live = REGISTRY.find(entry.folder)
+    if live is None or (entry.folder / HEADER).is_file():
+        return False
+
+    @st.fragment(run_every=TICK_S)
+    def place() -> None:
+        waiting = REGISTRY.line().waiting
+        if REGISTRY.find(entry.folder) is not live or (entry.folder / HEADER).is_file():
+            st.rerun()
+        told = (
+            f"waits in line, number {waiting.index(live) + 1}" if live in waiting else "is loading its model and data"
+        )
+        st.info(
+            f"**{plain(entry.folder.name)}** {told}. It appears here when it begins.", icon=":material/hourglass_top:"
+        )
+
+    place()
+    return True
 
 
 def _tell_about(entry: RunEntry, opened: OpenRun) -> None:

@@ -124,6 +124,20 @@ class TestLibrary:
         states = dict(zip(table["name"], table["state"], strict=True))
         assert states == {"first": "finished ⚠", "second": "finished", "sample": "finished"}
 
+    def test_the_viewers_run_in_line_is_told_above_the_table(self, page, roots, monkeypatch):
+        from app_pages import runs
+        from flexlora.job import build_job
+        from jobs.live import Request
+        from jobs.registry import Registry
+
+        # Whatever comes to its turn stays there.
+        registry = Registry(launch=lambda work, name: None)
+        monkeypatch.setattr(runs, "REGISTRY", registry)
+        monkeypatch.setattr(runs, "visitor", lambda: Owner.of("me"))
+        for who in ("somebody", "me"):
+            live = registry.start(Owner.of(who), Request(build_job("digits", steps=4)), roots[1])
+        assert f"Yours, {live.folder.name}, is next" in text(page.run()).replace("*", "")
+
     def test_the_search_narrows_the_table_and_says_when_nothing_is_left(self, page):
         page.run()
         page.text_input(key="runs_search").set_value("BUNDLED flexlora").run()
