@@ -139,6 +139,7 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
     """Return the table of the library, column by column."""
     return {
         "name": [row.name for row in rows],
+        "where": [row.where for row in rows],
         "state": [f"{row.state} {INCOMPLETE}" if row.fault else row.state for row in rows],
         "method": [row.method for row in rows],
         "preset": [row.preset for row in rows],
@@ -150,7 +151,6 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
         "net moves": [row.net_moves for row in rows],
         "created": [_date(row.created_unix_s) for row in rows],
         "size": [row.disk_bytes for row in rows],
-        "where": [row.where for row in rows],
     }
 
 

@@ -111,6 +111,7 @@ class TestLibrary:
         table = page.dataframe[0].value
         assert sorted(table["name"][:2]) == ["first", "second"] and list(table["name"][2:]) == ["sample"]
         assert list(table["where"]) == ["yours", "yours", "bundled"]
+        assert list(table.columns)[:2] == ["name", "where"], "whose a run is must not be cut off at the right"
         assert set(table["net moves"]) == {4}
         assert "2 of yours" in text(page) and "1 bundled" in text(page)
         assert "runs_explore" not in keys(page)
