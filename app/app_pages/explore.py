@@ -10,7 +10,6 @@ import streamlit as st
 
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
-from flexlora.run_log.format import HEADER
 from jobs.line import TICK_S
 from jobs.registry import REGISTRY
 from jobs.visitor import visitor
@@ -177,13 +176,13 @@ def _write_address(address: dict[str, str]) -> None:
 def _waits(entry: RunEntry) -> bool:
     """Say of a run that has no log yet which place in line it has, until it begins; return False for any other."""
     live = REGISTRY.find(entry.folder)
-    if live is None or (entry.folder / HEADER).is_file():
+    if live is None or live.has_log:
         return False
 
     @st.fragment(run_every=TICK_S)
     def place() -> None:
         waiting = REGISTRY.line().waiting
-        if REGISTRY.find(entry.folder) is not live or (entry.folder / HEADER).is_file():
+        if live.has_log or REGISTRY.find(entry.folder) is not live:
             st.rerun()
         told = (
             f"waits in line, number {waiting.index(live) + 1}" if live in waiting else "is loading its model and data"

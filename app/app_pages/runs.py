@@ -26,7 +26,7 @@ from runs.actions import (
 )
 from runs.folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movable
 from runs.import_panel import import_panel
-from runs.rows import DAMAGED, INCOMPLETE, OTHERS, WHERE, RunRow, columns, describe_row, read_rows, search, size_text
+from runs.rows import DAMAGED, OTHERS, WHERE, RunRow, columns, describe_row, read_rows, search, size_text
 from runs.store import plain, run_entries, runs_root
 from widgets import act, download
 
@@ -38,19 +38,19 @@ DELETE = ":material/delete_forever:"
 COLUMNS = {
     "name": st.column_config.TextColumn("name", pinned=True, width="medium"),
     "where": st.column_config.TextColumn("where", width=80, help="Bundled runs cannot be changed"),
-    "state": st.column_config.TextColumn("state", width=95, help=f"{INCOMPLETE} something of its log is missing"),
+    "state": st.column_config.TextColumn("state", width=95, help="⚠ something of its log is missing"),
     "method": st.column_config.TextColumn("method", width=100),
     "preset": st.column_config.TextColumn("preset", width=80),
     "task": st.column_config.TextColumn("task", width=75),
-    "step": st.column_config.NumberColumn("step", width=65, help="The last recorded step"),
-    "of": st.column_config.NumberColumn("of", width=65, help="Steps that the run was made for"),
-    "result": st.column_config.NumberColumn("result", format="%.3f", width=70, help="At the last evaluation"),
+    "step": st.column_config.NumberColumn("step", width=60, help="The last recorded step"),
+    "of": st.column_config.NumberColumn("of", width=60, help="Steps that the run was made for"),
+    "result": st.column_config.NumberColumn("result", format="%.3f", width=65, help="At the last evaluation"),
     "measured": st.column_config.TextColumn("measured", width=110, help="What the result is"),
     "net moves": st.column_config.NumberColumn(
         "net moves", width=90, help="Directions that matrices gained or lost in the end; empty: not in the log"
     ),
-    "created": st.column_config.DatetimeColumn("created", format="YYYY-MM-DD HH:mm", width=130),
-    "size": st.column_config.NumberColumn("size", format="bytes", width=85, help="Everything in its folder"),
+    "created": st.column_config.DatetimeColumn("created", format="YYYY-MM-DD HH:mm", width=120),
+    "size": st.column_config.NumberColumn("size", format="bytes", width=80, help="Everything in its folder"),
 }
 
 

@@ -95,13 +95,12 @@ def routes(base: str) -> list[Route]:
         "why": (one_card, "application/json"),
         "order": (one_order, "application/json"),
     }
-    # What is no address would get the app's page.
-    none = Route(f"{base}/lab/{{rest:path}}", lambda _: PlainTextResponse("There is no such address.", 404))
     found = [
         Route(f"{base}/lab/{name}/{{name:path}}", _endpoint(*answer), middleware=[hosts])
         for name, answer in answers.items()
     ]
-    return [*found, none]
+    # What is no address would get the app's page.
+    return [*found, Route(f"{base}/lab/{{_:path}}", lambda _: PlainTextResponse("There is no such address.", 404))]
 
 
 def _endpoint(answer: Callable[[Request], bytes | None], kind: str) -> Callable[[Request], Response]:

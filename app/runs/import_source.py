@@ -11,6 +11,7 @@ import streamlit as st
 
 from analysis.importers import LogImportError
 from analysis.importers.event_file import MAX_BYTES
+from analysis.outside import existing
 from files import Kept, Uploaded
 from runs.store import named
 
@@ -115,12 +116,6 @@ def _plain_name(name: str, taken: Collection[str]) -> str:
 
 
 def _named(typed: str) -> LogSource:
-    path = named(typed, LogImportError)
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise LogImportError(f"{typed} does not exist. Give the file or folder of a log.") from error
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise LogImportError(f"{typed[:200]!r} cannot be opened: {why}.") from error
+    path = existing(named(typed, LogImportError), LogImportError, "Give the file or folder of a log.")
+    status = path.stat()
     return LogSource(path, (str(path), status.st_mtime_ns, status.st_size), path.resolve().stem)

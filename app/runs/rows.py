@@ -21,9 +21,6 @@ from jobs.owner import Owner, may, read_owner
 DAMAGED = "damaged"
 """State of a run whose header cannot be read."""
 
-INCOMPLETE = "⚠"
-"""Beside the state of a run of which something is missing."""
-
 YOURS, OTHERS, BUNDLED = WHERE = ("yours", "another's", "bundled")
 """Whose a run is. One that is nobody's in particular counts as the viewer's."""
 
@@ -140,7 +137,7 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
     return {
         "name": [row.name for row in rows],
         "where": [row.where for row in rows],
-        "state": [f"{row.state} {INCOMPLETE}" if row.fault else row.state for row in rows],
+        "state": [f"{row.state} ⚠" if row.fault else row.state for row in rows],
         "method": [row.method for row in rows],
         "preset": [row.preset for row in rows],
         "task": [row.task for row in rows],
