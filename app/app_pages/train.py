@@ -18,7 +18,7 @@ from jobs.steering import steer_panel
 from jobs.visitor import visitor
 from links import explore
 from player import player
-from runs.rows import DAMAGED, RunRow, read_row
+from runs.rows import DAMAGED, read_row
 from runs.store import plain, run_entries
 from widgets import act
 
@@ -61,7 +61,7 @@ def page() -> None:
     with st.container():
         if live is not None:
             _watch(live, me)
-            if live.has_log and not _fault(live):
+            if live.has_log and not _log(live)[1]:
                 # The browser asks for what is new; a release in the player reruns no more than this.
                 st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
             _steer(live, me)
@@ -124,7 +124,7 @@ def _watch(live: LiveJob, me: Owner) -> None:
         shown = st.session_state.get("train_shown")
         st.session_state["train_shown"] = now = (live.folder, live.alive, live.has_log)
         _controls(live, me)
-        if fault := live.error or _fault(live):
+        if fault := live.error or _log(live)[1]:
             st.error(plain(fault), icon=":material/error:")
         elif live.notice and not _goes_on(live, me):
             st.info(plain(live.notice), icon=":material/hourglass_top:")
@@ -143,31 +143,27 @@ def _goes_on(live: LiveJob, me: Owner) -> bool:
     return waiting is not None and waiting.folder == live.folder
 
 
-def _fault(live: LiveJob) -> str:
-    """Return why the log of a run that has ended cannot be read, empty while it can."""
-    row = _row(live)
-    return row.fault if row is not None and row.state == DAMAGED else ""
-
-
-def _row(live: LiveJob) -> RunRow | None:
-    """What the log tells of a run that has ended, None where it has none or is not closed."""
-    return None if live.alive or not (live.has_log or live.step) else read_row(f"runs/{live.folder.name}", live.folder)
+def _log(live: LiveJob) -> tuple[str, str]:
+    """Return what the log of a run that has ended measured, and why it cannot be read; empty for none."""
+    if live.alive or not (live.has_log or live.step):
+        return "", ""
+    row = read_row(f"runs/{live.folder.name}", live.folder)
+    return "" if row.result is None else f" · {row.measured} {row.result:.3f}", row.fault * (row.state == DAMAGED)
 
 
 def _controls(live: LiveJob, me: Owner) -> None:
     goes_on = _goes_on(live, me)
     with st.container(horizontal=True, vertical_alignment="center", key="train_controls"):
         told = f"waits in line to go on from step {live.step} of {live.job.steps}" if goes_on else progress_text(live)
-        if (row := _row(live)) is not None and row.result is not None:
-            told += f" · {row.measured} {row.result:.3f}"
-        st.markdown(f"**{plain(live.folder.name)}** · {told}", width="content")
+        result, fault = _log(live)
+        st.markdown(f"**{plain(live.folder.name)}** · {told}{result}", width="content")
         st.space("stretch")
         if live.alive:
             for name in ("resume" if live.controls.paused else "pause", "step", "next_event", "stop"):
                 label, icon, help_text = BUTTONS[name]
                 if st.button(label, key=f"train_{name}", icon=icon, help=help_text, disabled=live.controls.stopping):
                     REGISTRY.send(me, live, {"command": name})
-        if not live.has_log or _fault(live):
+        if fault or not live.has_log:
             return
         unfinished = live.step < live.job.steps and not live.alive and not goes_on
         if unfinished and st.button("Resume", key="train_go_on", icon=":material/resume:"):

@@ -13,20 +13,9 @@ from runs.store import plain
 TICK_S = 2.0
 """An idle page learns within this time that a job has started or the line has moved."""
 
-WORDS = {
-    "running": "training",
-    "waiting": "waiting in line",
-    "made way": "paused, made way for others",
-    "cancelled": "taken out of the line",
-}
-"""State of a job → what it is called, where that is another word."""
-
 
 def line_panel(registry: Registry, me: Owner, starting: bool) -> None:
-    """Draw the line and keep it up to date; the whole page runs again when the viewer's own jobs have changed.
-
-    ``starting``: the viewer has just pressed Start.
-    """
+    """Draw the line and keep it up to date; the whole page runs again when the viewer's own jobs have changed."""
 
     def own() -> list[tuple[LiveJob, bool]]:
         return [(live, live.alive) for live in (registry.of(me), registry.waiting_of(me)) if live is not None]
@@ -44,7 +33,7 @@ def line_panel(registry: Registry, me: Owner, starting: bool) -> None:
             idle = (
                 "A start is on its way." if starting else "Nothing trains at this server now: a start begins at once."
             )
-            st.caption(idle if line.running is None else "Yours trains, and nobody waits.")
+            st.caption("Yours trains, and nobody waits." if line.running else idle)
             return
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_line"):
             st.markdown(f":material/hourglass_top: {text}", width="stretch")
@@ -81,9 +70,9 @@ def progress_text(live: LiveJob) -> str:
     """Return how far a job is, in words."""
     if live.state == "loading":
         return f"loading, from step {live.step}" if live.step else "loading"
-    text = f"{WORDS.get(live.state, live.state)}, step {live.step} of {live.job.steps}"
+    text = f"{live.state}, step {live.step} of {live.job.steps}"
     left = live.left_s()
-    return f"{text}, about {duration(left)} left" if live.state == "running" and left is not None else text
+    return f"{text}, about {duration(left)} left" if live.state == "training" and left is not None else text
 
 
 def duration(seconds: float) -> str:

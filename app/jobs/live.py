@@ -35,6 +35,10 @@ class Request:
     folder: Path | None = None
     step: int = field(default=0, compare=False)
 
+    def same_as(self, other: Request) -> bool:
+        """True where both ask for the same training, wherever they come from."""
+        return (self.job, self.folder) == (other.job, other.folder)
+
 
 @dataclass(eq=False)
 class LiveJob:
@@ -88,18 +92,14 @@ class LiveJob:
 
     @property
     def state(self) -> str:
-        """One of waiting, loading, running, paused, stopping, finished, stopped, made way, failed, cancelled."""
+        """How far it is, in the words of the page."""
         if self.outcome == "ended":
-            return "finished" if self.step >= self.job.steps else "made way" if self.made_way else "stopped"
-        if self.outcome is not None:
-            return self.outcome
-        if not self.launched:
-            return "waiting"
-        if self.controls.stopping:
-            return "stopping"
-        if self.controls.paused:
-            return "paused"
-        return "running" if self.moved else "loading"
+            early = "paused, made way for others" if self.made_way else "stopped"
+            return "finished" if self.step >= self.job.steps else early
+        if self.outcome is not None or not self.launched:
+            return self.outcome or "waiting in line"
+        now = "training" if self.moved else "loading"
+        return "stopping" if self.controls.stopping else "paused" if self.controls.paused else now
 
     def finished_step(self, step: int) -> None:
         """Note that ``step`` is done; time spent in pauses does not count."""

@@ -31,8 +31,7 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
     state = st.session_state
     state.pop(ASKED, None)
     mine = registry.busy_with(me)
-    to_come = mine is not None and not (mine.moved or mine.controls.stopping)
-    if to_come and (mine.job, mine.request.folder) == (request.job, request.folder):
+    if mine is not None and not (mine.moved or mine.controls.stopping) and mine.request.same_as(request):
         # Many quick clicks ask for one thing.
         st.rerun()
     same = None if again or request.folder is not None else _same_job(registry, request.job)

@@ -49,13 +49,10 @@ def train(live: LiveJob) -> None:
 
 @dataclass(frozen=True)
 class Line:
-    """The jobs of a server at one moment.
+    """What trains, paused or not, and what waits, the next one first.
 
-    Attributes:
-        running: what trains, paused or not.
-        waiting: what waits, the next one first.
-        starts_s: seconds until each of them starts, None where nobody knows.
-        patience_s: seconds until a pause makes way for them, None where nothing pauses in anybody's way.
+    ``starts_s``: seconds until each of them starts, None where nobody knows. ``patience_s``: seconds until a pause
+    makes way for them, None where nothing pauses in anybody's way.
     """
 
     running: LiveJob | None
@@ -68,13 +65,8 @@ class Registry:
     """Accepts, lines up, finds and stops the jobs of this process. Thread-safe.
 
     One trains at a time, because training uses torch's global random generator and all of one core. Whoever comes
-    first is served first, and everybody has at most one job that trains or waits.
-
-    Args:
-        worker: trains one job; raises what went wrong.
-        launch: runs a function of its own accord, under a name.
-        clock: seconds.
-        patience_s: see ``PATIENCE_S``.
+    first is served first, and everybody has at most one job that trains or waits. ``worker`` trains one job and raises
+    what went wrong; ``launch`` runs a function of its own accord, under a name; ``clock`` counts seconds.
     """
 
     def __init__(
@@ -233,11 +225,10 @@ class Registry:
         if self.waiting_of(owner) is None and len(self._waiting) >= MAX_WAITING:
             raise FlexLoRAError(f"{MAX_WAITING} runs wait already. Try again when the line is shorter.")
         if request.folder is not None:
-            reason = refusal(owner, "resume", request.folder)
-            if reason is None and self.find(request.folder) is not None:
-                reason = f"{request.folder.name} is in line or in training already."
-            if reason is not None:
+            if reason := refusal(owner, "resume", request.folder):
                 raise FlexLoRAError(reason)
+            if self.find(request.folder) is not None:
+                raise FlexLoRAError(f"{request.folder.name} is in line or in training already.")
 
     def _new_folder(self, owner: Owner, request: Request, root: Path) -> Path:
         folder = new_run_folder(root, request.job)
@@ -258,7 +249,6 @@ class Registry:
                 self._launch(lambda live=live: self._train(live), f"train {live.folder.name}")
             except RuntimeError as error:
                 live.error = f"No thread can be started: {error}"
-                self._running = None
                 self._end(live, "failed")
 
     def _train(self, live: LiveJob) -> None:
@@ -272,13 +262,13 @@ class Registry:
         with self._lock:
             if pace := live.step_s():
                 self._pace[live.job.task, live.job.method] = pace
-            self._running = None
             self._end(live, "failed" if live.error else "ended")
             self._next()
             self._keep(live.folder.parent)
 
     def _end(self, live: LiveJob, outcome: Outcome) -> None:
         live.outcome = outcome
+        self._running = None if live is self._running else self._running
         if live.request.folder is None:
             give_back(live.folder)
         live.over.set()

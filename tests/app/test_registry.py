@@ -207,7 +207,7 @@ def test_a_pause_makes_way_when_others_have_waited_long_enough(stage):
     stage.registry.make_way()
     assert live.controls.stopping and "made way" in live.notice
     stage.finish()
-    assert live.state == "made way"
+    assert live.state == "paused, made way for others"
 
 
 def test_a_run_that_trains_makes_way_for_nobody(stage):
@@ -321,7 +321,7 @@ class TestServerThatEnds:
 
         monkeypatch.setattr(queue_file, "put_bytes", full)
         stage.start(ANNA)
-        assert stage.start(BEN).state == "waiting"
+        assert stage.start(BEN).state == "waiting in line"
 
 
 def test_the_line_has_an_end(stage, monkeypatch):
