@@ -123,10 +123,12 @@ def _watch(live: LiveJob, me: Owner) -> None:
             st.rerun()
         shown = st.session_state.get("train_shown")
         st.session_state["train_shown"] = now = (live.folder, live.alive, live.has_log)
-        _controls(live, me)
+        # It has ended and waits in line to go on.
+        goes_on = (waiting := REGISTRY.waiting_of(me)) is not None and waiting.folder == live.folder
+        _controls(live, me, goes_on)
         if fault := live.error or _log(live)[1]:
             st.error(plain(fault), icon=":material/error:")
-        elif live.notice and not _goes_on(live, me):
+        elif live.notice and not goes_on:
             st.info(plain(live.notice), icon=":material/hourglass_top:")
         if live.alive and not live.has_log:
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
@@ -137,12 +139,6 @@ def _watch(live: LiveJob, me: Owner) -> None:
     watch()
 
 
-def _goes_on(live: LiveJob, me: Owner) -> bool:
-    """True for a run that has ended and waits in line to go on."""
-    waiting = REGISTRY.waiting_of(me)
-    return waiting is not None and waiting.folder == live.folder
-
-
 def _log(live: LiveJob) -> tuple[str, str]:
     """Return what the log of a run that has ended measured, and why it cannot be read; empty for none."""
     if live.alive or not (live.has_log or live.step):
@@ -151,8 +147,7 @@ def _log(live: LiveJob) -> tuple[str, str]:
     return "" if row.result is None else f" · {row.measured} {row.result:.3f}", row.fault * (row.state == DAMAGED)
 
 
-def _controls(live: LiveJob, me: Owner) -> None:
-    goes_on = _goes_on(live, me)
+def _controls(live: LiveJob, me: Owner, goes_on: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="train_controls"):
         told = f"waits in line to go on from step {live.step} of {live.job.steps}" if goes_on else progress_text(live)
         result, fault = _log(live)

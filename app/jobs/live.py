@@ -42,17 +42,10 @@ class Request:
 
 @dataclass(eq=False)
 class LiveJob:
-    """An accepted job, from the line to its end.
+    """An accepted job, from the line to its end; everything a page shows comes from the log in its folder.
 
-    Attributes:
-        folder: its run log; everything a page shows comes from there.
-        clock: seconds; only differences count.
-        step: finished optimizer steps.
-        error: why it could not start or go on, one line.
-        notice: what its owner should know of it, one line: from where it was resumed, why it made way.
-        made_way: it was stopped for others.
-        launched: its turn has come.
-        over: set with ``outcome``.
+    ``step`` counts finished optimizer steps. ``error`` is why it could not start or go on, ``notice`` what its owner
+    should know: from where it was resumed, why it made way for others. ``over`` is set with ``outcome``.
     """
 
     owner: Owner

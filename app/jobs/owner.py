@@ -23,11 +23,9 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Owner:
-    """Somebody at this server.
+    """Somebody at this server; whoever reads the key can do nothing with it.
 
-    Attributes:
-        key: tells this one from others; whoever reads it can do nothing with it.
-        lasting: the same somebody comes back under the same key: after a reload, in a second tab, to another server.
+    ``lasting``: the same somebody comes back under the same key: after a reload, in a second tab, to another server.
     """
 
     key: str

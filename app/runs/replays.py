@@ -189,10 +189,7 @@ def find_trained(run: Run, job: Job) -> Trained | None:
 
 
 def trained_already(job: Job, coming: Container[Path] = ()) -> RunEntry | None:
-    """Return a run of exactly this job by the same packages that nobody edited on the way, or None.
-
-    It is finished, or its folder is among those that are ``coming``.
-    """
+    """Return a run of exactly this job and packages, never edited: finished or in a folder of ``coming``; or None."""
     wanted, packages = job.to_dict(), versions()
     for entry in run_entries():
         try:
