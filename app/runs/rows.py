@@ -36,7 +36,7 @@ class RunRow:
         step: the last recorded one.
         steps: how many the run was made for.
         matrices: how many are adapted.
-        created_unix_s: when it began, or was imported; None where the header does not tell.
+        created: when it began, or was imported; None where the header does not tell.
         measured: what ``result`` is, such as "test accuracy"; empty without an evaluation.
         result: of the last evaluation, on the test split if there is one.
         net_moves: directions that the matrices gained or lost in the end; None where the log does not tell.
@@ -56,7 +56,7 @@ class RunRow:
     step: int = 0
     steps: int = 0
     matrices: int = 0
-    created_unix_s: float | None = None
+    created: datetime | None = None
     measured: str = ""
     result: float | None = None
     net_moves: int | None = None
@@ -109,7 +109,7 @@ def read_row(key: str, folder: Path) -> RunRow:
         step=found.step,
         steps=planned if isinstance(planned, int) and planned > 0 else found.step,
         matrices=len(header["matrices"]),
-        created_unix_s=_time(header.get("created_unix_s")),
+        created=_date(header.get("created_unix_s")),
         measured=measured,
         result=result,
         net_moves=found.net_moves,
@@ -146,7 +146,7 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
         "result": [row.result for row in rows],
         "measured": [row.measured for row in rows],
         "net moves": [row.net_moves for row in rows],
-        "created": [_date(row.created_unix_s) for row in rows],
+        "created": [row.created for row in rows],
         "size": [row.disk_bytes for row in rows],
     }
 
@@ -164,9 +164,8 @@ def describe_row(row: RunRow) -> str:
         parts.append(f"{row.net_moves} directions moved, net")
     if row.source:
         parts.append(f"imported from {row.source}")
-    date = _date(row.created_unix_s)
-    if date is not None:
-        parts.append(f"{'imported' if row.source else 'begun'} {date:%Y-%m-%d %H:%M}")
+    if row.created is not None:
+        parts.append(f"{'imported' if row.source else 'begun'} {row.created:%Y-%m-%d %H:%M}")
     parts.append(size_text(row.disk_bytes))
     return " · ".join(parts)
 
@@ -217,9 +216,5 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _time(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 <= value < 1e11 else None
-
-
-def _date(unix_s: float | None) -> datetime | None:
-    return None if unix_s is None else datetime.fromtimestamp(unix_s)
+def _date(value: Any) -> datetime | None:
+    return datetime.fromtimestamp(value) if isinstance(value, int | float) and 0 <= value < 1e11 else None

@@ -66,8 +66,7 @@ def named(typed: str, error: type[OutsideError]) -> Path:
     """
     path = expanded(typed, error)
     # Path.exists raises for a name that is too long.
-    there = path.is_absolute() or os.path.exists(path)  # noqa: PTH110
-    return allowed(path if there else REPOSITORY / path, error)
+    return allowed(path if os.path.exists(path) else REPOSITORY / path, error)  # noqa: PTH110
 
 
 def allowed(path: Path, error: type[FlexLoRAError]) -> Path:
