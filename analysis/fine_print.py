@@ -148,8 +148,7 @@ def describe_fine_print(config: FlexLoRAConfig) -> list[str]:
     sides = {name: own for name, (_, own) in _sides(config).items()}
     paper, scheduled = sides["paper"], sides["released code, scheduler on"]
     assert paper is not None and scheduled is not None
-    warmup, _, total, final = config.window()
-    end = total - final
+    warmup, end = config.window()[0], config.window_end
     if not config.initial_budget:
         return ["With b0 = 0 no formula moves anything."]
     after = (

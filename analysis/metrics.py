@@ -215,13 +215,19 @@ def evaluation_series(run: Run) -> tuple[str, str, np.ndarray, np.ndarray] | Non
     return str(split), metric, steps.astype(np.int64), values
 
 
+def told_state(state: str, notes: Sequence[Mapping[str, Any]]) -> str:
+    """Return what people call the state of a run: one that is ``running`` may be ``paused``."""
+    pauses = [note["kind"] for note in notes if note["kind"] in ("paused", "resumed", "resumed_from")]
+    return "paused" if state == "running" and pauses[-1:] == ["paused"] else state
+
+
 def describe_run(run: Run) -> str:
     """Return one line about a whole run: what it is, how far it got, what it reached, what moved."""
     header = run.header
     method, preset, task = (header.get(key) for key in ("method", "preset", "task"))
     parts = [f"{method or 'run'} ({preset or 'no preset'}) on {task or 'a task'}"]
     last = int(run.steps[-1]) if len(run.steps) else 0
-    parts.append(f"{run.state}, step {last} of {run.total_steps}")
+    parts.append(f"{told_state(run.state, run.notes)}, step {last} of {run.total_steps}")
     measured, result = last_result(run.evals)
     if result is not None:
         parts.append(f"{measured} {result:.3f}")

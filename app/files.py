@@ -1,16 +1,13 @@
-"""Files that a visitor brings, uploaded or named, and how one knows that a file has changed."""
+"""Files that a visitor uploads, and how one knows that a file has changed."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
-
-from analysis.outside import OutsideError, expanded
 
 _APP = Path(__file__).resolve().parent
 # The wheel carries sample runs within the app, the repository beside it.
@@ -45,16 +42,6 @@ class Kept:
         self.remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         for name, content in contents.items():
             (self.folder / name).write_bytes(content)
-
-
-def named(typed: str, error: type[OutsideError]) -> Path:
-    """Return the path that was typed; a relative one that leads nowhere begins in the Lab's own folder.
-
-    ``error`` is raised for a ~ of nobody.
-    """
-    path = expanded(typed, error)
-    # Path.exists raises for a name that is too long.
-    return path if path.is_absolute() or os.path.exists(path) else REPOSITORY / path  # noqa: PTH110
 
 
 def stamp(*files: Path) -> tuple[int, ...]:

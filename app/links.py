@@ -20,3 +20,9 @@ def go(name: str, **wishes: object) -> None:
     for key, value in wishes.items():
         st.session_state[key] = value
     st.switch_page(_PAGES[name])
+
+
+def explore(run: str) -> None:
+    """Leaves for a run in Explore, at an address that a reload finds again."""
+    st.session_state["explore_run"] = run
+    st.switch_page(_PAGES["Explore"], query_params={"run": run})

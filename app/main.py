@@ -31,7 +31,7 @@ a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset
 
 if get_script_run_ctx(suppress_warning=True) is None:
     base = first_page.base_path()
-    routes = [*first_page.routes(base), *answers.routes(base), assets.route(base)]
+    routes = [*first_page.routes(base), assets.route(base), *answers.routes(base)]
     app = st.App(__file__, lifespan=first_page.lifespan, middleware=[Middleware(BrowserCookie)], routes=routes)
 else:
     # A page can only be made in the run of a script.

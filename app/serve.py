@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.host not in HERE:
         sys.stderr.write("The Lab has no passwords: whoever reaches this port can start and stop runs.\n")
     os.environ["FLEXLORA_LAB_RUNS"] = str(runs)
+    if options.files:
+        os.environ["FLEXLORA_LAB_FILES"] = str(options.files.absolute())
     from streamlit.web.cli import main as streamlit
 
     hosts = ["*"] if options.host in EVERYWHERE else [*HERE, *({options.host} - {*HERE})]
@@ -47,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8501, help="default %(default)s")
     parser.add_argument("--host", default=HERE[1], help="address to listen on (default %(default)s: this machine only)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of your runs (default ./runs)")
+    parser.add_argument("--files", type=Path, help="the folder in which visitors may name files by their paths")
     return parser
 
 

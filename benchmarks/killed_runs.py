@@ -2,19 +2,19 @@
 
     python benchmarks/killed_runs.py [--kills 100] [--steps 60] [--jobs 2] [--seed 0] [--set device=cuda]
 
-Each run is a process of its own, ``python -m flexlora.train --task digits``, of all methods in turn, that gets SIGKILL
-at a moment drawn uniformly from the time in which it trains and ends; a third of the runs is killed again after the
-resume. Then it is resumed to its end, and every record, event, λ, metric and file of the adapter is compared.
+Each run is a process of its own that does what ``python -m flexlora.train --task digits`` does, of all methods in turn,
+and gets SIGKILL at a moment drawn uniformly from the time in which it trains and ends; a third of the runs is killed
+again after the resume. Then it is resumed to its end, and every record, event, λ, metric and file of the adapter is
+compared. The processes are forked from one that has torch loaded, unless they use a GPU, which outlives no fork.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -42,30 +42,42 @@ MOVES = {
 
 
 def command(method: str, out: Path, options: argparse.Namespace) -> list[str]:
-    """Return the command that trains a method."""
-    words = [sys.executable, "-m", "flexlora.train", "--task", "digits", "--method", method, "--out", str(out)]
+    """Return the arguments of ``flexlora train`` for a method."""
+    words = ["--task", "digits", "--method", method, "--out", str(out)]
     settings = ["checkpoint_interval_s=0.3", "eval_interval=15", *MOVES.get(method, ()), *options.set]
     return [*words, "--steps", str(options.steps), *(part for text in settings for part in ("--set", text))]
 
 
-def start(words: list[str]) -> subprocess.Popen:
+def train(words: list[str]) -> None:
+    """Be the training process."""
+    from flexlora.train import main as command_line
+
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    sys.exit(command_line(words))
+
+
+def start(words: list[str]) -> multiprocessing.process.BaseProcess:
     """Start a training process."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    process = multiprocessing.get_context().Process(target=train, args=(words,))
+    process.start()
+    return process
 
 
 def killed_at(words: list[str], out: Path, seconds: float) -> int | None:
     """Start a process and kill it so many seconds after it began to write; None when it had ended by then."""
     log = out / "crc.jsonl"
     before = log.stat().st_size if log.exists() else 0
-    with start(words) as process:
-        # A start appends to the log before it trains.
-        while process.poll() is None and not (log.exists() and log.stat().st_size > before):
-            time.sleep(0.005)
-        time.sleep(seconds)
-        if process.poll() is not None:
-            return None
-        process.send_signal(signal.SIGKILL)
+    process = start(words)
+    # A start appends to the log before it trains.
+    while process.is_alive() and not (log.exists() and log.stat().st_size > before):
+        time.sleep(0.005)
+    process.join(seconds)
+    if not process.is_alive():
+        return None
+    process.kill()
+    process.join()
     try:
         return glance_run(out).step
     except RunLogError:
@@ -74,9 +86,10 @@ def killed_at(words: list[str], out: Path, seconds: float) -> int | None:
 
 def reference(method: str, folder: Path, options: argparse.Namespace) -> float:
     """Train a method to its end; return the seconds from its first record to its last."""
-    with start(command(method, folder / method, options)) as process:
-        if process.wait():
-            raise RuntimeError(f"{method} failed")
+    process = start(command(method, folder / method, options))
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"{method} failed")
     return (folder / method / "events.jsonl").stat().st_mtime - (folder / method / "run.json").stat().st_mtime
 
 
@@ -98,8 +111,7 @@ def one(number: int, folder: Path, seconds: dict[str, float], options: argparse.
         found = killed_at(again, out, draw.uniform(0, seconds[method] / 2))
         steps += [] if found is None else [found]
     if read_run(out).state != "finished":
-        with start(again) as process:
-            process.wait()
+        start(again).join()
     log = read_run(out)
     holes = options.steps - len(set(log.steps["step"].tolist()))
     holes += options.steps + 1 - len(set(log.spectra_steps.tolist()))
@@ -120,6 +132,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
+    os.environ.update(OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))
+    multiprocessing.set_start_method("spawn" if any("cuda" in text for text in options.set) else "forkserver")
+    multiprocessing.set_forkserver_preload(["flexlora.loop", "flexlora.job", "transformers.models.bert.modeling_bert"])
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(options.jobs) as pool:
         folder = Path(place)
         seconds = dict(zip(METHODS, pool.map(lambda method: reference(method, folder, options), METHODS), strict=True))

@@ -82,7 +82,7 @@ def play(browser: Browser, address: str, runs: Path, seed: int, steps: int) -> d
             first = own.index(True) + 1
         if turn_s is None and all(own):
             turn_s = time.monotonic() - began
-        done = all(f"ended, step {steps} of {steps}" in text for text in told)
+        done = all(f"finished, step {steps} of {steps}" in text for text in told)
         pages[0].wait_for_timeout(100)
     states = [state_of(runs / name) for name in names]
     if not done:

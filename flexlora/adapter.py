@@ -176,13 +176,10 @@ def attach_directions(
     draw: Callable[[FlexLoRALinear, torch.Generator], None],
     capacity: int | None = None,
 ) -> Adapter:
-    """Adapt a model in place, with first directions of any kind; see ``attach``.
+    """Adapt a model in place, with first directions of any kind and the settings of any method; see ``attach``.
 
-    Args:
-        model: see ``attach``.
-        config: settings of any method.
-        draw: fills the slots of one matrix from a generator that belongs to it.
-        capacity: slots a matrix; None = initial_rank.
+    ``draw`` fills the slots of one matrix from a generator that belongs to it. Each matrix has ``capacity`` slots, None
+    = initial_rank.
     """
     targets = find_targets(model, config.target_modules)
     for name, module in targets.items():

@@ -157,8 +157,8 @@ class EventConfig(AdapterConfig):
 
     def is_event(self, t: int) -> bool:
         """True when rank may move after optimizer step t."""
-        warmup, interval, total, final = self.window()
-        return warmup < t < total - final and (t - warmup) % interval == 0
+        warmup, interval, _, _ = self.window()
+        return warmup < t < self.window_end and (t - warmup) % interval == 0
 
     def window(self) -> tuple[int, int, int, int]:
         """Return warmup_steps, interval, total_steps and final_steps.
@@ -170,6 +170,12 @@ class EventConfig(AdapterConfig):
             kind = type(self).__name__
             raise FlexLoRAError(f"total_steps is needed to know when events happen: {kind}(total_steps=...).")
         return self.warmup_steps, self.interval, self.total_steps, self.final_steps
+
+    @property
+    def window_end(self) -> int:
+        """T − t_final, the step before which every event of the window lies; errors are those of ``window``."""
+        _, _, total, final = self.window()
+        return total - final
 
     def _scheduled(self, schedule: Callable[..., int], t: int, **options: Any) -> int:
         warmup, _, total, final = self.window()

@@ -79,13 +79,7 @@ class AdaptiveSchedule:
         return initial_budget >> self.halvings
 
     def decide(
-        self,
-        importance: Scores,
-        ranks: Mapping[str, int],
-        gaps: Sequence[float],
-        *,
-        initial_budget: int,
-        margin: float,
+        self, importance: Scores, ranks: Mapping[str, int], gaps: Sequence[float], *, initial_budget: int, margin: float
     ) -> AdaptiveDecision:
         """Return the budget of an event; nothing is remembered yet.
 

@@ -32,11 +32,8 @@ class Checkpoint(NamedTuple):
 def save_checkpoint(session: Session, folder: Path, step: int, tally: Mapping[str, Any]) -> None:
     """Write the state after ``step`` to ``folder/state.safetensors``; the one before it is kept as the older one.
 
-    Args:
-        session: between two steps.
-        folder: made if needed.
-        step: finished optimizer steps; what the log says of them must be on disk, see ``RunWriter.checkpoint``.
-        tally: what the run counts of itself, as JSON values.
+    The session stands between two steps, and what the log says of the finished ones is on disk, see
+    ``RunWriter.checkpoint``. ``tally`` is what the run counts of itself, as JSON values.
     """
     named = session.named_parameters()
     tensors: dict[str, Tensor] = {"rng.cpu": torch.get_rng_state()}

@@ -78,13 +78,7 @@ class Decider:
                 )
                 budget = adaptive.budget
         plan = PLANS[config.plan](
-            scores,
-            ranks,
-            budget,
-            direction=config.direction,
-            max_rank=highest,
-            protected=protected,
-            tie_order=order,
+            scores, ranks, budget, direction=config.direction, max_rank=highest, protected=protected, tie_order=order
         )
         return Decision(plan, scores, budget, adaptive)
 

@@ -48,14 +48,10 @@ _IN_ATTENTION = {
 
 
 def describe_matrix(name: str) -> tuple[int | None, str]:
-    """Return (layer, module type) of a matrix.
+    """Return (layer, module type) of a matrix, such as ``bert.encoder.layer.3.attention.self.query``.
 
-    Args:
-        name: as in ``model.named_modules()``, such as ``bert.encoder.layer.3.attention.self.query``.
-
-    Returns:
-        The first number in the path (None without one), and a name from ``MODULE_TYPES``; with ``decoder_`` before it
-        below a module called decoder, and the last meaningful parts of the path where nothing is recognised.
+    The layer is the first number in the path, None without one. The type is one of ``MODULE_TYPES``, with ``decoder_``
+    before it below a module called decoder; where none is recognised, the last meaningful parts of the path.
     """
     parts = name.split(".")
     numbers = [index for index, part in enumerate(parts) if part.isdecimal()]

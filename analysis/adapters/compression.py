@@ -161,8 +161,7 @@ def compress_adapter(
 
     Raises:
         AdapterError: ranks that do not fit, matrices with NaN, no configuration, an initialisation that changed the
-            frozen weights, numbers too large for the type, or a
-            folder that cannot be written.
+            frozen weights, numbers too large for the type, or a folder that cannot be written.
     """
     folder = expanded(folder, AdapterError)
     adapter = spectra.adapter

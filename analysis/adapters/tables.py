@@ -31,11 +31,7 @@ def _parquet(spectra: AdapterSpectra) -> bytes:
     return write_parquet_bytes(_table(spectra, list))
 
 
-TABLE_FILES: dict[str, Callable[[AdapterSpectra], bytes]] = {
-    "csv": _csv,
-    "parquet": _parquet,
-    "json": _json,
-}
+TABLE_FILES: dict[str, Callable[[AdapterSpectra], bytes]] = {"csv": _csv, "parquet": _parquet, "json": _json}
 """File ending → f(spectra) → content of the file."""
 
 

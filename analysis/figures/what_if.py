@@ -39,12 +39,8 @@ def decision_map(difference: Difference, matrices: Sequence[Matrix]) -> go.Figur
     for part, (label, colour, symbol, _) in PARTS.items():
         for half, (word, shape, offset) in enumerate(HALVES):
             event, matrix = np.nonzero(getattr(difference, part)[:, :, half])
-            marker = {
-                "symbol": symbol.format(shape),
-                "color": colour,
-                "size": 8,
-                "line": {"width": 1.2, "color": colour},
-            }
+            outline = {"width": 1.2, "color": colour}
+            marker = {"symbol": symbol.format(shape), "color": colour, "size": 8, "line": outline}
             name, rows = f"{word}, {label}", [labels[number] for number in matrix]
             marks(figure, difference.steps[event], matrix + offset, name, marker, "%{text}", text=rows)
     figure.update_layout(margin={"l": 130, "t": 76}, legend={"y": 1.0, "yanchor": "bottom"})

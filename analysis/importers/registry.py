@@ -14,7 +14,7 @@ from analysis.importers.mapping import Row, corrected_rows, proposed_rows
 from analysis.importers.rank_csv import is_rank_log, read_rank_log
 from analysis.importers.run_folder import folder_rows, import_folder, import_zip, is_run_folder, is_zip, zip_rows
 from analysis.importers.tensorboard_events import is_adalora_log, read_adalora_log
-from analysis.outside import existing, expanded, listed, new_folder, shown
+from analysis.outside import existing, expanded, new_folder
 
 Mappings: TypeAlias = Iterable[Mapping[str, Any]]
 
@@ -132,13 +132,9 @@ def _existing(path: str | Path) -> Path:
 
 
 def _glimpse(path: Path) -> str:
-    """Say what is there instead of a log."""
-    if path.is_dir():
-        names = sorted(entry.name for entry in path.iterdir())
-        return f"a folder with {listed(names)}" if names else "an empty folder"
-    with path.open("rb") as file:
-        start = file.read(24)
-    return f"a file that begins with {shown(start)}" if start else "an empty file"
+    """Say what is there instead of a log, and nothing of its content: whoever reads this may not be let in there."""
+    kind, empty = ("folder", not any(path.iterdir())) if path.is_dir() else ("file", not path.stat().st_size)
+    return f"an empty {kind}" if empty else f"a {kind} of another kind"
 
 
 @contextmanager

@@ -223,6 +223,7 @@ def _header(run: Run) -> dict[str, Any]:
         "run": {
             "name": run.header.get("name"),
             "state": run.state,
+            "told": metrics.told_state(run.state, run.notes),
             "method": run.header.get("method"),
             "task": run.header.get("task"),
             "preset": run.header.get("preset"),

@@ -19,6 +19,7 @@ from analysis.report.contents import Contents, report_contents
 from analysis.report.tables import report_tables
 from analysis.runs import Run
 from flexlora.errors import FlexLoRAError
+from flexlora.run_log.disk import put_bytes
 
 _HERE = Path(__file__).parent
 
@@ -59,10 +60,7 @@ def write_report(run: Run, out: str | Path, *, overwrite: bool = False) -> Repor
     if path.exists() and not overwrite:
         raise ReportError(f"{path} exists. Choose another name, or add --overwrite.")
     contents = report_contents(run)
-    text = report_html(run, contents)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    put_bytes(path, report_html(run, contents).encode())
     return Report(path, path.stat().st_size, contents.notes)
 
 

@@ -12,14 +12,7 @@ from analysis.runs import Run, event_number
 from analysis.stages import MOST_EVENTS, chosen_events
 from analysis.tables.columns import spread
 from analysis.tables.curves import curves, rank_share, rank_trajectories
-from analysis.tables.maps import (
-    compare_maps,
-    event_stages,
-    rank_map,
-    rank_maps,
-    shown_step,
-    strip,
-)
+from analysis.tables.maps import compare_maps, event_stages, rank_map, rank_maps, shown_step, strip
 from analysis.tables.spectra import energy_shares, spectra_map, spectra_over_time, spectrum
 from analysis.tables.why import why
 

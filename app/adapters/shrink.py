@@ -26,7 +26,7 @@ from analysis.adapters import (
     truncation_errors,
 )
 from charts import chart
-from runs.store import plain, runs_root
+from runs.store import allowed, plain, runs_root
 from widgets import download, progress, select
 
 TARGET_NAMES = {"rank": "total rank", "parameters": "parameters", "energy": "energy that stays"}
@@ -131,7 +131,7 @@ def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion) -> N
     try:
         with progress("Truncating") as count:
             if here:
-                errors = compress_adapter(spectra, suggestion.ranks, folder, count, dtype)
+                errors = compress_adapter(spectra, suggestion.ranks, allowed(Path(folder), AdapterError), count, dtype)
                 measured = f"Measured on the file: relative error {total_error(errors, spectra)['relative']:.2%}."
                 st.success(f"Written to {plain(folder)}. {measured}", icon=":material/check:")
             else:

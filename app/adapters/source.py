@@ -16,8 +16,8 @@ import streamlit as st
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
 from analysis.adapters.files import CONFIG, OWN_WEIGHTS, WEIGHTS
 from analysis.adapters.own import OWN_CONFIG, is_own, peft_files
-from files import Kept, Uploaded, named, stamp
-from runs.store import plain
+from files import Kept, Uploaded, stamp
+from runs.store import named, plain
 from widgets import progress
 
 MAX_MIB = 500

@@ -10,11 +10,13 @@ import streamlit as st
 
 from analysis.metrics import describe_run, first_matrix
 from analysis.runs import Run
+from jobs.line import TICK_S
+from jobs.registry import REGISTRY
 from jobs.visitor import visitor
 from player import CHOICES, STAGES, PlayerView, player
 from runs import pinned
 from runs.picker import run_picker
-from runs.rows import BUNDLED, YOURS, whose
+from runs.rows import BUNDLED, DAMAGED, YOURS, describe_row, read_row, whose
 from runs.store import (
     NEWCOMERS_RUN,
     OpenRun,
@@ -32,6 +34,7 @@ PICKER = "explore_picker"
 PLAYER = "explore_player"
 DETAILS = "explore_details"
 MADE = "explore_made"
+SHOWN_NOTES = 6
 
 
 class Link(NamedTuple):
@@ -68,18 +71,22 @@ def page() -> None:
             other=other.key if other else None,
             on_other=_pinned,
         )
+    if _waits(entry):
+        return
     opened = open_run(entry.folder)
     if opened is None:
         return
-    about.caption(plain(describe_run(opened.run)))
+    with about:
+        _tell_about(entry, opened)
     link = read_link(st.session_state.get("explore_asked", {}), opened.run)
     notes = [*opened.run.notices, *link.notes]
     if unknown := st.session_state.get("explore_unknown"):
         notes.append(f"The link names a run that is not here ({unknown[:60]!r}); this is {entry.key}.")
     notes += pinned.notes()
     if notes:
-        # One box, however many: they would push the player out of the window.
-        st.info("  \n".join(map(plain, notes)))
+        # One box, and a small one, however many: they would push the player out of the window.
+        more = [f"and {len(notes) - SHOWN_NOTES} more"] if len(notes) > SHOWN_NOTES else []
+        st.info("  \n".join(map(plain, notes[:SHOWN_NOTES] + more)))
     # A run that cannot be opened gets the calm box, and nothing is pinned.
     _show_run(entry, link, other if other and open_run(other.folder) else None)
 
@@ -174,6 +181,46 @@ def _write_address(address: dict[str, str]) -> None:
     st.session_state["explore_written"] = address
     if st.query_params.to_dict() != address:
         st.query_params.from_dict(address)
+
+
+def _waits(entry: RunEntry) -> bool:
+    """Say of a run that has no log yet which place in line it has, until it begins; return False for any other."""
+    live = REGISTRY.find(entry.folder)
+    if live is None or live.has_log:
+        return False
+
+    @st.fragment(run_every=TICK_S)
+    def place() -> None:
+        waiting = REGISTRY.line().waiting
+        if live.has_log or REGISTRY.find(entry.folder) is not live:
+            st.rerun()
+        told = (
+            f"waits in line, number {waiting.index(live) + 1}" if live in waiting else "is loading its model and data"
+        )
+        st.info(
+            f"**{plain(entry.folder.name)}** {told}. It appears here when it begins.", icon=":material/hourglass_top:"
+        )
+
+    place()
+    return True
+
+
+def _tell_about(entry: RunEntry, opened: OpenRun) -> None:
+    """A line about the run. That of one which goes on follows it, from what Runs reads; its end draws the page anew."""
+    if opened.run.state != "running":
+        st.caption(plain(describe_run(opened.run)))
+        return
+
+    @st.fragment(run_every=TICK_S)
+    def line() -> None:
+        row = read_row(*entry)
+        if row.state in ("running", "paused"):
+            st.caption(plain(describe_row(row)))
+        elif row.state != DAMAGED:
+            # The player tells of a run that is gone, and keeps its picture.
+            st.rerun()
+
+    line()
 
 
 @st.fragment

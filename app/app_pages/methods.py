@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.figures import FIGURES
 from analysis.rank_film import rank_film
 from flexlora.methods import METHODS, Method
-from links import go
+from links import explore, go
 from player.words import explained
 from runs.gallery import Film, gallery
 from runs.method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
@@ -65,7 +65,7 @@ def _show_films(examples: dict[str, Example]) -> None:
 
 
 def _moves(method: Method) -> str:
-    return method.what_moves if method.allocates or "for good" in method.what_moves else "nothing moves"
+    return method.what_moves if method.direction != "neither" or "for good" in method.what_moves else "nothing moves"
 
 
 def _choose(method: str) -> None:
@@ -99,7 +99,7 @@ def _show_method(method: Method, example: Example | None) -> None:
             if example and st.button(
                 "Open its example in Explore", key="methods_explore", icon=":material/explore:", width="stretch"
             ):
-                go("Explore", explore_run=example.key)
+                explore(example.key)
             if st.button("Train with it", key="methods_train", icon=":material/model_training:", width="stretch"):
                 go("Train", train_method=method.name)
         if example is None:

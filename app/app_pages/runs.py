@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from jobs.line import describe_line
+from jobs.registry import REGISTRY
 from jobs.visitor import visitor
-from links import go
+from links import explore, go
 from runs.actions import (
     CONFIRM,
     DONE,
@@ -35,24 +37,24 @@ DELETE = ":material/delete_forever:"
 
 COLUMNS = {
     "name": st.column_config.TextColumn("name", pinned=True, width="medium"),
-    "state": st.column_config.TextColumn("state", width=80),
-    "method": st.column_config.TextColumn("method", width=110),
+    "where": st.column_config.TextColumn("where", width=80, help="Bundled runs cannot be changed"),
+    "state": st.column_config.TextColumn("state", width=95, help="⚠ something of its log is missing"),
+    "method": st.column_config.TextColumn("method", width=100),
     "preset": st.column_config.TextColumn("preset", width=80),
     "task": st.column_config.TextColumn("task", width=75),
     "seed": st.column_config.NumberColumn("seed", width=60),
     "importance": st.column_config.TextColumn("importance", width=125, help="The measure that decides at events"),
     "schedule": st.column_config.TextColumn("schedule", width=85, help="What the budget of an event follows"),
-    "step": st.column_config.NumberColumn("step", width=65, help="The last recorded step"),
-    "of": st.column_config.NumberColumn("of", width=65, help="Steps that the run was made for"),
-    "result": st.column_config.NumberColumn("result", format="%.3f", width=70, help="At the last evaluation"),
-    "measured": st.column_config.TextColumn("measured", width=125, help="What the result is"),
+    "step": st.column_config.NumberColumn("step", width=60, help="The last recorded step"),
+    "of": st.column_config.NumberColumn("of", width=60, help="Steps that the run was made for"),
+    "result": st.column_config.NumberColumn("result", format="%.3f", width=65, help="At the last evaluation"),
+    "measured": st.column_config.TextColumn("measured", width=110, help="What the result is"),
     "net moves": st.column_config.NumberColumn(
         "net moves", width=90, help="Directions that matrices gained or lost in the end; empty: not in the log"
     ),
     "made from": st.column_config.TextColumn("made from", width=150, help="The run whose settings were edited"),
-    "created": st.column_config.DatetimeColumn("created", format="YYYY-MM-DD HH:mm", width=140),
-    "size": st.column_config.NumberColumn("size", format="bytes", width=85, help="Everything in its folder"),
-    "where": st.column_config.TextColumn("where", width=85, help="Bundled runs cannot be changed"),
+    "created": st.column_config.DatetimeColumn("created", format="YYYY-MM-DD HH:mm", width=120),
+    "size": st.column_config.NumberColumn("size", format="bytes", width=80, help="Everything in its folder"),
 }
 
 
@@ -61,6 +63,8 @@ def page() -> None:
     # The user's own come first: theirs is the last one trained or imported.
     rows = sorted(read_rows(run_entries(), visitor()), key=lambda row: WHERE.index(row.where))
     trash = in_trash(runs_root(), visitor())
+    if REGISTRY.waiting_of(visitor()):
+        st.caption(describe_line(REGISTRY.line(), visitor()))
     row = _library(rows, trash)
     _say(st.session_state.get(DONE))
     if row is not None:
@@ -158,7 +162,7 @@ def _details(row: RunRow) -> None:
     readable = row.state != DAMAGED
     with st.container(horizontal=True, vertical_alignment="center", key="runs_actions"):
         if readable and st.button("Open in Explore", key="runs_explore", type="primary", icon=":material/explore:"):
-            go("Explore", explore_run=row.key)
+            explore(row.key)
         if row.replayable and st.button("What-if", key="runs_what_if", icon=":material/alt_route:"):
             go("What-if", what_if_run=row.key)
         if readable:

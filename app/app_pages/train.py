@@ -16,9 +16,11 @@ from jobs.question import MESSAGE, ask_for, question_panel, resume
 from jobs.registry import REGISTRY
 from jobs.steering import steer_panel
 from jobs.visitor import visitor
-from links import go
+from links import explore
 from player import player
+from runs.rows import DAMAGED, read_row
 from runs.store import plain, run_entries
+from widgets import act
 
 PLAYER = "train_player"
 PRESSED = "train_pressed"
@@ -44,7 +46,10 @@ def page() -> None:
     if request := st.session_state.pop("train_request", None):
         job, parent = request
         ask_for(REGISTRY, me, Request(job, parent))
-    line_panel(REGISTRY, me)
+    line_panel(REGISTRY, me, st.session_state.get(PRESSED, False))
+    if message := st.session_state.pop(MESSAGE, None):
+        st.warning(message, icon=":material/info:")
+    question_panel(REGISTRY, me)
     live, waiting = REGISTRY.of(me), REGISTRY.waiting_of(me)
     setup = st.expander(
         "Set up a run" if live is None else "Set up another run",
@@ -52,45 +57,35 @@ def page() -> None:
         icon=":material/edit:",
         key=f"train_setup_{live.folder.name if live else 0}_{waiting.folder.name if waiting else 0}",
     )
+    # Before the form, which takes longer: controls of a run that has ended must not stay beside the next one.
+    with st.container():
+        if live is not None:
+            _watch(live, me)
+            if live.has_log and not _log(live)[1]:
+                # The browser asks for what is new; a release in the player reruns no more than this.
+                st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
+            _steer(live, me)
+        elif waiting is None:
+            st.caption("The run appears here step by step. It goes on in the server when this tab is closed.")
     with setup:
         job = job_form()
         _start_row(job, live, me)
         _interrupted(live, me)
-    if message := st.session_state.pop(MESSAGE, None):
-        st.warning(message, icon=":material/info:")
-    question_panel(REGISTRY, me)
-    if live is None:
-        st.caption(
-            "The run appears here step by step. Nothing is lost when this tab is closed: it goes on in the server."
-        )
-        return
-    _watch(live, me)
-    if _has_log(live):
-        # The browser asks for what is new; a release in the player reruns no more than this.
-        st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
-    _steer(live, me)
 
 
 def _steer(live: LiveJob, me: Owner) -> None:
     """Edit the schedule of the run that trains."""
     if not live.alive or not isinstance(live.job.config, FlexLoRAConfig):
         return
-    with st.expander(
-        "Steer: edit the schedule of this run", icon=":material/tune:", key=f"train_steer_{live.folder.name}"
-    ):
+    key = f"train_steer_{live.folder.name}"
+    with st.expander("Steer: edit the schedule of this run", icon=":material/tune:", key=key):
         st.fragment(steer_panel, run_every=STEER_S)(live, partial(REGISTRY.send, me, live))
 
 
 def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Start",
-            key="train_start",
-            type="primary",
-            icon=":material/play_arrow:",
-            disabled=job is None,
-            on_click=lambda: st.session_state.update({PRESSED: True}),
-        )
+        press = partial(st.session_state.update, {PRESSED: True})
+        act("Start", "train_start", ":material/play_arrow:", press, type="primary", disabled=job is None)
         paused = st.checkbox("paused, to go step by step", key="train_paused")
         if not me.lasting:
             st.caption(
@@ -127,13 +122,15 @@ def _watch(live: LiveJob, me: Owner) -> None:
         if REGISTRY.of(me) is not live:
             st.rerun()
         shown = st.session_state.get("train_shown")
-        st.session_state["train_shown"] = now = (live.folder, live.alive, _has_log(live))
-        _controls(live, me)
-        if live.error:
-            st.error(live.error, icon=":material/error:")
-        if live.notice:
+        st.session_state["train_shown"] = now = (live.folder, live.alive, live.has_log)
+        # It has ended and waits in line to go on.
+        goes_on = (waiting := REGISTRY.waiting_of(me)) is not None and waiting.folder == live.folder
+        _controls(live, me, goes_on)
+        if fault := live.error or _log(live)[1]:
+            st.error(plain(fault), icon=":material/error:")
+        elif live.notice and not goes_on:
             st.info(plain(live.notice), icon=":material/hourglass_top:")
-        if live.alive and not _has_log(live):
+        if live.alive and not live.has_log:
             st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
         if shown != now and shown is not None and shown[0] == live.folder:
             # A full rerun brings the player, and at the end stops the ticking and offers what can be done then.
@@ -142,22 +139,29 @@ def _watch(live: LiveJob, me: Owner) -> None:
     watch()
 
 
-def _has_log(live: LiveJob) -> bool:
-    return (live.folder / "run.json").exists()
+def _log(live: LiveJob) -> tuple[str, str]:
+    """Return what the log of a run that has ended measured, and why it cannot be read; empty for none."""
+    if live.alive or not (live.has_log or live.step):
+        return "", ""
+    row = read_row(f"runs/{live.folder.name}", live.folder)
+    return "" if row.result is None else f" · {row.measured} {row.result:.3f}", row.fault * (row.state == DAMAGED)
 
 
-def _controls(live: LiveJob, me: Owner) -> None:
+def _controls(live: LiveJob, me: Owner, goes_on: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="train_controls"):
-        st.markdown(f"**{live.folder.name}** · {progress_text(live)}", width="content")
+        told = f"waits in line to go on from step {live.step} of {live.job.steps}" if goes_on else progress_text(live)
+        result, fault = _log(live)
+        st.markdown(f"**{plain(live.folder.name)}** · {told}{result}", width="content")
         st.space("stretch")
         if live.alive:
-            names = ("resume" if live.controls.paused else "pause", "step", "next_event", "stop")
-            for name in names:
+            for name in ("resume" if live.controls.paused else "pause", "step", "next_event", "stop"):
                 label, icon, help_text = BUTTONS[name]
                 if st.button(label, key=f"train_{name}", icon=icon, help=help_text, disabled=live.controls.stopping):
                     REGISTRY.send(me, live, {"command": name})
-        elif (live.folder / "run.json").exists():
-            if live.step < live.job.steps and st.button("Resume", key="train_go_on", icon=":material/resume:"):
-                resume(REGISTRY, me, live.folder)
-            if st.button("Look at it in Explore", key="train_explore", icon=":material/explore:"):
-                go("Explore", explore_run=f"runs/{live.folder.name}")
+        if fault or not live.has_log:
+            return
+        unfinished = live.step < live.job.steps and not live.alive and not goes_on
+        if unfinished and st.button("Resume", key="train_go_on", icon=":material/resume:"):
+            resume(REGISTRY, me, live.folder)
+        if st.button("Look at it in Explore", key="train_explore", icon=":material/explore:"):
+            explore(f"runs/{live.folder.name}")

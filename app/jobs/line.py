@@ -6,41 +6,42 @@ import streamlit as st
 
 from jobs.live import LiveJob
 from jobs.owner import Owner
-from jobs.registry import PATIENCE_S, Line, Registry
-from links import go
+from jobs.registry import Line, Registry
+from links import explore
 from runs.store import plain
 
 TICK_S = 2.0
 """An idle page learns within this time that a job has started or the line has moved."""
 
-WORDS = {"running": "training", "cancelled": "taken out of the line"}
-"""State of a job → what it is called, where that is another word."""
 
-
-def line_panel(registry: Registry, me: Owner) -> None:
+def line_panel(registry: Registry, me: Owner, starting: bool) -> None:
     """Draw the line and keep it up to date; the whole page runs again when the viewer's own jobs have changed."""
-    drawn = (registry.of(me), registry.waiting_of(me))
+
+    def own() -> list[tuple[LiveJob, bool]]:
+        return [(live, live.alive) for live in (registry.of(me), registry.waiting_of(me)) if live is not None]
+
+    drawn = own()
 
     @st.fragment(run_every=TICK_S)
     def panel() -> None:
-        if (registry.of(me), registry.waiting_of(me)) != drawn:
+        if own() != drawn:
             st.rerun()
         line = registry.line()
         text = describe_line(line, me)
         if not text:
-            if line.running is None:
-                # Said in the same place, so that the page stays where it is when somebody starts.
-                st.caption("Nothing trains at this server now: a start begins at once.")
+            # Said in the same place, so that the page stays where it is when somebody starts.
+            idle = (
+                "A start is on its way." if starting else "Nothing trains at this server now: a start begins at once."
+            )
+            st.caption("Yours trains, and nobody waits." if line.running else idle)
             return
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_line"):
             st.markdown(f":material/hourglass_top: {text}", width="stretch")
             running = line.running
-            theirs = running.folder if running is not None and running.owner != me else None
-            if theirs is not None and not (theirs / "run.json").is_file():
-                theirs = None
+            theirs = running if running is not None and running.owner != me and running.has_log else None
             if theirs and st.button("Watch it in Explore", key="train_watch", icon=":material/visibility:"):
-                go("Explore", explore_run=f"runs/{theirs.name}")
-            if drawn[1] is not None and st.button("Leave the line", key="train_leave", icon=":material/close:"):
+                explore(f"runs/{theirs.folder.name}")
+            if registry.waiting_of(me) and st.button("Leave the line", key="train_leave", icon=":material/close:"):
                 registry.cancel(me)
                 st.rerun()
 
@@ -56,23 +57,27 @@ def describe_line(line: Line, me: Owner) -> str:
     if mine is not None:
         told.append(_turn(line, mine, me))
     others = len(line.waiting) - (mine is not None)
+    own = running is not None and running.owner == me
     if others and mine is None:
         waiting = "1 run waits" if others == 1 else f"{others} runs wait"
-        told.append(f"{waiting} in line{' behind yours' if running and running.owner == me else ''}.")
-    if others and running is not None and running.owner == me and running.state == "paused":
-        told.append(f"A pause makes way for them after {PATIENCE_S / 60:.0f} min; the run can be resumed.")
+        told.append(f"{waiting} in line{' behind yours' if own else ''}.")
+    if line.patience_s is not None and own:
+        told.append(f"The pause makes way for them in {duration(line.patience_s)}; the run can be resumed.")
     return " ".join(told)
 
 
 def progress_text(live: LiveJob) -> str:
     """Return how far a job is, in words."""
-    text = f"{WORDS.get(live.state, live.state)}, step {live.step} of {live.job.steps}"
+    if live.state == "loading":
+        return f"loading, from step {live.step}" if live.step else "loading"
+    text = f"{live.state}, step {live.step} of {live.job.steps}"
     left = live.left_s()
-    return f"{text}, about {duration(left)} left" if live.state == "running" and left is not None else text
+    return f"{text}, about {duration(left)} left" if live.state == "training" and left is not None else text
 
 
 def duration(seconds: float) -> str:
     """Return a time that nobody knows exactly."""
+    seconds = max(seconds, 0.0)
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
@@ -84,8 +89,8 @@ def _turn(line: Line, place: int, me: Owner) -> str:
     where = "is next" if place == 0 else f"is number {place + 1} in line"
     if starts is not None:
         when = f"starts in about {duration(starts)}"
-    elif line.running is not None and line.running.state == "paused":
-        when = f"starts when that one has ended (a pause makes way after {PATIENCE_S / 60:.0f} min)"
+    elif line.patience_s is not None:
+        when = f"starts when that one has ended (its pause makes way in {duration(line.patience_s)})"
     else:
         when = "starts when it is its turn"
     return f"Yours, **{name}**, {where} and {when}, also when this tab is closed."

@@ -4,51 +4,48 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 from flexlora.controls import Controls
 from flexlora.job import Job
 from jobs.owner import Owner
 
+RECENT, ENOUGH, ENOUGH_S = 50, 10, 3.0
+"""How many of the latest steps tell the pace; how many of them, or how many seconds, it takes to tell it at all."""
+
 Outcome = Literal["ended", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody wants trained.
+    """What somebody wants trained: a new run, or with ``folder`` one to go on with.
 
-    Attributes:
-        job: what is trained.
-        parent: name of the run whose configuration it was edited from.
-        paused: wait before the first step.
-        folder: the run to go on with, None = a new one.
+    ``parent`` names the run whose configuration it was edited from. ``paused``: it waits before its first step.
+    ``step``: how many that one has finished, 0 where its log does not end in order.
     """
 
     job: Job
     parent: str | None = None
     paused: bool = False
     folder: Path | None = None
+    step: int = field(default=0, compare=False)
+
+    def same_as(self, other: Request) -> bool:
+        """True where both ask for the same training, wherever they come from."""
+        return (self.job, self.folder) == (other.job, other.folder)
 
 
 @dataclass(eq=False)
 class LiveJob:
-    """An accepted job, from the line to its end.
+    """An accepted job, from the line to its end; everything a page shows comes from the log in its folder.
 
-    Attributes:
-        owner: whose it is.
-        request: what was asked for.
-        folder: its run log; everything a page shows comes from there.
-        clock: seconds; only differences count.
-        controls: its mailbox.
-        step: finished optimizer steps.
-        error: why it could not start or go on, one line.
-        notice: what its owner should know of it, one line: from where it was resumed, why it made way.
-        launched: its turn has come.
-        outcome: how it ended, None until then.
-        over: set with ``outcome``.
+    ``step`` counts finished optimizer steps. ``error`` is why it could not start or go on, ``notice`` what its owner
+    should know: from where it was resumed, why it made way for others. ``over`` is set with ``outcome``.
     """
 
     owner: Owner
@@ -59,11 +56,12 @@ class LiveJob:
     step: int = 0
     error: str | None = None
     notice: str | None = None
+    made_way: bool = False
     launched: bool = False
     outcome: Outcome | None = None
     over: threading.Event = field(default_factory=threading.Event)
-    _first: tuple[float, int] | None = field(default=None, init=False)
-    _last: float = field(default=0.0, init=False)
+    _last: float | None = field(default=None, init=False)
+    _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT), init=False)
 
     @property
     def job(self) -> Job:
@@ -76,30 +74,37 @@ class LiveJob:
         return self.launched and self.outcome is None
 
     @property
+    def has_log(self) -> bool:
+        """True once there is something to look at."""
+        return (self.folder / "run.json").is_file()
+
+    @property
+    def moved(self) -> bool:
+        """True once a step is done here."""
+        return self._last is not None
+
+    @property
     def state(self) -> str:
-        """One of waiting, loading, running, paused, stopping, ended, failed, cancelled."""
-        if self.outcome is not None:
-            return self.outcome
-        if not self.launched:
-            return "waiting"
-        if self.controls.stopping:
-            return "stopping"
-        if self.controls.paused:
-            return "paused"
-        return "loading" if self._first is None else "running"
+        """How far it is, in the words of the page."""
+        if self.outcome == "ended":
+            early = "paused, made way for others" if self.made_way else "stopped"
+            return "finished" if self.step >= self.job.steps else early
+        if self.outcome is not None or not self.launched:
+            return self.outcome or "waiting in line"
+        now = "training" if self.moved else "loading"
+        return "stopping" if self.controls.stopping else "paused" if self.controls.paused else now
 
     def finished_step(self, step: int) -> None:
         """Note that ``step`` is done; time spent in pauses does not count."""
         trained = self.clock() - self.controls.waited_s
-        if self._first is None:
-            self._first = trained, step
+        if self._last is not None:
+            self._recent_s.append(trained - self._last)
         self._last, self.step = trained, step
 
     def step_s(self) -> float | None:
-        """Return seconds a step at the pace so far, pauses left out; None before there is one."""
-        if self._first is None or self.step <= self._first[1]:
-            return None
-        return (self._last - self._first[0]) / (self.step - self._first[1])
+        """Return the median of the latest seconds a step, pauses left out; None before it is worth telling."""
+        times = tuple(self._recent_s)
+        return median(times) if len(times) >= ENOUGH or sum(times) >= ENOUGH_S else None
 
     def left_s(self, step_s: float | None = None) -> float | None:
         """Return the seconds left at its own pace, else at ``step_s`` a step; None where nobody knows: in a pause."""

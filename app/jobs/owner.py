@@ -23,11 +23,9 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Owner:
-    """Somebody at this server.
+    """Somebody at this server; whoever reads the key can do nothing with it.
 
-    Attributes:
-        key: tells this one from others; whoever reads it can do nothing with it.
-        lasting: the same somebody comes back under the same key: after a reload, in a second tab, to another server.
+    ``lasting``: the same somebody comes back under the same key: after a reload, in a second tab, to another server.
     """
 
     key: str
@@ -51,10 +49,7 @@ def refusal(owner: Owner, action: Action, folder: Path) -> str | None:
     """Return why somebody may not do something with the run in ``folder``, in one line; None when they may."""
     if may(owner, action, read_owner(folder)):
         return None
-    return (
-        f"{folder.name} belongs to another browser, and only that one may {action} it. "
-        f"Whoever can delete {OWNER_FILE} in its folder makes it anybody's."
-    )
+    return f"{folder.name} belongs to another browser, and only that one may resume, rename or remove it."
 
 
 def read_owner(folder: Path) -> str | None:

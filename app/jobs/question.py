@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import streamlit as st
 
@@ -14,24 +13,14 @@ from jobs.line import progress_text
 from jobs.live import LiveJob, Request
 from jobs.owner import Owner
 from jobs.registry import Registry
-from links import go
+from links import explore
 from runs.replays import trained_already
+from runs.rows import BUNDLED, OTHERS, YOURS, whose
 from runs.store import RunEntry, plain, runs_root
 
 ASKED = "train_asked"
+WHOSE = {YOURS: "Your run", OTHERS: "Another browser's run", BUNDLED: "The bundled run"}
 MESSAGE = "train_message"
-
-
-class Question(NamedTuple):
-    """A start that waits for an answer.
-
-    Attributes:
-        request: what would be started.
-        same: a finished run of the same job; None when the viewer's own job is what stands in the way.
-    """
-
-    request: Request
-    same: RunEntry | None
 
 
 def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = False, replace: bool = False) -> None:
@@ -41,9 +30,13 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
     """
     state = st.session_state
     state.pop(ASKED, None)
-    same = None if again or request.folder is not None else trained_already(request.job)
-    if same is not None or (registry.busy_with(me) is not None and not replace):
-        state[ASKED] = Question(request, same)
+    mine = registry.busy_with(me)
+    if mine is not None and not (mine.moved or mine.controls.stopping) and mine.request.same_as(request):
+        # Many quick clicks ask for one thing.
+        st.rerun()
+    same = None if again or request.folder is not None else _same_job(registry, request.job)
+    if same is not None or (mine is not None and not replace):
+        state[ASKED] = request, same
     else:
         try:
             registry.start(me, request, runs_root(), replace=replace)
@@ -52,6 +45,16 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
         except FlexLoRAError as error:
             state[MESSAGE] = str(error)
     st.rerun()
+
+
+def _same_job(registry: Registry, job: Job) -> RunEntry | None:
+    """Return a run of this job that is in line, in training or in the log."""
+    line = registry.line()
+    jobs = [live for live in (line.running, *line.waiting) if live and live.job == job and not live.controls.stopping]
+    for live in jobs:
+        if not live.has_log:
+            return RunEntry(f"runs/{live.folder.name}", live.folder)
+    return trained_already(job, [live.folder for live in jobs])
 
 
 def resume(registry: Registry, me: Owner, folder: Path) -> None:
@@ -64,31 +67,43 @@ def resume(registry: Registry, me: Owner, folder: Path) -> None:
     except (RunLogError, FlexLoRAError, KeyError) as error:
         st.session_state[MESSAGE] = f"{folder.name} cannot be resumed: {error}"
         st.rerun()
-    ask_for(registry, me, Request(job, folder=folder))
+    ask_for(registry, me, Request(job, folder=folder, step=glance.step if glance.end else 0))
 
 
 def question_panel(registry: Registry, me: Owner) -> None:
     """Draw the question that waits for an answer, or what the viewer waited for when the last server ended."""
-    question: Question | None = st.session_state.get(ASKED)
-    if question is None:
+    if ASKED in st.session_state:
+        # A dialog: whoever pressed Start is anywhere on a long page.
+        st.dialog("Before it starts", icon=":material/help:", on_dismiss=_forget)(_ask)(registry, me)
+    else:
         _offer(registry, me)
-        return
-    with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_question"):
-        if question.same is not None:
-            name = plain(question.same.key)
-            st.markdown(f":material/history: **{name}** is exactly this job, trained to its end.", width="stretch")
-            if st.button("Look at it", key="train_look", type="primary", icon=":material/explore:"):
-                del st.session_state[ASKED]
-                go("Explore", explore_run=question.same.key)
-            if st.button("Train it again", key="train_again", icon=":material/replay:"):
-                ask_for(registry, me, question.request, again=True)
-        else:
-            text, label = _obstacle(registry.busy_with(me), len(registry.line().waiting))
-            st.markdown(f":material/help: {text}", width="stretch")
-            if st.button(label, key="train_replace", type="primary", icon=":material/play_arrow:"):
-                ask_for(registry, me, question.request, again=True, replace=True)
+
+
+def _forget() -> None:
+    st.session_state.pop(ASKED, None)
+
+
+def _ask(registry: Registry, me: Owner) -> None:
+    request, same = st.session_state[ASKED]
+    if same is None:
+        look, key = "", "train_replace"
+        text, train = _obstacle(registry.busy_with(me), len(registry.line().waiting))
+    else:
+        live, key = registry.find(same.folder), "train_again"
+        state = "trained to its end" if live is None else progress_text(live)
+        who = WHOSE[whose(same.key, same.folder, me)]
+        text = f"{who} **{plain(same.folder.name)}** is exactly this job, {state}."
+        look, train = ("Look at it", "Train it again") if live is None else ("Watch it in Explore", "Train it anyway")
+        look = look if live is None or live.has_log else ""
+    st.markdown(text)
+    with st.container(horizontal=True):
+        if same is not None and look and st.button(look, key="train_look", type="primary", icon=":material/explore:"):
+            _forget()
+            explore(same.key)
+        if st.button(train, key=key, icon=":material/play_arrow:"):
+            ask_for(registry, me, request, again=True, replace=same is None)
         if st.button("Never mind", key="train_never_mind"):
-            del st.session_state[ASKED]
+            _forget()
             st.rerun()
 
 
@@ -117,7 +132,7 @@ def _offer(registry: Registry, me: Owner) -> None:
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_offer"):
         st.markdown(f":material/history: The server ended while this waited in line: {plain(what)}.", width="stretch")
         if st.button("Start it", key="train_offer_start", icon=":material/play_arrow:"):
-            ask_for(registry, me, request)
+            resume(registry, me, request.folder) if request.folder else ask_for(registry, me, request)
         if st.button("Forget it", key="train_offer_forget"):
             registry.forget_offer(me, runs_root())
             st.rerun()

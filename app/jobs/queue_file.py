@@ -21,12 +21,7 @@ MAX_OFFERS = 64
 
 
 class Offer(NamedTuple):
-    """What waited when a server died.
-
-    Attributes:
-        owner: key of whoever asked for it.
-        request: what was asked for.
-    """
+    """What waited when a server died: the key of whoever asked for it, and what was asked for."""
 
     owner: str
     request: Request

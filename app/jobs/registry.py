@@ -49,30 +49,24 @@ def train(live: LiveJob) -> None:
 
 @dataclass(frozen=True)
 class Line:
-    """The jobs of a server at one moment.
+    """What trains, paused or not, and what waits, the next one first.
 
-    Attributes:
-        running: what trains, paused or not.
-        waiting: what waits, the next one first.
-        starts_s: seconds until each of them starts, None where nobody knows.
+    ``starts_s``: seconds until each of them starts, None where nobody knows. ``patience_s``: seconds until a pause
+    makes way for them, None where nothing pauses in anybody's way.
     """
 
     running: LiveJob | None
     waiting: tuple[LiveJob, ...]
     starts_s: tuple[float | None, ...]
+    patience_s: float | None = None
 
 
 class Registry:
     """Accepts, lines up, finds and stops the jobs of this process. Thread-safe.
 
     One trains at a time, because training uses torch's global random generator and all of one core. Whoever comes
-    first is served first, and everybody has at most one job that trains or waits.
-
-    Args:
-        worker: trains one job; raises what went wrong.
-        launch: runs a function of its own accord, under a name.
-        clock: seconds.
-        patience_s: see ``PATIENCE_S``.
+    first is served first, and everybody has at most one job that trains or waits. ``worker`` trains one job and raises
+    what went wrong; ``launch`` runs a function of its own accord, under a name; ``clock`` counts seconds.
     """
 
     def __init__(
@@ -101,7 +95,7 @@ class Registry:
                 starts.append(until)
                 left = self._left_s(live)
                 until = None if until is None or left is None else until + left
-            return Line(self._running, tuple(self._waiting), tuple(starts))
+            return Line(self._running, tuple(self._waiting), tuple(starts), self._patience_left_s())
 
     def of(self, owner: Owner) -> LiveJob | None:
         """Return somebody's job that trains, or the last one that did."""
@@ -135,7 +129,7 @@ class Registry:
         with self._lock:
             self._check(owner, request, replace)
             folder = request.folder or self._new_folder(owner, request, root)
-            live = LiveJob(owner, request, folder, self._clock, Controls(paused=request.paused))
+            live = LiveJob(owner, request, folder, self._clock, Controls(paused=request.paused), request.step)
             before, mine = self.waiting_of(owner), self.of(owner)
             if mine is not None and mine.alive:
                 mine.controls.send({"command": "stop"})
@@ -193,16 +187,21 @@ class Registry:
     def make_way(self) -> None:
         """Stop a run that has been paused for too long while others wait; it can be resumed."""
         with self._lock:
-            live = self._running
-            since = live.controls.waiting_since if live is not None else None
-            if live is None or since is None or not self._waiting or live.controls.stopping:
-                return
-            if self._clock() - max(since, self._waits_since) >= self._patience_s:
+            live, left = self._running, self._patience_left_s()
+            if live is not None and left is not None and left <= 0:
+                live.made_way = True
                 live.notice = (
                     f"It was paused for {self._patience_s / 60:.0f} min while others waited, so it made way. "
                     "Nothing is lost: Resume goes on from here."
                 )
                 live.controls.send({"command": "stop"})
+
+    def _patience_left_s(self) -> float | None:
+        live, now = self._running, self._clock()
+        if live is None or live.state != "paused" or not self._waiting:
+            return None
+        since = live.controls.waiting_since
+        return self._patience_s + max(now if since is None else since, self._waits_since) - now
 
     def close(self, timeout_s: float = 20.0) -> bool:
         """Accept and start nothing more, stop what trains and wait for it; True when nothing trains any more.
@@ -226,11 +225,10 @@ class Registry:
         if self.waiting_of(owner) is None and len(self._waiting) >= MAX_WAITING:
             raise FlexLoRAError(f"{MAX_WAITING} runs wait already. Try again when the line is shorter.")
         if request.folder is not None:
-            reason = refusal(owner, "resume", request.folder)
-            if reason is None and self.find(request.folder) is not None:
-                reason = f"{request.folder.name} is in line or in training already."
-            if reason is not None:
+            if reason := refusal(owner, "resume", request.folder):
                 raise FlexLoRAError(reason)
+            if self.find(request.folder) is not None:
+                raise FlexLoRAError(f"{request.folder.name} is in line or in training already.")
 
     def _new_folder(self, owner: Owner, request: Request, root: Path) -> Path:
         folder = new_run_folder(root, request.job, request.parent)
@@ -251,7 +249,6 @@ class Registry:
                 self._launch(lambda live=live: self._train(live), f"train {live.folder.name}")
             except RuntimeError as error:
                 live.error = f"No thread can be started: {error}"
-                self._running = None
                 self._end(live, "failed")
 
     def _train(self, live: LiveJob) -> None:
@@ -265,13 +262,13 @@ class Registry:
         with self._lock:
             if pace := live.step_s():
                 self._pace[live.job.task, live.job.method] = pace
-            self._running = None
             self._end(live, "failed" if live.error else "ended")
             self._next()
             self._keep(live.folder.parent)
 
     def _end(self, live: LiveJob, outcome: Outcome) -> None:
         live.outcome = outcome
+        self._running = None if live is self._running else self._running
         if live.request.folder is None:
             give_back(live.folder)
         live.over.set()

@@ -118,10 +118,12 @@ def routes(base: str) -> list[Route]:
         "terms": (all_terms, "application/json"),
         "tour": (one_tour, "application/json"),
     }
-    return [
+    found = [
         Route(f"{base}/lab/{name}/{{name:path}}", _endpoint(*answer), middleware=[hosts])
         for name, answer in answers.items()
     ]
+    # What is no address would get the app's page.
+    return [*found, Route(f"{base}/lab/{{_:path}}", lambda _: PlainTextResponse("There is no such address.", 404))]
 
 
 def _endpoint(answer: Callable[[Request], bytes | None], kind: str) -> Callable[[Request], Response]:

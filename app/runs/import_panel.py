@@ -21,7 +21,7 @@ from analysis.importers import (
     type_table,
 )
 from analysis.importers.mapping import Row
-from links import go
+from links import explore
 from runs.actions import FAULTS, choose
 from runs.folders import ALLOWED, free_name, import_run
 from runs.import_source import LogSource, ask_log, forget
@@ -109,7 +109,7 @@ def _say_imported(done: Imported | None) -> None:
             icon=":material/check:",
         )
         if st.button("Open it in Explore", key="runs_imported_explore", icon=":material/explore:"):
-            go("Explore", explore_run=f"runs/{done.folder.name}")
+            explore(f"runs/{done.folder.name}")
     for notice in done.notices[:SHOWN_NOTICES]:
         st.info(plain(notice), icon=":material/info:")
     if len(done.notices) > SHOWN_NOTICES:

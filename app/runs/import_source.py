@@ -11,7 +11,9 @@ import streamlit as st
 
 from analysis.importers import LogImportError
 from analysis.importers.event_file import MAX_BYTES
-from files import Kept, Uploaded, named
+from analysis.outside import existing
+from files import Kept, Uploaded
+from runs.store import named
 
 MAX_MIB = MAX_BYTES >> 20
 """Of one uploaded file; the largest event file that is read."""
@@ -67,7 +69,7 @@ def ask_log(version: int) -> LogSource | None:
             "or the path of a file or folder",
             key=f"runs_path_{version}",
             placeholder="on the machine that runs the Lab",
-            help="Any file or folder that the Lab may read. A relative path begins in the Lab's own folder.",
+            help="A relative path begins in the Lab's own folder.",
         ).strip()
         if files and typed:
             st.caption("The uploaded files are taken. Remove them to take the path.")
@@ -114,12 +116,6 @@ def _plain_name(name: str, taken: Collection[str]) -> str:
 
 
 def _named(typed: str) -> LogSource:
-    path = named(typed, LogImportError)
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise LogImportError(f"{typed} does not exist. Give the file or folder of a log.") from error
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise LogImportError(f"{typed[:200]!r} cannot be opened: {why}.") from error
+    path = existing(named(typed, LogImportError), LogImportError, "Give the file or folder of a log.")
+    status = path.stat()
     return LogSource(path, (str(path), status.st_mtime_ns, status.st_size), path.resolve().stem)

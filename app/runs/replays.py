@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -186,8 +188,8 @@ def find_trained(run: Run, job: Job) -> Trained | None:
     return None
 
 
-def trained_already(job: Job) -> RunEntry | None:
-    """Return a finished run of exactly this job by the same packages that nobody edited on the way, or None."""
+def trained_already(job: Job, coming: Container[Path] = ()) -> RunEntry | None:
+    """Return a run of exactly this job and packages, never edited: finished or in a folder of ``coming``; or None."""
     wanted, packages = job.to_dict(), versions()
     for entry in run_entries():
         try:
@@ -198,7 +200,7 @@ def trained_already(job: Job) -> RunEntry | None:
         except RunLogError:
             continue
         edited = any(note.get("kind") == "edited" for note in glance.notes)
-        if run_state(entry.folder, glance.end) == "finished" and not edited:
+        if not edited and (entry.folder in coming or run_state(entry.folder, glance.end) == "finished"):
             return entry
     return None
 

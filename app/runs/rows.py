@@ -11,10 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from analysis.metrics import last_result
+from analysis.metrics import last_result, told_state
 from files import stamp
 from flexlora.run_log import Glance, RunLogError, glance_run, run_state
-from flexlora.run_log.format import CHECKSUMS, HEADER, LINES
+from flexlora.run_log.format import CHECKSUMS, HEADER
+from flexlora.run_log.pieces import DATA
 from jobs.owner import Owner, may, read_owner
 
 DAMAGED = "damaged"
@@ -31,7 +32,7 @@ class RunRow:
     Attributes:
         key: as in `data.RunEntry.key`.
         folder: the run log.
-        state: as in ``RunLog.state``, or ``DAMAGED``.
+        state: as in ``RunLog.state``, ``paused`` or ``DAMAGED``.
         seed: of the run; None where the header does not tell.
         importance: key of the measure that decides; empty for a method that has no choice of one.
         schedule: key of what the budget follows; empty for a method without one.
@@ -39,7 +40,7 @@ class RunRow:
         step: the last recorded one.
         steps: how many the run was made for.
         matrices: how many are adapted.
-        created_unix_s: when it began, or was imported; None where the header does not tell.
+        created: when it began, or was imported; None where the header does not tell.
         measured: what ``result`` is, such as "test accuracy"; empty without an evaluation.
         result: of the last evaluation, on the test split if there is one.
         net_moves: directions that the matrices gained or lost in the end; None where the log does not tell.
@@ -63,7 +64,7 @@ class RunRow:
     step: int = 0
     steps: int = 0
     matrices: int = 0
-    created_unix_s: float | None = None
+    created: datetime | None = None
     measured: str = ""
     result: float | None = None
     net_moves: int | None = None
@@ -99,7 +100,7 @@ def whose(key: str, folder: Path, me: Owner) -> str:
 
 def read_row(key: str, folder: Path) -> RunRow:
     """Return the row of one run. What it is made from is read again only when the log has changed."""
-    found = _glance(str(folder), stamp(*(folder / name for name in (HEADER, CHECKSUMS, LINES))))
+    found = _glance(str(folder), stamp(*(folder / name for name in (HEADER, CHECKSUMS, *DATA))))
     size = disk_use(folder)
     if isinstance(found, str):
         return RunRow(key, folder, DAMAGED, disk_bytes=size, fault=found)
@@ -109,7 +110,7 @@ def read_row(key: str, folder: Path) -> RunRow:
     return RunRow(
         key,
         folder,
-        run_state(folder, found.end),
+        told_state(run_state(folder, found.end), found.notes),
         method=_text(header.get("method")),
         preset=_text(header.get("preset")),
         task=_text(header.get("task")),
@@ -120,7 +121,7 @@ def read_row(key: str, folder: Path) -> RunRow:
         step=found.step,
         steps=planned if isinstance(planned, int) and planned > 0 else found.step,
         matrices=len(header["matrices"]),
-        created_unix_s=_time(header.get("created_unix_s")),
+        created=_date(header.get("created_unix_s")),
         measured=measured,
         result=result,
         net_moves=found.net_moves,
@@ -148,7 +149,8 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
     """Return the table of the library, column by column."""
     return {
         "name": [row.name for row in rows],
-        "state": [row.state for row in rows],
+        "where": [row.where for row in rows],
+        "state": [f"{row.state} ⚠" if row.fault else row.state for row in rows],
         "method": [row.method for row in rows],
         "preset": [row.preset for row in rows],
         "task": [row.task for row in rows],
@@ -161,9 +163,8 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
         "measured": [row.measured for row in rows],
         "net moves": [row.net_moves for row in rows],
         "made from": [row.parent for row in rows],
-        "created": [_date(row.created_unix_s) for row in rows],
+        "created": [row.created for row in rows],
         "size": [row.disk_bytes for row in rows],
-        "where": [row.where for row in rows],
     }
 
 
@@ -182,9 +183,8 @@ def describe_row(row: RunRow) -> str:
         parts.append(f"made from {row.parent}")
     if row.source:
         parts.append(f"imported from {row.source}")
-    date = _date(row.created_unix_s)
-    if date is not None:
-        parts.append(f"{'imported' if row.source else 'begun'} {date:%Y-%m-%d %H:%M}")
+    if row.created is not None:
+        parts.append(f"{'imported' if row.source else 'begun'} {row.created:%Y-%m-%d %H:%M}")
     parts.append(size_text(row.disk_bytes))
     return " · ".join(parts)
 
@@ -235,9 +235,5 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _time(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 <= value < 1e11 else None
-
-
-def _date(unix_s: float | None) -> datetime | None:
-    return None if unix_s is None else datetime.fromtimestamp(unix_s)
+def _date(value: Any) -> datetime | None:
+    return datetime.fromtimestamp(value) if isinstance(value, int | float) and 0 <= value < 1e11 else None

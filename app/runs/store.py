@@ -9,15 +9,18 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from analysis.outside import OutsideError, expanded
 from analysis.payload import pack_run
 from analysis.runs import Run, load_run
 from files import REPOSITORY, stamp
 from flexlora.adapter_config import AdapterConfig
+from flexlora.errors import FlexLoRAError
 from flexlora.run_log import RunLogError, find_runs, read_header
 from flexlora.run_log.format import CHECKSUMS, HEADER, HEARTBEAT, LINES
 from flexlora.tasks import MODEL_TASKS
 from runs.memory import give_back
 from schedule.editor import AdapterSize, mean_cost
+from serve import HERE
 
 NEWCOMERS_RUN = "words-flexlora-paper"
 
@@ -54,6 +57,27 @@ def samples_root() -> Path:
 def runs_root() -> Path:
     """Folder of the user's own runs: that of the folder in which the server was started."""
     return Path(os.environ.get("FLEXLORA_LAB_RUNS") or "runs").absolute()
+
+
+def named(typed: str, error: type[OutsideError]) -> Path:
+    """Return the path that was typed; a relative one that leads nowhere begins in the Lab's own folder.
+
+    ``error`` is raised for a ~ of nobody, and where `allowed` raises it.
+    """
+    path = expanded(typed, error)
+    # Path.exists raises for a name that is too long.
+    return allowed(path if os.path.exists(path) else REPOSITORY / path, error)  # noqa: PTH110
+
+
+def allowed(path: Path, error: type[FlexLoRAError]) -> Path:
+    """Return a path that a visitor named; docs/shared-server.md says when ``error`` is raised instead."""
+    files = os.environ.get("FLEXLORA_LAB_FILES")
+    hosts = {st.get_option("server.address"), *(st.get_option("server.allowedHosts") or ())}
+    folders = [runs_root(), samples_root(), *([Path(files)] if files else [])]
+    if (not files and hosts.issubset(HERE)) or any(path.resolve().is_relative_to(own.resolve()) for own in folders):
+        return path
+    told = f"in {files}" if files else "among the runs (flexlora app --files FOLDER opens another folder)"
+    raise error(f"Others reach this server, so a path must lie {told}. Upload the files instead.")
 
 
 def run_entries() -> list[RunEntry]:

@@ -204,8 +204,8 @@ def _choose(own: Editing, base: FlexLoRAConfig, config: FlexLoRAConfig, schedule
 
 def _sampled(config: FlexLoRAConfig) -> list[tuple[int, float]]:
     """Knots on the present curve, so that free knots start where the curve was."""
-    warmup, _, total, final = config.window()
-    first, last = warmup + 1, max(warmup + 2, total - final - 1)
+    first = config.window()[0] + 1
+    last = max(first + 1, config.window_end - 1)
     steps = sorted({round(first + (last - first) * place / (KNOTS - 1)) for place in range(KNOTS)})
     return [(step, float(config.budget(step))) for step in steps]
 

@@ -64,11 +64,6 @@ class Method:
     caution: str = ""
 
     @property
-    def allocates(self) -> bool:
-        """True when rank changes while training."""
-        return self.direction != "neither"
-
-    @property
     def presets(self) -> tuple[str, ...]:
         """Names that ``--preset`` accepts; the first is the default."""
         return tuple(self.config_class.presets)

@@ -28,8 +28,7 @@ class AdaLoRADynamics(SensitivityDynamics[AdaLoRAConfig], TargetDynamics[AdaLoRA
     def after_step(self, step: int) -> None:
         """Smooth the sensitivities until the window ends; from then on keep what is off at zero."""
         super().after_step(step)
-        _, _, total, final = self.config.window()
-        if step > total - final:
+        if step > self.config.window_end:
             self.silence()
 
     def scores(self) -> dict[str, np.ndarray]:

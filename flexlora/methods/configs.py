@@ -74,13 +74,11 @@ class TargetRankConfig(EventConfig, _Lowered):
 
     def is_event(self, t: int) -> bool:
         """True at the events of the window, and at its end, where the last budget is settled."""
-        _, _, total, final = self.window()
-        return super().is_event(t) or t == total - final
+        return super().is_event(t) or t == self.window_end
 
     def _has_room(self) -> bool:
         # The last budget is settled at the window's end, whatever the interval.
-        warmup, _, total, final = self.window()
-        return warmup < total - final
+        return self.window()[0] < self.window_end
 
 
 @dataclass(frozen=True, kw_only=True)

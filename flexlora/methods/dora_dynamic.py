@@ -63,8 +63,7 @@ class DoRADynamics(TargetDynamics[DoRADynamicConfig]):
     def penalty(self, step: int) -> Tensor | None:
         """Return the weighted dimensional-equilibrium term: the mean variance of Q's rows and P's columns."""
         weight = self.config.dimension_weight
-        _, _, total, final = self.config.window()
-        if not weight or step > total - final:
+        if not weight or step > self.config.window_end:
             return None
         matrices = self.adapter.matrices.values()
         spread = [matrix.Q.var(dim=1).mean() + matrix.Pt.var(dim=1).mean() for matrix in matrices]
@@ -73,8 +72,7 @@ class DoRADynamics(TargetDynamics[DoRADynamicConfig]):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Smooth the shares; after the window keep what is off at zero."""
-        _, _, total, final = self.config.window()
-        if step > total - final:
+        if step > self.config.window_end:
             self.silence()
             return
         beta = self.config.beta

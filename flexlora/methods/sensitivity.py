@@ -111,8 +111,7 @@ class SensitivityDynamics(Dynamics[Smoothing]):
 
     def after_step(self, step: int) -> None:
         """Smooth the sensitivities until the window ends."""
-        _, _, total, final = self.config.window()
-        if step < total - final:
+        if step < self.config.window_end:
             self.smoothed.update()
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:

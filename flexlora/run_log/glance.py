@@ -54,6 +54,11 @@ def glance_run(folder: Path) -> Glance:
         sealed, _, _torn = disk.content(folder / CHECKSUMS).rpartition(b"\n")
         listed = sealed.split(b"\n")
         records = _records(disk.content(folder / LINES), listed, notices)
+        for name in (SCALARS, SPECTRA):
+            found = (chunk for line in reversed(listed) if name.encode() in line and (chunk := Chunk.parse(line)))
+            last = next(found, None)
+            if last is not None and disk.size(folder / name) < last.offset + last.length:
+                notices.append(f"{name} is cut: records at its end are missing.")
         evals, notes, ends = (
             [record for record in records if record["record"] == kind] for kind in ("eval", "note", "end")
         )

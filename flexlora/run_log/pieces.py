@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ class Piece(NamedTuple):
         line: as it stands in the file.
         chunk: what it says; None = the line is damaged.
         data: the bytes; None = they are not what was written, or are only checked.
-        fault: one line for a person; None = intact.
+        fault: one line for a person, with {} for which records, as ``faults`` tells; None = intact.
     """
 
     line: bytes
@@ -64,12 +65,21 @@ def survey(folder: Path, keep: Collection[str] = DATA) -> Iterator[Piece]:
 
 def _fault(chunk: Chunk, data: bytes | memoryview, end: int) -> str | None:
     if len(data) < chunk.length:
-        return f"{chunk.file} is cut: {_extent(chunk)} missing."
+        return f"{chunk.file} is cut: {{}} missing."
     if checksum(data) != chunk.crc32:
-        return f"{chunk.file} is damaged: {_extent(chunk)} left out."
+        return f"{chunk.file} is damaged: {{}} left out."
     if chunk.offset < end:
-        return f"{CHECKSUMS} vouches twice for bytes of {chunk.file}: {_extent(chunk)} read once."
+        return f"{CHECKSUMS} vouches twice for bytes of {chunk.file}: {{}} read once."
     return None
+
+
+def faults(pieces: Iterable[Piece]) -> Iterator[str]:
+    """Yield one line for each stretch of a file that has the same fault throughout, and for each damaged line."""
+    # Sorting keeps the order of a file's pieces.
+    by_file = sorted(pieces, key=lambda piece: piece.chunk.file if piece.chunk else "")
+    for (fault, _), stretch in groupby(by_file, lambda piece: (piece.fault, piece.chunk and piece.chunk.file)):
+        if fault is not None:
+            yield fault.format(_extent([piece.chunk for piece in stretch if piece.chunk]))
 
 
 def rewind(folder: Path, resume_from: int) -> int:
@@ -106,11 +116,9 @@ def _part(path: Path, chunk: Chunk) -> bytes:
         return b""
 
 
-def _extent(chunk: Chunk) -> str:
-    if chunk.kind == "schema":
-        return "the description of its columns is"
-    if chunk.kind == "close":
-        return "the end of an earlier stream is"
-    if chunk.first_step is None:
-        return "records without a step are"
-    return f"records of steps {chunk.first_step} to {chunk.last_step} are"
+def _extent(chunks: Sequence[Chunk]) -> str:
+    steps = [(c.first_step, c.last_step) for c in chunks if c.kind in ("batch", "lines") and c.first_step is not None]
+    if steps:
+        return f"records of steps {min(first for first, _ in steps)} to {max(last or 0 for _, last in steps)} are"
+    told = {"schema": "the description of its columns is", "close": "the end of an earlier stream is"}
+    return told.get(chunks[0].kind if chunks else "", "records without a step are")

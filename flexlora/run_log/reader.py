@@ -27,7 +27,7 @@ from flexlora.run_log.format import (
     read_header,
     reading,
 )
-from flexlora.run_log.pieces import survey
+from flexlora.run_log.pieces import faults, survey
 from flexlora.run_log.records import check_record, read_line
 from flexlora.run_log.spectra import Segment, Spectra, StoredSpectra, read_chunk
 from flexlora.run_log.tables import block_of, leading_schema, missing_columns, table_of
@@ -162,7 +162,7 @@ def _intact(folder: Path, notices: list[str]) -> tuple[list[Found], list[str]]:
     if disk.size(folder / SPECTRA) <= RESIDENT_BYTES:
         keep.add(SPECTRA)
     pieces = list(survey(folder, keep))
-    notices.extend(piece.fault for piece in pieces if piece.fault is not None)
+    notices.extend(faults(pieces))
     found = [(piece.chunk, piece.data) for piece in pieces if piece.chunk is not None and piece.intact]
     unsealed = []
     for name in (SCALARS, SPECTRA, LINES):

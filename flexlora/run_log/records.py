@@ -19,10 +19,8 @@ def read_line(line: bytes) -> dict[str, Any]:
 def check_record(kind: str, record: Mapping[str, Any], matrices: Collection[str]) -> None:
     """Refuse a record that pages and metrics could not use; keys that are not known may hold anything.
 
-    Args:
-        kind: of the line.
-        record: its other fields; an event as the reader gives it, ``importance`` by name.
-        matrices: names in the header.
+    ``record`` holds the other fields of a line of this ``kind``; an event as the reader gives it, ``importance`` by
+    name. ``matrices`` are the names in the header.
 
     Raises:
         ValueError: what is wrong, in one line.

@@ -106,12 +106,7 @@ class StoredSpectra(Spectra):
     """
 
     def __init__(
-        self,
-        path: Path,
-        segments: Sequence[Segment],
-        limits: Mapping[int, float],
-        matrices: int,
-        known: Digest,
+        self, path: Path, segments: Sequence[Segment], limits: Mapping[int, float], matrices: int, known: Digest
     ) -> None:
         self.matrices = matrices
         self._path = path

@@ -319,6 +319,8 @@ class RunWriter:
             advice = f"Everything up to step {self._safe_step} is safe and readable; {remedy} and resume."
             if not self._files.begun:
                 advice = "Choose another --out."
+            elif not self.folder.is_dir():
+                advice = "The folder was removed or moved while the run was trained."
             self._failure = RunLogError(
                 f"The log in {self.folder} cannot be written: {error.strerror or error}. {advice}"
             )

@@ -154,6 +154,8 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     own.mkdir()
     monkeypatch.setenv("FLEXLORA_LAB_SAMPLES", str(samples))
     monkeypatch.setenv("FLEXLORA_LAB_RUNS", str(own))
+    # Without a server's options an app does not know who reaches it.
+    monkeypatch.setenv("FLEXLORA_LAB_FILES", "/")
     streamlit.cache_resource.clear()
     return samples, own
 

@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from flexlora.job import build_job
+from jobs.live import Request
 from jobs.owner import Owner, write_owner
+from jobs.registry import Registry
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 
@@ -261,3 +265,28 @@ def test_a_link_into_a_stage_of_slow_motion_is_followed_and_a_wrong_one_told(sam
     app = open_app(stage="sideways")
     assert request_of(app)["stage"] is None
     assert "none of score, order, prune, extend, resume" in texts(app)
+
+
+def test_a_run_in_line_says_its_place_and_appears_when_it_begins(sample, roots, make_run, monkeypatch):
+    from app_pages import explore
+
+    turn = threading.Event()
+
+    def worker(live):
+        assert turn.wait(30)
+        make_run(live.folder)
+
+    registry = Registry(worker)
+    monkeypatch.setattr(explore, "REGISTRY", registry)
+    jobs = [
+        registry.start(Owner.of(str(seed)), Request(build_job("digits", seed=seed, steps=4)), roots[1])
+        for seed in range(3)
+    ]
+    key = f"runs/{jobs[2].folder.name}"
+    app = open_app(run=key)
+    assert "waits in line, number 2" in texts(app).replace("*", "") and player_of(app) is None
+    assert "is loading" in texts(open_app(run=f"runs/{jobs[0].folder.name}"))
+    turn.set()
+    assert jobs[2].over.wait(30)
+    app.run()
+    assert request_of(app)["run"] == key and "waits" not in texts(app)

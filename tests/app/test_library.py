@@ -51,6 +51,29 @@ class TestRows:
         told = (row.seed, row.importance, row.schedule)
         assert told == (whole.header["seed"], config.get("importance", ""), config.get("schedule", ""))
 
+    def test_a_pause_is_the_state_that_every_page_tells_until_the_run_goes_on_or_ends(self, root):
+        from analysis.payload import pack_run
+        from analysis.payload.container import read_header as header_in
+        from runs.rows import read_row
+
+        def told() -> str:
+            writer.flush()
+            run, row = load_run(root / "live"), read_row("x", root / "live")
+            words = {row.state, header_in(pack_run(run))[0]["run"]["told"]}
+            assert f" {row.state}, step " in describe_run(run) and len(words) == 1
+            return words.pop()
+
+        matrices = [{"name": "a", "layer": 0, "module_type": "a", "in_features": 8, "out_features": 4}]
+        with RunWriter(root / "live", {"matrices": matrices}) as writer:
+            writer.step(1, 0.0, 0.0, 0.0, 1e-3, 1)
+            assert told() == "running"
+            for kind, word in (("paused", "paused"), ("resumed", "running"), ("paused", "paused")):
+                writer.note(kind, step=1)
+                writer.note("edited", step=1, values={})
+                assert told() == word
+            writer.end("stopped")
+        assert read_row("x", root / "live").state == "stopped"
+
     def test_records_that_a_resume_made_void_do_not_count(self, root):
         matrices = [{"name": n, "layer": 0, "module_type": n, "in_features": 8, "out_features": 4} for n in ("a", "b")]
         folder = root / "resumed"
@@ -90,8 +113,8 @@ class TestRows:
 
         (before,) = rows_of(root)
         shutil.copytree(run, root / "bare")
-        (root / "bare" / "spectra.arrows").write_bytes(b"")
-        (root / "bare" / "scalars.arrows").write_bytes(b"")
+        for name in ("spectra.arrows", "scalars.arrows"):
+            (root / "bare" / name).write_bytes(bytes((run / name).stat().st_size))
         bare = next(row for row in rows_of(root) if row.name == "bare")
         told = ("method", "task", "preset", "state", "step", "steps", "result", "net_moves", "fault")
         assert [getattr(bare, key) for key in told] == [getattr(before, key) for key in told]

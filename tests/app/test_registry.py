@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from flexlora.errors import FlexLoRAError
 from flexlora.job import build_job, new_run_folder
 from jobs import registry
+from jobs.line import describe_line
 from jobs.live import LiveJob, Request
 from jobs.owner import OWNER_FILE, Owner, read_owner, write_owner
 from jobs.queue_file import QUEUE
@@ -65,7 +66,7 @@ def test_the_first_trains_and_the_others_wait_in_the_order_in_which_they_came(st
     assert len({live.folder for live in (first, second, third)}) == 3
     stage.finish()
     stage.finish()
-    assert (first.state, second.state, third.state) == ("ended", "ended", "loading")
+    assert (first.state, second.state, third.state) == ("stopped", "stopped", "loading")
     assert not second.controls.stopping
     stage.finish()
     assert stage.trained == [first, second, third]
@@ -133,7 +134,7 @@ def test_a_stop_while_it_loads_is_obeyed(stage):
     stage.registry.send(ANNA, live, {"command": "stop"})
     assert live.state == "stopping"
     stage.finish()
-    assert live.state == "ended"
+    assert live.state == "stopped"
 
 
 def test_leaving_the_line(stage):
@@ -160,6 +161,17 @@ def test_the_time_until_each_starts(stage):
     assert stage.registry.line().starts_s == (pytest.approx(80.0),)
 
 
+def test_the_time_left_waits_for_enough_steps_and_one_slow_step_does_not_shake_it(stage):
+    live = stage.start(ANNA)
+    told = []
+    for step in range(1, 15):
+        stage.now += 30.0 if step == 12 else 0.25
+        live.finished_step(step)
+        told.append(live.left_s())
+    assert told[:10] == [None] * 10
+    assert told[10:] == [pytest.approx(0.25 * (40 - step)) for step in range(11, 15)]
+
+
 def test_pauses_do_not_count_as_training(stage):
     live = stage.start(ANNA)
     for step in range(1, 5):
@@ -178,17 +190,24 @@ def test_pauses_do_not_count_as_training(stage):
 
 def test_a_pause_makes_way_when_others_have_waited_long_enough(stage):
     live = stage.start(ANNA)
+    live.controls.send({"command": "pause"})
     live.controls.waiting_since = 0.0
     stage.now = 1000.0
     stage.registry.make_way()
     assert not live.controls.stopping, "nobody waits"
+    assert stage.registry.line().patience_s is None
     stage.start(BEN)
+    stage.now = 1240.0
+    assert "The pause makes way for them in 60 s" in describe_line(stage.registry.line(), ANNA)
+    assert "has ended (its pause makes way in 60 s)" in describe_line(stage.registry.line(), BEN)
     stage.now = 1299.0
     stage.registry.make_way()
     assert not live.controls.stopping
     stage.now = 1300.0
     stage.registry.make_way()
     assert live.controls.stopping and "made way" in live.notice
+    stage.finish()
+    assert live.state == "paused, made way for others"
 
 
 def test_a_run_that_trains_makes_way_for_nobody(stage):
@@ -209,7 +228,7 @@ class TestResume:
 
     def test_only_the_owner_goes_on_with_a_run(self, stage, old):
         write_owner(old, ANNA)
-        with pytest.raises(FlexLoRAError, match="only that one may resume it"):
+        with pytest.raises(FlexLoRAError, match="only that one may resume, rename or remove it"):
             stage.start(BEN, Request(JOB, folder=old))
         assert stage.start(ANNA, Request(JOB, folder=old)).folder == old
 
@@ -302,7 +321,7 @@ class TestServerThatEnds:
 
         monkeypatch.setattr(queue_file, "put_bytes", full)
         stage.start(ANNA)
-        assert stage.start(BEN).state == "waiting"
+        assert stage.start(BEN).state == "waiting in line"
 
 
 def test_the_line_has_an_end(stage, monkeypatch):

@@ -111,9 +111,33 @@ class TestLibrary:
         table = page.dataframe[0].value
         assert sorted(table["name"][:2]) == ["first", "second"] and list(table["name"][2:]) == ["sample"]
         assert list(table["where"]) == ["yours", "yours", "bundled"]
+        assert list(table.columns)[:2] == ["name", "where"], "whose a run is must not be cut off at the right"
         assert set(table["net moves"]) == {4}
         assert "2 of yours" in text(page) and "1 bundled" in text(page)
         assert "runs_explore" not in keys(page)
+
+    def test_a_run_whose_log_was_cut_is_marked(self, page, roots):
+        page.run()
+        scalars = roots[1] / "first" / "scalars.arrows"
+        os.truncate(scalars, scalars.stat().st_size // 2)
+        page.run()
+        table = page.dataframe[0].value
+        states = dict(zip(table["name"], table["state"], strict=True))
+        assert states == {"first": "finished ⚠", "second": "finished", "sample": "finished"}
+
+    def test_the_viewers_run_in_line_is_told_above_the_table(self, page, roots, monkeypatch):
+        from app_pages import runs
+        from flexlora.job import build_job
+        from jobs.live import Request
+        from jobs.registry import Registry
+
+        # Whatever comes to its turn stays there.
+        registry = Registry(launch=lambda work, name: None)
+        monkeypatch.setattr(runs, "REGISTRY", registry)
+        monkeypatch.setattr(runs, "visitor", lambda: Owner.of("me"))
+        for who in ("somebody", "me"):
+            live = registry.start(Owner.of(who), Request(build_job("digits", steps=4)), roots[1])
+        assert f"Yours, {live.folder.name}, is next" in text(page.run()).replace("*", "")
 
     def test_the_search_narrows_the_table_and_says_when_nothing_is_left(self, page):
         page.run()
@@ -314,6 +338,44 @@ class TestImport:
         next(field for field in bare.text_input if field.label.startswith("or the path")).set_value(path).run()
         assert not bare.exception
         assert len(bare.error) == 1
+
+    def test_nothing_of_a_file_of_the_server_is_told_and_a_shared_one_opens_one_folder(
+        self, bare, roots, tmp_path, monkeypatch
+    ):
+        def told(path) -> str:
+            field = next(field for field in bare.text_input if field.label.startswith("or the path"))
+            field.set_value(str(path)).run()
+            return bare.error[0].value.replace("\\", "") if bare.error else "taken"
+
+        (secret := tmp_path / "secret").write_text("treasure")
+        bare.run()
+        assert "treasure" not in told(secret) and "a file of another kind" in told(secret)
+        assert "secret" not in told(tmp_path).replace(str(secret), "")
+        (opened := tmp_path / "opened").mkdir()
+        (opened / "link").symlink_to(secret)
+        (opened / "rank_log.csv").write_bytes(rank_log())
+        monkeypatch.setenv("FLEXLORA_LAB_FILES", str(opened))
+        for path in (secret, opened / "link", opened / ".." / "secret", tmp_path / "nowhere"):
+            assert "must lie in" in told(path) and not bare.exception
+        assert told(opened / "rank_log.csv") == "taken"
+
+    @pytest.mark.parametrize("hosts", [["*"], ["localhost", "lab.example"]])
+    def test_a_server_that_others_reach_opens_the_runs_alone_unless_a_folder_is_set(
+        self, roots, tmp_path, monkeypatch, hosts
+    ):
+        import streamlit
+
+        from analysis.importers import LogImportError
+        from runs.store import named
+
+        options = {"server.address": "127.0.0.1", "server.allowedHosts": ["localhost"]}
+        monkeypatch.setattr(streamlit, "get_option", options.get)
+        monkeypatch.delenv("FLEXLORA_LAB_FILES")
+        assert named(str(tmp_path), LogImportError) == tmp_path
+        options["server.allowedHosts"] = hosts
+        with pytest.raises(LogImportError, match="must lie among the runs"):
+            named(str(tmp_path), LogImportError)
+        assert named(str(roots[1] / "mine"), LogImportError) == roots[1] / "mine"
 
     def test_a_bad_name_or_map_is_one_line_and_can_be_mended(self, bare, roots):
         upload(bare.run(), ("rank_log.csv", rank_log()))

@@ -107,6 +107,8 @@ def test_what_is_not_explore_asks_for_none(server, path):
 @pytest.mark.parametrize(
     ("path", "status"),
     [
+        ("run", 404),
+        ("nosuch", 404),
         ("run/nothing", 404),
         ("run/", 404),
         ("run/..%2Ftest-paper", 400),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 
+import numpy as np
 import pytest
 
 from assets import ADDRESS
+from flexlora.run_log import RunLogError, RunWriter
 
 EARLY = ".lab-early .fl-player[data-step]"
 READY = "[data-testid=stMain] .fl-player[data-step]"
@@ -144,3 +148,46 @@ def test_the_player_runs_from_the_servers_files_where_the_page_brings_none(gated
     page.get_by_role("link", name="Explore").click()
     page.wait_for_selector(READY, timeout=TIMEOUT_MS)
     assert page.evaluate("document.querySelector('#lab-early')") is None
+
+
+@pytest.fixture
+def live(served_root):
+    """A run that goes on: f(step) records one."""
+    folder, names = served_root / "runs" / "live", ("a", "b")
+    rows = [{"name": n, "layer": 0, "module_type": n, "in_features": 4, "out_features": 4} for n in names]
+    header = {"method": "flexlora", "preset": "paper", "task": "digits", "config": {"total_steps": 3}, "matrices": rows}
+    writer = RunWriter(folder, header)
+
+    def record(step: int) -> RunWriter:
+        writer.step(step, 1.0, 0.0, 1.0, 1e-3, 4)
+        writer.spectrum(step, [np.ones(2), np.ones(2)])
+        writer.flush()
+        return writer
+
+    yield record
+    with contextlib.suppress(RunLogError):
+        writer.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_the_line_above_the_player_follows_a_run_to_its_end(live, open_page):
+    live(1)
+    page = open_page("/?run=runs%2Flive")
+    page.get_by_text("flexlora (paper) on digits · running, step 1 of 3").wait_for(timeout=TIMEOUT_MS)
+    live(2)
+    page.get_by_text("running, step 2 of 3").wait_for(timeout=TIMEOUT_MS)
+    writer = live(3)
+    writer.eval(3, "test", {"accuracy": 0.875})
+    writer.end("completed")
+    page.get_by_text("finished, step 3 of 3 · test accuracy 0.875").wait_for(timeout=TIMEOUT_MS)
+
+
+def test_a_run_that_goes_while_it_is_followed_is_called_gone_and_its_picture_stays(live, open_page, served_root):
+    live(1)
+    page = open_page("/?run=runs%2Flive")
+    page.wait_for_selector(READY, timeout=TIMEOUT_MS)
+    shutil.rmtree(served_root / "runs" / "live")
+    page.get_by_text("This run is gone: There is no such run.").wait_for(timeout=TIMEOUT_MS)
+    page.get_by_text("on digits · running").wait_for(state="detached", timeout=TIMEOUT_MS)
+    assert page.locator(READY).count() == 1
+    assert page.get_by_text("The server does not answer").count() == 0

@@ -7,6 +7,7 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import links
 from flexlora.job import build_job
 from flexlora.methods import METHODS
 from flexlora.run_log import read_run
@@ -77,6 +78,10 @@ def wait_for(condition, timeout_s=60):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def keys(page):
+    return {button.key for button in page.button}
 
 
 def widget(page, name):
@@ -174,7 +179,7 @@ def test_a_run_is_started_watched_stopped_and_resumed(page, registry, roots):
     folder = roots[1] / "digits-flexlora-paper-s0"
     wait_for(lambda: (folder / "run.json").exists() and registry.of(ME).controls.paused)
     page.run()
-    assert page.button(key="train_step")
+    assert {"train_step", "train_explore"} <= keys(page)
     page.button(key="train_step").click().run()
     wait_for(lambda: registry.of(ME).step == 1)
     page.button(key="train_next_event").click().run()
@@ -193,6 +198,53 @@ def test_a_run_is_started_watched_stopped_and_resumed(page, registry, roots):
     page.run()
     assert not page.exception
     assert page.button(key="train_explore")
+
+
+def test_the_idle_word_goes_with_the_start_and_a_page_that_waits_tells_of_no_run_to_come(page, pretended, roots):
+    def captions():
+        return " ".join(caption.value for caption in page.caption)
+
+    page.run()
+    assert "Nothing trains at this server now" in captions() and "appears here" in captions()
+    theirs = pretended.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
+    page.run()
+    page.button(key="train_start").click().run()
+    assert "appears here" not in captions()
+    pretended.send(SOMEBODY, theirs, {"command": "stop"})
+    assert theirs.over.wait(60)
+    page.run()
+    assert "Yours trains, and nobody waits." in captions()
+
+
+def test_what_ended_is_called_as_its_log_calls_it_and_damage_is_told(page, registry, roots, monkeypatch):
+    done = registry.start(ME, Request(build_job("digits", steps=3)), roots[1])
+    assert done.over.wait(60)
+    page.run()
+    [told] = [text(item) for item in page.markdown if done.folder.name in item.value]
+    assert "finished, step 3 of 3 · test accuracy 0." in told
+    seen = []
+    monkeypatch.setattr(links, "_PAGES", {"Explore": "the page"})
+    monkeypatch.setattr(links.st, "switch_page", lambda to, query_params=None: seen.append((to, query_params)))
+    page.button(key="train_explore").click().run()
+    assert seen == [("the page", {"run": f"runs/{done.folder.name}"})]
+    done.step, done.notice = 2, "Nothing is lost: Resume goes on from here."
+    page.run()
+    assert "train_go_on" in keys(page) and any("Nothing is lost" in item.value for item in page.info)
+    (done.folder / "run.json").write_bytes(b"garbage")
+    page.run()
+    assert "run.json" in text(page.error[0]) and not page.exception
+    assert not keys(page) & {"train_go_on", "train_explore"}
+    assert not any("Nothing is lost" in item.value for item in page.info)
+
+
+def test_a_resume_says_from_which_step_while_it_loads(page, registry, roots, monkeypatch):
+    done = registry.start(ME, Request(build_job("digits", steps=3)), roots[1])
+    assert done.over.wait(60)
+    monkeypatch.setattr(registry, "_worker", lambda live: live.controls.wait() or live.over.wait(2))
+    done.step = 2
+    page.run()
+    page.button(key="train_go_on").click().run()
+    assert any("loading, from step 3" in item.value for item in page.markdown)
 
 
 def test_a_start_while_another_browser_trains_waits_and_ends_nothing(page, pretended, roots):
@@ -228,6 +280,36 @@ def test_a_start_beside_ones_own_run_asks_first(page, pretended, roots):
     assert first.outcome == "ended" and pretended.of(ME).alive
 
 
+def test_the_same_start_again_while_it_waits_is_no_second_start(page, pretended, roots):
+    pretended.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
+    page.run()
+    page.button(key="train_start").click().run()
+    mine = pretended.waiting_of(ME)
+    page.button(key="train_start").click().run()
+    assert pretended.waiting_of(ME) is mine
+    assert "is next" in line(page) and not keys(page) & {"train_replace", "train_again"}
+    widget(page, "Seed").set_value(1).run()
+    page.button(key="train_start").click().run()
+    assert page.button(key="train_replace").label == "Start this one in its place"
+
+
+def test_a_resume_that_waits_in_line_says_so_and_offers_no_second_one(page, pretended, roots):
+    mine = pretended.start(ME, Request(build_job("digits", steps=300)), roots[1])
+    mine.finished_step(7)
+    (mine.folder / "run.json").write_text("{}")
+    mine.notice = "Nothing is lost: Resume goes on from here."
+    pretended.send(ME, mine, {"command": "stop"})
+    assert mine.over.wait(60)
+    pretended.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
+    pretended.start(ME, Request(mine.job, folder=mine.folder), roots[1])
+    page.run()
+    assert any(
+        f"{mine.folder.name} · waits in line to go on from step 7 of 300" in text(item) for item in page.markdown
+    )
+    assert "train_go_on" not in keys(page)
+    assert not any("Nothing is lost" in item.value for item in page.info)
+
+
 def test_a_job_that_the_log_has_already_is_looked_at_or_trained_again(page, registry, roots):
     from runs.replays import trained_already
 
@@ -239,10 +321,23 @@ def test_a_job_that_the_log_has_already_is_looked_at_or_trained_again(page, regi
     widget(page, "Task").set_value("digits").run()
     widget(page, "Steps").set_value(3).run()
     page.button(key="train_start").click().run()
-    assert any("runs/digits-flexlora-paper-s0 is exactly this job" in text(item) for item in page.markdown)
+    told = "Your run digits-flexlora-paper-s0 is exactly this job, trained to its end."
+    assert told in [text(item) for item in page.get("dialog")[0].markdown]
     assert registry.of(ME) is done
     page.button(key="train_again").click().run()
     assert registry.of(ME) is not done and registry.of(ME).job == done.job
+
+
+def test_a_job_that_somebody_has_in_line_or_in_training_is_not_trained_twice_without_a_word(page, pretended, roots):
+    pretended.start(SOMEBODY, Request(build_job("digits", steps=3)), roots[1])
+    theirs = pretended.start(Owner.of("a third"), Request(build_job("words")), roots[1])
+    page.run()
+    page.button(key="train_start").click().run()
+    told = f"Another browser's run {theirs.folder.name} is exactly this job, waiting in line, step 0 of 200."
+    assert told in [text(item) for item in page.get("dialog")[0].markdown]
+    assert pretended.waiting_of(ME) is None and "train_look" not in keys(page)
+    page.button(key="train_again").click().run()
+    assert pretended.waiting_of(ME) is not None
 
 
 def test_what_waited_when_the_server_ended_is_offered_again(page, pretended, roots):

@@ -72,9 +72,9 @@ def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
     again.locator(".st-key-train_resume button").first.click()
     wait_for(again, lambda: "training" in controls(again))
     again.locator(".st-key-train_stop button").first.click()
-    wait_for(again, lambda: "ended" in controls(again))
+    wait_for(again, lambda: "stopped" in controls(again))
     again.locator(".st-key-train_explore button").first.click()
-    again.wait_for_url(lambda url: "/train" not in url, timeout=TIMEOUT_MS)
+    again.wait_for_url("**/*run=runs%2Fdigits-flexlora-paper-s0*", timeout=TIMEOUT_MS)
     again.wait_for_selector(PLAYER, timeout=TIMEOUT_MS)
     assert "digits-flexlora-paper-s0" in again.get_by_role("combobox", name="Run").input_value()
 
@@ -109,7 +109,7 @@ def test_two_browsers_press_start_at_the_same_instant(open_page, served_root):
         told = [page.locator("[data-testid=stMain]").inner_text() for page in pages]
         for texts, text in zip(seen, told, strict=True):
             texts.add(text)
-        return all("ended, step 12 of 12" in text for text in told)
+        return all("finished, step 12 of 12" in text for text in told)
 
     wait_for(pages[0], ended, 2 * LOADING_MS)
     for name, other, page, texts in zip(names, names[::-1], pages, seen, strict=True):

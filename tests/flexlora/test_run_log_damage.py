@@ -11,7 +11,7 @@ import time
 import pytest
 
 from analysis.runs import load_run
-from flexlora.run_log import RunLogError, RunWriter, read_run
+from flexlora.run_log import RunLogError, RunWriter, glance_run, read_run
 from flexlora.run_log.format import Chunk, canonical, checksum
 
 NAMES = ["a", "b"]
@@ -55,6 +55,23 @@ def test_every_flip_in_the_last_checksum_lines_is_told(folder):
         flipped[place] ^= 1 << place % 8
         path.write_bytes(flipped)
         assert read_run(folder).notices, place
+
+
+@pytest.mark.parametrize("name", DATA[:2])
+def test_records_that_are_missing_side_by_side_are_one_line_and_a_glance_tells_the_cut(tmp_path, name):
+    with RunWriter(tmp_path / "run", HEADER) as writer:
+        for step in range(1, 10):
+            write_steps(writer, step, step)
+            writer.flush()
+        writer.end("completed")
+    assert not glance_run(tmp_path / "run").notices
+    path = tmp_path / "run" / name
+    third = [chunk for chunk in chunks_of(tmp_path / "run") if chunk.file == name and chunk.kind == "batch"][2]
+    path.write_bytes(path.read_bytes()[: third.offset + third.length + 5])
+    assert [told for told in read_run(tmp_path / "run").notices if "is cut" in told] == [
+        f"{name} is cut: records of steps 4 to 9 are missing."
+    ]
+    assert glance_run(tmp_path / "run").notices == [f"{name} is cut: records at its end are missing."]
 
 
 @pytest.mark.parametrize("name", DATA)

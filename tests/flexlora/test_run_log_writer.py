@@ -107,6 +107,15 @@ def test_a_failed_flush_of_the_thread_is_raised_by_the_next_call(tmp_path, monke
     assert read_run(tmp_path / "run").notices == []
 
 
+def test_a_folder_that_is_gone_is_told_without_a_promise(tmp_path):
+    writer = RunWriter(tmp_path / "run", HEADER)
+    writer.step(1, task_loss=1.0)
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(RunLogError, match=r"No such file.*The folder was removed or moved") as told:
+        writer.close()
+    assert "safe" not in str(told.value) and "resume" not in str(told.value)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_writes_nothing(tmp_path):

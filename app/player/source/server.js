@@ -71,9 +71,11 @@ export class ServerSource {
   async ask(what, parameters) {
     const asked = String(new URLSearchParams(parameters));
     const place = `lab/${what}/${this.name.split("/").map(encodeURIComponent).join("/")}${asked && "?"}${asked}`;
-    const answer = await fetch(new URL(place, document.baseURI));
+    const answer = await fetch(new URL(place, document.baseURI)).catch(({ message }) => {
+      throw new Error(`The server does not answer: ${message}`);
+    });
     this.cost = Number(/dur=([\d.]+)/.exec(answer.headers.get("server-timing") ?? "")?.[1] ?? 0);
-    if (!answer.ok) throw new Error((await answer.text()).slice(0, 200));
+    if (!answer.ok) throw new Error(`${answer.status === 404 ? "This run is gone" : "The server refuses"}: ${(await answer.text()).slice(0, 200)}`);
     return answer;
   }
 }

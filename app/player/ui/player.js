@@ -128,7 +128,7 @@ export class Player {
   trouble(error) {
     this.root.classList.toggle("fl-lost", !this.model);
     this.root.hidden = !error && !this.model;
-    this.nodes.trouble.textContent = error ? `The server does not answer: ${error.message}` : "";
+    this.nodes.trouble.textContent = error?.message ?? "";
   }
 
   /** @param {number[]} order of the matrices by similarity */

@@ -57,7 +57,7 @@ function tellAtOnce(player, scene) {
   nodes.more.hidden = Boolean(model.run.ranksOnly);
   if (nodes.more.open) nodes.glossary.say(nodes.moreNumbers, moreOf(scene));
   tellStage(player, scene);
-  player.transport.update(model.run.state === "running");
+  player.transport.update(model.run);
 }
 
 /** @param {any} player @param {Scene} scene */

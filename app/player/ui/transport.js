@@ -132,8 +132,8 @@ export class Transport {
     if (option.text !== label) option.text = label;
   }
 
-  /** Shows the clock as it is. @param {boolean} live the run still grows */
-  update(live) {
+  /** Shows the clock as it is. @param {{state: string, told: string}} run */
+  update({ state, told }) {
     const { clock } = this;
     const model = clock.model;
     if (!model) return;
@@ -146,7 +146,8 @@ export class Transport {
     const past = model.eventBefore(clock.step) + 1;
     const parts = [`step ${clock.step} of ${model.domain[1]}`];
     parts.push(events ? `event ${past} of ${events}` : "no events");
-    if (live) parts.push(clock.atEnd ? "training: follows" : `training, step ${model.lastStep}: End follows`);
+    const live = told === "paused" ? told : "training";
+    if (state === "running") parts.push(clock.atEnd ? `${live}: follows` : `${live}, step ${model.lastStep}: End follows`);
     const text = parts.join(" · ");
     if (this.readout.textContent !== text) {
       this.readout.textContent = text;
