@@ -88,10 +88,14 @@ function lineOf(model, layout, scale, m) {
   return perColumn(xs, Float64Array.from(records, (t) => layout.y(shown.value(model, t, m), m)));
 }
 
-/** @param {Model} model @param {Palette} palette @param {number} m @returns {string} what the matrix gained in the colour of gains, what it lost in that of losses */
-export function lineColour(model, palette, m) {
-  const net = model.finalRanks[m] - model.rank(0, m);
+/** @param {Palette} palette @param {number} net @returns {string} what was gained in the colour of gains, what was lost in that of losses */
+export function netColour(palette, net) {
   return net > 0 ? palette.extended : net < 0 ? palette.pruned : palette.regularizer;
+}
+
+/** @param {Model} model @param {Palette} palette @param {number} m @returns {string} */
+function lineColour(model, palette, m) {
+  return netColour(palette, model.finalRanks[m] - model.rank(0, m));
 }
 
 /** @param {Pen} pen @param {Scene} scene @param {LinesLayout} layout @param {TimeScale} scale */

@@ -2,7 +2,7 @@
 
 import { describeCell } from "./describe.js";
 import { sized } from "../model/remembered.js";
-import { changesOf, lineColour, linesTable } from "./lines.js";
+import { changesOf, linesTable, netColour } from "./lines.js";
 import { drawMargins, layoutMap, matrixAt, neighbour } from "./rank_map.js";
 import { drawFrames, drawSignKey } from "./tiles.js";
 
@@ -12,7 +12,8 @@ import { drawFrames, drawSignKey } from "./tiles.js";
 /** @import { Box } from "../pen/draw.js" */
 
 /** @typedef {{xs: number[], ys: number[]}} Points */
-/** @typedef {{map: MapLayout, plots: Box[], lines: Points[], areas: Points[], starts: Points}} Layout a line, and the area below it, a matrix; starts: the rank that each had at first */
+/** @typedef {{net: number, line: Points, area: Points}} Group matrices that gained, lost or neither, by the sign of their net change: one path for all */
+/** @typedef {{map: MapLayout, plots: Box[], groups: Group[], starts: Points}} Layout starts: the rank that each had at first */
 
 const VEIL = 0.62; // of what is still to come
 const NARROW = 14; // pixels of a cell below which the clock has no room in it
@@ -20,10 +21,13 @@ const NARROW = 14; // pixels of a cell below which the clock has no room in it
 const layoutOf = sized((model, width, height) => {
   const map = layoutMap(model, width, height);
   const plots = map.cells.map((cell) => cell && { x: cell.x + 1, y: cell.y + 2, w: Math.max(1, cell.w - 2), h: Math.max(1, cell.h - 3) });
-  const lines = plots.map((box, m) => (box ? stepsOf(model, m, box) : { xs: [], ys: [] }));
-  const areas = plots.map((box, m) => (box ? closed(lines[m], box.y + box.h) : { xs: [], ys: [] }));
-  const starts = plots.map((box, m) => (box ? { xs: [box.x, box.x + box.w, NaN], ys: [yOf(model, box, model.rank(0, m)), yOf(model, box, model.rank(0, m)), NaN] } : { xs: [], ys: [] }));
-  return { map, plots, lines, areas, starts: joinedPoints(starts) };
+  const shown = model.matrices.flatMap((_, m) => (plots[m] ? [{ m, box: plots[m], line: stepsOf(model, m, plots[m]) }] : []));
+  const groups = [-1, 0, 1].map((net) => {
+    const own = shown.filter(({ m }) => Math.sign(model.finalRanks[m] - model.rank(0, m)) === net);
+    return { net, line: joinedPoints(own.map(({ line }) => line)), area: joinedPoints(own.map(({ line, box }) => closed(line, box.y + box.h))) };
+  });
+  const starts = shown.map(({ m, box }) => ({ xs: [box.x, box.x + box.w], ys: Array(2).fill(yOf(model, box, model.rank(0, m))) }));
+  return /** @type {Layout} */ ({ map, plots, groups, starts: joinedPoints(starts) });
 });
 
 /** @param {Model} model @param {Box} box @param {number} step */
@@ -67,13 +71,11 @@ function joinedPoints(parts) {
 /** @param {Pen} pen @param {Scene} scene */
 function drawRanks(pen, scene) {
   const { model, palette, hovered, selected } = scene;
-  const { map, plots, lines, areas, starts } = layoutOf(scene);
+  const { map, plots, groups, starts } = layoutOf(scene);
   drawMargins(pen, model, palette, map, scene);
   for (const cell of map.cells) if (cell) pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: palette.line, alpha: 0.4 });
-  const colours = model.matrices.map((_, m) => lineColour(model, palette, m));
-  for (const colour of new Set(colours)) {
-    const own = (/** @type {Points[]} */ all) => joinedPoints(all.filter((_, m) => colours[m] === colour));
-    const [area, line] = [own(areas), own(lines)];
+  for (const { net, line, area } of groups) {
+    const colour = netColour(palette, net);
     pen.path(area.xs, area.ys, { fill: colour, alpha: 0.3 });
     pen.path(line.xs, line.ys, { stroke: colour, width: 1.25 });
   }
