@@ -37,7 +37,7 @@ export function tell(player, scene, moved) {
 /** Entropy is read from λ: it says little where λ is not the spectrum of ΔW. @param {any} player @param {import("../model/model.js").Model} model */
 export function warn({ nodes }, { run: { gap, gapLimit } }) {
   const wide = Number.isFinite(gap) && gap > gapLimit;
-  nodes.warning.textContent = wide ? `λ is not a spectrum here: median |I(λ) − I(σ)| is ${formatNumber(gap)}` : "";
+  nodes.glossary.say(nodes.warning, wide ? `λ is not a spectrum here: median gap |I(λ) − I(σ)| is ${formatNumber(gap)}` : "");
   nodes.warning.hidden = !wide;
 }
 
@@ -75,6 +75,7 @@ function tellAtRest(player, scene) {
   nodes.since.title = "rank change counts from the clock on; press again to count from the start (p)";
   showCard(player, scene);
   nodes.glossary.mark(player.card.root);
+  nodes.glossary.mark(player.eventList.root.firstElementChild);
   nodes.glossary.follow();
   nodes.guide.update();
 }
@@ -107,7 +108,7 @@ function tellStage(player, { model, stage, time }) {
   const next = model.eventSteps.find((step) => step > time);
   const between = next === undefined ? "Slow motion: no event after this." : `Slow motion: the next event comes at step ${next}.`;
   player.reel.update(stage);
-  say(nodes.stage, stage ? `${stage.index + 1}/${STAGES.length} ${STAGES[stage.index].label} · ${stage.caption}` : between);
+  nodes.glossary.say(nodes.stage, stage ? `${stage.index + 1}/${STAGES.length} ${STAGES[stage.index].label} · ${stage.caption}` : between);
 }
 
 /** Names of the two runs in the colours of their methods. @param {any} player @param {Scene} scene */
