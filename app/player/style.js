@@ -128,10 +128,11 @@ canvas:focus:not(:focus-visible) { outline: none; }
 @media (max-width: 1560px) { .fl-choose-colour .fl-choices { display: none; } .fl-choose-colour .fl-choicelist { display: inline-block; } }
 @media (max-width: 1150px) { .fl-panel .fl-choices { display: none; } .fl-panel .fl-choicelist { display: inline-block; } }
 @media (max-width: 1150px) { .fl-hero { gap: 14px; grid-template-columns: minmax(0, 1.18fr) minmax(0, 1fr) minmax(204px, 0.5fr); } .fl-sentence { font-size: 14px; } }
-.fl-player.fl-slow { grid-template-rows: auto minmax(0, 2.3fr) auto auto minmax(0, 1fr); }
+.fl-player.fl-slow { grid-template-rows: auto minmax(0, 3fr) auto auto minmax(104px, 1fr); }
 .fl-slow .fl-sentence { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 @media (min-width: 1151px) { .fl-wide .fl-hero, .fl-roomy .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 2fr) minmax(0, 1fr) minmax(214px, 0.56fr); } }
 @media (min-width: 821px) and (max-width: 1150px) { .fl-wide .fl-hero { grid-template-columns: minmax(0, 1fr) minmax(204px, 0.27fr); } .fl-wide .fl-sidepanel { display: none; } }
+@media (min-width: 821px) and (max-width: 1150px) { .fl-slow:not(.fl-wide) .fl-hero { grid-template-columns: minmax(0, 1.9fr) minmax(0, 1fr); } .fl-slow .fl-eventpanel { display: none; } .fl-slow.fl-wide .fl-eventpanel { display: flex; } }
 @media (max-width: 820px) { .fl-player { height: auto; } .fl-hero { grid-template-columns: minmax(0, 1fr); } .fl-canvas { min-height: 300px; } .fl-eventpanel { max-height: 260px; } .fl-time { height: 380px; } .fl-bar { flex-wrap: wrap; } }
 `;
 

@@ -1,5 +1,6 @@
 /** Who plays in an event: each matrix as a stack of its directions, with what becomes of them, and its place in the row. */
 
+import { matrixLabel } from "../model/format.js";
 import { decisionOf } from "../model/stages.js";
 import { isSoft, largest } from "../model/model.js";
 import { remembered } from "../model/remembered.js";
@@ -28,12 +29,14 @@ import { remembered } from "../model/remembered.js";
  * @typedef {object} Cast
  * @property {Decision} decision
  * @property {number} index of the event
+ * @property {string[]} labels names of the matrices
  * @property {Token[]} tokens one a matrix
  * @property {number[]} row matrices in the order of their scores, lowest first
  * @property {number[]} aside matrices whose score is undefined
  * @property {number[]} place of each matrix in its row, or aside
  * @property {number} low how many at the row's lower end, and
  * @property {number} high how many at its upper end the decision spans; 0 where directions are scored
+ * @property {boolean} over some in reach were passed over
  * @property {boolean} sharing the score is made of the shares of the energy
  * @property {boolean} known λ of all directions is here
  * @property {number} ahead records that the growth spans
@@ -77,7 +80,8 @@ export const castOf = remembered((model, index) => {
   const gains = turnsOf(row, aside, extend);
   const tokens = model.matrices.map((_, m) => ({ bars: barsOf(model, decision, m, known, ahead), turn: turns.get(m) ?? NaN, gain: gains.get(m) ?? NaN }));
   const ends = decision.byDirection ? { low: 0, high: 0 } : endsOf(decision, row);
-  return { decision, index, tokens, row, aside, place, known, ahead, sharing: known && decision.event.measure === "spectral_entropy", ...ends };
+  const labels = model.matrices.map(matrixLabel);
+  return { decision, index, labels, tokens, row, aside, place, known, ahead, over: isOver(decision, row, ends), sharing: known && decision.event.measure === "spectral_entropy", ...ends };
 });
 
 /** When each of them has its turn: in the order of the row. @param {number[]} row @param {number[]} aside @param {Map<number, number>} moves @returns {Map<number, number>} in [0, 1] */
@@ -104,6 +108,12 @@ function endsOf({ event, prune, extend, low, high, refused }, row) {
   // Who decides by something else than this order takes from its middle.
   const most = 2 * event.budget + refused.size + 4;
   return { low: ends.low > most ? 0 : ends.low, high: ends.high > most ? 0 : ends.high };
+}
+
+/** @param {Decision} decision @param {number[]} row @param {{low: number, high: number}} ends @returns {boolean} or the order itself does not tell who moves */
+function isOver({ prune, extend }, row, { low, high }) {
+  const taken = row.slice(0, low).filter((m) => prune.has(m)).length + row.slice(row.length - high).filter((m) => high && extend.has(m)).length;
+  return taken < low + high || (prune.size > 0 && !low) || (extend.size > 0 && !high);
 }
 
 /** @param {Model} model @param {Decision} decision @param {number} m @param {boolean} known @param {number} ahead @returns {Bar[]} */

@@ -130,7 +130,7 @@ function drawColumn(pen, { scene: { palette }, cast, frame }, m, box, alpha) {
   const { τ } = frame;
   const drop = fallen(tokens[m], τ);
   const chosen = τ > 1.84 && decision.prune.has(m) ? palette.pruned : τ > 1.84 && decision.extend.has(m) ? palette.extended : palette.muted;
-  pen.rect(box.x, box.y, Math.max(0.6, box.w), box.h, { fill: chosen, alpha: alpha * (Number.isNaN(decision.scores[m]) ? 0.4 : 1) });
+  pen.rect(box.x, box.y, Math.max(0.6, box.w), box.h, { fill: chosen, alpha: alpha * (Number.isNaN(decision.scores[m]) || (drop > 0 && drop < 1) ? 0.4 : 1) });
   if (drop > 0 && drop < 1) pen.rect(box.x, box.y - 4 + drop ** 2 * (box.h + 10), box.w, 4, { fill: palette.pruned, alpha: 1 - drop ** 3 });
   if (appeared(tokens[m], τ) > 0 && τ < 4.4) pen.rect(box.x, box.y - 6, box.w, 4, { fill: palette.extended, alpha });
 }

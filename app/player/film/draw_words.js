@@ -87,14 +87,14 @@ function drawAxis(pen, { scene: { palette, model }, layout, cast, frame }) {
 }
 
 /** The budget, closing in from both ends. @param {Pen} pen @param {Shot} shot */
-function drawBrackets(pen, { scene: { palette, model }, layout, cast, frame }) {
+function drawBrackets(pen, { scene: { palette }, layout, cast, frame }) {
   const { slots, column, bracket, words } = frame.row;
   const { row, low, high } = cast;
   if (frame.closing <= 0) return;
   const half = (layout.width - slots[row[0]] - 8) / 2 - 8;
   const told = Math.max(0, Math.min(1, (frame.closing - 0.8) / 0.2)) * frame.there;
   for (const end of /** @type {const} */ (["low", "high"])) {
-    const said = endWords(model, cast, end);
+    const said = endWords(cast, end);
     if (!said) continue;
     const count = end === "low" ? low : high;
     const colour = end === "low" ? palette.pruned : palette.extended;
@@ -106,16 +106,16 @@ function drawBrackets(pen, { scene: { palette, model }, layout, cast, frame }) {
     pen.text(x, words + WORD_HEIGHT / 2, said.title, { fill: colour, size: layout.roomy ? 12.5 : SIZE, weight: 600, align, alpha: told, maxWidth: half });
     if (layout.roomy) pen.text(x, words + WORD_HEIGHT * 1.5, said.names, { fill: palette.text, size: SIZE, align, alpha: told, maxWidth: half });
   }
-  drawPassed(pen, { scene: { palette, model }, layout, cast, frame }, told);
+  drawPassed(pen, { palette, layout, cast, frame }, told);
 }
 
-/** @param {Pen} pen @param {{scene: Pick<import("../model/scene.js").Scene, "palette" | "model">} & Omit<Shot, "scene">} shot @param {number} alpha */
-function drawPassed(pen, { scene: { palette, model }, layout, cast, frame }, alpha) {
+/** @param {Pen} pen @param {{palette: import("../pen/palette.js").Palette} & Omit<Shot, "scene">} shot @param {number} alpha */
+function drawPassed(pen, { palette, layout, cast, frame }, alpha) {
   const { boxes, words, column, thin, slots } = frame.row;
   const { row } = cast;
-  if (!thin && alpha > 0) for (const { m } of passedOver(model, cast)) drawSign(pen, palette, "bar", boxes[m].x + boxes[m].w / 2, boxes[m].y - 2, Math.min(5, column * 0.3), alpha);
-  const told = [lineWords(cast), passedWords(model, cast), cast.aside.length && layout.roomy ? `aside: ${cast.aside.length} undefined` : ""].filter(Boolean).join("; ");
-  if (layout.roomy || cast.decision.byDirection) pen.text(slots[row[0]] || 6, words + WORD_HEIGHT * (layout.roomy ? 2.5 : 0.5), told, { fill: palette.muted, size: SIZE, alpha, maxWidth: layout.width - (slots[row[0]] || 6) - 8 });
+  if (!thin && alpha > 0) for (const { m } of passedOver(cast)) drawSign(pen, palette, "bar", boxes[m].x + boxes[m].w / 2, boxes[m].y - 2, Math.min(5, column * 0.3), alpha);
+  const told = [lineWords(cast), passedWords(cast), cast.aside.length && layout.roomy ? `aside: ${cast.aside.length} undefined` : ""].filter(Boolean).join("; ");
+  if (layout.roomy || cast.decision.byDirection) pen.text(slots[row[0]] || 6, words + WORD_HEIGHT * (layout.roomy && !cast.decision.byDirection ? 2.5 : 0.5), told, { fill: palette.muted, size: SIZE, alpha, maxWidth: layout.width - (slots[row[0]] || 6) - 8 });
 }
 
 /** What the numbers add up to, and what the colours mean. @param {Pen} pen @param {Shot} shot */
@@ -126,7 +126,7 @@ export function drawLine(pen, { scene: { palette, model }, layout: { line }, cas
   const bold = { fill: palette.text, size: 12.5, weight: 600 };
   pen.text(line.x, y, balance, { ...bold, maxWidth: line.w });
   drawKey(pen, palette, line, y, pen.measure(balance, bold) + 16, [
-    [frame.morph > 0.5 ? "direction: its share of λ²" : `direction: |λ|${later}, √`, palette.muted],
+    [!cast.known ? "a direction" : frame.morph > 0.5 ? "direction: its share of λ²" : `direction: |λ|${later}, √`, palette.muted],
     [model.words.pruned, palette.pruned],
     [model.words.extended === "extended" ? "new" : model.words.extended, palette.extended],
   ]);

@@ -79,7 +79,8 @@ export function layoutRow(model, layout, cast) {
   const thin = column < 8;
   const start = left + Math.max(0, (right - left - column * count) / 2);
   const top = roomy ? TOP_WORDS + 6 : 3;
-  const words = height - LINE_HEIGHT - (roomy ? 4 * WORD_HEIGHT + 4 : WORD_HEIGHT + 2);
+  const lines = !roomy || cast.decision.byDirection ? 1 : cast.aside.length || cast.over ? 3 : 2;
+  const words = height - LINE_HEIGHT - (lines * WORD_HEIGHT + 3);
   const bracket = words - 7;
   const bottom = bracket - 9;
   const share = thin ? 1 : 0.27;

@@ -1,19 +1,19 @@
 /** What is written around the row: thresholds, names, sums. */
 
-import { matrixLabel } from "../model/format.js";
+import { remembered } from "../model/remembered.js";
 import { totalAt } from "./choreography.js";
 import { scoreText } from "./score_scale.js";
 
-/** @import { Model } from "../model/model.js" */
 /** @import { Cast } from "./cast.js" */
 
+const NAMED = 16; // more are never in sight
+
 /**
- * What stands below either bracket.
- * @param {Model} model @param {Cast} cast @param {"low" | "high"} end
- * @returns {{title: string, names: string} | null} null where nothing is looked for at this end
+ * What stands below either bracket; null where nothing is looked for at this end.
+ * @type {(cast: Cast, end: "low" | "high") => {title: string, names: string} | null}
  */
-export function endWords(model, cast, end) {
-  const { decision, row, low, high } = cast;
+export const endWords = remembered((/** @type {Cast} */ cast, /** @type {"low" | "high"} */ end) => {
+  const { decision, labels, row, low, high } = cast;
   const count = end === "low" ? low : high;
   if (!count) return null;
   const moves = end === "low" ? decision.prune : decision.extend;
@@ -24,19 +24,19 @@ export function endWords(model, cast, end) {
   const chosen = row.filter((m) => moves.has(m));
   const which = chosen.length === count ? `${count} ${end === "low" ? "lowest" : "highest"}` : `${chosen.length} of the ${count} ${end === "low" ? "lowest" : "highest"}`;
   const named = end === "low" ? chosen : [...chosen].reverse();
-  return { title: `${which}: ${limit}`, names: named.map((m) => matrixLabel(model.matrices[m])).join(", ") };
-}
+  return { title: `${which}: ${limit}`, names: named.slice(0, NAMED).map((m) => labels[m]).join(", ") + (named.length > NAMED ? ", …" : "") };
+});
 
 /** Where directions are scored, no end of the row decides. @param {Cast} cast @returns {string} */
 export function lineWords({ low, high, decision: { event, byDirection } }) {
   const { threshold, prune, extend } = event;
   if (!byDirection) return low || high || !(prune.length + extend.length) ? "" : "something else than this order decides";
   const line = Number.isFinite(threshold) ? `directions at or below ${scoreText(Number(threshold))} stand out` : "the lowest directions of all stand out";
-  return `In the order of their means; ${line}: ${prune.length}${extend.length ? `, ${extend.length} come` : ""}`;
+  return `In the order of their means; ${line}: ${prune.length} go${extend.length ? `, ${extend.length} come` : ""}`;
 }
 
-/** Those in reach that did not move, and why. @param {Model} model @param {Cast} cast @returns {{m: number, why: string}[]} */
-export function passedOver(model, { decision, row, low, high }) {
+/** Those in reach that did not move, and why. @type {(cast: Cast) => {m: number, why: string}[]} */
+export const passedOver = remembered((/** @type {Cast} */ { decision, row, low, high }) => {
   const { prune, extend, refused, before } = decision;
   const why = (/** @type {number} */ m, /** @type {boolean} */ gives) =>
     refused.get(m)?.replace(/_/g, " ") ?? (gives && before[m] <= 1 ? "rank 1" : "kept");
@@ -44,13 +44,13 @@ export function passedOver(model, { decision, row, low, high }) {
     ...row.slice(0, low).filter((m) => !prune.has(m)).map((m) => ({ m, why: why(m, true) })),
     ...row.slice(row.length - high).filter((m) => high && !extend.has(m)).map((m) => ({ m, why: why(m, false) })),
   ];
-}
+});
 
-/** @param {Model} model @param {Cast} cast @returns {string} */
-export function passedWords(model, cast) {
-  const passed = passedOver(model, cast);
+/** @param {Cast} cast @returns {string} */
+export function passedWords(cast) {
+  const passed = passedOver(cast);
   if (!passed.length) return "";
-  const names = passed.slice(0, 3).map(({ m, why }) => `${matrixLabel(model.matrices[m])} (${why})`);
+  const names = passed.slice(0, 3).map(({ m, why }) => `${cast.labels[m]} (${why})`);
   return `passed over: ${names.join(", ")}${passed.length > 3 ? ` and ${passed.length - 3} more` : ""}`;
 }
 

@@ -192,8 +192,13 @@ export class CanvasPen {
 /** @param {string} string @param {number} width @param {(part: string) => number} measure @returns {string} as much as fits, with an ellipsis where that is not all */
 export function cutText(string, width, measure) {
   if (measure(string) <= width) return string;
-  let end = string.length - 1;
-  while (end > 0 && measure(`${string.slice(0, end)}…`) > width) end -= 1;
+  // Halving: a long text is measured a few times, not once a letter.
+  let [end, over] = [0, string.length];
+  while (over - end > 1) {
+    const middle = (end + over) >> 1;
+    if (measure(`${string.slice(0, middle)}…`) <= width) end = middle;
+    else over = middle;
+  }
   return end > 0 ? `${string.slice(0, end)}…` : "";
 }
 

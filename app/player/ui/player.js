@@ -33,7 +33,6 @@ import { WhyCard, whyFits } from "../views/why_card.js";
 /** @import { Request } from "../model/decode.js" */
 /** @typedef {(name: string, value: unknown) => void} SetState */
 
-const ALL_TOLD = { prune: true, extend: true };
 const COMMIT_DELAY_MS = 350; // a burst of keys is one message to the server
 const SUPPLY_DELAY_MS = 60;
 
@@ -241,6 +240,11 @@ export class Player {
     return this.model && this.possible("map").includes(this.chosen.map) ? MAPS[this.chosen.map] : MAPS.map;
   }
 
+  /** Slow motion in the map's place: elsewhere all of an event is told at once. */
+  get film() {
+    return this.clock.slow && this.mapView.key === "map";
+  }
+
   get bandView() {
     return this.possible("band").includes(this.chosen.band) ? BANDS[this.chosen.band] : BANDS.strip;
   }
@@ -292,14 +296,14 @@ export class Player {
   layOut() {
     const { nodes, root, timeline, clock } = this;
     nodes.stage.hidden = !clock.slow;
-    nodes.reel.hidden = !clock.slow || this.mapView.key !== "map";
+    nodes.reel.hidden = !this.film;
     root.classList.toggle("fl-slow", clock.slow);
     root.classList.toggle("fl-wide", this.mapView.wide ?? false);
     root.classList.toggle("fl-roomy", this.mapView.roomy ?? false);
     timeline.band = this.bandView;
     for (const [name, choice] of Object.entries(nodes.choices)) choice.offer(this.possible(name));
     // Slow motion has one palette.
-    nodes.choices.colour.root.hidden = clock.slow && this.mapView.key === "map";
+    nodes.choices.colour.root.hidden = this.film;
     if (this.model?.T) tellAll(this, this.scene([0, 0]));
     fitHeight(root);
     root.hidden = false;
@@ -328,7 +332,7 @@ export class Player {
     const { record, step, time, stage, share } = this.clock;
     const event = model.events[model.eventAt(step)];
     this.pinned?.model.countFrom(this.since);
-    const told = stage === null ? ALL_TOLD : toldAt(stage + share);
+    const told = toldAt(this.film && stage !== null ? stage + share : STAGES.length);
     return {
       model, width, height, time, record, step, event,
       palette: this.palette,

@@ -52,7 +52,7 @@ function tellAtOnce(player, scene) {
   const { model, step } = scene;
   const { nodes, clock } = player;
   nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
-  nodes.glossary.say(nodes.sentence, sentenceAt(model, step, scene.stage));
+  nodes.glossary.say(nodes.sentence, sentenceAt(model, step, player.film ? scene.stage : null));
   nodes.glossary.say(nodes.numbers, numbersOf(scene));
   nodes.more.hidden = Boolean(model.run.ranksOnly);
   if (nodes.more.open) nodes.glossary.say(nodes.moreNumbers, moreOf(scene));
@@ -101,7 +101,7 @@ function say(node, text) {
 /** Where slow motion stands, in words. @param {any} player @param {Scene} scene */
 function tellStage(player, { model, stage, time }) {
   const { nodes, clock, root } = player;
-  const told = stage ? toldAt(stage.index + stage.share) : null;
+  const told = stage && player.film ? toldAt(stage.index + stage.share) : null;
   root.classList.toggle("fl-untold-prune", told?.prune === false);
   root.classList.toggle("fl-untold-extend", told?.extend === false);
   if (!clock.slow) return;
