@@ -22,7 +22,7 @@ import { buildStage } from "./stage_dom.js";
 import { dress } from "../style.js";
 import { stageOf, STAGES } from "../model/stages.js";
 import { toldAt } from "../film/choreography.js";
-import { tell, tellAll, tellRest, warn } from "./tell.js";
+import { inFilm, tell, tellAll, tellRest, warn } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices } from "./view_state.js";
@@ -240,11 +240,6 @@ export class Player {
     return this.model && this.possible("map").includes(this.chosen.map) ? MAPS[this.chosen.map] : MAPS.map;
   }
 
-  /** Slow motion in the map's place: elsewhere all of an event is told at once. */
-  get film() {
-    return this.clock.slow && this.mapView.key === "map";
-  }
-
   get bandView() {
     return this.possible("band").includes(this.chosen.band) ? BANDS[this.chosen.band] : BANDS.strip;
   }
@@ -296,14 +291,11 @@ export class Player {
   layOut() {
     const { nodes, root, timeline, clock } = this;
     nodes.stage.hidden = !clock.slow;
-    nodes.reel.hidden = !this.film;
     root.classList.toggle("fl-slow", clock.slow);
     root.classList.toggle("fl-wide", this.mapView.wide ?? false);
     root.classList.toggle("fl-roomy", this.mapView.roomy ?? false);
     timeline.band = this.bandView;
     for (const [name, choice] of Object.entries(nodes.choices)) choice.offer(this.possible(name));
-    // Slow motion has one palette.
-    nodes.choices.colour.root.hidden = this.film;
     if (this.model?.T) tellAll(this, this.scene([0, 0]));
     fitHeight(root);
     root.hidden = false;
@@ -332,7 +324,7 @@ export class Player {
     const { record, step, time, stage, share } = this.clock;
     const event = model.events[model.eventAt(step)];
     this.pinned?.model.countFrom(this.since);
-    const told = toldAt(this.film && stage !== null ? stage + share : STAGES.length);
+    const told = toldAt(inFilm(this) && stage !== null ? stage + share : STAGES.length);
     return {
       model, width, height, time, record, step, event,
       palette: this.palette,

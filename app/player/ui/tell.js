@@ -41,8 +41,17 @@ export function warn({ nodes }, { run: { gap, gapLimit } }) {
   nodes.warning.hidden = !wide;
 }
 
+/** Slow motion in the map's place: elsewhere all of an event is told at once. @param {any} player @returns {boolean} */
+export function inFilm({ clock, mapView }) {
+  return clock.slow && mapView.key === "map";
+}
+
 /** Whatever takes room, before the room is measured. @param {any} player @param {Scene} scene */
 export function tellAll(player, scene) {
+  const film = inFilm(player);
+  player.nodes.reel.hidden = !film;
+  // The film has one palette.
+  if (film) player.nodes.choices.colour.root.hidden = true;
   tellAtOnce(player, scene);
   tellAtRest(player, scene);
 }
@@ -52,7 +61,7 @@ function tellAtOnce(player, scene) {
   const { model, step } = scene;
   const { nodes, clock } = player;
   nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
-  nodes.glossary.say(nodes.sentence, sentenceAt(model, step, player.film ? scene.stage : null));
+  nodes.glossary.say(nodes.sentence, sentenceAt(model, step, inFilm(player) ? scene.stage : null));
   nodes.glossary.say(nodes.numbers, numbersOf(scene));
   nodes.more.hidden = Boolean(model.run.ranksOnly);
   if (nodes.more.open) nodes.glossary.say(nodes.moreNumbers, moreOf(scene));
@@ -101,7 +110,7 @@ function say(node, text) {
 /** Where slow motion stands, in words. @param {any} player @param {Scene} scene */
 function tellStage(player, { model, stage, time }) {
   const { nodes, clock, root } = player;
-  const told = stage && player.film ? toldAt(stage.index + stage.share) : null;
+  const told = stage && inFilm(player) ? toldAt(stage.index + stage.share) : null;
   root.classList.toggle("fl-untold-prune", told?.prune === false);
   root.classList.toggle("fl-untold-extend", told?.extend === false);
   if (!clock.slow) return;
