@@ -218,7 +218,7 @@ def test_whoever_asked_for_less_motion_turns_the_stages_over_by_hand(open_page, 
     user.wait(step=logged.events[0], stage="score", playing="false")
     user.press("Space")
     user.wait(stage="order", playing="false")
-    assert user.caption.startswith("2/5 Order · b = 1: the 1 lowest")
+    assert user.caption.startswith("2/5 Order · b = 1: the lowest")
     user.page.emulate_media(reduced_motion="no-preference")
     user.page.wait_for_timeout(300)
     user.press("Space")

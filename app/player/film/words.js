@@ -22,7 +22,7 @@ export const endWords = remembered((/** @type {Cast} */ cast, /** @type {"low" |
   const sign = end === "low" ? "≤" : "≥";
   const limit = Number.isFinite(threshold) ? `${end === "low" ? "≤" : ">"} ${scoreText(Number(threshold))}` : `${sign} ${scoreText(decision.scores[edge])}`;
   const chosen = row.filter((m) => moves.has(m));
-  const which = chosen.length === count ? `${count} ${end === "low" ? "lowest" : "highest"}` : `${chosen.length} of the ${count} ${end === "low" ? "lowest" : "highest"}`;
+  const which = chosen.length === count ? `${count === 1 ? "the" : count} ${end === "low" ? "lowest" : "highest"}` : `${chosen.length} of the ${count} ${end === "low" ? "lowest" : "highest"}`;
   const named = end === "low" ? chosen : [...chosen].reverse();
   return { title: `${which}: ${limit}`, names: named.slice(0, NAMED).map((m) => labels[m]).join(", ") + (named.length > NAMED ? ", …" : "") };
 });

@@ -69,11 +69,6 @@ export function stageOf(model, index, place, share = 1) {
   return { index: place, key, event: index, share, caption: decision.captions[name] };
 }
 
-/** @param {number} count @param {string} one @param {string} many */
-function counted(count, one, many) {
-  return `${count} ${count === 1 ? one : many}`;
-}
-
 /** What each stage asks before it is seen. @type {Record<string, (model: Model, decision: Decision) => string>} */
 const QUESTIONS = {
   score: (model, { event, byDirection }) =>
@@ -83,9 +78,9 @@ const QUESTIONS = {
   order: (_model, { event, byDirection, low, high }) => {
     if (byDirection || Number.isFinite(event.threshold)) return "Which directions fall at or below the line?";
     if (!event.budget) return "Does anything move?";
-    const matrices = counted(event.budget, "matrix", "matrices");
-    if (!high.size) return `Which ${matrices} may lose a direction?`;
-    return low.size ? `Which ${matrices} may lose a direction, which ${event.budget} may gain one?` : `Which ${matrices} may gain a direction?`;
+    const [which, others] = event.budget === 1 ? ["Which matrix", "which"] : [`Which ${event.budget} matrices`, `which ${event.budget}`];
+    if (!high.size) return `${which} may lose a direction?`;
+    return low.size ? `${which} may lose a direction, and ${others} may gain one?` : `${which} may gain a direction?`;
   },
   prune: (model, { event }) => (event.prune.length ? `Which of its directions does each of them lose?` : `Is anything ${model.words.pruned}?`),
   extend: (model, { event }) => (event.extend.length ? "Which matrices gain a direction, and how large is it at first?" : `Is anything ${model.words.extended}?`),
@@ -148,9 +143,10 @@ function cut({ event, byDirection, scores, prune, extend, low, high }) {
   const edge = (/** @type {number[]} */ own, /** @type {string} */ sign, /** @type {(...values: number[]) => number} */ most) =>
     own.length === budget && own.every(Number.isFinite) ? ` (${sign} ${formatNumber(most(...own))})` : "";
   const scoresOf = (/** @type {Map<number, number>} */ moves) => [...moves.keys()].map((m) => scores[m]);
+  const many = budget === 1 ? "" : `${budget} `;
   const ends = [
-    low.size ? `the ${budget} lowest${byDirection ? "" : edge(scoresOf(prune), "≤", Math.max)}` : "",
-    high.size ? `the ${budget} highest${byDirection ? "" : edge(scoresOf(extend), "≥", Math.min)}` : "",
+    low.size ? `the ${many}lowest${byDirection ? "" : edge(scoresOf(prune), "≤", Math.max)}` : "",
+    high.size ? `the ${many}highest${byDirection ? "" : edge(scoresOf(extend), "≥", Math.min)}` : "",
   ].filter(Boolean);
   if (!budget || !ends.length) return `b(t) = ${budget}: nothing stands out`;
   return `b = ${budget}: ${ends.join(" and ")} of ${byDirection ? "all directions" : total} stand out`;
