@@ -63,7 +63,7 @@ SWEEP = """async ([slider, frames]) => {
 
 
 def cost_of(page: Page) -> dict[str, float]:
-    """Return milliseconds of the page's own thread a frame, in a sweep over the whole event; others' work counts not."""
+    """Return milliseconds of the page's own thread a frame, sweeping over the event; others do not count."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
