@@ -150,6 +150,26 @@ def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_ca
         assert label.split(";")[0] in image.findtext(f"{SVG}desc")
 
 
+def test_the_maps_of_spectra_and_of_rank_over_time_leave_as_svg_with_their_words(open_view, run, logged):
+    step = logged.events[1]
+    viewer = open_view(f"/?run=test-paper&step={step}&map=spectra&matrix={logged.name(1, 'value')}")
+    values = np.sort(np.abs(run.singular_values(step)[logged.name(1, "value")]))[::-1]
+    for key, told in (("spectra", f"largest |λ| {values[0]:.3g}"), ("rank_time", f"step {step} · rank 4")):
+        viewer.choose("map", key)
+        image = viewer.svg("map")
+        viewer.close()
+        assert told in image.findtext(f"{SVG}desc")
+        assert not [node for node in image.iter() if "NaN" in "".join(node.attrib.values())]
+        drawn = [text.text for text in image.iter(f"{SVG}text") if text.get("font-weight") == "600"]
+        assert drawn == [str(rank) for rank in run.ranks[run.record_at(step)]]
+    viewer.choose("map", "spectra")
+    box = viewer.page.locator(".fl-map").bounding_box()
+    viewer.page.mouse.move(box["x"] + 36, box["y"] + 40)
+    viewer.page.locator(".fl-tip", has_text=re.compile(r"^L0 query · step 15 · no. 1 of \d · slot 0 · λ ")).wait_for(
+        timeout=TIMEOUT_MS
+    )
+
+
 def test_the_card_promises_no_decision_where_none_can_come_nor_a_difference_without_a_log(browser, modules):
     page = browser.new_page()
     told = page.evaluate(

@@ -67,6 +67,11 @@ function barsOf({ lam, gates, slots, starts }, m, kinds) {
   return bars.sort((a, b) => Number(b.gate > 0) - Number(a.gate > 0) || (Math.abs(b.value) || 0) - (Math.abs(a.value) || 0));
 }
 
+/** The same of a matrix in which nothing moves nor is off, with no more than it takes: there may be hundreds a frame. @param {Frame} frame @param {number} m @returns {Float32Array} |λ|, the largest first */
+function sizesOf({ lam, starts }, m) {
+  return lam.slice(starts[m], starts[m + 1]).map((value) => Math.abs(value) || 0).sort().reverse();
+}
+
 /** @typedef {{box: Box, upright: boolean, unit: number, number: boolean, shaded: boolean}} Plot of a cell: upright bars stand side by side, others lie on top of each other; number: there is room for the rank beside it; shaded: all bars are whole, their shade tells |λ| */
 
 /** @param {Box} cell @param {number} widest @returns {Plot} */
@@ -134,18 +139,19 @@ function drawBars(pen, scene, cells, frame) {
   cells.forEach((cell, m) => {
     if (!cell) return;
     const plot = plotOf(cell, widest);
-    const bars = barsOf(frame, m, kinds.get(m));
     const top = topOf(scene, m);
-    bars.forEach(({ value, kind }, i) => {
-      const share = Math.min(1, (Math.abs(value) || 0) / top);
+    const own = kinds.get(m);
+    const add = (/** @type {number} */ size, /** @type {Kind} */ kind, /** @type {number} */ i) => {
+      const share = Math.min(1, size / top);
       if (plot.shaded) shapeOf(kind === "on" ? Math.ceil(SHADES * share) || 1 : kind)?.add(barBox(plot, i, 1));
-      else {
-        shapeOf(kind)?.add(barBox(plot, i, share));
-        if (kind === "pruned") drawPlace(pen, palette.pruned, plot, i);
-      }
-    });
+      else shapeOf(kind)?.add(barBox(plot, i, share));
+      if (kind === "pruned" && !plot.shaded) drawPlace(pen, palette.pruned, plot, i);
+    };
+    if (own || frame.gates) barsOf(frame, m, own).forEach(({ value, kind }, i) => add(Math.abs(value) || 0, kind, i));
+    else sizesOf(frame, m).forEach((size, i) => add(size, "on", i));
     // What the event at this step gives has no λ yet: an empty place.
-    for (let i = bars.length; i < bars.length + (given.get(m) ?? 0); i += 1) drawPlace(pen, palette.extended, plot, i);
+    const stored = frame.starts[m + 1] - frame.starts[m];
+    for (let i = stored; i < stored + (given.get(m) ?? 0); i += 1) drawPlace(pen, palette.extended, plot, i);
     if (plot.number) drawRank(pen, scene, cell, m, plot);
   });
   const styles = stylesOf(palette);
@@ -183,10 +189,10 @@ function drawKey(pen, { model, palette, step, scale }, { cells, legend: box }, f
     for (let shade = 1; shade <= SHADES; shade += 1) pen.rect(x + 4 * shade, y - 5, 4, 10, { fill: shadeColour(palette, shade) });
     x += 4 * SHADES + 10;
   }
-  const most = scale === "run" ? formatNumber(top) : "the largest of each matrix";
+  const most = scale === "run" ? formatNumber(top) : "each one's largest";
   const late = frame && frame.step !== step ? `; spectra of step ${frame.step}` : "";
   const none = (model.run.gap ?? 0) > gapLimit(model) ? "; λ is no spectrum here" : "";
-  pen.text(x, y, `|λ| of each direction, 0 to ${most}${none}${late}`, { fill: palette.muted, size: 11, maxWidth: right - x - 10 });
+  pen.text(x, y, `|λ| up to ${most}${none}${late}`, { fill: palette.muted, size: 11, maxWidth: right - x - 10 });
 }
 
 /** @param {Scene} scene @param {number} x @param {number} y @returns {string | null} the direction under the pointer, or the matrix */
