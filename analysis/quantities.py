@@ -70,9 +70,24 @@ def _parameters(run: Run, since: int | None) -> np.ndarray:
     return run.ranks * np.array(cost, np.float64)
 
 
+def _entropy(run: Run, since: int | None) -> np.ndarray:
+    """Entropy of λ²; NaN at rank 1, where one direction cannot share: it takes no part, though the log has 1 there."""
+    return np.where(run.ranks > 1, run.entropy, np.nan)
+
+
+def _true_entropy(run: Run, since: int | None) -> np.ndarray:
+    """Entropy of σ² at the latest record that has true singular values; NaN where the rank of that record is 1."""
+    steps, true = run.true_entropy
+    return _latest(run, steps, np.where(run.ranks[np.isin(run.steps, steps)] > 1, true, np.nan))
+
+
 def _gap(run: Run, since: int | None) -> np.ndarray:
     """|I(λ) − I(σ)| of the latest record that has true singular values; NaN before the first."""
-    steps, own = entropy_gaps(run)
+    return _latest(run, *entropy_gaps(run))
+
+
+def _latest(run: Run, steps: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return at each record the row of the latest of some steps (K,), from values (K, M); NaN before the first."""
     if not len(steps):
         return np.full(run.ranks.shape, np.nan)
     latest = np.searchsorted(steps, run.steps, side="right") - 1
@@ -84,10 +99,11 @@ ENTROPY = IMPORTANCES["spectral_entropy"]
 QUANTITIES: dict[str, Quantity] = {
     "rank": Quantity("rank", "rank", _rank, whole=True),
     "change": Quantity("rank_change", "rank change", _change, (None, None), whole=True),
-    "entropy": Quantity("entropy", f"{ENTROPY.label} of λ²", lambda run, _: run.entropy, ENTROPY.range),
+    "entropy": Quantity("entropy", f"{ENTROPY.label} of λ²", _entropy, ENTROPY.range),
     "energy": Quantity("energy", "energy Σλ²", _energy),
     "parameters": Quantity("parameters", "parameters of the active directions", _parameters),
     "gap": Quantity("entropy_gap", "gap |I(λ) − I(σ)|", _gap, ENTROPY.range),
+    "true_entropy": Quantity("true_entropy", f"{ENTROPY.label} of σ²", _true_entropy, ENTROPY.range),
 }
 """Colour → what it shows."""
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from analysis.directions import move_words
 from analysis.figures.cells import Panel, draw_maps, has_room, map_grid, number_text, summed
 from analysis.figures.curves import MOST_COLUMNS, of_records
-from analysis.figures.scales import SCALES, Scale, count_scale, difference_scale
+from analysis.figures.scales import SCALES, Scale, absolute_scale, count_scale, difference_scale
 from analysis.figures.theme import NO_RECORDS, STEP, capital, empty_figure, styled
 from analysis.metrics import final_ranks, matrix_label
 from analysis.order import sorted_matrices
@@ -24,7 +24,15 @@ from analysis.tables.columns import numbers
 from analysis.tables.maps import shown_step
 from flexlora.importance import measure_label, measure_range
 
-FORMATS = {"rank": ".0f", "change": "+.0f", "entropy": ".2f", "energy": ".2g", "parameters": "s", "gap": ".2f"}
+FORMATS = {
+    "rank": ".0f",
+    "change": "+.0f",
+    "entropy": ".2f",
+    "energy": ".2g",
+    "parameters": "s",
+    "gap": ".2f",
+    "true_entropy": ".2f",
+}
 """Colour → how a cell says its number."""
 MOST_LABELS = 48
 UNDEFINED = "#c4c4c4"
@@ -102,7 +110,7 @@ def event_stages(run: Run, step: int | None = None) -> go.Figure:
         return empty_figure("An event in stages", NOTHING_MOVED if len(run.steps) else NO_RECORDS)
     table, width, words = TABLES["event_stages"](run, step), len(run.matrices), move_words(run)
     bounded = None not in measure_range(found.measure)
-    score, order = SCALES["entropy"]([]) if bounded else count_scale([found.score]), count_scale([found.order])
+    score, order = absolute_scale([]) if bounded else count_scale([found.score]), count_scale([found.order])
     rank = map_scale([run], "rank")
     many = found.by_direction
     stages = (

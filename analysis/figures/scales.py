@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from plotly.colors import hex_to_rgb
 
+from analysis.entropy_scale import range_of
 from analysis.metrics import GAP_LIMIT
 
 # Cividis (Nuñez, Anderton, Renslow 2018): the same lightness order for every kind of colour vision.
@@ -110,11 +111,23 @@ def even_scale(stops: Sequence[str], arrays: Sequence[np.ndarray]) -> Scale:
     return Scale(_evenly(stops), 0.0, _range(arrays, 1.0)[1] or 1.0, {})
 
 
+def absolute_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Cividis over [0, 1], the same in every figure; most of what happens lies high: the colour follows the square."""
+    return _bent(CIVIDIS, 1.0, {"tickvals": [0, 0.3, 0.5, 0.7, 0.9, 1]}, shade=2)
+
+
+def range_scale(arrays: Sequence[np.ndarray]) -> Scale:
+    """Cividis between round numbers around the 5th and 95th percentile; what lies beyond has the colour of the end."""
+    low, high = range_of(*arrays)
+    return Scale(_evenly(CIVIDIS), low, high, {})
+
+
 SCALES: dict[str, Callable[[Sequence[np.ndarray]], Scale]] = {
     "rank": rank_scale,
     "change": change_scale,
-    # The same in every figure; most of what happens lies high, so the colour follows the square.
-    "entropy": lambda _: _bent(CIVIDIS, 1.0, {"tickvals": [0, 0.3, 0.5, 0.7, 0.9, 1]}, shade=2),
+    # On [0, 1] the matrices of a real model are one colour: theirs lie between .9 and 1.
+    "entropy": range_scale,
+    "true_entropy": range_scale,
     # A few matrices hold most of it: the colour follows the square root.
     "energy": lambda arrays: _bent(VIOLETS, nice_ceiling(_range(arrays, 0.0)[1]), {}, place=2),
     "parameters": lambda arrays: even_scale(BLUES, [*arrays, np.ones(1)])._replace(ticks={"tickformat": ".2s"}),

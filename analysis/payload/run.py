@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis import metrics
 from analysis.dynamics import loss_window, trailing_mean
+from analysis.entropy_scale import decided_quantity, entropy_range, entropy_shown
 from analysis.glossary import introduction, words
 from analysis.payload.codes import coded_entropy, coded_gates, coded_logarithm, float32
 from analysis.payload.container import Rows, as_json, pack
@@ -233,6 +234,9 @@ def _header(run: Run) -> dict[str, Any]:
             "notices": list(run.notices),
             "gap": float(gap[-1]) if len(gap) and np.isfinite(gap[-1]) else None,
             "gapLimit": metrics.GAP_LIMIT,
+            "entropyShown": entropy_shown(run),
+            "entropyDecides": decided_quantity(run),
+            "entropyRange": {key: entropy_range(run, key) for key in ("entropy", "true_entropy")},
             "allowedRank": _allowed_rank(run),
         },
         "matrices": {

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from analysis.entropy_scale import ENTROPY_SCALES, shown_colour
 from analysis.quantities import quantity
 from analysis.runs import Run, event_number
 from analysis.stages import MOST_EVENTS, chosen_events
@@ -26,6 +27,7 @@ class Moment(NamedTuple):
         since: step that rank change is counted from; None = the first record.
         colour: key of ``QUANTITIES``.
         sort: key of ``SORTS``.
+        entropy_scale: of the entropy colour, one of ``ENTROPY_SCALES``.
         stages: slow motion unfolds the event at the clock.
         other: the pinned run.
     """
@@ -35,6 +37,7 @@ class Moment(NamedTuple):
     since: int | None = None
     colour: str = "rank"
     sort: str = "architecture"
+    entropy_scale: str = ENTROPY_SCALES[0]
     stages: bool = False
     other: Run | None = None
 
@@ -57,8 +60,15 @@ def _events(run: Run, at: Moment) -> pa.Table:
 def _strip(run: Run, at: Moment) -> pa.Table:
     """Beside a map of ranks the strip shows what a number in a cell cannot, where the log knows λ."""
     known = run.header.get("singular_values") != "unknown"
-    colour = "entropy" if at.colour == "rank" and known else at.colour
+    colour = shown_colour(run, "entropy" if at.colour == "rank" and known else at.colour, at.entropy_scale)
     return spread(strip(run, colour, at.sort, at.since), quantity(colour).column)
+
+
+def _pair(run: Run, at: Moment) -> pa.Table:
+    """What differs must be one quantity: the entropy of σ for both where λ is no spectrum in either."""
+    other = at.other or run
+    shown = {shown_colour(own, at.colour) for own in (run, other)}
+    return compare_maps(run, other, at.step, "true_entropy" if "true_entropy" in shown else at.colour, at.since)
 
 
 def _lines(measure: str) -> Callable[[Run, Moment], pa.Table]:
@@ -72,7 +82,7 @@ VIEWS: dict[str, dict[str, Callable[[Run, Any], pa.Table]]] = {
         "rank_time": _lines("rank"),
         "stages": lambda run, at: event_stages(run, run.events[max(0, at.event_of(run))]["step"]),
         "events": _events,
-        "pair": lambda run, at: compare_maps(run, at.other or run, at.step, at.colour, at.since),
+        "pair": _pair,
     },
     "side": {
         "spectrum": lambda run, at: spectrum(run, at.matrix, at.step),
@@ -82,7 +92,7 @@ VIEWS: dict[str, dict[str, Callable[[Run, Any], pa.Table]]] = {
         "directions": lambda run, at: spectra_over_time(run, at.matrix),
         "strip": _strip,
         "trajectories": _lines("rank"),
-        "entropies": _lines("entropy"),
+        "entropies": lambda run, at: _lines(shown_colour(run, "entropy", at.entropy_scale))(run, at),
         "share_type": lambda run, at: rank_share(run, "type"),
         "share_layer": lambda run, at: rank_share(run, "layer"),
         "energy_shares": lambda run, at: energy_shares(run, at.matrix),

@@ -47,7 +47,7 @@ canvas:focus-visible, .fl-why:focus-visible, .fl-player .fl-choice:focus-visible
 canvas:focus:not(:focus-visible) { outline: none; }
 .fl-choose { min-width: 0; } .fl-choose-colour, .fl-since { margin-left: auto; } .fl-since + .fl-choose-colour { margin-left: 0; } .fl-since[hidden] + .fl-choose-colour { margin-left: auto; }
 .fl-since { height: 24px; font-size: 12px; white-space: nowrap; }
-.fl-choicelist { display: none; }
+.fl-choicelist { display: none; } .fl-choose-entropy_scale .fl-choices { display: none; } .fl-choose-entropy_scale .fl-choicelist { display: inline-block; }
 .fl-choices { display: inline-flex; border: 1px solid var(--fl-line); border-radius: 6px; overflow: hidden; }
 .fl-choice { border: 0; border-left: 1px solid var(--fl-line); padding: 3px 9px; background: none; color: var(--fl-muted); font: inherit; font-size: 12px; cursor: pointer; }
 .fl-choice:first-child { border-left: 0; }

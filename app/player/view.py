@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from analysis.entropy_scale import ENTROPY_SCALES
 from analysis.order import SORTS
 from analysis.quantities import QUANTITIES
 from analysis.stages import STAGES
 from analysis.tables import VIEWS
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "colour": tuple(QUANTITIES),
+    # That of σ is what entropy shows where λ is no spectrum; no button asks for it.
+    "colour": tuple(key for key in QUANTITIES if key != "true_entropy"),
     **{place: tuple(views) for place, views in VIEWS.items()},
     "sort": tuple(SORTS),
     "scale": ("matrix", "run"),
+    "entropy_scale": ENTROPY_SCALES,
 }
 """Name → keys that may be chosen; the first is the default and stands in no link."""
 
@@ -34,6 +37,7 @@ class PlayerView:
         band: The picture over time.
         sort: Order of the strip's rows.
         scale: What the bars of the map of spectra go up to: the largest |λ| of each matrix, or of the run.
+        entropy_scale: Scale of the entropy colour.
         stage: Where slow motion stands in the event at the clock, one of `STAGES`; None = no slow motion.
     """
 
@@ -46,6 +50,7 @@ class PlayerView:
     band: str = CHOICES["band"][0]
     sort: str = CHOICES["sort"][0]
     scale: str = CHOICES["scale"][0]
+    entropy_scale: str = CHOICES["entropy_scale"][0]
     stage: str | None = None
 
     @classmethod

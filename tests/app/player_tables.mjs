@@ -18,8 +18,9 @@ for (const parcel of parcels) if (!model.spectra.accept(openPayload(new Uint8Arr
 for (const [step, path] of Object.entries(frames)) if (!model.spectra.acceptFrame(openPayload(new Uint8Array(readFileSync(path))), Number(step))) throw new Error(`${path} was refused`);
 model.similar = order;
 
-function tableOf({ place, key, step, matrix, since, colour, sort, stages, card }) {
+function tableOf({ place, key, step, matrix, since, colour, sort, entropy_scale, stages, card }) {
   model.countFrom(since);
+  model.scaleEntropy(entropy_scale);
   second?.countFrom(since);
   const stage = stages ? stageOf(model, model.eventAt(step), 0) : null;
   const pinned = second && pinnedAt(second, "other", step);

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.entropy_scale import ENTROPY_SCALES
 from analysis.metrics import first_matrix
 from analysis.order import SORTS, by_similarity
 from analysis.payload import pack_matrix, pack_run, pack_spectra
@@ -25,7 +26,7 @@ PLAYER = Path(__file__).resolve().parents[2] / "app" / "player"
 SCRIPT = Path(__file__).with_name("player_tables.mjs")
 SAMPLES = PLAYER.parents[1] / "sample_runs"
 NODE = shutil.which("node")
-CODED = {"entropy": 1e-5, "entropy_gap": 2e-5, "gate": 0.002}
+CODED = {"entropy": 1e-5, "true_entropy": 1e-5, "entropy_gap": 2e-5, "gate": 0.002}
 """Columns that are sent in fewer bits → how far they may be off; the others come in single precision at least."""
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node runs the player's modules here; it is not installed")
@@ -51,6 +52,9 @@ def moments(run: Run) -> list[tuple[str, str, Moment]]:
         found += [
             (*view, Moment(steps[-1], names[0], since, colour)) for view in coloured for since in (None, steps[-1])
         ]
+    found += [
+        ("band", "strip", Moment(steps[-1], names[0], None, "entropy", entropy_scale=scale)) for scale in ENTROPY_SCALES
+    ]
     return found + [("band", "strip", Moment(steps[-1], names[0], None, "energy", sort)) for sort in SORTS]
 
 
@@ -117,7 +121,7 @@ def differences(run: Run, other: Run, wanted: list[tuple[str, str, Moment]], tab
     return told
 
 
-RUNS = ("words-flexlora-paper", "digits-adalora", "digits-salora", "digits-lora")
+RUNS = ("words-flexlora-paper", "words-flexlora-reference", "digits-adalora", "digits-salora", "digits-lora")
 
 
 @pytest.fixture(scope="module")

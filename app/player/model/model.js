@@ -69,6 +69,8 @@ export class Model {
   counted = null;
   /** @type {{parameters?: number, gap?: number}} largest values, once they are known */
   scales = {};
+  /** Scale of the entropy colour, key of `ENTROPY_SCALES`. */
+  entropyScale = "range";
   /** @type {number[] | null} matrices by similarity of their entropy over time; null while nobody asked */
   similar = null;
 
@@ -232,9 +234,25 @@ export class Model {
     return this.ranks[t * this.M + m] - this.ranks[this.base * this.M + m];
   }
 
-  /** @param {number} t @param {number} m @returns {number} NaN where undefined */
+  /** @param {number} t @param {number} m @returns {number} of λ²; NaN where undefined, as at rank 1: one direction cannot share, though the log has 1 there */
   entropy(t, m) {
-    return entropyOf(this.entropies[t * this.M + m]);
+    return this.rank(t, m) > 1 ? entropyOf(this.entropies[t * this.M + m]) : NaN;
+  }
+
+  /** @param {number} t @param {number} m @returns {number} the same of σ², at the latest record that has it */
+  true_entropy(t, m) {
+    const found = lastAtOrBefore(this.scoredRecords, t);
+    return found >= 0 && this.rank(this.scoredRecords[found], m) > 1 ? entropyOf(this.trueEntropies[found * this.M + m]) : NaN;
+  }
+
+  /** @param {string} scale key of `ENTROPY_SCALES`; one that the run has nothing for is left */
+  scaleEntropy(scale) {
+    this.entropyScale = scale === "decision" && !this.decides ? "range" : scale;
+  }
+
+  /** Its events compare an entropy, and have moved something. @returns {boolean} */
+  get decides() {
+    return Boolean(this.run.entropyDecides) && this.events.some(({ prune, extend }) => prune.length + extend.length > 0);
   }
 
   /** @param {number} t @param {number} m */
@@ -267,7 +285,7 @@ export class Model {
   /** @param {number} t @param {number} m @returns {number} |I(λ) − I(σ)| at the latest record that has true singular values, NaN where unknown */
   gap(t, m) {
     const found = lastAtOrBefore(this.scoredRecords, t);
-    return found < 0 ? NaN : Math.abs(this.entropy(this.scoredRecords[found], m) - this.trueEntropy(t, m));
+    return found < 0 ? NaN : Math.abs(entropyOf(this.entropies[this.scoredRecords[found] * this.M + m]) - this.trueEntropy(t, m));
   }
 
   /** @param {import("./decode.js").Move[]} [moves] @returns {Map<number, number>} matrix → how many of them are its own */

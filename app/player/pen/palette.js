@@ -1,6 +1,6 @@
 /** Colours: they follow Streamlit's theme, and every scale can be read without telling red from green. */
 
-/** @typedef {"rank" | "change" | "entropy" | "energy" | "parameters" | "gap"} Colour */
+/** @typedef {"rank" | "change" | "entropy" | "energy" | "parameters" | "gap" | "true_entropy"} Colour */
 
 // Cividis (Nuñez, Anderton, Renslow 2018): the same lightness order for every kind of colour vision.
 const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
@@ -8,6 +8,8 @@ const BLUES = ["#eaf2fb", "#cfe1f4", "#a9cbea", "#79afdc", "#4c90ca", "#2b71b3",
 const VIOLETS = ["#f3effa", "#ded3ef", "#c4b1e2", "#a78bd2", "#8a67bf", "#6f47a6", "#572d88", "#401a68", "#2b0d49"];
 const TEALS = ["#e6f4f3", "#c5e5e2", "#9bd0cc", "#6bb6b1", "#3f9994", "#207c78", "#0d615f", "#064847", "#02302f"];
 const ROSES = ["#fbeef4", "#f4d3e2", "#e8aec9", "#d884ac", "#c35b8e", "#a63a72", "#852358", "#651340", "#45072a"];
+// What has an order of its own and is no quantity, as layers: no other picture has these.
+const DEPTHS = ["#efe6da", "#d9c7ad", "#bda888", "#9c8a72", "#7d7068", "#615a63", "#4a4660", "#35345a", "#1f2350"];
 const ORANGE_BLUE = ["#8a3c00", "#b85a0a", "#de8a3f", "#f2bd8a", "#eeeeee", "#a5c9e8", "#5d9dd0", "#2a6fb0", "#0e4480"];
 const ORANGE_BLUE_DARK = ["#ffb066", "#ec8f3a", "#b9661c", "#74431a", "#33363b", "#1f4a73", "#2f74b5", "#5b9fdd", "#9ccbf5"];
 // P. Tol, "muted" and "light" qualitative schemes (2021), in an order without red next to green.
@@ -129,6 +131,7 @@ export function methodColour(palette, method) {
  * @property {string} regularizer
  * @property {string} evaluation
  * @property {string[]} kinds colours of what has no order
+ * @property {Uint8Array} depths colours of what has an order
  * @property {Record<Colour, Uint8Array>} tables
  */
 
@@ -183,6 +186,7 @@ function makePalette(theme) {
     regularizer: dark ? "#b9a3e3" : "#6f47a6",
     evaluation: dark ? "#e58fbd" : "#9a2f6b",
     kinds: dark ? KINDS_DARK : KINDS,
+    depths: ramp(DEPTHS),
     tables: {
       rank: sequential(BLUES),
       change: ramp(dark ? ORANGE_BLUE_DARK : ORANGE_BLUE),
@@ -190,6 +194,7 @@ function makePalette(theme) {
       energy: sequential(VIOLETS),
       parameters: sequential(TEALS),
       gap: sequential(ROSES),
+      true_entropy: ramp(CIVIDIS),
     },
   };
   return { ...palette, key: [palette.background, palette.text, palette.accent, palette.font].join(";") };

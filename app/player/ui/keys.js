@@ -42,6 +42,7 @@ const ACTIONS = {
   m: (player) => chooseNext(player, "map"),
   w: (player) => chooseNext(player, "side"),
   t: (player) => chooseNext(player, "band"),
+  c: (player) => chooseNext(player, "entropy_scale"),
   p: (player) => player.pinTime(),
   s: (player) => player.setSlow(!player.clock.slow),
   Escape: (player) => player.setSlow(false),

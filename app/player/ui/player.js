@@ -3,6 +3,7 @@
 import { copyLink, showAddress } from "./address.js";
 import { BANDS } from "../views/bands.js";
 import { Clock } from "./clock.js";
+import { ENTROPY_SCALES, isEntropy, shownColour, stripColour } from "../pen/colour.js";
 import { describeCell } from "../views/describe.js";
 import { penFor } from "../pen/draw.js";
 import { EventList } from "./event_list.js";
@@ -231,7 +232,7 @@ export class Player {
   /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
   possible(name) {
     const { model, pinned: other } = this;
-    const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS })[name];
+    const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS, entropy_scale: ENTROPY_SCALES })[name];
     // Asked several times a frame, hence with no more of a scene than it takes.
     return views && model ? CHOICES[name].filter((key) => views[key].possible?.({ model, other }) ?? true) : CHOICES[name];
   }
@@ -242,6 +243,12 @@ export class Player {
 
   get bandView() {
     return this.possible("band").includes(this.chosen.band) ? BANDS[this.chosen.band] : BANDS.strip;
+  }
+
+  /** The map or the strip is coloured by it. */
+  get seesEntropy() {
+    const colour = /** @type {Colour} */ (this.chosen.colour);
+    return this.model && isEntropy(this.bandView === BANDS.strip ? stripColour(this.model, colour) : shownColour(this.model, colour));
   }
 
   get sideView() {
@@ -323,6 +330,7 @@ export class Player {
     const model = /** @type {Model} */ (this.model);
     const { record, step, time, stage, share } = this.clock;
     const event = model.events[model.eventAt(step)];
+    model.scaleEntropy(this.chosen.entropy_scale);
     this.pinned?.model.countFrom(this.since);
     const told = toldAt(inFilm(this) && stage !== null ? stage + share : STAGES.length);
     return {

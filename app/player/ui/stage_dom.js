@@ -2,7 +2,7 @@
 
 import { BANDS } from "../views/bands.js";
 import { Choice } from "./choice.js";
-import { COLOURS } from "../pen/colour.js";
+import { COLOURS, ENTROPY_SCALES } from "../pen/colour.js";
 import { element } from "../pen/draw.js";
 import { Glossary } from "./glossary.js";
 import { Guide } from "./guide.js";
@@ -21,6 +21,7 @@ export function buildStage(player) {
   const choices = {
     map: choice("map", "Picture", Object.values(MAPS)),
     colour: choice("colour", "Colour by", COLOURS),
+    entropy_scale: choice("entropy_scale", "Scale of entropy (c)", Object.values(ENTROPY_SCALES)),
     side: choice("side", "Beside the map", Object.values(SIDES)),
     band: choice("band", "Over time", Object.values(BANDS)),
     scale: choice("scale", "Scale of the bars", SCALES),
@@ -57,7 +58,7 @@ export function buildStage(player) {
   };
   const hero = element("div", { class: "fl-hero" }, [
     element("section", { class: "fl-panel", "aria-label": "Rank map" }, [
-      element("header", {}, [choices.map.root, nodes.since, choices.scale.root, choices.colour.root]),
+      element("header", {}, [choices.map.root, nodes.since, choices.scale.root, choices.colour.root, choices.entropy_scale.root]),
       nodes.stage,
       nodes.reel,
       boxes.mapBox,

@@ -30,6 +30,7 @@ const KEYS = [
   ["Home End", "first or last record"],
   ["↑ ↓", "previous or next matrix"],
   ["1 2 3 …", "colour of the map"],
+  ["c", "next scale of entropy: run's range, decision, from 0 to 1"],
   ["m", "next picture in the map's place"],
   ["w", "spectrum, or why the event did that"],
   ["t", "next picture over time"],

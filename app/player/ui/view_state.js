@@ -1,7 +1,7 @@
 /** What the user chose to look at, as a link and the server know it. Python's side: app/player/view.py. */
 
 import { BANDS } from "../views/bands.js";
-import { COLOURS } from "../pen/colour.js";
+import { COLOURS, ENTROPY_SCALES } from "../pen/colour.js";
 import { MAPS } from "../views/maps.js";
 import { SIDES } from "../views/sides.js";
 import { SCALES } from "../views/spectra_map.js";
@@ -15,6 +15,7 @@ export const CHOICES = {
   band: Object.keys(BANDS),
   sort: Object.keys(SORTS),
   scale: SCALES.map(({ key }) => key),
+  entropy_scale: Object.keys(ENTROPY_SCALES),
 };
 
 /** @typedef {Record<string, string>} Chosen one of the keys for each name of `CHOICES` */

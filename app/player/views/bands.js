@@ -1,6 +1,7 @@
 /** The pictures over time that can stand above the curves. */
 
-import { colourName, colourValue, stripColour } from "../pen/colour.js";
+import { colourName, colourValue, isEntropy, stripColour } from "../pen/colour.js";
+import { drawColourKey } from "./colour_key.js";
 import { curvesTable } from "./curves_table.js";
 import { DIRECTIONS_BAND } from "./direction_lines.js";
 import { describeEnergyAt, describeEnergyShares, drawEnergyNow, drawEnergyShares, energySharesTable, layoutEnergyShares } from "./energy_shares.js";
@@ -14,6 +15,8 @@ import { groupsOf, SORTS } from "../model/sorts.js";
 /** Where the gutter is too narrow for the whole name. @type {Record<string, string>} */
 const STRIP_TITLES = { energy: "energy", change: "rank change" };
 
+const KEY_HEIGHT = 17;
+
 /** @type {WeakMap<object, {key: string, image: HTMLCanvasElement}>} what was painted last for a run */
 const PAINTED = new WeakMap();
 
@@ -21,7 +24,7 @@ const PAINTED = new WeakMap();
 function stripImage(scene, order, scale) {
   const { model, palette, colour, since } = scene;
   const ratio = window.devicePixelRatio || 1;
-  const key = [palette.key, stripColour(model, colour), since, order.join(), scale.left, scale.right, ratio].join("|");
+  const key = [palette.key, stripColour(model, colour), model.entropyScale, since, order.join(), scale.left, scale.right, ratio].join("|");
   const kept = PAINTED.get(model);
   if (kept?.key === key) return kept.image;
   const image = paintStrip(model, palette, colour, scale, ratio, order);
@@ -36,7 +39,7 @@ function linesBand(of, key, label, hint) {
     label,
     hint,
     layout: (scene, box) => layoutLines(scene, box, of),
-    titles: () => [of, "at the end"],
+    titles: ({ model }) => [of === "entropy" ? colourName(model, of) : of, "at the end"],
     still: drawLines,
     moving: drawLinesAt,
     at: lineAt,
@@ -62,6 +65,11 @@ function sharesBand(by, label, hint) {
   };
 }
 
+/** @param {Scene} scene @returns {boolean} the strip has a key of its own: the map's does not tell of entropy, or stands on the other side of the page */
+function hasKey({ model, colour }) {
+  return isEntropy(stripColour(model, colour));
+}
+
 /** @type {Record<string, Band>} */
 export const BANDS = {
   directions: DIRECTIONS_BAND,
@@ -69,7 +77,7 @@ export const BANDS = {
     key: "strip",
     label: "Strip",
     hint: "time × matrix, in the map's colour",
-    layout: (scene, box) => layoutStrip(scene.model, box, scene.sort),
+    layout: (scene, box) => layoutStrip(scene.model, hasKey(scene) ? { ...box, y: box.y + KEY_HEIGHT, h: box.h - KEY_HEIGHT } : box, scene.sort),
     titles: ({ model, colour }) => {
       const shown = stripColour(model, colour);
       return [STRIP_TITLES[shown] ?? colourName(model, shown), model.run.ranksOnly ? "" : shown === "energy" ? "entropy now" : "energy now"];
@@ -78,8 +86,16 @@ export const BANDS = {
       const image = stripImage(scene, layout.rows.map((/** @type {{m: number}} */ row) => row.m), scale);
       drawStrip(pen, scene.model, scene.palette, layout, image, scale, scene.selected);
     },
-    moving: (pen, scene, layout, scale) =>
-      drawRowBars(pen, scene.model, scene.palette, layout, scene.colour, scene.record, scale.right + 8, scale.aside),
+    moving: (pen, scene, layout, scale) => {
+      const { model, palette, step, colour } = scene;
+      // The thresholds of a decision go with the clock.
+      if (hasKey(scene)) {
+        const box = { x: scale.left, y: layout.box.y - KEY_HEIGHT, w: scale.right - scale.left, h: KEY_HEIGHT };
+        pen.rect(box.x - 2, box.y, box.w + 4, box.h - 1, { fill: palette.background });
+        drawColourKey(pen, { model, palette, step }, stripColour(model, colour), box);
+      }
+      drawRowBars(pen, scene.model, scene.palette, layout, scene.colour, scene.record, scale.right + 8, scale.aside);
+    },
     at: (_scene, layout, _scale, x, y) => (x < 0 ? -1 : stripMatrixAt(layout, y)),
     describe: ({ model, colour, sort }) => `${colourName(model, stripColour(model, colour))} of ${model.M} matrices over ${model.T} records, rows ${SORTS[sort]?.label ?? SORTS.architecture.label}`,
     table: ({ model, colour, sort }) => {

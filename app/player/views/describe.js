@@ -1,6 +1,6 @@
 /** A matrix at a moment, in words. */
 
-import { colourValue } from "../pen/colour.js";
+import { colourValue, shownColour } from "../pen/colour.js";
 import { formatChange, formatEntropy, formatMean, formatNumber, matrixLabel } from "../model/format.js";
 
 /** @import { Model } from "../model/model.js" */
@@ -8,12 +8,14 @@ import { formatChange, formatEntropy, formatMean, formatNumber, matrixLabel } fr
 /** What is said of every matrix anyway needs no mention as the colour. @type {Record<string, (value: number) => string>} */
 const FURTHER = {
   parameters: (value) => ` · ${Number.isFinite(value) ? `${value.toLocaleString("en")} active parameters` : "parameters unknown"}`,
+  true_entropy: (value) => ` · entropy of σ ${formatEntropy(value)}`,
   gap: (value) => ` · |I(λ) − I(σ)| ${Number.isFinite(value) ? formatNumber(value) : "unknown"}`,
 };
 
 /** @param {Model} model @param {number} t @param {number} m @param {import("../pen/palette.js").Colour} [colour] whose value is told too @returns {string} */
 export function describeCell(model, t, m, colour) {
-  const further = colour && FURTHER[colour] ? FURTHER[colour](colourValue(model, colour, t, m)) : "";
+  const shown = colour && shownColour(model, colour);
+  const further = shown && FURTHER[shown] ? FURTHER[shown](colourValue(model, shown, t, m)) : "";
   const change = model.change(t, m);
   const since = model.base > 0 ? `step ${model.steps[model.base]}` : "the start";
   const delta = change === 0 ? "" : ` (${formatChange(change)} since ${since})`;

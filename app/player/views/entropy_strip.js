@@ -1,6 +1,6 @@
 /** When it happened: time × matrix, painted once; rows in an order of `SORTS`. */
 
-import { colourPlaces, energyShare, stripColour } from "../pen/colour.js";
+import { colourPlaces, colourTable, colourValue, energyShare, shownColour, stripColour } from "../pen/colour.js";
 import { tableColour } from "../pen/palette.js";
 import { groupsOf } from "../model/sorts.js";
 import { drawRing } from "./tiles.js";
@@ -50,7 +50,7 @@ export function paintStrip(model, palette, colour, scale, ratio, order) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const pixels = context.createImageData(canvas.width, canvas.height);
   const shown = stripColour(model, colour);
-  fillStrip(pixels, model, shown, pixelsOf(palette.tables[shown], 255), palette.dark ? 90 : 190, recordsOf(model, scale, ratio, canvas.width), order);
+  fillStrip(pixels, model, shown, pixelsOf(colourTable(model, palette, shown), 255), palette.dark ? 90 : 190, recordsOf(model, scale, ratio, canvas.width), order);
   context.putImageData(pixels, 0, 0);
   return canvas;
 }
@@ -125,7 +125,7 @@ export function drawRowBars(pen, model, palette, layout, colour, record, left, w
   const other = stripColour(model, colour) === "energy" ? "entropy" : "energy";
   const fill = other === "energy" ? tableColour(palette.tables.energy, 170) : tableColour(palette.tables.entropy, palette.dark ? 190 : 110);
   for (const row of layout.rows) {
-    const share = other === "energy" ? energyShare(model, model.energy(record, row.m)) : model.entropy(record, row.m);
+    const share = other === "energy" ? energyShare(model, model.energy(record, row.m)) : colourValue(model, shownColour(model, "entropy"), record, row.m);
     if (share > 0) pen.rect(left, row.y, Math.max(0.5, share * width), Math.max(0.75, row.h - (row.h > 2 ? 0.75 : 0)), { fill });
   }
 }

@@ -1,11 +1,13 @@
 /** The map at up to nine events over the run, side by side; a click goes there. */
 
-import { cellColour, colourName, legendMarks } from "../pen/colour.js";
+import { cellColour, colourValue, shownColour } from "../pen/colour.js";
+import { drawColourKey } from "./colour_key.js";
+import { valueTexts } from "../model/value_text.js";
 import { mapTable } from "./map_table.js";
 import { sized } from "../model/remembered.js";
 import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./small_maps.js";
-import { cellAt, drawFrames, drawPanelHead, drawScale, drawSignKey, drawTile, moveSigns, panelBoxes, panelGrid } from "./tiles.js";
+import { cellAt, drawFrames, drawPanelHead, drawSignKey, drawTile, moveSigns, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @import { View } from "../model/scene.js" */
 /** @import { Model } from "../model/model.js" */
@@ -39,6 +41,7 @@ export const EVENTS_VIEW = {
     const { model, palette, colour, hovered, selected, step, width, height } = scene;
     const { panels, cells } = eventLayout(scene);
     const current = model.eventBefore(step);
+    const shown = shownColour(model, colour);
     eventsShown(model, step).forEach((index, i) => {
       const event = model.events[index];
       const record = model.recordAt(event.step);
@@ -49,14 +52,14 @@ export const EVENTS_VIEW = {
       const extend = model.movesOf(event.extend);
       cells[i].forEach((cell, m) => {
         const fill = cellColour(model, palette, colour, record, m);
-        if (cell) drawTile(pen, palette, cell, { fill, texts: [String(model.rank(record, m))], marks: moveSigns(prune.has(m), extend.has(m)) });
+        const texts = valueTexts(shown, colourValue(model, shown, record, m));
+        if (cell) drawTile(pen, palette, cell, { fill, texts, marks: moveSigns(prune.has(m), extend.has(m)) });
       });
       drawFrames(pen, palette, cells[i], hovered, selected);
     });
     const right = drawSignKey(pen, palette, [["minus", model.words.pruned], ["plus", model.words.extended]], width - 4, height - EVENT_KEY_HEIGHT / 2);
     const key = { x: 4, y: height - EVENT_KEY_HEIGHT, w: right - 18, h: EVENT_KEY_HEIGHT };
-    const discrete = colour === "rank" || colour === "change";
-    drawScale(pen, palette, palette.tables[colour], legendMarks(model, colour), key, colour === "rank" ? "rank" : `number: rank · colour: ${colourName(model, colour)}`, discrete);
+    drawColourKey(pen, scene, colour, key);
   },
   neighbour: (scene, dx, dy) => neighbour(eventLayout(scene).cells[0], scene.selected, dx, dy),
   at: (scene, x, y) => Math.max(-1, ...eventLayout(scene).cells.map((cells) => cellAt(cells, x, y))),

@@ -2,6 +2,7 @@
 
 import { perColumn } from "../model/columns.js";
 import { describeCell } from "./describe.js";
+import { colourValue, shownColour } from "../pen/colour.js";
 import { formatEntropy, matrixLabel, niceTicks } from "../model/format.js";
 import { remembered } from "../model/remembered.js";
 import { drawLabel, LABEL_HEIGHT, labelsIn, spread } from "./labels.js";
@@ -33,7 +34,7 @@ const SHOWN = {
     steps: false,
     jitter: 0,
     domain: (model) => [Math.floor(10 * Math.min(0.9, lowestEntropy(model))) / 10, 1],
-    value: (model, t, m) => model.entropy(t, m),
+    value: (model, t, m) => colourValue(model, shownColour(model, "entropy"), t, m),
     format: formatEntropy,
   },
 };
@@ -50,7 +51,10 @@ const rowsOf = remembered((/** @type {Model} */ model) => {
 /** @param {Model} model */
 function lowestEntropy(model) {
   let low = 1;
-  for (let t = 0; t < model.T; t += 1) for (let m = 0; m < model.M; m += 1) if (model.entropy(t, m) < low) low = model.entropy(t, m);
+  for (let t = 0; t < model.T; t += 1) for (let m = 0; m < model.M; m += 1) {
+    const value = SHOWN.entropy.value(model, t, m);
+    if (value < low) low = value;
+  }
   return low;
 }
 

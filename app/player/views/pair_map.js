@@ -1,9 +1,11 @@
 /** This run, the pinned one, and their difference: maps side by side on the same scales. */
 
-import { cellColour, colourName, COLOURS, colourValue, legendMarks } from "../pen/colour.js";
-import { formatChange, formatCount, formatNumber, matrixLabel } from "../model/format.js";
+import { cellColour, colourName, colourValue, COLUMNS, shownColour } from "../pen/colour.js";
+import { matrixLabel } from "../model/format.js";
+import { isWhole, valueText, valueTexts } from "../model/value_text.js";
+import { drawColourKey } from "./colour_key.js";
 import { tableColour } from "../pen/palette.js";
-import { bothOf, difference, isWhole, largestDifference } from "./pinned.js";
+import { bothOf, difference, largestDifference } from "./pinned.js";
 import { remembered } from "../model/remembered.js";
 import { neighbour } from "./rank_map.js";
 import { cellFit, smallCells } from "./small_maps.js";
@@ -11,7 +13,6 @@ import { cellAt, drawFrames, drawPanelHead, drawScale, drawTile, panelBoxes, pan
 
 /** @import { Scene, View, Pinned } from "../model/scene.js" */
 /** @import { Model } from "../model/model.js" */
-/** @import { Colour } from "../pen/palette.js" */
 
 const PAIR_KEY_HEIGHT = 40;
 const DIMMED = 0.4;
@@ -26,21 +27,6 @@ function pairLayout({ model, other, width, height }) {
   return pairLayoutOf(bothOf(model, /** @type {Pinned} */ (other).model), width, height);
 }
 
-/** @param {Colour} colour @param {number} value @param {boolean} signed */
-function pairText(colour, value, signed) {
-  if (Number.isNaN(value)) return "–";
-  if (isWhole(colour)) return signed || colour === "change" ? formatChange(value) : String(value);
-  const sign = signed && value > 0 ? "+" : "";
-  return `${sign}${colour === "parameters" ? formatCount(value).replace("-", "−") : formatNumber(Number(value.toPrecision(2)))}`;
-}
-
-/** The same, and what has room in a narrow cell. @param {Colour} colour @param {number} value @param {boolean} signed @returns {string[]} */
-function pairTexts(colour, value, signed) {
-  if (isWhole(colour)) return [pairText(colour, value, signed)];
-  const texts = [value, Number(value.toPrecision(1))].map((rounded) => pairText(colour, rounded, signed));
-  return texts.flatMap((text) => [text, text.replace(/^([+−]?)0\./, "$1.")]);
-}
-
 /** @param {number} value @param {number} limit */
 function differenceIndex(value, limit) {
   return Math.round(127.5 + 127.5 * Math.max(-1, Math.min(1, value / limit)));
@@ -48,9 +34,10 @@ function differenceIndex(value, limit) {
 
 /** @param {import("../model/scene.js").Pen} pen @param {Scene} scene @param {Pinned} other */
 function drawPair(pen, scene, other) {
-  const { model, palette, colour, record, hovered, selected } = scene;
+  const { model, palette, record, hovered, selected } = scene;
   const { panels, cells } = pairLayout(scene);
   const both = bothOf(model, other.model);
+  const colour = shownColour(both.mine, scene.colour);
   const limit = largestDifference(both, colour);
   const alpha = other.missing ? DIMMED : 1;
   const held = other.model.steps[other.record];
@@ -60,7 +47,7 @@ function drawPair(pen, scene, other) {
   drawPanelHead(pen, palette, panels[2], "difference", "this − pinned, matched by name", 1);
   const tile = (/** @type {Model} */ run, /** @type {number} */ at, /** @type {number} */ m) => ({
     fill: cellColour(run, palette, colour, at, m),
-    texts: pairTexts(colour, colourValue(run, colour, at, m), false),
+    texts: valueTexts(colour, colourValue(run, colour, at, m), false),
     marks: [],
   });
   cells[0].forEach((cell, m) => cell && drawTile(pen, palette, cell, tile(both.mine, record, m)));
@@ -68,7 +55,7 @@ function drawPair(pen, scene, other) {
   cells[2].forEach((cell, m) => {
     const value = difference(both, colour, record, other.record, m);
     const fill = Number.isNaN(value) ? null : tableColour(palette.tables.change, differenceIndex(value, limit));
-    if (cell) drawTile(pen, palette, cell, { fill, texts: both.matching[m] < 0 ? [] : pairTexts(colour, value, true), marks: [] }, alpha);
+    if (cell) drawTile(pen, palette, cell, { fill, texts: both.matching[m] < 0 ? [] : valueTexts(colour, value, true), marks: [] }, alpha);
   });
   const second = (/** @type {number} */ m) => (m < 0 ? -1 : both.matching[m]);
   for (const i of [0, 2]) drawFrames(pen, palette, cells[i], hovered, selected);
@@ -77,12 +64,13 @@ function drawPair(pen, scene, other) {
 }
 
 /** @param {import("../model/scene.js").Pen} pen @param {Scene} scene @param {import("./pinned.js").Both} both @param {number} limit */
-function drawPairKey(pen, { palette, colour, width, height }, both, limit) {
+function drawPairKey(pen, { palette, colour: asked, step, width, height }, both, limit) {
+  const colour = shownColour(both.mine, asked);
   const row = PAIR_KEY_HEIGHT / 2;
   const box = (/** @type {number} */ i) => ({ x: 2, y: height - PAIR_KEY_HEIGHT + i * row, w: width - 8, h: row });
-  drawScale(pen, palette, palette.tables[colour], legendMarks(both.mine, colour), box(0), `${colourName(both.mine, colour)}, both`, isWhole(colour));
+  drawColourKey(pen, { model: both.mine, palette, step }, colour, box(0), `${colourName(both.mine, colour)}, both`);
   const steps = isWhole(colour) ? Array.from({ length: 2 * limit + 1 }, (_, i) => i - limit) : [-1, -0.5, 0, 0.5, 1].map((share) => share * limit);
-  const marks = steps.map((value) => ({ label: pairText(colour, value, true), index: differenceIndex(value, limit) }));
+  const marks = steps.map((value) => ({ label: valueText(colour, value, true), index: differenceIndex(value, limit) }));
   const unmatched = both.matching.filter((m) => m < 0).length;
   drawScale(pen, palette, palette.tables.change, marks, box(1), unmatched ? `difference (hatched: ${unmatched} without a match)` : "difference", isWhole(colour));
 }
@@ -110,10 +98,11 @@ export const PAIR_VIEW = {
   },
   describe: (scene) => (scene.other ? `This run and ${scene.other.name} at step ${scene.step}. Selected: ${describePair(scene, scene.selected)}` : "No second run is pinned."),
   table: (scene) => {
-    const { model, colour, record, step, other } = scene;
+    const { model, record, step, other } = scene;
     if (!other) return { head: [], rows: [] };
     const both = bothOf(model, other.model);
-    const { column } = /** @type {{column: string}} */ (COLOURS.find(({ key }) => key === colour));
+    const colour = shownColour(both.mine, scene.colour);
+    const column = COLUMNS[colour];
     const row = (/** @type {import("../model/decode.js").Matrix} */ { name, layer, type }, /** @type {number} */ mine, /** @type {number} */ theirs, /** @type {number} */ apart) => [step, name, layer, type, column, mine, theirs, apart];
     const value = (/** @type {Model} */ run, /** @type {number} */ t, /** @type {number} */ m) => (m < 0 ? NaN : colourValue(run, colour, t, m));
     return {
@@ -127,11 +116,12 @@ export const PAIR_VIEW = {
 };
 
 /** @param {Scene} scene @param {number} m @returns {string} */
-function describePair({ model, colour, record, other }, m) {
+function describePair({ model, colour: asked, record, other }, m) {
   const pinned = /** @type {Pinned} */ (other);
   const both = bothOf(model, pinned.model);
-  const mine = pairText(colour, colourValue(model, colour, record, m), false);
-  if (both.matching[m] < 0) return `${matrixLabel(model.matrices[m])} · ${colour} ${mine} · the pinned run has no such matrix`;
-  const theirs = pairText(colour, colourValue(pinned.model, colour, pinned.record, both.matching[m]), false);
-  return `${matrixLabel(model.matrices[m])} · ${colour} ${mine} here, ${theirs} pinned, difference ${pairText(colour, difference(both, colour, record, pinned.record, m), true)}`;
+  const colour = shownColour(both.mine, asked);
+  const mine = valueText(colour, colourValue(model, colour, record, m), false);
+  if (both.matching[m] < 0) return `${matrixLabel(model.matrices[m])} · ${colourName(both.mine, colour)} ${mine} · the pinned run has no such matrix`;
+  const theirs = valueText(colour, colourValue(pinned.model, colour, pinned.record, both.matching[m]), false);
+  return `${matrixLabel(model.matrices[m])} · ${colourName(both.mine, colour)} ${mine} here, ${theirs} pinned, difference ${valueText(colour, difference(both, colour, record, pinned.record, m), true)}`;
 }

@@ -3,6 +3,7 @@
 import { colourValue } from "../pen/colour.js";
 import { niceCeiling } from "../model/format.js";
 import { largestGap, largestParameters } from "../model/quantity.js";
+import { isWhole } from "../model/value_text.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Colour } from "../pen/palette.js" */
@@ -36,15 +37,37 @@ export function bothOf(model, other) {
     maxChange: Math.max(model.maxChange, other.maxChange),
     scales: { parameters: Math.max(largestParameters(model), largestParameters(other)), gap: Math.max(largestGap(model), largestGap(other)) },
     base: model.base,
+    // Two runs' events do not share thresholds.
+    get entropyScale() {
+      return model.entropyScale === "decision" ? "range" : model.entropyScale;
+    },
   };
+  const entropies = sharedEntropies(model, other);
   const both = {
-    mine: Object.create(model, Object.getOwnPropertyDescriptors(shared)),
-    theirs: Object.create(other, Object.getOwnPropertyDescriptors({ ...shared, base: other.base })),
+    mine: Object.create(model, descriptors(shared, { run: { ...model.run, ...entropies } })),
+    theirs: Object.create(other, descriptors(shared, { base: other.base, run: { ...other.run, ...entropies } })),
     matching: model.matrices.map(({ name }) => other.indexOf.get(name) ?? -1),
     limits: new Map(),
   };
   known.set(other, both);
   return both;
+}
+
+/** @param {object} shared @param {object} own @returns {PropertyDescriptorMap} */
+function descriptors(shared, own) {
+  return { ...Object.getOwnPropertyDescriptors(shared), ...Object.getOwnPropertyDescriptors(own) };
+}
+
+/** What differs must be one quantity: the entropy of σ for both where λ is no spectrum in either. @param {Model} model @param {Model} other */
+function sharedEntropies({ run }, { run: theirs }) {
+  const both = (/** @type {"entropy" | "true_entropy"} */ key) => {
+    const ends = [run.entropyRange[key], theirs.entropyRange[key]];
+    return [Math.min(...ends.map(([low]) => low)), Math.max(...ends.map(([, high]) => high))];
+  };
+  return {
+    entropyShown: [run.entropyShown, theirs.entropyShown].includes("true_entropy") ? "true_entropy" : "entropy",
+    entropyRange: { entropy: both("entropy"), true_entropy: both("true_entropy") },
+  };
 }
 
 /** @param {Both} both @param {Colour} colour @param {number} record @param {number} otherRecord @param {number} m @returns {number} this − pinned; NaN where either is undefined or there is no match */
@@ -67,9 +90,4 @@ export function largestDifference(both, colour) {
   const limit = isWhole(colour) ? Math.max(1, most) : niceCeiling(most);
   both.limits.set(colour, limit);
   return limit;
-}
-
-/** @param {Colour} colour @returns {boolean} its values are counts */
-export function isWhole(colour) {
-  return colour === "rank" || colour === "change";
 }

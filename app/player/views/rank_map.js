@@ -1,8 +1,10 @@
 /** Where rank is now: layer × module type, the number in the cell, the current event's − and +. */
 
-import { cellColour, colourName, energyShare, legendMarks } from "../pen/colour.js";
-import { formatChange, formatMean, layerLabel } from "../model/format.js";
-import { cellAt, drawFrames, drawScale, drawSignKey, drawTile, moveSigns } from "./tiles.js";
+import { cellColour, colourValue, energyShare, shownColour } from "../pen/colour.js";
+import { formatMean, layerLabel } from "../model/format.js";
+import { valueTexts } from "../model/value_text.js";
+import { drawColourKey } from "./colour_key.js";
+import { cellAt, drawFrames, drawSignKey, drawTile, moveSigns } from "./tiles.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette, Colour } from "../pen/palette.js" */
@@ -18,10 +20,12 @@ import { cellAt, drawFrames, drawScale, drawSignKey, drawTile, moveSigns } from 
  * @property {Box} legend
  */
 
-/** @typedef {{record: number, selected: number, hovered: number, colour: Colour, prune: Map<number, number>, extend: Map<number, number>}} MapState prune, extend: matrix → directions that the current event moves */
+/** @typedef {{record: number, step: number, selected: number, hovered: number, colour: Colour, prune: Map<number, number>, extend: Map<number, number>}} MapState prune, extend: matrix → directions that the current event moves */
 
 const MANY_LAYERS = 20;
 const LEGEND_HEIGHT = 26;
+const NARROW = 590; // pixels below which the shapes' meaning has a line of its own
+const KEY_LINE = 18;
 const HEADER_HEIGHT = 18;
 
 /**
@@ -38,7 +42,8 @@ export function layoutMap(model, width, height, framed = true) {
   const left = !framed ? 0 : sideways ? 74 : 32;
   const right = framed ? 34 : 0;
   const bottom = sideways ? 0 : 18;
-  const around = framed ? HEADER_HEIGHT + bottom + LEGEND_HEIGHT : 0;
+  const legendHeight = LEGEND_HEIGHT + (width < NARROW ? KEY_LINE : 0);
+  const around = framed ? HEADER_HEIGHT + bottom + legendHeight : 0;
   const grid = {
     x: left,
     y: framed ? HEADER_HEIGHT : 0,
@@ -80,7 +85,7 @@ export function layoutMap(model, width, height, framed = true) {
     columns: columnKeys.map((/** @type {any} */ key, /** @type {number} */ i) => describe(key, i, sideways, grid.x, columnWidth)),
     rows: rowKeys.map((/** @type {any} */ key, /** @type {number} */ i) => describe(key, i, !sideways, grid.y, rowHeight)),
     grid,
-    legend: { x: left, y: height - LEGEND_HEIGHT + 8, w: grid.w + right, h: LEGEND_HEIGHT - 8 },
+    legend: { x: left, y: height - legendHeight + 8, w: grid.w + right, h: legendHeight - 8 },
   };
 }
 
@@ -102,7 +107,7 @@ export function drawMap(pen, model, palette, layout, state) {
   drawMargins(pen, model, palette, layout, state);
   layout.cells.forEach((cell, m) => cell && drawCell(pen, model, palette, cell, m, state));
   drawFrames(pen, palette, layout.cells, state.hovered, state.selected);
-  drawLegend(pen, model, palette, layout.legend, state.colour);
+  drawLegend(pen, model, palette, layout.legend, state);
 }
 
 /** Names of rows and columns, and how much rank each holds now. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {MapLayout} layout @param {{record: number}} state */
@@ -145,24 +150,31 @@ function drawCell(pen, model, palette, cell, m, state) {
   drawTile(pen, palette, cell, isRoomy(cell) ? { ...tile, ...numbersOf(model, cell, m, state) } : tile);
 }
 
-/** The rank, at an event also the rank that follows; under it how many directions a step uses on average; energy, or entropy where energy is the colour. @param {Model} model @param {Box} cell @param {number} m @param {MapState} state */
+/** The number of the colour and, where it has room, the rank: at an event with the rank that follows, else with how many directions a step uses on average. Energy at the edge, or entropy where energy is the colour. @param {Model} model @param {Box} cell @param {number} m @param {MapState} state */
 function numbersOf(model, cell, m, { colour, record, prune, extend }) {
-  const gauge = colour === "energy" ? model.entropy(record, m) : energyShare(model, model.energy(record, m));
-  if (colour === "change") return { texts: [formatChange(model.change(record, m))], gauge };
+  const shown = shownColour(model, colour);
+  const gauge = colour === "energy" ? colourValue(model, shownColour(model, "entropy"), record, m) : energyShare(model, model.energy(record, m));
   const rank = model.rank(record, m);
   const after = rank + (extend.get(m) ?? 0) - (prune.get(m) ?? 0);
-  const texts = after === rank || cell.w < 74 ? [String(rank)] : [`${rank} → ${after}`, String(rank)];
-  const mean = model.expectedRank(record, m);
+  const moved = after === rank ? "" : `${rank} → ${after}`;
   // The frames of an event take their share of the height.
   const frames = Number(prune.has(m)) + Number(extend.has(m));
-  return { texts, gauge, below: mean === null || cell.h < 27 + 8 * frames || cell.w < 36 ? null : `≈ ${formatMean(mean)}` };
+  const below = cell.h >= 27 + 8 * frames && cell.w >= 36;
+  if (shown !== "rank") {
+    const told = moved && cell.w >= 74 ? moved : cell.w >= 64 ? `rank ${rank}` : `r ${rank}`;
+    return { texts: valueTexts(shown, colourValue(model, shown, record, m)), gauge, below: below ? told : null };
+  }
+  const mean = model.expectedRank(record, m);
+  return { texts: moved && cell.w >= 74 ? [moved, String(rank)] : [String(rank)], gauge, below: mean === null || !below ? null : `≈ ${formatMean(mean)}` };
 }
 
-/** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {Colour} colour */
-function drawLegend(pen, model, palette, box, colour) {
-  const right = legendGlyphs(pen, model, palette, box, box.y + box.h / 2, colour);
-  const discrete = colour === "rank" || colour === "change";
-  drawScale(pen, palette, palette.tables[colour], legendMarks(model, colour), { ...box, w: right - 12 - box.x }, colourName(model, colour), discrete);
+/** Colours, then shapes; under each other where there is little room. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {MapState} state */
+function drawLegend(pen, model, palette, box, { colour, step }) {
+  const lines = box.h > KEY_LINE + 4 ? 2 : 1;
+  const line = (/** @type {number} */ i) => ({ ...box, y: box.y + (i * box.h) / lines, h: box.h / lines });
+  const shapes = line(lines - 1);
+  const start = legendGlyphs(pen, model, palette, shapes, shapes.y + shapes.h / 2, colour);
+  drawColourKey(pen, { model, palette, step }, colour, lines === 1 ? { ...box, w: start - 12 - box.x } : line(0));
 }
 
 /** The shapes' meaning, right-aligned. @returns {number} where it begins @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {number} y @param {Colour} colour */

@@ -35,7 +35,7 @@ export function layoutShares({ model }, box, by) {
 /** Layers have an order, types have none. @param {Palette} palette @param {ShareLayout} layout @param {number} i @returns {string} */
 function groupColour(palette, { groups, by }, i) {
   if (by === "type") return palette.kinds[i % palette.kinds.length];
-  return tableColour(palette.tables.entropy, Math.round(40 + (190 * i) / Math.max(1, groups.length - 1)));
+  return tableColour(palette.depths, Math.round(20 + (215 * i) / Math.max(1, groups.length - 1)));
 }
 
 /** @param {Pen} pen @param {Scene} scene @param {ShareLayout} layout @param {TimeScale} scale */
