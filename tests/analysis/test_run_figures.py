@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import metrics
+from analysis.entropy_scale import entropy_range
 from analysis.figures import FIGURES, RUN_FIGURES
 from analysis.figures.curves import JITTER, jitter
 from analysis.figures.scales import SCALES, blend, nice_ceiling
@@ -83,9 +84,11 @@ def test_the_scale_of_a_map_is_the_same_at_every_step(colour, paper):
     low, high = axes[0].cmin, axes[0].cmax
     values = QUANTITIES[colour].values(paper, None)
     known = values[np.isfinite(values)]
-    assert low <= known.min() <= known.max() <= high
-    if colour == "entropy":
-        assert (low, high) == (0, 1)
+    if colour in ("entropy", "true_entropy"):
+        assert (low, high) == entropy_range(paper, colour)
+        assert (low <= np.percentile(known, 5)) and (np.percentile(known, 95) <= high)
+    else:
+        assert low <= known.min() <= known.max() <= high
     if colour == "gap":
         # As the player has it: the limit is never at the end of the scale.
         assert low == 0

@@ -23,7 +23,7 @@ export const COLOURS = [
 /** Quantity → its column, also those that no button asks for. @type {Record<Colour, string>} */
 export const COLUMNS = /** @type {Record<Colour, string>} */ ({ ...Object.fromEntries(COLOURS.map(({ key, column }) => [key, column])), true_entropy: "true_entropy" });
 
-/** Scales of the entropy colour. @type {Record<string, import("../ui/choice.js").Entry & {possible?: (scene: {model: Model}) => boolean}>} */
+/** Scales of the entropy colour. @type {Record<string, {key: string, label: string, hint: string, possible?: (scene: {model: Model}) => boolean}>} */
 export const ENTROPY_SCALES = {
   range: { key: "range", label: "run's range", hint: "entropy: from the 5th to the 95th percentile of this run; beyond has the colour of the end" },
   decision: {

@@ -3,7 +3,6 @@
 import { copyLink, showAddress } from "./address.js";
 import { BANDS } from "../views/bands.js";
 import { Clock } from "./clock.js";
-import { ENTROPY_SCALES, isEntropy, shownColour, stripColour } from "../pen/colour.js";
 import { describeCell } from "../views/describe.js";
 import { penFor } from "../pen/draw.js";
 import { EventList } from "./event_list.js";
@@ -26,7 +25,7 @@ import { toldAt } from "../film/choreography.js";
 import { inFilm, tell, tellAll, tellRest, warn } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
-import { CHOICES, firstChoices } from "./view_state.js";
+import { CHOICES, firstChoices, possibleKeys } from "./view_state.js";
 import { WhyCard, whyFits } from "../views/why_card.js";
 
 /** @import { Colour } from "../pen/palette.js" */
@@ -231,10 +230,7 @@ export class Player {
 
   /** @param {string} name of `CHOICES` @returns {string[]} the keys that the present run has something for */
   possible(name) {
-    const { model, pinned: other } = this;
-    const views = /** @type {Record<string, any>} */ ({ map: MAPS, side: SIDES, band: BANDS, entropy_scale: ENTROPY_SCALES })[name];
-    // Asked several times a frame, hence with no more of a scene than it takes.
-    return views && model ? CHOICES[name].filter((key) => views[key].possible?.({ model, other }) ?? true) : CHOICES[name];
+    return possibleKeys(name, this.model, this.pinned);
   }
 
   get mapView() {
@@ -243,12 +239,6 @@ export class Player {
 
   get bandView() {
     return this.possible("band").includes(this.chosen.band) ? BANDS[this.chosen.band] : BANDS.strip;
-  }
-
-  /** The map or the strip is coloured by it. */
-  get seesEntropy() {
-    const colour = /** @type {Colour} */ (this.chosen.colour);
-    return this.model && isEntropy(this.bandView === BANDS.strip ? stripColour(this.model, colour) : shownColour(this.model, colour));
   }
 
   get sideView() {

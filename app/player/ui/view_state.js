@@ -18,6 +18,15 @@ export const CHOICES = {
   entropy_scale: Object.keys(ENTROPY_SCALES),
 };
 
+/** Name → views or scales that may have nothing to show of a run. @type {Record<string, Record<string, {possible?: (scene: any) => boolean}>>} */
+const LIMITED = { map: MAPS, side: SIDES, band: BANDS, entropy_scale: ENTROPY_SCALES };
+
+/** Asked several times a frame, hence with no more of a scene than it takes. @param {string} name of `CHOICES` @param {any} model null = no run yet @param {any} other @returns {string[]} the keys that a run has something for */
+export function possibleKeys(name, model, other) {
+  const entries = LIMITED[name];
+  return entries && model ? CHOICES[name].filter((key) => entries[key].possible?.({ model, other }) ?? true) : CHOICES[name];
+}
+
 /** @typedef {Record<string, string>} Chosen one of the keys for each name of `CHOICES` */
 
 /** @returns {Chosen} */

@@ -1,6 +1,6 @@
 /** The pictures over time that can stand above the curves. */
 
-import { colourName, colourValue, isEntropy, stripColour } from "../pen/colour.js";
+import { colourName, colourValue, isEntropy, shownColour, stripColour } from "../pen/colour.js";
 import { drawColourKey } from "./colour_key.js";
 import { curvesTable } from "./curves_table.js";
 import { DIRECTIONS_BAND } from "./direction_lines.js";
@@ -138,3 +138,8 @@ export const BANDS = {
     table: ({ model }) => curvesTable(model),
   },
 };
+
+/** The map or the strip is coloured by it. @param {any} model @param {Band} band @param {any} colour @returns {boolean} */
+export function seesEntropy(model, band, colour) {
+  return Boolean(model) && isEntropy(band === BANDS.strip ? stripColour(model, colour) : shownColour(model, colour));
+}
