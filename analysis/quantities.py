@@ -76,9 +76,10 @@ def _entropy(run: Run, since: int | None) -> np.ndarray:
 
 
 def _true_entropy(run: Run, since: int | None) -> np.ndarray:
-    """Entropy of σ² at the latest record that has true singular values; NaN where the rank of that record is 1."""
+    """Entropy of σ² at the latest record that has true singular values; NaN where the rank was or is 1."""
     steps, true = run.true_entropy
-    return _latest(run, steps, np.where(run.ranks[np.isin(run.steps, steps)] > 1, true, np.nan))
+    latest = _latest(run, steps, np.where(run.ranks[np.isin(run.steps, steps)] > 1, true, np.nan))
+    return np.where(run.ranks > 1, latest, np.nan)
 
 
 def _gap(run: Run, since: int | None) -> np.ndarray:

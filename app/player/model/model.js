@@ -242,7 +242,7 @@ export class Model {
   /** @param {number} t @param {number} m @returns {number} the same of σ², at the latest record that has it */
   true_entropy(t, m) {
     const found = lastAtOrBefore(this.scoredRecords, t);
-    return found >= 0 && this.rank(this.scoredRecords[found], m) > 1 ? entropyOf(this.trueEntropies[found * this.M + m]) : NaN;
+    return found >= 0 && this.rank(t, m) > 1 && this.rank(this.scoredRecords[found], m) > 1 ? entropyOf(this.trueEntropies[found * this.M + m]) : NaN;
   }
 
   /** @param {string} scale key of `ENTROPY_SCALES`; one that the run has nothing for is left */
