@@ -1,5 +1,6 @@
 /** Words, numbers and attributes beside the pictures: for those who read them, hear them, or test them. */
 
+import { seesEntropy } from "../views/bands.js";
 import { describeSoft, energyText } from "../views/describe.js";
 import { element } from "../pen/draw.js";
 import { formatEntropy, formatNumber } from "../model/format.js";
@@ -78,6 +79,7 @@ function tellAtRest(player, scene) {
   player.picker.show(model, selected);
   for (const [name, choice] of Object.entries(nodes.choices)) choice.show(chosen[name]);
   nodes.choices.scale.root.hidden = !player.mapView.spectra;
+  nodes.choices.entropy_scale.root.hidden = nodes.choices.colour.root.hidden || !seesEntropy(player.model, player.bandView, chosen.colour);
   nodes.choices.sort.root.hidden = player.timeline.band.key !== "strip";
   nodes.since.hidden = chosen.colour !== "change" || nodes.choices.colour.root.hidden;
   say(nodes.since, scene.since === null ? "since here" : `since ${scene.since}`);
