@@ -12,7 +12,7 @@ from analysis.runs import Run
 from analysis.why.scene import Scene
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider, tie_order
-from flexlora.reallocation import DECIMALS, plan_overlapping
+from flexlora.reallocation import DECIMALS, Limits, plan_overlapping
 
 LOWEST, HIGHEST = "lowest", "highest"
 
@@ -116,17 +116,10 @@ def ranking(run: Run, at: Scene, config: FlexLoRAConfig | None) -> Ranking:
         if config.max_rank:
             limits = {name: min(limits.get(name, config.max_rank), config.max_rank) for name in at.names}
     full_limits = {name: limits.get(name, at.ranks[name] + 1) for name in at.names}
+    rules = Limits(max_rank=full_limits, protected=protected, tie_order=drawn)
     # With a budget for all, each half of the released code's plan is everybody who qualifies, in order.
     halves = [
-        plan_overlapping(
-            used,
-            at.ranks,
-            len(at.names),
-            direction=direction,
-            max_rank=full_limits,
-            protected=protected,
-            tie_order=drawn,
-        )
+        plan_overlapping(used, at.ranks, len(at.names), direction=direction, **rules)
         for direction in ("prune_only", "extend_only")
     ]
     drawn_at = {name: place for place, name in enumerate(drawn)}

@@ -119,8 +119,8 @@ MODEL_TASKS: dict[str, TaskSpec] = {
         title="Text classification",
         description="Classify texts or pairs of texts, or predict a score, with any encoder: the layout of GLUE.",
         note="Model and defaults are those of the paper's GLUE setting as far as it states them.",
-        defaults=_OF_ANY_MODEL
-        | {
+        defaults={
+            **_OF_ANY_MODEL,
             "model": "microsoft/deberta-v3-base",
             "data": "nyu-mll/glue:sst2",
             "max_tokens": 128,
@@ -135,8 +135,8 @@ MODEL_TASKS: dict[str, TaskSpec] = {
         title="Multiple choice",
         description="Learn to name the right answer with a causal language model: the commonsense instruction layout.",
         note="Model, rank and matrices are those of the paper's commonsense setting: 56.6 million parameters.",
-        defaults=_OF_ANY_MODEL
-        | {
+        defaults={
+            **_OF_ANY_MODEL,
             "model": "meta-llama/Meta-Llama-3-8B",
             "max_tokens": 256,
             "steps": 3000,
@@ -153,8 +153,8 @@ MODEL_TASKS: dict[str, TaskSpec] = {
         title="Image classification",
         description="Classify images with any vision transformer: one folder a class, or a datasets name.",
         note="The model is that of the paper's VTAB setting; which 1,000 images it trains on is up to the data.",
-        defaults=_OF_ANY_MODEL
-        | {
+        defaults={
+            **_OF_ANY_MODEL,
             "model": "google/vit-base-patch16-224-in21k",
             "steps": 1500,
             "batch_size": 64,
