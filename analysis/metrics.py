@@ -26,9 +26,18 @@ def total_rank(run: Run) -> np.ndarray:
     return run.ranks.sum(axis=1)
 
 
+def active_parameters(run: Run) -> np.ndarray:
+    """Return the parameters of the active directions in each record, (T,): r · (in + out + 1) a matrix."""
+    return run.ranks @ _cost(run)
+
+
 def final_parameters(run: Run) -> int:
-    """Return the parameters of the directions active after everything logged: r · (in + out + 1) a matrix."""
-    return int(final_ranks(run) @ np.array([m.in_features + m.out_features + 1 for m in run.matrices], np.int64))
+    """Return the parameters of the directions that are active after everything that was logged."""
+    return int(final_ranks(run) @ _cost(run))
+
+
+def _cost(run: Run) -> np.ndarray:
+    return np.array([m.in_features + m.out_features + 1 for m in run.matrices], np.int64)
 
 
 def final_ranks(run: Run) -> np.ndarray:

@@ -73,8 +73,7 @@ def test_the_table_of_everything_holds_every_array_of_the_run(sample_runs):
         assert numbers(table, "pruned").sum() == sum(len(event["prune"]) for event in run.events)
         assert numbers(table, "extended").sum() == sum(len(event["extend"]) for event in run.events)
         parameters = numbers(table, "parameters").reshape(shape).sum(axis=1)
-        each = np.array([matrix.in_features + matrix.out_features + 1 for matrix in run.matrices], np.int64)
-        assert (parameters == run.ranks @ each).all()
+        assert (parameters == metrics.active_parameters(run)).all()
 
 
 def test_the_numbers_of_spectra_over_time_are_those_that_the_figure_draws(edge_runs, sample_runs):
