@@ -17,7 +17,6 @@ from flexlora.matrix_names import place_label
 GAP_LIMIT = 0.02
 """Above this median |I(λ) − I(σ)|, λ is no spectrum of ΔW and its entropy says little (docs/fidelity.md)."""
 
-
 SPLITS = ("test", "validation")
 """The splits whose result is told, the first that there is."""
 

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FlexLoRAConfig", "RankAllocator", "attach"]
 
-_HOMES = {
-    "FlexLoRAConfig": "flexlora.config",
-    "RankAllocator": "flexlora.allocator",
-    "attach": "flexlora.adapter",
-}
+_HOMES = {"FlexLoRAConfig": "flexlora.config", "RankAllocator": "flexlora.allocator", "attach": "flexlora.adapter"}
 
 
 def __getattr__(name: str) -> Any:

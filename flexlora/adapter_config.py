@@ -189,11 +189,7 @@ class EventConfig(AdapterConfig):
 
     def _derive(self, total: int) -> None:
         start, end = self.window_shares
-        derived = {
-            "warmup_steps": int(start * total),
-            "final_steps": int(end * total),
-            "interval": max(1, total // 40),
-        }
+        derived = {"warmup_steps": int(start * total), "final_steps": int(end * total), "interval": max(1, total // 40)}
         for name, value in derived.items():
             if getattr(self, name) is None:
                 self._set(name, value)

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from flexlora.reallocation import Scores
+
 WINDOW = 5
 """Events over which noise and churn are seen."""
 
 GAUSS = 1.4826
 """Median absolute deviation → standard deviation, for Gaussian noise."""
-
-Scores = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)

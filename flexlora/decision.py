@@ -15,10 +15,8 @@ import numpy as np
 from flexlora.adaptive import AdaptiveDecision, AdaptiveSchedule
 from flexlora.config import FlexLoRAConfig
 from flexlora.importance import silent_at_rank_one
-from flexlora.reallocation import PLANS, Reallocation, pair_gaps
+from flexlora.reallocation import PLANS, Limits, Reallocation, Scores, pair_gaps
 from flexlora.schedules import ADAPTIVE
-
-Scores = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -66,20 +64,18 @@ class Decider:
         """
         scores = ruled_importance(own, ranks, config)
         highest = {name: min(limit, config.max_rank or limit) for name, limit in limits.items()}
-        protected = self.protected(t, config)
         order = tie_order(list(ranks), t, config)
+        rules = Limits(max_rank=highest, protected=self.protected(t, config), tie_order=order)
         adaptive = None
         if budget is None:
             budget = config.budget(t)
             if config.schedule == ADAPTIVE:
-                gaps = pair_gaps(scores, ranks, max_rank=highest, protected=protected, tie_order=order)
+                gaps = pair_gaps(scores, ranks, **rules)
                 adaptive = self.adaptive.decide(
                     scores, ranks, gaps, initial_budget=budget, margin=config.adaptive_margin
                 )
                 budget = adaptive.budget
-        plan = PLANS[config.plan](
-            scores, ranks, budget, direction=config.direction, max_rank=highest, protected=protected, tie_order=order
-        )
+        plan = PLANS[config.plan](scores, ranks, budget, direction=config.direction, **rules)
         return Decision(plan, scores, budget, adaptive)
 
     def ceiling(self, t: int, config: FlexLoRAConfig) -> int:

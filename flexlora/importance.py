@@ -245,12 +245,7 @@ IMPORTANCES: dict[str, Measure] = {
         ),
         Measure("true_spectral_entropy", "entropy of ΔW itself", true_spectral_entropy, **_ENTROPY, scores=TRUE_VALUES),
         Measure(
-            "random",
-            "random (a control)",
-            random,
-            "drawn by hashing the {r} λ: a control",
-            range=(0.0, 1.0),
-            terms="",
+            "random", "random (a control)", random, "drawn by hashing the {r} λ: a control", range=(0.0, 1.0), terms=""
         ),
     )
 }

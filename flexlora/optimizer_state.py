@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -39,6 +40,14 @@ def replace_parameters(optimizer: Optimizer, replaced: Mapping[nn.Parameter, nn.
         optimizer.state[new] = state
 
 
+def around_steps(optimizer: Optimizer, before: Callable[[], None], after: Callable[[], None]) -> Callable[[], None]:
+    """Call two functions around every ``optimizer.step()``; return the function that ends it."""
+    hooks = ExitStack()
+    hooks.callback(optimizer.register_step_pre_hook(lambda *_: before()).remove)
+    hooks.callback(optimizer.register_step_post_hook(lambda *_: after()).remove)
+    return hooks.close
+
+
 class YoungDirections:
     """Gives each new direction Adam's bias correction for its own age.
 
@@ -53,21 +62,14 @@ class YoungDirections:
     Attributes:
         born: parameter → the optimizer's count when each slot was filled, (capacity,) float64 on the parameter's
             device; NaN for a slot that is as old as its tensor.
+        detach: removes the hooks from the optimizer.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.born: dict[nn.Parameter, Tensor] = {}
         self._kept: dict[nn.Parameter, Tensor] = {}
-        self._hooks = (
-            optimizer.register_step_pre_hook(lambda *_: self._keep()),
-            optimizer.register_step_post_hook(lambda *_: self._move()),
-        )
-
-    def detach(self) -> None:
-        """Remove the hooks from the optimizer."""
-        for hook in self._hooks:
-            hook.remove()
+        self.detach = around_steps(optimizer, self._keep, self._move)
 
     @torch.no_grad()
     def add(self, parameters: Iterable[nn.Parameter], slot: int) -> None:
@@ -171,7 +173,7 @@ class DecayFree:
 
     For optimizers that others build: decay shrinks P, λ and Q while the regulariser pulls P and Q to unit norm. During
     ``optimizer.step()``, and only then, the parameters stand in a group of their own without decay, so that state
-    dictionaries and learning-rate schedules see the groups they know.
+    dictionaries and learning-rate schedules see the groups they know. ``detach()`` ends it.
     """
 
     def __init__(self, optimizer: Optimizer, parameters: Callable[[], Iterable[nn.Parameter]]) -> None:
@@ -184,15 +186,7 @@ class DecayFree:
         self._optimizer = optimizer
         self._parameters = parameters
         self._groups: list[tuple[dict[str, Any], list[nn.Parameter]]] = []
-        self._hooks = (
-            optimizer.register_step_pre_hook(lambda *_: self._part()),
-            optimizer.register_step_post_hook(lambda *_: self._join()),
-        )
-
-    def detach(self) -> None:
-        """Remove the hooks from the optimizer."""
-        for hook in self._hooks:
-            hook.remove()
+        self.detach = around_steps(optimizer, self._part, self._join)
 
     def _part(self) -> None:
         self._join()  # a step that raised left them apart

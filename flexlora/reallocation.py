@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict, Unpack
 
 from flexlora.errors import FlexLoRAError
 
@@ -13,6 +14,17 @@ DIRECTIONS = ("both", "prune_only", "extend_only")
 
 DECIMALS = 9
 """Importances are compared after rounding: what differs only by the order of a sum counts as a tie."""
+
+
+Scores = Mapping[str, float | None]
+
+
+class Limits(TypedDict, total=False):
+    """What keeps a matrix from being chosen, and what settles ties, as in ``plan_reallocation``."""
+
+    max_rank: int | Mapping[str, int] | None
+    protected: Collection[str]
+    tie_order: Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -83,14 +95,7 @@ def plan_reallocation(
 
 
 def plan_overlapping(
-    importance: Mapping[str, float | None],
-    ranks: Mapping[str, int],
-    budget: int,
-    *,
-    direction: str = "both",
-    max_rank: int | Mapping[str, int] | None = None,
-    protected: Collection[str] = frozenset(),
-    tie_order: Sequence[str] | None = None,
+    importance: Scores, ranks: Mapping[str, int], budget: int, *, direction: str = "both", **limits: Unpack[Limits]
 ) -> Reallocation:
     """Choose as the released code does: the two halves do not know of each other.
 
@@ -100,7 +105,7 @@ def plan_overlapping(
 
     Args, result and errors are those of ``plan_reallocation``.
     """
-    asked = _Request(importance, ranks, budget, direction, max_rank, protected, tie_order)
+    asked = _Request(importance, ranks, budget, direction, **limits)
     givers, takers = asked.givers(), asked.takers()
     if direction != "extend_only":
         givers.take(budget)
@@ -109,19 +114,12 @@ def plan_overlapping(
     return asked.plan(givers, takers)
 
 
-def pair_gaps(
-    importance: Mapping[str, float | None],
-    ranks: Mapping[str, int],
-    *,
-    max_rank: int | Mapping[str, int] | None = None,
-    protected: Collection[str] = frozenset(),
-    tie_order: Sequence[str] | None = None,
-) -> list[float]:
+def pair_gaps(importance: Scores, ranks: Mapping[str, int], **limits: Unpack[Limits]) -> list[float]:
     """Return importance taken minus importance given of each pair that ``plan_reallocation`` could move, first to last.
 
     Args and errors are those of ``plan_reallocation``. Infinite scores give infinite gaps.
     """
-    asked = _Request(importance, ranks, 0, "both", max_rank, protected, tie_order)
+    asked = _Request(importance, ranks, 0, "both", **limits)
     pairs = zip(asked.givers().eligible, asked.takers().eligible, strict=False)
     return [gap for low, high in pairs if (gap := asked.score[high] - asked.score[low]) > 0]
 
@@ -157,13 +155,13 @@ class _Request:
 
     def __init__(
         self,
-        importance: Mapping[str, float | None],
+        importance: Scores,
         ranks: Mapping[str, int],
         budget: int,
         direction: str,
-        max_rank: int | Mapping[str, int] | None,
-        protected: Collection[str],
-        tie_order: Sequence[str] | None,
+        max_rank: int | Mapping[str, int] | None = None,
+        protected: Collection[str] = frozenset(),
+        tie_order: Sequence[str] | None = None,
     ) -> None:
         if budget < 0:
             raise FlexLoRAError(f"budget={budget} must be at least 0.")

@@ -42,11 +42,7 @@ def _slope_of_norm(squares: Tensor, matrices: int) -> Tensor:
     return torch.where(squares >= tiny, slope, 0.0).view(-1, 1, 1)
 
 
-REGULARIZERS: dict[str, Reduction] = {
-    "mean_squared": mean_squared,
-    "sum_squared": sum_squared,
-    "mean_norm": mean_norm,
-}
+REGULARIZERS: dict[str, Reduction] = {"mean_squared": mean_squared, "sum_squared": sum_squared, "mean_norm": mean_norm}
 
 SLOPES: dict[str, Callable[[Tensor, int], Tensor | float]] = {
     "mean_squared": lambda squares, matrices: 1.0 / matrices,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# What importing and collecting make stays to the end: to look through it again and again took a tenth of the time.
+gc.disable()
 # How long an example takes says how busy the machine is.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, max_examples=60)
 settings.load_profile("untimed")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tests run side by side: more threads than cores make each of them slower, tiny models most of all.
@@ -34,6 +37,14 @@ LONGEST = (
     "flexlora/test_run_log.py",
     "flexlora/test_disk_faults.py",
 )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, of what the tests make."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -173,10 +173,7 @@ def summed(grid: Grid, matrices: Sequence[Placed], ranks: np.ndarray) -> Grid:
     """Return the grid with how much rank each row and column holds in its label; layers along x have no room."""
     rows, columns = grid.places(matrices).T
     told = {}
-    for name, labels, places, between in (
-        ("rows", grid.rows, rows, " · "),
-        ("columns", grid.columns, columns, "<br>"),
-    ):
+    for name, labels, places, between in (("rows", grid.rows, rows, " · "), ("columns", grid.columns, columns, "<br>")):
         sums = np.bincount(places, ranks, len(labels)).astype(np.int64).tolist()
         told[name] = [f"{label}{between}Σ {total}" for label, total in zip(labels, sums, strict=True)]
     return grid._replace(rows=told["rows"], columns=grid.columns if grid.sideways else told["columns"])

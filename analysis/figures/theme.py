@@ -31,10 +31,7 @@ The first eight colours are Okabe and Ito's, three of Paul Tol's muted ones.
 """
 
 OTHER_METHOD = "#A0785A", "hourglass"
-MOVES = (
-    ("prune", PRUNED, "x", "pruned", "switched off"),
-    ("extend", EXTENDED, "circle-open", "extended", "back on"),
-)
+MOVES = (("prune", PRUNED, "x", "pruned", "switched off"), ("extend", EXTENDED, "circle-open", "extended", "back on"))
 """Half of an event → colour, symbol, what it is called, and what where the direction stays stored."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 PATTERNS = ("", "/", "\\", "x", ".", "-", "|", "+")

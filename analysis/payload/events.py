@@ -103,10 +103,6 @@ def _short(run: Run, event: Mapping[str, Any], stages: Stages) -> dict[str, Any]
         if name in run.places:
             refused.setdefault(str(reason), []).append(run.places[name])
     low, high = standing_out(stages, event, str(run.config.get("direction", "both")))
-    marks = {
-        "first": np.isinf(stages.score),
-        "low": low & (stages.pruned == 0),
-        "high": high & (stages.extended == 0),
-    }
+    marks = {"first": np.isinf(stages.score), "low": low & (stages.pruned == 0), "high": high & (stages.extended == 0)}
     own |= {name: np.flatnonzero(places).tolist() for name, places in marks.items() if places.any()}
     return own | ({"refused": refused} if refused else {}) | ({"byDirection": True} if stages.by_direction else {})

@@ -46,8 +46,14 @@ class Difference:
         return self.other & ~self.actual
 
     @property
+    def per_event(self) -> np.ndarray:
+        """(E,) moves that both make as a share of those that either makes; NaN where nothing moves."""
+        shared, either = (table.sum(axis=(1, 2)) for table in (self.both, self.actual | self.other))
+        return np.divide(shared, either, out=np.full(len(either), np.nan), where=either > 0)
+
+    @property
     def agreement(self) -> float | None:
-        """Moves that both make as a share of those that either makes (Jaccard); None when neither moves anything."""
+        """The same over all events (Jaccard); None when neither moves anything."""
         either = int((self.actual | self.other).sum())
         return int(self.both.sum()) / either if either else None
 

@@ -8,12 +8,11 @@ from typing import Any, cast
 from analysis.runs import Run
 from analysis.what_if import WhatIfError, own_settings, replay_event
 from analysis.what_if.replay import Settings
-from analysis.why.ranking import HIGHEST, LOWEST
+from analysis.why.ranking import HIGHEST, LOWEST, in_order
 from analysis.why.scene import Scene
 from flexlora.config import FlexLoRAConfig
-from flexlora.decision import Decision, tie_order
+from flexlora.decision import tie_order
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA, measure_label
-from flexlora.reallocation import DECIMALS
 
 NO_SPECTRUM = "The spectrum of this step is not in the log, so no other measure can be tried on it."
 
@@ -61,10 +60,11 @@ def _alternative(run: Run, at: Scene, settings: Settings, key: str) -> Alternati
     decision = replay_event(run, _measured_by(settings, key), at.number)
     if logged is None:
         logged = {name: IMPORTANCES[key](values) for name, values in (at.lam or {}).items()}
+    order = in_order(decision.importance, tie_order(at.names, at.step, settings(at.step)))
     return Alternative(
         key,
         {name: logged.get(name) for name in at.names},
-        _positions(decision, at, settings(at.step)),
+        {name: place for place, name in enumerate(order)},
         frozenset(decision.plan.prune),
         frozenset(decision.plan.extend),
         decision.budget,
@@ -81,13 +81,6 @@ def _measured_by(settings: Settings, key: str) -> Settings:
         return made[id(own)]
 
     return chosen
-
-
-def _positions(decision: Decision, at: Scene, config: FlexLoRAConfig) -> dict[str, int]:
-    drawn = {name: place for place, name in enumerate(tie_order(at.names, at.step, config))}
-    scored = {name: round(score, DECIMALS) for name, score in decision.importance.items() if score is not None}
-    order = sorted(scored, key=lambda name: (scored[name], drawn[name]))
-    return {name: place for place, name in enumerate(order)}
 
 
 def alternative_rows(found: list[Alternative], at: Scene, name: str) -> list[dict[str, Any]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from operator import itemgetter
 
 from analysis.runs import Run
 from analysis.why.scene import Scene
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider, tie_order
-from flexlora.reallocation import DECIMALS, plan_overlapping
+from flexlora.reallocation import DECIMALS, Limits, Scores, plan_overlapping
 
 LOWEST, HIGHEST = "lowest", "highest"
 
@@ -90,6 +92,12 @@ class Ranking:
         return one in self.rounded and self.rounded[one] == self.rounded.get(other)
 
 
+def in_order(scores: Scores, drawn: Sequence[str]) -> dict[str, float]:
+    """Return the defined scores as a plan compares them, least first, and equal ones as ``drawn``."""
+    known = {name: round(score, DECIMALS) for name in drawn if (score := scores.get(name)) is not None}
+    return dict(sorted(known.items(), key=itemgetter(1)))
+
+
 def ranking(run: Run, at: Scene, config: FlexLoRAConfig | None) -> Ranking:
     """Return the order of an event, from its logged scores and the rules in force.
 
@@ -116,22 +124,14 @@ def ranking(run: Run, at: Scene, config: FlexLoRAConfig | None) -> Ranking:
         if config.max_rank:
             limits = {name: min(limits.get(name, config.max_rank), config.max_rank) for name in at.names}
     full_limits = {name: limits.get(name, at.ranks[name] + 1) for name in at.names}
+    rules = Limits(max_rank=full_limits, protected=protected, tie_order=drawn)
     # With a budget for all, each half of the released code's plan is everybody who qualifies, in order.
     halves = [
-        plan_overlapping(
-            used,
-            at.ranks,
-            len(at.names),
-            direction=direction,
-            max_rank=full_limits,
-            protected=protected,
-            tie_order=drawn,
-        )
+        plan_overlapping(used, at.ranks, len(at.names), direction=direction, **rules)
         for direction in ("prune_only", "extend_only")
     ]
-    drawn_at = {name: place for place, name in enumerate(drawn)}
-    rounded = {name: round(score, DECIMALS) for name, score in used.items() if score is not None}
-    order = sorted(rounded, key=lambda name: (rounded[name], drawn_at[name]))
+    rounded = in_order(used, drawn)
+    order = list(rounded)
     prune = _end(at.moved("prune"), list(halves[0].prune), dict(halves[0].refused), order)
     extend = _end(at.moved("extend"), list(halves[1].extend), dict(halves[1].refused), order[::-1])
     return Ranking(own, used, rounded, order, {"prune": prune, "extend": extend}, protection)

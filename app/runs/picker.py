@@ -11,9 +11,7 @@ from analysis.player_modules import FOLDER
 from assets import loader
 
 _mount = component(
-    "flexlora_run_picker",
-    js=loader("runs/picker.js"),
-    css=(FOLDER / "runs/picker.css").read_text(encoding="utf-8"),
+    "flexlora_run_picker", js=loader("runs/picker.js"), css=(FOLDER / "runs/picker.css").read_text(encoding="utf-8")
 )
 
 

