@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from analysis.tables.columns import write_csv_bytes, write_parquet_bytes
 from analysis.tables.curves import compare_curves, curves, loss, moves, net_gross, rank_share, rank_trajectories
-from analysis.tables.maps import compare_maps, event_stages, events_grid, everything, rank_map, strip
+from analysis.tables.maps import compare_maps, event_stages, events_grid, everything, layer_means, rank_map, strip
 from analysis.tables.spectra import energy_shares, spectra_over_time, spectrum
 from analysis.tables.views import VIEWS, Moment
 from analysis.tables.why import why
@@ -18,6 +18,7 @@ __all__ = ["TABLES", "VIEWS", "Moment", "write_csv_bytes", "write_parquet_bytes"
 TABLES: dict[str, Callable[..., pa.Table]] = {
     "rank_map": rank_map,
     "strip": strip,
+    "layer_means": layer_means,
     "rank_trajectories": rank_trajectories,
     "rank_share": rank_share,
     "spectrum": spectrum,

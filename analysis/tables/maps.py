@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from analysis.groups import layer_rows, layer_spread
 from analysis.metrics import parked_step
 from analysis.order import sorted_matrices
 from analysis.quantities import QUANTITIES, quantity, record_of
@@ -65,6 +66,27 @@ def strip(run: Run, colour: str = "entropy", sort: str = "architecture", since: 
         asked.column: asked.column_of(values),
     }
     return as_table(columns)
+
+
+def layer_means(run: Run, colour: str = "entropy", since: int | None = None) -> pa.Table:
+    """One row a record and layer (null: outside the layers): the quantity over the matrices in which it is defined.
+
+    ``mean``, ``least`` and ``greatest`` of them, null where it is defined in none; ``defined`` counts them.
+    """
+    asked = quantity(colour)
+    rows = layer_rows(run)
+    mean, least, greatest, defined = layer_spread(run, asked.values(run, since))
+    return as_table(
+        {
+            "step": np.repeat(run.steps, len(rows)),
+            "layer": pa.array(rows * len(run.steps), pa.int64()),
+            "quantity": pa.array([asked.column] * mean.size, pa.string()),
+            "mean": mean.ravel(),
+            "least": least.ravel(),
+            "greatest": greatest.ravel(),
+            "defined": defined.ravel(),
+        }
+    )
 
 
 def everything(run: Run) -> pa.Table:

@@ -13,7 +13,7 @@ from analysis.runs import Run, event_number
 from analysis.stages import MOST_EVENTS, chosen_events
 from analysis.tables.columns import spread
 from analysis.tables.curves import curves, rank_share, rank_trajectories
-from analysis.tables.maps import compare_maps, event_stages, rank_map, rank_maps, shown_step, strip
+from analysis.tables.maps import compare_maps, event_stages, layer_means, rank_map, rank_maps, shown_step, strip
 from analysis.tables.spectra import energy_shares, spectra_map, spectra_over_time, spectrum
 from analysis.tables.why import why
 
@@ -91,6 +91,8 @@ VIEWS: dict[str, dict[str, Callable[[Run, Any], pa.Table]]] = {
     "band": {
         "directions": lambda run, at: spectra_over_time(run, at.matrix),
         "strip": _strip,
+        # A mean is no score: on the scale of decisions it is that of the run's range.
+        "layers": lambda run, at: layer_means(run, shown_colour(run, at.colour), at.since),
         "trajectories": _lines("rank"),
         "entropies": lambda run, at: _lines(shown_colour(run, "entropy", at.entropy_scale))(run, at),
         "share_type": lambda run, at: rank_share(run, "type"),

@@ -47,13 +47,15 @@ def moments(run: Run) -> list[tuple[str, str, Moment]]:
         for name in (dict.fromkeys(names) if key in ("spectrum", "why", "directions", "energy_shares") else names[:1])
     ]
     found += [("map", "map", Moment(step, names[0], stages=True)) for step in event]
-    coloured = [("map", "map"), ("map", "pair"), ("map", "events"), ("band", "strip")]
+    coloured = [("map", "map"), ("map", "pair"), ("map", "events"), ("band", "strip"), ("band", "layers")]
     for colour in QUANTITIES:
         found += [
             (*view, Moment(steps[-1], names[0], since, colour)) for view in coloured for since in (None, steps[-1])
         ]
     found += [
-        ("band", "strip", Moment(steps[-1], names[0], None, "entropy", entropy_scale=scale)) for scale in ENTROPY_SCALES
+        ("band", key, Moment(steps[-1], names[0], None, "entropy", entropy_scale=scale))
+        for scale in ENTROPY_SCALES
+        for key in ("strip", "layers")
     ]
     return found + [("band", "strip", Moment(steps[-1], names[0], None, "energy", sort)) for sort in SORTS]
 
@@ -93,7 +95,7 @@ def difference(view: tuple[str, str, Moment], found: str, expected: str) -> str 
         return f"{view}: {len(own)} rows of {own[0]}, expected {len(wanted)} of {wanted[0]}"
     _, key, at = view
     drawn = "entropy" if key == "entropies" or (key, at.colour) == ("strip", "rank") else QUANTITIES[at.colour].column
-    wide = key in ("entropies", "strip", "pair")
+    wide = key in ("entropies", "strip", "layers", "pair")
     tolerances = {name: CODED.get(name, 2 * CODED.get(drawn, 0.0) if wide else 0.0) for name in wanted[0]}
     for row, other in zip(own[1:], wanted[1:], strict=True):
         for name, cell, told in zip(wanted[0], row, other, strict=True):
@@ -160,6 +162,7 @@ FAULTS = {
     "why": ("views/why_card.js", "score, place, of]", "score, of, place]"),
     "directions": ("model/direction_lines.js", "value / model.scale])", "value * model.scale])"),
     "strip": ("pen/colour.js", "model[colour](t, m)", "model[colour](t, m) ** 2"),
+    "layers": ("views/layer_means.js", "sum / defined", "sum / members.length"),
     "trajectories": ("views/lines.js", "model.rank(t, m),", "model.stored(0, m),"),
     "entropies": ("model/model.js", "code / 65534", "code / 65535.5"),
     "share_type": ("views/rank_share.js", "rank / total :", "rank / (total + 1) :"),

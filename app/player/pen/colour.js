@@ -152,7 +152,7 @@ function placesOfCodes(last, placeOfCode) {
 }
 
 /** @param {Model} model @param {Colour} colour that is shown @param {number} value @returns {number} 0..255, -1 where undefined */
-function placeOf(model, colour, value) {
+export function placeOf(model, colour, value) {
   if (!Number.isFinite(value)) return -1;
   if (colour === "rank") return rankIndex(model, value);
   if (colour === "change") return changeIndex(model, value);

@@ -6,6 +6,7 @@ import { curvesTable } from "./curves_table.js";
 import { DIRECTIONS_BAND } from "./direction_lines.js";
 import { describeEnergyAt, describeEnergyShares, drawEnergyNow, drawEnergyShares, energySharesTable, layoutEnergyShares } from "./energy_shares.js";
 import { drawRowBars, drawStrip, layoutStrip, paintStrip, stripMatrixAt } from "./entropy_strip.js";
+import { LAYERS_BAND } from "./layer_strip.js";
 import { describeLines, drawLines, drawLinesAt, layoutLines, lineAt, linesTable } from "./lines.js";
 import { describeShare, describeShares, drawShareBands, drawSharesNow, largestInShare, layoutShares, sharesTable } from "./rank_share.js";
 import { groupsOf, SORTS } from "../model/sorts.js";
@@ -107,6 +108,7 @@ export const BANDS = {
       };
     },
   },
+  layers: LAYERS_BAND,
   trajectories: linesBand("rank", "trajectories", "Ranks", "one line a matrix: what gained and what lost, over the others in grey"),
   entropies: linesBand("entropy", "entropies", "Entropies", "entropy of each matrix; in colour those whose rank moved most"),
   share_type: sharesBand("type", "Share by type", "how the total rank is shared among module types"),
