@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis.metrics import final_ranks
+from analysis.quantities import defined_entropy
 from analysis.runs import Run, move_counts
 from analysis.thinning import mean_of
 from flexlora.matrix_names import module_type_order
@@ -38,7 +39,8 @@ def by_similarity(run: Run) -> np.ndarray:
     from scipy.cluster.hierarchy import leaves_list, linkage
 
     start = by_architecture(run)
-    curves = run.entropy if np.isfinite(run.entropy).any() else run.ranks.astype(np.float64)
+    entropy = defined_entropy(run)
+    curves = entropy if np.isfinite(entropy).any() else run.ranks.astype(np.float64)
     rows = np.unique(np.linspace(0, max(0, len(curves) - 1), MOST_RECORDS).astype(np.int64)) if len(curves) else []
     curves = np.where(np.isfinite(curves), curves, np.nan)[rows][:, start]
     known = np.isfinite(curves).any(axis=0)

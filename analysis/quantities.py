@@ -49,6 +49,14 @@ def entropy_gaps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return steps, np.abs(run.entropy[np.isin(run.steps, steps)] - true)
 
 
+def defined_entropy(run: Run) -> np.ndarray:
+    """Return the entropy of λ² that maps, tables and texts tell, (T, M) float64; NaN where undefined.
+
+    At rank 1 or 0 it is: one direction cannot share, though the log, as the measure's definition, has 1 there.
+    """
+    return np.where(run.ranks > 1, run.entropy, np.nan)
+
+
 def _rank(run: Run, since: int | None) -> np.ndarray:
     return run.ranks.astype(np.float64)
 
@@ -71,8 +79,7 @@ def _parameters(run: Run, since: int | None) -> np.ndarray:
 
 
 def _entropy(run: Run, since: int | None) -> np.ndarray:
-    """Entropy of λ²; NaN at rank 1, where one direction cannot share: it takes no part, though the log has 1 there."""
-    return np.where(run.ranks > 1, run.entropy, np.nan)
+    return defined_entropy(run)
 
 
 def _true_entropy(run: Run, since: int | None) -> np.ndarray:

@@ -17,6 +17,7 @@ from analysis.metrics import (
     net_moves,
     total_rank,
 )
+from analysis.quantities import defined_entropy
 from analysis.runs import Run, exact_event, move_counts
 from analysis.why.wording import percent
 from flexlora.importance import measure_label
@@ -63,7 +64,7 @@ def tour(run: Run) -> list[Stop]:
     if run.header.get("singular_values") != "unknown":
         stops.append(_spectrum(Moment(run, shown, run.place_of(loser))))
     stops.append(_event(run, step, loser))
-    if np.isfinite(run.entropy).any():
+    if np.isfinite(defined_entropy(run)).any():
         stops.append(_entropy(run, shown, loser, gainer))
     return [*stops, _result(run)]
 

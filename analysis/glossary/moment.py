@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.metrics import matrix_label
-from analysis.quantities import record_of
+from analysis.quantities import defined_entropy, record_of
 from analysis.runs import Run, event_number, move_counts
 
 
@@ -75,8 +75,8 @@ class Moment:
 
     @property
     def entropy(self) -> float | None:
-        """Entropy of λ²; None where undefined."""
-        value = float(self.run.entropy[self.record, self.matrix])
+        """Entropy of λ²; None where undefined, as at rank 1."""
+        value = float(defined_entropy(self.run)[self.record, self.matrix])
         return value if np.isfinite(value) else None
 
     @cached_property

@@ -11,6 +11,7 @@ from analysis.budget import budget_curve
 from analysis.dynamics import churn_after_events, gross_after_events, net_after_events
 from analysis.glossary.moment import Moment
 from analysis.metrics import total_rank
+from analysis.quantities import defined_entropy
 
 Picture = dict[str, Any]
 POINTS = 160
@@ -47,7 +48,7 @@ def energy_shares(moment: Moment) -> Picture | None:
 
 def entropies(moment: Moment) -> Picture | None:
     """Return the entropy of every matrix as dots on [0, 1], this one's marked."""
-    values = moment.run.entropy[moment.record]
+    values = defined_entropy(moment.run)[moment.record]
     known = np.flatnonzero(np.isfinite(values))
     if not len(known):
         return None

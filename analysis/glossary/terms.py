@@ -90,10 +90,10 @@ def _energy(at: Moment) -> str | None:
 
 
 def _entropy(at: Moment) -> str | None:
+    if len(at.weights) == 1:
+        return "undefined here: r = 1, a single direction shares with none"
     if at.entropy is None or not len(at.shares):
         return "undefined here: every λ is 0" if len(at.weights) else None
-    if len(at.shares) == 1:
-        return "r = 1: a single direction has no spread; by definition I = 1"
     shown = ", ".join(percent(share) for share in at.shares[:_FIRST])
     spread = -float((at.shares[at.shares > 0] * np.log(at.shares[at.shares > 0])).sum())
     more = ", …" if len(at.shares) > _FIRST else ""

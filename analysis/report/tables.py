@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis import metrics
+from analysis.quantities import defined_entropy
 from analysis.runs import Run
 
 MAX_ROWS = 1_000
@@ -81,7 +82,7 @@ def _matrices(run: Run) -> str:
     rows = [
         (m.name, m.layer, m.module_type, int(first), int(last), int(last - first), float(entropy), float(energy))
         for m, first, last, entropy, energy in zip(
-            run.matrices, run.ranks[0], final, run.entropy[-1], run.energy[-1], strict=True
+            run.matrices, run.ranks[0], final, defined_entropy(run)[-1], run.energy[-1], strict=True
         )
     ]
     head = ("matrix", "layer", "module type", "first rank", "final rank", "change", "entropy", "energy Σλ²")

@@ -12,6 +12,7 @@ import pytest
 from analysis.glossary import GLOSSARY, Moment, explain, introduction, told_in_file, tour
 from analysis.metrics import first_matrix, parked_step
 from analysis.payload.container import as_json
+from analysis.report.tables import report_tables
 from analysis.runs import load_run
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_runs"
@@ -64,6 +65,18 @@ def test_own_numbers_are_those_of_the_log():
     assert float(own["energy"].rpartition("= ")[2]) == pytest.approx(run.energy[at.record, at.matrix], rel=1e-3)
     assert float(re.findall(r"[\d.]+", own["gap"])[-1]) == pytest.approx(gap_of(run, at), abs=6e-4)
     assert own["event"].startswith(f"event {at.number + 1}, step {at.event['step']}: {len(at.event['prune'])} taken")
+
+
+def test_the_entropy_of_a_single_direction_is_undefined_in_words_and_in_the_report():
+    run = load_run(SAMPLES / "words-flexlora-reference")
+    single, several = (int(np.flatnonzero(own)[0]) for own in (run.ranks[-1] == 1, run.ranks[-1] > 1))
+    assert run.entropy[-1, single] == 1
+    at = Moment(run, int(run.steps[-1]), single)
+    assert at.entropy is None and "undefined" in GLOSSARY["entropy"].own(at)
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in report_tables(run).split("<tr>")]
+    told = {row[0]: row[6] for row in rows if len(row) == 8}
+    assert told[run.matrices[single].name] == "–"
+    assert float(told[run.matrices[several].name]) == pytest.approx(run.entropy[-1, several], rel=1e-3)
 
 
 def gap_of(run, at):

@@ -159,7 +159,7 @@ def test_72_matrices_of_1000_records_and_16_values_stay_below_7_mb_with_every_sp
 def test_names_from_outside_are_text_on_the_page(tmp_path):
     text = report_html(load_run(generated(tmp_path / "odd", layers=1, records=3, rank=2, name=ODD)))
     assert "<script>alert" not in text
-    assert Tags(text).scripts == 6
+    assert Tags(text).scripts == 7
 
 
 def test_the_command_writes_once_and_tells_mistakes_in_one_line(tmp_path, tmp_path_factory, capsys):
