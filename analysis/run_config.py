@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.runs import Run
-from flexlora.adapter_config import AdapterConfig
+from flexlora.adapter_config import AdapterConfig, EventConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.methods import METHODS
 
@@ -43,3 +43,18 @@ def config_at(run: Run, step: int | None = None) -> AdapterConfig:
         if step is None or after < step:
             changes |= new
     return config.replace(**changes) if changes else config
+
+
+def first_event(run: Run) -> int | None:
+    """Return the step of a run's first event, as logged or as planned; 0 where none can come, None where nobody knows."""
+    if run.events:
+        return int(run.events[0]["step"])
+    try:
+        config = config_at(run)
+        planned = config.event_steps() if isinstance(config, EventConfig) else None
+    except (FlexLoRAError, KeyError):
+        return None
+    if planned is None:
+        return 0 if run.header.get("method") == "lora" else None
+    last = int(run.steps[-1]) if len(run.steps) else 0
+    return next((step for step in planned if step >= last), 0)

@@ -21,6 +21,7 @@ from analysis.payload.codes import coded_entropy, coded_gates, coded_logarithm, 
 from analysis.payload.container import Rows, as_json, pack
 from analysis.payload.derived import by_record, stay_arrays, told_once, whole_arrays
 from analysis.payload.events import pack_events
+from analysis.run_config import first_event
 from analysis.runs import Run
 from analysis.thinning import around, extremes, mean_of
 from flexlora.importance import measure_label, measure_range
@@ -238,6 +239,7 @@ def _header(run: Run) -> dict[str, Any]:
             "entropyDecides": decided_quantity(run),
             "entropyRange": {key: entropy_range(run, key) for key in ("entropy", "true_entropy")},
             "allowedRank": _allowed_rank(run),
+            "firstEvent": first_event(run),
         },
         "matrices": {
             "name": [m.name for m in run.matrices],

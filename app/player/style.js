@@ -33,6 +33,8 @@ const CSS = `
 .fl-scrub { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: ew-resize; touch-action: none; } .fl-scrub:disabled { cursor: default; }
 .fl-reel:has(:focus-visible) { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
 .fl-untold-prune .fl-moves > div:has(.fl-minus), .fl-untold-extend .fl-moves > div:has(.fl-plus) { visibility: hidden; }
+.fl-live .fl-sentence { min-height: 2.7em; } .fl-live .fl-hero > :first-child { border-radius: 6px; outline: 2px solid transparent; outline-offset: 3px; }
+.fl-live.fl-held .fl-hero > :first-child { outline-color: var(--fl-extended); } .fl-live.fl-held .fl-event[aria-current] { outline: 2px solid var(--fl-extended); outline-offset: -2px; }
 .fl-hero { display: grid; grid-template-columns: minmax(0, 1.25fr) minmax(0, 1fr) minmax(214px, 0.56fr); gap: 22px; min-height: 0; }
 .fl-panel { display: flex; flex-direction: column; min-width: 0; min-height: 0; }
 .fl-panel header { display: flex; align-items: center; gap: 10px; min-height: 28px; }

@@ -28,7 +28,7 @@ class PlayerView:
     """What the player shows, as last reported by the browser, or as asked for.
 
     Attributes:
-        step: The recorded step at the clock, None = where the run is parked.
+        step: The recorded step at the clock, None = where the run is parked, or behind the log of one that trains.
         matrix: Name of the selected matrix, None = one of the parked event.
         since: Step from which rank change counts, None = the first record.
         colour: What the map and the strip are coloured by.
@@ -65,7 +65,9 @@ class PlayerView:
 
     def as_link(self, run: str, pinned: str | None = None) -> dict[str, str]:
         """Query parameters of this view of a run, and of the run that is pinned under the same clock."""
-        link = {"run": run, **({"with": pinned} if pinned else {}), "step": str(self.step)}
+        link = {"run": run, **({"with": pinned} if pinned else {})}
+        if self.step is not None:
+            link["step"] = str(self.step)
         if self.matrix:
             link["matrix"] = self.matrix
         link |= {name: getattr(self, name) for name, keys in CHOICES.items() if getattr(self, name) != keys[0]}

@@ -175,19 +175,19 @@ def test_the_card_promises_no_decision_where_none_can_come_nor_a_difference_with
     told = page.evaluate(
         """async () => {
           const { WhyCard, beforeAny } = EXPORTS;
-          const model = (state, events) => ({ events, run: { state } });
+          const model = (state, events) => ({ events, run: { state, firstEvent: 30 } });
           const other = { measure: "m", label: "m", own: false, score: null, place: null, end: null, of: null };
           const card = new WhyCard();
           card.update({ headline: "", verdict: "stayed", lines: [], rules: [], alternatives: [
             { ...other, verdict: "not logged", agrees: false }, { ...other, verdict: "prune", agrees: false } ] }, "");
           const cells = [...card.root.querySelectorAll("td:last-child")].map((cell) => cell.textContent);
-          const runs = [model("finished", []), model("running", []), model("finished", [{}])];
+          const runs = [model("finished", []), model("running", []), model("finished", [{ step: 9 }])];
           return [...runs.map(beforeAny), ...cells, card.root.querySelectorAll(".fl-differs").length];
         }""".replace("EXPORTS", modules("player/views/why_card.js", "player/ui/tell.js")),
     )
     page.close()
-    yet = "No event yet: the first decision is still to come."
-    assert told == ["This run has no events: nothing was decided.", yet, yet, "not logged", "≠ prune", 1]
+    due, first = "No event yet: the first is due at step 30.", "No event yet: the first is at step 9."
+    assert told == ["This run has no events: nothing was decided.", due, first, "not logged", "≠ prune", 1]
 
 
 def test_the_why_card_leaves_as_a_picture_and_as_numbers_of_its_own_event_only(open_view, logged):

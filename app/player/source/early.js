@@ -35,7 +35,7 @@ function drawEarly(run) {
   };
   const asked = new URLSearchParams(window.location.search);
   const beside = asked.get("with");
-  player.ask(/** @type {any} */ ({ ...readLink(asked), run, guide: {}, link: { run, ...(beside ? { with: beside } : {}) }, id: "" }), () => {});
+  player.ask(/** @type {any} */ ({ ...readLink(asked), run, guide: {}, served: true, link: { run, ...(beside ? { with: beside } : {}) }, id: "" }), () => {});
   const { pathname } = window.location;
   let waited = 0;
   const watch = window.setInterval(() => {

@@ -2,6 +2,7 @@
 
 import { castOf } from "../film/cast.js";
 import { STAGE_SECONDS, STILL_SHARES } from "../film/choreography.js";
+import { Arrivals, eventsAfter, filmFrom, isShown, nextFrame, opening } from "./live_film.js";
 import { STAGES } from "../model/stages.js";
 
 /** @import { Model } from "../model/model.js" */
@@ -41,6 +42,14 @@ export class Clock {
       this.changed();
     };
     this.preference.addEventListener("change", turned, { signal });
+    /** The run trains: its log grows. */
+    this.live = false;
+    /** @type {import("./live_film.js").Film | null} while the clock follows a run that trains, or shows the rest of one that has ended meanwhile */
+    this.film = null;
+    this.arrivals = new Arrivals();
+    /** How far the film was when it was left. */
+    this.seen = -Infinity;
+    this.frameAt = NaN;
     /** @type {{from: number, to: number, start: number, travel: number, hold: number, share?: number} | null} share: of a stage, to begin with */
     this.leg = null;
   }
@@ -51,19 +60,79 @@ export class Clock {
 
   /** Something changes with the next frame. */
   get moving() {
-    return this.playing || this.turning;
+    return this.playing || this.turning || (this.film !== null && (this.stage !== null || !isShown(this.film, this.log)));
+  }
+
+  get following() {
+    return this.film !== null;
+  }
+
+  /** Events that are logged and not shown yet. */
+  get waiting() {
+    return this.model ? eventsAfter(this.model.eventSteps, this.time) : 0;
+  }
+
+  /** @returns {import("./live_film.js").Log} */
+  get log() {
+    const { eventSteps: events, firstStep: first, lastStep: last } = /** @type {Model} */ (this.model);
+    return { events, first, last };
   }
 
   /**
-   * New data for the same run keeps the time; at its newest record the clock follows.
+   * New data for the same run keeps the time.
    * @param {Model} model
    */
   accept(model) {
-    const follow = this.model === null || this.atEnd;
+    const first = this.model === null;
     this.model = model;
-    if (follow && !this.playing) this.time = model.lastStep;
-    else this.time = Math.min(this.time, model.lastStep);
-    if (!this.playing && !this.turning) this.settle(this.stage ?? 0, this.stage === null ? undefined : this.share);
+    this.arrivals.add(model.lastStep, window.performance.now());
+    if (this.film) return;
+    this.time = first ? model.lastStep : Math.min(this.time, model.lastStep);
+    if (!this.moving) this.settle(this.stage ?? 0, this.stage === null ? undefined : this.share);
+  }
+
+  /** Whether the run trains; when that begins, so does the film, and when it has ended the film still shows the rest. @param {boolean} live @param {boolean} [opened] its log was not shown before */
+  goesOn(live, opened = false) {
+    const begins = live && !this.live && this.model !== null;
+    this.live = live;
+    if (!begins || this.playing || this.film || !(opened || this.atEnd)) return;
+    this.film = opened ? opening(this.log) : filmFrom(this.time, this.log.events);
+    this.time = this.film.time;
+  }
+
+  /** Another run takes the stage. */
+  clear() {
+    this.pause();
+    this.model = null;
+    this.film = null;
+    this.live = false;
+    this.seen = -Infinity;
+    this.arrivals = new Arrivals();
+  }
+
+  /** Behind the log again: from here, or from where the film was left if that is later. @param {boolean} [now] from the newest record */
+  follow(now = false) {
+    if (!this.model || !this.live) return;
+    this.playing = false;
+    this.turning = false;
+    this.dragged = false;
+    this.leg = null;
+    const time = now ? this.model.lastStep : Math.min(Math.max(this.time, this.seen), this.model.lastStep);
+    this.film = filmFrom(time, this.model.eventSteps);
+    this.time = time;
+    this.settle(0, 0);
+    this.changed();
+  }
+
+  /** The user looks at something else. */
+  leave() {
+    if (!this.film) return;
+    this.seen = this.film.time;
+    this.film = null;
+    this.leg = null;
+    this.time = this.step;
+    this.settle(this.stage ?? 0, this.stage === null ? undefined : this.share);
+    this.changed();
   }
 
   /** In slow motion each event stops and unfolds. @param {boolean} slow @param {number} [stage] whose still is shown; without it the first plays */
@@ -71,7 +140,8 @@ export class Clock {
     this.slow = slow;
     this.leg = null;
     this.settle(stage ?? 0);
-    if (stage === undefined) this.turn();
+    if (this.film && this.stage !== null) this.share = 0;
+    else if (stage === undefined) this.turn();
     this.changed();
   }
 
@@ -85,7 +155,7 @@ export class Clock {
 
   /** Plays the stage that is shown from its beginning to its still. */
   turn() {
-    if (this.stage === null || this.reducedMotion || this.playing) return;
+    if (this.stage === null || this.reducedMotion || this.playing || this.film) return;
     this.share = 0;
     this.leg = null;
     this.turning = true;
@@ -94,6 +164,7 @@ export class Clock {
   /** To any moment of the event. @param {number} moment a stage, and how much of it has passed */
   scrub(moment) {
     if (this.stage === null) return;
+    this.leave();
     this.playing = false;
     this.dragged = true;
     this.leg = null;
@@ -106,7 +177,7 @@ export class Clock {
   stageBy(direction) {
     if (this.stage === null || this.stage + direction < 0 || this.stage + direction > LAST_STAGE) return false;
     this.leg = null;
-    this.settle(this.stage + direction, this.playing ? 0 : undefined);
+    this.settle(this.stage + direction, this.playing || this.film ? 0 : undefined);
     if (direction > 0) this.turn();
     this.changed();
     return true;
@@ -128,6 +199,11 @@ export class Clock {
   /** @param {number} step @param {boolean} [dragged] more are to come at once */
   seek(step, dragged = false) {
     if (!this.model) return;
+    if (step === Infinity && this.live) {
+      this.follow(true);
+      return;
+    }
+    this.leave();
     this.dragged = dragged;
     this.leg = null;
     this.time = Math.max(this.model.firstStep, Math.min(step, this.model.lastStep));
@@ -158,12 +234,16 @@ export class Clock {
   }
 
   toggle() {
-    if (this.playing) this.pause();
+    if (this.playing || this.film) this.pause();
     else this.play();
   }
 
   play() {
     if (!this.model || this.model.T < 2) return;
+    if (this.live && this.atEnd) {
+      this.follow();
+      return;
+    }
     // Whoever asked for less motion turns the stages over by hand.
     if (this.reducedMotion && this.stageBy(1)) return;
     if (this.atEnd && (this.stage ?? LAST_STAGE) === LAST_STAGE) this.seek(this.model.firstStep);
@@ -175,6 +255,7 @@ export class Clock {
   }
 
   pause() {
+    this.leave();
     if (!this.playing) return;
     this.playing = false;
     this.leg = null;
@@ -186,7 +267,15 @@ export class Clock {
   /** @param {number} now milliseconds; moves the time while playing */
   tick(now) {
     const model = this.model;
-    if (!this.moving || !model) return;
+    if (this.film && model && !this.live && isShown(this.film, this.log)) this.leave();
+    if (!this.moving || !model) {
+      this.frameAt = NaN;
+      return;
+    }
+    if (this.film) {
+      this.tickFilm(model, this.film, now);
+      return;
+    }
     if (!this.leg) this.leg = this.nextLeg(model, now);
     const leg = this.leg;
     const spent = (now - leg.start) * this.speed;
@@ -202,6 +291,22 @@ export class Clock {
     this.leg = null;
     this.settle(0, this.reducedMotion ? undefined : 0);
     if (this.stage !== null ? this.reducedMotion : this.atEnd) this.pause();
+    if (this.live && this.atEnd) this.follow();
+  }
+
+  /** A run that trains; in slow motion each of its events unfolds, however far the log is. @param {Model} model @param {import("./live_film.js").Film} film @param {number} now */
+  tickFilm(model, film, now) {
+    const passed = Number.isNaN(this.frameAt) ? 0 : now - this.frameAt;
+    this.frameAt = now;
+    if (this.stage !== null) {
+      this.leg ??= this.stageLeg(this.stage, now);
+      this.unfold(model, now, (this.leg.share ?? 0) + ((now - this.leg.start) * this.speed) / this.leg.hold);
+      return;
+    }
+    this.film = nextFrame(film, this.log, passed, this.reducedMotion);
+    this.time = this.film.time;
+    this.arrivals.update(this.time, now);
+    if (this.film.held === 0) this.settle(0, 0);
   }
 
   /** A stage passes; by hand up to its still, else into the next one. @param {Model} model @param {number} now @param {number} share */
@@ -215,7 +320,12 @@ export class Clock {
     }
     this.share = this.reducedMotion ? STILL_SHARES[stage] : Math.min(1, share);
     if (share < 1 || this.stageBy(1)) return;
-    if (this.atEnd) this.pause();
+    if (this.film) {
+      this.film = filmFrom(this.shownUntil(model), model.eventSteps);
+      this.time = this.film.time;
+      this.leg = null;
+      this.settle(0, 0);
+    } else if (this.atEnd) this.pause();
     else this.leg = this.travelFrom(model, now);
   }
 
@@ -223,13 +333,22 @@ export class Clock {
   nextLeg(model, now) {
     if (this.stage === null) return this.travelFrom(model, now);
     if (this.reducedMotion && this.stage === LAST_STAGE) return this.travelFrom(model, now);
-    return { from: this.time, to: this.time, start: now, travel: 0, hold: 1000 * STAGE_SECONDS[this.stage], share: this.share };
+    return this.stageLeg(this.stage, now);
+  }
+
+  /** @param {number} stage @param {number} now */
+  stageLeg(stage, now) {
+    return { from: this.time, to: this.time, start: now, travel: 0, hold: 1000 * STAGE_SECONDS[stage], share: this.share };
+  }
+
+  /** An event's last stage shows some of what follows. @param {Model} model @returns {number} step */
+  shownUntil(model) {
+    return model.steps[this.record + castOf(model, model.eventAt(this.time)).ahead];
   }
 
   /** From here to the next event, in the same time however many steps lie between. @param {Model} model @param {number} now */
   travelFrom(model, now) {
-    // An event's last stage has shown some of what follows already.
-    const from = this.stage === null ? this.time : model.steps[this.record + castOf(model, model.eventAt(this.time)).ahead];
+    const from = this.stage === null ? this.time : this.shownUntil(model);
     const next = model.eventSteps.find((step) => step > this.time && step <= model.lastStep);
     const to = next ?? model.lastStep;
     if (!model.events.length) {

@@ -2,6 +2,7 @@
 
 import { element } from "../pen/draw.js";
 import { formatNumber, matrixLabel } from "../model/format.js";
+import { noEvent } from "./sentence.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Move } from "../model/decode.js" */
@@ -64,7 +65,7 @@ export class EventList {
     this.list.append(...fresh);
     while (this.rows.length > model.events.length) this.rows.pop()?.remove();
     if (!model.events.length) {
-      this.list.replaceChildren(element("li", { class: "fl-none", text: model.run.ranksOnly ? NO_REASONS : "This run has no events: its ranks stay as they are." }));
+      this.list.replaceChildren(element("li", { class: "fl-none", text: model.run.ranksOnly ? NO_REASONS : noEvent(model).whole }));
     }
     this.current = -2;
   }

@@ -36,6 +36,7 @@ const ACTIONS = {
   ArrowDown: (player) => player.moveSelection(0, 1),
   Home: (player) => player.seek(-Infinity),
   End: (player) => player.seek(Infinity),
+  f: (player) => player.clock.follow(),
   "-": (player) => player.transport.changeSpeed(-1),
   "+": (player) => player.transport.changeSpeed(1),
   "?": (player) => player.help.showModal(),

@@ -59,6 +59,8 @@ export class Player {
     this.why = null;
     /** @type {{model: Model, name: string} | null} a second run under this clock */
     this.pinned = null;
+    /** @type {Set<number>} steps of the events that were drawn */
+    this.shown = new Set();
     this.updates = 0;
     this.frame = 0;
     this.commitTimer = 0;
@@ -114,6 +116,7 @@ export class Player {
     const before = this.request;
     this.request = request;
     if (content) this.acceptRun(new Model(content), before?.run === request.run);
+    this.clock.goesOn(this.live, before?.run !== request.run);
     if (before && request.link && before.run !== request.run) showAddress(this, new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
     this.palette = readPalette(this.root);
@@ -128,6 +131,12 @@ export class Player {
     this.root.classList.toggle("fl-lost", !this.model);
     this.root.hidden = !error && !this.model;
     this.nodes.trouble.textContent = error?.message ?? "";
+  }
+
+  /** The log grows: a server trains the run, or it says so itself. A file does not. @returns {boolean} */
+  get live() {
+    const { request, model } = this;
+    return Boolean(request?.served && (request.live || model?.run.state === "running"));
   }
 
   /** @param {number[]} order of the matrices by similarity */
@@ -165,8 +174,8 @@ export class Player {
   /** Another run takes the stage. */
   reset() {
     window.clearTimeout(this.commitTimer);
-    this.clock.pause();
-    this.clock.model = null;
+    this.clock.clear();
+    this.shown.clear();
     this.eventList.clear();
     this.since = null;
     this.why = null;
@@ -257,8 +266,9 @@ export class Player {
     if (!this.clock.playing) this.commitTimer = window.setTimeout(() => this.commit(), COMMIT_DELAY_MS);
   }
 
+  /** While the clock follows a run, a link to it follows too. */
   get view() {
-    return { step: this.clock.step, matrix: this.model?.matrices[this.selected]?.name ?? null, since: this.since, stage: this.stageKey, ...this.chosen };
+    return { step: this.clock.following ? null : this.clock.step, matrix: this.model?.matrices[this.selected]?.name ?? null, since: this.since, stage: this.stageKey, ...this.chosen };
   }
 
   /** @returns {string | null} where slow motion stands; "score" between events, where the next one will begin */
@@ -352,7 +362,7 @@ export class Player {
     this.frame = 0;
     const { model, clock, palette, nodes } = this;
     if (!model || !this.mapSize || !this.sideSize || !this.timeSize) return;
-    const wasPlaying = clock.playing;
+    const wasFree = clock.playing || clock.following;
     clock.tick(now);
     if (!model.T) {
       nodes.sentence.textContent = "The run has started; its first record is on the way.";
@@ -369,8 +379,17 @@ export class Player {
     tell(this, scene, moved);
     if (!this.whole) window.setTimeout(() => tellRest(this));
     this.whole = true;
+    const event = model.eventAt(clock.time);
+    if (event >= 0 && !this.shown.has(clock.time)) this.show(clock.time);
     if (clock.moving) this.invalidate();
-    else if (wasPlaying) this.commitSoon();
+    if (wasFree && !clock.playing && !clock.following) this.commitSoon();
+  }
+
+  /** An event is in the picture for the first time. @param {number} step */
+  show(step) {
+    this.shown.add(step);
+    this.root.dataset.eventsShown = [...this.shown].join(",");
+    if (this.clock.following) this.feed.supply();
   }
 
   /** A view that can tell when its picture is still the same is left as it is. @param {Scene} scene */

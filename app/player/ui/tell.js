@@ -5,7 +5,7 @@ import { describeSoft, energyText } from "../views/describe.js";
 import { element } from "../pen/draw.js";
 import { formatEntropy, formatNumber } from "../model/format.js";
 import { methodColour } from "../pen/palette.js";
-import { sentenceAt } from "./sentence.js";
+import { noEvent, sentenceAt } from "./sentence.js";
 import { SIDES } from "../views/sides.js";
 import { castOf } from "../film/cast.js";
 import { rankAt, toldAt } from "../film/choreography.js";
@@ -32,7 +32,7 @@ export function tell(player, scene, moved) {
   else player.settler.now(rest);
   root.dataset.drawnAt ??= String(window.performance.now());
   const matrix = model.matrices[selected]?.name ?? "";
-  Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), updates: String(player.updates), since: String(scene.since ?? ""), stage: scene.stage?.key ?? "", pinned: scene.other?.name ?? "", ...chosen });
+  Object.assign(root.dataset, { step: String(step), matrix, playing: String(clock.playing), following: String(clock.following), updates: String(player.updates), since: String(scene.since ?? ""), stage: scene.stage?.key ?? "", pinned: scene.other?.name ?? "", ...chosen });
 }
 
 /** Entropy is read from λ: it says little where λ is not the spectrum of ΔW. @param {any} player @param {import("../model/model.js").Model} model */
@@ -60,14 +60,16 @@ export function tellAll(player, scene) {
 /** @param {any} player @param {Scene} scene */
 function tellAtOnce(player, scene) {
   const { model, step } = scene;
-  const { nodes, clock } = player;
-  nodes.sentence.setAttribute("aria-live", clock.playing || clock.slow ? "off" : "polite");
+  const { nodes, clock, root } = player;
+  nodes.sentence.setAttribute("aria-live", clock.playing || clock.following || clock.slow ? "off" : "polite");
   nodes.glossary.say(nodes.sentence, sentenceAt(model, step, inFilm(player) ? scene.stage : null));
   nodes.glossary.say(nodes.numbers, numbersOf(scene));
   nodes.more.hidden = Boolean(model.run.ranksOnly);
   if (nodes.more.open) nodes.glossary.say(nodes.moreNumbers, moreOf(scene));
   tellStage(player, scene);
-  player.transport.update(model.run);
+  player.transport.update();
+  root.classList.toggle("fl-live", clock.live || clock.following);
+  root.classList.toggle("fl-held", (clock.film?.held ?? null) !== null);
 }
 
 /** @param {any} player @param {Scene} scene */
@@ -141,7 +143,8 @@ function tellRuns({ nodes }, { model, other, palette }) {
 
 /** What the card says where no event lies at or before the clock. @param {import("../model/model.js").Model} model @returns {string} */
 export function beforeAny(model) {
-  if (model.events.length || model.run.state === "running") return "No event yet: the first decision is still to come.";
+  if (model.events.length) return `No event yet: the first is at step ${model.events[0].step}.`;
+  if (model.run.state === "running" && !model.run.ranksOnly) return noEvent(model).whole;
   return model.run.ranksOnly ? "This log tells ranks only: nothing is known of why they changed." : "This run has no events: nothing was decided.";
 }
 

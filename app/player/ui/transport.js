@@ -1,6 +1,7 @@
 /** The transport bar: buttons, the slider on the time axis, speed, keys. */
 
 import { element } from "../pen/draw.js";
+import { noEvent } from "./sentence.js";
 import { closable } from "./take_out.js";
 import { GUTTER } from "./timeline.js";
 
@@ -24,6 +25,7 @@ export const ICONS = {
 
 const KEYS = [
   ["space", "play or pause"],
+  ["f", "follow the run while it trains: whatever else moves the clock leaves that"],
   ["← →", "one record back or forward"],
   ["shift ← →", "previous or next event"],
   ["s", "slow motion: each event in five stages, ← → turn them over; Esc leaves"],
@@ -96,18 +98,39 @@ export class Transport {
       actions.commit();
     });
     this.tools = element("span", { class: "fl-tools" });
-    this.bar = element("div", { class: "fl-bar", role: "toolbar", "aria-label": "Playback" }, [
+    const followed = () => {
+      clock.follow();
+      actions.commit();
+    };
+    this.follow = element("button", { type: "button", class: "fl-button fl-primary fl-follow", text: "Follow the run", title: "Behind the log again, from where you left it (f)", onclick: followed });
+    this.unfold = element("button", { type: "button", class: "fl-button fl-text fl-unfold", text: "Slow motion", title: "Each event in five stages, however far the run is (s)", onclick: () => actions.slow(true) });
+    const eventBack = button("eventBack", "Previous event (shift ←)", () => clock.eventBy(-1));
+    const eventForward = button("eventForward", "Next event (shift →)", () => clock.eventBy(1));
+    const jumps = [
       button("first", "First record (Home)", () => clock.seek(-Infinity)),
-      button("eventBack", "Previous event (shift ←)", () => clock.eventBy(-1)),
       button("back", "Step back (←)", () => clock.stepBy(-1)),
-      this.playButton,
       button("forward", "Step forward (→)", () => clock.stepBy(1)),
-      button("eventForward", "Next event (shift →)", () => clock.eventBy(1)),
       button("last", "Last record (End)", () => clock.seek(Infinity)),
+    ];
+    this.speedLabel = element("label", { class: "fl-label" }, [element("span", { text: "Speed" }), this.speed]);
+    /** Away while the clock follows: the run has its own pace. */
+    this.free = [...jumps, eventForward, this.speedLabel];
+    /** Beside the buttons of a training these would be taken for its own. @type {[HTMLButtonElement, string][]} */
+    this.watching = [[eventBack, "Previous event"], [eventForward, "Next event"]];
+    this.bar = element("div", { class: "fl-bar", role: "toolbar", "aria-label": "Playback" }, [
+      this.follow,
+      jumps[0],
+      eventBack,
+      jumps[1],
+      this.playButton,
+      ...jumps.slice(2, 3),
+      eventForward,
+      jumps[3],
       this.readout,
       element("span", { class: "fl-space" }),
+      this.unfold,
       this.tools,
-      element("label", { class: "fl-label" }, [element("span", { text: "Speed" }), this.speed]),
+      this.speedLabel,
       this.copy,
       help,
     ]);
@@ -133,8 +156,8 @@ export class Transport {
     if (option.text !== label) option.text = label;
   }
 
-  /** Shows the clock as it is. @param {{state: string, told: string}} run */
-  update({ state, told }) {
+  /** Shows the clock as it is. */
+  update() {
     const { clock } = this;
     const model = clock.model;
     if (!model) return;
@@ -143,27 +166,61 @@ export class Transport {
     if (this.slider.min !== from) this.slider.min = from;
     if (this.slider.max !== to) this.slider.max = to;
     this.slider.value = String(clock.time);
-    const events = model.events.length;
-    const past = model.eventBefore(clock.step) + 1;
-    const parts = [`step ${clock.step} of ${model.domain[1]}`];
-    parts.push(events ? `event ${past} of ${events}` : "no events");
-    const live = told === "paused" ? told : "training";
-    if (state === "running") parts.push(clock.atEnd ? `${live}: follows` : `${live}, step ${model.lastStep}: End follows`);
+    const parts = [`step ${clock.step} of ${model.domain[1]}`, eventText(model, clock.step)];
+    if (clock.live || clock.following) parts.push(followText(clock));
     const text = parts.join(" · ");
     if (this.readout.textContent !== text) {
       this.readout.textContent = text;
       this.slider.setAttribute("aria-valuetext", text);
     }
     this.showSpeed();
-    const wanted = clock.playing ? "pause" : "play";
-    if (this.playButton.dataset.icon !== wanted) {
-      this.playButton.dataset.icon = wanted;
-      this.playButton.replaceChildren(icon(wanted));
-      const label = clock.playing ? "Pause (space)" : "Play (space)";
-      this.playButton.setAttribute("aria-label", label);
-      this.playButton.title = label;
-    }
+    this.showButtons();
   }
+
+  /** While the clock follows a run, nothing but that, and what leaves it. */
+  showButtons() {
+    const { live, following, slow, playing } = this.clock;
+    const key = [live, following, slow, playing].join();
+    if (this.bar.dataset.key === key) return;
+    this.bar.dataset.key = key;
+    this.follow.hidden = !live || following;
+    this.unfold.hidden = !following || slow;
+    for (const node of this.free) node.hidden = following;
+    // Out of slow motion leads the list that it was chosen in.
+    if (slow) this.speedLabel.hidden = false;
+    const own = live || following ? " in the picture" : "";
+    const keys = ["(shift ←)", "(shift →)"];
+    this.watching.forEach(([node, label], i) => call(node, `${label}${own} ${keys[i]}`));
+    const free = following || playing;
+    const wanted = free ? "pause" : "play";
+    this.playButton.replaceChildren(icon(wanted));
+    this.playButton.dataset.icon = wanted;
+    call(this.playButton, `${free ? `Pause${own && " the picture"}` : own ? "Replay from here" : "Play"} (space)`);
+    this.playButton.classList.toggle("fl-primary", !live || following);
+  }
+}
+
+/** @param {HTMLButtonElement} node @param {string} label */
+function call(node, label) {
+  node.setAttribute("aria-label", label);
+  node.title = label;
+}
+
+/** @param {import("../model/model.js").Model} model @param {number} step @returns {string} */
+function eventText(model, step) {
+  const events = model.events.length;
+  if (events) return `event ${model.eventBefore(step) + 1} of ${events}`;
+  return noEvent(model).readout;
+}
+
+/** What the clock does beside a run that trains. @param {Clock} clock @returns {string} */
+function followText({ following, live, waiting, arrivals, slow, model }) {
+  const behind = waiting === 1 ? "1 event behind the log" : `${waiting} events behind the log`;
+  if (!following) return `left the run, which is at step ${model?.lastStep}`;
+  if (slow && waiting) return behind;
+  if (arrivals.catching) return `${waiting ? behind : "behind the log"}, catching up`;
+  if (!live) return "ended: shows the rest";
+  return model?.run.told === "paused" ? "training paused" : "follows the run";
 }
 
 /** @returns {HTMLDialogElement} */

@@ -36,11 +36,11 @@ export function firstChoices() {
 
 /**
  * @param {Record<string, string>} link what names the run
- * @param {{step: number, matrix: string | null, since: number | null, stage?: string | null} & Record<string, any>} view
+ * @param {{step: number | null, matrix: string | null, since: number | null, stage?: string | null} & Record<string, any>} view
  * @returns {URLSearchParams}
  */
 export function linkOf(link, view) {
-  const parameters = new URLSearchParams({ ...link, step: String(view.step) });
+  const parameters = new URLSearchParams({ ...link, ...(view.step === null ? {} : { step: String(view.step) }) });
   if (view.matrix) parameters.set("matrix", view.matrix);
   for (const [name, keys] of Object.entries(CHOICES)) if (view[name] !== keys[0]) parameters.set(name, view[name]);
   if (view.since !== null) parameters.set("since", String(view.since));
