@@ -46,7 +46,7 @@ def config_at(run: Run, step: int | None = None) -> AdapterConfig:
 
 
 def first_event(run: Run) -> int | None:
-    """Return the step of a run's first event, as logged or as planned; 0 where none can come, None where nobody knows."""
+    """Return the step of a run's first event, logged or planned; 0 where none can come, None where nobody knows."""
     if run.events:
         return int(run.events[0]["step"])
     try:
