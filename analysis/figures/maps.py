@@ -34,7 +34,7 @@ FORMATS = {
     "true_entropy": ".2f",
 }
 """Colour → how a cell says its number."""
-MOST_LABELS = 48
+LABEL_PX = 15
 UNDEFINED = "#c4c4c4"
 GROUPS: dict[str, Callable[[Matrix], str]] = {
     "architecture": lambda matrix: matrix.module_type,
@@ -218,20 +218,21 @@ def strip(run: Run, colour: str = "entropy", sort: str = "architecture", since: 
     figure.add_heatmap(**cells, z=z, coloraxis="coloraxis", name=asked.label, hovertemplate=told, hoverongaps=False)
     styled(figure, title=title + of_records(run, len(drawn)), x=STEP, y="")
     figure.update_xaxes(showgrid=False, range=[int(edges[0]), max(int(edges[-1]), run.total_steps)])
-    _label_rows(figure, [run.matrices[place] for place in order], GROUPS.get(sort))
+    height = min(710, max(220, 9 * len(order)))
+    _label_rows(figure, [run.matrices[place] for place in order], GROUPS.get(sort), height)
     axis = map_scale([run], colour, since).axis(asked.label)
-    return figure.update_layout(height=min(860, 150 + max(220, 9 * len(order))), margin={"l": 130}, coloraxis=axis)
+    return figure.update_layout(height=150 + height, margin={"l": 130}, coloraxis=axis)
 
 
-def _label_rows(figure: go.Figure, matrices: list[Matrix], group: Callable[[Matrix], str] | None) -> None:
-    """Name groups where the order makes any, else single rows."""
+def _label_rows(figure: go.Figure, matrices: list[Matrix], group: Callable[[Matrix], str] | None, height: int) -> None:
+    """Name groups where the order makes any, else single rows, as many as there is room for in ``height`` px."""
     sizes = [(name, len(list(own))) for name, own in groupby(matrices, group or matrix_label)]
     ends = np.cumsum([size for _, size in sizes])
-    every = -(-len(sizes) // MOST_LABELS)
+    every = -(-len(sizes) * LABEL_PX // height)
     middles = [float(end - size / 2 - 0.5) for end, (_, size) in zip(ends, sizes, strict=True)]
     figure.update_yaxes(tickvals=middles[::every], ticktext=[name for name, _ in sizes][::every])
     if group and every == 1:
         for end in ends[:-1].tolist():
             figure.add_hline(y=end - 0.5, line={"color": "#ffffff", "width": 2})
     ends = [len(matrices) - 0.5, -0.5]
-    figure.update_yaxes(type="category", range=ends, showgrid=False, tickfont={"size": 10}, title=None)
+    figure.update_yaxes(type="category", range=ends, showgrid=False, tickfont={"size": 11}, title=None)

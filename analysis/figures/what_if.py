@@ -22,10 +22,13 @@ PARTS = {
     "only_other": ("only what-if", SEQUENCE[0], "star-{}", "x"),
 }
 """Part of a difference → label, colour, symbol, pattern of the bar."""
-HALVES = (("prune", "triangle-down", 0.18), ("extend", "triangle-up", -0.18))
+HALVES = (("prune", "triangle-down", 0.24), ("extend", "triangle-up", -0.24))
 """Half of an event → its symbol, and where in the row it stands: a matrix may do both in one event."""
-LABELLED_ROWS = 60
-MAX_HEIGHT_PX = 900
+ROW_PX = 18
+MARK_PX = 8
+LABEL_PX = 15
+AROUND_PX = 150
+MAX_HEIGHT_PX = 1400
 
 
 def decision_map(difference: Difference, matrices: Sequence[Matrix]) -> go.Figure:
@@ -34,18 +37,19 @@ def decision_map(difference: Difference, matrices: Sequence[Matrix]) -> go.Figur
     Filled = both, open = only as it was, star = only what-if.
     """
     labels, count = [matrix_label(matrix) for matrix in matrices], len(matrices)
-    height = int(min(MAX_HEIGHT_PX, 150 + max(220, 13 * count)))
-    figure = panels("Moves: as it was, and what-if", [""], height)
+    rows_px = min(MAX_HEIGHT_PX - AROUND_PX, max(220, ROW_PX * count))
+    size = min(MARK_PX, max(3.0, MARK_PX / ROW_PX * rows_px / count))
+    figure = panels("Moves: as it was, and what-if", [""], AROUND_PX + rows_px)
     for part, (label, colour, symbol, _) in PARTS.items():
         for half, (word, shape, offset) in enumerate(HALVES):
             event, matrix = np.nonzero(getattr(difference, part)[:, :, half])
             outline = {"width": 1.2, "color": colour}
-            marker = {"symbol": symbol.format(shape), "color": colour, "size": 8, "line": outline}
+            marker = {"symbol": symbol.format(shape), "color": colour, "size": size, "line": outline}
             name, rows = f"{word}, {label}", [labels[number] for number in matrix]
             marks(figure, difference.steps[event], matrix + offset, name, marker, "%{text}", text=rows)
     figure.update_layout(margin={"l": 130, "t": 76}, legend={"y": 1.0, "yanchor": "bottom"})
-    every = max(1, count // LABELLED_ROWS)
-    ticks = {"tickvals": list(range(0, count, every)), "ticktext": labels[::every], "tickfont": {"size": 9}}
+    every = -(-count * LABEL_PX // rows_px)
+    ticks = {"tickvals": list(range(0, count, every)), "ticktext": labels[::every], "tickfont": {"size": 11}}
     return figure.update_yaxes(**ticks, range=[count - 0.5, -0.5], title=None)
 
 

@@ -73,7 +73,7 @@ function drawLabels(pen, palette, width, input, x) {
     const room = side === "right" ? x(Number(step)) - left : width - right - x(Number(step));
     if (room > 50) pen.text(x(Number(step)) + (side === "left" ? 5 : -5), top + 8, String(label), { fill: palette.muted, align: /** @type {"left" | "right"} */ (side), size: 11 });
   }
-  if (input.now !== null) pen.text(x(input.now), top - 5, `now ${input.now}`, { fill: palette.text, align: "center", size: 10.5 });
+  if (input.now !== null) pen.text(x(input.now), top - 5, `now ${input.now}`, { fill: palette.text, align: "center", size: 11 });
   pen.text(left, PLOT_HEIGHT - 8, "0", { fill: palette.muted, align: "center", size: 11 });
   pen.text(width - right, PLOT_HEIGHT - 8, String(input.total), { fill: palette.muted, align: "right", size: 11 });
   pen.text((left + width - right) / 2, PLOT_HEIGHT - 8, "step", { fill: palette.muted, align: "center", size: 11 });

@@ -78,6 +78,10 @@ export function luminance(rgb) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 
+// A lighter ink would stay below a contrast of 4.5 on some colour of middle lightness; at the split both inks have it.
+const DARK_INK = "#050608";
+const INK_SPLIT = 0.1832;
+
 /** @type {Map<string, string>} the colours of the tables: a few hundred */
 const INKS = new Map();
 
@@ -85,7 +89,7 @@ const INKS = new Map();
 export function inkOn(colour) {
   const known = INKS.get(colour);
   if (known) return known;
-  const ink = luminance(parseColour(colour)) > 0.2 ? "#10151c" : "#ffffff";
+  const ink = luminance(parseColour(colour)) > INK_SPLIT ? DARK_INK : "#ffffff";
   INKS.set(colour, ink);
   return ink;
 }
@@ -96,6 +100,11 @@ export function inkOn(colour) {
  */
 function mix(a, b, share) {
   return `rgb(${a.map((part, i) => Math.round(part + (b[i] - part) * share)).join(",")})`;
+}
+
+/** @param {string} colour @param {string} below @param {number} alpha @returns {string} what is seen of a colour that lets another through */
+export function blend(colour, below, alpha) {
+  return alpha < 1 ? mix(parseColour(below), parseColour(colour), alpha) : colour;
 }
 
 /** @param {number} a @param {number} b luminances @returns {number} WCAG contrast */
@@ -180,7 +189,7 @@ function makePalette(theme) {
     faint: mix(background, text, 0.3),
     line: mix(background, text, dark ? 0.2 : 0.14),
     accent: theme.accent,
-    pruned: dark ? "#ffa04d" : "#c25100",
+    pruned: dark ? "#ffa04d" : "#ad4700",
     extended: dark ? "#6fb6ff" : "#0b58a8",
     task: dark ? "#e4e7ea" : "#28313c",
     regularizer: dark ? "#b9a3e3" : "#6f47a6",

@@ -27,7 +27,7 @@ function drawValues(pen, { palette, model, step, other }, panel, x, box) {
   if (!other || !panel.otherValue) {
     const second = box.h >= 23 ? panel.aside?.(step) : undefined;
     pen.text(x, middle - (second ? 6 : 0), own, { ...style, fill: palette.text });
-    if (second) pen.text(x, middle + 7, second, { fill: palette.muted, size: 10.5, maxWidth: GUTTER.right - 10 });
+    if (second) pen.text(x, middle + 7, second, { fill: palette.muted, size: 11, maxWidth: GUTTER.right - 10 });
     return;
   }
   const small = box.h < 20;
@@ -37,7 +37,7 @@ function drawValues(pen, { palette, model, step, other }, panel, x, box) {
     const stroke = methodColour(palette, (i ? other.model : model).run.method);
     const below = small ? 7 : 0;
     pen.line(left, y + below, left + (small ? 30 : 9), y + below, { stroke, width: 2, dash: i ? [3, 2] : undefined });
-    pen.text(left + sample, y, text, { ...style, size: small ? 10 : 11, fill: i && other.missing ? palette.muted : palette.text, maxWidth: small ? 36 : GUTTER.right - 10 - sample });
+    pen.text(left + sample, y, text, { ...style, size: 11, fill: i && other.missing ? palette.muted : palette.text, maxWidth: small ? 36 : GUTTER.right - 10 - sample });
   });
 }
 
@@ -47,7 +47,7 @@ function drawOtherEnd(pen, { model, palette, other }, scale, top, bottom) {
   const x = scale.x(other.model.lastStep);
   const stroke = methodColour(palette, other.model.run.method);
   pen.line(x, top, x, bottom, { stroke, width: 1.25, dash: [2, 3] });
-  pen.text(x + 4, top + 6, "pinned run ends", { fill: palette.muted, size: 9.5 });
+  pen.text(x + 4, top + 6, "pinned run ends", { fill: palette.muted, size: 11 });
 }
 
 /**
@@ -130,7 +130,7 @@ export class Timeline {
       const inner = box.h >= 23 && panel.note;
       const labelled = { fill: palette.text, size: 11, maxWidth: 62 };
       pen.text(2, box.y + box.h / 2 - (inner ? 5 : 0), panel.label, labelled);
-      if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 10.5, maxWidth: 66 });
+      if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 11, maxWidth: 66 });
     });
     const axis = this.height - AXIS_HEIGHT + 10;
     for (const tick of niceTicks(model.domain[0], model.domain[1], Math.max(2, (scale.right - scale.left) / 110))) {
@@ -138,8 +138,8 @@ export class Timeline {
       pen.text(scale.x(tick), axis, String(Math.round(tick * 1000) / 1000), { fill: palette.muted, size: 11, align: "center" });
     }
     pen.text(scale.left - 8, axis, "step", { fill: palette.muted, size: 11, align: "right" });
-    if (this.hidden) pen.text(2, axis, `+${this.hidden} curves`, { fill: palette.muted, size: 10.5, maxWidth: 58 });
-    if (model.drawn) pen.text(this.width - 1, axis, model.drawn, { fill: palette.muted, size: 10.5, align: "right" });
+    if (this.hidden) pen.text(2, axis, `+${this.hidden} more`, { fill: palette.muted, size: 11, maxWidth: 54 });
+    if (model.drawn) pen.text(this.width - 1, axis, model.drawn, { fill: palette.muted, size: 11, align: "right" });
   }
 
   /** @param {Pen} pen @param {Scene} scene */
@@ -157,9 +157,9 @@ export class Timeline {
     pen.line(x, 0, x, bottom + 3, { stroke: palette.background, width: 4, alpha: 0.45 });
     pen.line(x, 0, x, bottom + 3, { stroke: palette.text, width: 1.5 });
     const step = String(scene.step);
-    const width = pen.measure(step, { size: 10.5, weight: 600 }) + 10;
+    const width = pen.measure(step, { size: 11, weight: 600 }) + 10;
     pen.rect(x - width / 2, bottom + 2, width, AXIS_HEIGHT - 2, { fill: palette.text, radius: 3 });
-    pen.text(x, bottom + AXIS_HEIGHT / 2 + 1.5, step, { fill: palette.background, size: 10.5, weight: 600, align: "center" });
+    pen.text(x, bottom + AXIS_HEIGHT / 2 + 1.5, step, { fill: palette.background, size: 11, weight: 600, align: "center" });
     this.band.moving(pen, scene, this.bandLayout, scale);
     panels.forEach((panel, i) => {
       const box = boxes[i];

@@ -57,7 +57,7 @@ function linesPanel({ top, low = 0, counted = false, lines, ...told }, further) 
       const y = (/** @type {number} */ value, most = top) => box.y + (box.h * (most - value)) / (most - low);
       pen.line(box.x, y(0), box.x + box.w, y(0), { stroke: palette.line });
       if (!counted) pen.line(box.x, box.y, box.x + box.w, box.y, { stroke: palette.line, dash: [2, 3] });
-      pen.text(box.x - 6, box.y + 4, formatNumber(top), { fill: palette.muted, size: 10.5, align: "right" });
+      pen.text(box.x - 6, box.y + 4, formatNumber(top), { fill: palette.muted, size: 11, align: "right" });
       // The clock is the first run's: what the other logged beyond its end has no place on the axis.
       pen.clipped({ x: box.x, y: box.y - 2, w: box.w, h: box.h + 4 }, () => {
         for (const { steps, values, ink, top: own, style } of lines) {
@@ -153,8 +153,8 @@ function movesPanel(model) {
         pen.rect(x, middle - unit * event.extend.length, thick, unit * event.extend.length, { fill: palette.extended });
         pen.rect(x, middle, thick, unit * event.prune.length, { fill: palette.pruned });
       }
-      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 10.5, align: "right" });
-      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 10.5, align: "right" });
+      pen.text(box.x - 6, box.y + 4, `+${most}`, { fill: palette.muted, size: 11, align: "right" });
+      if (box.h >= 22) pen.text(box.x - 6, box.y + box.h - 3, `−${most}`, { fill: palette.muted, size: 11, align: "right" });
     },
     value: (step) => {
       const event = model.events[model.eventAt(step)];

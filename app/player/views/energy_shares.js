@@ -87,7 +87,7 @@ export function drawEnergyShares(pen, scene, layout, scale) {
   const { model, palette, selected } = scene;
   const { box } = layout;
   layout.directions = directionsOf(scene, box);
-  for (const share of [0, 0.5, 1]) pen.text(box.x - 6, box.y + box.h * (1 - share), `${100 * share} %`, { fill: palette.muted, size: 10.5, align: "right" });
+  for (const share of [0, 0.5, 1]) pen.text(box.x - 6, box.y + box.h * (1 - share), `${100 * share} %`, { fill: palette.muted, size: 11, align: "right" });
   pen.text(2, box.y + box.h * 0.25, matrixLabel(model.matrices[selected]), { fill: palette.text, size: 11, weight: 600, maxWidth: box.x - 40 });
   const { directions } = layout;
   if (!directions) {
@@ -159,7 +159,7 @@ export function drawEnergyNow(pen, scene, { box, directions }, scale) {
     if (!(h > 0)) return;
     const y = box.y + box.h * (1 - directions.edges[row + 1][i]);
     pen.rect(scale.right + 8, y, 12, Math.max(0.5, h - 0.75), { fill: slotColour(palette, slot) });
-    if (h >= 12) pen.text(scale.right + 26, y + h / 2, `${directions.named ? `${slot}: ` : ""}${percentage(h / box.h)}`, { fill: palette.text, size: 10.5, maxWidth: scale.aside - 18 });
+    if (h >= 12) pen.text(scale.right + 26, y + h / 2, `${directions.named ? `${slot}: ` : ""}${percentage(h / box.h)}`, { fill: palette.text, size: 11, maxWidth: scale.aside - 18 });
   });
 }
 

@@ -123,13 +123,13 @@ export function drawMargins(pen, model, palette, layout, state) {
     }
     if (!layout.sideways) {
       const y = layout.grid.y + layout.grid.h + 6;
-      pen.text(column.centre, y, `Σ ${sum(column.total)}`, { fill: palette.muted, size: 10.5, align: "center" });
+      pen.text(column.centre, y, `Σ ${sum(column.total)}`, { fill: palette.muted, size: 11, align: "center" });
     }
   }
   for (const row of layout.rows) {
     if (row.size < 9) continue;
     pen.text(layout.grid.x - 8, row.centre, row.label, { fill: palette.muted, size: 11, align: "right", maxWidth: layout.grid.x - 10 });
-    pen.text(layout.grid.x + layout.grid.w + 4, row.centre, `Σ ${sum(row.total)}`, { fill: palette.muted, size: 10.5 });
+    pen.text(layout.grid.x + layout.grid.w + 4, row.centre, `Σ ${sum(row.total)}`, { fill: palette.muted, size: 11 });
   }
 }
 
@@ -161,11 +161,11 @@ function numbersOf(model, cell, m, { colour, record, prune, extend }) {
   const frames = Number(prune.has(m)) + Number(extend.has(m));
   const below = cell.h >= 27 + 8 * frames && cell.w >= 36;
   if (shown !== "rank") {
-    const told = moved && cell.w >= 74 ? moved : cell.w >= 64 ? `rank ${rank}` : `r ${rank}`;
+    const told = cell.w < 60 ? `r ${rank}` : moved || `rank ${rank}`;
     return { texts: valueTexts(shown, colourValue(model, shown, record, m)), gauge, below: below ? told : null };
   }
   const mean = model.expectedRank(record, m);
-  return { texts: moved && cell.w >= 74 ? [moved, String(rank)] : [String(rank)], gauge, below: mean === null || !below ? null : `≈ ${formatMean(mean)}` };
+  return { texts: moved ? [moved, moved.replaceAll(" ", ""), String(rank)] : [String(rank)], gauge, below: mean === null || !below ? null : `≈ ${formatMean(mean)}` };
 }
 
 /** Colours, then shapes; under each other where there is little room. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {MapState} state */

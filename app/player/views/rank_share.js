@@ -96,7 +96,7 @@ export function drawSharesNow(pen, { model, palette, record }, layout, scale) {
     const fill = groupColour(palette, layout, i);
     const y = box.y + box.h * low;
     pen.rect(scale.right + 8, y, scale.aside, Math.max(0.5, h - 1), { fill });
-    if (h >= LABEL_ROOM - 3) pen.text(scale.right + 8 + scale.aside / 2, y + h / 2, percentage(high - low), { fill: inkOn(fill), size: Math.min(11, h), align: "center" });
+    if (h >= LABEL_ROOM - 2) pen.text(scale.right + 8 + scale.aside / 2, y + h / 2, percentage(high - low), { fill: inkOn(fill), size: 11, align: "center" });
   });
 }
 

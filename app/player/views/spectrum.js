@@ -147,7 +147,7 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
   for (let i = 0; i < coming; i += 1) {
     const x = plot.x + (directions.length + i + 0.5) * column;
     pen.glyph("circle", x, y(0), 6.5, { stroke: palette.extended, width: 2, dash: [2, 2] });
-    pen.text(x, y(0) - 14, "+1", { fill: palette.extended, size: 10, align: "center" });
+    pen.text(x, y(0) - 14, "+1", { fill: palette.extended, size: 11, align: "center" });
   }
   drawShares(pen, palette, { x: plot.x, y: plot.y + plot.h + 20, w: plot.w, h: 18 }, directions);
   const items = keyItems(pen, model, palette, truth ? truth.step : null);
@@ -158,9 +158,9 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
 function drawAxis(pen, palette, plot, top, y) {
   for (const value of [0, top / 2, top]) {
     pen.line(plot.x, y(value), plot.x + plot.w, y(value), { stroke: palette.line });
-    pen.text(plot.x - 6, y(value), formatNumber(value), { fill: palette.muted, size: 10, align: "right" });
+    pen.text(plot.x - 6, y(value), formatNumber(value), { fill: palette.muted, size: 11, align: "right" });
   }
-  pen.text(plot.x - 6, y(top * 0.75), "|λ|, σ/s", { fill: palette.muted, size: 10, align: "right" });
+  pen.text(plot.x - 6, y(top * 0.75), "|λ|, σ/s", { fill: palette.muted, size: 11, align: "right" });
 }
 
 /** Hollow bars behind the stems. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} column @param {number[]} values largest first @param {(value: number) => number} y */
@@ -173,7 +173,7 @@ function drawTruth(pen, palette, plot, column, values, y) {
     const top = Math.max(plot.y, Math.min(y(value), y(0) - 0.5));
     pen.rect(x, top, width, y(0) - top, { fill: palette.muted, alpha: 0.13 });
     pen.line(x, top, x + width, top, { stroke: palette.muted, width: 1.5, dash: cut ? [2, 2] : [] });
-    if (cut && column > 26) pen.text(x + width / 2, top + 8, `↑${formatNumber(value)}`, { fill: palette.muted, size: 10, align: "center" });
+    if (cut && column > 26) pen.text(x + width / 2, top + 8, `↑${formatNumber(value)}`, { fill: palette.muted, size: 11, align: "center" });
   });
 }
 
@@ -194,11 +194,11 @@ function drawStem(pen, palette, plot, x, column, direction, y) {
     pen.clipped({ x: x - size, y: at + size - level, w: 2 * size, h: level }, () => pen.glyph(shape, x, at, size, { fill: colour }));
   }
   if (fresh) pen.glyph("circle", x, at, size + 3.5, { stroke: colour, width: 1.5 });
-  if (partly && column >= 28) pen.text(x, at - size - 7, percent(direction.gate), { fill: palette.muted, size: 10, align: "center" });
+  if (partly && column >= 28) pen.text(x, at - size - 7, percent(direction.gate), { fill: palette.muted, size: 11, align: "center" });
   if (column < 15) return;
   const label = stemLabel(direction, column);
   const fill = going || fresh ? colour : palette.muted;
-  pen.text(x, plot.y + plot.h + 11, label, { fill, size: 10, align: "center", weight: going || fresh ? 600 : 400 });
+  pen.text(x, plot.y + plot.h + 11, label, { fill, size: 11, align: "center", weight: going || fresh ? 600 : 400 });
 }
 
 /** @param {Direction} direction @param {number} column @returns {string} what the last event did to it, else its slot */
@@ -211,7 +211,7 @@ function stemLabel(direction, column) {
 
 /** λ² of each direction as a share of the energy: even pieces are entropy 1. @param {CanvasPen} pen @param {Palette} palette @param {Box} box @param {Direction[]} directions */
 function drawShares(pen, palette, box, directions) {
-  pen.text(box.x - 6, box.y + box.h / 2, "share", { fill: palette.muted, size: 10, align: "right" });
+  pen.text(box.x - 6, box.y + box.h / 2, "share", { fill: palette.muted, size: 11, align: "right" });
   if (!directions.some(({ share }) => share > 0)) {
     pen.rect(box.x, box.y, box.w, box.h, { stroke: palette.line });
     pen.hatch(box, palette.faint);
@@ -223,7 +223,7 @@ function drawShares(pen, palette, box, directions) {
     const w = share * box.w;
     const fill = tableColour(palette.tables.energy, Math.round(palette.dark ? 215 - (130 * i) / directions.length : 200 - (150 * i) / directions.length));
     pen.rect(x, box.y, Math.max(0, w - 1), box.h, { fill });
-    if (w > 30) pen.text(x + w / 2, box.y + box.h / 2 + 0.5, `${Math.round(share * 100)} %`, { fill: inkOn(fill), size: 10, align: "center" });
+    if (w > 30) pen.text(x + w / 2, box.y + box.h / 2 + 0.5, `${Math.round(share * 100)} %`, { fill: inkOn(fill), size: 11, align: "center" });
     x += w;
   });
 }
@@ -255,7 +255,7 @@ function keyItems(pen, model, palette, truthStep) {
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Box} box x, y and width; as many rows as fit above its h @param {KeyItem[]} items */
 function drawKey(pen, palette, box, items) {
-  const style = { fill: palette.muted, size: 10.5 };
+  const style = { fill: palette.muted, size: 11 };
   let x = box.x;
   let y = box.y;
   for (const [label, draw] of items) {

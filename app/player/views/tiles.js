@@ -1,6 +1,6 @@
 /** Cells of a map that show something else than the moment of the clock, small maps side by side, and their scales. */
 
-import { inkOn, tableColour } from "../pen/palette.js";
+import { blend, inkOn, tableColour } from "../pen/palette.js";
 import { wrapped } from "../pen/wrap.js";
 
 /** @import { Palette } from "../pen/palette.js" */
@@ -18,10 +18,12 @@ import { wrapped } from "../pen/wrap.js";
  * @property {boolean} [open] its marks are outlines: it stood out, but did not move
  */
 
-const BELOW_SIZE = 10;
+const SMALLEST = 11;
 const TITLE_SIZE = 11.5;
-const CAPTION_SIZE = 10.5;
+const CAPTION_SIZE = SMALLEST;
 const LINE_HEIGHT = 13;
+const LETTER_HEIGHT = 0.75; // of the size of a text
+const FRAME_STEP = 2.5; // from one mark's frame to the next one's
 
 /** @param {Palette} palette @param {Sign} sign */
 function signColour(palette, sign) {
@@ -29,26 +31,27 @@ function signColour(palette, sign) {
   return sign === "minus" || sign === "down" ? palette.pruned : palette.extended;
 }
 
-/** @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {Tile} tile @param {number} [alpha] */
+/** @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {Tile} tile @param {number} [alpha] of what it shows; its number stays plain */
 export function drawTile(pen, palette, cell, tile, alpha = 1) {
   const radius = cell.w > 16 && cell.h > 12 ? 3 : 0;
-  pen.rect(cell.x, cell.y, cell.w, cell.h, { fill: tile.fill ?? palette.background, stroke: tile.fill ? undefined : palette.line, radius, alpha });
+  const fill = tile.fill ? blend(tile.fill, palette.background, alpha) : palette.background;
+  pen.rect(cell.x, cell.y, cell.w, cell.h, { fill, stroke: tile.fill ? undefined : palette.line, radius });
   if (!tile.fill) pen.hatch(cell, palette.faint);
   tile.marks.forEach((sign, i) => drawFrame(pen, palette, cell, sign, i, radius, { alpha, dash: tile.open ? [3, 3] : undefined }));
-  const size = Math.max(8.5, Math.min(15, cell.h * (tile.below ? 0.46 : 0.55), cell.w * 0.36));
-  const ink = inkOn(tile.fill ?? palette.background);
-  const style = { fill: ink, size, weight: 600, align: /** @type {const} */ ("center"), alpha };
+  const size = Math.max(SMALLEST, Math.min(15, cell.h * (tile.below ? 0.46 : 0.55), cell.w * 0.36));
+  const ink = inkOn(fill);
+  const style = { fill: ink, size, weight: 600, align: /** @type {const} */ ("center") };
   const badge = tile.marks.length && cell.w >= 22 && cell.h >= 10 ? Math.min(8, cell.h * 0.32, cell.w * 0.14) : 0;
   const taken = badge ? (2 * badge + 1) * tile.marks.length + 2 : 0;
-  const fits = (/** @type {number} */ room) => (cell.h < 9 ? undefined : tile.texts.find((wanted) => wanted && pen.measure(wanted, style) <= room));
-  const room = cell.w - (tile.marks.length ? 5 : 2) - (tile.gauge === undefined ? 0 : 12);
-  // Numbers say more than the sign beside them: it goes first where both have no room.
-  const both = badge && fits(room - taken);
-  const text = both || fits(room);
+  const frame = frameWidth(tile.marks.length, radius);
+  const room = cell.w - 2 * frame - (tile.gauge === undefined ? 0 : 12);
+  // Numbers say more than the sign beside them, which the frame tells too: it goes first where both have no room.
+  const text = cell.h < size * LETTER_HEIGHT + 2 * frame ? undefined : tile.texts.find((wanted) => wanted && pen.measure(wanted, style) <= room);
+  const both = badge && text && pen.measure(text, style) <= room - taken;
   const x = cell.x + cell.w / 2 + (both ? taken / 2 : 0);
   const y = cell.y + cell.h / 2;
   if (text) pen.text(x, y + 0.5 - (tile.below ? size * 0.42 : 0), text, style);
-  if (tile.below) pen.text(x, y + size * 0.62, tile.below, { ...style, size: BELOW_SIZE, weight: 400 });
+  if (tile.below) pen.text(x, y + size * 0.62, tile.below, { ...style, size: SMALLEST, weight: 400 });
   tile.marks.forEach((sign, i) => {
     if (both) drawSign(pen, palette, sign, cell.x + badge + 3 + i * (2 * badge + 1), y, badge, alpha);
     else if (!text) drawSign(pen, palette, sign, cell.x + cell.w / 2, cell.y + (cell.h * (i + 1)) / (tile.marks.length + 1), Math.max(2.5, Math.min(cell.w, cell.h, 12) * 0.4), alpha);
@@ -69,11 +72,21 @@ export function moveSigns(pruned, extended) {
   return [...(pruned ? /** @type {const} */ (["minus"]) : []), ...(extended ? /** @type {const} */ (["plus"]) : [])];
 }
 
+/** @param {number} marks @param {number} radius 0 in a small cell @returns {number} what their frames take at each edge, with what keeps them off the number */
+function frameWidth(marks, radius) {
+  return marks ? 1 + FRAME_STEP * (marks - 1) + frameStroke(radius) : 1;
+}
+
+/** @param {number} radius @returns {number} */
+function frameStroke(radius) {
+  return radius ? 2.5 : 1.5;
+}
+
 /** Inside the frames of the marks before. @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {Sign} sign @param {number} before how many @param {number} radius 0 in a small cell @param {import("../pen/draw.js").Style} [style] */
 function drawFrame(pen, palette, cell, sign, before, radius, { alpha, dash } = {}) {
-  const inset = 1 + 2.5 * before;
+  const inset = 1 + FRAME_STEP * before;
   const frame = /** @type {const} */ ([cell.x + inset, cell.y + inset, cell.w - 2 * inset, cell.h - 2 * inset]);
-  const thick = radius ? 2.5 : 1.5;
+  const thick = frameStroke(radius);
   pen.rect(...frame, { stroke: palette.background, width: 2 * thick, radius, alpha });
   pen.rect(...frame, { stroke: signColour(palette, sign), width: thick, radius, alpha, dash });
 }
@@ -143,7 +156,7 @@ export function drawPanelHead(pen, palette, box, title, caption = "", lines = 0)
 
 /** A title, then the scale. @param {CanvasPen} pen @param {Palette} palette @param {Uint8Array} table @param {ScaleMark[]} marks ascending @param {Box} box @param {string} title @param {boolean} discrete @returns {number} where it ends */
 export function drawScale(pen, palette, table, marks, box, title, discrete) {
-  const style = { fill: palette.muted, size: 10.5 };
+  const style = { fill: palette.muted, size: 11 };
   const y = box.y + box.h / 2;
   pen.text(box.x, y, title, style);
   const x = box.x + pen.measure(title, style) + 8;
@@ -153,8 +166,8 @@ export function drawScale(pen, palette, table, marks, box, title, discrete) {
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Uint8Array} table @param {ScaleMark[]} marks @param {number} x @param {number} y @param {number} room */
 function drawSwatches(pen, palette, table, marks, x, y, room) {
-  const narrow = room / marks.length < 16;
-  const small = { fill: palette.muted, size: 10 };
+  const small = { fill: palette.muted, size: SMALLEST };
+  const narrow = room / marks.length < Math.max(...marks.map(({ label }) => pen.measure(label, small))) + 4;
   const [first, final] = [marks[0].label, marks[marks.length - 1].label];
   const ends = narrow ? pen.measure(first, small) + pen.measure(final, small) + 8 : 0;
   const size = Math.min(20, (room - ends) / marks.length);
@@ -166,7 +179,7 @@ function drawSwatches(pen, palette, table, marks, x, y, room) {
   for (const mark of marks) {
     const fill = tableColour(table, mark.index);
     pen.rect(at, y - 7, size - (narrow ? 0 : 1), 14, { fill, radius: narrow ? 0 : 2 });
-    if (!narrow) pen.text(at + (size - 1) / 2, y + 0.5, mark.label, { fill: inkOn(fill), size: 9.5, align: "center" });
+    if (!narrow) pen.text(at + (size - 1) / 2, y + 0.5, mark.label, { fill: inkOn(fill), size: 11, align: "center" });
     at += size;
   }
   if (narrow) pen.text(at + 4, y, final, small);
@@ -179,12 +192,12 @@ function drawRamp(pen, palette, table, marks, x, y, w) {
   /** @type {Array<[number, number]>} */
   const taken = [];
   for (const { label, index, limit } of [...marks].sort((a, b) => Number(b.limit ?? false) - Number(a.limit ?? false))) {
-    const half = pen.measure(label, { size: 9.5 }) / 2;
+    const half = pen.measure(label, { size: 11 }) / 2;
     const at = x + (index / 255) * w;
     const middle = Math.max(x + half, Math.min(x + w - half, at));
     if (limit) pen.line(at, y - 9, at, y + 1, { stroke: palette.text, width: 1.5 });
     if (taken.some(([start, end]) => middle - half < end + 3 && middle + half > start - 3)) continue;
-    pen.text(middle, y + 6, label, { fill: palette.muted, size: 9.5, align: "center" });
+    pen.text(middle, y + 6, label, { fill: palette.muted, size: 11, align: "center" });
     taken.push([middle - half, middle + half]);
   }
   return Math.max(x + w, ...taken.map(([, end]) => end));
@@ -194,7 +207,7 @@ function drawRamp(pen, palette, table, marks, x, y, w) {
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {KeyItem[]} items @param {number} right @param {number} y @returns {number} where they begin */
 export function drawSignKey(pen, palette, items, right, y) {
-  const style = { fill: palette.muted, size: 10.5 };
+  const style = { fill: palette.muted, size: 11 };
   let x = right - items.reduce((width, [, label]) => width + pen.measure(label, style) + 24, 0) + 6;
   const start = x;
   for (const [sign, label] of items) {
