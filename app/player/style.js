@@ -128,6 +128,7 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-others { width: 100%; border-collapse: collapse; margin-top: 6px; font-size: 12px; }
 .fl-others th, .fl-others td { padding: 2px 8px 2px 0; text-align: left; font-weight: 400; white-space: nowrap; } .fl-others thead th { color: var(--fl-muted); border-bottom: 1px solid var(--fl-line); }
 .fl-differs td:last-child { font-weight: 600; }
+@media (max-height: 820px) { .fl-player:not(.fl-slow) { grid-template-rows: auto minmax(0, 1.15fr) auto auto minmax(0, 1fr); } }
 @media (max-width: 1560px) { .fl-choose-colour .fl-choices { display: none; } .fl-choose-colour .fl-choicelist { display: inline-block; } }
 @media (max-width: 1150px) { .fl-panel .fl-choices { display: none; } .fl-panel .fl-choicelist { display: inline-block; } }
 @media (max-width: 1150px) { .fl-hero { gap: 14px; grid-template-columns: minmax(0, 1.18fr) minmax(0, 1fr) minmax(204px, 0.5fr); } .fl-sentence { font-size: 14px; } }

@@ -24,7 +24,7 @@ export function drawPlaces(pen, { scene: { palette }, layout, cast, frame }) {
 
 /** Names of rows and columns, and the rank that each holds. @param {Pen} pen @param {import("../pen/palette.js").Palette} palette @param {import("../views/rank_map.js").MapLayout} map @param {(m: number) => number} rank @param {number} alpha */
 export function drawNames(pen, palette, map, rank, alpha) {
-  const { columns, rows, grid, sideways } = map;
+  const { columns, rows, grid, sideways, sums } = map;
   const style = { fill: palette.muted, size: SIZE, alpha };
   const sum = (/** @type {number[]} */ members) => members.reduce((total, m) => total + rank(m), 0);
   let end = -Infinity;
@@ -33,7 +33,7 @@ export function drawNames(pen, palette, map, rank, alpha) {
     if (sideways && centre - half < end + 6) continue;
     pen.text(centre, 7, label, { ...style, align: "center", maxWidth: sideways ? 40 : size - 4 });
     end = centre + half;
-    if (!sideways) pen.text(centre, grid.y + grid.h + 6, `Σ ${sum(total)}`, { ...style, align: "center" });
+    if (sums) pen.text(centre, grid.y + grid.h + 6, `Σ ${sum(total)}`, { ...style, align: "center" });
   }
   for (const { label, centre, size, total } of rows) {
     if (size < 12) continue;
@@ -103,7 +103,8 @@ function drawBrackets(pen, { scene: { palette }, layout, cast, frame }) {
     for (const x of [ends[0], inner]) pen.line(x, bracket - 5, x, bracket, { stroke: colour, width: 2, alpha: frame.there });
     pen.line(ends[0], bracket, inner, bracket, { stroke: colour, width: 2, alpha: frame.there });
     const [x, align] = [ends[0], end === "low" ? /** @type {const} */ ("left") : /** @type {const} */ ("right")];
-    pen.text(x, words + WORD_HEIGHT / 2, said.title, { fill: colour, size: layout.roomy ? 12.5 : SIZE, weight: 600, align, alpha: told, maxWidth: half });
+    const style = { fill: colour, size: layout.roomy ? 12.5 : SIZE, weight: 600, align, alpha: told, maxWidth: half };
+    pen.text(x, words + WORD_HEIGHT / 2, pen.measure(said.title, style) <= half ? said.title : said.which, style);
     if (layout.roomy) pen.text(x, words + WORD_HEIGHT * 1.5, said.names, { fill: palette.text, size: SIZE, align, alpha: told, maxWidth: half });
   }
   drawPassed(pen, { palette, layout, cast, frame }, told);

@@ -10,7 +10,7 @@ const NAMED = 16; // more are never in sight
 
 /**
  * What stands below either bracket; null where nothing is looked for at this end.
- * @type {(cast: Cast, end: "low" | "high") => {title: string, names: string} | null}
+ * @type {(cast: Cast, end: "low" | "high") => {which: string, title: string, names: string} | null}
  */
 export const endWords = remembered((/** @type {Cast} */ cast, /** @type {"low" | "high"} */ end) => {
   const { decision, labels, row, low, high } = cast;
@@ -24,7 +24,7 @@ export const endWords = remembered((/** @type {Cast} */ cast, /** @type {"low" |
   const chosen = row.filter((m) => moves.has(m));
   const which = chosen.length === count ? `${count === 1 ? "the" : count} ${end === "low" ? "lowest" : "highest"}` : `${chosen.length} of the ${count} ${end === "low" ? "lowest" : "highest"}`;
   const named = end === "low" ? chosen : [...chosen].reverse();
-  return { title: `${which}: ${limit}`, names: named.slice(0, NAMED).map((m) => labels[m]).join(", ") + (named.length > NAMED ? ", …" : "") };
+  return { which, title: `${which}: ${limit}`, names: named.slice(0, NAMED).map((m) => labels[m]).join(", ") + (named.length > NAMED ? ", …" : "") };
 });
 
 /** Where directions are scored, no end of the row decides. @param {Cast} cast @returns {string} */

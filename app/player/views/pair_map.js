@@ -8,7 +8,7 @@ import { tableColour } from "../pen/palette.js";
 import { bothOf, difference, largestDifference } from "./pinned.js";
 import { remembered } from "../model/remembered.js";
 import { neighbour } from "./rank_map.js";
-import { cellFit, smallCells } from "./small_maps.js";
+import { AXES_HEIGHT, cellFit, drawAxes, smallCells } from "./small_maps.js";
 import { cellAt, drawFrames, drawPanelHead, drawScale, drawTile, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @import { Scene, View, Pinned } from "../model/scene.js" */
@@ -18,7 +18,7 @@ const PAIR_KEY_HEIGHT = 40;
 const DIMMED = 0.4;
 
 const pairLayoutOf = remembered((/** @type {import("./pinned.js").Both} */ { mine, theirs }, /** @type {number} */ width, /** @type {number} */ height) => {
-  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - PAIR_KEY_HEIGHT - 6 }, 3, 14, cellFit(mine, { w: 24, h: 14 }, 1));
+  const panels = panelBoxes({ x: 2, y: 2, w: width - 6, h: height - PAIR_KEY_HEIGHT - AXES_HEIGHT - 6 }, 3, 14, cellFit(mine, { w: 24, h: 14 }, 1));
   return { panels, cells: panels.map((panel, i) => smallCells(i === 1 ? theirs : mine, panelGrid(panel, 1))) };
 });
 
@@ -67,6 +67,7 @@ function drawPair(pen, scene, other) {
 function drawPairKey(pen, { palette, colour: asked, step, width, height }, both, limit) {
   const colour = shownColour(both.mine, asked);
   const row = PAIR_KEY_HEIGHT / 2;
+  drawAxes(pen, palette, both.mine, 2, height - PAIR_KEY_HEIGHT - AXES_HEIGHT / 2, width - 8);
   const box = (/** @type {number} */ i) => ({ x: 2, y: height - PAIR_KEY_HEIGHT + i * row, w: width - 8, h: row });
   drawColourKey(pen, { model: both.mine, palette, step }, colour, box(0), `${colourName(both.mine, colour)}, both`);
   const steps = isWhole(colour) ? Array.from({ length: 2 * limit + 1 }, (_, i) => i - limit) : [-1, -0.5, 0, 0.5, 1].map((share) => share * limit);

@@ -1,6 +1,6 @@
 /** Where rank is now: layer × module type, the number in the cell, the current event's − and +. */
 
-import { cellColour, colourValue, energyShare, shownColour } from "../pen/colour.js";
+import { cellColour, colourValue, energyShare, isEntropy, shownColour } from "../pen/colour.js";
 import { formatMean, layerLabel } from "../model/format.js";
 import { valueTexts } from "../model/value_text.js";
 import { drawColourKey } from "./colour_key.js";
@@ -16,6 +16,7 @@ import { cellAt, drawFrames, drawSignKey, drawTile, moveSigns } from "./tiles.js
  * @property {boolean} sideways layers along x (many layers), else along y
  * @property {Array<{label: string, centre: number, size: number, total: number[]}>} columns
  * @property {Array<{label: string, centre: number, size: number, total: number[]}>} rows
+ * @property {boolean} sums there is room for those of the columns
  * @property {Box} grid
  * @property {Box} legend
  */
@@ -25,6 +26,9 @@ import { cellAt, drawFrames, drawSignKey, drawTile, moveSigns } from "./tiles.js
 const MANY_LAYERS = 20;
 const LEGEND_HEIGHT = 26;
 const NARROW = 590; // pixels below which the shapes' meaning has a line of its own
+const SHORT = 240; // pixels of height below which the cells need that line, and the one of the columns' sums
+const SHAPES_WIDTH = 215; // pixels that their meaning takes
+const KEY_LEAST = { rank: 150, entropy: 270 }; // pixels that the colours' meaning needs
 const KEY_LINE = 18;
 const HEADER_HEIGHT = 18;
 
@@ -41,8 +45,10 @@ export function layoutMap(model, width, height, framed = true) {
   const rowKeys = sideways ? types : layers;
   const left = !framed ? 0 : sideways ? 74 : 32;
   const right = framed ? 34 : 0;
-  const bottom = sideways ? 0 : 18;
-  const legendHeight = LEGEND_HEIGHT + (width < NARROW ? KEY_LINE : 0);
+  const short = framed && height < SHORT;
+  const sums = !sideways && !short;
+  const bottom = sums ? 18 : 0;
+  const legendHeight = LEGEND_HEIGHT + (width < NARROW && !short ? KEY_LINE : 0);
   const around = framed ? HEADER_HEIGHT + bottom + legendHeight : 0;
   const grid = {
     x: left,
@@ -82,6 +88,7 @@ export function layoutMap(model, width, height, framed = true) {
   return {
     cells,
     sideways,
+    sums,
     columns: columnKeys.map((/** @type {any} */ key, /** @type {number} */ i) => describe(key, i, sideways, grid.x, columnWidth)),
     rows: rowKeys.map((/** @type {any} */ key, /** @type {number} */ i) => describe(key, i, !sideways, grid.y, rowHeight)),
     grid,
@@ -121,7 +128,7 @@ export function drawMargins(pen, model, palette, layout, state) {
       pen.text(column.centre, 7, column.label, { fill: palette.muted, size: 11, align: "center", maxWidth: layout.sideways ? 40 : column.size - 4 });
       lastEnd = column.centre + width / 2;
     }
-    if (!layout.sideways) {
+    if (layout.sums) {
       const y = layout.grid.y + layout.grid.h + 6;
       pen.text(column.centre, y, `Σ ${sum(column.total)}`, { fill: palette.muted, size: 11, align: "center" });
     }
@@ -168,11 +175,16 @@ function numbersOf(model, cell, m, { colour, record, prune, extend }) {
   return { texts: moved ? [moved, moved.replaceAll(" ", ""), String(rank)] : [String(rank)], gauge, below: mean === null || !below ? null : `≈ ${formatMean(mean)}` };
 }
 
-/** Colours, then shapes; under each other where there is little room. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {MapState} state */
+/** Colours, then shapes: under each other where there is little width, the colours alone where there is little height too. @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {Box} box @param {MapState} state */
 function drawLegend(pen, model, palette, box, { colour, step }) {
   const lines = box.h > KEY_LINE + 4 ? 2 : 1;
   const line = (/** @type {number} */ i) => ({ ...box, y: box.y + (i * box.h) / lines, h: box.h / lines });
   const shapes = line(lines - 1);
+  const least = isEntropy(shownColour(model, colour)) ? KEY_LEAST.entropy : KEY_LEAST.rank;
+  if (lines === 1 && box.w < least + SHAPES_WIDTH) {
+    drawColourKey(pen, { model, palette, step }, colour, box);
+    return;
+  }
   const start = legendGlyphs(pen, model, palette, shapes, shapes.y + shapes.h / 2, colour);
   drawColourKey(pen, { model, palette, step }, colour, lines === 1 ? { ...box, w: start - 12 - box.x } : line(0));
 }

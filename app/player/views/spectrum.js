@@ -11,6 +11,7 @@ import { inkOn, tableColour } from "../pen/palette.js";
 // σ/s may be far above |λ| where P and Q are far from orthonormal; beyond this the bars are cut, so that λ stays visible.
 const MOST = 4;
 const KEY_ROW = 15;
+const LABELLED = 15; // pixels of a column that has room for its label
 
 /**
  * @typedef {object} Direction
@@ -144,6 +145,7 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
   }
   drawTruth(pen, palette, plot, column, truthAt(model, state.record, state.selected).map(({ over }) => over), y);
   directions.forEach((direction, i) => drawStem(pen, palette, plot, plot.x + (i + 0.5) * column, column, direction, y));
+  if (column >= LABELLED && directions.some(({ slot }) => slot !== null)) pen.text(plot.x - 6, plot.y + plot.h + 11, "slot", { fill: palette.muted, size: 11, align: "right" });
   for (let i = 0; i < coming; i += 1) {
     const x = plot.x + (directions.length + i + 0.5) * column;
     pen.glyph("circle", x, y(0), 6.5, { stroke: palette.extended, width: 2, dash: [2, 2] });
@@ -195,7 +197,7 @@ function drawStem(pen, palette, plot, x, column, direction, y) {
   }
   if (fresh) pen.glyph("circle", x, at, size + 3.5, { stroke: colour, width: 1.5 });
   if (partly && column >= 28) pen.text(x, at - size - 7, percent(direction.gate), { fill: palette.muted, size: 11, align: "center" });
-  if (column < 15) return;
+  if (column < LABELLED) return;
   const label = stemLabel(direction, column);
   const fill = going || fresh ? colour : palette.muted;
   pen.text(x, plot.y + plot.h + 11, label, { fill, size: 11, align: "center", weight: going || fresh ? 600 : 400 });

@@ -11,6 +11,7 @@ import { matrixLabel } from "../model/format.js";
 import { sized } from "../model/remembered.js";
 import { decisionOf, stageOf, STAGES } from "../model/stages.js";
 import { neighbour } from "./rank_map.js";
+import { AXES_HEIGHT, drawAxes } from "./small_maps.js";
 import { cellAt, drawPanelHead, panelBoxes, panelGrid } from "./tiles.js";
 
 /** @import { Scene, View, Pen } from "../model/scene.js" */
@@ -62,7 +63,7 @@ function eventIndex({ model, step }) {
 }
 
 const stepLayout = sized((_model, width, height) => {
-  const area = { x: 2, y: 2, w: width - 6, h: height - KEY_HEIGHT - 6 };
+  const area = { x: 2, y: 2, w: width - 6, h: height - KEY_HEIGHT - AXES_HEIGHT - 6 };
   // The stills are wide: as large as they can be in a form of three to two.
   const panels = panelBoxes(area, STAGES.length, 14, (w, h) => Math.min(w / 3, Math.max(1, h - 50) / 2));
   const lines = panels[0].h > 170 ? CAPTION_LINES : 2;
@@ -98,6 +99,7 @@ export const STEPS_VIEW = {
       drawPanelHead(pen, palette, panels[i], `${i + 1} ${label}`, stage.caption, lines);
       pen.shifted(stills[i].x, stills[i].y, () => drawFilm(pen, still, momentOf(stage)));
     });
+    drawAxes(pen, palette, model, 2, height - KEY_HEIGHT - AXES_HEIGHT / 2, width - 6);
     const known = knowsSpectra(model);
     drawKey(pen, palette, { x: 2, y: height - KEY_HEIGHT, w: width - 6, h: KEY_HEIGHT }, height - KEY_HEIGHT / 2, 0, [
       [known ? "a direction: |λ|, its share in the score" : "a direction", palette.muted],

@@ -38,12 +38,12 @@ export function drawTile(pen, palette, cell, tile, alpha = 1) {
   pen.rect(cell.x, cell.y, cell.w, cell.h, { fill, stroke: tile.fill ? undefined : palette.line, radius });
   if (!tile.fill) pen.hatch(cell, palette.faint);
   tile.marks.forEach((sign, i) => drawFrame(pen, palette, cell, sign, i, radius, { alpha, dash: tile.open ? [3, 3] : undefined }));
-  const size = Math.max(SMALLEST, Math.min(15, cell.h * (tile.below ? 0.46 : 0.55), cell.w * 0.36));
+  const size = numberSize(cell, Boolean(tile.below));
   const ink = inkOn(fill);
   const style = { fill: ink, size, weight: 600, align: /** @type {const} */ ("center") };
   const badge = tile.marks.length && cell.w >= 22 && cell.h >= 10 ? Math.min(8, cell.h * 0.32, cell.w * 0.14) : 0;
   const taken = badge ? (2 * badge + 1) * tile.marks.length + 2 : 0;
-  const frame = frameWidth(tile.marks.length, radius);
+  const frame = frameWidth(cell, tile.marks.length);
   const room = cell.w - 2 * frame - (tile.gauge === undefined ? 0 : 12);
   // Numbers say more than the sign beside them, which the frame tells too: it goes first where both have no room.
   const text = cell.h < size * LETTER_HEIGHT + 2 * frame ? undefined : tile.texts.find((wanted) => wanted && pen.measure(wanted, style) <= room);
@@ -72,23 +72,37 @@ export function moveSigns(pruned, extended) {
   return [...(pruned ? /** @type {const} */ (["minus"]) : []), ...(extended ? /** @type {const} */ (["plus"]) : [])];
 }
 
-/** @param {number} marks @param {number} radius 0 in a small cell @returns {number} what their frames take at each edge, with what keeps them off the number */
-function frameWidth(marks, radius) {
-  return marks ? 1 + FRAME_STEP * (marks - 1) + frameStroke(radius) : 1;
+/** @param {Box} cell @param {boolean} two lines @returns {number} */
+function numberSize(cell, two) {
+  return Math.max(SMALLEST, Math.min(15, cell.h * (two ? 0.46 : 0.55), cell.w * 0.36));
 }
 
-/** @param {number} radius @returns {number} */
-function frameStroke(radius) {
-  return radius ? 2.5 : 1.5;
+/** Where some numbers have no room none is written: a map with a part of them would mislead. @param {CanvasPen} pen @param {Box} cell @param {string[][]} texts of cells as large as this one @returns {boolean} */
+export function holdsNumbers(pen, cell, texts) {
+  const size = numberSize(cell, false);
+  const frame = frameWidth(cell, 1);
+  if (cell.h < size * LETTER_HEIGHT + 2 * frame) return false;
+  return texts.every((own) => !own.length || own.some((text) => pen.measure(text, { size, weight: 600 }) <= cell.w - 2 * frame));
+}
+
+/** @param {Box} cell @param {number} marks @returns {number} what their frames take at each edge, with what keeps them off the number */
+function frameWidth(cell, marks) {
+  const { inset, width } = frameStroke(cell);
+  return marks ? inset + FRAME_STEP * (marks - 1) + width : 1;
+}
+
+/** @param {Box} cell @returns {{inset: number, width: number}} of a mark's frame; as wide again is what keeps it off the number */
+function frameStroke({ w, h }) {
+  return w > 16 && h > 18 ? { inset: 1, width: 2.5 } : { inset: 0.75, width: 1.5 };
 }
 
 /** Inside the frames of the marks before. @param {CanvasPen} pen @param {Palette} palette @param {Box} cell @param {Sign} sign @param {number} before how many @param {number} radius 0 in a small cell @param {import("../pen/draw.js").Style} [style] */
 function drawFrame(pen, palette, cell, sign, before, radius, { alpha, dash } = {}) {
-  const inset = 1 + FRAME_STEP * before;
+  const { inset: first, width } = frameStroke(cell);
+  const inset = first + FRAME_STEP * before;
   const frame = /** @type {const} */ ([cell.x + inset, cell.y + inset, cell.w - 2 * inset, cell.h - 2 * inset]);
-  const thick = frameStroke(radius);
-  pen.rect(...frame, { stroke: palette.background, width: 2 * thick, radius, alpha });
-  pen.rect(...frame, { stroke: signColour(palette, sign), width: thick, radius, alpha, dash });
+  pen.rect(...frame, { stroke: palette.background, width: 2 * width, radius, alpha });
+  pen.rect(...frame, { stroke: signColour(palette, sign), width, radius, alpha, dash });
 }
 
 /** @param {CanvasPen} pen @param {Palette} palette @param {Sign} sign @param {number} x @param {number} y @param {number} size @param {number} [alpha] */
