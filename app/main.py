@@ -30,7 +30,8 @@ STYLE = """<style>
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
 [data-testid="stMarkdownContainer"] code { font-size: 0.86em !important; }
 [data-testid="stBaseButton-primary"]:enabled { color: light-dark(#ffffff, #12171c); }
-.stPlotlyChart :is(.xtick, .ytick) text, .stPlotlyChart :is(.xtitle, .ytitle, .legendtext) { fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
+.stPlotlyChart :is(.xtick, .ytick) text, .stPlotlyChart :is(.xtitle, .ytitle, .legendtext) {
+  fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
 a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }
 </style>"""
 
