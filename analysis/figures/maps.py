@@ -17,6 +17,7 @@ from analysis.figures.theme import NO_RECORDS, STEP, capital, empty_figure, styl
 from analysis.metrics import final_ranks, matrix_label
 from analysis.order import sorted_matrices
 from analysis.quantities import quantity, record_of, selected_records
+from analysis.rank_limits import change_limit
 from analysis.runs import Matrix, Run
 from analysis.stages import STAGES, chosen_events, stages_of
 from analysis.tables import TABLES
@@ -77,6 +78,8 @@ def map_scale(runs: Sequence[Run], colour: str, since: int | None = None) -> Sca
     arrays = [quantity(colour).values(run, since) for run in runs]
     if colour == "rank":
         arrays += [final_ranks(run).astype(np.float64) for run in runs if len(run.steps)]
+    if colour == "change":
+        arrays += [np.array([change_limit(run)], np.float64) for run in runs]
     return SCALES[colour](arrays)
 
 

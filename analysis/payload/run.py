@@ -21,6 +21,7 @@ from analysis.payload.codes import coded_entropy, coded_gates, coded_logarithm, 
 from analysis.payload.container import Rows, as_json, pack
 from analysis.payload.derived import by_record, stay_arrays, told_once, whole_arrays
 from analysis.payload.events import pack_events
+from analysis.rank_limits import allowed_rank, change_limit
 from analysis.run_config import first_event
 from analysis.runs import Run
 from analysis.thinning import around, extremes, mean_of
@@ -238,8 +239,9 @@ def _header(run: Run) -> dict[str, Any]:
             "entropyShown": entropy_shown(run),
             "entropyDecides": decided_quantity(run),
             "entropyRange": {key: entropy_range(run, key) for key in ("entropy", "true_entropy")},
-            "allowedRank": _allowed_rank(run),
+            "allowedRank": allowed_rank(run),
             "firstEvent": first_event(run),
+            "changeLimit": change_limit(run),
         },
         "matrices": {
             "name": [m.name for m in run.matrices],
@@ -260,14 +262,6 @@ def _header(run: Run) -> dict[str, Any]:
         "park": metrics.parked_step(run),
         "explained": {"introduction": introduction(run), "words": words()},
     }
-
-
-def _allowed_rank(run: Run) -> int | None:
-    """Return the rank that a matrix may reach: the configuration's limit, else twice the first; None where unknown."""
-    limit, first = (run.config.get(key) for key in ("max_rank", "initial_rank"))
-    if isinstance(limit, int):
-        return limit
-    return 2 * first if isinstance(first, int) else None
 
 
 def _sentence(run: Run, number: int) -> str:

@@ -13,6 +13,7 @@ from analysis.figures.scales import SCALES, blend, nice_ceiling
 from analysis.figures.theme import METHOD_LOOKS, method_style
 from analysis.order import SORTS
 from analysis.quantities import QUANTITIES
+from analysis.rank_limits import change_limit
 from analysis.tables import TABLES
 from analysis.tables.columns import numbers
 from flexlora.matrix_names import module_type_order
@@ -94,7 +95,9 @@ def test_the_scale_of_a_map_is_the_same_at_every_step(colour, paper):
         assert low == 0
         assert max(known.max(), 2 * metrics.GAP_LIMIT) < high <= 1
     if colour == "change":
-        assert low == -high
+        # Whole numbers with a colour each: half a step more at either end. It holds from whichever step change counts.
+        assert low == -high == -0.5 - change_limit(paper)
+        assert FIGURES["rank_map"](paper, 40, colour, 100).layout.coloraxis.cmax == high
 
 
 def test_whole_numbers_have_one_flat_colour_each_and_no_change_is_pale(paper):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from analysis.payload import pack_run
+from analysis.payload import pack_run, pack_spectra
 from analysis.runs import Run, load_run
 from analysis.stages import stages_of
 
@@ -31,7 +31,11 @@ def film_of(path: Path, run: Run, events: list[int]) -> dict[str, Any]:
     path.write_bytes(pack_run(run))
     asked = {"player": str(ROOT / "app" / "player"), "payload": str(path), "events": events}
     asked |= {"moments": sorted(MOMENTS), "sizes": SIZES}
-    command = [str(NODE), str(Path(__file__).with_name("film.mjs"))]
+    return asked_of("film.mjs", asked)
+
+
+def asked_of(script: str, asked: dict[str, Any]) -> dict[str, Any]:
+    command = [str(NODE), str(Path(__file__).with_name(script))]
     told = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=TIMEOUT_S)
     assert told.returncode == 0, told.stderr
     return json.loads(told.stdout)
@@ -93,3 +97,32 @@ def test_the_result_is_asked_for_before_it_is_told(film):
     for now in film[1]["words"]:
         assert now["caption"].endswith("?") == (now["moment"] < 5 and now["moment"] % 1 < 0.5)
         assert now["moment"] >= 3.5 or now["sentence"].endswith("what will move?")
+
+
+@pytest.mark.parametrize("name", ["words-flexlora-paper", "digits-salora", "digits-autolora"])
+def test_where_lambda_comes_a_record_at_a_time_the_stacks_become_those_of_the_whole_run(name, tmp_path):
+    run = load_run(ROOT / "sample_runs" / name)
+    event = len(run.events) // 2
+    whole = pack_run(run)
+    step = run.events[event]["step"]
+    record = run.record_at(step)
+    paths = {"whole": tmp_path / "whole", "narrow": tmp_path / "narrow"}
+    paths["whole"].write_bytes(whole)
+    paths["narrow"].write_bytes(pack_run(run, len(whole) // 2))
+    frames = []
+    for own in run.steps[record : record + 7].tolist():
+        (tmp_path / str(own)).write_bytes(pack_spectra(run, own))
+        frames.append((own, str(tmp_path / str(own))))
+    asked = {"player": str(ROOT / "app" / "player"), "event": event, "frames": frames}
+    told = asked_of("film_frames.mjs", asked | {key: str(path) for key, path in paths.items()})
+    assert told["onDemand"] and told["records"] == run.steps[record : record + len(told["records"])].tolist()
+    first, second, *_, last = told["stages"]
+    assert not first["known"] and first["bars"] != told["whole"]["bars"]
+    # With its own record the sizes are there, and nothing grows yet.
+    assert second["known"] and sizes(second) == sizes(told["whole"])
+    assert all(size == bar["size"] for own in second["bars"] for bar in own for size in bar["growth"])
+    assert last["bars"] == told["whole"]["bars"] and last["rest"] == told["whole"]["rest"]
+
+
+def sizes(told: dict[str, Any]) -> list[list[Any]]:
+    return [[(bar["size"], bar["share"], bar["fate"], bar["soft"]) for bar in own] for own in told["bars"]]

@@ -43,6 +43,7 @@ import { remembered } from "../model/remembered.js";
  */
 
 const AHEAD = 6; // records that the last stage shows, up to the next event
+const KEPT_CASTS = 12; // of hundreds of matrices each is some megabytes
 
 /** Directions that a matrix may get, so that nothing is scaled anew while a run goes on. @type {(model: Model) => number} */
 export const mostBars = remembered((model) => {
@@ -59,19 +60,42 @@ export function lengthOf(size, longest) {
   return Math.min(1, Math.sqrt(size / longest));
 }
 
-/** @param {Model} model @returns {boolean} λ of every matrix at every record is here */
-export function knowsSpectra(model) {
-  return !model.run.ranksOnly && !model.spectra.onDemand;
+/** @param {Model} model @param {number} t @returns {boolean} λ of every matrix at the record is here */
+export function knowsSpectra(model, t) {
+  return !model.run.ranksOnly && model.spectra.hasAll(t);
 }
 
-/** The event is told by its index. @type {(model: Model, index: number) => Cast} */
-export const castOf = remembered((model, index) => {
+/** @param {Model} model @param {number} index of the event @returns {number[]} its record, and those after it that the last stage shows */
+export function recordsOf(model, index) {
+  const record = model.recordAt(model.events[index].step);
+  const next = model.events[index + 1];
+  const limit = Math.min(next ? model.recordAt(next.step) : model.T - 1, model.T - 1, record + AHEAD);
+  return Array.from({ length: Math.max(0, limit - record) + 1 }, (_, i) => record + i);
+}
+
+/** @type {WeakMap<Model, Map<number, {here: string, cast: Cast}>>} by event, the latest last */
+const CASTS = new WeakMap();
+
+/** It knows more of its directions whenever λ of a record comes. @param {Model} model @param {number} index of the event @returns {Cast} */
+export function castOf(model, index) {
+  const kept = CASTS.get(model) ?? new Map();
+  CASTS.set(model, kept);
+  const here = recordsOf(model, index).map((t) => Number(model.spectra.hasAll(t))).join("");
+  const found = kept.get(index);
+  if (found?.here === here) return found.cast;
+  const cast = makeCast(model, index);
+  kept.delete(index);
+  kept.set(index, { here, cast });
+  if (kept.size > KEPT_CASTS) kept.delete([...kept.keys()][0]);
+  return cast;
+}
+
+/** @param {Model} model @param {number} index @returns {Cast} */
+function makeCast(model, index) {
   const decision = decisionOf(model, index);
   const { record, prune, extend } = decision;
-  const known = knowsSpectra(model);
-  const next = model.events[index + 1];
-  const limit = next ? model.recordAt(next.step) : model.T - 1;
-  const ahead = Math.max(0, Math.min(AHEAD, limit - record, model.T - 1 - record));
+  const known = knowsSpectra(model, record);
+  const ahead = recordsOf(model, index).length - 1;
   const [row, aside] = orderOf(decision, model.M);
   const place = new Array(model.M).fill(0);
   row.forEach((m, i) => (place[m] = i));
@@ -82,7 +106,7 @@ export const castOf = remembered((model, index) => {
   const ends = decision.byDirection ? { low: 0, high: 0 } : endsOf(decision, row);
   const labels = model.matrices.map(matrixLabel);
   return { decision, index, labels, tokens, row, aside, place, known, ahead, over: isOver(decision, row, ends), sharing: known && decision.event.measure === "spectral_entropy", ...ends };
-});
+}
 
 /** When each of them has its turn: in the order of the row. @param {number[]} row @param {number[]} aside @param {Map<number, number>} moves @returns {Map<number, number>} in [0, 1] */
 function turnsOf(row, aside, moves) {
@@ -121,7 +145,7 @@ function barsOf(model, { event, record, before, prune }, m, known, ahead) {
   const name = model.matrices[m].name;
   const [going, coming] = [event.prune, event.extend].map((moves) => moves.filter((move) => move.matrix === name));
   const fresh = coming.filter((move) => !isSoft(move));
-  const values = known ? model.singularValues(record, m) : [];
+  const values = known ? model.spectra.ofRecord(record, m).values : [];
   const bars = values.length ? knownBars(model, record, m, going, coming) : plainBars(before[m], prune.get(m) ?? 0, going.every(isSoft));
   const newborn = fresh.map((move) => ({ slot: move.slot ?? -1, bar: /** @type {Bar} */ ({ size: values.length ? 0 : NaN, share: 0, fate: "new", soft: false, growth: [] }) }));
   const all = [...bars, ...newborn];
@@ -133,13 +157,13 @@ function barsOf(model, { event, record, before, prune }, m, known, ahead) {
 
 /** @param {Model} model @param {number} record @param {number} m @param {import("../model/decode.js").Move[]} going @param {import("../model/decode.js").Move[]} coming @returns {Placed[]} */
 function knownBars(model, record, m, going, coming) {
-  const values = model.singularValues(record, m);
-  const slots = model.slots(record, m);
-  const shares = model.energyShares(record, m);
-  const top = shares.reduce((most, share) => (share > most ? share : most), 0);
+  const { values, slots, gates } = model.spectra.ofRecord(record, m);
+  const isOn = (/** @type {number} */ i) => !gates || gates[i] > 0;
+  const top = values.reduce((most, value, i) => (isOn(i) ? Math.max(most, Math.abs(value)) : most), 0);
   const found = Array.from(values, (value, i) => {
-    const on = model.spectra.gate(record, m, i) > 0;
-    const bar = /** @type {Bar} */ ({ size: Math.abs(value) || 0, share: top > 0 ? shares[i] / top : NaN, fate: on ? "stays" : "off", soft: false, growth: [] });
+    const on = isOn(i);
+    const share = top > 0 && top < Infinity ? (on ? (value / top) ** 2 : 0) : NaN;
+    const bar = /** @type {Bar} */ ({ size: Math.abs(value) || 0, share, fate: on ? "stays" : "off", soft: false, growth: [] });
     return { slot: slots ? slots[i] : -1, bar };
   });
   found.sort((a, b) => Number(a.bar.fate === "off") - Number(b.bar.fate === "off") || b.bar.size - a.bar.size);
@@ -167,8 +191,7 @@ function plainBars(rank, going, soft) {
 /** What each direction is at the records that follow. @param {Model} model @param {number} record @param {number} m @param {Placed[]} placed @param {number} ahead */
 function grow(model, record, m, placed, ahead) {
   for (let t = record + 1; t <= record + ahead; t += 1) {
-    const values = model.singularValues(t, m);
-    const slots = model.slots(t, m);
+    const { values, slots } = model.spectra.ofRecord(t, m);
     const bySlot = slots && new Map(slots.map((slot, i) => [slot, Math.abs(values[i])]));
     const sorted = bySlot ? null : Array.from(values, Math.abs).sort((a, b) => b - a);
     let next = 0;

@@ -16,6 +16,7 @@ import { scoreHeight, scoreScale, scoreTexts } from "./score_scale.js";
 /** @typedef {{scene: Scene, layout: FilmLayout, cast: Cast, frame: Frame}} Shot */
 
 const DIMMED = 0.3;
+const FINE = 1; // pixels of a direction below which not each is drawn
 const UNKNOWN_LENGTH = 0.8; // of a direction whose λ is not here: its rank can be counted all the same
 
 /** @param {Scene} scene at an event in slow motion @param {number} τ @returns {Shot} */
@@ -77,7 +78,8 @@ export function drawStack(pen, palette, box, most, lying, bars, alpha, hatched) 
     const own = barBox(box, most, lying, { at: at + count - 1, length: 1, fall: 0 });
     pen.hatch({ x: box.x, y: Math.min(own.y, bottom - 8), w: Math.max(own.x + own.w - box.x, 8), h: Math.max(8, bottom - own.y) }, palette.faint, 4);
   }
-  for (const bar of bars) {
+  const rest = box.w / most < FINE ? drawFine(pen, palette, box, most, lying, bars, alpha) : bars;
+  for (const bar of rest) {
     const { look } = bar;
     const length = Number.isNaN(bar.length) ? UNKNOWN_LENGTH : bar.length;
     const all = look === "gap" || look === "frame" ? 1 : look === "pruned" ? Math.max(length, 0.6 * Math.min(1, bar.fall * 8)) : length;
@@ -85,6 +87,27 @@ export function drawStack(pen, palette, box, most, lying, bars, alpha, hatched) 
     if (bar.count > 1 && box.h / most < 2) drawBar(pen, palette, bar, blockOf(own, barBox(box, most, lying, { at: bar.at + bar.count - 1, length: all, fall: 0 })), alpha);
     else for (let i = 0; i < bar.count; i += 1) drawBar(pen, palette, bar, i ? barBox(box, most, lying, { at: bar.at + i, length: all, fall: 0 }) : own, alpha);
   }
+}
+
+/** Hundreds of stacks whose directions are narrower than a pixel: those that only stand there are a bar a pixel, and on the way one block. @param {Pen} pen @param {Palette} palette @param {Box} box @param {number} most @param {number} lying @param {Drawn[]} bars @param {number} alpha @returns {Drawn[]} what is left */
+function drawFine(pen, palette, box, most, lying, bars, alpha) {
+  const stands = bars.filter(({ look, count, length }) => look === "plain" && count === 1 && !Number.isNaN(length));
+  if (!stands.length) return bars;
+  if (lying > 0) {
+    const [first, last] = [stands[0], stands[stands.length - 1]].map((bar) => barBox(box, most, lying, bar));
+    const { x, y, w, h } = blockOf(first, last);
+    pen.rect(x, y, w, h, { fill: palette.muted, alpha });
+  } else {
+    let pixel = -1;
+    for (const bar of stands) {
+      const at = Math.floor((bar.at * box.w) / most);
+      const own = Math.max(1, box.h * bar.length);
+      // The largest comes first.
+      if (at > pixel) pen.rect(box.x + at, box.y + box.h - own, 1, own, { fill: palette.muted, alpha });
+      pixel = at;
+    }
+  }
+  return bars.filter(({ look, count, length }) => look !== "plain" || count > 1 || Number.isNaN(length));
 }
 
 /** @param {Box} first @param {Box} last @returns {Box} around both */

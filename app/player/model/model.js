@@ -65,8 +65,6 @@ export function largest(values) {
 export class Model {
   /** The record that rank change counts from. */
   base = 0;
-  /** @type {{base: number, change: number} | null} the largest change since a record */
-  counted = null;
   /** @type {{parameters?: number, gap?: number}} largest values, once they are known */
   scales = {};
   /** Scale of the entropy colour, key of `ENTROPY_SCALES`. */
@@ -182,19 +180,9 @@ export class Model {
     this.base = step === null ? 0 : this.recordAt(step);
   }
 
-  /** The largest change of a rank since the record that change counts from, at least 1: few ever colour by it. */
+  /** The largest change of a rank between any two moments, at least 1: the scale holds from whichever change counts. @returns {number} */
   get maxChange() {
-    if (this.counted?.base !== this.base) this.counted = { base: this.base, change: this.largestChange() };
-    return this.counted.change;
-  }
-
-  largestChange() {
-    const { ranks, M, base, turns } = this;
-    let change = 1;
-    for (const t of turns) {
-      for (let m = 0; m < M; m += 1) change = Math.max(change, Math.abs(ranks[t * M + m] - ranks[base * M + m]));
-    }
-    return change;
+    return this.run.changeLimit;
   }
 
   /** @param {number} step @returns {number} the latest record at or before the step; 0 before the first */

@@ -169,6 +169,22 @@ export class RunSpectra {
     return this.onDemand && this.T > 0 && !this.frames.has(this.arrays.steps[t]);
   }
 
+  /** @param {number} t @returns {boolean} λ of all matrices at exactly this record is here */
+  hasAll(t) {
+    return !this.onDemand || this.frames.get(this.arrays.steps[t])?.record === t;
+  }
+
+  /** From what holds all matrices of the record. @param {number} t @param {number} m @returns {{values: Float32Array, slots: number[] | null, gates: Uint8Array | null}} λ as trained, none while on their way; slots: null where the log does not say; gates: 0 = off; null = all are simply on */
+  ofRecord(t, m) {
+    const frame = this.onDemand ? this.frames.get(this.arrays.steps[t]) : undefined;
+    if (this.onDemand && frame?.record !== t) return { values: NONE, slots: null, gates: null };
+    const { lam, gates } = frame ?? this.ofAll(m);
+    const [from, to] = frame ? frame.starts.subarray(m, m + 2) : this.ofAll(m).span(t);
+    const slots = frame ? Array.from(frame.slots.subarray(from, to)) : this.slots(t, m);
+    const known = slots.length === to - from && !slots.includes(-1);
+    return { values: lam.subarray(from, to), slots: known ? slots : null, gates: gates?.subarray(from, to) ?? null };
+  }
+
   /**
    * Takes in what `analysis.payload.pack_spectra` made.
    * @param {import("./container.js").Content} content @param {number} asked step

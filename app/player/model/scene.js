@@ -40,7 +40,8 @@
  * @property {string} hint
  * @property {boolean} [wide] several maps side by side: they need more room
  * @property {boolean} [roomy] it takes more of the width where there is enough for what stands beside it
- * @property {boolean} [spectra] it shows λ of all matrices, which may have to be asked for
+ * @property {boolean} [spectra] the scale of its bars can be chosen
+ * @property {(scene: Scene) => number[]} [frames] records of which it shows λ of all matrices, which may have to be asked for, the most needed first
  * @property {(scene: Pick<Scene, "model" | "other">) => boolean} [possible] false where the run has nothing for it
  * @property {(pen: Pen, scene: Scene) => void} draw
  * @property {(scene: Scene) => string | undefined} [sameAs] while it stays, the picture of this run need not be drawn again; undefined = always

@@ -9,7 +9,7 @@ const VIOLETS = ["#f3effa", "#ded3ef", "#c4b1e2", "#a78bd2", "#8a67bf", "#6f47a6
 const TEALS = ["#e6f4f3", "#c5e5e2", "#9bd0cc", "#6bb6b1", "#3f9994", "#207c78", "#0d615f", "#064847", "#02302f"];
 const ROSES = ["#fbeef4", "#f4d3e2", "#e8aec9", "#d884ac", "#c35b8e", "#a63a72", "#852358", "#651340", "#45072a"];
 // What has an order of its own and is no quantity, as layers: no other picture has these.
-const DEPTHS = ["#efe6da", "#d9c7ad", "#bda888", "#9c8a72", "#7d7068", "#615a63", "#4a4660", "#35345a", "#1f2350"];
+const DEPTHS = ["#f0f2dd", "#dce2b6", "#c3cd8d", "#a7b566", "#8a9b47", "#6e8031", "#546522", "#3d4b17", "#28330e"];
 const ORANGE_BLUE = ["#8a3c00", "#b85a0a", "#de8a3f", "#f2bd8a", "#eeeeee", "#a5c9e8", "#5d9dd0", "#2a6fb0", "#0e4480"];
 const ORANGE_BLUE_DARK = ["#ffb066", "#ec8f3a", "#b9661c", "#74431a", "#33363b", "#1f4a73", "#2f74b5", "#5b9fdd", "#9ccbf5"];
 // P. Tol, "muted" and "light" qualitative schemes (2021), in an order without red next to green.
@@ -195,7 +195,7 @@ function makePalette(theme) {
     regularizer: dark ? "#b9a3e3" : "#6f47a6",
     evaluation: dark ? "#e58fbd" : "#9a2f6b",
     kinds: dark ? KINDS_DARK : KINDS,
-    depths: ramp(DEPTHS),
+    depths: sequential(DEPTHS),
     tables: {
       rank: sequential(BLUES),
       change: ramp(dark ? ORANGE_BLUE_DARK : ORANGE_BLUE),

@@ -141,11 +141,12 @@ export class Feed {
     if (chosen.sort === "similarity" && !model.similar) this.bring("order", () => source.order(), (order) => this.player.arrange(order));
   }
 
-  /** All spectra at a record, for a view that shows them; while it plays, as fast as they come. @param {number} record */
-  async supplyFrame(record) {
+  /** All spectra at some records, for a view that shows them; while it plays, as fast as they come. @param {number[]} records one of them at a time */
+  async supplyFrames(records) {
     const { run, player } = this;
     const { model } = player;
-    if (!run || !model?.spectra.lacksFrame(record) || this.asked.has("spectra")) return;
+    const record = records.find((t) => model?.spectra.lacksFrame(t));
+    if (!run || record === undefined || this.asked.has("spectra")) return;
     this.asked.add("spectra");
     try {
       const step = model.steps[record];

@@ -373,8 +373,9 @@ export class Player {
     if (this.stale) this.timeline.drawStill(penFor(nodes.still, ...this.timeSize, palette.font), scene);
     this.stale = false;
     this.timeline.drawMoving(penFor(nodes.moving, ...this.timeSize, palette.font), scene);
-    this.drawMap(this.scene(this.mapSize));
-    if (this.mapView.spectra) this.feed.supplyFrame(clock.record);
+    const map = this.scene(this.mapSize);
+    this.drawMap(map);
+    if (model.spectra.onDemand) this.feed.supplyFrames(this.mapView.frames?.(map) ?? []);
     if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
     tell(this, scene, moved);
     if (!this.whole) window.setTimeout(() => tellRest(this));

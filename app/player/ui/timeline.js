@@ -129,7 +129,7 @@ export class Timeline {
       panel.draw(pen, palette, box, scale);
       const inner = box.h >= 23 && panel.note;
       const labelled = { fill: palette.text, size: 11, maxWidth: 62 };
-      pen.text(2, box.y + box.h / 2 - (inner ? 5 : 0), panel.label, labelled);
+      pen.text(2, box.y + box.h / 2 - (inner ? 5 : 0), inner ? panel.label : (panel.terse ?? panel.label), labelled);
       if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 11, maxWidth: 66 });
     });
     const axis = this.height - AXIS_HEIGHT + 10;

@@ -20,7 +20,8 @@ const RAMP = 84;
 export function drawColourKey(pen, { model, palette, step }, colour, box, title = colourName(model, colour)) {
   const shown = shownColour(model, colour);
   if (!isEntropy(shown)) {
-    drawScale(pen, palette, palette.tables[shown], legendMarks(model, shown), box, title, isWhole(shown));
+    const range = shown === "change" ? ` (${model.run.state === "running" ? "allowed" : "over the run"}: ±${model.maxChange})` : "";
+    drawScale(pen, palette, palette.tables[shown], legendMarks(model, shown), box, `${title}${range}`, isWhole(shown));
     return;
   }
   const place = { pen, palette, model, shown, y: box.y + box.h / 2 };

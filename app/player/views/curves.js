@@ -11,7 +11,7 @@ import { percentage } from "./rank_share.js";
 /** @import { CanvasPen, Box, Style } from "../pen/draw.js" */
 /** @import { TimeScale, Pinned } from "../model/scene.js" */
 
-/** @typedef {{label: string, note?: string, weight: number, need?: number}} Told note: what the line is, in smaller print; weight: share of the height; need: 0 = always there, where the height is short, larger ones go first */
+/** @typedef {{label: string, note?: string, terse?: string, weight: number, need?: number}} Told note: what the line is, in smaller print; terse: instead of the label where the note has no room; weight: share of the height; need: 0 = always there, where the height is short, larger ones go first */
 
 /** @typedef {{value: (step: number) => string, otherValue?: (step: number) => string, aside?: (step: number) => string}} Words what stands beside the panel at the clock, of this run and of the pinned one, and a second line of it */
 
@@ -22,6 +22,9 @@ import { percentage } from "./rank_share.js";
 /** @typedef {{steps: ArrayLike<number>, values: ArrayLike<number>}} Series */
 
 /** @typedef {Series & {ink: (palette: Palette) => string, top?: number, style: Style & {steps?: boolean}}} Line top: the value at the panel's top edge, where it is another than the panel's */
+
+const FAR_APART = 5; // times the other's largest, beyond which both share a logarithmic scale
+const MOST_APART = 1e5; // times: what is smaller stands at the bottom of that scale
 
 /** @param {Model} model @param {Pinned | null} other a second run under the same clock @returns {Panel[]} only what the run has recorded */
 export function panelsOf(model, other) {
@@ -46,16 +49,18 @@ function mapped(values, place) {
 
 /**
  * A panel of lines between `low` and `top`; what is counted has no line at its top.
- * @param {Told & Words & {top: number, low?: number, counted?: boolean, lines: Line[]}} told
+ * @param {Told & Words & {top: number, low?: number, counted?: boolean, log?: boolean, lines: Line[]}} told log: the height is the logarithm, and what is below `low` stands at the bottom
  * @param {Draw} [further] draws on top
  * @returns {Panel}
  */
-function linesPanel({ top, low = 0, counted = false, lines, ...told }, further) {
+function linesPanel({ top, low = 0, counted = false, log = false, lines, ...told }, further) {
   return {
     ...told,
     draw: (pen, palette, box, scale) => {
-      const y = (/** @type {number} */ value, most = top) => box.y + (box.h * (most - value)) / (most - low);
+      const share = (/** @type {number} */ value, /** @type {number} */ most) => (log ? Math.log(most / Math.max(low, value)) / Math.log(most / low) : (most - value) / (most - low));
+      const y = (/** @type {number} */ value, most = top) => box.y + box.h * share(value, most);
       pen.line(box.x, y(0), box.x + box.w, y(0), { stroke: palette.line });
+      if (log && box.h >= 20) pen.text(box.x - 6, box.y + box.h - 3, formatNumber(low), { fill: palette.muted, size: 11, align: "right" });
       if (!counted) pen.line(box.x, box.y, box.x + box.w, box.y, { stroke: palette.line, dash: [2, 3] });
       pen.text(box.x - 6, box.y + 4, formatNumber(top), { fill: palette.muted, size: 11, align: "right" });
       // The clock is the first run's: what the other logged beyond its end has no place on the axis.
@@ -80,7 +85,7 @@ function bothLines(model, own, second, theirs, steps = false) {
 /**
  * A curve; where the pinned run has one too, both in the colours of their methods.
  * @param {Model} model @param {Series} own @param {Model | undefined} second the pinned run @param {Series | null | undefined} theirs
- * @param {Told & {top: number}} told @param {Line[]} alone where there is no other @param {Draw} [further]
+ * @param {Told & {top: number, low?: number, log?: boolean}} told @param {Line[]} alone where there is no other @param {Draw} [further]
  * @returns {Panel}
  */
 function curvePanel(model, own, second, theirs, told, alone, further) {
@@ -101,12 +106,23 @@ function lossPanel(model, second) {
   return curvePanel(model, own, second, theirs, { label: "task loss", note: window > 1 ? `mean of ${window}` : undefined, weight: 2.2, top }, alone);
 }
 
+/** @param {number} floor above 0 @param {ArrayLike<number>[]} series @returns {number} the least value from the floor on, the floor where there is none */
+function leastAbove(floor, ...series) {
+  const known = series.flatMap((values) => Array.from(values)).filter((value) => value >= floor);
+  return known.reduce((least, value) => Math.min(least, value), known[0] ?? floor);
+}
+
 /** @param {Model} model @param {Model | undefined} second @returns {Panel} */
 function regularizerPanel(model, second) {
-  const top = niceCeiling(Math.max(largest(model.regularizer), largest(second?.regularizer ?? [])));
+  const tops = [model, ...(second ? [second] : [])].map(({ regularizer }) => largest(regularizer));
+  const top = niceCeiling(Math.max(...tops));
   const own = { steps: model.lossSteps, values: model.regularizer };
   const theirs = second && { steps: second.lossSteps, values: second.regularizer };
-  return curvePanel(model, own, second, theirs, { label: "regulariser", need: 4, weight: 1.1, top }, [{ ...own, ink: ({ regularizer }) => regularizer, style: { width: 1.5 } }]);
+  // A method that does not keep P and Q orthonormal has a hundred times as much: the other's curve would be flat.
+  const apart = Math.min(...tops) > 0 && Math.max(...tops) > FAR_APART * Math.min(...tops);
+  const low = 10 ** Math.floor(Math.log10(leastAbove(top / MOST_APART, own.values, theirs?.values ?? [])));
+  const scale = apart ? { log: true, low, note: "log scale", terse: "log regul.", weight: 1.5 } : { weight: 1.1 };
+  return curvePanel(model, own, second, theirs, { label: "regulariser", need: 4, top, ...scale }, [{ ...own, ink: ({ regularizer }) => regularizer, style: { width: 1.5 } }]);
 }
 
 /** The method's own term of the loss, as weighted: a multiplier may turn it into a small reward. @param {Model} model @param {Float32Array} values @returns {Panel} */

@@ -5,7 +5,7 @@ import { formatNumber, matrixLabel } from "../model/format.js";
 import { isSoft } from "../model/model.js";
 import { tableColour } from "../pen/palette.js";
 import { percentage } from "./rank_share.js";
-import { drawRing } from "./tiles.js";
+import { drawRing, drawScale } from "./tiles.js";
 
 /** @import { Model } from "../model/model.js" */
 /** @import { Palette } from "../pen/palette.js" */
@@ -20,6 +20,10 @@ import { drawRing } from "./tiles.js";
  * @property {Float64Array[]} edges for each slot and a last one: where its share begins, one value a drawn record; NaN where the energy is 0
  */
 
+const KEY_HEIGHT = 17;
+const RING = 6; // pixels that a mark at the upper edge takes
+const [STRONGEST, PALEST] = [235, 55]; // places in the table of energy's colours
+
 /** @typedef {{box: Box, directions: Directions | null}} EnergyLayout null while λ is on its way */
 
 /** @type {WeakMap<Model, {m: number, columns: number, lam: Float32Array, directions: Directions}>} */
@@ -27,7 +31,7 @@ const DIRECTIONS = new WeakMap();
 
 /** @param {Scene} scene @param {Box} box @returns {EnergyLayout} */
 export function layoutEnergyShares(scene, box) {
-  return { box: { ...box, y: box.y + 3, h: box.h - 3 }, directions: null };
+  return { box: { ...box, y: box.y + KEY_HEIGHT + RING, h: box.h - KEY_HEIGHT - RING }, directions: null };
 }
 
 /** @param {Scene} scene @param {Box} box @returns {Directions | null} */
@@ -74,12 +78,23 @@ function drawnRecords(model, columns) {
   return [...kept].sort((a, b) => a - b);
 }
 
-/** Neighbours differ in lightness, so that a thin divider is enough. @param {Palette} palette @param {number} slot @returns {string} the same for a slot however long it lives */
-function slotColour(palette, slot) {
-  const order = [2, 5, 0, 6, 3, 7, 1, 4];
-  const share = order[slot % order.length] / (order.length - 1);
-  const table = Math.floor(slot / order.length) % 2 ? palette.tables.parameters : palette.tables.energy;
-  return tableColour(table, Math.round(palette.dark ? 90 + 150 * share : 50 + 150 * share));
+/** One shade a slot, in the order of their numbers, as they stand on one another. @param {Directions} directions @param {number} row @returns {number} place in the table of energy's colours */
+function shadeOf({ slots }, row) {
+  return Math.round(STRONGEST - ((STRONGEST - PALEST) * row) / Math.max(1, slots.length - 1));
+}
+
+/** @param {Palette} palette @param {Directions} directions @param {number} row @returns {string} the same for a slot however long it lives */
+function slotColour(palette, directions, row) {
+  return tableColour(palette.tables.energy, shadeOf(directions, row));
+}
+
+/** @param {Pen} pen @param {Palette} palette @param {Directions} directions @param {Box} box of the picture */
+function drawKey(pen, palette, directions, box) {
+  const marks = directions.slots.map((slot, row) => ({ label: String(slot), index: shadeOf(directions, row) }));
+  const title = `share of the energy Σλ², from the bottom: ${directions.named ? "slots" : "directions"} in the order of their numbers`;
+  // The clock's line would cross its words.
+  pen.rect(box.x - 2, box.y - KEY_HEIGHT - RING, box.w + 4, KEY_HEIGHT - 1, { fill: palette.background });
+  if (marks.length) drawScale(pen, palette, palette.tables.energy, marks, { x: box.x, y: box.y - KEY_HEIGHT - RING, w: box.w, h: KEY_HEIGHT }, title, true);
 }
 
 /** @param {Pen} pen @param {Scene} scene @param {EnergyLayout} layout @param {TimeScale} scale */
@@ -98,12 +113,12 @@ export function drawEnergyShares(pen, scene, layout, scale) {
   if (directions.edges[0].some(Number.isNaN)) hatchUndefined(pen, scene, box, directions, scale);
   const xs = directions.records.map((t) => scale.x(model.steps[t]));
   const y = (/** @type {number} */ share) => box.y + box.h * (1 - share);
-  directions.slots.forEach((slot, row) => {
+  directions.slots.forEach((_, row) => {
     for (const [start, end] of stretches(directions, row)) {
       const x = xs.slice(start, end);
       const high = Array.from(directions.edges[row + 1].subarray(start, end), y);
       const low = Array.from(directions.edges[row].subarray(start, end), y);
-      pen.path([...x, ...x.reverse()], [...high, ...low.reverse()], { fill: slotColour(palette, slot), stroke: palette.background, width: 0.75 });
+      pen.path([...x, ...x.reverse()], [...high, ...low.reverse()], { fill: slotColour(palette, directions, row), stroke: palette.background, width: 0.75 });
     }
   });
   drawEnds(pen, scene, box, directions, scale);
@@ -154,11 +169,12 @@ export function drawEnergyNow(pen, scene, { box, directions }, scale) {
   const i = drawnAt(directions, scene.record);
   if (!directions || i < 0) return;
   const { palette } = scene;
+  drawKey(pen, palette, directions, box);
   directions.slots.forEach((slot, row) => {
     const h = (directions.edges[row + 1][i] - directions.edges[row][i]) * box.h;
     if (!(h > 0)) return;
     const y = box.y + box.h * (1 - directions.edges[row + 1][i]);
-    pen.rect(scale.right + 8, y, 12, Math.max(0.5, h - 0.75), { fill: slotColour(palette, slot) });
+    pen.rect(scale.right + 8, y, 12, Math.max(0.5, h - 0.75), { fill: slotColour(palette, directions, row) });
     if (h >= 12) pen.text(scale.right + 26, y + h / 2, `${directions.named ? `${slot}: ` : ""}${percentage(h / box.h)}`, { fill: palette.text, size: 11, maxWidth: scale.aside - 18 });
   });
 }

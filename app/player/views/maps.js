@@ -7,7 +7,7 @@ import { mapTable } from "./map_table.js";
 import { PAIR_VIEW } from "./pair_map.js";
 import { RANK_TIME_VIEW } from "./rank_time.js";
 import { SPECTRA_VIEW } from "./spectra_map.js";
-import { describeStage, drawStageMap, stageAt, stageTable, STEPS_VIEW } from "./stage_map.js";
+import { describeStage, drawStageMap, filmRecords, stageAt, stageTable, STEPS_VIEW } from "./stage_map.js";
 import { sized } from "../model/remembered.js";
 import { decisionOf } from "../model/stages.js";
 import { drawMap, hasGauges, layoutMap, matrixAt, neighbour } from "./rank_map.js";
@@ -28,6 +28,7 @@ export const MAPS = {
       if (scene.stage || scene.slow) drawStageMap(pen, scene);
       else drawMap(pen, scene.model, scene.palette, mapLayout(scene), scene);
     },
+    frames: (scene) => (scene.slow ? filmRecords(scene) : []),
     // Between events ranks stand still; gauges and entropies do not.
     sameAs: (scene) => {
       const { model, record, selected, hovered, colour, since, event, stage, slow } = scene;

@@ -72,8 +72,9 @@ function drawPairKey(pen, { palette, colour: asked, step, width, height }, both,
   drawColourKey(pen, { model: both.mine, palette, step }, colour, box(0), `${colourName(both.mine, colour)}, both`);
   const steps = isWhole(colour) ? Array.from({ length: 2 * limit + 1 }, (_, i) => i - limit) : [-1, -0.5, 0, 0.5, 1].map((share) => share * limit);
   const marks = steps.map((value) => ({ label: valueText(colour, value, true), index: differenceIndex(value, limit) }));
+  const title = `difference, this − pinned (over the run: ±${valueText(colour === "change" ? "rank" : colour, limit)})`;
   const unmatched = both.matching.filter((m) => m < 0).length;
-  drawScale(pen, palette, palette.tables.change, marks, box(1), unmatched ? `difference (hatched: ${unmatched} without a match)` : "difference", isWhole(colour));
+  drawScale(pen, palette, palette.tables.change, marks, box(1), unmatched ? `${title}; hatched: ${unmatched} without a match` : title, isWhole(colour));
 }
 
 /** @type {View} */

@@ -47,13 +47,18 @@ export function drawShareBands(pen, { model, palette, selected }, layout, scale)
   groups.forEach((group, i) => {
     const own = group.members.includes(selected);
     const [xs, ys] = outline(corners, edges[i], edges[i + 1], y);
-    pen.path(xs, ys, { fill: groupColour(palette, layout, i), stroke: palette.background, width: 1, alpha: own ? 1 : 0.82 });
+    pen.path(xs, ys, { fill: groupColour(palette, layout, i), stroke: palette.background, width: 1 });
     const middle = y((edges[i][0] + edges[i + 1][0]) / 2);
     if (middle - labelled >= LABEL_ROOM - 1 && edges[i + 1][0] > edges[i][0]) {
       labelled = middle;
       pen.text(box.x - 8, middle, group.label, { fill: own ? palette.text : palette.muted, size: 11, weight: own ? 600 : 400, align: "right", maxWidth: box.x - 10 });
     }
   });
+  const i = groups.findIndex(({ members }) => members.includes(selected));
+  if (i < 0) return;
+  const own = outline(corners, edges[i], edges[i + 1], y);
+  pen.path(...own, { stroke: palette.background, width: 3.5 });
+  pen.path(...own, { stroke: palette.text, width: 1.5 });
 }
 
 /** Records whose shares differ from those before, as x from and to. @param {Model} model @param {TimeScale} scale @param {Float64Array[]} edges @returns {Array<{t: number, from: number, to: number}>} */

@@ -227,6 +227,7 @@ export const SPECTRA_VIEW = {
   hint: "|λ| of every direction of every matrix at the clock",
   roomy: true,
   spectra: true,
+  frames: ({ record }) => [record],
   possible: ({ model }) => !model.run.ranksOnly,
   draw: drawSpectra,
   sameAs: ({ model, record, hovered, selected, scale }) => [record, model.spectra.frameAt(record)?.record, hovered, selected, scale].join(),

@@ -1,6 +1,6 @@
 /** The film in the map's place, and its five stills side by side. */
 
-import { knowsSpectra } from "../film/cast.js";
+import { knowsSpectra, recordsOf } from "../film/cast.js";
 import { STILL_SHARES } from "../film/choreography.js";
 import { drawFilm, frameBox, shotOf } from "../film/draw.js";
 import { drawKey } from "../film/draw_words.js";
@@ -50,6 +50,14 @@ export function drawStageMap(pen, scene) {
   else drawRest(pen, scene);
 }
 
+/** Records whose λ of all matrices the film takes: those of its event; between two, first what the next one begins with. @param {Scene} scene @returns {number[]} */
+export function filmRecords({ model, stage, record, step }) {
+  if (stage) return recordsOf(model, stage.event);
+  const next = model.eventBefore(step) + 1;
+  const [first, ...growth] = next < model.events.length ? recordsOf(model, next) : [];
+  return first === undefined ? [record] : [first, record, ...growth];
+}
+
 /** @param {Scene} scene @param {number} x @param {number} y @returns {number} matrix under the point, or -1 */
 export function stageAt(scene, x, y) {
   if (!scene.stage) return cellAt(filmLayout(scene).map.cells, x, y, 1);
@@ -90,6 +98,7 @@ export const STEPS_VIEW = {
   hint: "the steps of the latest event side by side: score, order, prune, extend, resume",
   wide: true,
   possible: ({ model }) => model.events.length > 0,
+  frames: (scene) => recordsOf(scene.model, eventIndex(scene)),
   draw: (pen, scene) => {
     const { model, palette, width, height } = scene;
     const { panels, lines, stills } = stepLayout(scene);
@@ -100,7 +109,7 @@ export const STEPS_VIEW = {
       pen.shifted(stills[i].x, stills[i].y, () => drawFilm(pen, still, momentOf(stage)));
     });
     drawAxes(pen, palette, model, 2, height - KEY_HEIGHT - AXES_HEIGHT / 2, width - 6);
-    const known = knowsSpectra(model);
+    const known = knowsSpectra(model, model.recordAt(model.events[eventIndex(scene)].step));
     drawKey(pen, palette, { x: 2, y: height - KEY_HEIGHT, w: width - 6, h: KEY_HEIGHT }, height - KEY_HEIGHT / 2, 0, [
       [known ? "a direction: |λ|, its share in the score" : "a direction", palette.muted],
       [model.words.pruned, palette.pruned],
