@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.payload import pack_run
+from analysis.rank_limits import change_limit
 from analysis.player_modules import FOLDER
 from analysis.runs import load_run
 
@@ -117,4 +118,4 @@ def test_what_is_looked_up_by_code_or_by_change_is_what_each_cell_says(
         assert seen["versions"] == [0, *np.cumsum(changed).tolist()]
         assert seen["total"] == run.ranks.sum(axis=1).tolist()
         assert seen["ranks"] == [run.ranks.min(), run.ranks.max()]
-        assert seen["change"] == max(1, np.abs(run.ranks.astype(int) - run.ranks[0]).max())
+        assert seen["change"] == change_limit(run) >= np.abs(run.ranks.astype(int) - run.ranks[0]).max()

@@ -144,7 +144,7 @@ def test_every_view_leaves_as_one_svg_that_is_well_formed_whatever_the_run_is_ca
         assert not [node for node in image.iter() if "NaN" in "".join(node.attrib.values())]
         hrefs = [node.get("href") for node in image.iter(f"{SVG}image")]
         assert all(href.startswith("data:image/png;base64,") for href in hrefs)
-        assert bool(hrefs) == (band == "strip")
+        assert bool(hrefs) == (band in ("strip", "layers"))
         label = viewer.page.locator(".fl-moving").get_attribute("aria-label")
         assert label
         assert label.split(";")[0] in image.findtext(f"{SVG}desc")
