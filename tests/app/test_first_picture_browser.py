@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from analysis.payload import pack_run
-from analysis.rank_limits import change_limit
 from analysis.player_modules import FOLDER
+from analysis.rank_limits import change_limit
 from analysis.runs import load_run
 
 MATRICES, RECORDS = 72, 900
