@@ -13,8 +13,10 @@ from pyarrow import compute, csv, parquet
 from analysis import metrics
 from analysis.directions import directions_at
 from analysis.figures import FIGURES
-from analysis.groups import matrix_groups
+from analysis.groups import layer_rows, matrix_groups
 from analysis.order import SORTS
+from analysis.quantities import QUANTITIES
+from analysis.rank_limits import allowed_rank, change_limit
 from analysis.stages import event_stages, standing_out
 from analysis.tables import TABLES, write_csv_bytes, write_parquet_bytes
 from analysis.tables.columns import numbers
@@ -142,6 +144,36 @@ def test_the_strip_lists_matrices_in_the_asked_order(sort, sample_runs):
     run = sample_runs["words-flexlora-paper"]
     names = TABLES["strip"](run, sort=sort)["matrix"].to_pylist()[: len(run.matrices)]
     assert names == [run.matrices[place].name for place in SORTS[sort](run)]
+
+
+@pytest.mark.parametrize("colour", QUANTITIES)
+def test_the_mean_of_a_layer_is_over_those_of_its_matrices_that_have_the_quantity(colour, sample_runs, edge_runs):
+    for run in (*sample_runs.values(), edge_runs["unknown"], edge_runs["shared"], edge_runs["empty"]):
+        table = TABLES["layer_means"](run, colour)
+        everything = TABLES["everything"](run).group_by(["step", "layer"], use_threads=False)
+        name = QUANTITIES[colour].column
+        wanted = [(name, "mean"), (name, "min"), (name, "max"), (name, "count")]
+        told = {(row["step"], row["layer"]): row for row in everything.aggregate(wanted).to_pylist()}
+        assert [(row["step"], row["layer"]) for row in table.to_pylist()] == [
+            (step, layer) for step in run.steps.tolist() for layer in layer_rows(run)
+        ]
+        for row in table.to_pylist():
+            own = told[row["step"], row["layer"]]
+            assert row["quantity"] == name and row["defined"] == own[f"{name}_count"]
+            assert row["mean"] == pytest.approx(own[f"{name}_mean"])
+            assert (row["least"], row["greatest"]) == (own[f"{name}_min"], own[f"{name}_max"])
+
+
+def test_the_scale_of_change_covers_any_two_moments_and_what_a_run_that_goes_on_may_reach(sample_runs, edge_runs):
+    for run in sample_runs.values():
+        ranks = run.ranks.astype(int)
+        limit = change_limit(run)
+        assert all(np.abs(ranks - ranks[since]).max() <= limit for since in range(0, len(ranks), 20))
+        assert limit == 1 or limit <= ranks.max() - ranks.min()
+    live, first = edge_runs["live"], int(edge_runs["live"].ranks[0].min())
+    assert live.state == "running"
+    assert change_limit(live) >= (allowed_rank(live) or 0) - first
+    assert change_limit(edge_runs["empty"]) == 1
 
 
 @pytest.mark.parametrize("by", ["type", "layer"])

@@ -13,8 +13,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from analysis.groups import layer_spread
 from analysis.metrics import net_moves
 from analysis.order import sorted_matrices
+from analysis.quantities import defined_entropy
 from analysis.runs import load_run
 from analysis.tables import TABLES, VIEWS, Moment
 from analysis.tables.columns import numbers
@@ -280,6 +282,30 @@ def test_a_line_or_a_share_under_the_pointer_tells_itself_and_a_click_selects_it
     assert f"of the total rank ({rank} of {total})" in page.locator(".fl-tip").inner_text()
     page.mouse.click(right, box["y"] + 24)
     page.wait_for_selector('.fl-player[data-matrix*="layer.0."]', timeout=TIMEOUT_MS)
+
+
+def test_a_layer_under_the_pointer_tells_its_mean_and_a_click_goes_to_its_matrix_of_the_same_type(
+    open_view, run, logged
+):
+    viewer = open_view(
+        f"/?run=test-paper&band=layers&colour=entropy&step={logged.steps}&matrix={logged.name(0, 'value')}"
+    )
+    page = viewer.page
+    box = page.locator(".fl-moving").bounding_box()
+    # Right of the axis stands what it is at the clock.
+    right = box["x"] + box["width"] - 40
+    # The first row begins below the key.
+    page.mouse.move(right, box["y"] + 40)
+    mean, least, greatest, defined = (column[-1, 0] for column in layer_spread(run, defined_entropy(run)))
+    tip = page.locator(".fl-tip").inner_text()
+    assert tip.startswith(f"layer 0 · step {logged.steps} · entropy: mean {mean:.3f} of {defined} matrices, ")
+    assert [float(text) for text in re.findall(r"[\d.]+", tip)[-2:]] == pytest.approx([least, greatest], abs=0.01)
+    for y in range(40, int(box["height"]), 6):
+        page.mouse.move(right, box["y"] + y)
+        if page.locator(".fl-tip").inner_text().startswith("layer 1 "):
+            page.mouse.click(right, box["y"] + y)
+            break
+    page.wait_for_selector(f'.fl-player[data-matrix="{logged.name(1, "value")}"]', timeout=TIMEOUT_MS)
 
 
 def test_the_numbers_can_be_read_as_a_table_and_keys_rest_while_it_is_open(open_view, run):

@@ -46,30 +46,30 @@ export function layoutStrip(model, box, sort) {
 export function paintStrip(model, palette, colour, scale, ratio, order) {
   const shown = stripColour(model, colour);
   const placeAt = colourPlaces(model, shown);
-  return paintRows(model, palette, colourTable(model, palette, shown), scale, ratio, order.length, (t, row) => placeAt(t, order[row]));
+  return paintRows(model, colourTable(model, palette, shown), palette.dark ? 90 : 190, scale, ratio, order.length, (t, row) => placeAt(t, order[row]));
 }
 
 /**
- * @param {Model} model @param {Palette} palette @param {Uint8Array} table colours @param {TimeScale} scale @param {number} ratio screen pixels per CSS pixel
+ * @param {Model} model @param {Uint8Array} table colours @param {number | null} hatch grey of the stripes where it is undefined, null = it is left clear @param {TimeScale} scale @param {number} ratio screen pixels per CSS pixel
  * @param {number} rows @param {(t: number, row: number) => number} placeAt place in the table, -1 where undefined
- * @returns {HTMLCanvasElement} one pixel row a row; what is undefined is striped
+ * @returns {HTMLCanvasElement} one pixel row a row
  */
-export function paintRows(model, palette, table, scale, ratio, rows, placeAt) {
+export function paintRows(model, table, hatch, scale, ratio, rows, placeAt) {
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round((scale.right - scale.left) * ratio));
   canvas.height = Math.max(1, rows);
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const pixels = context.createImageData(canvas.width, canvas.height);
-  fillRows(pixels, pixelsOf(table, 255), palette.dark ? 90 : 190, recordsOf(model, scale, ratio, canvas.width), rows, placeAt);
+  fillRows(pixels, pixelsOf(table, 255), hatch, recordsOf(model, scale, ratio, canvas.width), rows, placeAt);
   context.putImageData(pixels, 0, 0);
   return canvas;
 }
 
-/** Half a million pixels: what rows and columns share is found once. @param {ImageData} pixels @param {Uint32Array} table @param {number} hatch grey of what is undefined @param {Int32Array} records of the columns @param {number} rows @param {(t: number, row: number) => number} placeAt */
+/** Half a million pixels: what rows and columns share is found once. @param {ImageData} pixels @param {Uint32Array} table @param {number | null} hatch @param {Int32Array} records of the columns @param {number} rows @param {(t: number, row: number) => number} placeAt */
 function fillRows(pixels, table, hatch, records, rows, placeAt) {
   const all = new Uint32Array(pixels.data.buffer);
-  const grey = Uint8Array.of(hatch, hatch, hatch);
-  const [[striped], [clear]] = [pixelsOf(grey, 255), pixelsOf(grey, 0)];
+  const grey = new Uint8Array(3).fill(hatch ?? 0);
+  const [[striped], [clear]] = [pixelsOf(grey, hatch === null ? 0 : 255), pixelsOf(grey, 0)];
   for (let row = 0; row < rows; row += 1) {
     let [before, place] = [-1, -1];
     for (let column = 0, pixel = row * records.length; column < records.length; column += 1, pixel += 1) {

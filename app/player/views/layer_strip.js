@@ -15,7 +15,7 @@ import { paintRows } from "./entropy_strip.js";
 
 /** @typedef {{box: Box, key: Box, rows: Box[]}} Layout rows: one a layer */
 
-const KEY_HEIGHT = 17;
+const KEY_HEIGHT = 22;
 const LABEL_APART = 12;
 
 /** A mean is no score that an event compares: on the scale of decisions it takes the run's range. @type {(model: Model) => Model} */
@@ -41,30 +41,49 @@ function layoutLayers({ model }, box) {
   return { box: own, key: { ...box, h: KEY_HEIGHT }, rows };
 }
 
-/** @type {WeakMap<Model, {key: string, image: HTMLCanvasElement}>} what was painted last for a run */
+/** @typedef {{image: HTMLCanvasElement, gaps: Array<Array<[number, number]>>}} Painted gaps: of each row, where it is undefined, as x from and to */
+
+/** @type {WeakMap<Model, Painted & {key: string}>} what was painted last for a run */
 const PAINTED = new WeakMap();
 
-/** @param {Scene} scene @param {TimeScale} scale @returns {HTMLCanvasElement} */
-function imageOf(scene, scale) {
+/** @param {Scene} scene @param {TimeScale} scale @returns {Painted} */
+function paintedOf(scene, scale) {
   const { palette, since } = scene;
   const { model, shown } = shownOf(scene);
   const ratio = window.devicePixelRatio || 1;
   const key = [palette.key, shown, model.entropyScale, since, scale.left, scale.right, ratio].join("|");
   const kept = PAINTED.get(scene.model);
-  if (kept?.key === key) return kept.image;
+  if (kept?.key === key) return kept;
   const layers = layersOf(scene.model);
   const placeAt = (/** @type {number} */ t, /** @type {number} */ row) => placeOf(model, shown, layerValue(model, shown, t, layers[row]).mean);
-  const image = paintRows(model, palette, palette.tables[shown], scale, ratio, layers.length, placeAt);
-  PAINTED.set(scene.model, { key, image });
-  return image;
+  const image = paintRows(model, palette.tables[shown], null, scale, ratio, layers.length, placeAt);
+  const painted = { key, image, gaps: layers.map((_, row) => gapsOf(model, scale, (t) => placeAt(t, row) < 0)) };
+  PAINTED.set(scene.model, painted);
+  return painted;
+}
+
+/** @param {Model} model @param {TimeScale} scale @param {(t: number) => boolean} undefinedAt @returns {Array<[number, number]>} neighbouring records as one */
+function gapsOf(model, scale, undefinedAt) {
+  /** @type {Array<[number, number]>} */
+  const gaps = [];
+  let before = false;
+  for (let t = 0; t < model.T; t += 1) {
+    const here = undefinedAt(t);
+    const end = scale.x(t + 1 < model.T ? model.steps[t + 1] : model.lastStep);
+    if (here && before) gaps[gaps.length - 1][1] = end;
+    else if (here) gaps.push([scale.x(model.steps[t]), end]);
+    before = here;
+  }
+  return gaps;
 }
 
 /** @param {Pen} pen @param {Scene} scene @param {Layout} layout @param {TimeScale} scale */
 function drawLayers(pen, scene, { box, rows }, scale) {
   const { model, palette, selected } = scene;
-  const image = imageOf(scene, scale);
+  const { image, gaps } = paintedOf(scene, scale);
   const layers = layersOf(model);
   rows.forEach((row, i) => pen.image(image, i, 1, { x: scale.left, y: row.y, w: scale.right - scale.left, h: row.h }));
+  gaps.forEach((own, i) => own.forEach(([from, to]) => pen.hatch({ ...rows[i], x: from, w: to - from }, palette.faint)));
   for (const i of labelled(model, rows, selected)) {
     const own = layers[i].members.includes(selected);
     pen.text(scale.left - 8, rows[i].y + rows[i].h / 2, layerLabel(layers[i].layer), { fill: own ? palette.text : palette.muted, size: 11, weight: own ? 600 : 400, align: "right", maxWidth: box.x - 10 });
