@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as text_csv
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from analysis.figures import FIGURES
 from analysis.groups import layer_rows, matrix_groups
 from analysis.order import SORTS
 from analysis.quantities import QUANTITIES
-from analysis.rank_limits import allowed_rank, change_limit
+from analysis.rank_limits import change_limit
 from analysis.stages import event_stages, standing_out
 from analysis.tables import TABLES, write_csv_bytes, write_parquet_bytes
 from analysis.tables.columns import numbers
@@ -170,10 +171,17 @@ def test_the_scale_of_change_covers_any_two_moments_and_what_a_run_that_goes_on_
         limit = change_limit(run)
         assert all(np.abs(ranks - ranks[since]).max() <= limit for since in range(0, len(ranks), 20))
         assert limit == 1 or limit <= ranks.max() - ranks.min()
-    live, first = edge_runs["live"], int(edge_runs["live"].ranks[0].min())
-    assert live.state == "running"
-    assert change_limit(live) >= (allowed_rank(live) or 0) - first
-    assert change_limit(edge_runs["empty"]) == 1
+    assert change_limit(edge_runs["empty"]) == change_limit(edge_runs["live"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "gain"), [({"initial_rank": 4}, 4), ({"max_rank": 9, "initial_rank": 4}, 5), ({}, 1)]
+)
+def test_while_a_run_goes_on_its_scale_of_change_reaches_as_far_as_its_configuration_allows(config, gain):
+    ranks = np.array([[4, 4], [3, 5], [3, 5]])
+    own = {"matrices": ["first", "second"], "steps": np.arange(3), "ranks": ranks, "events": [], "config": config}
+    assert change_limit(SimpleNamespace(**own, state="running")) == gain
+    assert change_limit(SimpleNamespace(**own, state="finished")) == 1
 
 
 @pytest.mark.parametrize("by", ["type", "layer"])
