@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.runs import Run
 from flexlora.adapter_config import AdapterConfig, EventConfig
+from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.methods import METHODS
 
@@ -58,3 +59,14 @@ def first_event(run: Run) -> int | None:
         return 0 if run.header.get("method") == "lora" else None
     last = int(run.steps[-1]) if len(run.steps) else 0
     return next((step for step in planned if step >= last), 0)
+
+
+def allowed_moves(run: Run) -> int | None:
+    """Return how many directions all events of a run may prune, and as many extend; None where no budget says."""
+    try:
+        config = config_at(run)
+    except (FlexLoRAError, KeyError):
+        return None
+    if not isinstance(config, FlexLoRAConfig) or config.total_steps is None:
+        return None
+    return sum(config.budget(step) for step in config.event_steps())

@@ -25,6 +25,10 @@ STYLE = """<style>
 .stMainBlockContainer .stVerticalBlock { gap: 0.5rem; }
 .stMainBlockContainer h1 { font-size: 1.4rem; margin: 0; padding: 0.25rem 0 0; }
 .stMainBlockContainer h2 { font-size: 1.1rem; padding: 0.5rem 0 1rem; }
+@media (max-width: 1199px) {
+  [class*="st-key-beside"] > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  [class*="st-key-beside"] > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { flex: 1 1 100%; }
+}
 [data-testid="stElementContainer"]:has(.lab-unseen) { position: absolute; clip-path: inset(50%); }
 /* Streamlit's own greys and the white on a light accent are below the contrast that small text needs. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }

@@ -22,7 +22,7 @@ from analysis.payload.container import Rows, as_json, pack
 from analysis.payload.derived import by_record, stay_arrays, told_once, whole_arrays
 from analysis.payload.events import pack_events
 from analysis.rank_limits import allowed_rank, change_limit
-from analysis.run_config import first_event
+from analysis.run_config import allowed_moves, first_event
 from analysis.runs import Run
 from analysis.thinning import around, extremes, mean_of
 from flexlora.importance import measure_label, measure_range
@@ -240,6 +240,7 @@ def _header(run: Run) -> dict[str, Any]:
             "entropyDecides": decided_quantity(run),
             "entropyRange": {key: entropy_range(run, key) for key in ("entropy", "true_entropy")},
             "allowedRank": allowed_rank(run),
+            "allowedMoves": allowed_moves(run),
             "firstEvent": first_event(run),
             "changeLimit": change_limit(run),
         },

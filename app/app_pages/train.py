@@ -31,12 +31,15 @@ TICK_S = 1.0
 STEER_S = 3.0
 """How often the panel learns how far the run is; what is being dragged or typed is left alone."""
 
+BESIDE = "beside_train"
+"""Key of what holds two columns, which a narrow window shows below each other: see STYLE in main.py."""
+
 BUTTONS = {
-    "pause": ("Pause", ":material/pause:", "Wait before the next step"),
-    "resume": ("Go on", ":material/play_arrow:", "Train on"),
-    "step": ("One step", ":material/skip_next:", "Make one step, then wait"),
-    "next_event": ("Next event", ":material/fast_forward:", "Train to the next reallocation, then wait"),
-    "stop": ("Stop", ":material/stop:", "End this run after the current step; it can be resumed"),
+    "pause": ("Pause training", ":material/pause:", "Wait before the next step"),
+    "resume": ("Train on", ":material/play_arrow:", "Go on with the training"),
+    "step": ("Train one step", ":material/skip_next:", "Make one step, then wait"),
+    "next_event": ("Train to the next event", ":material/fast_forward:", "Train to the next reallocation, then wait"),
+    "stop": ("Stop training", ":material/stop:", "End this run after the current step; it can be resumed"),
 }
 
 
@@ -51,20 +54,19 @@ def page() -> None:
         st.warning(message, icon=":material/info:")
     question_panel(REGISTRY, me)
     live, waiting = REGISTRY.of(me), REGISTRY.waiting_of(me)
-    setup = st.expander(
+    # What trains comes first. Its place among the others stays, so that the player stays when the run ends.
+    before, training, after = st.container(), st.container(), st.container()
+    setup = (after if live is not None and live.alive else before).expander(
         "Set up a run" if live is None else "Set up another run",
         expanded=live is None and waiting is None,
         icon=":material/edit:",
         key=f"train_setup_{live.folder.name if live else 0}_{waiting.folder.name if waiting else 0}",
     )
     # Before the form, which takes longer: controls of a run that has ended must not stay beside the next one.
-    with st.container():
+    with training:
         if live is not None:
             _watch(live, me)
-            if live.has_log and not _log(live)[1]:
-                # The browser asks for what is new; a release in the player reruns no more than this.
-                st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
-            _steer(live, me)
+            _stage(live, me)
         elif waiting is None:
             st.caption("The run appears here step by step. It goes on in the server when this tab is closed.")
     with setup:
@@ -73,13 +75,26 @@ def page() -> None:
         _interrupted(live, me)
 
 
-def _steer(live: LiveJob, me: Owner) -> None:
-    """Edit the schedule of the run that trains."""
-    if not live.alive or not isinstance(live.job.config, FlexLoRAConfig):
+def _stage(live: LiveJob, me: Owner) -> None:
+    """The player and, where there is a schedule, its editor beside it: also at the end, so that the film goes on."""
+    shown = live.has_log and not _log(live)[1]
+    if not isinstance(live.job.config, FlexLoRAConfig):
+        if shown:
+            _play(live)
         return
-    key = f"train_steer_{live.folder.name}"
-    with st.expander("Steer: edit the schedule of this run", icon=":material/tune:", key=key):
-        st.fragment(steer_panel, run_every=STEER_S)(live, partial(REGISTRY.send, me, live))
+    with st.container(key=BESIDE):
+        left, right = st.columns([0.68, 0.32])
+        with left:
+            if shown:
+                _play(live)
+        with right, st.container(key=f"train_steer_{live.folder.name}"):
+            every = STEER_S if live.alive else None
+            st.fragment(steer_panel, run_every=every)(live, partial(REGISTRY.send, me, live))
+
+
+def _play(live: LiveJob) -> None:
+    # The browser asks for what is new; a release in the player reruns no more than this.
+    st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
 
 
 def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from analysis.from_here import describe_coming, here
 from analysis.run_config import config_at, edits
 from analysis.runs import Run, load_run
 from flexlora.config import FlexLoRAConfig
@@ -18,33 +19,44 @@ from flexlora.job import command_line
 from flexlora.run_log import RunLogError
 from jobs.live import LiveJob
 from runs.store import adapter_size, plain
-from schedule.panel import edited_config, editing, schedule_panel
+from schedule.editor import draw_schedule
+from schedule.panel import edited_config, editing, schedule_fields, schedule_options, schedule_plot
 
 ANSWER_S = 3.0
 """A step of the embedded tasks takes a tenth of a second."""
 
 
 def steer_panel(live: LiveJob, send: Callable[[dict[str, Any]], None]) -> None:
-    """Draw the panel of a run of flexlora: pending changes are sent as one edit, which applies before the next step."""
+    """Draw the panel of a run of flexlora: pending changes are sent as one edit, which applies before the next step.
+
+    Once the run has ended, it shows the schedule that it was trained with.
+    """
     run = _log(live)
     config = config_at(run) if run is not None else live.job.config
     if not isinstance(config, FlexLoRAConfig):
         return
     made = edits(run) if run is not None else []
     scope = f"steer_{live.folder.name}_{len(made)}"
-    st.caption(
-        "Pause first, or edit while it trains: what is sent holds from the next step on, so from the next event. It is "
-        "written into the log, survives a resume, and every step before it stays as it was."
-    )
-    schedule_panel(scope, config, adapter_size(live.job.task, config), now=live.step)
+    at, adapter = None if run is None else here(run), adapter_size(live.job.task, config)
+    if not live.alive:
+        st.markdown("**The schedule it was trained with**")
+        if at is not None:
+            draw_schedule(config, schedule_options(config), adapter, f"{scope}_plot", len(made), here=at)
+            st.caption(plain(describe_coming(config, at)))
+        _told(live, run)
+        return
+    st.markdown("**Steer: edit the schedule from here on**")
     wanted = edited_config(scope, config)
     if wanted is None:
         return
+    schedule_plot(scope, config, wanted, adapter, at)
     changes = editing(scope).changes
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Apply", key=f"{scope}_apply", type="primary", icon=":material/send:", disabled=not changes)
         later = next((step for step in wanted.event_steps() if step > live.step), None)
-        st.caption(f"Next event with it: step {later}." if later else "No event is left with it.", width="content")
+        told = f"Next event with it: step {later}." if later else "No event is left with it."
+        st.caption(f"Holds from the next step on; what is past stays. {told}", width="stretch")
+    schedule_fields(scope, config, wanted, live.step)
     if pressed:
         send({"command": "set", "values": dict(changes)})
         _await_answer(live, run)

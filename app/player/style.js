@@ -2,7 +2,7 @@
 
 const CSS = `
 .fl-player { --fl-line: color-mix(in srgb, var(--st-text-color) 14%, transparent); --fl-muted: color-mix(in srgb, var(--st-text-color) 66%, var(--st-background-color));
-  position: relative; display: grid; grid-template-columns: minmax(0, 1fr); grid-template-rows: auto minmax(0, 1fr) auto auto minmax(0, 1.08fr); height: var(--fl-height, 640px); gap: 6px;
+  container: player / inline-size; position: relative; display: grid; grid-template-columns: minmax(0, 1fr); grid-template-rows: auto minmax(0, 1fr) auto auto minmax(0, 1.08fr); height: var(--fl-height, 640px); gap: 6px;
   font: 400 13px/1.35 var(--st-font); color: var(--st-text-color); font-variant-numeric: tabular-nums; }
 .fl-player[hidden], .fl-player [hidden] { display: none; }
 .fl-player *, .fl-player *::before { box-sizing: border-box; }
@@ -129,14 +129,14 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-others th, .fl-others td { padding: 2px 8px 2px 0; text-align: left; font-weight: 400; white-space: nowrap; } .fl-others thead th { color: var(--fl-muted); border-bottom: 1px solid var(--fl-line); }
 .fl-differs td:last-child { font-weight: 600; }
 @media (max-height: 820px) { .fl-player:not(.fl-slow) { grid-template-rows: auto minmax(0, 1.15fr) auto auto minmax(0, 1fr); } }
-@media (max-width: 1560px) { .fl-choose-colour .fl-choices { display: none; } .fl-choose-colour .fl-choicelist { display: inline-block; } }
-@media (max-width: 1150px) { .fl-panel .fl-choices { display: none; } .fl-panel .fl-choicelist { display: inline-block; } }
-@media (max-width: 1150px) { .fl-hero { gap: 14px; grid-template-columns: minmax(0, 1.18fr) minmax(0, 1fr) minmax(204px, 0.5fr); } .fl-sentence { font-size: 14px; } }
+@container player (max-width: 1512px) { .fl-choose-colour .fl-choices { display: none; } .fl-choose-colour .fl-choicelist { display: inline-block; } }
+@container player (max-width: 1102px) { .fl-panel .fl-choices { display: none; } .fl-panel .fl-choicelist { display: inline-block; } }
+@container player (max-width: 1102px) { .fl-hero { gap: 14px; grid-template-columns: minmax(0, 1.18fr) minmax(0, 1fr) minmax(204px, 0.5fr); } .fl-sentence { font-size: 14px; } }
 .fl-player.fl-slow { grid-template-rows: auto minmax(0, 3fr) auto auto minmax(104px, 1fr); }
 .fl-slow .fl-sentence { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-@media (min-width: 1151px) { .fl-wide .fl-hero, .fl-roomy .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 2fr) minmax(0, 1fr) minmax(214px, 0.56fr); } }
-@media (min-width: 821px) and (max-width: 1150px) { .fl-wide .fl-hero { grid-template-columns: minmax(0, 1fr) minmax(204px, 0.27fr); } .fl-wide .fl-sidepanel { display: none; } }
-@media (min-width: 821px) and (max-width: 1150px) { .fl-slow:not(.fl-wide) .fl-hero { grid-template-columns: minmax(0, 1.9fr) minmax(0, 1fr); } .fl-slow .fl-eventpanel { display: none; } .fl-slow.fl-wide .fl-eventpanel { display: flex; } }
+@container player (min-width: 1103px) { .fl-wide .fl-hero, .fl-roomy .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 2fr) minmax(0, 1fr) minmax(214px, 0.56fr); } }
+@container player (min-width: 773px) and (max-width: 1102px) { .fl-wide .fl-hero { grid-template-columns: minmax(0, 1fr) minmax(204px, 0.27fr); } .fl-wide .fl-sidepanel { display: none; } }
+@container player (min-width: 773px) and (max-width: 1102px) { .fl-slow:not(.fl-wide) .fl-hero { grid-template-columns: minmax(0, 1.9fr) minmax(0, 1fr); } .fl-slow .fl-eventpanel { display: none; } .fl-slow.fl-wide .fl-eventpanel { display: flex; } }
 @media (max-width: 820px) { .fl-player { height: auto; } .fl-hero { grid-template-columns: minmax(0, 1fr); } .fl-canvas { min-height: 300px; } .fl-eventpanel { max-height: 260px; } .fl-time { height: 380px; } .fl-bar { flex-wrap: wrap; } }
 `;
 

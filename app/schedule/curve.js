@@ -80,23 +80,36 @@ export function eventSteps(own, total) {
 }
 
 /**
- * What a schedule allows, for the read-outs.
+ * @typedef {object} Here where a run that trains stands, as its log tells: `analysis.from_here`
+ * @property {number} now finished steps
+ * @property {number} matrices
+ * @property {number} rank directions of all of them
+ * @property {number} pruned so far
+ * @property {number} extended so far
+ * @property {[number, number, number][]} events step, pruned, extended
+ * @property {number[]} past b(t) that was in force, for t = 1 … now
+ */
+
+/**
+ * What a schedule allows, for the read-outs; of a run that trains, from here on.
  * @param {number[]} values b(t) for t = 1 … total
  * @param {number[]} events
  * @param {{matrices: number, rank: number, cost: number | null}} adapter matrices, their first rank, mean parameters of a direction
+ * @param {Here | null} [here]
  */
-export function readOuts(values, events, adapter) {
-  const active = events.filter((step) => values[step - 1] > 0);
+export function readOuts(values, events, adapter, here = null) {
+  const left = here ? events.filter((step) => step > here.now) : events;
+  const active = left.filter((step) => values[step - 1] > 0);
   const moved = active.reduce((sum, step) => sum + values[step - 1], 0);
-  const total = adapter.matrices * adapter.rank;
-  const ranks = { both: total, "prune only": Math.max(adapter.matrices, total - moved), "extend only": total + moved };
+  const total = here ? here.rank : adapter.matrices * adapter.rank;
+  const least = Math.min(here?.matrices ?? adapter.matrices, total);
+  const ranks = { both: total, prune_only: Math.max(least, total - moved), extend_only: total + moved };
   return {
-    events: events.length,
+    events: left.length,
     active: active.length,
     last: active.length ? active[active.length - 1] : null,
     moved,
     share: total ? moved / total : null,
     ranks: total ? ranks : null,
-    parameters: adapter.cost === null || !total ? null : Object.values(ranks).map((rank) => rank * Number(adapter.cost)),
   };
 }

@@ -5,7 +5,7 @@ import { budgets, eventSteps, readOuts } from "./curve.js";
 import { handlesOf, withKnot } from "./handles.js";
 import { drawPlot, plotScale } from "./plot.js";
 
-/** @import { Settings, Shape } from "./curve.js" */
+/** @import { Here, Settings, Shape } from "./curve.js" */
 
 /**
  * @typedef {object} EditorData
@@ -15,7 +15,9 @@ import { drawPlot, plotScale } from "./plot.js";
  * @property {number[]} values b(t) for t = 1 … total, by the function that training uses
  * @property {{matrices: number, rank: number, cost: number | null}} adapter
  * @property {boolean} editable
- * @property {number | null} now finished steps of a run that trains
+ * @property {string} direction "both", "prune_only" or "extend_only": what an event does; "" = not told
+ * @property {Here | null} here of a run that trains: what is past stays
+ * @property {number[] | null} force b(t) that is in force until the edit is applied
  * @property {number} serial of the server's state
  */
 
@@ -33,7 +35,7 @@ class ScheduleEditor {
     this.host = element("div", { class: "fl-schedule" }, [this.plot, this.facts]);
     parent.append(this.host);
     /** @type {EditorData} */
-    this.data = { shape: FLAT, settings: EMPTY, total: 1, values: [], adapter: { matrices: 0, rank: 0, cost: null }, editable: false, now: null, serial: -1 };
+    this.data = { shape: FLAT, settings: EMPTY, total: 1, values: [], adapter: { matrices: 0, rank: 0, cost: null }, editable: false, direction: "", here: null, force: null, serial: -1 };
     this.own = EMPTY;
     /** @type {number[]} */
     this.values = [];
@@ -62,7 +64,7 @@ class ScheduleEditor {
     // What the user holds, or has not sent yet, is newer than what the server says.
     if (this.dragging || this.timer || (this.sentAt && !fresh)) return this.schedule();
     this.own = structuredClone(data.settings);
-    this.values = data.values;
+    this.values = this.joined(data.values);
     this.host.dataset.serial = String(data.serial);
     return this.draw();
   }
@@ -70,8 +72,18 @@ class ScheduleEditor {
   /** @param {Partial<Settings>} changes */
   change(changes) {
     Object.assign(this.own, changes);
-    this.values = budgets(this.data.shape, this.own, this.data.total);
+    this.values = this.joined(budgets(this.data.shape, this.own, this.data.total));
     this.schedule();
+  }
+
+  /** What is past stays as it was. @param {number[]} values @returns {number[]} */
+  joined(values) {
+    const past = this.data.here?.past ?? [];
+    return values.map((value, i) => past[i] ?? value);
+  }
+
+  get now() {
+    return this.data.here?.now ?? null;
   }
 
   commit() {
@@ -90,15 +102,15 @@ class ScheduleEditor {
   }
 
   draw() {
-    const { shape, total, now, adapter } = this.data;
+    const { shape, total, adapter, here, force } = this.data;
     this.width = Math.max(260, this.plot.clientWidth);
-    if (!this.dragging) this.top = Math.max(3, ...this.values, ...this.knots().map((knot) => knot[1]), this.knotted ? 0 : this.own.initial_budget) * HEADROOM;
+    if (!this.dragging) this.top = Math.max(3, largest(this.values), largest(force ?? []), ...this.knots().map((knot) => knot[1]), this.knotted ? 0 : this.own.initial_budget) * HEADROOM;
     const events = eventSteps(this.own, total);
     drawPlot(this.host, this.canvas, this.width, {
-      total, now, events, values: this.values, top: this.top, knots: this.knots(),
+      total, now: this.now, events, values: this.values, top: this.top, knots: this.knots(), force, moves: here?.events ?? [],
       warmup: this.own.warmup_steps, end: total - this.own.final_steps, band: shape.decided,
     });
-    const told = this.tell(readOuts(this.values, events, adapter));
+    const told = this.tell(readOuts(this.values, events, adapter, here));
     this.facts.replaceChildren(...told.map(([name, value]) => element("span", {}, [element("b", { text: value }), ` ${name}`])));
     this.canvas.setAttribute("aria-label", `b(t): ${told.map(([name, value]) => `${value} ${name}`).join(", ")}`);
     this.host.dataset.events = String(events.length);
@@ -117,8 +129,11 @@ class ScheduleEditor {
 
   /** @param {ReturnType<typeof readOuts>} facts @returns {[string, string][]} name and value */
   tell(facts) {
+    const { here, direction, adapter } = this.data;
+    if (here) return this.tellFrom(here, facts);
     const most = this.data.shape.decided ? "at most " : "";
     const share = facts.share === null ? "" : ` (${Math.round(100 * facts.share)} % of all rank)`;
+    const sizes = (/** @type {number} */ rank) => sizeText(adapter.cost, rank);
     /** @type {[string, string][]} */
     const told = [
       ["events", String(facts.events)],
@@ -126,16 +141,39 @@ class ScheduleEditor {
       ["directions pruned and as many extended", `${most}${facts.moved}${share}`],
       ["last event that can move", facts.last === null ? "none" : `step ${facts.last}`],
     ];
-    if (facts.ranks) {
-      const sizes = facts.parameters?.map((count) => ` (about ${count >= 1e6 ? `${(count / 1e6).toFixed(2)} M` : `${Math.round(count / 1000)} k`} parameters)`) ?? [];
-      Object.entries(facts.ranks).forEach(([way, rank], i) => told.push([`total rank at the end if ${way}`, `${most && ["", "at least ", "at most "][i]}${rank}${sizes[i] ?? ""}`]));
-    }
+    Object.entries(facts.ranks ?? {}).forEach(([way, rank], i) => {
+      if (direction && way !== direction) return;
+      told.push([`total rank at the end${direction ? "" : ` if ${way.replace("_", " ")}`}`, `${most && ["", "at least ", "at most "][i]}${rank}${sizes(rank)}`]);
+    });
     return told;
+  }
+
+  /** Of a run that trains: what was, from its log, and what the schedule still allows. @param {Here} here @param {ReturnType<typeof readOuts>} facts @returns {[string, string][]} */
+  tellFrom(here, facts) {
+    const { direction, adapter } = this.data;
+    const ends = /** @type {Record<string, number>} */ (facts.ranks ?? {});
+    const bound = { prune_only: "at least ", extend_only: "at most " }[direction] ?? "";
+    const share = facts.share === null ? "" : ` (${Math.round(100 * facts.share)} % of the ${here.rank} that are there)`;
+    const what = { prune_only: "pruned", extend_only: "extended" }[direction] ?? "pruned and as many extended";
+    const all = { prune_only: here.pruned, extend_only: here.extended }[direction] ?? here.pruned;
+    return [
+      [`pruned, ${here.extended} extended until step ${here.now}`, String(here.pruned)],
+      ["events from here on", `${facts.active} of ${facts.events}`],
+      [`${what} from here on${share}`, `at most ${facts.moved}`],
+      ["in the whole run", `at most ${all + facts.moved}`],
+      ["last event that can move", facts.last === null ? "none" : `step ${facts.last}`],
+      ["total rank now", String(here.rank)],
+      ["at the end", `${bound}${ends[direction] ?? here.rank}${sizeText(adapter.cost, ends[direction] ?? here.rank)}`],
+    ];
+  }
+
+  handles() {
+    return handlesOf(this.data.shape, this.own, this.data.total, this.now ?? -1);
   }
 
   placeHandles() {
     const { x, y } = plotScale(this.width, this.data.total, this.top);
-    const handles = handlesOf(this.data.shape, this.own, this.data.total);
+    const handles = this.handles();
     const nodes = /** @type {HTMLElement[]} */ ([...this.layer.children]);
     const known = new Map(nodes.map((node) => [node.dataset.key ?? "", node]));
     for (const handle of handles) {
@@ -159,7 +197,7 @@ class ScheduleEditor {
   /** @param {string} key @returns {HTMLElement} */
   newHandle(key) {
     const node = element("div", { role: "slider", tabindex: "0", "data-key": key });
-    const handle = () => handlesOf(this.data.shape, this.own, this.data.total).find((item) => item.key === key);
+    const handle = () => this.handles().find((item) => item.key === key);
     node.addEventListener("pointerdown", (event) => {
       event.preventDefault();
       node.focus();
@@ -215,11 +253,23 @@ class ScheduleEditor {
     if (!this.data.editable || !this.knotted) return;
     const box = this.plot.getBoundingClientRect();
     const { step, budget } = plotScale(this.width, this.data.total, this.top);
-    const changes = withKnot(this.own, Math.min(step(event.clientX - box.left), this.data.total), budget(event.clientY - box.top));
+    const changes = withKnot(this.own, Math.max((this.now ?? -1) + 1, Math.min(step(event.clientX - box.left), this.data.total)), budget(event.clientY - box.top));
     if (!changes) return;
     this.change(changes);
     this.commit();
   }
+}
+
+/** @param {number[]} values @returns {number} at least 0 */
+function largest(values) {
+  return values.reduce((most, value) => Math.max(most, value), 0);
+}
+
+/** @param {number | null} cost mean parameters of a direction @param {number} rank @returns {string} */
+function sizeText(cost, rank) {
+  if (cost === null || !rank) return "";
+  const count = cost * rank;
+  return ` (about ${count >= 1e6 ? `${(count / 1e6).toFixed(2)} M` : `${Math.round(count / 1000)} k`} parameters)`;
 }
 
 /** @type {Shape} */

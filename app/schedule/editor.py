@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from streamlit.components.v2 import component
 
+from analysis.from_here import Here
 from analysis.player_modules import FOLDER
 from assets import loader
 from flexlora.config import FlexLoRAConfig
@@ -40,7 +42,8 @@ def draw_schedule(
     key: str,
     serial: int,
     *,
-    now: int | None = None,
+    here: Here | None = None,
+    force: FlexLoRAConfig | None = None,
     on_edit: Callable[[], None] | None = None,
 ) -> None:
     """Draw b(t) with handles; at rest the values are those that training uses.
@@ -51,7 +54,8 @@ def draw_schedule(
         adapter: for the read-outs.
         key: Streamlit key; after an edit ``st.session_state[key]["edit"]`` has ``settings`` and ``serial``.
         serial: changes whenever the settings do, or were refused.
-        now: finished steps of a run that trains.
+        here: where a run that trains stands: what is past is drawn as it was.
+        force: what such a run trains with as long as ``config`` is not applied.
         on_edit: called once a handle is released; None = nothing can be dragged.
     """
     total = config.total_steps or 0
@@ -59,14 +63,20 @@ def draw_schedule(
         "shape": shape_of(CONFIGURABLE[config.schedule]),
         "settings": {"exponent": config.exponent, **settings, "points": [list(knot) for knot in config.points]},
         "total": total,
-        "values": [config.budget(step) for step in range(1, total + 1)],
+        "values": _curve(config),
         "adapter": adapter._asdict(),
         "editable": on_edit is not None,
-        "now": now,
+        "direction": config.direction,
+        "here": asdict(here) if here else None,
+        "force": _curve(force) if here and force else None,
         "serial": serial,
     }
     # Streamlit reports a trigger only when a callback asks for it.
     _mount(key=key, data=data, on_edit_change=on_edit or (lambda: None))
+
+
+def _curve(config: FlexLoRAConfig) -> list[int]:
+    return [config.budget(step) for step in range(1, (config.total_steps or 0) + 1)]
 
 
 def shape_of(schedule: Schedule) -> dict[str, Any]:

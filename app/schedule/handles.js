@@ -19,28 +19,32 @@ import { curveAt, passedAt } from "./curve.js";
 
 const SMALLEST_EXPONENT = 0.1;
 const LARGEST_EXPONENT = 20;
+const SMALLEST_SHARE = 0.02; // of b0: where the curve is nearly 0, a pixel would be any b0
 
 /** @param {number} value @param {number} low @param {number} high */
 function within(value, low, high) {
   return Math.min(Math.max(value, low), Math.max(low, high));
 }
 
-/** @param {Shape} shape @param {Settings} own @param {number} total @returns {Handle[]} */
-export function handlesOf(shape, own, total) {
+/** @param {Shape} shape @param {Settings} own @param {number} total @param {number} [now] finished steps of a run that trains: what is past has no handle @returns {Handle[]} */
+export function handlesOf(shape, own, total, now = -1) {
   const has = (/** @type {string} */ option) => shape.options.includes(option);
+  const opens = now < own.warmup_steps;
+  const left = now < total - own.final_steps;
+  const knots = own.points.flatMap(([step], index) => (step > now ? [knotHandle(own, total, index, now)] : []));
   return [
-    ...(has("points") ? own.points.map((_, index) => knotHandle(own, total, index)) : [budgetHandle(shape, own)]),
-    ...(has("exponent") ? [exponentHandle(shape, own, total)] : []),
-    edgeHandle(own, total, "warmup_steps"),
-    edgeHandle(own, total, "final_steps"),
+    ...(has("points") ? knots : left ? [budgetHandle(shape, own, total, now)] : []),
+    ...(has("exponent") && left ? [exponentHandle(shape, own, total, now)] : []),
+    ...(opens ? [edgeHandle(own, total, "warmup_steps", now)] : []),
+    ...(left ? [edgeHandle(own, total, "final_steps", now)] : []),
   ];
 }
 
-/** Room for one event is always left. @param {Settings} own @param {number} total @param {"warmup_steps" | "final_steps"} key @returns {Handle} */
-function edgeHandle(own, total, key) {
+/** Room for one event is always left. @param {Settings} own @param {number} total @param {"warmup_steps" | "final_steps"} key @param {number} now @returns {Handle} */
+function edgeHandle(own, total, key, now) {
   const first = key === "warmup_steps";
-  const most = total - own.interval - 1 - (first ? own.final_steps : own.warmup_steps);
-  const set = (/** @type {number} */ steps) => ({ [key]: within(Math.round(steps), 0, most) });
+  const most = total - own.interval - 1 - (first ? own.final_steps : Math.max(own.warmup_steps, now + 1 - own.interval));
+  const set = (/** @type {number} */ steps) => ({ [key]: within(Math.round(steps), first ? now + 1 : 0, most) });
   const step = first ? own.warmup_steps : total - own.final_steps;
   return {
     key,
@@ -54,24 +58,26 @@ function edgeHandle(own, total, key) {
   };
 }
 
-/** @param {Shape} shape @param {Settings} own @returns {Handle} */
-function budgetHandle(shape, own) {
+/** Where the window begins; of a run that is further, at its place, where b0 follows from how high the curve is to go on. @param {Shape} shape @param {Settings} own @param {number} total @param {number} now @returns {Handle} */
+function budgetHandle(shape, own, total, now) {
   const set = (/** @type {number} */ budget) => ({ initial_budget: Math.max(0, Math.round(budget)) });
+  const step = Math.max(own.warmup_steps, now);
+  const share = now > own.warmup_steps ? Math.max(SMALLEST_SHARE, curveAt(step, shape, { ...own, initial_budget: 1 }, total)) : 1;
   return {
     key: "initial_budget",
     label: shape.decided ? "b0, the ceiling" : "b0, the first budget",
-    step: own.warmup_steps,
-    budget: own.initial_budget,
+    step,
+    budget: own.initial_budget * share,
     axes: "y",
     value: `${own.initial_budget} directions`,
-    drag: (_, budget) => set(budget),
+    drag: (_, budget) => set(budget / share),
     nudge: (right, up) => set(own.initial_budget + (up || right)),
   };
 }
 
-/** Half-way through the window, where the exponent shows most. @param {Shape} shape @param {Settings} own @param {number} total @returns {Handle} */
-function exponentHandle(shape, own, total) {
-  const step = Math.round((own.warmup_steps + total - own.final_steps) / 2);
+/** Half-way through what is left of the window, where the exponent shows most. @param {Shape} shape @param {Settings} own @param {number} total @param {number} now @returns {Handle} */
+function exponentHandle(shape, own, total, now) {
+  const step = Math.round((Math.max(own.warmup_steps, now) + total - own.final_steps) / 2);
   const passed = passedAt(step, shape, own, total);
   const holds = shape.family === "hold";
   const set = (/** @type {number} */ exponent) => ({
@@ -93,10 +99,10 @@ function exponentHandle(shape, own, total) {
   };
 }
 
-/** A knot stays between its neighbours. @param {Settings} own @param {number} total @param {number} index @returns {Handle} */
-function knotHandle(own, total, index) {
+/** A knot stays between its neighbours. @param {Settings} own @param {number} total @param {number} index @param {number} now @returns {Handle} */
+function knotHandle(own, total, index, now) {
   const [step, budget] = own.points[index];
-  const low = index ? own.points[index - 1][0] + 1 : 0;
+  const low = Math.max(now + 1, index ? own.points[index - 1][0] + 1 : 0);
   const high = index < own.points.length - 1 ? own.points[index + 1][0] - 1 : total;
   const set = (/** @type {number} */ to, /** @type {number} */ height) => ({
     points: own.points.map((knot, place) => (place === index ? knotOf(within(Math.round(to), low, high), Math.max(0, height)) : knot)),

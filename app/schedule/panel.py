@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.fine_print import describe_fine_print, fine_print
+from analysis.from_here import Here
 from flexlora.config import PRESETS, FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.schedule_text import STYLES, format_schedule, parse_schedule
@@ -96,18 +97,26 @@ def edited_config(scope: str, base: FlexLoRAConfig) -> FlexLoRAConfig | None:
         return None
 
 
-def schedule_panel(scope: str, base: FlexLoRAConfig, adapter: AdapterSize, now: int | None = None) -> None:
+def schedule_panel(scope: str, base: FlexLoRAConfig, adapter: AdapterSize) -> None:
     """Draw the panel; inside a fragment, only that part of the page runs again when it is used.
 
-    ``scope`` names the panel's state, and the changes are made to ``base``. ``adapter`` is for the read-outs, ``now``
-    the finished steps of a run that trains.
+    ``scope`` names the panel's state, and the changes are made to ``base``. ``adapter`` is for the read-outs.
     """
     config = edited_config(scope, base)
-    if config is not None:
-        _draw(scope, base, config, adapter, now)
+    if config is None:
+        return
+    _fields(scope, base, config)
+    schedule_plot(scope, base, config, adapter)
+    st.caption(plain(describe_schedule(config)))
+    _more_ways(scope, base, config)
+    with st.expander("The fine print: paper, released code and this schedule", icon=":material/balance:"):
+        _fine_print(config)
 
 
-def _draw(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig, adapter: AdapterSize, now: int | None) -> None:
+def schedule_plot(
+    scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig, adapter: AdapterSize, here: Here | None = None
+) -> None:
+    """Draw the curve with its handles; ``here`` tells where a run that trains stands: its past cannot be edited."""
     own = editing(scope)
     key = f"{scope}_plot"
 
@@ -116,24 +125,30 @@ def _draw(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig, adapter: Ada
         if found:
             own.put(base, _from_browser(found["settings"], config), "editor")
 
-    _fields(scope, base, config)
-    draw_schedule(config, _options(config), adapter, key, own.serial, now=now, on_edit=edited)
+    draw_schedule(config, schedule_options(config), adapter, key, own.serial, here=here, force=base, on_edit=edited)
     _error(own, "editor")
-    st.caption(plain(describe_schedule(config)))
+
+
+def schedule_fields(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig, now: int) -> None:
+    """Draw the numbers of a run that trains and has finished ``now`` steps, and the ways back."""
+    _fields(scope, base, config, now)
+    _more_ways(scope, base, config)
+
+
+def _more_ways(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig) -> None:
     if config.schedule == "points":
         _knots(scope, base, config)
     _buttons(scope, base, config)
-    with st.expander("The fine print: paper, released code and this schedule", icon=":material/balance:"):
-        _fine_print(config)
 
 
-def _options(config: FlexLoRAConfig) -> dict[str, Any]:
+def schedule_options(config: FlexLoRAConfig) -> dict[str, Any]:
+    """Return what a schedule is made of, but for its own options."""
     keys = ("schedule", "initial_budget", "warmup_steps", "final_steps", "interval")
     return {key: getattr(config, key) for key in keys}
 
 
 def _from_browser(found: Mapping[str, Any], config: FlexLoRAConfig) -> dict[str, Any]:
-    changes: dict[str, Any] = {key: found[key] for key in _options(config) if key in found}
+    changes: dict[str, Any] = {key: found[key] for key in schedule_options(config) if key in found}
     own = CONFIGURABLE[config.schedule].options
     if "exponent" in own:
         changes["exponent"] = float(found["exponent"])
@@ -142,25 +157,26 @@ def _from_browser(found: Mapping[str, Any], config: FlexLoRAConfig) -> dict[str,
     return changes
 
 
-def _fields(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig) -> None:
-    """One select box and the numbers that this schedule has: the way without a mouse."""
+def _fields(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig, now: int = -1) -> None:
+    """One select box and the numbers that this schedule has: the way without a mouse. They share whatever room is."""
     own = editing(scope)
     shown = [key for key in NUMBERS if _belongs(key, config.schedule)]
-    columns = st.columns([1.2, *([1] * len(shown))])
     items = FlexLoRAConfig.__dataclass_fields__
-    with columns[0]:
-        widget = _synced(f"{scope}_schedule", config.schedule)
-        st.selectbox(
-            "schedule",
-            items["schedule"].metadata["choices"],
-            key=widget,
-            help=full_help(items["schedule"]),
-            on_change=lambda: _choose(own, base, config, st.session_state[widget]),
-        )
-        _error(own, "schedule")
-    for column, key in zip(columns[1:], shown, strict=True):
-        with column:
-            _number(scope, base, key, getattr(config, key))
+    with st.container(horizontal=True):
+        with st.container(width=136):
+            widget = _synced(f"{scope}_schedule", config.schedule)
+            st.selectbox(
+                "schedule",
+                items["schedule"].metadata["choices"],
+                key=widget,
+                help=full_help(items["schedule"]),
+                on_change=lambda: _choose(own, base, config, st.session_state[widget]),
+            )
+            _error(own, "schedule")
+        for key in shown:
+            value = getattr(config, key)
+            with st.container(width=118):
+                _number(scope, base, key, value, past=key == "warmup_steps" and value <= now)
 
 
 def _belongs(key: str, schedule: str) -> bool:
@@ -168,7 +184,7 @@ def _belongs(key: str, schedule: str) -> bool:
     return key in own if key in OPTIONS else key != "initial_budget" or "points" not in own
 
 
-def _number(scope: str, base: FlexLoRAConfig, key: str, value: float) -> None:
+def _number(scope: str, base: FlexLoRAConfig, key: str, value: float, *, past: bool = False) -> None:
     own, item = editing(scope), FlexLoRAConfig.__dataclass_fields__[key]
     widget = _synced(f"{scope}_{key}", value)
     whole = isinstance(value, int)
@@ -182,8 +198,9 @@ def _number(scope: str, base: FlexLoRAConfig, key: str, value: float) -> None:
         max_value=MOST if whole else 100.0,
         step=1 if whole else 0.1,
         key=widget,
-        help=item.metadata["help"],
+        help="The warm-up is past." if past else item.metadata["help"],
         on_change=changed,
+        disabled=past,
     )
     _error(own, key)
 
@@ -220,7 +237,9 @@ def _knots(scope: str, base: FlexLoRAConfig, config: FlexLoRAConfig) -> None:
         if rows is not None:
             own.put(base, {"points": rows}, "knots")
 
-    left, right = st.columns([1, 1.6])
+    with st.container(horizontal=True):
+        left = st.container(width=300)
+        right = st.container(width=300)
     with left:
         st.data_editor(
             table,

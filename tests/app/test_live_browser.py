@@ -18,6 +18,11 @@ def wait_for(page, condition):
         page.wait_for_timeout(50)
 
 
+def settle(page):
+    page.wait_for_timeout(300)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=TIMEOUT_MS)
+
+
 def test_every_event_of_a_run_that_trains_is_shown_also_to_who_left_the_film_and_comes_back(open_page, served_root):
     page = open_page("/train")
     page.get_by_role("combobox", name="Task").click()
@@ -26,30 +31,36 @@ def test_every_event_of_a_run_that_trains_is_shown_also_to_who_left_the_film_and
     for name, value in (("Steps", "30"), ("Seed", "33")):
         page.get_by_role("spinbutton", name=name, exact=True).fill(value)
         page.keyboard.press("Enter")
-        page.wait_for_timeout(300)
-        page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=TIMEOUT_MS)
+        settle(page)
+    page.get_by_text("paused, to go step by step").click()
+    settle(page)
     page.locator(".st-key-train_start button").first.click()
     page.wait_for_selector(f"{PLAYER}[data-following=true]", timeout=TIMEOUT_MS)
-    player = page.locator(PLAYER)
+    player, controls = page.locator(PLAYER), page.locator(".st-key-train_controls")
 
     def told(name: str) -> str:
         return player.get_attribute(f"data-{name}") or ""
 
-    assert player.locator(".fl-eventForward, .fl-forward, .fl-follow").filter(visible=True).count() == 0
+    def shown() -> list[int]:
+        return [int(step) for step in told("events-shown").split(",") if step]
 
-    wait_for(page, lambda: told("events-shown"))
+    assert player.locator(".fl-events").inner_text() == "No event yet: the first is due at step 4."
+    assert player.locator(".fl-eventForward, .fl-forward, .fl-follow").filter(visible=True).count() == 0
+    page.locator(".st-key-train_next_event button").first.click()
+    wait_for(page, lambda: shown() == [4])
+
     player.get_by_role("button", name="Pause the picture (space)").click()
     wait_for(page, lambda: told("following") == "false")
-    left, updates = told("step"), int(told("updates"))
-    wait_for(page, lambda: int(told("updates")) >= updates + 2)
-    assert told("step") == left
-    assert "left the run, which is at step" in player.locator(".fl-readout").inner_text()
+    updates = int(told("updates"))
+    page.locator(".st-key-train_next_event button").first.click()
+    wait_for(page, lambda: int(told("updates")) > updates and "step 5 of 30" in controls.inner_text())
+    assert told("step") == "4"
+    wait_for(page, lambda: "left the run, which is at step 5" in player.locator(".fl-readout").inner_text())
     player.get_by_role("button", name="Follow the run").click()
+    wait_for(page, lambda: shown() == [4, 5])
 
-    controls = page.locator(".st-key-train_controls")
+    page.locator(".st-key-train_resume button").first.click()
     wait_for(page, lambda: "finished" in controls.inner_text() and told("following") == "false")
-    log = read_run(served_root / "runs" / NAME)
-    shown = [int(step) for step in told("events-shown").split(",")]
-    assert shown == [event["step"] for event in log.events] and len(shown) == 17
+    assert shown() == [event["step"] for event in read_run(served_root / "runs" / NAME).events] == [*range(4, 21)]
     assert told("step") == "30"
     assert player.get_by_role("button", name="Play (space)").count() == 1

@@ -67,6 +67,8 @@ export class Model {
   base = 0;
   /** @type {{parameters?: number, gap?: number}} largest values, once they are known */
   scales = {};
+  /** Its scales are those of a run that trains: live_scales.js. */
+  held = false;
   /** Scale of the entropy colour, key of `ENTROPY_SCALES`. */
   entropyScale = "range";
   /** @type {number[] | null} matrices by similarity of their entropy over time; null while nobody asked */

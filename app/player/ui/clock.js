@@ -307,6 +307,7 @@ export class Clock {
     this.time = this.film.time;
     this.arrivals.update(this.time, now);
     if (this.film.held === 0) this.settle(0, 0);
+    if (!this.live && isShown(this.film, this.log)) this.leave();
   }
 
   /** A stage passes; by hand up to its still, else into the next one. @param {Model} model @param {number} now @param {number} share */

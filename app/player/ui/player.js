@@ -9,20 +9,20 @@ import { EventList } from "./event_list.js";
 import { Feed } from "../source/feed.js";
 import { fitHeight, sizesOf } from "../pen/fit.js";
 import { keyAction } from "./keys.js";
+import { holdScales } from "../model/live_scales.js";
 import { MAPS } from "../views/maps.js";
 import { Model } from "../model/model.js";
 import { readPalette } from "../pen/palette.js";
 import { Picker } from "./picker.js";
-import { pinnedAt } from "../views/pinned.js";
 import { hideTip, listenToPointer, showTip } from "./pointer.js";
 import { Reel } from "./reel.js";
+import { sceneOf } from "./scene_of.js";
 import { Settler } from "./settle.js";
 import { SIDES } from "../views/sides.js";
 import { buildStage } from "./stage_dom.js";
 import { dress } from "../style.js";
-import { stageOf, STAGES } from "../model/stages.js";
-import { toldAt } from "../film/choreography.js";
-import { inFilm, tell, tellAll, tellRest, warn } from "./tell.js";
+import { STAGES } from "../model/stages.js";
+import { tell, tellAll, tellRest, warn } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices, possibleKeys } from "./view_state.js";
@@ -135,8 +135,12 @@ export class Player {
 
   /** The log grows: a server trains the run, or it says so itself. A file does not. @returns {boolean} */
   get live() {
-    const { request, model } = this;
-    return Boolean(request?.served && (request.live || model?.run.state === "running"));
+    return this.model !== null && this.goesOn(this.model);
+  }
+
+  /** @param {Model} model @returns {boolean} */
+  goesOn({ run }) {
+    return Boolean(this.request?.served && (this.request.live || run.state === "running"));
   }
 
   /** @param {number[]} order of the matrices by similarity */
@@ -150,7 +154,9 @@ export class Player {
   acceptRun(model, same) {
     const chosen = same ? this.model?.matrices[this.selected]?.name : undefined;
     if (!same) this.reset();
-    if (same && this.model) model.inherit(this.model);
+    const before = same ? this.model : null;
+    if (before) model.inherit(before);
+    if (before?.held || this.goesOn(model)) holdScales(model, before?.held ? before : null);
     this.model = model;
     model.countFrom(this.since);
     this.selected = model.indexOf.get(chosen ?? "") ?? model.firstMatrix(model.header.park ?? -1);
@@ -326,30 +332,8 @@ export class Player {
   }
 
   /** @param {[number, number]} size @returns {Scene} */
-  scene([width, height]) {
-    const model = /** @type {Model} */ (this.model);
-    const { record, step, time, stage, share } = this.clock;
-    const event = model.events[model.eventAt(step)];
-    model.scaleEntropy(this.chosen.entropy_scale);
-    this.pinned?.model.countFrom(this.since);
-    const told = toldAt(inFilm(this) && stage !== null ? stage + share : STAGES.length);
-    return {
-      model, width, height, time, record, step, event,
-      palette: this.palette,
-      selected: this.selected,
-      hovered: this.hovered,
-      hoverStep: this.hoverStep,
-      colour: /** @type {Colour} */ (this.chosen.colour),
-      sort: this.chosen.sort ?? "architecture",
-      scale: this.chosen.scale ?? "matrix",
-      since: this.since,
-      slow: this.clock.slow,
-      prune: model.movesOf(told.prune ? event?.prune : []),
-      extend: model.movesOf(told.extend ? event?.extend : []),
-      other: this.pinned && pinnedAt(this.pinned.model, this.pinned.name, step),
-      stage: stage === null ? null : stageOf(model, model.eventAt(time), stage, share),
-      card: this.whyCard(),
-    };
+  scene(size) {
+    return sceneOf(this, size);
   }
 
   /** The card is of one event and one matrix: another place waits for its own. @returns {import("../views/why_card.js").Card | null} */

@@ -218,6 +218,7 @@ function followText({ following, live, waiting, arrivals, slow, model }) {
   const behind = waiting === 1 ? "1 event behind the log" : `${waiting} events behind the log`;
   if (!following) return `left the run, which is at step ${model?.lastStep}`;
   if (slow && waiting) return behind;
+  if (!live && !waiting) return "ended: shows the rest";
   if (arrivals.catching) return `${waiting ? behind : "behind the log"}, catching up`;
   if (!live) return "ended: shows the rest";
   return model?.run.told === "paused" ? "training paused" : "follows the run";

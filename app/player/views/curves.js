@@ -191,7 +191,7 @@ function netPanel(model) {
     note: "bold: net",
     weight: 1.3,
     need: 3,
-    top: moved.reduce((most, { gross, net }) => Math.max(most, gross, net), 1),
+    top: moved.reduce((most, { gross, net }) => Math.max(most, gross, net), (model.held && model.run.allowedMoves) || 1),
     counted: true,
     lines: [
       { ...line("churn"), top: 1, ink: ({ evaluation }) => evaluation, style: { width: 1, dash: [2, 2], steps: true } },
