@@ -45,12 +45,12 @@ if get_script_run_ctx(suppress_warning=True) is None:
     app = st.App(__file__, lifespan=first_page.lifespan, middleware=[Middleware(BrowserCookie)], routes=routes)
 else:
     # A page can only be made in the run of a script.
-    from navigation import PAGES
+    from navigation import pages
 
     st.set_page_config(page_title="FlexLoRA Lab", layout="wide")
     st.logo(LOGO)
     st.html(STYLE)
-    page = st.navigation(list(PAGES.values()), position="top")
+    page = st.navigation(list(pages().values()), position="top")
     # One title a page. The player fills its page: there it is only read aloud.
     seen = "lab-title" if page.title not in ("Explore", "Train") else "lab-unseen"
     st.html(f'<h1 class="{seen}">{page.title}</h1>')
