@@ -175,7 +175,7 @@ export const LAYERS_BAND = {
   label: "Layers",
   hint: "time × layer: the mean of its matrices, in the map's colour",
   layout: layoutLayers,
-  titles: () => ["layer", "at the clock"],
+  titles: () => ["layer", "mean now"],
   still: drawLayers,
   moving: drawLayersNow,
   at: (scene, layout, _scale, x, y) => (x < 0 ? -1 : matrixIn(scene, layout, y)),
