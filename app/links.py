@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from analysis.runs import Run
+
 _PAGES: dict[str, StreamlitPage] = {}
 
 
@@ -26,3 +28,9 @@ def explore(run: str) -> None:
     """Leaves for a run in Explore, at an address that a reload finds again."""
     st.session_state["explore_run"] = run
     st.switch_page(_PAGES["Explore"], query_params={"run": run})
+
+
+def what_if_button(run: str, about: Run) -> None:
+    """Offers to ask what another rule had decided, of a run that decided something."""
+    if about.events and st.button("What if another rule had decided?", key="to_what_if", icon=":material/alt_route:"):
+        go("What-if", what_if_run=run)

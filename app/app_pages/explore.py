@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import streamlit as st
 
 from analysis.metrics import describe_run, first_matrix
-from analysis.runs import Run
 from jobs.line import TICK_S
 from jobs.registry import REGISTRY
 from jobs.visitor import visitor
-from player import CHOICES, STAGES, PlayerView, player
+from links import what_if_button
+from player import PlayerView, player
 from runs import pinned
+from runs.link import Link, read_link
 from runs.picker import run_picker
 from runs.rows import BUNDLED, DAMAGED, YOURS, describe_row, read_row, whose
 from runs.store import (
@@ -38,18 +37,6 @@ SHOWN_NOTES = 6
 GOES_ON = ("running", "paused")
 
 
-class Link(NamedTuple):
-    """What a deep link asks for, checked against the run.
-
-    Attributes:
-        view: What can be followed; fields that the link leaves out are the defaults.
-        notes: What could not be followed, in words.
-    """
-
-    view: PlayerView = PlayerView()
-    notes: tuple[str, ...] = ()
-
-
 def page() -> None:
     """Draws the page."""
     entries = run_entries()
@@ -61,7 +48,7 @@ def page() -> None:
     entry = choices[st.session_state[CHOSEN]]
     offered = pinned.offered(choices, entry.key)
     other = offered.get(st.session_state.get(pinned.CHOSEN) or "")
-    pickers, about = st.columns([0.4, 0.6], vertical_alignment="center")
+    pickers, about, further = st.columns([0.38, 0.36, 0.26], vertical_alignment="center")
     with pickers:
         run_picker(
             PICKER,
@@ -79,6 +66,8 @@ def page() -> None:
         return
     with about:
         _tell_about(entry, opened)
+    with further:
+        what_if_button(entry.key, opened.run)
     link = read_link(st.session_state.get("explore_asked", {}), opened.run)
     notes = [*opened.run.notices, *link.notes]
     if unknown := st.session_state.get("explore_unknown"):
@@ -90,41 +79,6 @@ def page() -> None:
         st.info("  \n".join(map(plain, notes[:SHOWN_NOTES] + more)))
     # A run that cannot be opened gets the calm box, and nothing is pinned.
     _show_run(entry, link, other if other and open_run(other.folder) else None)
-
-
-def read_link(asked: Mapping[str, str], run: Run) -> Link:
-    """Checks the step, matrix and choices of query parameters from outside, which are about a run.
-
-    What can be followed is returned; the rest is left out and named in the notes.
-    """
-    notes: list[str] = []
-    found: dict[str, Any] = {
-        name: _step_of(asked[name], name, run, notes) for name in ("step", "since") if name in asked
-    }
-    if "matrix" in asked:
-        if asked["matrix"] in {m.name for m in run.matrices}:
-            found["matrix"] = asked["matrix"]
-        else:
-            notes.append("The link names a matrix that this run does not have; another one is selected.")
-    for name, keys in {**CHOICES, "stage": STAGES}.items():
-        if name in asked and asked[name] in keys:
-            found[name] = asked[name]
-        elif name in asked:
-            instead = "there is no slow motion" if name == "stage" else f"it shows {keys[0]}"
-            notes.append(f"The link's {name} is none of {', '.join(keys)}; {instead}.")
-    return Link(PlayerView(**found), tuple(notes))
-
-
-def _step_of(text: str, name: str, run: Run, notes: list[str]) -> int | None:
-    try:
-        step = int(text)
-    except ValueError:
-        notes.append(f"The link's {name} is not a whole number; it is left out.")
-        return None
-    first, last = (int(run.steps[0]), int(run.steps[-1])) if len(run.steps) else (0, 0)
-    if not first <= step <= last:
-        notes.append(f"The link's {name} {step} is not in this run, which was recorded from {first} to {last}.")
-    return min(max(step, first), last)
 
 
 def _follow_address(entries: list[RunEntry]) -> None:
@@ -235,7 +189,9 @@ def _show_run(entry: RunEntry, link: Link, other: RunEntry | None) -> None:
     if opened is None:
         return
     asked = link.view
-    wish = replace(asked, matrix=asked.matrix or first_matrix(opened.run, asked.step))
+    # Of a run that trains the browser chooses: each event would have another first matrix.
+    chosen = None if opened.run.state == "running" else first_matrix(opened.run, asked.step)
+    wish = replace(asked, matrix=asked.matrix or chosen)
     base = {"run": entry.key, **({"with": other.key} if other else {})}
     beside = {"run": other.key, "name": _names(other)[0]} if other else None
     view = player(PLAYER, run=entry.key, wish=wish, link=base, beside=beside, guide={"example": _example()})

@@ -16,10 +16,11 @@ from jobs.question import MESSAGE, ask_for, question_panel, resume
 from jobs.registry import REGISTRY
 from jobs.steering import steer_panel
 from jobs.visitor import visitor
-from links import explore
-from player import player
+from links import explore, what_if_button
+from player import PlayerView, player
+from runs.link import read_link
 from runs.rows import DAMAGED, read_row
-from runs.store import plain, run_entries
+from runs.store import open_run, plain, run_entries
 from widgets import act
 
 PLAYER = "train_player"
@@ -94,7 +95,17 @@ def _stage(live: LiveJob, me: Owner) -> None:
 
 def _play(live: LiveJob) -> None:
     # The browser asks for what is new; a release in the player reruns no more than this.
-    st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
+    st.fragment(_player)(f"runs/{live.folder.name}", live)
+
+
+def _player(key: str, live: LiveJob) -> None:
+    """The address keeps what is looked at, as far as a reload; a link for others leads to Explore."""
+    wished = f"train_wish_{key}"
+    if wished not in st.session_state:
+        address = st.query_params.to_dict()
+        opened = open_run(live.folder) if address.get("run") == key else None
+        st.session_state[wished] = read_link(address, opened.run).view if opened else PlayerView()
+    player(PLAYER, run=key, wish=st.session_state[wished], link={"run": key}, shared="explore", live=live.alive)
 
 
 def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:
@@ -180,3 +191,5 @@ def _controls(live: LiveJob, me: Owner, goes_on: bool) -> None:
             resume(REGISTRY, me, live.folder)
         if st.button("Look at it in Explore", key="train_explore", icon=":material/explore:"):
             explore(f"runs/{live.folder.name}")
+        if not live.alive and (opened := open_run(live.folder)):
+            what_if_button(f"runs/{live.folder.name}", opened.run)

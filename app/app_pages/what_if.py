@@ -16,6 +16,8 @@ from schedule.panel import edited_config, schedule_panel
 from widgets import switch
 
 PICKER = "what_if_run"
+BESIDE = "beside_what_if"
+"""Key of what holds two columns, which a narrow window shows below each other: see STYLE in main.py."""
 
 
 def page() -> None:
@@ -57,7 +59,10 @@ def _compare(key: str, base: FlexLoRAConfig) -> None:
         mode = switch("Mode", [*labels], "what_if_mode", format_func=labels.get, label_visibility="collapsed")
         st.caption(MODE_BADGES[mode].help, width="stretch")
     ruled_base = ruled(scope, run, base, mode)
-    with st.expander("Schedule", expanded=True, icon=":material/show_chart:"):
+    with st.container(key=BESIDE):
+        # What was decided comes first, also where a narrow window shows one below the other.
+        result, schedule = st.columns([0.6, 0.4])
+    with schedule:
         shapes = [(matrix.in_features, matrix.out_features) for matrix in run.matrices]
         rank = round(float(run.ranks[0].mean()))
         schedule_panel(scope, ruled_base, AdapterSize(len(shapes), rank, mean_cost(shapes)))
@@ -66,22 +71,27 @@ def _compare(key: str, base: FlexLoRAConfig) -> None:
         return
     found = replayed(run, config, mode)
     if isinstance(found, str):
-        st.warning(plain(found), icon=":material/block:")
+        result.warning(plain(found), icon=":material/block:")
         return
-    _show(found, config, base)
+    with result:
+        _show_first(found, config, base)
+    _show_more(found, config)
     if config == base:
         st.caption("Change a rule or the schedule, and the real run that checks it can be started here.")
     else:
         _train(run, config)
 
 
-def _show(found: Found, config: FlexLoRAConfig, base: FlexLoRAConfig) -> None:
+def _show_first(found: Found, config: FlexLoRAConfig, base: FlexLoRAConfig) -> None:
     for notice in found.replay.notices:
         st.info(plain(notice))
     badge = MODE_BADGES[found.mode]
     st.markdown(f":{badge.colour}-badge[{badge.icon} {badge.label}] {plain(tell(found, config == base))}")
     told = "Moves at each step and matrix: made by both, only by the run, only by the replay"
     chart("what_if_map", told, "decision_map", found.difference, found.run.matrices)
+
+
+def _show_more(found: Found, config: FlexLoRAConfig) -> None:
     left, right = st.columns(2)
     dashed = "what-if, approximation" if found.mode == "frozen" else "what-if, event by event"
     with left:

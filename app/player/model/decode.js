@@ -10,6 +10,7 @@
  * @property {string | null} matrix
  * @property {{run: string, name: string} | null} [beside] a second run under the same clock, and what it is called
  * @property {boolean} [live] the server trains it now
+ * @property {string | null} [shared] the page that a copied link opens; null = this one
  * @property {boolean} [served] there is a server, which makes reports
  * @property {{example?: string | null}} [guide] newcomers read it: there is an introduction above; example = a run that moves rank
  * @property {string} [tour] stop of the tour to begin with, from 1

@@ -2,9 +2,9 @@
 
 import { linkOf } from "./view_state.js";
 
-/** A report is a file: only what follows # may differ there. @param {any} request @param {URLSearchParams} parameters @returns {string} */
-function addressOf(request, parameters) {
-  const place = window.location.href.split(/[?#]/)[0];
+/** A report is a file: only what follows # may differ there. @param {any} request @param {URLSearchParams} parameters @param {string | null} [page] another one of the app @returns {string} */
+function addressOf(request, parameters, page = null) {
+  const place = page === null ? window.location.href.split(/[?#]/)[0] : new URL(page, document.baseURI).href;
   return `${place}${request?.address === "hash" ? "#" : "?"}${parameters}`;
 }
 
@@ -20,7 +20,7 @@ export function showAddress(player, parameters = parametersOf(player)) {
 
 /** @param {any} player */
 export async function copyLink(player) {
-  const address = addressOf(player.request, parametersOf(player));
+  const address = addressOf(player.request, parametersOf(player), player.request?.shared);
   let done = "Copied";
   try {
     await navigator.clipboard.writeText(address);
