@@ -68,7 +68,7 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-event .fl-minus, .fl-event .fl-plus { flex: 0 0 30px; text-align: right; }
 .fl-event.fl-idle .fl-minus, .fl-event.fl-idle .fl-plus { color: var(--fl-muted); }
 .fl-event:hover, .fl-move:hover:enabled { background: color-mix(in srgb, var(--st-text-color) 7%, transparent); }
-.fl-event[aria-current] .fl-number { color: inherit; }
+.fl-event[aria-current] .fl-number, .fl-event.fl-idle[aria-current] :is(.fl-minus, .fl-plus) { color: inherit; }
 .fl-event[aria-current] { background: color-mix(in srgb, var(--st-primary-color) 16%, transparent); font-weight: 600; }
 .fl-moves { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 10px; margin-top: 6px; min-height: 92px; max-height: 56%; overflow-y: auto; align-content: start; scrollbar-width: thin; }
 .fl-moves h3 { margin: 0 0 2px; padding: 0 4px; font: 600 11px/1.3 var(--st-font); white-space: nowrap; }

@@ -46,7 +46,7 @@ export function drawTile(pen, palette, cell, tile, alpha = 1) {
   const frame = frameWidth(cell, tile.marks.length);
   const room = cell.w - 2 * frame - (tile.gauge === undefined ? 0 : 12);
   // Numbers say more than the sign beside them, which the frame tells too: it goes first where both have no room.
-  const text = cell.h < size * LETTER_HEIGHT + 2 * frame ? undefined : tile.texts.find((wanted) => wanted && pen.measure(wanted, style) <= room);
+  const text = cell.h < size * LETTER_HEIGHT + 2 * frame + 1 ? undefined : tile.texts.find((wanted) => wanted && pen.measure(wanted, style) <= room);
   const both = badge && text && pen.measure(text, style) <= room - taken;
   const x = cell.x + cell.w / 2 + (both ? taken / 2 : 0);
   const y = cell.y + cell.h / 2;
@@ -81,7 +81,7 @@ function numberSize(cell, two) {
 export function holdsNumbers(pen, cell, texts) {
   const size = numberSize(cell, false);
   const frame = frameWidth(cell, 1);
-  if (cell.h < size * LETTER_HEIGHT + 2 * frame) return false;
+  if (cell.h < size * LETTER_HEIGHT + 2 * frame + 1) return false;
   return texts.every((own) => !own.length || own.some((text) => pen.measure(text, { size, weight: 600 }) <= cell.w - 2 * frame));
 }
 
