@@ -32,10 +32,11 @@ STYLE = """<style>
 [data-testid="stElementContainer"]:has(.lab-unseen) { position: absolute; clip-path: inset(50%); }
 /* Streamlit's own greys and the white on a light accent are below the contrast that small text needs. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
-[data-testid="stMarkdownContainer"] code { font-size: 0.86em !important; }
+:is([data-testid="stMarkdownContainer"], [data-testid="stCaptionContainer"]) code { font-size: 0.86em !important; }
 [data-testid="stBaseButton-primary"]:enabled { color: light-dark(#ffffff, #12171c); }
 .stPlotlyChart :is(.xtick, .ytick) text, .stPlotlyChart :is(.xtitle, .ytitle, .legendtext) {
   fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
+[data-testid="stMain"]:focus-visible { outline: 2px solid; outline-offset: -2px; }
 a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }
 </style>"""
 

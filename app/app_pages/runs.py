@@ -142,7 +142,8 @@ def _table(rows: Sequence[RunRow]) -> RunRow | None:
         hide_index=True,
         height=min(len(rows) + 1, TABLE_ROWS) * ROW_HEIGHT + 3,
         column_config=COLUMNS,
-        placeholder="–",
+        # Streamlit would write a sign for "nothing" in a grey that cannot be read.
+        placeholder="",
         on_select="rerun",
         selection_mode="single-row",
         selection_default={"selection": {"rows": [keys.index(chosen)] if chosen in keys else []}},

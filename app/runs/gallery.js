@@ -114,7 +114,7 @@ class Gallery {
       const colour = tableColour(palette.tables.rank, Math.round((ranks[place][m] / this.top) * 255));
       pen.rect(column * w, row * h, w - 2, h - 2, ranks[place][m] ? { fill: colour } : { stroke: palette.faint });
     });
-    pen.text(0, HEIGHT - 5, `step ${steps[place]}`, { fill: palette.muted, size: 11 });
+    pen.text(0, HEIGHT - 5, `step ${steps[place]}`, { fill: palette.text, size: 11 });
   }
 
   stop() {

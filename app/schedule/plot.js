@@ -81,7 +81,7 @@ function drawLabels(pen, palette, width, input, x) {
   pen.text(left, top - 13, told, { fill: palette.muted, size: 11 });
   for (const [step, label, side] of [[input.warmup, "warm-up", "right"], [input.end, "final", "left"]]) {
     const room = side === "right" ? x(Number(step)) - left : width - right - x(Number(step));
-    if (room > 50) pen.text(x(Number(step)) + (side === "left" ? 5 : -5), top + 8, String(label), { fill: palette.muted, align: /** @type {"left" | "right"} */ (side), size: 11 });
+    if (room > 50) pen.text(x(Number(step)) + (side === "left" ? 5 : -5), top + 8, String(label), { fill: palette.text, align: /** @type {"left" | "right"} */ (side), size: 11 });
   }
   pen.text(left, PLOT_HEIGHT - 8, "0", { fill: palette.muted, align: "center", size: 11 });
   pen.text(width - right, PLOT_HEIGHT - 8, String(input.total), { fill: palette.muted, align: "right", size: 11 });
