@@ -37,6 +37,11 @@ LONGEST = (
     "flexlora/test_run_log.py",
     "flexlora/test_disk_faults.py",
 )
+OWN_BROWSER = {
+    "test_train_browser.py": "browser, training",
+    "test_live_browser.py": "browser, training",
+    "test_accessibility_browser.py": "browser, looking",
+}
 
 
 @pytest.hookimpl(trylast=True)
@@ -60,8 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep together what shares fixtures: a file, and what drives a browser (each worker has one server and Chromium).
 
-    The longest journeys, those that train, are a group of their own: all of them in one row would end last, with half
-    a core idle. A worker takes one such group after another, in the order of the tests. Marks do not reach the process
+    The longest journeys are groups of their own, those that train and the look at every page: all of them in one row
+    would end last, with half a core idle. A worker takes one such group after another, in the order of the tests. Marks do not reach the process
     that hands them out, and the suffix by which ``--dist loadgroup`` passes groups on is lost in pytest 9.2.
     """
     from xdist.scheduler import LoadScopeScheduling
@@ -69,9 +74,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Groups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            if path.endswith("test_train_browser.py"):
-                return "browser, training"
-            return "browser" if _drives_browser(path) else path
+            if not _drives_browser(path):
+                return path
+            return OWN_BROWSER.get(path.rpartition("/")[2], "browser")
 
     config.option.loadscopereorder = False
     return Groups(config, log)

@@ -12,7 +12,14 @@ import pytest
 
 from analysis.player_modules import FOLDER, import_map, module_closure, module_text
 
-ENTRIES = ("player/source/component.js", "player/source/report.js", "schedule/editor.js", "runs/picker.js")
+ENTRIES = (
+    "player/source/component.js",
+    "player/source/report.js",
+    "player/source/words.js",
+    "schedule/editor.js",
+    "runs/picker.js",
+    "runs/gallery.js",
+)
 MODULES = sorted({name for entry in ENTRIES for name in module_closure(entry)})
 TEXTS = {name: module_text(name) for name in MODULES}
 
