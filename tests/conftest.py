@@ -65,9 +65,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep together what shares fixtures: a file, and what drives a browser (each worker has one server and Chromium).
 
-    The longest journeys are groups of their own, those that train and the look at every page: all of them in one row
-    would end last, with half a core idle. A worker takes one such group after another, in the order of the tests. Marks do not reach the process
-    that hands them out, and the suffix by which ``--dist loadgroup`` passes groups on is lost in pytest 9.2.
+    The longest journeys, those that train and the look at every page, are groups of their own: all of them in one row
+    would end last, with half a core idle. A worker takes one such group after another, in the order of the tests. Marks
+    do not reach the process that hands them out, and the suffix by which ``--dist loadgroup`` passes groups on is lost
+    in pytest 9.2.
     """
     from xdist.scheduler import LoadScopeScheduling
 
