@@ -84,12 +84,12 @@ export function watchCanvases() {
   };
 }
 
-/** @returns {{count: number, faults: string[]}} of the canvases in the page on which anything was written since it was asked last; count: of their texts */
-export function canvasFaults() {
+/** @param {boolean} all of what stands there, or only where anything was written since it was asked last @returns {{count: number, faults: string[]}} of the canvases in the page; count: of their texts */
+export function canvasFaults(all = false) {
   const faults = [];
   let count = 0;
   for (const [canvas, texts] of written) {
-    if (!fresh.delete(canvas)) continue;
+    if (!fresh.delete(canvas) && !all) continue;
     if (!canvas.isConnected || !isSeen(canvas)) continue;
     const own = [...texts.values()].filter(({ text }) => text.trim());
     count += own.length;

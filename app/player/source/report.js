@@ -7,11 +7,13 @@ import { FileSource, unpacked } from "./file.js";
 /** @returns {Promise<void>} */
 async function openReport() {
   const place = /** @type {HTMLElement} */ (document.getElementById("fl-report-player"));
-  const [asked, ...parts] = await Promise.all(["fl-request", "fl-run", "fl-parcels", "fl-cards", "fl-told"].map(unpacked));
-  const request = JSON.parse(new TextDecoder().decode(asked));
+  const [head, ...parts] = await Promise.all(["fl-request", "fl-run", "fl-parcels", "fl-cards", "fl-told"].map(unpacked));
+  const request = JSON.parse(new TextDecoder().decode(head));
   const source = new FileSource(request.run, parts, request.order);
   const player = new Player(place, () => source);
-  player.ask({ ...request, ...readLink(new URLSearchParams(window.location.hash.slice(1))) }, () => {});
+  const asked = { ...request, ...readLink(new URLSearchParams(window.location.hash.slice(1))) };
+  player.ask(asked, () => {});
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => player.ask(asked, () => {}));
   place.removeAttribute("aria-busy");
 }
 

@@ -98,7 +98,7 @@ export class Player {
     const { signal } = this.gone;
     document.addEventListener("keydown", (event) => keyAction(this, event), { signal });
     window.addEventListener("resize", () => this.resize(), { signal });
-    document.fonts.addEventListener("loadingdone", () => this.redraw(), { signal });
+    document.fonts.addEventListener("loadingdone", () => this.resize(), { signal });
     this.nodes.picker.addEventListener("change", () => this.select(Number(this.nodes.picker.value)));
     listenToPointer(this);
   }
@@ -317,6 +317,7 @@ export class Player {
     this.sideSize = sideSize;
     this.timeSize = timeSize;
     timeline.layout(this.scene(timeSize));
+    this.transport.align(timeline.gutter);
     this.eventList.resized();
     this.redraw();
   }

@@ -1,5 +1,6 @@
 /** Everything over time on one axis: event ticks, a band, curves; a still layer, and the clock on a layer above it. */
 
+import { gutterOf } from "./gutter.js";
 import { BANDS } from "../views/bands.js";
 import { panelsOf } from "../views/curves.js";
 import { niceTicks } from "../model/format.js";
@@ -9,8 +10,6 @@ import { methodColour } from "../pen/palette.js";
 /** @import { Scene, TimeScale, Pen } from "../model/scene.js" */
 /** @import { Box } from "../pen/draw.js" */
 
-/** Gutters left and right of the time axis, in CSS pixels; the slider keeps to them too. */
-export const GUTTER = { left: 88, right: 84 };
 const TICKS_HEIGHT = 13;
 const AXIS_HEIGHT = 17;
 const PANEL_GAP = 7;
@@ -19,15 +18,15 @@ const PANEL_UNIT = 30; // pixels of a panel of weight 1 at most
 const PANEL_LEAST = 12; // pixels that a panel needs to be read
 const SNAP = 4; // pixels within which a click means the event
 
-/** Beside a panel: its value at the clock, and under it that of the pinned run. @param {Pen} pen @param {Scene} scene @param {import("../views/curves.js").Panel} panel @param {number} x @param {Box} box */
-function drawValues(pen, { palette, model, step, other }, panel, x, box) {
+/** Beside a panel: its value at the clock, and under it that of the pinned run. @param {Pen} pen @param {Scene} scene @param {import("../views/curves.js").Panel} panel @param {number} x @param {Box} box @param {number} room pixels */
+function drawValues(pen, { palette, model, step, other }, panel, x, box, room) {
   const middle = box.y + box.h / 2;
   const own = panel.value(step);
-  const style = { size: 11.5, weight: 600, maxWidth: GUTTER.right - 10 };
+  const style = { size: 11.5, weight: 600, maxWidth: room };
   if (!other || !panel.otherValue) {
     const second = box.h >= 23 ? panel.aside?.(step) : undefined;
     pen.text(x, middle - (second ? 6 : 0), own, { ...style, fill: palette.text });
-    if (second) pen.text(x, middle + 7, second, { fill: palette.muted, size: 11, maxWidth: GUTTER.right - 10 });
+    if (second) pen.text(x, middle + 7, second, { fill: palette.muted, size: 11, maxWidth: room });
     return;
   }
   const small = box.h < 20;
@@ -37,7 +36,7 @@ function drawValues(pen, { palette, model, step, other }, panel, x, box) {
     const stroke = methodColour(palette, (i ? other.model : model).run.method);
     const below = small ? 7 : 0;
     pen.line(left, y + below, left + (small ? 30 : 9), y + below, { stroke, width: 2, dash: i ? [3, 2] : undefined });
-    pen.text(left + sample, y, text, { ...style, size: 11, fill: i && other.missing ? palette.muted : palette.text, maxWidth: small ? 36 : GUTTER.right - 10 - sample });
+    pen.text(left + sample, y, text, { ...style, size: 11, fill: i && other.missing ? palette.muted : palette.text, maxWidth: small ? 36 : room - sample });
   });
 }
 
@@ -73,6 +72,7 @@ export class Timeline {
     this.width = 0;
     this.height = 0;
     this.hidden = 0;
+    this.gutter = { left: 0, right: 0, words: 0 };
   }
 
   /** @param {Scene} scene with the size of the whole timeline */
@@ -81,14 +81,15 @@ export class Timeline {
     this.model = model;
     this.width = width;
     this.height = height;
-    const left = GUTTER.left;
-    const right = Math.max(left + 50, width - GUTTER.right);
+    this.gutter = gutterOf(scene.palette.font);
+    const { left } = this.gutter;
+    const right = Math.max(left + 50, width - this.gutter.right);
     const [from, to] = model.domain;
     /** @type {TimeScale} */
     this.scale = {
       left,
       right,
-      aside: GUTTER.right - 12,
+      aside: this.gutter.right - 12,
       x: (step) => left + ((step - from) / (to - from)) * (right - left),
       step: (x) => from + ((x - left) / (right - left)) * (to - from),
     };
@@ -128,9 +129,9 @@ export class Timeline {
       const box = boxes[i];
       panel.draw(pen, palette, box, scale);
       const inner = box.h >= 23 && panel.note;
-      const labelled = { fill: palette.text, size: 11, maxWidth: 62 };
+      const labelled = { fill: palette.text, size: 11, maxWidth: this.gutter.words };
       pen.text(2, box.y + box.h / 2 - (inner ? 5 : 0), inner ? panel.label : (panel.terse ?? panel.label), labelled);
-      if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 11, maxWidth: 66 });
+      if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 11, maxWidth: this.gutter.words + 4 });
     });
     const axis = this.height - AXIS_HEIGHT + 10;
     for (const tick of niceTicks(model.domain[0], model.domain[1], Math.max(2, (scale.right - scale.left) / 110))) {
@@ -163,7 +164,7 @@ export class Timeline {
     this.band.moving(pen, scene, this.bandLayout, scale);
     panels.forEach((panel, i) => {
       const box = boxes[i];
-      drawValues(pen, scene, panel, scale.right + 8, box);
+      drawValues(pen, scene, panel, scale.right + 8, box, scale.aside);
     });
   }
 

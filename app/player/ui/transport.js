@@ -3,7 +3,6 @@
 import { element } from "../pen/draw.js";
 import { noEvent } from "./sentence.js";
 import { closable } from "./take_out.js";
-import { GUTTER } from "./timeline.js";
 
 /** @import { Clock } from "./clock.js" */
 
@@ -135,8 +134,12 @@ export class Transport {
       help,
     ]);
     this.track = element("div", { class: "fl-track" }, [this.slider]);
-    this.track.style.paddingLeft = `${GUTTER.left - 7}px`;
-    this.track.style.paddingRight = `${GUTTER.right - 7}px`;
+  }
+
+  /** The slider keeps to the time axis. @param {import("./gutter.js").Gutter} gutter */
+  align({ left, right }) {
+    this.track.style.paddingLeft = `${left - 7}px`;
+    this.track.style.paddingRight = `${right - 7}px`;
   }
 
   /** @param {number} delta places in the list of speeds */
