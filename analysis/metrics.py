@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.dynamics import churn_after_events, gross_after_events
 from analysis.quantities import entropy_gaps, record_of
-from analysis.runs import Matrix, Run, event_number, exact_event, move_counts
+from analysis.runs import Matrix, Run, event_number, exact_event
+from flexlora import budgets
 from flexlora.importance import measure_label
 from flexlora.matrix_names import place_label
 
@@ -28,28 +29,17 @@ def total_rank(run: Run) -> np.ndarray:
 
 def active_parameters(run: Run) -> np.ndarray:
     """Return the parameters of the active directions in each record, (T,): r · (in + out + 1) a matrix."""
-    return run.ranks @ _cost(run)
+    return run.ranks @ budgets.direction_costs(run.log)
 
 
 def final_parameters(run: Run) -> int:
     """Return the parameters of the directions that are active after everything that was logged."""
-    return int(final_ranks(run) @ _cost(run))
-
-
-def _cost(run: Run) -> np.ndarray:
-    return np.array([m.in_features + m.out_features + 1 for m in run.matrices], np.int64)
+    return budgets.final_parameters(run.log)
 
 
 def final_ranks(run: Run) -> np.ndarray:
     """Return the ranks after everything that was logged, (M,): a last event counts though no record follows it."""
-    if not len(run.steps):
-        return np.zeros(len(run.matrices), np.int64)
-    ranks = run.ranks[-1].copy()
-    for event in run.events:
-        if event["step"] >= run.steps[-1]:
-            pruned, extended = move_counts(run, event)
-            ranks += extended - pruned
-    return ranks
+    return budgets.final_ranks(run.log)
 
 
 def gross_moves(run: Run) -> int:

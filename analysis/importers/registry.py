@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from analysis.importers.errors import Imported, LogImportError
 from analysis.importers.history import RankHistory, write_history
 from analysis.importers.mapping import Row, corrected_rows, proposed_rows
+from analysis.importers.peft_result import is_peft_result, read_peft_result
 from analysis.importers.rank_csv import is_rank_log, read_rank_log
 from analysis.importers.run_folder import folder_rows, import_folder, import_zip, is_run_folder, is_zip, zip_rows
 from analysis.importers.tensorboard_events import is_adalora_log, read_adalora_log
@@ -60,6 +61,9 @@ IMPORTERS: dict[str, Importer] = {
     ),
     "adalora_tensorboard": _ranks_only(
         "adalora_tensorboard", "TensorBoard event files of AdaLoRA", is_adalora_log, read_adalora_log
+    ),
+    "peft_result": _ranks_only(
+        "peft_result", "an AdaLoRA result of PEFT's method comparison", is_peft_result, read_peft_result
     ),
 }
 """Kind → importer. A run folder comes first: what else lies in it does not make it another kind."""

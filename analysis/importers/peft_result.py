@@ -1,0 +1,98 @@
+"""One result file of PEFT's ``method_comparison`` as a run: ranks from ``rank_pattern``, accuracy and loss over steps.
+
+Producer: ``method_comparison/*/run.py``, github.com/huggingface/peft. AdaLoRA's ``rank_pattern`` has a mask a matrix,
+true for a direction that is on in the end; LoRA's has a rank for a pattern of names, which is no rank map.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.importers.errors import LogImportError
+from analysis.importers.history import MAX_RANK, MAX_STEP, RankHistory
+from analysis.leaderboard.read import is_result_file, read_json
+from analysis.outside import shown
+
+FORMAT = "A result file of PEFT's method_comparison has run_info, train_info and meta_info."
+
+
+def is_peft_result(path: Path) -> bool:
+    """Tell whether a file is a result of PEFT's method comparison, from its first characters."""
+    return path.is_file() and is_result_file(path)
+
+
+def read_peft_result(path: Path) -> RankHistory:
+    """Read the ranks that AdaLoRA ended with, those it began with, and what was measured on the way.
+
+    Raises:
+        LogImportError: no such file, or one without a mask a matrix.
+    """
+    content = read_json(path)
+    config, train = _part(content, "run_info", "peft_config"), _part(content, "run_info", "train_config")
+    masks = config.get("rank_pattern")
+    if not isinstance(masks, dict) or not masks or not all(isinstance(mask, list) for mask in masks.values()):
+        raise LogImportError(
+            f"{path.name} has no mask of each matrix: only AdaLoRA's rank_pattern is a rank map. For accuracy, time "
+            "and memory see python -m analysis.leaderboard."
+        )
+    for name, mask in masks.items():
+        if not all(isinstance(on, bool) for on in mask) or len(mask) > MAX_RANK:
+            raise LogImportError(f"{path.name}: rank_pattern of {shown(name)} is no list of true and false.")
+    names = list(masks)
+    if not all(name and name.isprintable() for name in names):
+        raise LogImportError(f"{path.name}: rank_pattern names a matrix by no printable name.")
+    last = train.get("max_steps")
+    if not isinstance(last, int) or isinstance(last, bool) or not 2 <= last <= MAX_STEP:
+        raise LogImportError(f"{path.name}: max_steps is {shown(last)}; it must be a whole number of steps.")
+    ranks = np.array([[len(mask) for mask in masks.values()], [sum(mask) for mask in masks.values()]], np.int64)
+    metrics = _part(content, "train_info").get("metrics")
+    scalars, evals = _measured(metrics if isinstance(metrics, list) else [], last)
+    return RankHistory(
+        "adalora",
+        [path],
+        names,
+        # Ranks after step t stand in the record of t + 1: the first record has the start, the last the end.
+        np.array([0, last - 1], np.int64),
+        ranks,
+        False,
+        scalars=scalars,
+        evals=evals,
+        notices=["The file tells ranks at the start and at the end: what happened between them is not known."],
+    )
+
+
+def _measured(
+    metrics: list[Any], last: int
+) -> tuple[dict[int, dict[str, float]], list[tuple[int, str, dict[str, float]]]]:
+    scalars: dict[int, dict[str, float]] = {}
+    evals = []
+    for row in metrics:
+        step = row.get("step") if isinstance(row, dict) else None
+        if not isinstance(step, int) or not 0 < step <= last:
+            continue
+        loss = _number(row.get("train loss"))
+        if loss is not None:
+            scalars[step] = {"task_loss": loss}
+        for key, split in (("valid accuracy", "validation"), ("test accuracy", "test")):
+            value = _number(row.get(key))
+            if value is not None:
+                evals.append((step, split, {"accuracy": value}))
+    return scalars, sorted(evals, key=lambda found: found[0])
+
+
+def _number(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if good else None
+
+
+def _part(content: dict[str, Any], *keys: str) -> dict[str, Any]:
+    found: Any = content
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise LogImportError(f"The file has no {'.'.join(keys)}. {FORMAT}")
+    return found
