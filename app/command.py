@@ -27,6 +27,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "app": Command(".serve", "serve the Lab in a browser", "app"),
     "train": Command("flexlora.train", "train an adapter and log every decision", "train"),
+    "study": Command("flexlora.study.__main__", "make every run of a study file, and one table of them", "train"),
     "report": Command("analysis.report.__main__", "write a run as one HTML file"),
     "adapters": Command("analysis.adapters.__main__", "show what is inside a PEFT adapter, shrink it", "app"),
     "import": Command("analysis.importers.__main__", "turn a log from elsewhere into a run folder", "tensorboard"),

@@ -3,7 +3,7 @@
 python benchmarks/make_samples.py [NAME ...]
 
 Those of real models (``sst2-lora-seed0`` and the like) need data that does not come with this project, and a GPU:
-``real_models.py`` makes them.
+``benchmarks/studies/real_*.yaml`` say how they were made.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if __name__ == "__main__":
     if unknown:
         raise SystemExit(
             f"{', '.join(unknown)}: not made here. Known are {', '.join(COMMANDS)}; runs of real models are made by "
-            "benchmarks/real_models.py, which needs their data."
+            "benchmarks/studies/real_*.yaml, which need their data."
         )
     for chosen in sys.argv[1:] or COMMANDS:
         make(chosen)

@@ -1,7 +1,7 @@
 """Pretrain a small vision transformer on the digits 0 to 4 of MNIST, and lay out 5 to 9 to adapt it to.
 
     python benchmarks/mnist_vit.py --data data/MNIST_t10k --out data/mnist_vit --device cuda
-    python benchmarks/real_models.py mnist
+    python -m flexlora.study benchmarks/studies/real_image.yaml
 
 ``--data`` holds MNIST's own test set, ``t10k-images-idx3-ubyte.gz`` and ``t10k-labels-idx1-ubyte.gz`` (10,000 images;
 it does not come with this project). The model is ours and small: nothing here is the paper's vision setting.

@@ -46,6 +46,7 @@ class LoopOptions(SourceOptions):
     )
     spectrum_interval: int = option(1, "Steps between logged spectra; events are always logged.", least=1)
     checkpoint_interval_s: float = option(10.0, "Seconds between checkpoints, from which --resume goes on.", least=0)
+    evaluate_test: bool = option(True, "Read the test split, once, at the end; not where a choice is still to be made.")
     save_adapter: bool = option(True, "Write the trained adapter into the run folder at the end.")
 
     def __post_init__(self) -> None:

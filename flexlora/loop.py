@@ -262,7 +262,8 @@ class _Run:
         if completed:
             self.session.dynamics.finish()
             self._evaluate("validation", None)
-            self._evaluate("test", None, self.session.dynamics.evaluations("test"))
+            if self.session.job.loop.evaluate_test:
+                self._evaluate("test", None, self.session.dynamics.evaluations("test"))
             if self.session.job.loop.save_adapter:
                 self._written("adapter", lambda: self.session.adapter.save(self.folder / ADAPTER))
         else:

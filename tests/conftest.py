@@ -197,3 +197,41 @@ def few_examples() -> Iterator[None]:
 def _head(split, count: int):
     inputs = {name: value[:count] for name, value in split.inputs.items()}
     return dataclasses.replace(split, inputs=inputs, labels=split.labels[:count])
+
+
+@pytest.fixture(scope="session")
+def forge_run():
+    """A function that writes the log of a planned run as if it had been trained: no torch, a millisecond."""
+    import json
+
+    from flexlora.run_log import RunWriter
+
+    def forge(run, root, *, metrics=None, ranks=(4, 4), end_ranks=None, step_s=0.01, reason="completed", message=""):
+        """``metrics``: split → metric → value; ``end_ranks`` are in force after step 2 of 4, ``ranks`` before."""
+        names = ("a", "b")
+        rows = [
+            {"name": name, "layer": 0, "module_type": name, "in_features": size, "out_features": size}
+            for name, size in zip(names, (5, 20), strict=True)
+        ]
+        header = {"matrices": rows, "config": json.loads(json.dumps(run.job.to_dict())), "device": "cpu"}
+        with RunWriter(root / run.name, header) as writer:
+            for step in range(5):
+                now = ranks if step <= 2 or end_ranks is None else end_ranks
+                if step:
+                    writer.step(step, task_loss=1.0, step_s=step_s)
+                writer.spectrum(step, [[1.0] * count for count in now])
+                if step == 2 and end_ranks is not None:
+                    moves = {
+                        key: [
+                            {"matrix": name, "slot": 0, "rules": []}
+                            for name, old, new in zip(names, ranks, end_ranks, strict=True)
+                            for _ in range(max(0, sign * (new - old)))
+                        ]
+                        for key, sign in (("prune", -1), ("extend", 1))
+                    }
+                    writer.event(step, 1, {}, "spectral_entropy", **moves)
+            for split, values in (metrics or {}).items():
+                writer.eval(4, split, values)
+            writer.end(reason, message=message or None, wall_s=1.0)
+
+    return forge

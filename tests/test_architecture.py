@@ -32,6 +32,8 @@ TORCH_FREE = (
     "rank_targets",
     "spectra",
     "ragged",
+    "budgets",
+    "study",
     "run_log",
     "job",
     "controls",
@@ -52,6 +54,8 @@ CONTRACT = (
     "import analysis.adapters, analysis.glossary, analysis.importers, analysis.payload, analysis.report",
     "import analysis.tables, analysis.why",
     "import flexlora.job, flexlora.controls, flexlora.methods, flexlora.tasks, flexlora.train",
+    "import flexlora.study.__main__, flexlora.study.worker, flexlora.study.ray_pool",
+    "import analysis.study.__main__, analysis.leaderboard.__main__",
 )
 """Imports that stay light."""
 

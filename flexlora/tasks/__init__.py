@@ -41,8 +41,8 @@ class TaskSpec:
 def _rates(zero_lambda: float, zero_p: float, **own: float) -> dict[str, float]:
     """Return method → learning rate: λ from zero needs another one than P from zero.
 
-    From a coarse sweep, four rates and two seeds (``benchmarks/study.py family_rates``): methods that do best elsewhere
-    have their ``own``.
+    From a coarse sweep, four rates and two seeds (``benchmarks/studies/family_rates.yaml``): methods that do best
+    elsewhere have their ``own``.
     """
     first = dict.fromkeys(("flexlora", "adalora", "elalora", "dora_dynamic"), zero_lambda)
     second = dict.fromkeys(("lora", "l1ra", "salora", "autolora", "sora", "dylora", "mlae"), zero_p)

@@ -18,7 +18,7 @@ KEPT = sorted(path.parent for path in (ROOT / "sample_runs").glob("*-seed[012]/r
 
 @pytest.fixture(scope="module")
 def study():
-    spec = importlib.util.spec_from_file_location("real_models", ROOT / "benchmarks" / "real_models.py")
+    spec = importlib.util.spec_from_file_location("real_table", ROOT / "benchmarks" / "real_table.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -32,7 +32,7 @@ def search():
 
 
 def test_the_table_is_the_one_that_the_runs_give(study):
-    assert "\n".join(study.table(study.STUDIES)) in TEXT
+    assert "\n".join(study.table(study.DATA)) in TEXT
 
 
 def test_another_result_would_be_noticed(study):
@@ -46,7 +46,7 @@ def test_a_kept_run_finished_at_its_rank_and_at_the_rate_that_was_chosen(folder,
     run = load_run(folder)
     assert (run.state, run.notices, run.header["device"]) == ("finished", [], "cuda")
     assert run.config["learning_rate"] == search[f"{key}-{method}"]["chosen"]
-    assert run.ranks[-1].sum() == study.STUDIES[key].words["initial_rank"] * len(run.matrices)
+    assert run.ranks[-1].sum() == study.DATA[key][2] * len(run.matrices)
     assert f"--out sample_runs/{folder.name}" in run.header["command"]
     assert f"--seed {folder.name[-1]}" in run.header["command"]
     # A folder of whoever made the run would be of no use to anybody else.
@@ -70,7 +70,7 @@ def test_the_chosen_rate_is_the_best_of_the_search_and_the_edges_are_told(search
 
 
 def test_the_kept_runs_have_the_test_metrics_that_were_noted_of_all(study, search):
-    for key in study.STUDIES:
+    for key in study.DATA:
         for method in study.METHODS:
             noted, found = search[f"{key}-{method}"]["test"], study.row(key, method)
             assert len(noted) == 3

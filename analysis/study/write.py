@@ -1,0 +1,163 @@
+"""Comparisons as text: rows for CSV, Markdown, LaTeX (booktabs), and a caption that states the terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from analysis.statistics import CONFIDENCE
+from analysis.study.compare import Compared, StudyTable, pairs_needed
+
+UNKNOWN = "–"
+HEADS = ("variant", "n", "{metric}", "difference to {reference}", "p (Holm)", "detectable", "verdict")
+UNIT_NAMES = {
+    "final_rank": "total rank in the end",
+    "final_parameters": "active parameters in the end",
+    "parameter_steps": "parameters × steps",
+    "time": "time",
+}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
+        "λ": r"$\lambda$", "γ": r"$\gamma$", "·": r"$\cdot$", "≤": r"$\leq$", "σ": r"$\sigma$",
+    }
+)  # fmt: skip
+
+
+def comparison_rows(found: Sequence[Compared]) -> list[dict[str, Any]]:
+    """Return one flat row a variant, unrounded; None for what is not known."""
+    rows = []
+    for one in found:
+        pairs = one.pairs
+        row = {
+            "task": one.task, "cell": one.cell, "variant": one.variant, "reference": one.reference,
+            "metric": one.metric, "n": one.n, "missing": one.missing, "mean": one.mean, "low": one.low,
+            "high": one.high, "pairs": pairs.n if pairs else None, "difference": pairs.mean if pairs else None,
+            "difference_low": pairs.low if pairs else None, "difference_high": pairs.high if pairs else None,
+            "p": pairs.p if pairs else None, "p_holm": one.adjusted_p,
+            "detectable": pairs.detectable if pairs else None, "p_equivalent": one.equivalent_p,
+            "verdict": one.verdict or None, "moved": one.moved, **one.spent,
+        }  # fmt: skip
+        rows.append(
+            {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        )
+    return rows
+
+
+def markdown_table(found: Sequence[Compared]) -> str:
+    """Return one Markdown table a group, with its heading."""
+    parts = []
+    for heading, heads, rows in _tables(found):
+        lines = [f"### {heading}", "", _line(heads), "|" + "---|" * len(heads)]
+        parts.append("\n".join([*lines, *map(_line, rows)]))
+    return "\n\n".join(parts)
+
+
+def latex_table(found: Sequence[Compared], told: str) -> str:
+    """Return a LaTeX table environment; it needs the package booktabs."""
+    tables = _tables(found)
+    width = len(tables[0][1])
+    lines = [r"\begin{table}", r"\centering\small", rf"\begin{{tabular}}{{l{'r' * (width - 2)}l}}", r"\toprule"]
+    for place, (heading, heads, rows) in enumerate(tables):
+        lines += [r"\midrule"] * bool(place)
+        if len(tables) > 1:
+            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{_escaped(heading)}}}}} \\")
+        lines += [_latex_line(heads), r"\midrule", *map(_latex_line, rows)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", rf"\caption{{{_escaped(told)}}}", r"\end{table}"])
+
+
+def caption(study: StudyTable, found: Sequence[Compared], margin: float | None = None) -> str:
+    """Return the terms of the comparison in a few sentences: what is paired, what is equal, what the numbers are."""
+    margin = study.summary["margin"] if margin is None else margin
+    equal, seeds = study.summary["equal"], study.summary["seeds"]
+    compared = [one for one in found if one.pairs is not None]
+    parts = [
+        f"{study.summary['name']}: {len(seeds)} seeds, paired by seed; in brackets 95 % BCa bootstrap intervals; p of "
+        f"the two-sided sign-flip test after Holm over {len(compared)} comparisons; detectable: the smallest true "
+        "difference found with 80 % power."
+    ]
+    unit = UNIT_NAMES.get(equal["unit"], equal["unit"])
+    parts.append(equal["note"] or f"Equal in {unit} within {100 * equal['tolerance']:g} %, measured from the logs.")
+    tuned = study.summary.get("tuned")
+    if tuned:
+        parts.append(
+            f"Tuned on validation with {tuned['trials']} trials a variant; test was read once, after the choice."
+        )
+        if tuned["edges"]:
+            parts.append(f"At an end of the learning rates tried: {'; '.join(tuned['edges'])}.")
+    if margin:
+        parts.append(f'"No difference" is claimed within ± {margin:g} (two one-sided tests).')
+    missing = sum(one.missing for one in found)
+    if missing:
+        parts.append(f"{missing} runs diverged and are left out with their pairs: means of what is left flatter.")
+    if any(one.metric.startswith("validation") for one in found):
+        parts.append("On the validation split: the test split was not read.")
+    fewest, needed = min((one.pairs.n for one in compared if one.pairs), default=0), pairs_needed(len(compared))
+    if compared and fewest < needed:
+        parts.append(
+            f"With {fewest} pairs no p can fall to {1 - CONFIDENCE:.2g}: to claim a difference takes {needed} at least."
+        )
+    return " ".join(parts)
+
+
+def _tables(found: Sequence[Compared]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return (heading, heads, rows) of each group; a budget that differs within a group gets a column."""
+    groups: dict[tuple[str, str], list[Compared]] = {}
+    for one in found:
+        groups.setdefault((one.task, one.cell), []).append(one)
+    tables = []
+    for (task, cell), own in groups.items():
+        first = own[0]
+        heads = [head.format(metric=first.metric.replace("_", " "), reference=first.reference) for head in HEADS]
+        heads[-1:-1] = ["total rank", "parameters", "moves"]
+        digits = _digits(own)
+        tables.append((" · ".join(filter(None, (task, cell))), heads, [_cells(one, digits) for one in own]))
+    return tables
+
+
+def _cells(one: Compared, digits: int) -> list[str]:
+    cells = [one.variant, str(one.n), _ranged(one.mean, one.low, one.high, digits, "")]
+    if one.pairs is None:
+        cells += ["", "", ""]
+    else:
+        pairs = one.pairs
+        cells.append(_ranged(pairs.mean, pairs.low, pairs.high, digits, "+"))
+        cells += [_number(one.adjusted_p, 3), _number(pairs.detectable, digits)]
+    ranks, parameters = one.spent["final_rank"], one.spent["final_parameters"]
+    return [*cells, _number(ranks, 0), _number(parameters, 0), _number(one.moved, 0), one.verdict]
+
+
+def _ranged(value: float, low: float, high: float, digits: int, sign: str) -> str:
+    if math.isnan(value):
+        return UNKNOWN
+    told = _number(value, digits, sign)
+    return told if math.isnan(low) else f"{told} [{_number(low, digits, sign)}, {_number(high, digits, sign)}]"
+
+
+def _digits(found: Sequence[Compared]) -> int:
+    """Return the decimals that show two digits of the narrowest interval, 2 to 6."""
+    widths = [one.pairs.high - one.pairs.low for one in found if one.pairs is not None]
+    known = [width / 2 for width in widths if width > 0]
+    return min(6, max(2, 1 - math.floor(math.log10(min(known))))) if known else 4
+
+
+def _number(value: float, digits: int, sign: str = "") -> str:
+    if math.isnan(value):
+        return UNKNOWN
+    told = f"{value:{sign},.{digits}f}"
+    # What rounds to zero has no sign.
+    return told.replace("-", "−") if float(told.replace(",", "")) else f"{0:.{digits}f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join(map(_escaped, cells)) + r" \\"
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_LATEX)

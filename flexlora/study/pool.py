@@ -1,0 +1,199 @@
+"""Run a study's jobs on this machine: child processes of one torch thread each, side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from flexlora.errors import FlexLoRAError
+from flexlora.study.outcome import Outcome
+from flexlora.study.plan import Planned
+from flexlora.study.progress import Progress
+
+TRIES = 3
+"""A run whose worker dies so often, of whatever cause, is given up."""
+SHOWN_INTERVAL_S = 0.25
+
+Kept = Callable[[Planned, Outcome], None]
+
+
+def default_jobs(runs: Sequence[Planned]) -> int:
+    """Return how many runs go side by side: one an accelerator, else as many as cores hold with their threads."""
+    if any(run.job.loop.device != "cpu" for run in runs):
+        return 1
+    with contextlib.suppress(AttributeError):
+        cores = len(os.sched_getaffinity(0))
+        return max(1, cores // max((run.job.loop.threads for run in runs), default=1))
+    return os.cpu_count() or 1
+
+
+def run_here(
+    runs: Sequence[Planned], root: Path, progress: Progress, stopping: threading.Event, jobs: int
+) -> dict[str, Outcome]:
+    """Train runs in child processes, ``jobs`` at a time.
+
+    A worker that is killed is replaced and its run gone on with. A run that is refused stops them all.
+
+    Args:
+        runs: in the order in which they start.
+        root: folder of the run folders.
+        progress: is told.
+        stopping: set from outside to stop after the current steps.
+        jobs: runs side by side.
+
+    Returns:
+        Name → outcome of each run that was started.
+
+    Raises:
+        FlexLoRAError: a run that cannot be made, or whose workers died too often.
+    """
+    pool = _Pool(runs, root, progress, stopping)
+    threads = [threading.Thread(target=pool.serve, daemon=True) for _ in range(min(jobs, len(runs)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(SHOWN_INTERVAL_S)
+            progress.show()
+            if stopping.is_set():
+                pool.stop()
+    if pool.fault is not None:
+        raise FlexLoRAError(pool.fault)
+    return pool.outcomes
+
+
+class _Pool:
+    def __init__(self, runs: Sequence[Planned], root: Path, progress: Progress, stopping: threading.Event) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self.fault: str | None = None
+        self._waiting = deque(runs)
+        self._root, self._progress, self._stopping = root, progress, stopping
+        self._tries: dict[str, int] = {}
+        self._workers: set[_Worker] = set()
+        self._lock = threading.Lock()
+
+    def serve(self) -> None:
+        """Take runs until there is none, each by the same worker as long as that lives."""
+        worker = None
+        try:
+            while (run := self._next()) is not None:
+                if worker is None:
+                    worker = _Worker()
+                    with self._lock:
+                        self._workers.add(worker)
+                outcome = worker.perform(run, self._root / run.name, self._progress)
+                if outcome is None:
+                    told = worker.close()
+                    with self._lock:
+                        self._workers.discard(worker)
+                    worker = None
+                    self._again(run, told)
+                else:
+                    self._keep(run, outcome)
+        except Exception as error:
+            self._fail(f"{type(error).__name__}: {error}")
+        finally:
+            if worker is not None:
+                worker.close()
+
+    def stop(self) -> None:
+        """Let every worker end after its step."""
+        with self._lock:
+            for worker in self._workers:
+                worker.stop()
+
+    def _next(self) -> Planned | None:
+        with self._lock:
+            return None if self._stopping.is_set() or not self._waiting else self._waiting.popleft()
+
+    def _again(self, run: Planned, told: str) -> None:
+        with self._lock:
+            self._tries[run.name] = tried = self._tries.get(run.name, 0) + 1
+            if tried < TRIES:
+                self._waiting.appendleft(run)
+                return
+        self._fail(f"{run.variant.title}, seed {run.seed}: its process died {TRIES} times. {told}".strip())
+
+    def _keep(self, run: Planned, outcome: Outcome) -> None:
+        with self._lock:
+            self.outcomes[run.name] = outcome
+        self._progress.done(run.name, outcome)
+        if outcome.state == "refused":
+            self._fail(f"{run.variant.title}, seed {run.seed}: {outcome.message}")
+
+    def _fail(self, fault: str) -> None:
+        with self._lock:
+            self.fault = self.fault or fault
+        self._stopping.set()
+
+
+class _Worker:
+    """The parent's end of ``flexlora.study.worker``."""
+
+    def __init__(self) -> None:
+        # One thread each: more than cores make each of them slower.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
+        self._sending = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "flexlora.study.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+        )
+
+    def perform(self, run: Planned, folder: Path, progress: Progress) -> Outcome | None:
+        """Return how a run ended; None when the process died."""
+        progress.step(run.name, 0)
+        if not self._send({"job": run.job.to_dict(), "folder": str(folder)}):
+            return None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                # Cut short as the process died.
+                return None
+            if "outcome" in answer:
+                return Outcome(**answer["outcome"])
+            progress.step(run.name, answer["step"])
+        return None
+
+    def stop(self) -> None:
+        """Ask it to stop after its step."""
+        self._send({"command": "stop"})
+
+    def close(self) -> str:
+        """Let the process end and wait for it; return the last line that it wrote to standard error."""
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        self._errors.close()
+        return lines[-1] if lines else ""
+
+    def _send(self, message: dict[str, object]) -> bool:
+        try:
+            assert self._process.stdin is not None
+            with self._sending:
+                self._process.stdin.write(json.dumps(message) + "\n")
+                self._process.stdin.flush()
+        except (OSError, ValueError):
+            # Dead, or closed already.
+            return False
+        return True

