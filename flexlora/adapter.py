@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flexlora.adapter_config import AdapterConfig
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
-from flexlora.initializers import direction_generator, gaussian
+from flexlora.initializers import Generator, direction_generator, gaussian
 from flexlora.linear import QUANTISED, FlexLoRALinear, check_rank, check_weight, linear_shape
 from flexlora.regularization import Stacks, add_orthogonality_gradient, orthogonality
 
@@ -79,7 +79,7 @@ class Adapter:
     def singular_values(self) -> dict[str, np.ndarray]:
         """Return name → λ of the active directions in slot order, as it acts: signed, times its gate, float32."""
         # One copy for all matrices: on an accelerator each would be a synchronisation.
-        return self.split_weights(self.flat_weights().cpu().numpy())
+        return self.split_weights(self.flat_weights().float().cpu().numpy())
 
     def flat_weights(self) -> Tensor:
         """Return λ as it acts of all slots of all matrices, one after another, (sum of capacities,); a new tensor."""
@@ -159,10 +159,10 @@ def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
     return attach_directions(model, config, gaussian_start(config.initial_rank, config.initial_std), capacity)
 
 
-def gaussian_start(rank: int, std: float | None) -> Callable[[FlexLoRALinear, torch.Generator], None]:
+def gaussian_start(rank: int, std: float | None) -> Callable[[FlexLoRALinear, Generator], None]:
     """Return what fills ``rank`` slots with λ = 0 and Gaussian P, Q; std None = 1/√dim."""
 
-    def draw(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+    def draw(matrix: FlexLoRALinear, generator: Generator) -> None:
         for slot in range(rank):
             p = gaussian(matrix.out_features, std, generator)
             matrix.fill(slot, p, 0.0, gaussian(matrix.in_features, std, generator))
@@ -173,7 +173,7 @@ def gaussian_start(rank: int, std: float | None) -> Callable[[FlexLoRALinear, to
 def attach_directions(
     model: nn.Module,
     config: AdapterConfig,
-    draw: Callable[[FlexLoRALinear, torch.Generator], None],
+    draw: Callable[[FlexLoRALinear, Generator], None],
     capacity: int | None = None,
 ) -> Adapter:
     """Adapt a model in place, with first directions of any kind and the settings of any method; see ``attach``.
@@ -194,7 +194,7 @@ def attach_directions(
         matrix = FlexLoRALinear(module, name=name, rank=rank, capacity=capacity or rank, scale=config.scale)
         for part in matrix_parameters(matrix):
             part.requires_grad_(False)
-        draw(matrix, direction_generator(config.seed, 0, index))
+        draw(matrix, direction_generator(config.seed, 0, index, config.draws))
         set_module(model, name, matrix)
         matrices[name] = matrix
     return Adapter(model, config, matrices)

@@ -15,6 +15,7 @@ AS_PRESET: Any = type("AsPreset", (), {"__repr__": lambda self: "<as the preset>
 
 _ONE_PRESET: Mapping[str, Mapping[str, object]] = {"paper": {}}
 
+DRAWS = ("torch", "counter")
 FORMS = ("mean_squared", "sum_squared", "mean_norm")
 
 
@@ -42,6 +43,9 @@ class AdapterConfig:
     alpha: float = option(None, "ΔW is scaled by alpha / initial_rank for ever; none = 2 · initial_rank.", above=0)
     total_steps: int | None = option(None, "Optimizer steps of the run, T.", least=1)
     seed: int = option(0, "Draws the directions and settles ties.", least=0)
+    draws: str = option(
+        "torch", "Where random numbers come from; counter = the generator of docs/planted.md.", choices=DRAWS
+    )
 
     def __post_init__(self) -> None:
         items: Mapping[str, Field[Any]] = self.__dataclass_fields__

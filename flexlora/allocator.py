@@ -13,13 +13,15 @@ from torch.optim import Optimizer
 
 from flexlora.adapter import Adapter
 from flexlora.config import FlexLoRAConfig
-from flexlora.decision import Decider
+from flexlora.decision import Decider, Decision
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.event import Event
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA, score_all, silent_at_rank_one
 from flexlora.initializers import NEW_DIRECTIONS
 from flexlora.linear import FlexLoRALinear
 from flexlora.moves import Moves
+from flexlora.observation import observe
+from flexlora.policies import decided, find_policy
 from flexlora.reallocation import Reallocation
 from flexlora.true_spectra import TrueSpectra
 
@@ -60,6 +62,7 @@ class RankAllocator:
         last: the latest ``Event``.
         log_all_measures: also score ``sensitivity`` and ``true_spectral_entropy``, which need more than λ.
         decider: takes the decisions, and remembers what they need.
+        truth: matrix → true rank, where a task knows it.
         lr_released: True once preset ``reference`` has lost the learning-rate schedule.
     """
 
@@ -78,6 +81,7 @@ class RankAllocator:
         self.last: Event | None = None
         self._asked: tuple[int, FlexLoRAConfig | None] = (0, None)
         self.lr_released = False
+        self.truth: Mapping[str, int] | None = None
         self.moves = Moves(adapter, optimizer)
         self.decider = Decider()
         self.spectra = TrueSpectra(adapter)
@@ -92,20 +96,19 @@ class RankAllocator:
         if not config.is_event(t):
             return None
         importance = self._importance(t)
-        own = importance[config.importance]
         ranks = self.adapter.ranks()
-        decision = self.decider.decide(t, own, ranks, self.adapter.limits(), config)
-        plan = decision.plan
+        decision = self._decide(t, importance, ranks, self.adapter.limits())
+        own, plan = importance[config.measure], decision.plan
         self.decider.observe(t, decision.importance, ranks, plan.prune, plan.extend, config)
         prune = [self._prune(name) for name in plan.prune]
-        extend = [self._extend(name, t) for name in plan.extend]
+        extend = [self._extend(name, t, plan.extend[:place].count(name)) for place, name in enumerate(plan.extend)]
         changed = {name: _readable(value) for name, value in decision.importance.items() if value != own[name]}
         self._mark_rank_one(changed, ranks, [*prune, *extend])
         rules = dict.fromkeys([*plan.rules, *(rule for move in [*prune, *extend] for rule in move["rules"])])
         self.last = Event(
             step=t,
             budget=decision.budget,
-            measure=config.importance,
+            measure=config.measure,
             importance=importance,
             decided=changed,
             prune=prune,
@@ -120,6 +123,22 @@ class RankAllocator:
         self.lr_released |= config.lr_at_event == "peak"
         self.spectra.forget()
         return plan
+
+    def _decide(
+        self, t: int, importance: dict[str, dict[str, float | None]], ranks: dict[str, int], limits: dict[str, int]
+    ) -> Decision:
+        """Take the decision by the importance, or by the policy, whose scores are added to ``importance``."""
+        config = self.config
+        if config.policy is None:
+            return self.decider.decide(t, importance[config.importance], ranks, limits, config)
+        policy, budget = find_policy(config.policy), config.budget(t)
+        highest = {name: min(limit, config.max_rank or limit) for name, limit in limits.items()}
+        arrays = observe(self, t, policy.reads, highest)
+        scores, plan = decided(policy, arrays, ranks, budget, highest, config.direction)
+        importance[policy.key] = scores
+        if plan is None:
+            return self.decider.decide(t, scores, ranks, limits, config)
+        return Decision(plan, dict(scores), budget)
 
     def _warn_of_missed(self, t: int) -> None:
         asked, config = self._asked
@@ -139,12 +158,12 @@ class RankAllocator:
         importance = score_all(lam, SCORED_BY_LAMBDA, self.config.epsilon)
         wanted = self.log_all_measures
         if wanted or self.config.importance == "sensitivity":
-            importance |= score_all(self._sensitivity(), ("sensitivity",))
+            importance |= score_all(self.sensitivities(), ("sensitivity",))
         if wanted or self.config.importance == "true_spectral_entropy":
             importance |= score_all(self.spectra.at(t), ("true_spectral_entropy",))
         return {key: importance[key] for key in IMPORTANCES if key in importance}
 
-    def _sensitivity(self) -> dict[str, np.ndarray]:
+    def sensitivities(self) -> dict[str, np.ndarray]:
         """|λ · ∂L/∂λ| of each direction at this step: AdaLoRA's sensitivity without its smoothing over time."""
         lam = [matrix.lam for matrix in self.adapter.matrices.values()]
         grads = [parameter.grad for parameter in lam if parameter.grad is not None]
@@ -157,7 +176,7 @@ class RankAllocator:
         return self.adapter.split_weights(product.cpu().numpy())
 
     def _mark_rank_one(self, changed: Mapping[str, object], ranks: Mapping[str, int], moves: list[dict]) -> None:
-        silent = silent_at_rank_one(self.config.importance)
+        silent = silent_at_rank_one(self.config.measure)
         for move in moves:
             if silent and ranks[move["matrix"]] == 1:
                 move["rules"].append("rank_one")
@@ -167,10 +186,11 @@ class RankAllocator:
     def _prune(self, name: str) -> dict[str, Any]:
         return self.moves.prune(name, PRUNE_RULES[self.config.prune_rule](self.adapter.matrices[name]))
 
-    def _extend(self, name: str, t: int) -> dict[str, Any]:
+    def _extend(self, name: str, t: int, before: int) -> dict[str, Any]:
         config = self.config
         start = NEW_DIRECTIONS[config.new_direction]
-        return self.moves.extend(name, start, config.new_direction_std, config.seed, t)
+        # Each further direction of one matrix in one event has draws of its own.
+        return self.moves.extend(name, start, config.new_direction_std, config.seed + before, t)
 
 
 def _readable(value: float | None) -> float | str | None:

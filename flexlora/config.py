@@ -134,6 +134,25 @@ class FlexLoRAConfig(OrthogonalConfig, EventConfig):
     )
     epsilon: float = option(AS_PRESET, "ε inside the logarithm of the spectral entropy.", live=True, least=0)
 
+    policy: str | None = option(
+        None, "Policy of flexlora.policies that gives ranks or moves them in place of importance; none = importance."
+    )
+    initial_ranks: tuple[int, ...] | None = option(
+        None, "Rank of each matrix at the start, in module order; none = initial_rank each."
+    )
+
+    @property
+    def measure(self) -> str:
+        """What the matrices are scored by: the policy where there is one, else the importance."""
+        return self.policy or self.importance
+
+    def is_event(self, t: int) -> bool:
+        """True when rank may change after optimizer step t; never under a policy that only gives ranks to start with.
+
+        Such a policy has no budget to move (``build_job`` sees to it).
+        """
+        return super().is_event(t) and not (self.policy and not self.initial_budget)
+
     def _check(self) -> None:
         if self.max_rank is not None and self.max_rank < self.initial_rank:
             raise FlexLoRAError(

@@ -14,6 +14,7 @@ import numpy as np
 
 from flexlora.adaptive import AdaptiveDecision, AdaptiveSchedule
 from flexlora.config import FlexLoRAConfig
+from flexlora.counter import key_of, permutation
 from flexlora.importance import silent_at_rank_one
 from flexlora.reallocation import PLANS, Limits, Reallocation, Scores, pair_gaps
 from flexlora.schedules import ADAPTIVE
@@ -116,7 +117,7 @@ def ruled_importance(own: Scores, ranks: Mapping[str, int], config: FlexLoRAConf
     decided: dict[str, float | None] = dict(own)
     if config.all_zero == "first":
         decided.update({name: math.inf for name, value in own.items() if value is None})
-    if not silent_at_rank_one(config.importance) or config.rank_one == "one":
+    if not silent_at_rank_one(config.measure) or config.rank_one == "one":
         return decided
     alone = [name for name, rank in ranks.items() if rank == 1 and own[name] is not None]
     others = [value for name, value in own.items() if value is not None and ranks[name] > 1]
@@ -132,4 +133,6 @@ def tie_order(names: list[str], t: int, config: FlexLoRAConfig) -> list[str]:
     """
     if config.plan != "disjoint":
         return names
+    if config.draws == "counter":
+        return [names[index] for index in permutation(key_of(config.seed, "ties", t), len(names))]
     return [names[index] for index in np.random.default_rng([config.seed, t]).permutation(len(names))]

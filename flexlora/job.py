@@ -15,6 +15,8 @@ from typing import Any
 from flexlora.adapter_config import AdapterConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.methods import METHODS, Method, find_method
+from flexlora.planted.options import PLANTED_OPTIONS, PlantedOptions
+from flexlora.policies import find_policy
 from flexlora.settings import checked, option, parse_setting, unknown_key
 from flexlora.tasks import CONTROLS, TASKS, find_task
 from flexlora.tasks.source import SOURCE_OPTIONS, SourceOptions
@@ -25,7 +27,7 @@ LOGGED_MEASURES = ("all", "lambda")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopOptions(SourceOptions):
+class LoopOptions(SourceOptions, PlantedOptions):
     """Options of the training loop, the same for every method; None means the task's own default."""
 
     control: str = option("none", "A control: without the adapters, or without pretraining.", choices=CONTROLS)
@@ -135,12 +137,18 @@ def build_job(
         raise FlexLoRAError(
             f"Task {task} brings its own model and data: {', '.join(foreign)} is for the tasks text, choice and image."
         )
+    foreign = [key for key in PLANTED_OPTIONS if loop.get(key) is not None and task != "planted"]
+    if foreign:
+        raise FlexLoRAError(f"{', '.join(foreign)} is for task planted, which has a truth; task {task} has none.")
     own = {key: value for key, value in typed.items() if key not in LOOP_OPTIONS}
     for key in LOOP_OPTIONS:
         if loop.get(key) is None and key in defaults:
             value = defaults[key]
             loop[key] = value[method] if isinstance(value, Mapping) else value
-    own.setdefault("target_modules", defaults["target_modules"])
+    for key in ("target_modules", "draws"):
+        if key in defaults:
+            own.setdefault(key, defaults[key])
+    own = _with_policy(method, own)
     # The task's rank is what is left in the end: methods that only prune start above it.
     final = "target_rank" if "target_rank" in kind.options else "initial_rank"
     initial = own.get("initial_rank")
@@ -148,6 +156,24 @@ def build_job(
         own[final] = defaults["initial_rank"]
     config = kind.config(preset, {**own, "total_steps": steps, "seed": seed})
     return Job(task=task, method=method, loop=LoopOptions(**loop), config=config)
+
+
+def _with_policy(method: str, own: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with those that make the chosen policy run.
+
+    Raises:
+        FlexLoRAError: an unknown policy, one that is a method of its own, or a budget where ranks are given beforehand.
+    """
+    key = own.pop("policy", None)
+    if key is None:
+        return own
+    policy = find_policy(key)
+    if policy.method != method:
+        raise FlexLoRAError(f"Policy {key} is a method of its own: --method {policy.method} without policy={key}.")
+    for name, value in policy.settings.items():
+        if own.get(name, value) != value:
+            raise FlexLoRAError(f"Policy {key} needs {name}={value}, not {own[name]}: leave {name} out.")
+    return {**own, **policy.settings}
 
 
 def _typed(kind: Method, key: str, value: Any) -> Any:
@@ -172,7 +198,9 @@ def command_line(job: Job, out: str | PurePath) -> str:
     words += ["--preset", job.config.preset, "--steps", str(job.steps), "--seed", str(job.config.seed)]
     words += ["--out", PurePath(out).as_posix()]
     for key, value in job.to_dict().items():
-        if value != plain[key]:
+        if value != plain[key] and key == "policy" and find_policy(value).file is not None:
+            words += ["--policy", str(find_policy(value).file)]
+        elif value != plain[key]:
             words += ["--set", f"{key}={_setting_text(value)}"]
     return shlex.join(words)
 

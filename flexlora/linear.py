@@ -83,12 +83,13 @@ class FlexLoRALinear(nn.Module):
         self.base = base
         weight = base.get_parameter("weight")
         capacity = min(max(capacity, rank), *shape)
-        # fp32 whatever the base: λ moves by less than a bf16 step near 1.
-        self.Pt = nn.Parameter(torch.zeros(capacity, self.out_features, device=weight.device))
-        self.lam = nn.Parameter(torch.zeros(capacity, device=weight.device))
-        self.Q = nn.Parameter(torch.zeros(capacity, self.in_features, device=weight.device))
+        # At least fp32 whatever the base: λ moves by less than a bf16 step near 1.
+        kind = {"device": weight.device, "dtype": torch.promote_types(torch.float32, weight.dtype)}
+        self.Pt = nn.Parameter(torch.zeros(capacity, self.out_features, **kind))
+        self.lam = nn.Parameter(torch.zeros(capacity, **kind))
+        self.Q = nn.Parameter(torch.zeros(capacity, self.in_features, **kind))
         # In the state dictionary: it says which slots are active, so that any framework's checkpoint holds the ranks.
-        self.register_buffer("mask", torch.zeros(capacity, device=weight.device))
+        self.register_buffer("mask", torch.zeros(capacity, **kind))
         self.gate: Tensor | None = None
         self.slots: list[int] = []
         self.bounds: list[int] = [0, capacity]

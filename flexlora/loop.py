@@ -16,6 +16,7 @@ from flexlora.controls import Controls
 from flexlora.edits import Edits, apply_edit, logged_edits
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job, command_line
+from flexlora.policies import find_policy
 from flexlora.run_header import matrix_table, versions
 from flexlora.run_log import RunLogError, RunWriter, disk, glance_run, refuse_beside_writer
 from flexlora.session import Session, StepResult, TrainingFailed
@@ -127,6 +128,8 @@ class _Run:
             if self.step == 0:
                 # An edit before the first step, in a run that was stopped there: its note belongs to what is made anew.
                 self._note_edit(self.session.job.config, self.session.dynamics.config)
+                if (start := self.session.trained.start) is not None:
+                    self.writer.note("initial_ranks", step=0, **start.record())
                 self._spectrum(0, complete=True)
                 self._evaluate("validation", self.session.job.loop.eval_samples)
             while self.step < self.session.job.steps and self._may_go_on():
@@ -326,4 +329,13 @@ def _header(session: Session, folder: Path, parent: str | None) -> dict[str, Any
         "command": command_line(job, folder),
         "device": str(session.device),
         "parent": parent,
+        **({} if session.trained.start is None else {"initial_ranks": session.trained.start.record()}),
+        **_policy_file(job.config),
     }
+
+
+def _policy_file(config: AdapterConfig) -> dict[str, Any]:
+    """Say which file a policy came from, where it is not one of the package."""
+    policy = getattr(config, "policy", None)
+    found = None if policy is None else find_policy(policy)
+    return {} if found is None or found.file is None else {"policy_file": {"path": found.file, "sha256": found.sha256}}

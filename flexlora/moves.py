@@ -50,7 +50,7 @@ class Moves:
         if slot is None:
             raise RuntimeError(f"{name} is full; the plan must not extend it")
         P, _, Q = matrix.directions()
-        generator = direction_generator(seed, step, list(self.adapter.matrices).index(name))
+        generator = direction_generator(seed, step, list(self.adapter.matrices).index(name), self.adapter.config.draws)
         p, lam, q = start(P, Q, std, generator)
         matrix.fill(slot, p, lam, q)
         clear_slot(self.optimizer, matrix_parameters(matrix), slot)

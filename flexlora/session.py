@@ -14,7 +14,6 @@ from flexlora.event import Event
 from flexlora.job import Job
 from flexlora.methods import METHODS
 from flexlora.methods.dynamics import Dynamics
-from flexlora.tasks.data import batch_indices
 from flexlora.trained_model import TrainedModel
 
 
@@ -74,7 +73,7 @@ class Session:
         learning_rate = self._set_learning_rate(step)
         pool = self.dynamics.pool(step)
         count = len(self.data.train) if pool is None else len(pool)
-        rows = batch_indices(count, min(self.trained.samples_per_step, count), step, self.job.config.seed)
+        rows = self.data.rows(count, min(self.trained.samples_per_step, count), step, self.job.config.seed)
         batch = self.trained.batch(rows if pool is None else pool[rows])
         self.model.train()
         self.dynamics.before_step(step)

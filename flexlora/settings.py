@@ -152,6 +152,13 @@ def _names(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _whole_numbers(value: Any) -> tuple[int, ...]:
+    numbers = tuple(_integer(number) for number in value)
+    if not numbers or min(numbers) < 0:
+        raise ValueError
+    return numbers
+
+
 def _points(value: Any) -> tuple[tuple[int, float], ...]:
     points = tuple((_integer(step), _number(budget)) for step, budget in value)
     steps = [step for step, _ in points]
@@ -172,6 +179,13 @@ def _read_flag(item: Field[Any], text: str) -> bool:
     if text.lower() not in flags:
         raise FlexLoRAError(f"{item.name}={text!r} is not true or false.")
     return flags[text.lower()]
+
+
+def _read_numbers(item: Field[Any], text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.strip("[]() ").split(",")]
+    except ValueError:
+        raise FlexLoRAError(f"{item.name}={text!r} is not {_KINDS[_types(item)[0]].words}.") from None
 
 
 def _read_json(item: Field[Any], text: str) -> Any:
@@ -195,6 +209,7 @@ _KINDS = {
     "str": _Kind("a name", partial(_exactly, str)),
     "bool": _Kind("true or false", partial(_exactly, bool), _read_flag),
     "tuple[str, ...]": _Kind("a list of names such as query,value", _names),
+    "tuple[int, ...]": _Kind("a list of whole numbers such as 2,4,8, none negative", _whole_numbers, _read_numbers),
     "tuple[tuple[int, float], ...]": _Kind(
         "a list of [step, budget] pairs such as [[10, 8], [100, 0]]: steps rising, nothing negative",
         _points,

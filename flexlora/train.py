@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from flexlora import budgets
 from flexlora.controls import Controls, read_commands
 from flexlora.edits import parse_edits
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job, new_run_folder
 from flexlora.methods import METHODS
+from flexlora.policies import POLICIES, load_policy
 from flexlora.run_log import RunLogError, read_run, refuse_beside_writer
+from flexlora.run_log.format import HEADER
 from flexlora.tasks import MODEL_TASKS, TASKS
 
 if TYPE_CHECKING:
@@ -70,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--task", help=f"one of: {', '.join([*TASKS, *MODEL_TASKS])} (default words)")
     parser.add_argument("--method", help=f"one of: {', '.join(METHODS)} (default flexlora)")
+    parser.add_argument(
+        "--policy", metavar="KEY|FILE.py", help=f"one of: {', '.join(POLICIES)}; or a file with a rule of your own"
+    )
     parser.add_argument("--preset", help="one of the method's presets (default paper)")
     parser.add_argument("--steps", type=int, help="optimizer steps (default: the task's)")
     parser.add_argument("--seed", type=int, help="draws head, directions and data order (default 0)")
@@ -92,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> dict[str, Any]:
     settings = dict(_pair(text) for text in options.set)
+    if options.policy:
+        policy = load_policy(options.policy)
+        options.method = options.method or policy.method
+        if policy.settings:
+            settings["policy"] = policy.key
+    if "initial_ranks" in settings and (Path(settings["initial_ranks"]) / HEADER).exists():
+        settings["initial_ranks"] = ",".join(map(str, final_ranks(Path(settings["initial_ranks"]))))
     job = _resumed_job(options, settings) if options.resume else _new_job(options, settings)
     edits = parse_edits(options.edit, job.config)
     folder = options.out or new_run_folder(Path("runs"), job)
@@ -163,6 +176,19 @@ def _resumed_job(options: argparse.Namespace, settings: dict[str, str]) -> Job:
                 "Resume with the same options (or none), or start a new run with another --out."
             )
     return job
+
+
+def final_ranks(folder: Path) -> list[int]:
+    """Return the rank of each matrix of a run after its last event, in module order.
+
+    Raises:
+        RunLogError: it cannot be read.
+        FlexLoRAError: it holds no spectrum.
+    """
+    log = read_run(folder)
+    if not len(log.spectra_steps):
+        raise FlexLoRAError(f"{folder} holds no spectrum, so its final ranks are not known.")
+    return budgets.final_ranks(log).tolist()
 
 
 def _pair(text: str) -> tuple[str, str]:

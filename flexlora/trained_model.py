@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
 from flexlora.methods import METHODS
+from flexlora.start import place, starting_ranks
 from flexlora.tasks import load_task
 from flexlora.tasks.data import Split
 
@@ -26,6 +27,7 @@ class TrainedModel:
         model: the whole network, on ``device``.
         adapts: False where only the head is trained.
         samples_per_step: size of a batch.
+        start: ranks that differ between matrices from the start; None = ``initial_rank`` each.
     """
 
     def __init__(self, job: Job) -> None:
@@ -34,13 +36,16 @@ class TrainedModel:
         torch.set_num_threads(job.loop.threads)
         torch.manual_seed(job.config.seed)
         self.data = load_task(job.task, job.config.seed, job.loop.control, job.loop)
+        self.samples_per_step = min(job.loop.batch_size or 1, len(self.data.train))
+        self.start = starting_ranks(self)
         self.adapter = METHODS[job.method].attach(self.data.model, job.config)
+        if self.start is not None:
+            place(self.adapter, self.start.ranks)
         self.model: nn.Module = self.adapter.model.to(self.device)
         self.adapts = job.loop.control != "head_only"
         if not self.adapts:
             for parameter in self.adapter.parameters():
                 parameter.requires_grad_(False)
-        self.samples_per_step = min(job.loop.batch_size or 1, len(self.data.train))
 
     def batch(self, rows: np.ndarray) -> dict[str, Tensor]:
         """Return rows of the training split on the model's device, labels included."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import AdapterSpectra
+from flexlora.allocation import least_energy_first
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
 from flexlora.reallocation import Reallocation, plan_reallocation
 
@@ -19,13 +20,7 @@ Order = Callable[[Mapping[str, np.ndarray], Mapping[str, int]], list[str]]
 
 def least_error(spectra: Mapping[str, np.ndarray], price: Mapping[str, int]) -> list[str]:
     """Give up the direction with the least energy σ² for what it costs: the least error in the Frobenius norm."""
-    entries = [
-        (float(value) ** 2 / price[name], -place, number, name)
-        for number, (name, values) in enumerate(spectra.items())
-        for place, value in enumerate(values.tolist())
-        if place
-    ]
-    return [name for *_, name in sorted(entries)]
+    return [name for name, place in least_energy_first(spectra, price) if place]
 
 
 def uniform(spectra: Mapping[str, np.ndarray], price: Mapping[str, int]) -> list[str]:

@@ -18,6 +18,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider, Decision, ruled_importance
 from flexlora.errors import FlexLoRAError
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
+from flexlora.reallocation import Reallocation
 
 MODES: dict[str, str] = {
     "exact": "Exact at each event: what the other settings would have done at this moment, everything before it as it "
@@ -197,7 +198,7 @@ class _Replay:
             seen[row] = ranks
             own, table = self._own(config, step, record, logged), dict(zip(self.names, ranks.tolist(), strict=True))
             count = None if self.counts is None else self.counts.get(step, 0)
-            decision = self.decider.decide(step, own, table, self.limits, config, budget=count)
+            decision = self._decide(step, own, table, config, logged, count)
             given, got = ([place[name] for name in half] for half in (decision.plan.prune, decision.plan.extend))
             prune[row, given], extend[row, got], budgets[row] = True, True, decision.budget
             if not self.exact:
@@ -214,9 +215,26 @@ class _Replay:
             self._remember(event, scored=place >= number - WINDOW)
         step = int(events[number]["step"])
         config, record = self.settings(step), self.run.record_at(step)
-        own = self._own(config, step, record, {step: events[number]})
+        logged = {step: events[number]}
+        own = self._own(config, step, record, logged)
         ranks = dict(zip(self.names, self.run.ranks[record].tolist(), strict=True))
-        return self.decider.decide(step, own, ranks, self.limits, config)
+        return self._decide(step, own, ranks, config, logged)
+
+    def _decide(
+        self,
+        step: int,
+        own: Mapping[str, float | None],
+        ranks: Mapping[str, int],
+        config: FlexLoRAConfig,
+        logged: Mapping[int, dict],
+        count: int | None = None,
+    ) -> Decision:
+        event = logged.get(step)
+        if config.policy and self.exact and count is None and event is not None:
+            # A policy may see more than a log has; what it did is known.
+            plan = Reallocation(tuple(_names(event["prune"])), tuple(_names(event["extend"])), event["budget"])
+            return Decision(plan, dict(own), event["budget"])
+        return self.decider.decide(step, own, ranks, self.limits, config, budget=count)
 
     def _steps(self) -> list[int]:
         """Return the event steps of the settings that the log can speak of."""
@@ -243,7 +261,7 @@ class _Replay:
         if self.counts is not None:
             drawn = np.random.default_rng([self.seed, step]).random(len(self.names))
             return dict(zip(self.names, drawn.tolist(), strict=True))
-        key, event = config.importance, logged.get(step)
+        key, event = config.measure, logged.get(step)
         own = None
         if event is not None and key in event["importance"] and not self._other_epsilon(config, step):
             own = {name: event["importance"][key].get(name) for name in self.names}
@@ -287,7 +305,7 @@ class _Replay:
         step = int(event["step"])
         config = self.settings(step)
         ranks = dict(zip(self.names, self.run.ranks[self.run.record_at(step)].tolist(), strict=True))
-        own = event["importance"].get(config.importance) or {}
+        own = event["importance"].get(config.measure) or {}
         importance = ruled_importance({name: own.get(name) for name in self.names}, ranks, config) if scored else {}
         self.decider.observe(step, importance, ranks, _names(event["prune"]), _names(event["extend"]), config)
 

@@ -77,7 +77,7 @@ def _measured_by(settings: Settings, key: str) -> Settings:
     def chosen(step: int) -> FlexLoRAConfig:
         own = settings(step)
         if id(own) not in made:
-            made[id(own)] = cast(FlexLoRAConfig, own.replace(importance=key))
+            made[id(own)] = cast(FlexLoRAConfig, own.replace(importance=key, policy=None))
         return made[id(own)]
 
     return chosen

@@ -68,6 +68,14 @@ def _logged(event: Mapping[str, Any], told: str) -> Cut:
     return Cut(None, "none was logged") if score is None else Cut(score, told.format(number(score)))
 
 
+def cut_once(event: Mapping[str, Any]) -> Cut:
+    """Train big, then cut: the smallest directions of all matrices together go, until the rest is within the budget."""
+    score = event.get("threshold")
+    if score is None:
+        return Cut(None, "all directions together are within the budget, so none had to go")
+    return Cut(score, f"what scores at or below {number(score)} is pruned, once", ORDERED)
+
+
 CUTS: dict[str, Callable[[Mapping[str, Any]], Cut]] = {
     "adalora": at_or_below,
     "dora_dynamic": at_or_below,
@@ -76,5 +84,6 @@ CUTS: dict[str, Callable[[Mapping[str, Any]], Cut]] = {
     "sora": at_zero,
     "salora": closed_gate,
     "elalora": last_pruned,
+    "big_then_cut": cut_once,
 }
 """Method → f(event) → ``Cut``."""

@@ -14,6 +14,7 @@ MOVE_RULES: dict[str, str] = {
     "grown": "Every place in the storage of this matrix was taken: it grew, and the optimizer's state with it.",
     "masked": "A direction was switched off: it stays stored and may come back.",
     "revived": "A direction that was off came back.",
+    "rotated": "Before the cut every ΔW was written by its singular vectors: its λ, times s, were its spectrum then.",
     "restarted": "After this event training began anew with the ranks that were left.",
 }
 """Rule of a move → what it did."""
@@ -43,7 +44,7 @@ def matrix_rules(at: Scene, order: Ranking, config: FlexLoRAConfig | None, name:
 def move_rules(at: Scene, name: str) -> list[dict[str, str]]:
     """Return the rules that the moves of a matrix carry, and those of the whole event."""
     own = [each for half in ("prune", "extend") for move in at.moves(half, name) for each in move.get("rules", [])]
-    whole = [each for each in at.event.get("rules", []) if each == "restarted"]
+    whole = [each for each in at.event.get("rules", []) if each in ("restarted", "rotated")]
     return [rule(each, MOVE_RULES[each]) for each in dict.fromkeys([*own, *whole]) if each in MOVE_RULES]
 
 

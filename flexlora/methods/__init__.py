@@ -13,6 +13,7 @@ from flexlora.errors import FlexLoRAError
 from flexlora.methods.configs import (
     AdaLoRAConfig,
     AutoLoRAConfig,
+    BigThenCutConfig,
     DoRADynamicConfig,
     DyLoRAConfig,
     ElaLoRAConfig,
@@ -232,6 +233,23 @@ _ALL = (
         source="Mao et al. DoRA: Enhancing Parameter-Efficient Fine-Tuning with Dynamic Rank Distribution. ACL 2024",
         url="https://arxiv.org/abs/2405.17357",
         caution="Not PEFT's use_dora, which is weight-decomposed LoRA (Liu et al. 2024) and moves no rank.",
+    ),
+    Method(
+        name="big_then_cut",
+        title="Train big, then cut",
+        summary="Trains several times the rank, then keeps the globally largest directions, once.",
+        config_class=BigThenCutConfig,
+        what_moves="directions that are small are removed, once",
+        score="|λ| · ‖p‖ · ‖q‖ of each direction, all matrices together",
+        when="once, at a share of the run or at its end",
+        direction="prune",
+        state="none; until the cut factor times the directions and their moments",
+        source="Han et al. Learning both Weights and Connections (magnitude pruning). NeurIPS 2015",
+        url="https://arxiv.org/abs/1506.02626",
+        caution=(
+            "A control, not a published method of its own: what any rule that moves rank has to beat at equal final "
+            "rank. It trains more directions until the cut, and a matrix may reach rank 0."
+        ),
     ),
     Method(
         name="dylora",

@@ -21,7 +21,6 @@ from flexlora.initializers import direction_generator, kaiming_uniform
 from flexlora.methods.configs import AutoLoRAConfig
 from flexlora.methods.dynamics import Dynamics
 from flexlora.methods.lora import attach
-from flexlora.tasks.data import batch_indices
 
 if TYPE_CHECKING:
     from flexlora.trained_model import TrainedModel
@@ -131,7 +130,9 @@ class AutoLoRADynamics(Dynamics[AutoLoRAConfig]):
     def _start_anew(self, step: int) -> None:
         self.searching = False
         for index, matrix in enumerate(self.adapter.matrices.values()):
-            rows = kaiming_uniform(matrix.Q.shape, direction_generator(self.config.seed, step, index))
+            rows = kaiming_uniform(
+                matrix.Q.shape, direction_generator(self.config.seed, step, index, self.config.draws)
+            )
             slots = list(matrix.slots)
             for slot in slots:
                 matrix.empty(slot)
@@ -150,7 +151,7 @@ class AutoLoRADynamics(Dynamics[AutoLoRAConfig]):
 
     def _batch(self, rows: np.ndarray, step: int) -> dict[str, Tensor]:
         size = min(self.trained.samples_per_step, len(rows))
-        return self.trained.batch(rows[batch_indices(len(rows), size, step, self.config.seed)])
+        return self.trained.batch(rows[self.trained.data.rows(len(rows), size, step, self.config.seed)])
 
     def _loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         shares = torch.softmax(self.selection, dim=1)

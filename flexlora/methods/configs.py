@@ -16,6 +16,8 @@ from flexlora.schedules import SCHEDULES
 from flexlora.settings import option
 
 PREFIX_UPDATES = ("prefix", "row")
+CUT_BY = ("component_norm", "true_singular_values")
+BUDGET_UNITS = ("directions", "parameters")
 THRESHOLD_SCHEDULES = ("constant", "linear")
 
 
@@ -112,6 +114,53 @@ class ElaLoRAConfig(EventConfig, OrthogonalConfig):
 
     def _moves(self) -> bool:
         return bool(self.initial_budget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BigThenCutConfig(OrthogonalConfig, _Lowered):
+    """Train big, then cut.
+
+    Of initial_rank and target_rank one follows from the other: initial_rank = factor · target_rank.
+    """
+
+    roots = ("preset", "initial_rank", "target_rank", "factor", "total_steps")
+
+    initial_rank: int = option(None, "Directions of each matrix until the cut; none = factor · target_rank.", least=1)
+    target_rank: int = option(
+        None, "Directions of a matrix after the cut, on average; none = initial_rank / factor.", least=1
+    )
+    factor: int = option(2, "How many times the rank is trained before the cut.", least=1)
+    cut_share: float = option(0.5, "Share of the run after which it is cut; 1 = at its end.", above=0, below=1.0001)
+    cut_by: str = option(
+        "component_norm",
+        "Size of a direction: |λ| · ‖p‖ · ‖q‖ as it stands, or the singular values of ΔW, written anew by its vectors.",
+        choices=CUT_BY,
+    )
+    budget_unit: str = option(
+        "directions", "What is the same as at target_rank for all: directions or parameters.", choices=BUDGET_UNITS
+    )
+    initial_std: float | None = option(
+        None, "Standard deviation of P and Q at the start; none = 1/√dim, a norm of about 1.", above=0
+    )
+
+    @property
+    def cut_step(self) -> int:
+        """The optimizer step after which the adapter is cut."""
+        return max(1, round(min(1.0, self.cut_share) * (self.total_steps or 0)))
+
+    def is_event(self, t: int) -> bool:
+        """True at the cut."""
+        return t == self.cut_step
+
+    def _derive_rank(self) -> None:
+        initial, target, factor = self.initial_rank, self.target_rank, self.factor
+        if target is None:
+            whole = isinstance(initial, int) and isinstance(factor, int) and factor > 0
+            target = 8 if initial is None else max(1, initial // factor) if whole else initial
+        if initial is None and isinstance(target, int) and isinstance(factor, int):
+            initial = factor * target
+        self._set("initial_rank", initial)
+        self._set("target_rank", target)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flexlora.adapter import Adapter, attach_directions
-from flexlora.initializers import kaiming_uniform
+from flexlora.initializers import Generator, kaiming_uniform
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods.configs import DoRADynamicConfig
 from flexlora.methods.masks import TargetDynamics
@@ -25,7 +25,7 @@ EPSILON = 1e-8
 def attach(model: nn.Module, config: DoRADynamicConfig) -> Adapter:
     """Adapt a model with P and Q Kaiming-uniform and λ = 0; the output does not change."""
 
-    def draw(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+    def draw(matrix: FlexLoRALinear, generator: Generator) -> None:
         q = kaiming_uniform(matrix.Q.shape, generator)
         # Their B is (out, r): a Kaiming-uniform start takes its second dimension as the fan.
         p = kaiming_uniform(matrix.Pt.shape, generator, fan=matrix.capacity)

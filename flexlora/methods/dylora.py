@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flexlora.initializers import step_generator
+from flexlora.initializers import step_generator, whole
 from flexlora.methods.configs import DyLoRAConfig
 from flexlora.methods.dynamics import Dynamics
 from flexlora.methods.lora import attach
@@ -35,10 +35,7 @@ class DyLoRADynamics(Dynamics[DyLoRAConfig]):
     def prefix_length(self, step: int) -> int:
         """Return b of a step, uniform in smallest_rank .. initial_rank."""
         config = self.config
-        drawn = torch.randint(
-            config.smallest_rank, config.initial_rank + 1, (1,), generator=step_generator(config.seed, step)
-        )
-        return int(drawn)
+        return whole(config.smallest_rank, config.initial_rank, step_generator(config.seed, step, config.draws))
 
     def before_step(self, step: int) -> None:
         """Cut every matrix to the step's prefix."""

@@ -29,6 +29,7 @@ class FlexLoRADynamics(Dynamics[FlexLoRAConfig]):
         self.allocator = RankAllocator(self.adapter, self.optimizer, self.config)
         self.allocator.log_all_measures = self.trained.job.loop.log_measures == "all"
         self.allocator.spectra = self.spectra
+        self.allocator.truth = self.trained.data.info.get("true_ranks")
 
     def budget(self, step: int) -> int | None:
         """Return b(step); of the adaptive schedule, the most that it may decide."""

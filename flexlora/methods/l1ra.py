@@ -17,7 +17,7 @@ from torch import nn
 from flexlora.adapter import Adapter, attach_directions
 from flexlora.event import Event
 from flexlora.importance import SCORED_BY_LAMBDA, score_all
-from flexlora.initializers import gaussian, zero_p
+from flexlora.initializers import Generator, gaussian, zero_p
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods.configs import L1RAConfig
 from flexlora.methods.moving import MovingDynamics
@@ -26,7 +26,7 @@ from flexlora.methods.moving import MovingDynamics
 def attach(model: nn.Module, config: L1RAConfig) -> Adapter:
     """Adapt a model with L1RA's start, and room to grow; the output does not change because P = 0."""
 
-    def draw(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+    def draw(matrix: FlexLoRALinear, generator: Generator) -> None:
         for slot in range(config.initial_rank):
             q = gaussian(matrix.in_features, 1.0 / config.initial_rank, generator)
             matrix.fill(slot, torch.zeros(matrix.out_features), 1.0, q)

@@ -7,14 +7,14 @@ from torch import nn
 
 from flexlora.adapter import Adapter, attach_directions
 from flexlora.adapter_config import AdapterConfig
-from flexlora.initializers import kaiming_uniform
+from flexlora.initializers import Generator, kaiming_uniform
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods.dynamics import Dynamics
 
 dynamics = Dynamics
 
 
-def start(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+def start(matrix: FlexLoRALinear, generator: Generator) -> None:
     """Fill every slot as LoRA starts: A Kaiming-uniform(a = √5), that is U(−1/√in, 1/√in), B = 0 and λ = 1."""
     rows = kaiming_uniform(matrix.Q.shape, generator)
     for slot in range(matrix.capacity):

@@ -7,12 +7,11 @@ step with probability ``drop`` and the others are divided by 1 − drop.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import nn
 
 from flexlora.adapter import Adapter, attach_directions
 from flexlora.adapter_config import AdapterConfig
-from flexlora.initializers import step_generator
+from flexlora.initializers import step_generator, uniform
 from flexlora.methods.configs import MLAEConfig
 from flexlora.methods.dynamics import Dynamics
 from flexlora.methods.lora import start
@@ -31,9 +30,9 @@ class MLAEDynamics(Dynamics[MLAEConfig]):
         drop = self.config.drop
         if not drop:
             return
-        generator = step_generator(self.config.seed, step)
+        generator = step_generator(self.config.seed, step, self.config.draws)
         for matrix in self.adapter.matrices.values():
-            kept = torch.rand(matrix.capacity, generator=generator) >= drop
+            kept = uniform((matrix.capacity,), generator) >= drop
             matrix.gate = (kept / (1.0 - drop)).to(matrix.lam)
 
     def after_step(self, step: int) -> None:

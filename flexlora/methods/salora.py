@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from flexlora.event import Event
-from flexlora.initializers import step_generator
+from flexlora.initializers import step_generator, uniform
 from flexlora.methods.configs import SaLoRAConfig
 from flexlora.methods.lora import attach
 from flexlora.methods.masks import MaskedDynamics
@@ -79,10 +79,10 @@ class SaLoRADynamics(MaskedDynamics[SaLoRAConfig]):
 
     def before_step(self, step: int) -> None:
         """Draw the gates of the step."""
-        uniform = torch.rand(self.log_alpha.shape, generator=step_generator(self.config.seed, step))
+        drawn = uniform(self.log_alpha.shape, step_generator(self.config.seed, step, self.config.draws))
         # Neither 0 nor 1, where the noise is infinite.
-        uniform = uniform.clamp(1e-6, 1.0 - 1e-6).to(self.log_alpha)
-        gates = sampled_gate(self.log_alpha, uniform, self.config.temperature)
+        drawn = drawn.clamp(1e-6, 1.0 - 1e-6).to(self.log_alpha)
+        gates = sampled_gate(self.log_alpha, drawn, self.config.temperature)
         for matrix, gate in zip(self.adapter.matrices.values(), gates, strict=True):
             matrix.gate = gate
 

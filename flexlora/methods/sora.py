@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from flexlora.adapter import Adapter, attach_directions
 from flexlora.event import Event
-from flexlora.initializers import kaiming_uniform
+from flexlora.initializers import Generator, kaiming_uniform, normal
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods.configs import SoRAConfig
 from flexlora.methods.masks import MaskedDynamics
@@ -21,9 +21,9 @@ from flexlora.methods.masks import MaskedDynamics
 def attach(model: nn.Module, config: SoRAConfig) -> Adapter:
     """Adapt a model with SoRA's start; the output does not change because P = 0."""
 
-    def draw(matrix: FlexLoRALinear, generator: torch.Generator) -> None:
+    def draw(matrix: FlexLoRALinear, generator: Generator) -> None:
         q = kaiming_uniform(matrix.Q.shape, generator)
-        gates = torch.randn(matrix.capacity, generator=generator)
+        gates = normal(matrix.capacity, generator)
         for slot in range(matrix.capacity):
             matrix.fill(slot, torch.zeros(matrix.out_features), float(gates[slot]), q[slot])
 

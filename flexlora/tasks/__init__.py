@@ -26,7 +26,8 @@ class TaskSpec:
         description: what is learned, from what, starting from which weights.
         note: what to know while watching a run.
         defaults: steps, batch_size, learning_rate (per method), lr_warmup_steps, initial_rank, target_modules,
-            eval_interval, eval_samples; in ``MODEL_TASKS`` also where model and data come from.
+            eval_interval, eval_samples; in ``MODEL_TASKS`` also where model and data come from; in ``planted`` what is
+            planted, and where random numbers come from.
         requires: module name → what to give to ``pip install`` when it is missing.
     """
 
@@ -44,7 +45,7 @@ def _rates(zero_lambda: float, zero_p: float, **own: float) -> dict[str, float]:
     From a coarse sweep, four rates and two seeds (``benchmarks/studies/family_rates.yaml``): methods that do best
     elsewhere have their ``own``.
     """
-    first = dict.fromkeys(("flexlora", "adalora", "elalora", "dora_dynamic"), zero_lambda)
+    first = dict.fromkeys(("flexlora", "adalora", "elalora", "dora_dynamic", "big_then_cut"), zero_lambda)
     second = dict.fromkeys(("lora", "l1ra", "salora", "autolora", "sora", "dylora", "mlae"), zero_p)
     return {**first, **second, **own}
 
@@ -99,6 +100,32 @@ TASKS: dict[str, TaskSpec] = {
             "eval_samples": None,
         },
         requires={**_TRANSFORMERS, "sklearn": "scikit-learn"},
+    ),
+    "planted": TaskSpec(
+        name="planted",
+        title="Planted truth (toy)",
+        description=(
+            "A small frozen network learns what a teacher changed in it. How many directions each matrix needs is "
+            "known, because it was planted: scenario says how they and their energies are spread."
+        ),
+        note="Everything is drawn from the seed, in float64. distance is 0 when every matrix has its true rank.",
+        defaults={
+            "steps": 400,
+            "batch_size": 64,
+            "learning_rate": _rates(3e-2, 1e-2),
+            "lr_warmup_steps": 10,
+            "initial_rank": 4,
+            "target_modules": None,
+            "eval_interval": 20,
+            "eval_samples": None,
+            "draws": "counter",
+            "scenario": "agree",
+            "true_rank": 4,
+            "width": 24,
+            "layers": 6,
+            "noise": 0.05,
+        },
+        requires={"torch": "torch"},
     ),
 }
 """Embedded tasks, which bring their model and data: name → ``TaskSpec``."""
@@ -210,6 +237,11 @@ def load_task(name: str, seed: int, control: str = "none", source: SourceOptions
         from flexlora.tasks.source import SourceOptions
 
         return import_module(f"flexlora.tasks.{name}").load(seed, control, source or SourceOptions())
+    if name == "planted":
+        from flexlora.planted.options import PlantedOptions
+
+        given = source if isinstance(source, PlantedOptions) else PlantedOptions()
+        return import_module(f"flexlora.tasks.{name}").load(seed, control, given)
     # Read once, when transformers is first imported: an unknown name then fails at once instead of after 48 s.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     return import_module(f"flexlora.tasks.{name}").load(seed, control)

@@ -48,12 +48,33 @@ class Split:
         return {**batch, "labels": self.labels[rows]}
 
 
+def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
+    """Return the rows of step ``step`` (from 1), int64 (batch_size,).
+
+    Epochs are permutations laid end to end and cut into batches of equal size, so each epoch has every row exactly
+    once. A function of its arguments alone: a resumed run needs no iterator state.
+
+    Args:
+        n: number of rows.
+        batch_size: rows in a step.
+        step: number of the optimizer step, from 1.
+        seed: draws the permutations.
+    """
+    if n < 1 or batch_size < 1 or step < 1:
+        raise ValueError(f"n, batch_size and step must be at least 1, got {n}, {batch_size}, {step}.")
+    start = (step - 1) * batch_size
+    end = start + batch_size
+    first, last = start // n, (end - 1) // n
+    rows = np.concatenate([np.random.default_rng([seed, epoch]).permutation(n) for epoch in range(first, last + 1)])
+    return rows[start - first * n : end - first * n]
+
+
 @dataclass(frozen=True)
 class TaskData:
     """A model and the data to adapt it to.
 
     Attributes:
-        model: in fp32 and without dropout; its head is new.
+        model: without dropout; in fp32 and with a new head, unless the task says otherwise.
         train: examples to learn from.
         validation: examples for curves and choices.
         test: examples for the last number of a run.
@@ -62,9 +83,10 @@ class TaskData:
         majority: share of the most frequent class in ``test``: what a constant answer scores.
         info: plain values for the header of a run log.
         evaluate: f(model, split, max_samples=) → metric → value, the loss among them.
+        rows: f(n, batch_size, step, seed) → the rows of the training split that a step takes, as ``batch_indices``.
     """
 
-    model: PreTrainedModel
+    model: nn.Module
     train: Split
     validation: Split
     test: Split
@@ -73,6 +95,7 @@ class TaskData:
     majority: float
     info: dict[str, Any]
     evaluate: Callable[..., dict[str, float]]
+    rows: Callable[[int, int, int, int], np.ndarray] = batch_indices
 
 
 def task_data(
@@ -160,18 +183,3 @@ def evaluate_classifier(
         if seen is not None:
             seen.append((logits.cpu(), labels.cpu()))
     return {"accuracy": correct / count, "loss": loss / count}
-
-
-def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Return the rows of step ``step`` (from 1) of the n that there are, int64 (batch_size,).
-
-    Epochs are permutations drawn by the seed, laid end to end and cut into batches of equal size, so each epoch has
-    every row exactly once. A function of its arguments alone: a resumed run needs no iterator state.
-    """
-    if n < 1 or batch_size < 1 or step < 1:
-        raise ValueError(f"n, batch_size and step must be at least 1, got {n}, {batch_size}, {step}.")
-    start = (step - 1) * batch_size
-    end = start + batch_size
-    first, last = start // n, (end - 1) // n
-    rows = np.concatenate([np.random.default_rng([seed, epoch]).permutation(n) for epoch in range(first, last + 1)])
-    return rows[start - first * n : end - first * n]

@@ -86,6 +86,9 @@ SILENT = {
     "new_direction_std",
     "epsilon",
     "seed",
+    "draws",
+    "policy",
+    "initial_ranks",
 }
 """Fields whose value the paper leaves open: the regulariser's presence is stated, its weight is not."""
 

@@ -1,0 +1,124 @@
+"""What a direction is worth, by brute force, and the commands that make tables of it and of RankBench."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flexlora.job import build_job
+from flexlora.session import Session
+from flexlora.worth import worth_of_directions
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "width": 6,
+    "layers": 2,
+    "true_rank": 2,
+    "initial_rank": 2,
+    "batch_size": 32,
+    "interval": 2,
+    "noise": 0,
+    "save_adapter": False,
+    "eval_interval": 1000,
+}
+
+
+def command(name: str):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def session():
+    found = Session(build_job("planted", steps=60, settings={**SMALL, "initial_budget": 0, "scenario": "1,1,6,1,1,1"}))
+    for step in range(1, 61):
+        found.train_step(step)
+        found.finish_step()
+    found.model.eval()
+    return found
+
+
+def parts_of(session: Session) -> list[torch.Tensor]:
+    return [
+        part.detach().clone()
+        for matrix in session.adapter.matrices.values()
+        for part in (matrix.Pt, matrix.lam, matrix.Q, matrix.base.get_parameter("weight"))
+    ]
+
+
+def test_taking_and_giving_measure_the_loss_and_leave_everything_as_it_was(session):
+    before = parts_of(session)
+    learn = [session.batch(np.arange(64 * k, 64 * (k + 1))) for k in range(2)]
+    judge = [session.data.validation.batch(np.arange(256))]
+    found = worth_of_directions(session.adapter, session.loss, learn, judge)
+    assert all(torch.equal(one, other) for one, other in zip(before, parts_of(session), strict=True))
+    with torch.no_grad():
+        assert found.loss == float(session.loss(judge[0]))
+        name, matrix = next(iter(session.adapter.matrices.items()))
+        slot = matrix.slots[int(matrix.lam[matrix.slots].abs().argmin())]
+        kept = float(matrix.lam[slot])
+        matrix.lam[slot] = 0.0
+        assert found.taken[name] == float(session.loss(judge[0])) - found.loss
+        matrix.lam[slot] = kept
+    assert set(found.taken) == set(found.given) == set(session.adapter.matrices)
+    # The one matrix that lacks four directions is where one more helps most, and by more than nothing.
+    best = max(found.given, key=lambda key: found.given[key])
+    assert best == list(session.adapter.matrices)[2] and found.given[best] > 0
+
+
+def test_the_oracle_command_scores_every_measure_that_gives_scores(session):
+    oracle = command("oracle")
+    job = session.job
+    fresh = oracle.trained(job, 20)
+    scores = oracle.scores_at(fresh, 20)
+    assert {"spectral_entropy", "sensitivity", "random", "inverted", "true_spectral_entropy"} <= set(scores)
+    assert "oracle" not in scores and "still" not in scores
+    worth = oracle.worth_at(fresh, 20, 32)
+    assert all(math.isfinite(value) for value in [*worth.taken.values(), *worth.given.values()])
+    values = {key: float(place) for place, key in enumerate(worth.given)}
+    assert oracle.spearman(values, values) == pytest.approx(1)
+    assert oracle.spearman(values, {key: -value for key, value in values.items()}) == pytest.approx(-1)
+    assert math.isnan(oracle.spearman(dict.fromkeys(values, 1.0), values))
+    assert math.isnan(oracle.spearman({**dict.fromkeys(values), next(iter(values)): 1.0}, values))
+    text = oracle.table({"m": {"taken": [0.5, 0.7, 0.6], "given": [math.nan] * 3}})
+    assert "| m | +0.60 (" in text and "undefined | 3 |" in text
+
+
+def test_the_table_of_rankbench_compares_pairs_and_goes_between_its_marks(tmp_path):
+    rankbench = command("rankbench")
+    rng = np.random.default_rng(0)
+    base = 0.01 * np.exp(rng.normal(size=12) / 4)
+
+    def runs(factor: float, distance: float) -> list:
+        return [rankbench.Measured(loss * factor, distance, math.nan, math.nan, 0, 72) for loss in base]
+
+    found = {"uniform": runs(1, 0.3), "true_ranks": runs(0.5, 0.0), "bad": runs(1.1, 0.4)}
+    lines = rankbench.table(found).splitlines()
+    assert [line.split("`")[1] for line in lines[2:]] == ["true_ranks", "uniform", "bad"]
+    cells = [cell.strip() for cell in lines[2].split("|")]
+    assert cells[3] == "0.00" and cells[4].startswith("-50.0 % (") and cells[7] == "0.000"
+    assert [cell.strip() for cell in lines[4].split("|")][3] == "1.20"
+    document = tmp_path / "doc.md"
+    document.write_text("a\n<!-- table -->\nold\n<!-- /table -->\nb\n", encoding="utf-8")
+    rankbench.write("new", document)
+    assert document.read_text(encoding="utf-8") == "a\n<!-- table -->\nnew\n<!-- /table -->\nb\n"
+    assert all(mark in rankbench.DOC.read_text(encoding="utf-8") for mark in rankbench.MARKS)
+
+
+def test_a_run_of_rankbench_is_measured_from_its_log_and_made_once(tmp_path):
+    rankbench = command("rankbench")
+    task = (tmp_path / "oracle-s1", "agree", "oracle", 1, {**SMALL, "batch_size": 4})
+    rankbench.train(task)
+    stamp = (tmp_path / "oracle-s1" / "run.json").stat().st_mtime_ns
+    rankbench.train(task)
+    assert (tmp_path / "oracle-s1" / "run.json").stat().st_mtime_ns == stamp
+    found = rankbench.measure(tmp_path / "oracle-s1")
+    assert found.distance == 0 and found.towards == 1 and found.final_rank == 12
