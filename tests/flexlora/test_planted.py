@@ -223,10 +223,10 @@ def test_the_task_computes_what_its_core_computes():
     planted = Planted("agree", 3, PlantedSize(6, 2, 2, 0.05))
     rows = session.data.rows(len(session.data.train), 16, 4, 3)
     assert rows.tolist() == list(range(48, 64))
-    batch = session.batch(rows)
+    batch = session.trained.batch(rows)
     inputs, labels = planted.rows("train", rows)
     assert np.array_equal(batch["inputs"].numpy(), inputs) and np.array_equal(batch["labels"].numpy(), labels)
-    scattered = session.batch(rows[::-1].copy())
+    scattered = session.trained.batch(rows[::-1].copy())
     assert np.allclose(scattered["inputs"].flip(0), batch["inputs"], rtol=0, atol=0)
     with torch.no_grad():
         found = session.model(**batch)
@@ -234,7 +234,7 @@ def test_the_task_computes_what_its_core_computes():
     assert np.allclose(found.outputs, outputs, atol=1e-12)
     assert float(found.loss) == pytest.approx(np.square(outputs - labels).mean())
     test = planted.rows("test", np.arange(2048))
-    assert session.evaluate(session.data.test)["loss"] == pytest.approx(
+    assert session.trained.evaluate(session.data.test)["loss"] == pytest.approx(
         np.square(forward(planted.weights, test[0]) - test[1]).mean()
     )
 

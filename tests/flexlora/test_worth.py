@@ -56,17 +56,17 @@ def parts_of(session: Session) -> list[torch.Tensor]:
 
 def test_taking_and_giving_measure_the_loss_and_leave_everything_as_it_was(session):
     before = parts_of(session)
-    learn = [session.batch(np.arange(64 * k, 64 * (k + 1))) for k in range(2)]
+    learn = [session.trained.batch(np.arange(64 * k, 64 * (k + 1))) for k in range(2)]
     judge = [session.data.validation.batch(np.arange(256))]
-    found = worth_of_directions(session.adapter, session.loss, learn, judge)
+    found = worth_of_directions(session.adapter, session.trained.loss, learn, judge)
     assert all(torch.equal(one, other) for one, other in zip(before, parts_of(session), strict=True))
     with torch.no_grad():
-        assert found.loss == float(session.loss(judge[0]))
+        assert found.loss == float(session.trained.loss(judge[0]))
         name, matrix = next(iter(session.adapter.matrices.items()))
         slot = matrix.slots[int(matrix.lam[matrix.slots].abs().argmin())]
         kept = float(matrix.lam[slot])
         matrix.lam[slot] = 0.0
-        assert found.taken[name] == float(session.loss(judge[0])) - found.loss
+        assert found.taken[name] == float(session.trained.loss(judge[0])) - found.loss
         matrix.lam[slot] = kept
     assert set(found.taken) == set(found.given) == set(session.adapter.matrices)
     # The one matrix that lacks four directions is where one more helps most, and by more than nothing.
