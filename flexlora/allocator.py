@@ -186,7 +186,7 @@ class RankAllocator:
     def _prune(self, name: str) -> dict[str, Any]:
         return self.moves.prune(name, PRUNE_RULES[self.config.prune_rule](self.adapter.matrices[name]))
 
-    def _extend(self, name: str, t: int, before: int) -> dict[str, Any]:
+    def _extend(self, name: str, t: int, before: int = 0) -> dict[str, Any]:
         config = self.config
         start = NEW_DIRECTIONS[config.new_direction]
         # Each further direction of one matrix in one event has draws of its own.

@@ -237,6 +237,33 @@ def test_autolora_keeps_what_has_at_least_an_even_share():
     assert AutoLoRAConfig(total_steps=9).search_steps == 4
 
 
+def test_big_then_cut_keeps_the_largest_of_all_matrices_and_the_earlier_of_equal_ones():
+    session = session_of("big_then_cut", initial_rank=2, target_rank=1)
+    matrices = list(session.adapter.matrices.values())
+    with torch.no_grad():
+        for matrix in matrices:
+            for part in (matrix.Pt, matrix.Q):
+                part.div_(part.norm(dim=1, keepdim=True))
+            matrix.lam.fill_(1.0)
+        # |λ| · ‖p‖ · ‖q‖ is 3 and 0.6, then 2 and 0.9, then 0.5 and 0.4; of all others it is 1, up to rounding.
+        matrices[0].Pt.mul_(3.0)
+        matrices[0].Q.mul_(2.0)
+        for matrix, values in zip(matrices, ((0.5, 0.1), (-2.0, 0.9), (0.5, 0.4)), strict=False):
+            matrix.lam.copy_(torch.tensor(values))
+        for matrix in matrices[3:]:
+            for part in (matrix.Pt, matrix.Q):
+                part.zero_()
+                part[:, 0] = 1.0
+    event = session.event(session.job.config.cut_step)
+    names = list(session.adapter.matrices)
+    # Half of the directions go: those four, and of the equal ones the later, in module order until the last.
+    expected = [(2, 1), (2, 0), (0, 1), (1, 1), *((place, 1) for place in range(3, len(names) - 1))]
+    assert [(names.index(move["matrix"]), move["slot"]) for move in event.prune] == expected
+    assert list(session.adapter.ranks().values()) == [1, 1, 0, *[1] * (len(names) - 4), 2]
+    assert [move["score"] for move in event.prune[:4]] == pytest.approx([0.4, 0.5, 0.6, 0.9])
+    assert event.threshold == 1.0
+
+
 def test_dylora_draws_nested_prefixes_with_their_own_scale():
     session = session_of("dylora", initial_rank=4, smallest_rank=2)
     matrix = next(iter(session.adapter.matrices.values()))
