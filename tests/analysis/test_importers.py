@@ -702,7 +702,9 @@ class TestDetection:
             "run_zip": zip_of(tmp_path / "own.zip", files_of(own_run)),
             "rank_log_csv": rank_log,
             "adalora_tensorboard": tmp_path / "tb",
+            "peft_result": tmp_path / "result.json",
         }
+        paths["peft_result"].write_text('{"run_info": {}, "train_info": {}, "meta_info": {}}', encoding="utf-8")
         assert set(paths) == set(IMPORTERS)
         for kind, path in paths.items():
             assert detect_kind(path) == kind
