@@ -30,7 +30,7 @@ PRESSED = "train_pressed"
 TICK_S = 1.0
 """How often the controls learn how far the run is; the picture follows by itself (docs/explore.md)."""
 
-STEER_S = 3.0
+STEER_S = 1.5
 """How often the panel learns how far the run is; what is being dragged or typed is left alone."""
 
 BESIDE = "beside_train"

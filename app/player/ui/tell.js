@@ -27,7 +27,7 @@ export function tell(player, scene, moved) {
     player.eventList.follow();
     describe(player, scene);
   };
-  const turned = root.dataset.stage !== (scene.stage?.key ?? "");
+  const turned = root.dataset.stage !== (scene.stage?.key ?? "") || clock.film?.held === 0;
   if (moved && !turned && (clock.moving || clock.dragged)) player.settler.call(rest);
   else player.settler.now(rest);
   root.dataset.drawnAt ??= String(window.performance.now());
