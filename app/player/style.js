@@ -119,7 +119,7 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-tableplace { max-height: 62vh; overflow: auto; border: 1px solid var(--fl-line); border-radius: 6px; }
 .fl-sheet { border-collapse: collapse; font-size: 12.5px; } .fl-sheet th, .fl-sheet td { padding: 2px 10px; text-align: right; font-weight: 400; white-space: nowrap; }
 .fl-sheet th[scope=row] { text-align: left; } .fl-sheet thead th { position: sticky; top: 0; background: var(--st-background-color); color: var(--fl-muted); box-shadow: 0 1px var(--fl-line); }
-.fl-why { position: absolute; inset: 0; overflow-y: auto; scrollbar-width: thin; font-size: 12.5px; padding-right: 6px; }
+.fl-why { position: absolute; inset: 0; overflow-y: auto; scrollbar-width: thin; font-size: 12.5px; padding: 0 6px 16px 0; mask-image: linear-gradient(to top, transparent, black 16px); }
 .fl-verdict { margin: 2px 0 6px; font-weight: 600; font-size: 13px; text-wrap: pretty; }
 .fl-verdict-pruned { color: var(--fl-pruned); } .fl-verdict-extended { color: var(--fl-extended); }
 .fl-lines { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 2px 12px; margin: 0 0 6px; }

@@ -2,7 +2,7 @@
 
 import { layerLabel, matrixLabel } from "../model/format.js";
 import { drawSign } from "../views/tiles.js";
-import { growthAt, rankAt } from "./choreography.js";
+import { growthAt, laterRecord, rankAt } from "./choreography.js";
 import { WORD_HEIGHT } from "./layout.js";
 import { scoreHeight, scoreScale, scoreText } from "./score_scale.js";
 import { balanceWords, endWords, lineWords, passedOver, passedWords } from "./words.js";
@@ -122,7 +122,7 @@ function drawPassed(pen, { palette, layout, cast, frame }, alpha) {
 /** What the numbers add up to, and what the colours mean. @param {Pen} pen @param {Shot} shot */
 export function drawLine(pen, { scene: { palette, model }, layout: { line }, cast, frame }) {
   const y = line.y + line.h / 2 + 2;
-  const later = growthAt(frame.τ) > 0 ? ` at step ${model.steps[cast.decision.record + Math.round(growthAt(frame.τ) * cast.ahead)]}` : "";
+  const later = growthAt(frame.τ) > 0 ? ` at step ${model.steps[laterRecord(cast, frame.τ)]}` : "";
   const balance = balanceWords(cast, frame.τ);
   const bold = { fill: palette.text, size: 12.5, weight: 600 };
   pen.text(line.x, y, balance, { ...bold, maxWidth: line.w });

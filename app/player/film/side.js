@@ -27,11 +27,18 @@ export function sideOf({ model, record, selected: m, stage }) {
     const value = ahead > 0 ? valueAt(model, record, m, direction.slot, direction.value, ahead) : direction.value;
     return [{ ...direction, value, state, gate: state === "off" ? 0 : direction.gate || Number(state === "comes back") }];
   });
-  if (!come) return { directions: grown, coming: 0 };
-  if (!(ahead > 0)) return { directions: grown, coming };
+  if (!(ahead > 0)) return { directions: grown, coming: come ? coming : 0 };
+  if (!come) return { directions: shared(grown), coming: 0 };
   const slots = model.events[stage.event].extend.filter((move) => move.matrix === model.matrices[m].name).map(({ slot }) => slot ?? null);
   const fresh = slots.slice(0, coming).map((slot) => ({ value: valueAt(model, record, m, slot, 0, ahead), gate: 1, slot, share: NaN, state: "new" }));
-  return { directions: [...grown, ...fresh], coming: 0 };
+  return { directions: shared([...grown, ...fresh]), coming: 0 };
+}
+
+/** Shares of the energy as the values are now. @param {Direction[]} directions @returns {Direction[]} */
+function shared(directions) {
+  const energies = directions.map(({ value, gate }) => (gate > 0 ? value ** 2 : 0));
+  const total = energies.reduce((sum, energy) => sum + energy, 0);
+  return directions.map((direction, i) => ({ ...direction, share: total > 0 ? energies[i] / total : NaN }));
 }
 
 /** @param {Direction} direction @param {boolean} told what goes is marked @param {boolean} gone @param {boolean} come @returns {string} */

@@ -34,6 +34,8 @@ export class Clock {
     this.stage = null;
     /** How much of the stage has passed. */
     this.share = 0;
+    /** Playing ends with the event that unfolds. */
+    this.once = false;
     /** A stage that was turned to by hand plays by itself, up to its still. */
     this.turning = false;
     this.preference = window.matchMedia("(prefers-reduced-motion: reduce)");
@@ -238,7 +240,9 @@ export class Clock {
     else this.play();
   }
 
-  play() {
+  /** @param {boolean} [once] in slow motion: only the event at the clock */
+  play(once = false) {
+    this.once = once;
     if (!this.model || this.model.T < 2) return;
     if (this.live && this.atEnd) {
       this.follow();
@@ -326,7 +330,7 @@ export class Clock {
       this.time = this.film.time;
       this.leg = null;
       this.settle(0, 0);
-    } else if (this.atEnd) this.pause();
+    } else if (this.atEnd || this.once) this.pause();
     else this.leg = this.travelFrom(model, now);
   }
 

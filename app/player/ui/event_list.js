@@ -90,8 +90,9 @@ export class EventList {
     const { step, prune, extend } = /** @type {Model} */ (this.model).events[i];
     const button = /** @type {HTMLButtonElement} */ (this.blank.cloneNode(true));
     button.dataset.step = String(step);
-    [`${i + 1}`, `step ${step}`, `−${prune.length}`, `+${extend.length}`].forEach((text, place) => (button.children[place].textContent = text));
-    button.classList.toggle("fl-idle", !prune.length && !extend.length);
+    const idle = !prune.length && !extend.length;
+    [`${i + 1}`, `step ${step}`, idle ? "" : `−${prune.length}`, idle ? "none" : `+${extend.length}`].forEach((text, place) => (button.children[place].textContent = text));
+    button.classList.toggle("fl-idle", idle);
     button.addEventListener("click", () => this.actions.seek(step));
     return button;
   }

@@ -316,8 +316,7 @@ export class Player {
     this.mapSize = mapSize;
     this.sideSize = sideSize;
     this.timeSize = timeSize;
-    timeline.layout(this.scene(timeSize));
-    this.transport.align(timeline.gutter);
+    this.transport.align(timeline.layout(this.scene(timeSize)));
     this.eventList.resized();
     this.redraw();
   }

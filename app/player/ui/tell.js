@@ -8,7 +8,7 @@ import { methodColour } from "../pen/palette.js";
 import { noEvent, sentenceAt } from "./sentence.js";
 import { SIDES } from "../views/sides.js";
 import { castOf } from "../film/cast.js";
-import { rankAt, toldAt } from "../film/choreography.js";
+import { laterRecord, rankAt, toldAt } from "../film/choreography.js";
 import { STAGES } from "../model/stages.js";
 import { whyFits } from "../views/why_card.js";
 
@@ -165,8 +165,11 @@ function showCard(player, { model, step, selected, card }) {
 }
 
 /** Energy beside entropy. @param {Scene} scene */
-function numbersOf({ model, record, selected: m, stage }) {
-  const rank = stage ? rankAt(castOf(model, stage.event), m, stage.index + stage.share) : model.rank(record, m);
+function numbersOf({ model, record: now, selected: m, stage }) {
+  const cast = stage && castOf(model, stage.event);
+  const rank = cast ? rankAt(cast, m, stage.index + stage.share) : model.rank(now, m);
+  // The last stage shows records that follow.
+  const record = cast ? laterRecord(cast, stage.index + stage.share) : now;
   if (model.run.ranksOnly) return `rank ${rank} · λ unknown`;
   return `rank ${rank}${stage ? "" : describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))} · energy ${energyText(model, record, m)}`;
 }
