@@ -88,7 +88,7 @@ function stacked(model, event, moment) {
     const drawn = [];
     const pen = Object.assign(new Written(), { rect: (_x, _y, w, h) => h > 1 && drawn.push(w) });
     views.drawStack(pen, palette, frame.boxes[m], layout.most, frame.away, own, 1, false);
-    return { drawn, stored: own.reduce((sum, { count }) => sum + count, 0) };
+    return { drawn, stored: own.reduce((sum, { count }) => sum + count, 0), lengths: own.map(({ length }) => Math.max(1, length * frame.boxes[m].w)) };
   });
 }
 
