@@ -40,7 +40,11 @@ BUTTONS = {
     "pause": ("Pause training", ":material/pause:", "Wait before the next step"),
     "resume": ("Train on", ":material/play_arrow:", "Go on with the training"),
     "step": ("Train one step", ":material/skip_next:", "Make one step, then wait"),
-    "next_event": ("Train to the next event", ":material/fast_forward:", "Train to the next reallocation, then wait"),
+    "next_event": (
+        "Train to the next event",
+        ":material/fast_forward:",
+        "Train to the next event, then wait; late in a schedule it may move nothing",
+    ),
     "stop": ("Stop training", ":material/stop:", "End this run after the current step; it can be resumed"),
 }
 

@@ -166,10 +166,11 @@ export class EventList {
     const { pruned, extended } = model.words;
     const aim = aimOf(event);
     const { scores } = event;
-    const when = exact ? `Event ${index + 1}` : `Last event: ${index + 1}`;
+    // Between two events it is the one before: "event 5: pruned" is no count of what was pruned.
+    const when = `Event ${index + 1}${exact ? "" : ":"}`;
     return [
       ...(aim ? [element("p", { class: "fl-aim", text: aim })] : []),
-      this.column(model, scores, `${when}${pruned === "pruned" ? "" : ":"} ${pruned}`, "fl-minus", event.prune, selected),
+      this.column(model, scores, `${when}${exact && pruned !== "pruned" ? ":" : ""} ${pruned}`, "fl-minus", event.prune, selected),
       this.column(model, scores, extended, "fl-plus", event.extend, selected),
     ];
   }

@@ -9,7 +9,7 @@ import { noEvent, sentenceAt } from "./sentence.js";
 import { SIDES } from "../views/sides.js";
 import { castOf } from "../film/cast.js";
 import { laterRecord, rankAt, toldAt } from "../film/choreography.js";
-import { STAGES } from "../model/stages.js";
+import { decisionOf, STAGES } from "../model/stages.js";
 import { whyFits } from "../views/why_card.js";
 
 /** @import { Scene } from "../model/scene.js" */
@@ -171,7 +171,9 @@ function numbersOf({ model, record: now, selected: m, stage }) {
   // The last stage shows records that follow.
   const record = cast ? laterRecord(cast, stage.index + stage.share) : now;
   if (model.run.ranksOnly) return `rank ${rank} · λ unknown`;
-  return `rank ${rank}${stage ? "" : describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))} · energy ${energyText(model, record, m)}`;
+  const event = stage ? -1 : model.eventAt(model.steps[now]);
+  const after = event < 0 ? rank : decisionOf(model, event).after[m];
+  return `${record === now ? "" : `step ${model.steps[record]}: `}rank ${rank}${after === rank ? "" : ` → ${after}`}${stage ? "" : describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))} · energy ${energyText(model, record, m)}`;
 }
 
 /** What experts ask for: is λ the spectrum, what scales it, what is left of the moves. @param {Scene} scene */

@@ -217,14 +217,16 @@ function eventText(model, step) {
 }
 
 /** What the clock does beside a run that trains. @param {Clock} clock @returns {string} */
-function followText({ following, live, waiting, arrivals, slow, model }) {
+function followText({ following, live, waiting, arrivals, slow, model, time }) {
   const behind = waiting === 1 ? "1 event behind the log" : `${waiting} events behind the log`;
   if (!following) return `left the run, which is at step ${model?.lastStep}`;
   if (slow && waiting) return behind;
   if (!live && !waiting) return "ended: shows the rest";
   if (arrivals.catching) return `${waiting ? behind : "behind the log"}, catching up`;
   if (!live) return "ended: shows the rest";
-  return model?.run.told === "paused" ? "training paused" : "follows the run";
+  const steps = Math.round((model?.lastStep ?? 0) - time);
+  const where = steps > 0 ? `${steps} ${steps === 1 ? "step" : "steps"} behind the run` : "follows the run";
+  return model?.run.told === "paused" ? `training paused${steps > 0 ? `, ${where}` : ""}` : where;
 }
 
 /** @returns {HTMLDialogElement} */
