@@ -136,7 +136,7 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-slow .fl-sentence { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 @container player (min-width: 1103px) { .fl-wide .fl-hero, .fl-roomy .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 2fr) minmax(0, 1fr) minmax(214px, 0.56fr); } }
 @container player (min-width: 773px) and (max-width: 1102px) { .fl-wide .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 1.9fr) minmax(0, 1fr); } .fl-wide .fl-eventpanel, .fl-slow .fl-eventpanel { display: none; } }
-@media (max-width: 820px) { .fl-player { height: auto; } .fl-hero { grid-template-columns: minmax(0, 1fr); } .fl-canvas { min-height: 300px; } .fl-eventpanel { max-height: 260px; } .fl-time { height: 380px; } .fl-bar { flex-wrap: wrap; } }
+@media (max-width: 820px) { .fl-player { height: auto; } .fl-hero { grid-template-columns: minmax(0, 1fr); } .fl-canvas { min-height: 300px; } .fl-eventpanel { max-height: 260px; } .fl-time { height: 380px; } .fl-bar { flex-wrap: wrap; } .fl-stage { height: auto; min-height: 36px; } .fl-slow .fl-sentence { white-space: normal; } }
 `;
 
 const sheet = new CSSStyleSheet();

@@ -41,6 +41,11 @@ export class Clock {
     this.preference = window.matchMedia("(prefers-reduced-motion: reduce)");
     const turned = () => {
       this.leg = null;
+      // An event that unfolds by itself is left at the still of its stage.
+      if (this.reducedMotion && this.playing && this.stage !== null) {
+        this.pause();
+        this.settle(this.stage);
+      }
       this.changed();
     };
     this.preference.addEventListener("change", turned, { signal });
@@ -89,6 +94,8 @@ export class Clock {
     this.model = model;
     this.arrivals.add(model.lastStep, window.performance.now());
     if (this.film) return;
+    // Nothing unfolds in a run without events, unless some are to come.
+    if (first && !model.events.length && model.run.state !== "running") this.slow = false;
     this.time = first ? model.lastStep : Math.min(this.time, model.lastStep);
     if (!this.moving) this.settle(this.stage ?? 0, this.stage === null ? undefined : this.share);
   }

@@ -182,16 +182,16 @@ export class Player {
     window.clearTimeout(this.commitTimer);
     this.clock.clear();
     this.shown.clear();
+    delete this.root.dataset.eventsShown;
     this.eventList.clear();
-    this.since = null;
-    this.why = null;
+    Object.assign(this, { since: null, why: null });
   }
 
   /** @param {Request} request */
   obey(request) {
     if (request.step !== null) this.clock.seek(request.step);
     const stage = STAGES.findIndex(({ key }) => key === request.stage);
-    if (stage >= 0) this.clock.setSlow(true, stage);
+    if (stage >= 0 && (this.live || this.model?.events.length)) this.clock.setSlow(true, stage);
     if (this.model && (request.matrix || request.step !== null)) {
       const { firstStep, lastStep, indexOf } = this.model;
       const step = Math.min(Math.max(request.step ?? -1, firstStep), lastStep);
