@@ -1,5 +1,7 @@
 /** The transport bar: buttons, the slider on the time axis, speed, keys. */
 
+import { castOf } from "../film/cast.js";
+import { laterRecord } from "../film/choreography.js";
 import { element } from "../pen/draw.js";
 import { noEvent } from "./sentence.js";
 import { closable } from "./take_out.js";
@@ -169,7 +171,8 @@ export class Transport {
     if (this.slider.min !== from) this.slider.min = from;
     if (this.slider.max !== to) this.slider.max = to;
     this.slider.value = String(clock.time);
-    const parts = [`step ${clock.step} of ${model.domain[1]}`, eventText(model, clock.step)];
+    const later = laterStep(clock);
+    const parts = [`step ${clock.step}${later === clock.step ? "" : `, on to ${later},`} of ${model.domain[1]}`, eventText(model, clock.step)];
     if (clock.live || clock.following) parts.push(followText(clock));
     const text = parts.join(" · ");
     if (this.readout.textContent !== text) {
@@ -214,6 +217,13 @@ function eventText(model, step) {
   const events = model.events.length;
   if (events) return `event ${model.eventBefore(step) + 1} of ${events}`;
   return noEvent(model).readout;
+}
+
+/** An event's last stage goes on with the records that follow. @param {Clock} clock @returns {number} step */
+function laterStep({ model, stage, share, step }) {
+  if (!model || stage === null) return step;
+  const event = model.eventAt(step);
+  return event < 0 ? step : model.steps[laterRecord(castOf(model, event), stage + share)];
 }
 
 /** What the clock does beside a run that trains. @param {Clock} clock @returns {string} */
