@@ -25,6 +25,7 @@ PLAYER = "explore_player"
 DETAILS = "explore_details"
 MADE = "explore_made"
 SHOWN_NOTES = 6
+GOES_ON = ("running", "paused")
 
 
 class Link(NamedTuple):
@@ -197,14 +198,17 @@ def _waits(entry: RunEntry) -> bool:
 
 def _tell_about(entry: RunEntry, opened: OpenRun) -> None:
     """A line about the run. That of one which goes on follows it, from what Runs reads; its end draws the page anew."""
-    if opened.run.state != "running":
-        st.caption(plain(describe_run(opened.run)))
+    row = read_row(*entry)
+    if row.state not in GOES_ON:
+        # An opened run is kept, and may still say of a process that has died that it goes on.
+        current = row.state in (opened.run.state, DAMAGED)
+        st.caption(plain(describe_run(opened.run) if current else describe_row(row)))
         return
 
     @st.fragment(run_every=TICK_S)
     def line() -> None:
         row = read_row(*entry)
-        if row.state in ("running", "paused"):
+        if row.state in GOES_ON:
             st.caption(plain(describe_row(row)))
         elif row.state != DAMAGED:
             # The player tells of a run that is gone, and keeps its picture.

@@ -215,6 +215,23 @@ def test_an_unfinished_run_is_drawn(roots, make_run):
     assert request_of(open_app())["run"] == "runs/going"
 
 
+def test_a_run_whose_process_died_without_a_word_is_told_once_though_the_opened_one_still_goes_on(
+    roots, make_run, monkeypatch
+):
+    from app_pages import explore
+    from runs import store
+
+    folder = make_run(roots[1] / "going", steps=12, finish=False)
+    monkeypatch.setattr("flexlora.run_log.reader.run_state", lambda *_: "running")
+    opened = store.open_run(folder)
+    assert opened is not None and opened.run.state == "running"
+    monkeypatch.setattr(explore, "open_run", lambda _folder: opened)
+    monkeypatch.setattr("runs.rows.run_state", lambda *_: "crashed")
+    app = open_app()
+    assert not app.exception
+    assert any("crashed, step 12" in caption.value for caption in app.caption)
+
+
 def test_a_second_run_is_pinned_by_choice_and_by_link_and_unpinned(sample, roots, make_run):
     make_run(roots[1] / "mine")
     app = open_app()
