@@ -32,7 +32,7 @@ scripts:
 	  echo "scripts: npm cannot install what package-lock.json names, so they are neither type-checked nor linted"; \
 	else npm run --silent check; fi
 
-# One worker drives the browser, which often waits; two do the rest (tests/conftest.py says in which order).
+# Three workers on two cores: who drives a browser often waits (tests/conftest.py says who takes what, and when).
 test: check
 	$(BIN)/python -m pytest -n 3
 

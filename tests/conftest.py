@@ -58,16 +58,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep together what shares fixtures: a file, and all that drives the browser (one server and one Chromium).
+    """Keep together what shares fixtures: a file, and what drives a browser (each worker has one server and Chromium).
 
-    A worker takes one such group after another, in the order of the tests. Marks do not reach the process that hands
-    them out, and the suffix by which ``--dist loadgroup`` passes groups on is lost in pytest 9.2.
+    The longest journeys, those that train, are a group of their own: all of them in one row would end last, with half
+    a core idle. A worker takes one such group after another, in the order of the tests. Marks do not reach the process
+    that hands them out, and the suffix by which ``--dist loadgroup`` passes groups on is lost in pytest 9.2.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Groups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
+            if path.endswith("test_train_browser.py"):
+                return "browser, training"
             return "browser" if _drives_browser(path) else path
 
     config.option.loadscopereorder = False
