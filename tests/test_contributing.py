@@ -80,7 +80,7 @@ def tree(tmp_path) -> Path:
     copy.mkdir()
     for name in TREE:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.webp"))
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.webp"))
         else:
             shutil.copy(ROOT / name, copy / name)
     (copy / "sample_runs").symlink_to(ROOT / "sample_runs")
