@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,25 +12,50 @@ from safetensors import SafetensorError, safe_open
 
 from flexlora.errors import FlexLoRAWarning
 
+STATE = "trainer_state.json"
+
 
 def last_checkpoint(output_dir: str | Path) -> str | None:
     """Return the newest ``checkpoint-N`` in a Trainer's folder that is whole, None when there is none.
 
         trainer.train(resume_from_checkpoint=last_checkpoint("out"))
 
-    A process that dies while it saves leaves a checkpoint cut, and ``resume_from_checkpoint=True`` would take it. Each
-    newer one that is passed over is told in a ``FlexLoRAWarning``. The log has every record up to any that is whole.
+    A process that dies while it saves leaves a checkpoint cut, and ``resume_from_checkpoint=True`` would take it. Nor
+    is that of the last step taken where it lies within an epoch: resumed from there, the Trainer would make one step
+    more than ``max_steps``, so the one before goes on to the same end. Each newer one that is passed over is told in a
+    ``FlexLoRAWarning``. The log has every record up to any that is whole.
     """
     found = {int(path.name[11:]): path for path in Path(output_dir).glob("checkpoint-*") if path.name[11:].isdecimal()}
-    for _, path in sorted(found.items(), reverse=True):
-        try:
-            # Written last.
-            for file in (path / "trainer_state.json", *path.iterdir()):
-                _check(file)
-            return str(path)
-        except (OSError, ValueError, SafetensorError, zipfile.BadZipFile) as error:
-            warnings.warn(f"{path} is cut or damaged and passed over: {error}", FlexLoRAWarning, stacklevel=2)
-    return None
+    whole = (path for _, path in sorted(found.items(), reverse=True) if _is_whole(path))
+    newest = next(whole, None)
+    if newest is None or not _ends_within_an_epoch(newest):
+        return None if newest is None else str(newest)
+    before = next(whole, None)
+    told = "it is the only one, and nothing is left to train" if before is None else f"{before.name} is taken instead"
+    _warn(f"{newest} is of the last step: from there the Trainer would make one step more. So {told}.")
+    return str(newest if before is None else before)
+
+
+def _is_whole(path: Path) -> bool:
+    """Check a checkpoint, and say what is wrong with it."""
+    try:
+        # Written last.
+        for file in (path / STATE, *path.iterdir()):
+            _check(file)
+    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile) as error:
+        _warn(f"{path} is cut or damaged and passed over: {error}")
+        return False
+    return True
+
+
+def _ends_within_an_epoch(path: Path) -> bool:
+    """True where the Trainer's loop would go on: it asks for the end after a step only, and between epochs."""
+    state = json.loads((path / STATE).read_bytes())
+    return state.get("global_step", 0) >= state.get("max_steps", math.inf) and (state.get("epoch") or 0) % 1 > 0
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, FlexLoRAWarning, stacklevel=3)
 
 
 def _check(file: Path) -> None:

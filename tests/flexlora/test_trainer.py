@@ -104,10 +104,10 @@ def saved(saved_once, tmp_path):
 def test_the_last_checkpoint_is_the_newest_whole_one(harm, saved):
     first, out = saved / "out" / "checkpoint-12", saved / "out"
     assert last_checkpoint(out / "nowhere") is None
-    assert last_checkpoint(out) == str(max(out.iterdir(), key=lambda path: int(path.name.split("-")[1])))
     for path in out.iterdir():
         if path != first:
             shutil.rmtree(path)
+    assert last_checkpoint(out) == str(first)
     (out / "checkpoint-later").mkdir()
     newest = shutil.copytree(first, out / "checkpoint-100")
     assert last_checkpoint(out) == str(newest)
@@ -129,6 +129,23 @@ def test_the_last_checkpoint_is_the_newest_whole_one(harm, saved):
             assert last_checkpoint(out) == str(first), name
         assert len(told) == 1 and "\n" not in str(told[0].message)
         (newest / name).write_bytes(whole)
+
+
+@pytest.mark.filterwarnings("ignore:No event is due:flexlora.errors.FlexLoRAWarning")
+def test_the_checkpoint_of_the_last_step_is_not_gone_on_from_within_an_epoch(make_bert, tmp_path):
+    """The stock Trainer would make one step more."""
+    callback, trainer = trained(make_bert(), "bert", tmp_path, save_strategy="steps", save_steps=5, max_steps=11)
+    out = tmp_path / "out"
+    assert trainer.state.epoch % 1, "this test must end within an epoch"
+    with pytest.warns(FlexLoRAWarning, match="checkpoint-11 is of the last step: .* So checkpoint-10 is taken instead"):
+        before = last_checkpoint(out)
+    assert before == str(out / "checkpoint-10")
+    _, again = trained(make_bert(), "bert", tmp_path, resume=before, max_steps=11)
+    assert again.state.global_step == 11
+    for step in (5, 10):
+        shutil.rmtree(out / f"checkpoint-{step}")
+    with pytest.warns(FlexLoRAWarning, match="it is the only one, and nothing is left to train"):
+        assert last_checkpoint(out) == str(out / "checkpoint-11")
 
 
 KINDS = ("bert", "gpt2", "llama", "vit")
