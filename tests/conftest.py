@@ -16,7 +16,7 @@ from hypothesis import settings
 # What importing and collecting make stays to the end: to look through it again and again took a tenth of the time.
 gc.disable()
 # How long an example takes says how busy the machine is.
-settings.register_profile("untimed", deadline=None, max_examples=60)
+settings.register_profile("untimed", deadline=None, max_examples=50)
 settings.load_profile("untimed")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tests run side by side: more threads than cores make each of them slower, tiny models most of all.
