@@ -32,9 +32,9 @@ if get_script_run_ctx(suppress_warning=True) is None:
     app = st.App(__file__, lifespan=first_page.lifespan, middleware=[Middleware(BrowserCookie)], routes=routes)
 else:
     # A page can only be made in the run of a script.
-    from navigation import PAGES
+    from navigation import pages
 
     st.set_page_config(page_title="FlexLoRA Lab", layout="wide")
     st.logo(LOGO)
     st.html(STYLE)
-    st.navigation(list(PAGES.values()), position="top").run()
+    st.navigation(list(pages().values()), position="top").run()

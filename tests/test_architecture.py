@@ -190,7 +190,7 @@ RULES = {
     "pages know each other by name only": Rule(
         lambda: python_files("app/app_pages"),
         never_imports("app_pages", "navigation"),
-        ("from app_pages import explore", "def f():\n    from navigation import PAGES"),
+        ("from app_pages import explore", "def f():\n    from navigation import pages"),
         ("from links import go", "import pages"),
     ),
     "the rooms of the app know no page": Rule(
