@@ -88,7 +88,7 @@ def load_checkpoint(session: Session, folder: Path) -> tuple[int, dict[str, Any]
         _restore(session, found.state, found.tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise FlexLoRAError(f"{found.path} cannot be resumed from: {error}") from error
-    told += f"The run goes on from step {step}, from {found.path.name}."
+    told += f"Resumed from step {step}, from {found.path.name}."
     # From step 0 everything is counted anew.
     return step, found.state.get("tally", {}) if step else {}, told, list(faults)
 

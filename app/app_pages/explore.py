@@ -16,7 +16,7 @@ from jobs.visitor import visitor
 from player import CHOICES, STAGES, PlayerView, player
 from runs import pinned
 from runs.picker import run_picker
-from runs.rows import BUNDLED, DAMAGED, YOURS, describe_row, read_row, whose
+from runs.rows import BUNDLED, DAMAGED, OTHERS, YOURS, describe_row, read_row, whose
 from runs.store import OpenRun, RunEntry, default_run, open_run, plain, resolve_run, run_entries, samples_root
 
 CHOSEN = "explore_run"
@@ -137,12 +137,15 @@ def _follow_address(entries: list[RunEntry]) -> None:
 def _choices(entries: list[RunEntry]) -> dict[str, RunEntry]:
     """What the picker offers; the chosen one is among them when there is any."""
     state = st.session_state
-    choices = {entry.key: entry for entry in entries}
+    # The user's own first: below fifty bundled ones nobody finds them. A class may have many.
+    places = {YOURS: 0, BUNDLED: 1, OTHERS: 2}
+    sort = sorted(entries, key=lambda entry: places[whose(entry.key, entry.folder, visitor())])
+    choices = {entry.key: entry for entry in sort}
     chosen = state.get(CHOSEN)
     if chosen and chosen not in choices and (named := resolve_run(chosen, entries)):
         choices[chosen] = named
     if choices and chosen not in choices:
-        state[CHOSEN] = default_run(list(choices))
+        state[CHOSEN] = default_run([entry.key for entry in entries])
     return choices
 
 

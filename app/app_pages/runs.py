@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from jobs.line import describe_line
+from jobs.line import line_caption
 from jobs.registry import REGISTRY
 from jobs.visitor import visitor
 from links import explore, go
@@ -59,8 +59,7 @@ def page() -> None:
     # The user's own come first: theirs is the last one trained or imported.
     rows = sorted(read_rows(run_entries(), visitor()), key=lambda row: WHERE.index(row.where))
     trash = in_trash(runs_root(), visitor())
-    if REGISTRY.waiting_of(visitor()):
-        st.caption(describe_line(REGISTRY.line(), visitor()))
+    line_caption(REGISTRY, visitor())
     row = _library(rows, trash)
     _say(st.session_state.get(DONE))
     if row is not None:

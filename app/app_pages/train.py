@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 
 import streamlit as st
@@ -66,7 +67,10 @@ def page() -> None:
                 st.fragment(player)(PLAYER, run=f"runs/{live.folder.name}", live=live.alive)
             _steer(live, me)
         elif waiting is None:
-            st.caption("The run appears here step by step. It goes on in the server when this tab is closed.")
+            st.caption(
+                "The run appears here step by step. It goes on in the server when this tab is closed; everybody who "
+                "reaches this server can look at it, and only you can steer it."
+            )
     with setup:
         job = job_form()
         _start_row(job, live, me)
@@ -131,7 +135,8 @@ def _watch(live: LiveJob, me: Owner) -> None:
         elif live.notice and not goes_on:
             st.info(plain(live.notice), icon=":material/hourglass_top:")
         if live.alive and not live.has_log:
-            st.info("Loading torch, the model and the data. The first job of a server takes a few seconds more.")
+            first = "" if "transformers" in sys.modules else " The first job of a server loads torch, too."
+            st.info(f"Loading the model and the data.{first}")
         if shown != now and shown is not None and shown[0] == live.folder:
             # A full rerun brings the player, and at the end stops the ticking and offers what can be done then.
             st.rerun()

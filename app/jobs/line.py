@@ -33,7 +33,7 @@ def line_panel(registry: Registry, me: Owner, starting: bool) -> None:
             idle = (
                 "A start is on its way." if starting else "Nothing trains at this server now: a start begins at once."
             )
-            st.caption("Yours trains, and nobody waits." if line.running else idle)
+            st.caption(idle if line.running is None else f"Yours {_goes(line.running)}, and nobody waits.")
             return
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_line"):
             st.markdown(f":material/hourglass_top: {text}", width="stretch")
@@ -46,6 +46,19 @@ def line_panel(registry: Registry, me: Owner, starting: bool) -> None:
                 st.rerun()
 
     panel()
+
+
+def line_caption(registry: Registry, me: Owner) -> None:
+    """Tell a viewer who waits how the line moves, and keep it true, on a page that is about something else."""
+    if registry.waiting_of(me):
+        st.fragment(_caption, run_every=TICK_S)(registry, me)
+
+
+def _caption(registry: Registry, me: Owner) -> None:
+    if registry.waiting_of(me) is None:
+        # It has begun, and is a run among the others.
+        st.rerun()
+    st.caption(describe_line(registry.line(), me))
 
 
 def describe_line(line: Line, me: Owner) -> str:
@@ -73,6 +86,10 @@ def progress_text(live: LiveJob) -> str:
     text = f"{live.state}, step {live.step} of {live.job.steps}"
     left = live.left_s()
     return f"{text}, about {duration(left)} left" if live.state == "training" and left is not None else text
+
+
+def _goes(live: LiveJob) -> str:
+    return f"is {live.state}" if live.state in ("paused", "stopping") else "trains"
 
 
 def duration(seconds: float) -> str:

@@ -87,7 +87,7 @@ class LiveJob:
     def state(self) -> str:
         """How far it is, in the words of the page."""
         if self.outcome == "ended":
-            early = "paused, made way for others" if self.made_way else "stopped"
+            early = "stopped, made way for others" if self.made_way else "stopped"
             return "finished" if self.step >= self.job.steps else early
         if self.outcome is not None or not self.launched:
             return self.outcome or "waiting in line"

@@ -113,7 +113,11 @@ def _obstacle(mine: LiveJob | None, waiting: int) -> tuple[str, str]:
         return "Nothing of yours is in its way any more.", "Start it"
     name = f"Your run **{plain(mine.folder.name)}**"
     if not mine.launched:
-        return f"{name} waits in line, and everybody has one place there.", "Start this one in its place"
+        return (
+            f"{name} waits in line, and everybody has one place there. The new one would take it; that one has not "
+            "begun, and nothing is left of it.",
+            "Give its place to the new one",
+        )
     behind = f" The new one goes to the end of the line, behind {waiting}." if waiting else ""
     return (
         f"{name} is {progress_text(mine)}. Stopped, it keeps its log and can be resumed.{behind}",

@@ -97,12 +97,12 @@ def test_without_a_run_the_page_says_what_to_do(roots):
     assert "python -m flexlora.train" in texts(app)
 
 
-def test_the_users_runs_are_listed_after_the_samples(sample, roots, make_run):
+def test_the_users_runs_are_listed_before_the_samples(sample, roots, make_run):
     make_run(roots[1] / "mine")
     app = open_app()
     assert picker_of(app)["runs"] == [
-        {"key": "test-paper", "label": "test-paper", "group": "test"},
         {"key": "runs/mine", "label": "mine (yours)", "group": "Your runs"},
+        {"key": "test-paper", "label": "test-paper", "group": "test"},
     ]
     app.session_state["explore_run"] = "runs/mine"
     app.run()
@@ -119,7 +119,7 @@ def test_a_run_of_another_browser_is_not_called_yours(sample, roots, make_run):
         "runs/older": "Your runs",
         "runs/theirs": "Runs of other browsers",
     }
-    assert [choice["label"] for choice in runs.values()][-1] == "theirs (another's)"
+    assert [choice["label"] for choice in runs.values()][-2:] == ["test-paper", "theirs (another's)"]
 
 
 def test_the_default_task_under_the_papers_preset_is_what_a_newcomer_sees(sample, roots, make_run):

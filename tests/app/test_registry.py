@@ -207,7 +207,7 @@ def test_a_pause_makes_way_when_others_have_waited_long_enough(stage):
     stage.registry.make_way()
     assert live.controls.stopping and "made way" in live.notice
     stage.finish()
-    assert live.state == "paused, made way for others"
+    assert live.state == "stopped, made way for others"
 
 
 def test_a_run_that_trains_makes_way_for_nobody(stage):

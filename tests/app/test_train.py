@@ -290,7 +290,7 @@ def test_the_same_start_again_while_it_waits_is_no_second_start(page, pretended,
     assert "is next" in line(page) and not keys(page) & {"train_replace", "train_again"}
     widget(page, "Seed").set_value(1).run()
     page.button(key="train_start").click().run()
-    assert page.button(key="train_replace").label == "Start this one in its place"
+    assert page.button(key="train_replace").label == "Give its place to the new one"
 
 
 def test_a_resume_that_waits_in_line_says_so_and_offers_no_second_one(page, pretended, roots):
@@ -388,7 +388,7 @@ def test_a_run_that_was_killed_is_offered_for_resuming_and_a_damaged_checkpoint_
     assert read_run(folder).state == "finished"
     page.run()
     [told] = [text(element) for element in page.info if "is damaged" in element.value]
-    assert told.endswith("The run goes on from step 0, from older.safetensors.")
+    assert told.endswith("Resumed from step 0, from older.safetensors.")
 
 
 def test_a_run_of_another_browser_is_not_offered_for_resuming(page, registry, roots):

@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_taken(killed, whole,
     damage(folder / "checkpoint" / FILE, "cut")
     assert main(["--resume", "--out", str(folder)]) == 0
     [line] = [line for line in capsys.readouterr().err.splitlines() if "is damaged" in line]
-    assert f"{FILE} is damaged: " in line and f"goes on from step {EARLY}, from {OLDER}." in line
+    assert f"{FILE} is damaged: " in line and f"Resumed from step {EARLY}, from {OLDER}." in line
     log = read_run(folder)
     told = [(note["step"], note["message"]) for note in log.notes if note["kind"] == "checkpoint_damaged"]
     assert told == [(EARLY, line)]
@@ -161,5 +161,5 @@ def test_a_checkpoint_of_an_older_version_has_no_checksum_and_is_taken(killed, w
     save_file(found.tensors, folder / "checkpoint" / FILE, metadata={"state": json.dumps(found.state)})
     told = []
     train(folder, resume=True, report=told.append)
-    assert told == [f"The run goes on from step {found.state['step']}, from {FILE}."]
+    assert told == [f"Resumed from step {found.state['step']}, from {FILE}."]
     assert differences(whole, read_run(folder)) == []

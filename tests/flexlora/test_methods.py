@@ -305,7 +305,8 @@ def test_the_shortest_runs_work_or_say_why_not(method, steps, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_without_the_adapters_only_the_head_learns(method, tmp_path):
-    run_job(job_of(method, control="head_only"), tmp_path / "run")
+    settings = {**QUICK, **MOVES.get(method, {}), "control": "head_only"}
+    run_job(build_job("digits", method, steps=STEPS // 2, settings=settings), tmp_path / "run")
     run = load_run(tmp_path / "run")
     assert not run.events and (run.ranks == run.ranks[0]).all()
     first = run.log.values[: run.stored[0].sum()]
