@@ -70,6 +70,11 @@ export class Clock {
     return this.playing || this.turning || (this.film !== null && (this.stage !== null || !isShown(this.film, this.log)));
   }
 
+  /** The film shows an event, which another frame has drawn already. */
+  get resting() {
+    return this.film !== null && this.stage === null && (this.film.held ?? 0) > 0;
+  }
+
   get following() {
     return this.film !== null;
   }
