@@ -103,14 +103,21 @@ def parked_step(run: Run) -> int:
 
 
 def first_matrix(run: Run, step: int | None = None) -> str | None:
-    """Return the matrix to look at first: one that gained at the event at ``step``, else one that lost.
+    """Return the matrix to look at first.
+
+    Of those that gained at the event at ``step``, else of those that lost, it is the one that goes on so the furthest,
+    by its rank at the end: a matrix that gains and soon loses again explains little.
 
     None as step = the event to look at first; None is returned for a run without matrices.
     """
     shown = instructive_event(run) if step is None else step
     event = None if shown is None else exact_event(run, shown)
     if event and (event["extend"] or event["prune"]):
-        return str((event["extend"] or event["prune"])[0]["matrix"])
+        sign = 1 if event["extend"] else -1
+        gained = sign * (run.ranks[-1] - run.ranks[record_of(run, event["step"])])
+        named = [str(move["matrix"]) for move in event["extend"] or event["prune"]]
+        places = {matrix.name: place for place, matrix in enumerate(run.matrices)}
+        return max(named, key=lambda name: gained[places[name]] if name in places else -np.inf)
     return run.matrices[0].name if run.matrices else None
 
 

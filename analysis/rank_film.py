@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.metrics import final_ranks
 from analysis.runs import Run
 from flexlora.matrix_names import module_type_order
 
@@ -21,7 +22,8 @@ def rank_film(run: Run, frames: int = FRAMES) -> dict[str, Any]:
 
     Returns:
         ``rows`` and ``columns`` of the map, layer × module type; ``cells``, (row, column) of each matrix; ``steps`` and
-        ``ranks``, one a frame: a step, and a list with the rank of each matrix.
+        ``ranks``, one a frame: a step, and a list with the rank of each matrix; ``total``, their sum at the first
+        record and after the last event; empty without records.
     """
     layers = sorted({-1 if matrix.layer is None else matrix.layer for matrix in run.matrices})
     types = list(module_type_order({matrix.module_type for matrix in run.matrices}))
@@ -36,4 +38,5 @@ def rank_film(run: Run, frames: int = FRAMES) -> dict[str, Any]:
         "cells": at,
         "steps": [int(run.steps[record]) for record in chosen],
         "ranks": [run.ranks[record].tolist() for record in chosen],
+        "total": [int(run.ranks[0].sum()), int(final_ranks(run).sum())] if len(run.steps) else [],
     }

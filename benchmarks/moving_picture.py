@@ -15,20 +15,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+from contact_sheet import SCRUB
 from first_picture import ARGUMENTS, DRAWN, ROOT, free_port, wait_until_healthy
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 SIZE = {"width": 1200, "height": 720}
-EVENT_MS, WARM_UP_MS, END_MS = 380, 120, 1800
-WARM_UP_STEPS = 4
-"""Steps between two frames before the first event: the spectra grow, no rank moves."""
-FIRST_EVENT = 25
-"""Of the run that Explore opens."""
+EVENT_MS, FILM_MS, LONG_MS, END_MS = 300, 160, 1300, 1800
+FILM = [
+    0.02,
+    0.2,
+    0.3,
+    0.4,
+    0.97,
+    *(1 + i / 20 for i in range(2, 13)),
+    1.97,
+    2.3,
+    *(2.5 + i / 12 for i in range(6)),
+    2.99,
+]
+FILM += [3.1, *(3.5 + i / 12 for i in range(4)), 3.97, *(4 + i / 20 for i in range(2, 19, 2)), 4.97]
+"""Moments of an event: a stage, and how much of it has passed."""
 
 
 def frames(page: Page) -> list[tuple[Image.Image, int]]:
-    """Return the pictures and how many milliseconds each stays."""
+    """Return the pictures and how many milliseconds each stays: one event as a film, then all that follow."""
     player = page.locator(DRAWN)
     shown: list[tuple[Image.Image, int]] = []
 
@@ -37,13 +48,12 @@ def frames(page: Page) -> list[tuple[Image.Image, int]]:
         shown.append((Image.open(io.BytesIO(page.screenshot())).convert("RGB"), duration_ms))
         return str(player.get_attribute("data-step"))
 
-    page.keyboard.press("Home")
-    step = shoot(WARM_UP_MS)
-    while int(step) < FIRST_EVENT - WARM_UP_STEPS:
-        for _ in range(WARM_UP_STEPS):
-            page.keyboard.press("ArrowRight")
-        step = shoot(WARM_UP_MS)
-    before = ""
+    page.locator(".fl-guide-event").click()
+    for moment in FILM:
+        page.locator(".fl-scrub").evaluate(SCRUB, moment)
+        shoot(LONG_MS if moment % 1 > 0.9 else FILM_MS)
+    page.keyboard.press("Escape")
+    step, before = str(player.get_attribute("data-step")), ""
     while step != before:
         before = step
         page.keyboard.press("Shift+ArrowRight")

@@ -39,14 +39,14 @@ def introduction(run: Run) -> str:
     lowest, highest = "in which few directions do the work (lowest entropy)", "that use all of theirs"
     if not _by_entropy(run):
         lowest, highest = f"with the lowest {measure_label(_importance(run))}", "with the highest"
-    taken, given = f"the matrices {lowest} lose their smallest one", "get a new one, starting at 0"
+    taken, given = f"some matrices {lowest} lose their smallest one", "get a new one, starting at 0"
     direction = run.config.get("direction", "both")
     if direction == "prune_only":
         return f"{_START} At every event {taken}."
     if direction == "extend_only":
-        return f"{_START} At every event those {highest} {given}."
+        return f"{_START} At every event some matrices {highest} {given}."
     total = f" {int(total_rank(run)[0])}" if len(run.steps) else ""
-    return f"{_START} At every event {taken}, and those {highest} {given}: the total stays{total}."
+    return f"{_START} At every event {taken}, and as many {highest} {given}: the total stays{total}."
 
 
 def tour(run: Run) -> list[Stop]:

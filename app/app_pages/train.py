@@ -30,7 +30,7 @@ PRESSED = "train_pressed"
 TICK_S = 1.0
 """How often the controls learn how far the run is; the picture follows by itself (docs/explore.md)."""
 
-STEER_S = 3.0
+STEER_S = 1.5
 """How often the panel learns how far the run is; what is being dragged or typed is left alone."""
 
 BESIDE = "beside_train"
@@ -40,7 +40,11 @@ BUTTONS = {
     "pause": ("Pause training", ":material/pause:", "Wait before the next step"),
     "resume": ("Train on", ":material/play_arrow:", "Go on with the training"),
     "step": ("Train one step", ":material/skip_next:", "Make one step, then wait"),
-    "next_event": ("Train to the next event", ":material/fast_forward:", "Train to the next reallocation, then wait"),
+    "next_event": (
+        "Train to the next event",
+        ":material/fast_forward:",
+        "Train to the next event, then wait; late in a schedule it may move nothing",
+    ),
     "stop": ("Stop training", ":material/stop:", "End this run after the current step; it can be resumed"),
 }
 
@@ -108,6 +112,8 @@ def _player(key: str, live: LiveJob) -> None:
     if wished not in st.session_state:
         address = st.query_params.to_dict()
         opened = open_run(live.folder) if address.get("run") == key else None
+        if opened is None:
+            st.query_params.from_dict({"run": key})
         st.session_state[wished] = read_link(address, opened.run).view if opened else PlayerView()
     player(PLAYER, run=key, wish=st.session_state[wished], link={"run": key}, shared="explore", live=live.alive)
 
@@ -123,7 +129,15 @@ def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:
                 "nobody's in particular."
             )
     if st.session_state.pop(PRESSED, False) and job is not None:
-        ask_for(REGISTRY, me, Request(job, live.folder.name if live else None, paused))
+        ask_for(REGISTRY, me, Request(job, _parent(job, live), paused))
+
+
+def _parent(job: Job, live: LiveJob | None) -> str | None:
+    """Return the run from whose settings these were edited: the one above the form, unless its job is another one."""
+    if live is None:
+        return None
+    same = (job.task, job.method, job.config.seed) == (live.job.task, live.job.method, live.job.config.seed)
+    return live.folder.name if same else None
 
 
 def _interrupted(live: LiveJob | None, me: Owner) -> None:

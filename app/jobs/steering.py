@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.from_here import describe_coming, here
+from analysis.from_here import coming, describe_coming, here
 from analysis.run_config import config_at, edits
 from analysis.runs import Run, load_run
 from flexlora.config import FlexLoRAConfig
@@ -55,6 +55,8 @@ def steer_panel(live: LiveJob, send: Callable[[dict[str, Any]], None]) -> None:
         pressed = st.button("Apply", key=f"{scope}_apply", type="primary", icon=":material/send:", disabled=not changes)
         later = next((step for step in wanted.event_steps() if step > live.step), None)
         told = f"Next event with it: step {later}." if later else "No event is left with it."
+        if at is not None and not coming(wanted, at).active:
+            told = "Nothing moves any more with it."
         st.caption(f"Holds from the next step on; what is past stays. {told}", width="stretch")
     schedule_fields(scope, config, wanted, live.step)
     if pressed:

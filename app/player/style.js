@@ -119,7 +119,7 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-tableplace { max-height: 62vh; overflow: auto; border: 1px solid var(--fl-line); border-radius: 6px; }
 .fl-sheet { border-collapse: collapse; font-size: 12.5px; } .fl-sheet th, .fl-sheet td { padding: 2px 10px; text-align: right; font-weight: 400; white-space: nowrap; }
 .fl-sheet th[scope=row] { text-align: left; } .fl-sheet thead th { position: sticky; top: 0; background: var(--st-background-color); color: var(--fl-muted); box-shadow: 0 1px var(--fl-line); }
-.fl-why { position: absolute; inset: 0; overflow-y: auto; scrollbar-width: thin; font-size: 12.5px; padding-right: 6px; }
+.fl-why { position: absolute; inset: 0; overflow-y: auto; scrollbar-width: thin; font-size: 12.5px; padding: 0 6px 16px 0; mask-image: linear-gradient(to top, transparent, black 16px); }
 .fl-verdict { margin: 2px 0 6px; font-weight: 600; font-size: 13px; text-wrap: pretty; }
 .fl-verdict-pruned { color: var(--fl-pruned); } .fl-verdict-extended { color: var(--fl-extended); }
 .fl-lines { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 2px 12px; margin: 0 0 6px; }
@@ -136,7 +136,7 @@ canvas:focus:not(:focus-visible) { outline: none; }
 .fl-slow .fl-sentence { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 @container player (min-width: 1103px) { .fl-wide .fl-hero, .fl-roomy .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 2fr) minmax(0, 1fr) minmax(214px, 0.56fr); } }
 @container player (min-width: 773px) and (max-width: 1102px) { .fl-wide .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 1.9fr) minmax(0, 1fr); } .fl-wide .fl-eventpanel, .fl-slow .fl-eventpanel { display: none; } }
-@media (max-width: 820px) { .fl-player { height: auto; } .fl-hero { grid-template-columns: minmax(0, 1fr); } .fl-canvas { min-height: 300px; } .fl-eventpanel { max-height: 260px; } .fl-time { height: 380px; } .fl-bar { flex-wrap: wrap; } }
+@media (max-width: 820px) { .fl-player { height: auto; } .fl-hero { grid-template-columns: minmax(0, 1fr); } .fl-canvas { min-height: 300px; } .fl-eventpanel { max-height: 260px; } .fl-time { height: 380px; } .fl-bar { flex-wrap: wrap; } .fl-stage { height: auto; min-height: 36px; } .fl-slow .fl-sentence { white-space: normal; } }
 `;
 
 const sheet = new CSSStyleSheet();

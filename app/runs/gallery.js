@@ -7,7 +7,7 @@ const LOOP_MS = 4200;
 const HOLD_MS = 1500; // the last record, before it begins anew
 const HEIGHT = 86;
 
-/** @typedef {{rows: number, columns: number, cells: [number, number][], steps: number[], ranks: number[][]}} Frames */
+/** @typedef {{rows: number, columns: number, cells: [number, number][], steps: number[], ranks: number[][], total: number[]}} Frames */
 /** @typedef {{key: string, title: string, line: string, source: string, frames: Frames}} Film */
 /** @typedef {{films: Film[], chosen: string}} Data */
 
@@ -60,9 +60,8 @@ class Gallery {
     this.top = Math.max(1, ...films.flatMap(({ frames }) => frames.ranks.map((ranks) => Math.max(...ranks))));
     this.cards = films.map((film) => {
       const canvas = element("canvas", { "aria-hidden": "true" });
-      const { ranks } = film.frames;
-      const total = (/** @type {number[]} */ own) => own.reduce((sum, rank) => sum + rank, 0);
-      const told = ranks.length ? `total rank ${total(ranks[0])} → ${total(ranks[ranks.length - 1])}` : "";
+      const { total } = film.frames;
+      const told = total.length ? `total rank ${total.join(" → ")}` : "";
       const card = element("button", { type: "button", class: "mg-card", title: `The run ${film.source}` }, [canvas, element("b", { text: film.title }), element("span", { text: film.line }), element("span", { text: told })]);
       return { film, canvas, card, drawn: "" };
     });

@@ -114,7 +114,7 @@ _ALL = (
         state="none; λ alone is scored",
         source="Liu, Si, Jia. FlexLoRA. ICLR 2026",
         url="https://openreview.net/forum?id=tqnkbdYWWm",
-        caution="Where the paper is silent, docs/fidelity.md says what was chosen and why.",
+        caution="A direction that leaves one matrix is dropped; the one that another gains is new and starts at λ = 0.",
     ),
     Method(
         name="lora",

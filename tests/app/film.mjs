@@ -81,9 +81,20 @@ function crowded(model) {
   return { written, found };
 }
 
+/** Rectangles of each stack, and how wide: those of a pixel's height are the ground it stands on. */
+function stacked(model, event, moment) {
+  const { layout, frame, bars } = shotOf(model, event, moment);
+  return bars.map((own, m) => {
+    const drawn = [];
+    const pen = Object.assign(new Written(), { rect: (_x, _y, w, h) => h > 1 && drawn.push(w) });
+    views.drawStack(pen, palette, frame.boxes[m], layout.most, frame.away, own, 1, false);
+    return { drawn, stored: own.reduce((sum, { count }) => sum + count, 0), lengths: own.map(({ length }) => Math.max(1, length * frame.boxes[m].w)) };
+  });
+}
+
 function rowOf(model, event) {
   const { cast, frame } = shotOf(model, event, 1.6);
-  return { step: model.events[event].step, row: cast.row, aside: cast.aside, boxes: frame.boxes, away: frame.away };
+  return { thin: frame.row.thin, stacks: stacked(model, event, 1.97), known: cast.known, step: model.events[event].step, row: cast.row, aside: cast.aside, boxes: frame.boxes, away: frame.away };
 }
 
 /** Both ways through the film, each with a run of its own. */

@@ -66,6 +66,15 @@ def test_the_row_is_sorted_by_score_and_nothing_overlaps_in_it(film):
         assert all(left["x"] + left["w"] <= right["x"] + 1e-9 for left, right in pairwise(stood))
 
 
+def test_in_the_row_each_direction_can_be_counted_and_compared(film):
+    run, told = film
+    for found in told["rows"]:
+        assert found["thin"] == (len(run.matrices) > 70)
+        for stack in found["stacks"] if not found["thin"] else []:
+            assert len(stack["drawn"]) == stack["stored"]
+            assert not found["known"] or stack["drawn"] == pytest.approx(stack["lengths"])
+
+
 def test_a_moment_looks_the_same_from_whichever_side_it_is_reached(film):
     for found in film[1]["steady"]:
         assert found["same"]

@@ -24,7 +24,7 @@ def settle(page):
 
 
 def test_every_event_of_a_run_that_trains_is_shown_also_to_who_left_the_film_and_comes_back(open_page, served_root):
-    page = open_page("/train")
+    page = open_page("/train", viewport={"width": 1024, "height": 700})
     page.get_by_role("combobox", name="Task").click()
     page.get_by_text("Digits (toy)", exact=True).click()
     page.wait_for_selector("text=A toy for tests", timeout=TIMEOUT_MS)

@@ -6,6 +6,7 @@ import base64
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.figures.theme import METHOD_LOOKS
@@ -60,7 +61,10 @@ def test_the_captions_tell_the_numbers_of_the_event(core):
     assert captions[1].startswith(f"b = {run.events[index]['budget']}: the 6 lowest")
     assert captions[2].startswith("Pruned: 6 directions (L1 attn_out 3 → 2")
     assert captions[3].startswith("Extended: 6 directions (L3 key 8 → 9")
-    assert captions[4] == "Training goes on with total rank 288, as before; next record: step 51"
+    first = [matrix.name for matrix in run.matrices].index(run.events[index]["extend"][0]["matrix"])
+    lowered = scores[first] * np.log(8) / np.log(9)
+    assert captions[3].endswith(f"lowers the score: {scores[first]:.3f} → {lowered:.3f} in the first")
+    assert captions[4] == "Training goes on with total rank 288, as before; from step 51 on what is new may grow"
 
 
 @pytest.mark.parametrize("key", IMPORTANCES)

@@ -280,6 +280,18 @@ def test_a_start_beside_ones_own_run_asks_first(page, pretended, roots):
     assert first.outcome == "ended" and pretended.of(ME).alive
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_start_with_another_seed_is_no_edit_of_the_run_above(page, pretended, roots, seed):
+    first = pretended.start(ME, Request(build_job("words", steps=300)), roots[1])
+    page.run()
+    widget(page, "Seed").set_value(seed).run()
+    page.button(key="train_start").click().run()
+    page.button(key="train_replace").click().run()
+    wait_for(lambda: pretended.of(ME) is not first)
+    assert pretended.of(ME).request.parent == (None if seed else first.folder.name)
+    assert pretended.of(ME).folder.name.endswith("-s1" if seed else "-edited")
+
+
 def test_the_same_start_again_while_it_waits_is_no_second_start(page, pretended, roots):
     pretended.start(SOMEBODY, Request(build_job("digits", steps=300)), roots[1])
     page.run()

@@ -29,7 +29,8 @@ def wait_for(page, condition, timeout_ms=TIMEOUT_MS):
 
 
 def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
-    page = open_page("/train")
+    # Stills: that the film is drawn is seen elsewhere, and frames take half of what the machine has.
+    page = open_page("/train", reduced_motion="reduce")
     editor = page.locator(".fl-schedule[data-serial]")
     editor.wait_for(timeout=TIMEOUT_MS)
     before = editor.get_attribute("data-values")
@@ -81,7 +82,7 @@ def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
 def test_two_browsers_press_start_at_the_same_instant(open_page, served_root):
     """Both are accepted, one after the other trains to its end, each page shows its own and watches the other."""
     names = [f"digits-flexlora-paper-s{seed}" for seed in (70, 71)]
-    pages = [open_page("/train"), open_page("/train")]
+    pages = [open_page("/train", reduced_motion="reduce") for _ in range(2)]
     for seed, page in zip(("70", "71"), pages, strict=True):
         page.get_by_role("combobox", name="Task").click()
         page.get_by_text("Digits (toy)", exact=True).click()

@@ -33,7 +33,7 @@ const DROP = 0.22; // how long one direction falls
 const APPEAR = 0.12;
 
 /** The moment of each stage that tells it best: for stills, and where a stage is turned over by hand. */
-export const STILL_SHARES = [0.97, 0.97, 0.84, 0.97, 0.97];
+export const STILL_SHARES = [0.97, 0.97, 0.97, 0.97, 0.97];
 
 /** Seconds a stage takes at speed 1. */
 export const STAGE_SECONDS = [2, 2.6, 2.2, 2, 2.2];
@@ -82,6 +82,11 @@ export function totalAt(cast, τ) {
 /** @param {number} τ @returns {number} share of the records that follow which has passed */
 export function growthAt(τ) {
   return ease(at(τ, "grow"));
+}
+
+/** @param {Cast} cast @param {number} τ @returns {number} the record that is nearest to what is shown: the event's, or one of those that follow */
+export function laterRecord({ decision, ahead }, τ) {
+  return decision.record + Math.round(growthAt(τ) * ahead);
 }
 
 /** @param {number} τ @returns {{prune: boolean, extend: boolean}} what has been told by now */
@@ -177,6 +182,7 @@ export function barsAt(token, { τ, morph }, longest, ahead) {
   const settled = ease(at(τ, "settle"));
   const shown = appeared(token, τ);
   const marked = at(τ, "mark") > 0;
+  const settling = ease(at(τ, "home")); // at home a frame as high as the stack would be read as a large λ
   const growth = growthAt(τ) * ahead;
   /** @type {Drawn[]} */
   const drawn = [];
@@ -193,7 +199,7 @@ export function barsAt(token, { τ, morph }, longest, ahead) {
       if (drop < 1) add(place, length, marked ? "pruned" : "plain", drop ** 2, 1 - drop ** 3);
     } else if (fate === "new" && soft) add(place, length, shown > SHOWN ? "new" : "off");
     else if (fate === "new") {
-      if (shown > 0) add(place, length, "frame", 0, shown);
+      if (shown > 0 && settling < 1) add(place, 1 - settling, "frame", 0, shown);
       if (shown > SHOWN) add(place, length, "new", 0, shown);
     } else join(drawn, place, length) || add(place, length, fate === "off" ? "off" : "plain");
   });

@@ -78,11 +78,11 @@ export function drawStack(pen, palette, box, most, lying, bars, alpha, hatched) 
     const own = barBox(box, most, lying, { at: at + count - 1, length: 1, fall: 0 });
     pen.hatch({ x: box.x, y: Math.min(own.y, bottom - 8), w: Math.max(own.x + own.w - box.x, 8), h: Math.max(8, bottom - own.y) }, palette.faint, 4);
   }
-  const rest = box.w / most < FINE ? drawFine(pen, palette, box, most, lying, bars, alpha) : bars;
+  const rest = (lying > 0.5 ? box.h : box.w) / most < FINE ? drawFine(pen, palette, box, most, lying, bars, alpha) : bars;
   for (const bar of rest) {
     const { look } = bar;
     const length = Number.isNaN(bar.length) ? UNKNOWN_LENGTH : bar.length;
-    const all = look === "gap" || look === "frame" ? 1 : look === "pruned" ? Math.max(length, 0.6 * Math.min(1, bar.fall * 8)) : length;
+    const all = look === "gap" ? 1 : look === "pruned" ? Math.max(length, 0.6 * Math.min(1, bar.fall * 8)) : length;
     const own = barBox(box, most, lying, { at: bar.at, length: all, fall: bar.fall });
     if (bar.count > 1 && box.h / most < 2) drawBar(pen, palette, bar, blockOf(own, barBox(box, most, lying, { at: bar.at + bar.count - 1, length: all, fall: 0 })), alpha);
     else for (let i = 0; i < bar.count; i += 1) drawBar(pen, palette, bar, i ? barBox(box, most, lying, { at: bar.at + i, length: all, fall: 0 }) : own, alpha);

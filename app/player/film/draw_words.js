@@ -2,7 +2,7 @@
 
 import { layerLabel, matrixLabel } from "../model/format.js";
 import { drawSign } from "../views/tiles.js";
-import { growthAt, rankAt } from "./choreography.js";
+import { growthAt, laterRecord, rankAt } from "./choreography.js";
 import { WORD_HEIGHT } from "./layout.js";
 import { scoreHeight, scoreScale, scoreText } from "./score_scale.js";
 import { balanceWords, endWords, lineWords, passedOver, passedWords } from "./words.js";
@@ -11,6 +11,7 @@ import { balanceWords, endWords, lineWords, passedOver, passedWords } from "./wo
 /** @import { Shot } from "./draw.js" */
 
 const SIZE = 11;
+const MARKED = [0.75]; // shares of a scale that are marked between its ends
 const RIGHT = 30; // of the map, for sums
 const CELL = 0.055; // alpha of what lies behind a stack
 
@@ -82,6 +83,13 @@ function drawAxis(pen, { scene: { palette, model }, layout, cast, frame }) {
   pen.text(4, 8, what, { ...style, maxWidth: layout.width * 0.5 });
   if (!Number.isFinite(scale.low)) return;
   pen.text(lane.x - 6, lane.y + 4, scoreText(scale.high), { ...style, align: "right", maxWidth: lane.x - 8 });
+  // Not linear where a measure has both ends: what lies between says so.
+  for (const share of scale.bounded && lane.h >= 44 ? MARKED : []) {
+    const score = scale.low + share * (scale.high - scale.low);
+    const y = lane.y + lane.h * (1 - scoreHeight(scale, score));
+    pen.line(lane.x, y, lane.x + lane.w, y, { stroke: palette.line, dash: [2, 3], alpha: frame.there });
+    pen.text(lane.x - 6, y, scoreText(score), { ...style, align: "right", maxWidth: lane.x - 8 });
+  }
   if (lane.h >= 26) pen.text(lane.x - 6, lane.y + lane.h - 4, scoreText(scale.low), { ...style, align: "right", maxWidth: lane.x - 8 });
   if (frame.row.thin) pen.rect(lane.x, lane.y + lane.h, lane.w, 1, { fill: palette.faint, alpha: frame.there });
 }
@@ -122,7 +130,7 @@ function drawPassed(pen, { palette, layout, cast, frame }, alpha) {
 /** What the numbers add up to, and what the colours mean. @param {Pen} pen @param {Shot} shot */
 export function drawLine(pen, { scene: { palette, model }, layout: { line }, cast, frame }) {
   const y = line.y + line.h / 2 + 2;
-  const later = growthAt(frame.τ) > 0 ? ` at step ${model.steps[cast.decision.record + Math.round(growthAt(frame.τ) * cast.ahead)]}` : "";
+  const later = growthAt(frame.τ) > 0 ? ` at step ${model.steps[laterRecord(cast, frame.τ)]}` : "";
   const balance = balanceWords(cast, frame.τ);
   const bold = { fill: palette.text, size: 12.5, weight: 600 };
   pen.text(line.x, y, balance, { ...bold, maxWidth: line.w });

@@ -114,20 +114,31 @@ const CAPTIONS = {
     const first = scores.filter((score) => score === Infinity).length;
     const what = byDirection ? "Every direction is scored by" : "Every matrix is scored by";
     const told = [byDirection ? `matrix means ${range}` : range, unknown ? `${unknown} undefined` : "", first ? `${first} put first by a rule` : ""];
-    return `${what} ${measureOf(model, event).label}: ${told.filter(Boolean).join(", ")}`;
+    const spread = event.measure === "spectral_entropy" ? "; how even the shares are counts, not how large λ is" : "";
+    return `${what} ${measureOf(model, event).label}: ${told.filter(Boolean).join(", ")}${spread}`;
   },
   order: (model, decision) => [cut(decision), ...rulesOf(model, decision)].join("; "),
   prune: (model, { event, before, prune }) => moved(model, model.words.pruned, event.prune, before, prune, -1),
-  extend: (model, { event, before, prune, extend }) =>
-    moved(model, model.words.extended, event.extend, before.map((rank, m) => rank - (prune.get(m) ?? 0)), extend, 1),
+  extend: (model, decision) => {
+    const { event, before, prune, extend } = decision;
+    return moved(model, model.words.extended, event.extend, before.map((rank, m) => rank - (prune.get(m) ?? 0)), extend, 1) + diluted(decision);
+  },
   resume: (model, { event, record }) => {
     const was = model.totalRank[record];
     const is = was - event.prune.length + event.extend.length;
-    const next = record + 1 < model.T ? `; next record: step ${model.steps[record + 1]}` : "";
+    const next = record + 1 < model.T ? (event.extend.length ? `; from step ${model.steps[record + 1]} on what is new may grow` : `; next record: step ${model.steps[record + 1]}`) : "";
     const anew = event.rules?.includes("restarted") ? "Training begins anew" : "Training goes on";
     return `${anew} with total rank ${is}${is === was ? ", as before" : ` (was ${was})`}${next}`;
   },
 };
+
+/** A direction at 0 takes part in none of the energy, but it is counted. @param {Decision} decision @returns {string} */
+function diluted({ event, scores, before, prune, extend }) {
+  const first = [...extend.keys()].find((m) => m >= 0 && !prune.has(m) && before[m] > 1 && Number.isFinite(scores[m]));
+  if (event.measure !== "spectral_entropy" || first === undefined || event.extend.some(isSoft)) return "";
+  const after = (scores[first] * Math.log(before[first])) / Math.log(before[first] + (extend.get(first) ?? 0));
+  return `; still at 0, what is new lowers the score: ${formatNumber(scores[first])} → ${formatNumber(after)} in the first`;
+}
 
 /** Where the line is drawn. @param {Decision} decision @returns {string} */
 function cut({ event, byDirection, scores, prune, extend, low, high }) {

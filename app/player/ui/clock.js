@@ -34,11 +34,18 @@ export class Clock {
     this.stage = null;
     /** How much of the stage has passed. */
     this.share = 0;
+    /** Playing ends with the event that unfolds. */
+    this.once = false;
     /** A stage that was turned to by hand plays by itself, up to its still. */
     this.turning = false;
     this.preference = window.matchMedia("(prefers-reduced-motion: reduce)");
     const turned = () => {
       this.leg = null;
+      // An event that unfolds by itself is left at the still of its stage.
+      if (this.reducedMotion && this.playing && this.stage !== null) {
+        this.pause();
+        this.settle(this.stage);
+      }
       this.changed();
     };
     this.preference.addEventListener("change", turned, { signal });
@@ -61,6 +68,11 @@ export class Clock {
   /** Something changes with the next frame. */
   get moving() {
     return this.playing || this.turning || (this.film !== null && (this.stage !== null || !isShown(this.film, this.log)));
+  }
+
+  /** The film shows an event, which another frame has drawn already. */
+  get resting() {
+    return this.film !== null && this.stage === null && (this.film.held ?? 0) > 0;
   }
 
   get following() {
@@ -87,6 +99,8 @@ export class Clock {
     this.model = model;
     this.arrivals.add(model.lastStep, window.performance.now());
     if (this.film) return;
+    // Nothing unfolds in a run without events, unless some are to come.
+    if (first && !model.events.length && model.run.state !== "running") this.slow = false;
     this.time = first ? model.lastStep : Math.min(this.time, model.lastStep);
     if (!this.moving) this.settle(this.stage ?? 0, this.stage === null ? undefined : this.share);
   }
@@ -238,7 +252,9 @@ export class Clock {
     else this.play();
   }
 
-  play() {
+  /** @param {boolean} [once] in slow motion: only the event at the clock */
+  play(once = false) {
+    this.once = once;
     if (!this.model || this.model.T < 2) return;
     if (this.live && this.atEnd) {
       this.follow();
@@ -326,7 +342,7 @@ export class Clock {
       this.time = this.film.time;
       this.leg = null;
       this.settle(0, 0);
-    } else if (this.atEnd) this.pause();
+    } else if (this.atEnd || this.once) this.pause();
     else this.leg = this.travelFrom(model, now);
   }
 

@@ -90,8 +90,9 @@ export class EventList {
     const { step, prune, extend } = /** @type {Model} */ (this.model).events[i];
     const button = /** @type {HTMLButtonElement} */ (this.blank.cloneNode(true));
     button.dataset.step = String(step);
-    [`${i + 1}`, `step ${step}`, `−${prune.length}`, `+${extend.length}`].forEach((text, place) => (button.children[place].textContent = text));
-    button.classList.toggle("fl-idle", !prune.length && !extend.length);
+    const idle = !prune.length && !extend.length;
+    [`${i + 1}`, `step ${step}`, idle ? "" : `−${prune.length}`, idle ? "none" : `+${extend.length}`].forEach((text, place) => (button.children[place].textContent = text));
+    button.classList.toggle("fl-idle", idle);
     button.addEventListener("click", () => this.actions.seek(step));
     return button;
   }
@@ -165,10 +166,11 @@ export class EventList {
     const { pruned, extended } = model.words;
     const aim = aimOf(event);
     const { scores } = event;
-    const when = exact ? `Event ${index + 1}` : `Last event: ${index + 1}`;
+    // Between two events it is the one before: "event 5: pruned" is no count of what was pruned.
+    const when = `Event ${index + 1}${exact ? "" : ":"}`;
     return [
       ...(aim ? [element("p", { class: "fl-aim", text: aim })] : []),
-      this.column(model, scores, `${when}${pruned === "pruned" ? "" : ":"} ${pruned}`, "fl-minus", event.prune, selected),
+      this.column(model, scores, `${when}${exact && pruned !== "pruned" ? ":" : ""} ${pruned}`, "fl-minus", event.prune, selected),
       this.column(model, scores, extended, "fl-plus", event.extend, selected),
     ];
   }

@@ -1,5 +1,6 @@
 /** What a newcomer reads above the player: one sentence, one event in slow motion, and a tour of five moments. */
 
+import { STAGES } from "../model/stages.js";
 import { element } from "../pen/draw.js";
 
 /** @import { Tour } from "../source/server.js" */
@@ -12,6 +13,8 @@ export class Guide {
     this.stops = [];
     this.place = -1;
     this.run = "";
+    /** @type {Record<string, any> | null} what was looked at before the tour */
+    this.before = null;
     this.shown = "";
     const button = (/** @type {string} */ name, /** @type {string} */ text, /** @type {() => void} */ act) =>
       element("button", { type: "button", class: `fl-button fl-text fl-guide-${name}`, text, onclick: act });
@@ -36,6 +39,12 @@ export class Guide {
     delete this.player.root.dataset.tour;
   }
 
+  /** @returns {number | null} step of the event that slow motion has shown to its end */
+  get unfolded() {
+    const { slow, stage, playing, step } = this.player.clock;
+    return slow && stage === STAGES.length - 1 && !playing ? step : null;
+  }
+
   get moves() {
     return this.player.model.events.some((/** @type {{prune: any[], extend: any[]}} */ { prune, extend }) => prune.length || extend.length);
   }
@@ -55,6 +64,7 @@ export class Guide {
     if (this.root.hidden) return;
     const stop = stops[place];
     const still = !stop && !this.moves;
+    this.buttons.event.textContent = this.unfolded === null ? "Show me one event" : "Show it again";
     const key = [place, stop?.title, model.run.name, still, request.guide.example].join("|");
     if (key === this.shown) return;
     this.shown = key;
@@ -76,7 +86,7 @@ export class Guide {
     const { player } = this;
     const { header, events } = player.model;
     const first = events.find((/** @type {{prune: any[], extend: any[]}} */ { prune, extend }) => prune.length || extend.length);
-    this.show({ step: header.park ?? first.step, colour: "rank", map: "map", stage: "score" });
+    this.show({ step: this.unfolded ?? header.park ?? first.step, colour: "rank", map: "map", stage: "score" });
     player.nodes.mapCanvas.focus({ preventScroll: true });
   }
 
@@ -89,6 +99,7 @@ export class Guide {
       // Pressed again, it asks again.
       return;
     }
+    if (this.place < 0) this.before = this.player.view;
     this.go(Math.max(0, Math.min(place || 0, this.stops.length - 1)));
   }
 
@@ -117,15 +128,15 @@ export class Guide {
     // Slow motion unfolds by itself, unless the system asks for stillness.
     if (view.stage && !clock.reducedMotion) {
       clock.scrub(clock.stage ?? 0);
-      clock.toggle();
+      clock.play(true);
     }
     player.commitSoon();
   }
 
   end() {
+    const { before } = this;
     this.reset();
-    this.player.setSlow(false);
-    this.player.resize();
+    if (before) this.show(before);
     this.buttons.tour.focus();
   }
 }

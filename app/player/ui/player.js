@@ -26,7 +26,8 @@ import { tell, tellAll, tellRest, warn } from "./tell.js";
 import { Timeline } from "./timeline.js";
 import { helpDialog, Transport } from "./transport.js";
 import { CHOICES, firstChoices, possibleKeys } from "./view_state.js";
-import { WhyCard, whyFits } from "../views/why_card.js";
+import { Picture } from "./picture.js";
+import { WhyCard } from "../views/why_card.js";
 
 /** @import { Colour } from "../pen/palette.js" */
 /** @import { Scene } from "../model/scene.js" */
@@ -67,10 +68,9 @@ export class Player {
     this.supplyTimer = 0;
     this.farewell = 0;
     this.generation = 0;
-    this.stale = true;
+    this.stale = this.changed = true;
     this.gone = new AbortController();
     this.settler = new Settler();
-    this.mapDrawn = "";
     this.clock = new Clock(() => this.invalidate(), this.gone.signal);
     this.transport = new Transport(this.clock, {
       commit: () => this.commitSoon(),
@@ -85,6 +85,8 @@ export class Player {
     this.card = new WhyCard();
     this.help = helpDialog();
     this.nodes = buildStage(this);
+    this.mapPicture = new Picture(this.nodes.mapCanvas);
+    this.sidePicture = new Picture(this.nodes.sideCanvas);
     this.root = this.nodes.root;
     parent.append(this.root);
     dress(this.root);
@@ -182,16 +184,16 @@ export class Player {
     window.clearTimeout(this.commitTimer);
     this.clock.clear();
     this.shown.clear();
+    delete this.root.dataset.eventsShown;
     this.eventList.clear();
-    this.since = null;
-    this.why = null;
+    Object.assign(this, { since: null, why: null });
   }
 
   /** @param {Request} request */
   obey(request) {
     if (request.step !== null) this.clock.seek(request.step);
     const stage = STAGES.findIndex(({ key }) => key === request.stage);
-    if (stage >= 0) this.clock.setSlow(true, stage);
+    if (stage >= 0 && (this.live || this.model?.events.length)) this.clock.setSlow(true, stage);
     if (this.model && (request.matrix || request.step !== null)) {
       const { firstStep, lastStep, indexOf } = this.model;
       const step = Math.min(Math.max(request.step ?? -1, firstStep), lastStep);
@@ -316,8 +318,7 @@ export class Player {
     this.mapSize = mapSize;
     this.sideSize = sideSize;
     this.timeSize = timeSize;
-    timeline.layout(this.scene(timeSize));
-    this.transport.align(timeline.gutter);
+    this.transport.align(timeline.layout(this.scene(timeSize)));
     this.eventList.resized();
     this.redraw();
   }
@@ -329,6 +330,11 @@ export class Player {
   }
 
   invalidate() {
+    this.changed = true;
+    this.goOn();
+  }
+
+  goOn() {
     if (!this.frame) this.frame = window.requestAnimationFrame((now) => this.draw(now));
   }
 
@@ -337,18 +343,17 @@ export class Player {
     return sceneOf(this, size);
   }
 
-  /** The card is of one event and one matrix: another place waits for its own. @returns {import("../views/why_card.js").Card | null} */
-  whyCard() {
-    return this.why && whyFits(this.why, /** @type {Model} */ (this.model), this.clock.step, this.selected) ? this.why.card : null;
-  }
-
   /** @param {number} now */
   draw(now) {
     this.frame = 0;
     const { model, clock, palette, nodes } = this;
     if (!model || !this.mapSize || !this.sideSize || !this.timeSize) return;
     const wasFree = clock.playing || clock.following;
+    const [changed, { time }] = [this.changed, clock];
+    this.changed = false;
     clock.tick(now);
+    // Where the film stops at an event each frame is the one before.
+    if (!changed && clock.resting && clock.time === time) return this.goOn();
     if (!model.T) {
       nodes.sentence.textContent = "The run has started; its first record is on the way.";
       return;
@@ -359,15 +364,15 @@ export class Player {
     this.stale = false;
     this.timeline.drawMoving(penFor(nodes.moving, ...this.timeSize, palette.font), scene);
     const map = this.scene(this.mapSize);
-    this.drawMap(map);
+    this.mapPicture.draw(this.mapView, map, this.updates);
     if (model.spectra.onDemand) this.feed.supplyFrames(this.mapView.frames?.(map) ?? []);
-    if (this.sideView !== SIDES.why) this.sideView.draw(penFor(nodes.sideCanvas, ...this.sideSize, palette.font), this.scene(this.sideSize));
+    if (this.sideView !== SIDES.why) this.sidePicture.draw(this.sideView, this.scene(this.sideSize), this.updates);
     tell(this, scene, moved);
     if (!this.whole) window.setTimeout(() => tellRest(this));
     this.whole = true;
     const event = model.eventAt(clock.time);
     if (event >= 0 && !this.shown.has(clock.time)) this.show(clock.time);
-    if (clock.moving) this.invalidate();
+    if (clock.moving) this.goOn();
     if (wasFree && !clock.playing && !clock.following) this.commitSoon();
   }
 
@@ -376,16 +381,6 @@ export class Player {
     this.shown.add(step);
     this.root.dataset.eventsShown = [...this.shown].join(",");
     if (this.clock.following) this.feed.supply();
-  }
-
-  /** A view that can tell when its picture is still the same is left as it is. @param {Scene} scene */
-  drawMap(scene) {
-    const { nodes, palette } = this;
-    const same = this.mapView.sameAs?.(scene);
-    const key = same === undefined ? "" : [this.mapView.key, this.updates, palette.key, scene.width, scene.height, window.devicePixelRatio, same].join("|");
-    if (key && key === this.mapDrawn) return;
-    this.mapDrawn = key;
-    this.mapView.draw(penFor(nodes.mapCanvas, scene.width, scene.height, palette.font), scene);
   }
 
   destroy() {

@@ -1,5 +1,6 @@
 /** What the views draw from, of a player as it stands. */
 
+import { whyFits } from "../views/why_card.js";
 import { pinnedAt } from "../views/pinned.js";
 import { stageOf, STAGES } from "../model/stages.js";
 import { toldAt } from "../film/choreography.js";
@@ -32,6 +33,7 @@ export function sceneOf(player, [width, height]) {
     extend: model.movesOf(told.extend ? event?.extend : []),
     other: player.pinned && pinnedAt(player.pinned.model, player.pinned.name, step),
     stage: stage === null ? null : stageOf(model, model.eventAt(time), stage, share),
-    card: player.whyCard(),
+    // The card is of one event and one matrix: another place waits for its own.
+    card: player.why && whyFits(player.why, model, step, player.selected) ? player.why.card : null,
   };
 }

@@ -8,8 +8,8 @@ import { methodColour } from "../pen/palette.js";
 import { noEvent, sentenceAt } from "./sentence.js";
 import { SIDES } from "../views/sides.js";
 import { castOf } from "../film/cast.js";
-import { rankAt, toldAt } from "../film/choreography.js";
-import { STAGES } from "../model/stages.js";
+import { laterRecord, rankAt, toldAt } from "../film/choreography.js";
+import { decisionOf, STAGES } from "../model/stages.js";
 import { whyFits } from "../views/why_card.js";
 
 /** @import { Scene } from "../model/scene.js" */
@@ -27,7 +27,7 @@ export function tell(player, scene, moved) {
     player.eventList.follow();
     describe(player, scene);
   };
-  const turned = root.dataset.stage !== (scene.stage?.key ?? "");
+  const turned = root.dataset.stage !== (scene.stage?.key ?? "") || clock.film?.held === 0;
   if (moved && !turned && (clock.moving || clock.dragged)) player.settler.call(rest);
   else player.settler.now(rest);
   root.dataset.drawnAt ??= String(window.performance.now());
@@ -165,10 +165,15 @@ function showCard(player, { model, step, selected, card }) {
 }
 
 /** Energy beside entropy. @param {Scene} scene */
-function numbersOf({ model, record, selected: m, stage }) {
-  const rank = stage ? rankAt(castOf(model, stage.event), m, stage.index + stage.share) : model.rank(record, m);
+function numbersOf({ model, record: now, selected: m, stage }) {
+  const cast = stage && castOf(model, stage.event);
+  const rank = cast ? rankAt(cast, m, stage.index + stage.share) : model.rank(now, m);
+  // The last stage shows records that follow.
+  const record = cast ? laterRecord(cast, stage.index + stage.share) : now;
   if (model.run.ranksOnly) return `rank ${rank} · λ unknown`;
-  return `rank ${rank}${stage ? "" : describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))} · energy ${energyText(model, record, m)}`;
+  const event = stage ? -1 : model.eventAt(model.steps[now]);
+  const after = event < 0 ? rank : decisionOf(model, event).after[m];
+  return `${record === now ? "" : `step ${model.steps[record]}: `}rank ${rank}${after === rank ? "" : ` → ${after}`}${stage ? "" : describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))} · energy ${energyText(model, record, m)}`;
 }
 
 /** What experts ask for: is λ the spectrum, what scales it, what is left of the moves. @param {Scene} scene */

@@ -72,24 +72,24 @@ export class Timeline {
     this.width = 0;
     this.height = 0;
     this.hidden = 0;
-    this.gutter = { left: 0, right: 0, words: 0 };
+    this.words = 0;
   }
 
-  /** @param {Scene} scene with the size of the whole timeline */
+  /** @param {Scene} scene with the size of the whole timeline @returns {import("./gutter.js").Gutter} */
   layout(scene) {
     const { model, width, height } = scene;
     this.model = model;
     this.width = width;
     this.height = height;
-    this.gutter = gutterOf(scene.palette.font);
-    const { left } = this.gutter;
-    const right = Math.max(left + 50, width - this.gutter.right);
+    const gutter = gutterOf(scene.palette.font);
+    const { left } = gutter;
+    const right = Math.max(left + 50, width - gutter.right);
     const [from, to] = model.domain;
     /** @type {TimeScale} */
     this.scale = {
       left,
       right,
-      aside: this.gutter.right - 12,
+      aside: gutter.right - 12,
       x: (step) => left + ((step - from) / (to - from)) * (right - left),
       step: (x) => from + ((x - left) / (right - left)) * (to - from),
     };
@@ -108,6 +108,8 @@ export class Timeline {
       y += box.h;
       return box;
     });
+    this.words = gutter.words;
+    return gutter;
   }
 
   /** @param {Pen} pen @param {Scene} scene */
@@ -129,9 +131,9 @@ export class Timeline {
       const box = boxes[i];
       panel.draw(pen, palette, box, scale);
       const inner = box.h >= 23 && panel.note;
-      const labelled = { fill: palette.text, size: 11, maxWidth: this.gutter.words };
+      const labelled = { fill: palette.text, size: 11, maxWidth: this.words };
       pen.text(2, box.y + box.h / 2 - (inner ? 5 : 0), inner ? panel.label : (panel.terse ?? panel.label), labelled);
-      if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 11, maxWidth: this.gutter.words + 4 });
+      if (inner) pen.text(2, box.y + box.h / 2 + 8, panel.note ?? "", { fill: palette.muted, size: 11, maxWidth: this.words + 4 });
     });
     const axis = this.height - AXIS_HEIGHT + 10;
     for (const tick of niceTicks(model.domain[0], model.domain[1], Math.max(2, (scale.right - scale.left) / 110))) {

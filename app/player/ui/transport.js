@@ -1,5 +1,7 @@
 /** The transport bar: buttons, the slider on the time axis, speed, keys. */
 
+import { castOf } from "../film/cast.js";
+import { laterRecord } from "../film/choreography.js";
 import { element } from "../pen/draw.js";
 import { noEvent } from "./sentence.js";
 import { closable } from "./take_out.js";
@@ -169,7 +171,8 @@ export class Transport {
     if (this.slider.min !== from) this.slider.min = from;
     if (this.slider.max !== to) this.slider.max = to;
     this.slider.value = String(clock.time);
-    const parts = [`step ${clock.step} of ${model.domain[1]}`, eventText(model, clock.step)];
+    const later = laterStep(clock);
+    const parts = [`step ${clock.step}${later === clock.step ? "" : `, on to ${later},`} of ${model.domain[1]}`, eventText(model, clock.step)];
     if (clock.live || clock.following) parts.push(followText(clock));
     const text = parts.join(" · ");
     if (this.readout.textContent !== text) {
@@ -216,15 +219,24 @@ function eventText(model, step) {
   return noEvent(model).readout;
 }
 
+/** An event's last stage goes on with the records that follow. @param {Clock} clock @returns {number} step */
+function laterStep({ model, stage, share, step }) {
+  if (!model || stage === null) return step;
+  const event = model.eventAt(step);
+  return event < 0 ? step : model.steps[laterRecord(castOf(model, event), stage + share)];
+}
+
 /** What the clock does beside a run that trains. @param {Clock} clock @returns {string} */
-function followText({ following, live, waiting, arrivals, slow, model }) {
+function followText({ following, live, waiting, arrivals, slow, model, time }) {
   const behind = waiting === 1 ? "1 event behind the log" : `${waiting} events behind the log`;
   if (!following) return `left the run, which is at step ${model?.lastStep}`;
   if (slow && waiting) return behind;
   if (!live && !waiting) return "ended: shows the rest";
   if (arrivals.catching) return `${waiting ? behind : "behind the log"}, catching up`;
   if (!live) return "ended: shows the rest";
-  return model?.run.told === "paused" ? "training paused" : "follows the run";
+  const steps = Math.round((model?.lastStep ?? 0) - time);
+  const where = steps > 0 ? `${steps} ${steps === 1 ? "step" : "steps"} behind the run` : "follows the run";
+  return model?.run.told === "paused" ? `training paused${steps > 0 ? `, ${where}` : ""}` : where;
 }
 
 /** @returns {HTMLDialogElement} */

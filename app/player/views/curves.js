@@ -85,7 +85,7 @@ function bothLines(model, own, second, theirs, steps = false) {
 /**
  * A curve; where the pinned run has one too, both in the colours of their methods.
  * @param {Model} model @param {Series} own @param {Model | undefined} second the pinned run @param {Series | null | undefined} theirs
- * @param {Told & {top: number, low?: number, log?: boolean}} told @param {Line[]} alone where there is no other @param {Draw} [further]
+ * @param {Told & {top: number, low?: number, log?: boolean, aside?: Words["aside"]}} told @param {Line[]} alone where there is no other @param {Draw} [further]
  * @returns {Panel}
  */
 function curvePanel(model, own, second, theirs, told, alone, further) {
@@ -140,7 +140,8 @@ function evaluationPanel(model, other) {
   const theirs = second?.metric === own.metric && second.split === own.split ? second : null;
   const top = [...own.values, ...(theirs?.values ?? [])].every((value) => value <= 1) ? 1 : niceCeiling(Math.max(largest(own.values), largest(theirs?.values ?? [])));
   const alone = [{ ...own, ink: (/** @type {Palette} */ { evaluation }) => evaluation, style: { width: 1.5 } }];
-  return curvePanel(model, own, other?.model, theirs, { label: own.metric, note: own.split, need: 2, weight: 1.4, top }, alone, (pen, palette, box, scale) => {
+  const aside = (/** @type {number} */ step) => `at step ${own.steps[lastAtOrBefore(own.steps, step)] ?? "–"}`;
+  return curvePanel(model, own, other?.model, theirs, { label: own.metric, aside, note: own.split, need: 2, weight: 1.4, top }, alone, (pen, palette, box, scale) => {
     const fill = theirs ? methodColour(palette, model.run.method) : palette.evaluation;
     own.steps.forEach((step, i) => pen.glyph("circle", scale.x(step), box.y + box.h * (1 - own.values[i] / top), 2.5, { fill }));
   });

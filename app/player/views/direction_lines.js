@@ -72,7 +72,8 @@ export function drawDirections(pen, scene, layout, scale) {
   layout.lines = linesOf(model, selected);
   for (const tick of niceTicks(0, top, Math.max(1, box.h / 34))) {
     pen.line(box.x, y(tick), box.x + box.w, y(tick), { stroke: palette.line, dash: tick ? [2, 3] : undefined });
-    pen.text(box.x - 6, y(tick), formatNumber(tick), { fill: palette.muted, size: 11, align: "right" });
+    // A tick at the very top would stand in the title of the axis.
+    if (y(tick) > box.y + 4 || !tick) pen.text(box.x - 6, y(tick), formatNumber(tick), { fill: palette.muted, size: 11, align: "right" });
   }
   const name = key ? { y: key.y + key.h / 2, room: box.x - 6 } : { y: box.y + box.h * 0.3, room: box.x - 38 };
   pen.text(2, name.y, matrixLabel(model.matrices[selected]), { fill: palette.text, size: 11, weight: 600, maxWidth: name.room });

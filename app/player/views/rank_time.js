@@ -118,7 +118,7 @@ function drawKey(pen, { model, palette }, box, dashed) {
     pen.rect(x, y - 4, 10, 8, { fill, alpha: 0.3 });
     pen.line(x, y - 4, x + 10, y - 4, { stroke: fill, width: 1.5 });
   };
-  const items = /** @type {import("./tiles.js").KeyItem[]} */ ([[sample(palette.pruned), "lost"], [sample(palette.regularizer), "as before"], [sample(palette.extended), "gained"]]);
+  const items = /** @type {import("./tiles.js").KeyItem[]} */ ([[sample(palette.pruned), "ends lower"], [sample(palette.regularizer), "as before"], [sample(palette.extended), "ends higher"]]);
   const right = drawSignKey(pen, palette, items, box.x + box.w, y);
   const [from, to] = model.domain;
   pen.text(box.x, y, `rank 0 to ${model.maxRank} over steps ${from} to ${to}${dashed ? "; dashed: at first" : ""}`, { fill: palette.muted, size: 11, maxWidth: right - box.x - 10 });

@@ -162,7 +162,7 @@ function drawAxis(pen, palette, plot, top, y) {
     pen.line(plot.x, y(value), plot.x + plot.w, y(value), { stroke: palette.line });
     pen.text(plot.x - 6, y(value), formatNumber(value), { fill: palette.muted, size: 11, align: "right" });
   }
-  pen.text(plot.x - 6, y(top * 0.75), "|λ|, σ/s", { fill: palette.muted, size: 11, align: "right" });
+  if (plot.h >= 64) pen.text(plot.x - 6, y(top * 0.75), "|λ|, σ/s", { fill: palette.muted, size: 11, align: "right" });
 }
 
 /** Hollow bars behind the stems. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} column @param {number[]} values largest first @param {(value: number) => number} y */
