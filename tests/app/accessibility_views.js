@@ -45,8 +45,8 @@ class Looker {
 }
 
 function drawMap(player) {
-  player.mapDrawn = "";
-  player.drawMap(player.scene(player.mapSize));
+  player.mapPicture.drawn = "";
+  player.mapPicture.draw(player.mapView, player.scene(player.mapSize), player.updates);
 }
 
 /** @param {any} views of the player @returns {{count: number, faults: string[]}} count: of the texts that were seen */
