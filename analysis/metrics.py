@@ -122,7 +122,7 @@ def first_matrix(run: Run, step: int | None = None) -> str | None:
     """
     shown = instructive_event(run) if step is None else step
     event = None if shown is None else exact_event(run, shown)
-    if event and (event["extend"] or event["prune"]):
+    if event and (event["extend"] or event["prune"]) and len(run.steps):
         sign = 1 if event["extend"] else -1
         gained = sign * (run.ranks[-1] - run.ranks[record_of(run, event["step"])])
         named = [str(move["matrix"]) for move in event["extend"] or event["prune"]]

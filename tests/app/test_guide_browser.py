@@ -42,7 +42,12 @@ def test_one_sentence_says_what_an_event_does_and_one_click_shows_it(viewer, log
     assert "lose their smallest one" in guide(viewer).inner_text()
     press(viewer, "Show me one event")
     viewer.page.wait_for_selector('.fl-player.fl-slow[data-playing="true"]', timeout=TIMEOUT_MS)
-    assert int(viewer.get("step")) in logged.events and viewer.get("stage")
+    step = viewer.get("step")
+    assert int(step) in logged.events and viewer.get("stage")
+    # It ends with this event, and does not go on to the next one.
+    viewer.wait("playing", "false")
+    assert (viewer.get("step"), viewer.get("stage")) == (step, "resume")
+    assert viewer.page.get_by_role("button", name="Show it again", exact=True).count() == 1
 
 
 def test_the_tour_leads_through_five_moments_and_back_to_the_sentence(viewer, logged):

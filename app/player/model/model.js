@@ -302,12 +302,12 @@ export class Model {
   /** At an event, the first matrix that gained is worth a look; `first_matrix` of analysis.metrics. @param {number} step @returns {number} */
   firstMatrix(step) {
     const event = this.events[this.eventAt(step)];
-    if (!event) return 0;
+    if (!event || !this.T) return 0;
     const sign = event.extend.length ? 1 : -1;
     const record = this.recordAt(event.step);
     const gained = (/** @type {number} */ m) => sign * (this.rank(this.T - 1, m) - this.rank(record, m));
     const moved = (sign > 0 ? event.extend : event.prune).map(({ matrix }) => this.indexOf.get(matrix) ?? -1).filter((m) => m >= 0);
-    return moved.reduce((best, m) => (best < 0 || gained(m) > gained(best) ? m : best), -1) + (moved.length ? 0 : 1);
+    return moved.length ? moved.reduce((best, m) => (gained(m) > gained(best) ? m : best)) : 0;
   }
 
   /** @param {number} t @returns {number} index of the last event before the next record, or -1; all events precede what follows the last record */
