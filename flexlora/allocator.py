@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from flexlora.moves import Moves
 from flexlora.observation import observe
 from flexlora.policies import decided, find_policy
 from flexlora.reallocation import Reallocation
+from flexlora.smoothing import SMOOTHED, Smoothed
 from flexlora.true_spectra import TrueSpectra
 
 
@@ -62,6 +63,7 @@ class RankAllocator:
         last: the latest ``Event``.
         log_all_measures: also score ``sensitivity`` and ``true_spectral_entropy``, which need more than λ.
         decider: takes the decisions, and remembers what they need.
+        smoothed: name of an array that is smoothed over steps → what keeps it; what the policy reads, and ``track``.
         truth: matrix → true rank, where a task knows it.
         lr_released: True once preset ``reference`` has lost the learning-rate schedule.
     """
@@ -85,6 +87,21 @@ class RankAllocator:
         self.moves = Moves(adapter, optimizer)
         self.decider = Decider()
         self.spectra = TrueSpectra(adapter)
+        self.smoothed: dict[str, Smoothed] = {}
+        self._watched = 0
+        if config.policy is not None:
+            self.track(find_policy(config.policy).reads)
+
+    def track(self, names: Iterable[str]) -> None:
+        """Smooth those of the arrays that are smoothed over steps, from the next step on."""
+        self.smoothed |= {name: SMOOTHED[name](self.adapter) for name in names if name in SMOOTHED}
+
+    def watch(self, t: int) -> None:
+        """Take in the values and gradients after optimizer step t, once; ``step`` does it too."""
+        if t > self._watched:
+            self._watched = t
+            for kept in self.smoothed.values():
+                kept.update()
 
     def step(self, t: int) -> Reallocation | None:
         """Reallocate if t, the number of finished optimizer steps from 1, is that of an event.
@@ -93,6 +110,7 @@ class RankAllocator:
         """
         config = self.config
         self._warn_of_missed(t)
+        self.watch(t)
         if not config.is_event(t):
             return None
         importance = self._importance(t)
@@ -184,13 +202,18 @@ class RankAllocator:
                 move["rules"].append("undefined")
 
     def _prune(self, name: str) -> dict[str, Any]:
-        return self.moves.prune(name, PRUNE_RULES[self.config.prune_rule](self.adapter.matrices[name]))
+        return self._moved(self.moves.prune(name, PRUNE_RULES[self.config.prune_rule](self.adapter.matrices[name])))
 
     def _extend(self, name: str, t: int, before: int = 0) -> dict[str, Any]:
         config = self.config
         start = NEW_DIRECTIONS[config.new_direction]
         # Each further direction of one matrix in one event has draws of its own.
-        return self.moves.extend(name, start, config.new_direction_std, config.seed + before, t)
+        return self._moved(self.moves.extend(name, start, config.new_direction_std, config.seed + before, t))
+
+    def _moved(self, move: dict[str, Any]) -> dict[str, Any]:
+        for kept in self.smoothed.values():
+            kept.forget(move["matrix"], move["slot"])
+        return move
 
 
 def _readable(value: float | None) -> float | str | None:

@@ -59,6 +59,7 @@ def observe(allocator: RankAllocator, t: int, reads: Iterable[str], limits: Mapp
         "component_norms": lambda: {name: component_norms(matrix) for name, matrix in matrices.items()},
         "sensitivities": allocator.sensitivities,
         "ages": lambda: {name: t - born.get(name, 0) for name in matrices},
+        **{key: kept.scores for key, kept in allocator.smoothed.items()},
     }
     return {name: found[name]() for name in reads}
 

@@ -39,6 +39,7 @@ TORCH_FREE = (
     "controls",
     "counter",
     "allocation",
+    "choices",
     "planted",
     "policies",
     "methods/__init__",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from flexlora.initializers import Generator, kaiming_uniform
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods.configs import DoRADynamicConfig
 from flexlora.methods.masks import TargetDynamics
+from flexlora.smoothing import SmoothedShares
 
-EPSILON = 1e-8
-"""Added to ‖ΔW‖_F, as in the paper's score."""
+if TYPE_CHECKING:
+    from flexlora.trained_model import TrainedModel
 
 
 def attach(model: nn.Module, config: DoRADynamicConfig) -> Adapter:
@@ -35,30 +36,18 @@ def attach(model: nn.Module, config: DoRADynamicConfig) -> Adapter:
     return attach_directions(model, config, draw)
 
 
-def component_shares(matrix: FlexLoRALinear) -> Tensor:
-    """Return ‖λ_i p_i q_iᵀ‖_F / (‖ΔW‖_F + ε) of each direction, (r,); the fixed scale s cancels.
-
-    A rank-one matrix has norm |λ_i| · ‖p_i‖ · ‖q_i‖, and ‖ΔW‖² = λᵀ (PᵀP ∘ QQᵀ) λ: no product of full size is made.
-    """
-    P, lam, Q = matrix.directions()
-    whole = lam @ ((P.T @ P) * (Q @ Q.T)) @ lam
-    return lam.abs() * P.norm(dim=0) * Q.norm(dim=1) / (whole.clamp_min(0.0).sqrt() + EPSILON)
-
-
 class DoRADynamics(TargetDynamics[DoRADynamicConfig]):
     """Smooths the share of each direction, and switches off the smallest of all matrices together.
 
     Attributes:
-        smoothed: name → moving average of each direction's share (r,).
+        smoothed: moving average of each direction's share.
     """
 
     measure = "component_share"
-    smoothed: dict[str, Tensor]
 
-    def bind(self, optimizer: torch.optim.Optimizer) -> None:
-        """Start the moving averages at zero."""
-        super().bind(optimizer)
-        self.smoothed = {name: torch.zeros_like(matrix.lam) for name, matrix in self.adapter.matrices.items()}
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__(trained)
+        self.smoothed = SmoothedShares(self.adapter, self.config.beta)
 
     def penalty(self, step: int) -> Tensor | None:
         """Return the weighted dimensional-equilibrium term: the mean variance of Q's rows and P's columns."""
@@ -69,31 +58,25 @@ class DoRADynamics(TargetDynamics[DoRADynamicConfig]):
         spread = [matrix.Q.var(dim=1).mean() + matrix.Pt.var(dim=1).mean() for matrix in matrices]
         return weight * torch.stack(spread).mean()
 
-    @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Smooth the shares; after the window keep what is off at zero."""
         if step > self.config.window_end:
             self.silence()
             return
-        beta = self.config.beta
-        for name, matrix in self.adapter.matrices.items():
-            self.smoothed[name].mul_(beta).add_(component_shares(matrix), alpha=1.0 - beta)
+        self.smoothed.update()
 
     def scores(self) -> dict[str, np.ndarray]:
         """Return name → smoothed share of each direction (r,) float64."""
-        return {name: own.double().cpu().numpy() for name, own in self.smoothed.items()}
+        return self.smoothed.scores()
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the masks and the moving averages."""
-        values, _ = super().state()
-        return values, {f"smoothed.{name}": own for name, own in self.smoothed.items()}
+        return super().state()[0], self.smoothed.tensors()
 
-    @torch.no_grad()
     def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what ``state`` returned."""
         super().restore(values, tensors)
-        for key, part in self.state()[1].items():
-            part.copy_(tensors[key])
+        self.smoothed.restore(tensors)
 
 
 dynamics = DoRADynamics

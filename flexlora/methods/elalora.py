@@ -6,12 +6,10 @@ are pruned, and the matrices that own the b highest of it get one more each. The
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
 from torch import nn
 
 from flexlora.adapter import Adapter, attach_directions, gaussian_start
+from flexlora.choices import pool_ends
 from flexlora.event import Event
 from flexlora.importance import SCORED_BY_LAMBDA, score_all
 from flexlora.initializers import gram_schmidt
@@ -19,50 +17,12 @@ from flexlora.methods.configs import ElaLoRAConfig
 from flexlora.methods.moving import MovingDynamics
 from flexlora.methods.sensitivity import SensitivityDynamics
 
-Entry = tuple[float, str, int]
-"""Score, matrix and slot of one direction in the pool."""
-
 
 def attach(model: nn.Module, config: ElaLoRAConfig) -> Adapter:
     """Adapt a model with AdaLoRA's start, and room to grow; the output does not change."""
     return attach_directions(
         model, config, gaussian_start(config.initial_rank, config.initial_std), 2 * config.initial_rank
     )
-
-
-def choose(
-    scores: Mapping[str, np.ndarray], slots: Mapping[str, list[int]], limits: Mapping[str, int], pool: int, budget: int
-) -> tuple[list[Entry], list[Entry]]:
-    """Return the directions to prune, lowest first, and those whose matrices are extended, highest first.
-
-    Args:
-        scores: matrix → score of each direction (r,).
-        slots: matrix → slot of each direction.
-        limits: matrix → highest rank it may have.
-        pool: directions that each matrix puts up.
-        budget: the most of each.
-
-    Returns:
-        Two lists of equal length without a common entry, so that total rank is conserved. A matrix keeps one direction.
-    """
-    entries: list[Entry] = []
-    for name, own in scores.items():
-        lowest = np.argsort(own, kind="stable")[:pool]
-        entries.extend((float(own[place]), name, slots[name][place]) for place in lowest.tolist())
-    entries.sort(key=lambda entry: entry[0])
-    ranks = {name: len(own) for name, own in slots.items()}
-    taken: list[Entry] = []
-    for entry in entries:
-        if len(taken) < budget and ranks[entry[1]] > 1:
-            ranks[entry[1]] -= 1
-            taken.append(entry)
-    given: list[Entry] = []
-    for entry in reversed(entries):
-        if len(given) < budget and entry not in taken and ranks[entry[1]] < limits[entry[1]]:
-            ranks[entry[1]] += 1
-            given.append(entry)
-    count = min(len(taken), len(given))
-    return taken[:count], given[:count]
 
 
 class ElaLoRADynamics(SensitivityDynamics[ElaLoRAConfig], MovingDynamics[ElaLoRAConfig]):
@@ -77,7 +37,7 @@ class ElaLoRADynamics(SensitivityDynamics[ElaLoRAConfig], MovingDynamics[ElaLoRA
         config, moves = self.config, self.moves
         scores = self.smoothed.scores()
         slots = {name: list(matrix.slots) for name, matrix in self.adapter.matrices.items()}
-        taken, given = choose(scores, slots, self.adapter.limits(), config.pool, config.budget(step))
+        taken, given = pool_ends(scores, slots, self.adapter.limits(), config.pool, config.budget(step))
         lam = self.adapter.singular_values()
         prune = []
         for score, name, slot in taken:

@@ -39,6 +39,11 @@ class FlexLoRADynamics(Dynamics[FlexLoRAConfig]):
         """Return 1 once preset ``reference`` has lost the learning-rate schedule."""
         return 1.0 if self.allocator.lr_released else None
 
+    def after_step(self, step: int) -> None:
+        """Smooth what the policy wants to see over time, as long as it may still move something."""
+        if step <= self.config.window_end:
+            self.allocator.watch(step)
+
     def event(self, step: int) -> Event:
         """Prune and extend."""
         allocator = self.allocator
@@ -54,7 +59,7 @@ class FlexLoRADynamics(Dynamics[FlexLoRAConfig]):
             "ages": allocator.moves.young.state(self.trained.named_parameters()),
             "decider": allocator.decider.state(),
             "lr_released": allocator.lr_released,
-        }, {}
+        }, {f"{key}.{name}": part for key, kept in allocator.smoothed.items() for name, part in kept.tensors().items()}
 
     def restore(self, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take over what ``state`` returned."""
@@ -62,6 +67,8 @@ class FlexLoRADynamics(Dynamics[FlexLoRAConfig]):
         allocator.moves.young.restore(self.trained.named_parameters(), values["ages"])
         allocator.decider = Decider.restored(values["decider"])
         allocator.lr_released = bool(values["lr_released"])
+        for key, kept in allocator.smoothed.items():
+            kept.restore({name.removeprefix(f"{key}."): part for name, part in tensors.items()})
 
 
 dynamics = FlexLoRADynamics

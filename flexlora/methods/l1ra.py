@@ -7,7 +7,6 @@ directions, in turn, those with the largest smallest λ first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from flexlora.adapter import Adapter, attach_directions
+from flexlora.choices import at_zero
 from flexlora.event import Event
 from flexlora.importance import SCORED_BY_LAMBDA, score_all
 from flexlora.initializers import Generator, gaussian, zero_p
@@ -32,37 +32,6 @@ def attach(model: nn.Module, config: L1RAConfig) -> Adapter:
             matrix.fill(slot, torch.zeros(matrix.out_features), 1.0, q)
 
     return attach_directions(model, config, draw, 2 * config.initial_rank)
-
-
-def choose(
-    values: Mapping[str, np.ndarray], limits: Mapping[str, int], below: float
-) -> tuple[list[tuple[str, int]], list[str]]:
-    """Return (matrix, place) of the directions to prune, and the matrices to extend in turn.
-
-    Args:
-        values: matrix → λ of its directions (r,).
-        limits: matrix → highest rank it may have.
-        below: a λ below this is pruned; a matrix keeps its largest.
-
-    Returns:
-        As many extensions as prunes, fewer where no matrix that lost nothing has room.
-    """
-    prune: list[tuple[str, int]] = []
-    for name, own in values.items():
-        low = np.flatnonzero(own < below).tolist()
-        if len(low) == len(own):
-            low.remove(int(np.argmax(own)))
-        prune.extend((name, place) for place in low)
-    losers = {name for name, _ in prune}
-    order = sorted((name for name in values if name not in losers), key=lambda name: -float(values[name].min()))
-    room = {name: limits[name] - len(values[name]) for name in order}
-    extend: list[str] = []
-    while len(extend) < len(prune) and any(room.values()):
-        for name in order:
-            if room[name] and len(extend) < len(prune):
-                room[name] -= 1
-                extend.append(name)
-    return prune, extend
 
 
 class L1RADynamics(MovingDynamics[L1RAConfig]):
@@ -90,7 +59,7 @@ class L1RADynamics(MovingDynamics[L1RAConfig]):
         config, moves = self.config, self.moves
         lam = {name: own.astype(np.float64) for name, own in self.adapter.singular_values().items()}
         slots = {name: list(matrix.slots) for name, matrix in self.adapter.matrices.items()}
-        low, receivers = choose(lam, self.adapter.limits(), config.prune_below)
+        low, receivers = at_zero(lam, self.adapter.limits(), config.prune_below)
         prune = [moves.prune(name, slots[name][place]) for name, place in low]
         extend = [
             moves.extend(name, zero_p, 1.0 / config.initial_rank, config.seed + number, step)

@@ -9,11 +9,12 @@ from flexlora.errors import FlexLoRAError
 from flexlora.policies.decisions import DECISIONS
 from flexlora.policies.files import read_policy
 from flexlora.policies.policy import KINDS, Observed, Policy, decided, started
+from flexlora.policies.rules import RULES
 from flexlora.policies.starts import STARTS
 
 __all__ = ["BUILT_IN", "KINDS", "POLICIES", "Observed", "Policy", "decided", "find_policy", "load_policy", "started"]
 
-POLICIES: dict[str, Policy] = {**DECISIONS, **STARTS}
+POLICIES: dict[str, Policy] = {**DECISIONS, **RULES, **STARTS}
 """Key → policy; ``load_policy`` adds those of files."""
 
 BUILT_IN = frozenset(POLICIES)

@@ -31,6 +31,8 @@ AT_EVENT: dict[str, str] = {
     "true_singular_values": "singular values of ΔW, (r,) descending",
     "component_norms": "|λ| · ‖p‖ · ‖q‖ of each direction, (r,)",
     "sensitivities": "|λ · ∂L/∂λ| of each direction at this step, (r,)",
+    "smoothed_sensitivities": "AdaLoRA's score of each direction, smoothed over all steps so far, (r,)",
+    "smoothed_shares": "‖λ p qᵀ‖ / ‖ΔW‖ of each direction, smoothed over all steps so far, (r,)",
     "ages": "steps since a direction was last added",
 }
 """Further arrays of ``decide``."""

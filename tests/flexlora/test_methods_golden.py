@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from flexlora.choices import at_zero, pool_ends
 from flexlora.job import build_job
 from flexlora.methods import METHODS
 from flexlora.methods.autolora import unrolled_gradient
 from flexlora.methods.configs import AutoLoRAConfig, SaLoRAConfig, SoRAConfig
-from flexlora.methods.dora_dynamic import component_shares
-from flexlora.methods.elalora import choose
-from flexlora.methods.l1ra import choose as receivers
 from flexlora.methods.salora import evaluation_gate, open_probability, sampled_gate
-from flexlora.methods.sensitivity import SmoothedSensitivity
 from flexlora.methods.sora import soft_threshold
 from flexlora.rank_targets import RANK_TARGETS, keep_best
 from flexlora.session import Session
+from flexlora.smoothing import SmoothedSensitivity, component_shares
 
 WINDOW = {"initial": 12, "target": 8, "warmup_steps": 10, "total_steps": 110, "final_steps": 20}
 
@@ -91,14 +89,14 @@ def test_elalora_prunes_the_lowest_of_the_pool_and_extends_the_owners_of_its_hig
     slots = {"a": [0, 1, 2], "b": [0, 2, 5], "c": [0]}
     limits = dict.fromkeys(slots, 8)
     # The pool: a 1 and 2, b 5 and 6, c 3. Lowest two from a; highest two are both of b.
-    taken, given = choose(scores, slots, limits, pool=2, budget=2)
+    taken, given = pool_ends(scores, slots, limits, pool=2, budget=2)
     assert taken == [(1.0, "a", 1), (2.0, "a", 2)]
     assert given == [(6.0, "b", 0), (5.0, "b", 2)]
     # A third: a keeps its last direction and c its only one, so b loses 5; then only three entries are left to extend.
-    taken, given = choose(scores, slots, limits, pool=2, budget=3)
+    taken, given = pool_ends(scores, slots, limits, pool=2, budget=3)
     assert [entry[1] for entry in taken] == ["a", "a", "b"][: len(taken)]
     assert len(taken) == len(given) and not set(taken) & set(given)
-    taken, given = choose(scores, slots, {**limits, "b": 3}, pool=2, budget=2)
+    taken, given = pool_ends(scores, slots, {**limits, "b": 3}, pool=2, budget=2)
     assert [entry[1] for entry in given] == ["c"] and len(taken) == 1
 
 
@@ -110,12 +108,12 @@ def test_l1ra_gives_what_reached_zero_to_the_matrices_that_lost_nothing_in_turn(
         "d": np.array([0.0, 0.0]),
     }
     # d keeps one of its two; c's smallest λ is larger than b's, so it comes first and again third.
-    prune, extend = receivers(values, dict.fromkeys(values, 8), 1e-10)
+    prune, extend = at_zero(values, dict.fromkeys(values, 8), 1e-10)
     assert prune == [("a", 0), ("a", 2), ("d", 1)]
     assert extend == ["c", "b", "c"]
-    assert receivers(values, {**dict.fromkeys(values, 8), "c": 1}, 1e-10)[1] == ["b", "b", "b"]
-    assert receivers(values, {**dict.fromkeys(values, 8), "c": 1, "b": 3}, 1e-10)[1] == ["b"]
-    assert receivers({"a": np.zeros(2), "b": np.zeros(2)}, {"a": 8, "b": 8}, 1e-10) == ([("a", 1), ("b", 1)], [])
+    assert at_zero(values, {**dict.fromkeys(values, 8), "c": 1}, 1e-10)[1] == ["b", "b", "b"]
+    assert at_zero(values, {**dict.fromkeys(values, 8), "c": 1, "b": 3}, 1e-10)[1] == ["b"]
+    assert at_zero({"a": np.zeros(2), "b": np.zeros(2)}, {"a": 8, "b": 8}, 1e-10) == ([("a", 1), ("b", 1)], [])
 
 
 def test_l1ra_holds_every_value_between_zero_and_one_at_a_rate_of_its_own():
