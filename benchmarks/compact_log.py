@@ -21,6 +21,7 @@ import numpy as np
 from flexlora.run_log import RunLog, RunWriter, read_run
 
 NEVER = 1e9
+SPECTRA_ARRAYS = ("spectra_steps", "ranks", "stored", "values", "offsets", "true_values", "true_index", "gates")
 
 
 def compact(folder: Path) -> tuple[int, int]:
@@ -69,18 +70,17 @@ def _write(log: RunLog, folder: Path, copy: Path) -> None:
 
 
 def _check_equal(one: RunLog, other: RunLog) -> None:
-    for item in fields(RunLog):
-        mine, own = getattr(one, item.name), getattr(other, item.name)
-        if item.name == "folder":
-            continue
-        if isinstance(mine, dict) and item.name == "steps":
+    names = [item.name for item in fields(RunLog) if item.name not in ("folder", "spectra")]
+    for name in (*names, *SPECTRA_ARRAYS):
+        mine, own = getattr(one, name), getattr(other, name)
+        if name == "steps":
             same = all(np.array_equal(mine[key], own[key], equal_nan=True) for key in mine)
         elif isinstance(mine, np.ndarray):
             same = np.array_equal(mine, own, equal_nan=True)
         else:
             same = mine == own
         if not same:
-            raise ValueError(f"{one.folder}: {item.name} would not read back equal")
+            raise ValueError(f"{one.folder}: {name} would not read back equal")
 
 
 def _size(folder: Path) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from analysis.statistics import CONFIDENCE, Comparison, compare_pairs, equivalence_p, holm, interval, verdict
 from flexlora.errors import FlexLoRAError
+from flexlora.study.files import COSTS, PARQUET, SUMMARY
 
 SPLITS = ("test", "validation")
 
@@ -24,14 +26,16 @@ class StudyTable:
     """The table of a study and what has to be known beside it.
 
     Attributes:
-        folder: of the study.
+        folder: of the study; None for a table of runs that are open.
         summary: content of ``study.json``.
         rows: one a run, column → value.
+        costs: what the clock said, one a run, column → value or text; empty where nobody knows.
     """
 
-    folder: Path
+    folder: Path | None
     summary: dict[str, Any]
     rows: list[dict[str, Any]]
+    costs: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Compared:
         task: its task.
         cell: values of the axes within which it is compared; "" without any.
         variant: its label.
+        method: key of its method; "" where the table names none.
         reference: label of what it is compared with.
         metric: such as ``test_accuracy``.
         lower_is_better: True for a loss.
@@ -62,6 +67,7 @@ class Compared:
     task: str
     cell: str
     variant: str
+    method: str
     reference: str
     metric: str
     lower_is_better: bool
@@ -86,8 +92,8 @@ def load_study(folder: str | Path) -> StudyTable:
     """
     folder = Path(folder)
     try:
-        summary = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        rows = pq.read_table(folder / "table.parquet").to_pylist()
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        rows = pq.read_table(folder / PARQUET).to_pylist()
         groups = [(g["task"], g["cell"], g["reference"], g["metric"], g["variants"]) for g in summary["groups"]]
         runs = [(row["task"], row["cell"], row["variant"], row["seed"], row["state"]) for row in rows]
         _ = summary["equal"]["note"], summary["margin"], summary["name"], summary["seeds"], groups, runs
@@ -98,7 +104,7 @@ def load_study(folder: str | Path) -> StudyTable:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise FlexLoRAError(f"The table of {folder} is damaged: {' '.join(str(error).split())}.") from error
-    return StudyTable(folder, summary, rows)
+    return StudyTable(folder, summary, rows, _costs(folder / COSTS))
 
 
 def compare_study(study: StudyTable, *, margin: float | None = None, seed: int = 0) -> list[Compared]:
@@ -121,6 +127,19 @@ def compare_study(study: StudyTable, *, margin: float | None = None, seed: int =
     return [_judged(one, adjusted[str(place)]) for place, one in enumerate(found)]
 
 
+def metric_column(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Return the column of a metric: of the test split, or of validation where test was not read.
+
+    Raises:
+        FlexLoRAError: it is in no column.
+    """
+    for split in SPLITS:
+        if any(row.get(f"{split}_{name}") is not None for row in rows):
+            return f"{split}_{name}"
+    known = sorted({key for row in rows for key in row if key.startswith(tuple(f"{split}_" for split in SPLITS))})
+    raise FlexLoRAError(f"The table has no value of {name!r}. It has: {', '.join(known) or 'no metric'}.")
+
+
 def pairs_needed(comparisons: int) -> int:
     """Return how many pairs a table of so many comparisons needs at least, for any difference to be claimed.
 
@@ -129,9 +148,17 @@ def pairs_needed(comparisons: int) -> int:
     return 1 + math.ceil(math.log2(max(1, comparisons) / (1 - CONFIDENCE)) - 1e-9)
 
 
+def _costs(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of the costs; none where the file is not there, as in a study that somebody passed on."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def _group(study: StudyTable, group: Mapping[str, Any], margin: float | None, seed: int) -> list[Compared]:
     own = [row for row in study.rows if (row["task"], row["cell"]) == (group["task"], group["cell"])]
-    metric = _metric(own, group["metric"])
+    metric = metric_column(own, group["metric"])
     values = {
         label: {row["seed"]: row[metric] for row in own if row["variant"] == label and row[metric] is not None}
         for label in group["variants"]
@@ -149,6 +176,7 @@ def _group(study: StudyTable, group: Mapping[str, Any], margin: float | None, se
                 task=group["task"],
                 cell=group["cell"],
                 variant=label,
+                method=str(rows[0].get("method") or "") if rows else "",
                 reference=group["reference"],
                 metric=metric,
                 lower_is_better=bool(group["lower_is_better"]),
@@ -175,14 +203,6 @@ def _judged(one: Compared, adjusted_p: float) -> Compared:
     if one.lower_is_better:
         pairs = replace(pairs, mean=-pairs.mean, low=-pairs.high, high=-pairs.low)
     return replace(one, adjusted_p=adjusted_p, verdict=verdict(pairs, adjusted_p, one.equivalent_p))
-
-
-def _metric(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    for split in SPLITS:
-        if any(row.get(f"{split}_{name}") is not None for row in rows):
-            return f"{split}_{name}"
-    known = sorted({key for row in rows for key in row if key.startswith(tuple(f"{split}_" for split in SPLITS))})
-    raise FlexLoRAError(f"The table has no value of {name!r}. It has: {', '.join(known) or 'no metric'}.")
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,9 +90,13 @@ def caption(study: StudyTable, found: Sequence[Compared], margin: float | None =
             parts.append(f"At an end of the learning rates tried: {'; '.join(tuned['edges'])}.")
     if margin:
         parts.append(f'"No difference" is claimed within ± {margin:g} (two one-sided tests).')
-    missing = sum(one.missing for one in found)
-    if missing:
-        parts.append(f"{missing} runs diverged and are left out with their pairs: means of what is left flatter.")
+    lost = Counter(row["state"] for row in study.rows)
+    if lost["diverged"]:
+        parts.append(
+            f"{lost['diverged']} runs diverged and are left out with their pairs: means of what is left flatter."
+        )
+    if lost["stopped"]:
+        parts.append(f"{lost['stopped']} runs did not come to their end and are left out with their pairs.")
     if any(one.metric.startswith("validation") for one in found):
         parts.append("On the validation split: the test split was not read.")
     fewest, needed = min((one.pairs.n for one in compared if one.pairs), default=0), pairs_needed(len(compared))
@@ -112,7 +117,7 @@ def _tables(found: Sequence[Compared]) -> list[tuple[str, list[str], list[list[s
         first = own[0]
         heads = [head.format(metric=first.metric.replace("_", " "), reference=first.reference) for head in HEADS]
         heads[-1:-1] = ["total rank", "parameters", "moves"]
-        digits = _digits(own)
+        digits = digits_of(own)
         tables.append((" · ".join(filter(None, (task, cell))), heads, [_cells(one, digits) for one in own]))
     return tables
 
@@ -124,26 +129,27 @@ def _cells(one: Compared, digits: int) -> list[str]:
     else:
         pairs = one.pairs
         cells.append(_ranged(pairs.mean, pairs.low, pairs.high, digits, "+"))
-        cells += [_number(one.adjusted_p, 3), _number(pairs.detectable, digits)]
+        cells += [number_text(one.adjusted_p, 3), number_text(pairs.detectable, digits)]
     ranks, parameters = one.spent["final_rank"], one.spent["final_parameters"]
-    return [*cells, _number(ranks, 0), _number(parameters, 0), _number(one.moved, 0), one.verdict]
+    return [*cells, number_text(ranks, 0), number_text(parameters, 0), number_text(one.moved, 0), one.verdict]
 
 
 def _ranged(value: float, low: float, high: float, digits: int, sign: str) -> str:
     if math.isnan(value):
         return UNKNOWN
-    told = _number(value, digits, sign)
-    return told if math.isnan(low) else f"{told} [{_number(low, digits, sign)}, {_number(high, digits, sign)}]"
+    told = number_text(value, digits, sign)
+    return told if math.isnan(low) else f"{told} [{number_text(low, digits, sign)}, {number_text(high, digits, sign)}]"
 
 
-def _digits(found: Sequence[Compared]) -> int:
+def digits_of(found: Sequence[Compared]) -> int:
     """Return the decimals that show two digits of the narrowest interval, 2 to 6."""
     widths = [one.pairs.high - one.pairs.low for one in found if one.pairs is not None]
     known = [width / 2 for width in widths if width > 0]
     return min(6, max(2, 1 - math.floor(math.log10(min(known))))) if known else 4
 
 
-def _number(value: float, digits: int, sign: str = "") -> str:
+def number_text(value: float, digits: int, sign: str = "") -> str:
+    """Return a number as a table says it, – for NaN; ``sign`` is ``+`` where both signs are told."""
     if math.isnan(value):
         return UNKNOWN
     told = f"{value:{sign},.{digits}f}"

@@ -10,7 +10,8 @@ from typing import Any
 from flexlora.job import Job
 from flexlora.methods import METHODS
 from flexlora.methods.configs import TargetRankConfig
-from flexlora.study.plan import Plan, Planned, Variant
+from flexlora.study.plan import Plan, Planned
+from flexlora.study.spec import Equal
 
 MEASURED_WORDS = {
     "final_rank": "total rank in the end",
@@ -26,7 +27,10 @@ EXPECTED_WORDS = {
 TOLD = 4
 """Variants that a sentence names before it counts the rest."""
 
-Budget = Callable[[Planned], float | None]
+Key = tuple[str, str, str, int]
+"""Task, cell, label of the variant, seed: one run of a study."""
+Spent = dict[Key, float | None]
+Sides = Mapping[tuple[str, str], tuple[str, Sequence[str]]]
 
 
 def expected_budget(job: Job, unit: str) -> float | None:
@@ -52,33 +56,43 @@ def expected_budget(job: Job, unit: str) -> float | None:
 def expected_differences(plan: Plan, runs: Sequence[Planned]) -> list[str]:
     """Return a sentence for each variant whose budget will differ, as far as its job tells."""
     unit = plan.study.equal.unit
+    jobs = {(*run.variant.group, run.variant.label, run.seed): run.job for run in runs}
 
-    def budget(run: Planned) -> float | None:
-        return expected_budget(run.job, unit)
+    def alike(own: Key, other: Key) -> bool:
+        one, two = jobs[own], jobs[other]
+        return one.config.target_modules == two.config.target_modules and one.loop.model == two.loop.model
 
-    def alike(run: Planned, reference: Planned) -> bool:
-        own, other = run.job, reference.job
-        return own.config.target_modules == other.config.target_modules and own.loop.model == other.loop.model
-
-    return _differences(plan, runs, budget, alike, EXPECTED_WORDS.get(unit, ""))
+    spent = {key: expected_budget(job, unit) for key, job in jobs.items()}
+    return _differences(_sides(plan), spent, plan.study.equal, EXPECTED_WORDS.get(unit, ""), alike)
 
 
-def measured_differences(plan: Plan, runs: Sequence[Planned], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def measured_differences(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for each variant that spent more or less than its reference, by the logs.
 
     Args:
         plan: says what is to be equal.
-        runs: as planned.
         rows: of the table and of the costs together, one a run.
     """
-    if plan.study.equal.unit == "none":
+    return row_differences(rows, _sides(plan), plan.study.equal)
+
+
+def row_differences(rows: Sequence[Mapping[str, Any]], sides: Sides, equal: Equal) -> list[str]:
+    """Return a sentence for each variant of some rows that spent more or less than its reference with the same seed.
+
+    Args:
+        rows: task, cell, variant, seed, state and what was spent.
+        sides: (task, cell) → the reference and all variants of that group, by label.
+        equal: what is to be equal, and how nearly.
+    """
+    if equal.unit == "none":
         return []
-    found = {run.name: budget_of(row, plan.study.equal.unit) for run, row in zip(runs, rows, strict=True)}
-    if plan.study.equal.unit == "time":
+    found: Spent = {}
+    for row in rows:
+        found[row["task"], row["cell"], row["variant"], row["seed"]] = budget_of(row, equal.unit)
+    if equal.unit == "time":
         # One slow moment of the machine is no budget: the median over seeds is.
-        found = _medians(runs, found)
-    words = MEASURED_WORDS[plan.study.equal.unit]
-    return _differences(plan, runs, lambda run: found[run.name], lambda run, reference: True, words)
+        found = _medians(found)
+    return _differences(sides, found, equal, MEASURED_WORDS[equal.unit], lambda own, other: True)
 
 
 def budget_of(row: Mapping[str, Any], unit: str) -> float | None:
@@ -87,52 +101,53 @@ def budget_of(row: Mapping[str, Any], unit: str) -> float | None:
     return None if key is None or row["state"] != "completed" else row[key]
 
 
-def refusal(plan: Plan, differences: Sequence[str]) -> str:
+def refusal(equal: Equal, differences: Sequence[str]) -> str:
     """Return the sentence with which an unequal comparison is refused."""
-    equal = plan.study.equal
     told = "; ".join(differences[:TOLD])
     more = f"; and {len(differences) - TOLD} more" if len(differences) > TOLD else ""
     return f"Not an equal comparison: {told}{more}. equal: {equal.unit} allows {_share(equal.tolerance)}."
 
 
-def _medians(runs: Sequence[Planned], found: Mapping[str, float | None]) -> dict[str, float | None]:
-    known: dict[Variant | int, list[float]] = {}
-    for run in runs:
-        value = found[run.name]
+def _sides(plan: Plan) -> Sides:
+    return {
+        group: (plan.reference(group).label, [variant.label for variant in variants])
+        for group, variants in plan.groups().items()
+    }
+
+
+def _medians(found: Spent) -> Spent:
+    known: dict[tuple[str, str, str], list[float]] = {}
+    for key, value in found.items():
         if value is not None:
-            known.setdefault(id(run.variant), []).append(value)
-    return {run.name: median(known[id(run.variant)]) if id(run.variant) in known else None for run in runs}
+            known.setdefault(key[:3], []).append(value)
+    return {key: median(known[key[:3]]) if key[:3] in known else None for key in found}
 
 
-def _differences(
-    plan: Plan, runs: Sequence[Planned], budget: Budget, alike: Callable[[Planned, Planned], bool], words: str
-) -> list[str]:
+def _differences(sides: Sides, spent: Spent, equal: Equal, words: str, alike: Callable[[Key, Key], bool]) -> list[str]:
     """Return the worst pair of each variant that is further from its reference than allowed."""
-    unit, tolerance = plan.study.equal.unit, plan.study.equal.tolerance
-    places = {(id(run.variant), run.seed): run for run in runs}
     sentences = []
-    for group, variants in plan.groups().items():
-        reference = plan.reference(group)
-        for variant in variants:
+    for group, (reference, labels) in sides.items():
+        seeds = [key[3] for key in spent if key[:3] == (*group, reference)]
+        for label in labels:
             worst: tuple[float, str] | None = None
-            for seed in plan.study.seeds:
-                run, other = places[id(variant), seed], places[id(reference), seed]
-                own, base = budget(run), budget(other)
-                if own is None or base is None or own == base or not alike(run, other):
+            for seed in seeds:
+                pair = (*group, label, seed), (*group, reference, seed)
+                own, base = spent.get(pair[0]), spent[pair[1]]
+                if own is None or base is None or own == base or not alike(*pair):
                     continue
                 share = own / base - 1.0 if base else math.inf
-                if abs(share) > tolerance + 1e-9 and (worst is None or abs(share) > abs(worst[0])):
-                    at = "" if unit == "time" else f", seed {seed}"
-                    told = f"{variant.label} has {_number(own)} {words}, {_share(abs(share))} "
-                    told += f"{'above' if share > 0 else 'below'} the {_number(base)} of {reference.label} "
-                    worst = share, f"{told}({_place(variant)}{at})"
+                if abs(share) > equal.tolerance + 1e-9 and (worst is None or abs(share) > abs(worst[0])):
+                    at = "" if equal.unit == "time" else f", seed {seed}"
+                    told = f"{label} has {_number(own)} {words}, {_share(abs(share))} "
+                    told += f"{'above' if share > 0 else 'below'} the {_number(base)} of {reference} "
+                    worst = share, f"{told}({_place(group)}{at})"
             if worst is not None:
                 sentences.append(worst[1])
     return sentences
 
 
-def _place(variant: Variant) -> str:
-    return " · ".join(part for part in (variant.cell, variant.task.name) if part)
+def _place(group: tuple[str, str]) -> str:
+    return " · ".join(part for part in group[::-1] if part)
 
 
 def _share(value: float) -> str:

@@ -77,7 +77,8 @@ def run_study(
     differences = expected_differences(plan, likely)
     if differences and not allow_unequal:
         raise FlexLoRAError(
-            f"{refusal(plan, differences)} Nothing was run; --allow-unequal runs it and notes it in the table."
+            f"{refusal(plan.study.equal, differences)} Nothing was run; --allow-unequal runs it and notes it in the "
+            "table."
         )
     make = _Maker(out, jobs, on_ray, stopping)
     with study_folder(out, text, resume=resume):
@@ -128,16 +129,16 @@ def _write(
     rows, costs = read_rows(plan, runs, outcomes, out / RUNS)
     _check_metric(plan, runs, rows)
     both = [{**row, **cost} for row, cost in zip(rows, costs, strict=True)]
-    differences = measured_differences(plan, runs, both)
+    differences = measured_differences(plan, both)
     if differences and not allow_unequal:
         for name in OUTPUTS:
             (out / name).unlink(missing_ok=True)
         raise FlexLoRAError(
-            f"{refusal(plan, differences)} The runs are kept, no table is written; --resume --allow-unequal writes it "
-            "with this note."
+            f"{refusal(plan.study.equal, differences)} The runs are kept, no table is written; --resume "
+            "--allow-unequal writes it with this note."
         )
     equal = plan.study.equal
-    note = refusal(plan, differences) if differences else NOT_HELD if equal.unit == "none" else ""
+    note = refusal(equal, differences) if differences else NOT_HELD if equal.unit == "none" else ""
     add_budgets(plan, rows, costs, note)
     # The summary comes last: with it, the rest is whole.
     replace_file(out / COSTS, csv_bytes(costs))

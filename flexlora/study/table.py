@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flexlora import budgets
-from flexlora.run_log import read_run
+from flexlora.run_log import RunLog, read_run
 from flexlora.study.equality import budget_of
 from flexlora.study.outcome import Outcome
 from flexlora.study.plan import Plan, Planned
@@ -61,6 +61,30 @@ def add_budgets(plan: Plan, rows: Sequence[dict[str, Any]], costs: Sequence[Mapp
         row["note"] = note or None
 
 
+def measured_row(log: RunLog, state: str) -> dict[str, Any]:
+    """Return state, metrics of each split (of a run that completed), and what was spent and moved, by the log alone."""
+    row: dict[str, Any] = {"state": state}
+    if state == "completed":
+        for split in SPLITS:
+            row |= {f"{split}_{name}": value for name, value in last_metrics(log.evals, split).items()}
+    return row | {
+        "final_rank": int(budgets.final_ranks(log).sum()),
+        "final_parameters": budgets.final_parameters(log),
+        "parameter_steps": budgets.parameter_steps(log),
+        "pruned": sum(len(event["prune"]) for event in log.events),
+        "extended": sum(len(event["extend"]) for event in log.events),
+    }
+
+
+def measured_costs(log: RunLog) -> dict[str, Any]:
+    """Return what the clock said, ``COST_COLUMNS`` but for the name."""
+    seconds = budgets.train_seconds(log)
+    end = log.end or {}
+    cost = {"train_s": seconds, "step_s": seconds / max(1, len(log.steps["step"]))}
+    cost |= {"wall_s": end.get("wall_s"), "peak_memory_bytes": end.get("peak_memory_bytes")}
+    return {**cost, "device": log.header.get("device")}
+
+
 def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Return rows as CSV: numbers as Python writes them, so that nothing is rounded; nothing for None."""
     text = io.StringIO()
@@ -103,22 +127,7 @@ def _row(plan: Plan, run: Planned, outcome: Outcome, folder: Path) -> tuple[dict
     }
     knobs = plan.study.tuning.knobs.values() if plan.study.tuning else ()
     row |= {option: config.get(option) for option, _ in knobs if option not in row}
-    row |= {"state": outcome.state}
-    if outcome.state == "completed":
-        for split in SPLITS:
-            row |= {f"{split}_{name}": value for name, value in last_metrics(log.evals, split).items()}
-    row |= {
-        "final_rank": int(budgets.final_ranks(log).sum()),
-        "final_parameters": budgets.final_parameters(log),
-        "parameter_steps": budgets.parameter_steps(log),
-        "pruned": sum(len(event["prune"]) for event in log.events),
-        "extended": sum(len(event["extend"]) for event in log.events),
-    }
-    seconds = budgets.train_seconds(log)
-    end = log.end or {}
-    cost = {"run": run.name, "train_s": seconds, "step_s": seconds / max(1, len(log.steps["step"]))}
-    cost |= {"wall_s": end.get("wall_s"), "peak_memory_bytes": end.get("peak_memory_bytes")}
-    return row, {**cost, "device": log.header.get("device")}
+    return {**row, **measured_row(log, outcome.state)}, {"run": run.name, **measured_costs(log)}
 
 
 def _columns(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -324,7 +324,7 @@ def test_what_will_not_be_equal_is_told_before_anything_runs(tmp_path, capsys, m
     uneven = plan(methods=["lora", {"method": "lora", "name": "big", "settings": {"initial_rank": 12}}])
     told = expected_differences(uneven, uneven.runs())
     assert told == ["big has 12 directions a matrix in the end, 50 % above the 8 of lora (digits, seed 0)"]
-    assert refusal(uneven, told).endswith("equal: final_rank allows 0 %.")
+    assert refusal(uneven.study.equal, told).endswith("equal: final_rank allows 0 %.")
     monkeypatch.chdir(tmp_path)
     content = {**PLAIN, "methods": ["lora", {"method": "lora", "name": "big", "settings": {"rank": 12}}]}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")

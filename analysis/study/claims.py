@@ -1,0 +1,74 @@
+"""``claims``: what a study says, a sentence a comparison, with its numbers and its verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.statistics import POWER
+from analysis.study.compare import Compared, StudyTable
+from analysis.study.write import digits_of, number_text
+
+WORDS = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "no difference": "makes no difference that matters against",
+    "not told apart": "is not told apart from",
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence.
+
+    Attributes:
+        text: the sentence, plain text.
+        verdict: as in ``Compared``, or ``refused`` where the budgets were not equal.
+        compared: what it rests on.
+    """
+
+    text: str
+    verdict: str
+    compared: Compared
+
+
+def claims(study: StudyTable, found: Sequence[Compared], margin: float | None = None) -> list[Claim]:
+    """Return a sentence for each variant that is not a reference.
+
+    Where a budget was stated and is not equal nothing is claimed: the numbers are told, and why there is no verdict.
+    """
+    margin = study.summary["margin"] if margin is None else margin
+    unequal = study.summary["equal"]["unit"] != "none" and not study.summary["equal"]["held"]
+    told = []
+    for one in found:
+        if one.pairs is not None:
+            own = [other for other in found if (other.task, other.cell) == (one.task, one.cell)]
+            verdict = "refused" if unequal else one.verdict
+            told.append(Claim(_sentence(one, digits_of(own), margin, refused=unequal), verdict, one))
+    return told
+
+
+def _sentence(one: Compared, digits: int, margin: float | None, *, refused: bool) -> str:
+    pairs = one.pairs
+    assert pairs is not None
+    where = f"On {' at '.join(filter(None, (one.task, one.cell)))}"
+    metric = one.metric.replace("_", " ")
+
+    def said(value: float, sign: str = "") -> str:
+        return number_text(value, digits, sign)
+
+    words = "cannot be judged against" if refused else WORDS[one.verdict]
+    text = f"{where}, {one.variant} {words} {one.reference} in {metric}: {said(pairs.mean, '+')}"
+    if math.isnan(pairs.low):
+        return f"{text}, one pair, which says nothing about chance."
+    text += f" [{said(pairs.low, '+')}, {said(pairs.high, '+')}], {pairs.n} pairs, p {number_text(one.adjusted_p, 3)}"
+    if one.lower_is_better:
+        text += " (less is better)"
+    if refused:
+        return f"{text}. Their budgets are not equal, so nothing is claimed."
+    if one.verdict == "not told apart":
+        text += f"; a difference of {said(pairs.detectable)} would have been found in {POWER:.0%} of such studies"
+    elif one.verdict == "no difference" and margin:
+        text += f"; it lies within ± {margin:g}"
+    return f"{text.replace('%', ' %')}."
