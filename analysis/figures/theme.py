@@ -22,7 +22,7 @@ METHOD_LOOKS = {
     "autolora": ("#56B4E9", "triangle-down"),
     "sora": ("#8C6BB1", "star"),
     "dora_dynamic": ("#999933", "pentagon"),
-    "big_then_cut": ("#3B4CC0", "triangle-left"),
+    "big_then_cut": ("#5E9C1F", "triangle-left"),
     "dylora": ("#AA4466", "hexagram"),
     "mlae": ("#44AA99", "bowtie"),
 }

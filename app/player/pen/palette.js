@@ -27,7 +27,7 @@ export const METHOD_COLOURS = {
   autolora: "#56B4E9",
   sora: "#8C6BB1",
   dora_dynamic: "#999933",
-  big_then_cut: "#3B4CC0",
+  big_then_cut: "#5E9C1F",
   dylora: "#AA4466",
   mlae: "#44AA99",
 };
