@@ -14,6 +14,7 @@ from flexlora.errors import FlexLoRAError
 SPEC = "study.yaml"
 RUNS = "runs"
 TRIALS = "trials"
+POLICY_FILES = "policies"
 FROZEN = "choices.json"
 TABLE = "table.csv"
 PARQUET = "table.parquet"
@@ -82,8 +83,10 @@ def _hold(lock: IO[str], out: Path) -> None:
 def _unmake(out: Path, *, whole: bool) -> None:
     for name in (SPEC, LOCK):
         (out / name).unlink(missing_ok=True)
+    for copy in (out / POLICY_FILES).glob("*.py"):
+        copy.unlink()
     with contextlib.suppress(OSError):
-        for name in (RUNS, TRIALS):
+        for name in (RUNS, TRIALS, POLICY_FILES):
             for folder in (out / name).glob("*"):
                 folder.rmdir()
             if (out / name).exists():

@@ -11,6 +11,7 @@ from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
 from flexlora.run_log import RunLogError, glance_run, read_header
 from flexlora.run_log.format import HEADER
+from flexlora.study.policy_files import made_by_another
 
 DIVERGED = "Non-finite"
 """How the message of a run begins that lost its way; the same again would end there again."""
@@ -38,9 +39,15 @@ def find_outcome(folder: Path, job: Job) -> Outcome | None:
     """Return how the run in ``folder`` ended; None when it has not, or is not there.
 
     Raises:
-        FlexLoRAError: the folder holds a run of another configuration.
+        FlexLoRAError: the folder holds a run of another configuration, or a whole one of another policy file.
     """
     if not begun(folder, job):
+        if _completed_by_another(folder, job):
+            name = f"{job.to_dict()['policy']}.py"
+            raise FlexLoRAError(
+                f"{folder} was made by {name} as it was before. Put that text back, choose another --out, or remove "
+                "that folder to make the run anew."
+            )
         return None
     try:
         end = glance_run(folder).end
@@ -55,7 +62,7 @@ def find_outcome(folder: Path, job: Job) -> Outcome | None:
 
 
 def begun(folder: Path, job: Job) -> bool:
-    """True when ``folder`` holds a run of this job, however far it got.
+    """True when ``folder`` holds a run of this job, however far it got; not one by another text of its policy file.
 
     Raises:
         FlexLoRAError: it holds a run of another configuration, or one that cannot be read.
@@ -64,7 +71,8 @@ def begun(folder: Path, job: Job) -> bool:
         # A header is there as a whole or not at all: killed before it, nothing can be lost.
         return False
     try:
-        found = Job.from_dict(read_header(folder)[0]["config"]).to_dict()
+        header = read_header(folder)[0]
+        found = Job.from_dict(header["config"]).to_dict()
     except (RunLogError, FlexLoRAError, KeyError, TypeError, AttributeError) as error:
         raise FlexLoRAError(
             f"{folder} holds no run of this study: {' '.join(str(error).split())}. Remove it to make the run anew."
@@ -76,7 +84,14 @@ def begun(folder: Path, job: Job) -> bool:
                 f"{folder} was made with {key}={found.get(key)}, not {wanted.get(key)}: by another study file. Choose "
                 "another --out, or remove that folder."
             )
-    return True
+    return not made_by_another(header, job)
+
+
+def _completed_by_another(folder: Path, job: Job) -> bool:
+    try:
+        return made_by_another(read_header(folder)[0], job) and (glance_run(folder).end or {})["reason"] == "completed"
+    except (RunLogError, KeyError):
+        return False
 
 
 def clear(folder: Path) -> None:

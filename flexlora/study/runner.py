@@ -24,6 +24,7 @@ from flexlora.study.files import (
 )
 from flexlora.study.outcome import Outcome, find_outcome
 from flexlora.study.plan import Plan, Planned
+from flexlora.study.policy_files import keep_policies
 from flexlora.study.pool import default_jobs, run_here
 from flexlora.study.progress import Progress
 from flexlora.study.ray_pool import require_ray, run_on_ray
@@ -82,6 +83,8 @@ def run_study(
         )
     make = _Maker(out, jobs, on_ray, stopping)
     with study_folder(out, text, resume=resume):
+        for told in keep_policies(out, plan.study.entries):
+            sys.stderr.write(f"note: {told}\n")
         choices = None
         if plan.study.tuning is not None:
             choices = frozen_choices(plan, out)

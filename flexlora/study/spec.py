@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flexlora.errors import FlexLoRAError
 from flexlora.methods import METHODS, find_method
+from flexlora.policies import Policy, load_policy
 from flexlora.study import fields
+from flexlora.study.files import POLICY_FILES
 from flexlora.study.plain_yaml import read_plain_yaml
 from flexlora.study.spaces import Space, read_space
 from flexlora.tasks import find_task
@@ -28,6 +30,7 @@ KEYS = (
     "name", "about", "tasks", "methods", "seeds", "settings", "axes", "within", "tune", "equal", "reference", "metric",
     "margin", "limit",
 )  # fmt: skip
+ENTRY_KEYS = ("name", "method", "policy", "preset", "settings", "axes", "by_seed")
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,17 @@ class Axis:
 
 @dataclass(frozen=True)
 class Entry:
-    """One method, or one way to use it, as the file names it."""
+    """One method, or one way to use it, as the file names it.
+
+    ``policy_file`` is the file of its policy, where that is not one of the package.
+    """
 
     name: str
     method: str
     settings: dict[str, Any]
     axes: tuple[Axis, ...] = ()
     by_seed: Mapping[int, dict[str, Any]] = field(default_factory=dict)
+    policy_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -132,23 +139,26 @@ def read_study(path: str | Path) -> Study:
         raise FlexLoRAError(f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise FlexLoRAError(f"{path} is no text file in UTF-8.") from error
-    return parse_study(read_plain_yaml(text, path.name), path.name, path.stem)
+    return parse_study(read_plain_yaml(text, path.name), path.name, path.stem, path.parent)
 
 
-def parse_study(content: Any, where: str, name: str = "study") -> Study:
+def parse_study(content: Any, where: str, name: str = "study", folder: Path | None = None) -> Study:
     """Check the content of a study file.
 
     Args:
         content: plain data.
         where: what to call the file in errors.
         name: of the study when the file gives none.
+        folder: of the study file, from which policy files are named; None = it may name none, so nothing is run.
 
     Raises:
         FlexLoRAError: anything unknown or impossible, naming what is allowed.
     """
     told = fields.mapping(content, where, KEYS, required=("tasks", "methods", "seeds", "equal"))
     axes = _axes(told.get("axes"), f"{where}: axes")
-    entries = tuple(_entry(item, f"{where}: methods") for item in fields.entries(told["methods"], f"{where}: methods"))
+    listed = fields.entries(told["methods"], f"{where}: methods")
+    entries = tuple(_entry(item, f"{where}: methods", folder) for item in listed)
+    _check_policy_files(entries, where)
     fields.no_repeats([entry.name for entry in entries], f"{where}: methods")
     tasks = tuple(_task(item, f"{where}: tasks") for item in fields.entries(told["tasks"], f"{where}: tasks"))
     fields.no_repeats([task.name for task in tasks], f"{where}: tasks")
@@ -187,15 +197,25 @@ def lower_is_better(metric: str) -> bool:
     return metric.rpartition("_")[2] in ("loss", "error", "distance", "perplexity")
 
 
-def _entry(item: Any, where: str) -> Entry:
+def _entry(item: Any, where: str, folder: Path | None) -> Entry:
     if isinstance(item, str):
         return Entry(item, find_method(item).name, {})
-    told = fields.mapping(
-        item, where, ("name", "method", "preset", "settings", "axes", "by_seed"), required=("method",)
-    )
-    method = find_method(fields.text(told["method"], f"{where}: method")).name
-    name = fields.text(told.get("name", method), f"{where}: name")
+    needed = () if isinstance(item, Mapping) and "policy" in item else ("method",)
+    told = fields.mapping(item, where, ENTRY_KEYS, required=needed)
+    policy, file = None, None
+    if "policy" in told:
+        policy, file = _policy(fields.text(told["policy"], f"{where}: policy"), where, folder)
+    method = find_method(fields.text(told.get("method", policy.method if policy else ""), f"{where}: method")).name
+    name = fields.text(told.get("name", policy.key if policy else method), f"{where}: name")
     own = fields.settings(told.get("settings"), f"{where}: settings of {name}")
+    if policy is not None:
+        if policy.method != method:
+            raise FlexLoRAError(
+                f"{where}: policy {policy.key} of {name} runs with method {policy.method}, not {method}."
+            )
+        if "policy" in own:
+            raise FlexLoRAError(f"{where}: {name} has policy twice, in settings too.")
+        own |= {"policy": policy.key} if policy.settings else {}
     if "preset" in told:
         own = {"preset": told["preset"], **own}
     by_seed = told.get("by_seed") or {}
@@ -205,7 +225,28 @@ def _entry(item: Any, where: str) -> Entry:
         fields.whole(seed, f"{where}: a seed of by_seed of {name}", 0): fields.settings(value, f"{where}: {name}")
         for seed, value in by_seed.items()
     }
-    return Entry(name, method, own, _axes(told.get("axes"), f"{where}: axes of {name}"), seeded)
+    return Entry(name, method, own, _axes(told.get("axes"), f"{where}: axes of {name}"), seeded, file)
+
+
+def _policy(text: str, where: str, folder: Path | None) -> tuple[Policy, Path | None]:
+    """Return the policy of a key or of a file, which is run."""
+    if not text.endswith(".py"):
+        return load_policy(text), None
+    if folder is None:
+        raise FlexLoRAError(f"{where}: policy {text} is a file; only a study file on disk may name one.")
+    # A study's own folder has copies.
+    kept = folder / POLICY_FILES / Path(text).name
+    file = kept if kept.exists() and not (folder / text).exists() else folder / text
+    return load_policy(file), file
+
+
+def _check_policy_files(entries: Sequence[Entry], where: str) -> None:
+    files: dict[str, Path] = {}
+    for entry in entries:
+        if entry.policy_file is not None:
+            other = files.setdefault(entry.policy_file.stem, entry.policy_file)
+            if other.resolve() != entry.policy_file.resolve():
+                raise FlexLoRAError(f"{where}: {other} and {entry.policy_file} have one name. Rename one of them.")
 
 
 def _task(item: Any, where: str) -> TaskEntry:

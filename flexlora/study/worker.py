@@ -24,6 +24,7 @@ from flexlora.job import Job
 from flexlora.run_log import RunLogError, refuse_beside_writer
 from flexlora.run_log.format import HEADER
 from flexlora.study.outcome import DIVERGED, Outcome, begun, clear, find_outcome
+from flexlora.study.policy_files import load_kept
 
 TOLD_INTERVAL_S = 0.5
 PATIENCE_S = 60.0
@@ -42,6 +43,7 @@ def perform(
         told: called with the number of finished steps.
     """
     try:
+        load_kept(job, folder)
         return find_outcome(folder, job) or _train(job, folder, controls or Controls(), told)
     except (FlexLoRAError, RunLogError, OSError) as error:
         state = "diverged" if str(error).startswith(DIVERGED) else "refused"
