@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, build_job
 from flexlora.methods import METHODS
+from flexlora.tasks import TASKS
+from flexlora.tasks.source import SOURCE_OPTIONS
 
 PLACE = ("task", "method", "preset", "total_steps", "seed")
 """What a job is made from beside its options."""
@@ -89,7 +91,9 @@ def _made(flat: Mapping[str, Any], without: str) -> Any:
     method = str(flat.get("method"))
     if method not in METHODS:
         return MISSING
-    known = {*LOOP_OPTIONS, *METHODS[method].options} - {without, *PLACE}
+    # What an embedded task brings itself it takes from nobody.
+    brought = SOURCE_OPTIONS if flat.get("task") in TASKS else ()
+    known = {*LOOP_OPTIONS, *METHODS[method].options} - {without, *PLACE, *brought}
     settings = {key: value for key, value in flat.items() if key in known and value is not None}
     try:
         job = build_job(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import plotly.graph_objects as go
 
-from analysis.figures import curves, maps, spectra
+from analysis.figures import curves, maps, spectra, stability
 from analysis.figures.adapters import ADAPTER_FIGURES
 from analysis.figures.study import STUDY_FIGURES
 from analysis.figures.what_if import WHAT_IF_FIGURES
@@ -24,6 +24,7 @@ RUN_FIGURES: dict[str, Callable[..., go.Figure]] = {
         curves.loss,
         curves.moves,
         curves.net_gross,
+        stability.order_stability,
         maps.event_stages,
         maps.events_grid,
         maps.compare_maps,

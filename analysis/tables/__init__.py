@@ -7,7 +7,16 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from analysis.tables.columns import write_csv_bytes, write_parquet_bytes
-from analysis.tables.curves import compare_curves, curves, loss, moves, net_gross, rank_share, rank_trajectories
+from analysis.tables.curves import (
+    compare_curves,
+    curves,
+    loss,
+    moves,
+    net_gross,
+    order_stability,
+    rank_share,
+    rank_trajectories,
+)
 from analysis.tables.maps import compare_maps, event_stages, events_grid, everything, layer_means, rank_map, strip
 from analysis.tables.spectra import energy_shares, spectra_over_time, spectrum
 from analysis.tables.views import VIEWS, Moment
@@ -27,6 +36,7 @@ TABLES: dict[str, Callable[..., pa.Table]] = {
     "loss": loss,
     "moves": moves,
     "net_gross": net_gross,
+    "order_stability": order_stability,
     "event_stages": event_stages,
     "events_grid": events_grid,
     "compare_maps": compare_maps,

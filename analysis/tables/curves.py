@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from analysis import stability
 from analysis.dynamics import (
     churn_over_time,
     gross_moves_over_time,
@@ -164,3 +165,15 @@ def compare_curves(runs: Mapping[str, Run]) -> pa.Table:
 _COMPARED = pa.schema(
     {"run": pa.string(), "method": pa.string(), "curve": pa.string(), "step": pa.int64(), "value": pa.float64()}
 )
+
+
+def order_stability(run: Run) -> pa.Table:
+    """One row a measure and pair of neighbouring events: Spearman's correlation of the order of the matrices."""
+    found = stability.order_stability(run)
+    return as_table(
+        {
+            "step": np.concatenate([one.steps for one in found] or [np.zeros(0, np.int64)]),
+            "measure": pa.array([one.measure for one in found for _ in one.steps], pa.string()),
+            "spearman": np.concatenate([one.correlation for one in found] or [np.zeros(0)]),
+        }
+    )

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.looks import variant_style, veil
 from analysis.figures.painters import curve, panels, spread_marks
-from analysis.figures.study.looks import variant_style, veil
 from analysis.figures.theme import capital, empty_figure
 from analysis.study import CURVES, Band
 

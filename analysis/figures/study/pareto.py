@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.study.looks import place_title, variant_numbers, variant_style, veil
+from analysis.figures.looks import place_title, variant_numbers, variant_style, veil
 from analysis.figures.theme import TRUE, capital, empty_figure, names_of, styled
 from analysis.study import COSTS, Point
 from analysis.study.pareto import STANDINGS

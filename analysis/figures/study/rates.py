@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.study.looks import place_title, variant_numbers, variant_style
+from analysis.figures.looks import place_title, variant_numbers, variant_style
 from analysis.figures.theme import TRUE, empty_figure, names_of, styled
 from analysis.study import RateCurve
 
