@@ -37,8 +37,6 @@ def test_the_window_follows_from_the_steps_and_a_preset_governs_its_options():
     del steps["total_steps"]
     assert sorted(steps) == ["final_steps", "interval", "warmup_steps"]
     assert {own[2] for own in steps.values()} == {("total_steps",)}
-        ("warmup_steps", "final_steps", "interval"), ("total_steps",)
-    )
     preset = told(flat(), flat(preset="reference"))
     assert preset["preset"] == ("paper", "reference", ())
     assert preset["schedule"] == ("paper", "constant", ("preset",))
