@@ -30,6 +30,7 @@ COMMANDS = {
     "study": Command("flexlora.study.__main__", "make every run of a study file, and one table of them", "train"),
     "report": Command("analysis.report.__main__", "write a run as one HTML file"),
     "adapters": Command("analysis.adapters.__main__", "show what is inside a PEFT adapter, shrink it", "app"),
+    "leaderboard": Command("analysis.leaderboard.__main__", "put PEFT's method comparison and our runs on one board"),
     "import": Command("analysis.importers.__main__", "turn a log from elsewhere into a run folder", "tensorboard"),
 }
 """Word → command, in the order of ``flexlora --help``."""
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {word:10} {command.does}" for word, command in COMMANDS.items()]
+    lines = [f"  {word:11} {command.does}" for word, command in COMMANDS.items()]
     return "\n".join(
         ["usage: flexlora COMMAND ...", "", *lines, "", "flexlora COMMAND --help lists the options of one.", ""]
     )

@@ -135,7 +135,7 @@ def test_help_names_every_command_and_an_unknown_one_is_told(flexlora):
     done = flexlora("--help")
     assert done.returncode == 0
     words = re.findall(r"^  (\w+) +\w", done.stdout, re.MULTILINE)
-    assert words == ["app", "train", "study", "report", "adapters", "import"]
+    assert words == ["app", "train", "study", "report", "adapters", "leaderboard", "import"]
     for word in words:
         told = flexlora(word, "--help")
         assert told.returncode == 0 and told.stdout.startswith("usage: "), told.stderr

@@ -27,6 +27,9 @@ EXPECTED_WORDS = {
 TOLD = 4
 """Variants that a sentence names before it counts the rest."""
 
+_CUT_UNITS = {"directions": "final_rank", "parameters": "final_parameters"}
+"""Unit of a cut → what is equal after it."""
+
 Key = tuple[str, str, str, int]
 """Task, cell, label of the variant, seed: one run of a study."""
 Spent = dict[Key, float | None]
@@ -41,6 +44,9 @@ def expected_budget(job: Job, unit: str) -> float | None:
     config: Any = job.config
     if job.loop.control == "head_only" or unit not in ("final_rank", "final_parameters", "parameter_steps"):
         return None
+    if job.method == "big_then_cut" and unit == _CUT_UNITS[config.budget_unit]:
+        # By parameters it is at most the price of one direction below.
+        return float(config.target_rank)
     moves = METHODS[job.method].direction != "neither" and getattr(config, "initial_budget", None) != 0
     if unit != "final_rank":
         # A direction costs as many parameters as its matrix is wide: where rank moves, the log must tell.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from flexlora.errors import FlexLoRAError
 from flexlora.job import build_job
 from flexlora.session import Session
 from flexlora.worth import worth_of_directions
@@ -125,15 +126,49 @@ def test_the_table_of_rankbench_compares_pairs_and_goes_between_its_marks(tmp_pa
     document.write_text("a\n<!-- table -->\nold\n<!-- /table -->\nb\n", encoding="utf-8")
     rankbench.write("new", document)
     assert document.read_text(encoding="utf-8") == "a\n<!-- table -->\nnew\n<!-- /table -->\nb\n"
+    (tmp_path / "bare.md").write_text("nothing", encoding="utf-8")
+    with pytest.raises(FlexLoRAError, match="has no place for the table"):
+        rankbench.write("new", tmp_path / "bare.md")
     assert all(mark in rankbench.DOC.read_text(encoding="utf-8") for mark in rankbench.MARKS)
 
 
-def test_a_run_of_rankbench_is_measured_from_its_log_and_made_once(tmp_path):
+def test_rankbench_makes_its_table_from_start_to_end_and_repeats_nothing(tmp_path, capsys):
     rankbench = command("rankbench")
-    task = (tmp_path / "oracle-s1", "agree", "oracle", 1, {**SMALL, "batch_size": 4})
-    rankbench.train(task)
-    stamp = (tmp_path / "oracle-s1" / "run.json").stat().st_mtime_ns
-    rankbench.train(task)
-    assert (tmp_path / "oracle-s1" / "run.json").stat().st_mtime_ns == stamp
-    found = rankbench.measure(tmp_path / "oracle-s1")
-    assert found.distance == 0 and found.towards == 1 and found.final_rank == 12
+    small = {"width": 6, "layers": 2, "true_rank": 2, "rank": 2, "batch_size": 4, "interval": 2, "steps": 10}
+    words = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+    rows = ["oracle", "permuted_across", "gram_schmidt", "prune_only", "method adalora", "big_then_cut"]
+    given = ["--seeds", "2", "--scenarios", "disagree", "--jobs", "0", "--out", str(tmp_path / "out"), *words]
+    document = tmp_path / "new" / "doc.md"
+    assert rankbench.main([*given, "--rows", *rows, "--doc", str(document)]) == 0, capsys.readouterr().err
+    text = document.read_text(encoding="utf-8")
+    assert "### `disagree`, 2 seeds" in text and "9 rows × 2 seeds a scenario, 18 runs" in text
+    assert {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")} == {
+        *rows, "uniform", "true_ranks", "spectral_entropy"
+    }  # fmt: skip
+    line = next(line for line in text.splitlines() if line.startswith("| `oracle`"))
+    assert " % (" in line and "| 1.00 |" in line and line.endswith("| 12 |")
+    assert next(line for line in text.splitlines() if line.startswith("| `big_then_cut`")).endswith("| 12 |")
+    folders = [*(tmp_path / "out" / "disagree" / "runs").iterdir(), *(tmp_path / "out").glob("*-later/runs/*")]
+    stamps = {folder: (folder / "run.json").stat().st_mtime_ns for folder in folders}
+    assert len(stamps) == 18
+    assert rankbench.main([*given, "--rows", *rows, "--doc", str(document)]) == 0
+    assert stamps == {folder: (folder / "run.json").stat().st_mtime_ns for folder in folders}
+    assert document.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--set", "steps"], "is not KEY=VALUE"),
+        (["--set", "stepps=3"], "unknown option 'stepps'. Did you mean steps"),
+        (["--set", "learning_rate=fast"], "learning_rate='fast' is not a finite number"),
+        (["--set", "scenario=agree"], "scenario is what the rows and --scenarios say"),
+        (["--seeds", "0"], "whole number of at least 1"),
+    ],
+)
+def test_bad_options_of_rankbench_are_one_line(words, told, tmp_path, capsys):
+    given = ["--out", str(tmp_path / "out"), "--doc", str(tmp_path / "doc.md"), "--jobs", "0", *words]
+    assert command("rankbench").main(given) == 2
+    err = capsys.readouterr().err
+    assert told in err and err.startswith("error: ") and len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
