@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flexlora.errors import FlexLoRAError
+from flexlora.study.gpus import VISIBLE, shared_out
 from flexlora.study.outcome import Outcome
 from flexlora.study.plan import Planned
 from flexlora.study.progress import Progress
@@ -26,9 +27,9 @@ Kept = Callable[[Planned, Outcome], None]
 
 
 def default_jobs(runs: Sequence[Planned]) -> int:
-    """Return how many runs go side by side: one an accelerator, else as many as cores hold with their threads."""
+    """Return how many runs go side by side: one a GPU, else as many as cores hold with their threads."""
     if any(run.job.loop.device != "cpu" for run in runs):
-        return 1
+        return max(1, len(shared_out(runs)))
     with contextlib.suppress(AttributeError):
         cores = len(os.sched_getaffinity(0))
         return max(1, cores // max((run.job.loop.threads for run in runs), default=1))
@@ -38,7 +39,7 @@ def default_jobs(runs: Sequence[Planned]) -> int:
 def run_here(
     runs: Sequence[Planned], root: Path, progress: Progress, stopping: threading.Event, jobs: int
 ) -> dict[str, Outcome]:
-    """Train runs in child processes, ``jobs`` at a time.
+    """Train runs in child processes, ``jobs`` at a time; of several GPUs each process sees one.
 
     A worker that is killed is replaced and its run gone on with. A run that is refused stops them all.
 
@@ -56,7 +57,11 @@ def run_here(
         FlexLoRAError: a run that cannot be made, or whose workers died too often.
     """
     pool = _Pool(runs, root, progress, stopping)
-    threads = [threading.Thread(target=pool.serve, daemon=True) for _ in range(min(jobs, len(runs)))]
+    gpus = shared_out(runs) or [None]
+    threads = [
+        threading.Thread(target=pool.serve, args=(gpus[place % len(gpus)],), daemon=True)
+        for place in range(min(jobs, len(runs)))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -70,6 +75,13 @@ def run_here(
     return pool.outcomes
 
 
+def environment_of(gpu: str | None) -> dict[str, str]:
+    """Return the environment of a worker: one thread, and one GPU where it is given one."""
+    # More threads than cores make each of them slower.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return environment if gpu is None else {**environment, VISIBLE: gpu}
+
+
 class _Pool:
     def __init__(self, runs: Sequence[Planned], root: Path, progress: Progress, stopping: threading.Event) -> None:
         self.outcomes: dict[str, Outcome] = {}
@@ -80,13 +92,13 @@ class _Pool:
         self._workers: set[_Worker] = set()
         self._lock = threading.Lock()
 
-    def serve(self) -> None:
-        """Take runs until there is none, each by the same worker as long as that lives."""
+    def serve(self, gpu: str | None) -> None:
+        """Take runs until there is none, each by the same worker as long as that lives; None = it sees every GPU."""
         worker = None
         try:
             while (run := self._next()) is not None:
                 if worker is None:
-                    worker = _Worker()
+                    worker = _Worker(gpu)
                     with self._lock:
                         self._workers.add(worker)
                 outcome = worker.perform(run, self._root / run.name, self._progress)
@@ -138,9 +150,7 @@ class _Pool:
 class _Worker:
     """The parent's end of ``flexlora.study.worker``."""
 
-    def __init__(self) -> None:
-        # One thread each: more than cores make each of them slower.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    def __init__(self, gpu: str | None = None) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
         self._sending = threading.Lock()
         self._process = subprocess.Popen(
@@ -150,7 +160,7 @@ class _Worker:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
-            env=environment,
+            env=environment_of(gpu),
         )
 
     def perform(self, run: Planned, folder: Path, progress: Progress) -> Outcome | None:
