@@ -30,6 +30,11 @@ def explore(run: str) -> None:
     st.switch_page(_PAGES["Explore"], query_params={"run": run})
 
 
+def compare(study: str) -> None:
+    """Leaves for a study in Compare, at an address that a reload finds again."""
+    st.switch_page(_PAGES["Compare"], query_params={"study": study})
+
+
 def what_if_button(run: str, about: Run) -> None:
     """Offers to ask what another rule had decided, of a run that decided something."""
     if about.events and st.button("What if another rule had decided?", key="to_what_if", icon=":material/alt_route:"):

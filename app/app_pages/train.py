@@ -16,8 +16,9 @@ from jobs.owner import Owner, may, read_owner
 from jobs.question import MESSAGE, ask_for, question_panel, resume
 from jobs.registry import REGISTRY
 from jobs.steering import steer_panel
+from jobs.study_job import StudyJob
 from jobs.visitor import visitor
-from links import explore, what_if_button
+from links import compare, explore, what_if_button
 from player import PlayerView, player
 from runs.link import read_link
 from runs.rows import DAMAGED, read_row
@@ -59,7 +60,7 @@ def page() -> None:
     if message := st.session_state.pop(MESSAGE, None):
         st.warning(message, icon=":material/info:")
     question_panel(REGISTRY, me)
-    live, waiting = REGISTRY.of(me), REGISTRY.waiting_of(me)
+    live, waiting = _run_of(me), REGISTRY.waiting_of(me)
     # What trains comes first. Its place among the others stays, so that the player stays when the run ends.
     before, training, after = st.container(), st.container(), st.container()
     setup = (after if live is not None and live.alive else before).expander(
@@ -84,10 +85,24 @@ def page() -> None:
         _interrupted(live, me)
 
 
+def _run_of(me: Owner) -> LiveJob | None:
+    """Return the viewer's run that trains, or the last one that did; a study is watched on Compare."""
+    live = REGISTRY.of(me)
+    if live is None or not isinstance(live.job, StudyJob):
+        return live
+    if live.alive:
+        with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_study"):
+            told = f"Your study **{plain(live.folder.name)}** is under way: a run waits until it has ended."
+            st.markdown(f":material/science: {told}", width="stretch")
+            if st.button("Watch it on Compare", key="train_to_compare", icon=":material/compare_arrows:"):
+                compare(f"runs/{live.folder.name}")
+    return None
+
+
 def _stage(live: LiveJob, me: Owner) -> None:
     """The player and, where there is a schedule, its editor beside it: also at the end, so that the film goes on."""
     shown = live.has_log and not _log(live)[1]
-    if not isinstance(live.job.config, FlexLoRAConfig):
+    if not isinstance(live.job, Job) or not isinstance(live.job.config, FlexLoRAConfig):
         if shown:
             _play(live)
         return
@@ -134,7 +149,7 @@ def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:
 
 def _parent(job: Job, live: LiveJob | None) -> str | None:
     """Return the run from whose settings these were edited: the one above the form, unless its job is another one."""
-    if live is None:
+    if live is None or not isinstance(live.job, Job):
         return None
     same = (job.task, job.method, job.config.seed) == (live.job.task, live.job.method, live.job.config.seed)
     return live.folder.name if same else None

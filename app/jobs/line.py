@@ -7,6 +7,7 @@ import streamlit as st
 from jobs.live import LiveJob
 from jobs.owner import Owner
 from jobs.registry import Line, Registry
+from jobs.study_job import StudyJob
 from links import explore
 from runs.store import plain
 
@@ -84,6 +85,8 @@ def progress_text(live: LiveJob) -> str:
     if live.state == "loading":
         return f"loading, from step {live.step}" if live.step else "loading"
     text = f"{live.state}, step {live.step} of {live.job.steps}"
+    if isinstance(live.job, StudyJob):
+        text = f"{live.state}, {live.runs} of {live.job.runs} runs done"
     left = live.left_s()
     return f"{text}, about {duration(left)} left" if live.state == "training" and left is not None else text
 

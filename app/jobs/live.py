@@ -14,6 +14,7 @@ from typing import Literal
 from flexlora.controls import Controls
 from flexlora.job import Job
 from jobs.owner import Owner
+from jobs.study_job import StudyJob
 
 RECENT, ENOUGH, ENOUGH_S = 50, 10, 3.0
 """How many of the latest steps tell the pace; how many of them, or how many seconds, it takes to tell it at all."""
@@ -23,13 +24,13 @@ Outcome = Literal["ended", "failed", "cancelled"]
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody wants trained: a new run, or with ``folder`` one to go on with.
+    """What somebody wants trained: a new run or study, or with ``folder`` one to go on with.
 
     ``parent`` names the run whose configuration it was edited from. ``paused``: it waits before its first step.
     ``step``: how many that one has finished, 0 where its log does not end in order.
     """
 
-    job: Job
+    job: Job | StudyJob
     parent: str | None = None
     paused: bool = False
     folder: Path | None = None
@@ -44,7 +45,7 @@ class Request:
 class LiveJob:
     """An accepted job, from the line to its end; everything a page shows comes from the log in its folder.
 
-    ``step`` counts finished optimizer steps. ``error`` is why it could not start or go on, ``notice`` what its owner
+    ``step`` counts finished optimizer steps, ``runs`` the runs of a study that have ended. ``error`` is why it could not start or go on, ``notice`` what its owner
     should know: from where it was resumed, why it made way for others. ``over`` is set with ``outcome``.
     """
 
@@ -54,6 +55,7 @@ class LiveJob:
     clock: Callable[[], float] = time.monotonic
     controls: Controls = field(default_factory=Controls)
     step: int = 0
+    runs: int = 0
     error: str | None = None
     notice: str | None = None
     made_way: bool = False
@@ -64,7 +66,7 @@ class LiveJob:
     _recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT), init=False)
 
     @property
-    def job(self) -> Job:
+    def job(self) -> Job | StudyJob:
         """What is trained."""
         return self.request.job
 
@@ -97,8 +99,10 @@ class LiveJob:
     def finished_step(self, step: int) -> None:
         """Note that ``step`` is done; time spent in pauses does not count."""
         trained = self.clock() - self.controls.waited_s
-        if self._last is not None:
-            self._recent_s.append(trained - self._last)
+        made = step - self.step
+        if self._last is not None and made > 0:
+            # Those of a study are told several at once.
+            self._recent_s.append((trained - self._last) / made)
         self._last, self.step = trained, step
 
     def step_s(self) -> float | None:

@@ -34,7 +34,9 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
     if mine is not None and not (mine.moved or mine.controls.stopping) and mine.request.same_as(request):
         # Many quick clicks ask for one thing.
         st.rerun()
-    same = None if again or request.folder is not None else _same_job(registry, request.job)
+    job = request.job
+    new = not again and request.folder is None and isinstance(job, Job)
+    same = _same_job(registry, job) if new else None
     if same is not None or (mine is not None and not replace):
         state[ASKED] = request, same
     else:

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
 from flexlora.run_log.disk import put_bytes
+from flexlora.study.files import LOCK, SPEC
 from jobs.live import LiveJob, Request
 from jobs.owner import OWNER_FILE
+from jobs.study_job import StudyJob
 
 QUEUE = ".queue.json"
 """Beside the runs."""
@@ -28,9 +30,13 @@ class Offer(NamedTuple):
 
 
 def write_queue(root: Path, waiting: Iterable[LiveJob], offers: Sequence[Offer]) -> None:
-    """Keep who waits, and what is still on offer; a disk that takes nothing costs no more than the offers."""
+    """Keep who waits, and what is still on offer; a disk that takes nothing costs no more than the offers.
+
+    A study that waits is on disk already: Compare offers to go on with what is in its folder.
+    """
     entries = [_entry(offer.owner, offer.request, offer.request.folder) for offer in offers][-MAX_OFFERS:]
     entries += [_entry(live.owner.key if live.owner.lasting else None, live.request, live.folder) for live in waiting]
+    entries = [entry for entry in entries if entry is not None]
     with contextlib.suppress(OSError):
         if entries:
             put_bytes(root / QUEUE, json.dumps(entries).encode())
@@ -57,12 +63,15 @@ def read_queue(root: Path) -> list[Offer]:
 def give_back(folder: Path) -> None:
     """Remove a folder that was kept for a run which has written nothing."""
     with contextlib.suppress(OSError):
-        if {path.name for path in folder.iterdir()} <= {OWNER_FILE}:
-            (folder / OWNER_FILE).unlink(missing_ok=True)
+        if {path.name for path in folder.iterdir()} <= {OWNER_FILE, SPEC, LOCK}:
+            for name in (OWNER_FILE, SPEC, LOCK):
+                (folder / name).unlink(missing_ok=True)
             folder.rmdir()
 
 
-def _entry(owner: str | None, request: Request, folder: Path | None) -> dict[str, Any]:
+def _entry(owner: str | None, request: Request, folder: Path | None) -> dict[str, Any] | None:
+    if isinstance(request.job, StudyJob):
+        return None
     return {
         "owner": owner,
         "job": request.job.to_dict(),

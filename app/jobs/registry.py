@@ -17,6 +17,8 @@ from flexlora.run_log import RunLogError
 from jobs.live import LiveJob, Outcome, Request
 from jobs.owner import Owner, may, refusal, write_owner
 from jobs.queue_file import Offer, give_back, read_queue, write_queue
+from jobs.study_job import StudyJob, new_study_folder
+from jobs.study_process import make_study
 
 MAX_WAITING = 64
 PATIENCE_S = 300.0
@@ -31,7 +33,9 @@ def _in_thread(work: Callable[[], None], name: str) -> None:
 
 
 def train(live: LiveJob) -> None:
-    """Train a job to its end, or until its controls say stop."""
+    """Train a job to its end, or until its controls say stop; a study does so in a process of its own."""
+    if isinstance(live.job, StudyJob):
+        return make_study(live, live.job)
     # torch is imported here, when the first job starts, and never before.
     from flexlora.loop import run_job
 
@@ -231,7 +235,10 @@ class Registry:
                 raise FlexLoRAError(f"{request.folder.name} is in line or in training already.")
 
     def _new_folder(self, owner: Owner, request: Request, root: Path) -> Path:
-        folder = new_run_folder(root, request.job, request.parent)
+        if isinstance(request.job, StudyJob):
+            folder = new_study_folder(root, request.job)
+        else:
+            folder = new_run_folder(root, request.job, request.parent)
         try:
             write_owner(folder, owner)
         except FlexLoRAError:

@@ -15,7 +15,7 @@ from analysis.run_config import config_at, edits
 from analysis.runs import Run, load_run
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
-from flexlora.job import command_line
+from flexlora.job import Job, command_line
 from flexlora.run_log import RunLogError
 from jobs.live import LiveJob
 from runs.store import adapter_size, plain
@@ -31,19 +31,22 @@ def steer_panel(live: LiveJob, send: Callable[[dict[str, Any]], None]) -> None:
 
     Once the run has ended, it shows the schedule that it was trained with.
     """
+    job = live.job
+    if not isinstance(job, Job):
+        return
     run = _log(live)
-    config = config_at(run) if run is not None else live.job.config
+    config = config_at(run) if run is not None else job.config
     if not isinstance(config, FlexLoRAConfig):
         return
     made = edits(run) if run is not None else []
     scope = f"steer_{live.folder.name}_{len(made)}"
-    at, adapter = None if run is None else here(run), adapter_size(live.job.task, config)
+    at, adapter = None if run is None else here(run), adapter_size(job.task, config)
     if not live.alive:
         st.markdown("**The schedule it was trained with**")
         if at is not None:
             draw_schedule(config, schedule_options(config), adapter, f"{scope}_plot", len(made), here=at)
             st.caption(plain(describe_coming(config, at)))
-        _told(live, run)
+        _told(live, job, run)
         return
     st.markdown("**Steer: edit the schedule from here on**")
     wanted = edited_config(scope, config)
@@ -63,7 +66,7 @@ def steer_panel(live: LiveJob, send: Callable[[dict[str, Any]], None]) -> None:
         send({"command": "set", "values": dict(changes)})
         _await_answer(live, run)
         st.rerun(scope="fragment")
-    _told(live, run)
+    _told(live, job, run)
 
 
 def _await_answer(live: LiveJob, before: Run | None) -> None:
@@ -84,7 +87,7 @@ def _log(live: LiveJob) -> Run | None:
         return None
 
 
-def _told(live: LiveJob, run: Run | None) -> None:
+def _told(live: LiveJob, job: Job, run: Run | None) -> None:
     """List what was edited or refused, and the command that makes the same run."""
     if run is None:
         return
@@ -102,4 +105,4 @@ def _told(live: LiveJob, run: Run | None) -> None:
             text = json.dumps(value) if isinstance(value, list) else "none" if value is None else str(value)
             words += ["--edit", shlex.quote(f"{step}:{key}={text}")]
     st.caption("The same run from the command line:")
-    st.code(f"{command_line(live.job, live.folder.name)} {' '.join(words)}", language="bash", wrap_lines=True)
+    st.code(f"{command_line(job, live.folder.name)} {' '.join(words)}", language="bash", wrap_lines=True)

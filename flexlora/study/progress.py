@@ -6,14 +6,31 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import IO
+from collections.abc import Callable, Sequence
+from typing import IO, NamedTuple
 
 from flexlora.study.outcome import Outcome
 from flexlora.study.plan import Planned
 
 LINE_INTERVAL_S = 10.0
 """Between lines where standard error is no terminal."""
+TOLD_INTERVAL_S = 0.5
+
+
+class Count(NamedTuple):
+    """How much of what is being made is done.
+
+    Attributes:
+        what: trials, runs.
+        done: how many of them have ended.
+        total: how many there are.
+        steps: that are done, those of runs under way among them.
+    """
+
+    what: str
+    done: int
+    total: int
+    steps: int
 
 
 class Progress:
@@ -24,10 +41,19 @@ class Progress:
         runs: all of it.
         finished: names of runs that were done before.
         stream: where the line goes.
+        told: is given the count instead, at most every half second.
     """
 
-    def __init__(self, what: str, runs: Sequence[Planned], finished: set[str], stream: IO[str] | None = None) -> None:
-        self._what, self._stream = what, stream or sys.stderr
+    def __init__(
+        self,
+        what: str,
+        runs: Sequence[Planned],
+        finished: set[str],
+        stream: IO[str] | None = None,
+        told: Callable[[Count], object] | None = None,
+    ) -> None:
+        self._what, self._stream, self._told = what, stream or sys.stderr, told
+        self._all_steps = sum(run.job.steps for run in runs)
         self._total, self._skipped = len(runs), len(finished)
         self._left = {run.name: run.job.steps for run in runs if run.name not in finished}
         self._steps = sum(self._left.values())
@@ -49,6 +75,13 @@ class Progress:
             self._under_way.pop(name, None)
             self._states[outcome.state] += 1
 
+    def count(self) -> Count:
+        """Return how much is done."""
+        with self._lock:
+            done = self._skipped + self._states["completed"] + self._states["diverged"]
+            left = sum(self._left.values()) - sum(self._under_way.values())
+            return Count(self._what, done, self._total, self._all_steps - left)
+
     def line(self) -> str:
         """Return what to show."""
         with self._lock:
@@ -68,7 +101,11 @@ class Progress:
 
     def show(self, *, last: bool = False) -> None:
         """Redraw the line on a terminal; elsewhere write one every ten seconds, and the last."""
-        if self._stream.isatty():
+        if self._told is not None:
+            if last or time.monotonic() - self._shown >= TOLD_INTERVAL_S:
+                self._shown = time.monotonic()
+                self._told(self.count())
+        elif self._stream.isatty():
             line = self.line()
             self._stream.write("\r" + line.ljust(self._width) + ("\n" if last else ""))
             self._stream.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from flexlora.study.outcome import Outcome, find_outcome
 from flexlora.study.plan import Plan, Planned
 from flexlora.study.policy_files import keep_policies
 from flexlora.study.pool import default_jobs, run_here
-from flexlora.study.progress import Progress
+from flexlora.study.progress import Count, Progress
 from flexlora.study.ray_pool import require_ray, run_on_ray
 from flexlora.study.spec import lower_is_better
 from flexlora.study.table import add_budgets, csv_bytes, parquet_bytes, read_rows
@@ -49,6 +49,7 @@ def run_study(
     on_ray: bool = False,
     allow_unequal: bool = False,
     stopping: threading.Event | None = None,
+    told: Callable[[Count], object] | None = None,
 ) -> dict[str, Any]:
     """Make a study, or what is missing of it.
 
@@ -61,6 +62,7 @@ def run_study(
         on_ray: on a Ray cluster instead of child processes.
         allow_unequal: compare although the budgets differ; the table carries a note.
         stopping: set from outside to stop.
+        told: is given the count of what is done now and then; None = a line on standard error.
 
     Returns:
         ``table``, ``parquet``, ``costs`` (paths), ``runs``, ``trials``, ``skipped`` (done before), ``diverged``,
@@ -81,7 +83,7 @@ def run_study(
             f"{refusal(plan.study.equal, differences)} Nothing was run; --allow-unequal runs it and notes it in the "
             "table."
         )
-    make = _Maker(out, jobs, on_ray, stopping)
+    make = _Maker(out, jobs, on_ray, stopping, told)
     with study_folder(out, text, resume=resume):
         for told in keep_policies(out, plan.study.entries):
             sys.stderr.write(f"note: {told}\n")
@@ -101,8 +103,15 @@ def run_study(
 
 
 class _Maker:
-    def __init__(self, out: Path, jobs: int | None, on_ray: bool, stopping: threading.Event) -> None:
-        self.skipped = 0
+    def __init__(
+        self,
+        out: Path,
+        jobs: int | None,
+        on_ray: bool,
+        stopping: threading.Event,
+        told: Callable[[Count], object] | None,
+    ) -> None:
+        self.skipped, self._told = 0, told
         self._out, self._jobs, self._on_ray, self._stopping = out, jobs, on_ray, stopping
 
     def __call__(self, what: str, runs: Sequence[Planned], folder: str) -> dict[str, Outcome]:
@@ -117,7 +126,7 @@ class _Maker:
                 # A table of an earlier file must not pass for this one's.
                 (self._out / name).unlink(missing_ok=True)
             root.mkdir(exist_ok=True)
-            progress = Progress(what, runs, set(outcomes))
+            progress = Progress(what, runs, set(outcomes), told=self._told)
             pool = run_on_ray if self._on_ray else run_here
             outcomes |= pool(missing, root, progress, self._stopping, self._jobs or default_jobs(missing))
             progress.show(last=True)
@@ -148,7 +157,7 @@ def _write(
     replace_file(out / PARQUET, parquet_bytes(rows))
     replace_file(out / TABLE, csv_bytes(rows))
     held = {"unit": equal.unit, "tolerance": equal.tolerance, "held": not note, "note": note}
-    replace_file(out / SUMMARY, json_bytes(_summary(plan, held, out)))
+    replace_file(out / SUMMARY, json_bytes(summary_of(plan, held, out)))
     diverged = [run for run in runs if outcomes[run.name].state == "diverged"]
     for run in diverged[:5]:
         sys.stderr.write(f"{run.variant.title}, seed {run.seed} diverged: {outcomes[run.name].message}\n")
@@ -179,7 +188,7 @@ def _check_metric(plan: Plan, runs: Sequence[Planned], rows: Sequence[Mapping[st
             )
 
 
-def _summary(plan: Plan, equal: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def summary_of(plan: Plan, equal: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Return what a reader of the table has to know beside it."""
     study = plan.study
     groups = []

@@ -142,6 +142,20 @@ def read_study(path: str | Path) -> Study:
     return parse_study(read_plain_yaml(text, path.name), path.name, path.stem, path.parent)
 
 
+def read_study_text(text: str, where: str, name: str = "study") -> Study:
+    """Check the text of a study file that may come from a stranger: it names no policy file, which would be run.
+
+    Args:
+        text: YAML.
+        where: what to call it in errors.
+        name: of the study when the text gives none.
+
+    Raises:
+        FlexLoRAError: as ``read_study``.
+    """
+    return parse_study(read_plain_yaml(text, where), where, name)
+
+
 def parse_study(content: Any, where: str, name: str = "study", folder: Path | None = None) -> Study:
     """Check the content of a study file.
 

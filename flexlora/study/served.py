@@ -1,0 +1,77 @@
+"""A study for a parent process, such as the app: ``python -m flexlora.study.served``.
+
+It reads one JSON object a line: first ``{"study": text, "out": folder, "jobs": n, "allow_unequal": bool,
+"niceness": n}``, later
+``{"command": "stop"}``. It writes ``{"what": ..., "done": ..., "total": ..., "steps": ...}`` about twice a second and
+last ``{"summary": ...}``, ``{"error": one line}`` or ``{"stopped": true}``. The end of its input stops it, so that it
+never outlives its parent by more than a step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+from flexlora.errors import FlexLoRAError
+from flexlora.run_log import RunLogError
+from flexlora.study.files import SPEC
+from flexlora.study.plan import plan_study
+from flexlora.study.progress import Count
+from flexlora.study.runner import StudyStopped, run_study
+from flexlora.study.spec import read_study_text
+
+
+def main() -> int:
+    """Make the study that the first line asks for; what is done is kept and not repeated."""
+    # What a library prints must not get between the lines of the protocol.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    # Ctrl-C reaches the whole group; the parent says what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stopping = threading.Event()
+    asked = json.loads(sys.stdin.readline() or "{}")
+    if hasattr(os, "nice"):
+        os.nice(int(asked.get("niceness") or 0))
+    threading.Thread(target=_listen, args=(sys.stdin, stopping), daemon=True).start()
+    _answer(answers, _make(asked, answers, stopping))
+    return 0
+
+
+def _make(asked: dict[str, Any], answers: IO[str], stopping: threading.Event) -> dict[str, Any]:
+    def told(count: Count) -> None:
+        _answer(answers, count._asdict())
+
+    try:
+        out, text = Path(asked["out"]), str(asked["study"])
+        plan = plan_study(read_study_text(text, SPEC, out.name))
+        more = {"jobs": asked.get("jobs"), "allow_unequal": bool(asked.get("allow_unequal"))}
+        return {"summary": run_study(plan, out, text, resume=True, stopping=stopping, told=told, **more)}
+    except StudyStopped:
+        return {"stopped": True}
+    except (FlexLoRAError, RunLogError) as error:
+        return {"error": " ".join(str(error).split())}
+
+
+def _listen(stream: IO[str], stopping: threading.Event) -> None:
+    for line in stream:
+        if json.loads(line).get("command") == "stop":
+            break
+    stopping.set()
+
+
+def _answer(answers: IO[str], content: dict[str, Any]) -> None:
+    try:
+        answers.write(json.dumps(content) + "\n")
+        answers.flush()
+    except BrokenPipeError:
+        # The parent is gone; the end of the other pipe stops the study.
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
