@@ -9,6 +9,9 @@ from streamlit.navigation.page import StreamlitPage
 
 from analysis.runs import Run
 
+COMPARED, COMPARE_PART = "compare_chosen", "compare_part"
+"""What Compare shows, in the session."""
+
 _PAGES: dict[str, StreamlitPage] = {}
 
 
@@ -32,6 +35,8 @@ def explore(run: str) -> None:
 
 def compare(study: str) -> None:
     """Leaves for a study in Compare, at an address that a reload finds again."""
+    st.session_state[COMPARED] = study
+    st.session_state.pop(COMPARE_PART, None)
     st.switch_page(_PAGES["Compare"], query_params={"study": study})
 
 

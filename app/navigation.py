@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 import links
-from app_pages import adapters, explore, methods, runs, train, what_if
+from app_pages import adapters, compare, explore, methods, runs, train, what_if
 
 
 def pages() -> dict[str, StreamlitPage]:
@@ -12,6 +12,7 @@ def pages() -> dict[str, StreamlitPage]:
     made = {
         "Explore": st.Page(explore.page, title="Explore", url_path="explore", default=True),
         "Train": st.Page(train.page, title="Train", url_path="train"),
+        "Compare": st.Page(compare.page, title="Compare", url_path="compare"),
         "Runs": st.Page(runs.page, title="Runs", url_path="runs"),
         "What-if": st.Page(what_if.page, title="What-if", url_path="what-if"),
         "Adapters": st.Page(adapters.page, title="Adapters", url_path="adapters"),

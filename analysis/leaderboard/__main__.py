@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.command import CommandParser, run_command
-from analysis.leaderboard.compare import Board, Standing, rank_results
-from analysis.leaderboard.export import result_of
+from analysis.leaderboard.compare import Board, Standing, describe_board, rank_results
+from analysis.leaderboard.export import result_files
 from analysis.leaderboard.figure import COST_NAMES, pareto
 from analysis.leaderboard.read import COSTS, read_results
 from analysis.runs import load_run
 from flexlora.errors import FlexLoRAError
-from flexlora.study.files import json_bytes, replace_file
+from flexlora.study.files import replace_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,17 +58,10 @@ def _act(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def _export(folders: Sequence[Path], out: Path) -> list[str]:
     # All are read before anything is written.
-    contents = {}
-    for folder in folders:
-        content = result_of(load_run(folder))
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", content["run_info"]["experiment_name"].replace("/", "--"))
-        name = f"{stem}--seed{content['run_info']['train_config']['seed']}.json"
-        if name in contents:
-            raise FlexLoRAError(f"{folder}: another of the runs has the same method, task, rank, rate and seed.")
-        contents[name] = content
+    contents = result_files(load_run(folder) for folder in folders)
     out.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        replace_file(out / name, json_bytes(json.loads(json.dumps(content))))
+        replace_file(out / name, content)
     return [str(out / name) for name in contents]
 
 
@@ -85,18 +76,7 @@ def _plain(value: Any) -> Any:
 
 
 def _text(board: Board, notices: Sequence[str]) -> str:
-    lines = [f"{board.runs} runs of {len(board.standings)} configurations."]
-    if math.isnan(board.spread):
-        lines.append("No configuration was run twice: nothing can be said about which differences are real.")
-    else:
-        together = sum(not own.told_apart for own in board.standings)
-        lines.append(
-            f"Reruns of one configuration spread by {board.spread:.4f} (pooled, {board.freedom} degrees of freedom): "
-            f"two single runs tell {board.detectable:.3f} apart with 80 % power. {together} configurations are not "
-            "told apart from the best (Holm over the table)."
-        )
-        told = ", ".join(f"{runs} runs each for {size:g}" for size, runs in board.pairs_for.items())
-        lines += [f"It would take {told}."] * bool(told)
+    lines = describe_board(board)
     heads = ["experiment", "n", "accuracy", "± 95 %", "p (Holm)", COST_NAMES[board.cost][0], "front", "total rank"]
     lines += ["", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(_cells(own, board.cost)) + " |" for own in board.standings]

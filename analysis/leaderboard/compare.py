@@ -114,6 +114,21 @@ def rank_results(results: Sequence[Result], *, cost: str = "memory_bytes") -> Bo
     return Board(standings, len(results), spread, freedom, found, needed, cost)
 
 
+def describe_board(board: Board) -> list[str]:
+    """Return what a table can tell and what it cannot, in a few sentences."""
+    lines = [f"{board.runs} runs of {len(board.standings)} configurations."]
+    if math.isnan(board.spread):
+        return [*lines, "No configuration was run twice: nothing can be said about which differences are real."]
+    together = sum(not own.told_apart for own in board.standings)
+    lines.append(
+        f"Reruns of one configuration spread by {board.spread:.4f} (pooled, {board.freedom} degrees of freedom): "
+        f"two single runs tell {board.detectable:.3f} apart with 80 % power. {together} configurations are not "
+        "told apart from the best (Holm over the table)."
+    )
+    told = ", ".join(f"{runs} runs each for {size:g}" for size, runs in board.pairs_for.items())
+    return [*lines, *([f"It would take {told}."] if told else [])]
+
+
 def runs_needed(difference: float, spread: float) -> int:
     """Return how many unpaired runs of each of two configurations find a true difference with 80 % power."""
     runs = 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +15,27 @@ from analysis.metrics import final_ranks
 from analysis.runs import Run
 from flexlora import budgets
 from flexlora.errors import FlexLoRAError
+from flexlora.study.files import json_bytes
 
 FLOAT_BYTES = 4
 STATES = {"finished": "success", "failed": "failed"}
+
+
+def result_files(runs: Iterable[Run]) -> dict[str, bytes]:
+    """Return file name → content of a result file for each run.
+
+    Raises:
+        FlexLoRAError: as ``result_of``, or two runs that their table would take for one.
+    """
+    contents: dict[str, bytes] = {}
+    for run in runs:
+        content = result_of(run)
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", content["run_info"]["experiment_name"].replace("/", "--"))
+        name = f"{stem}--seed{content['run_info']['train_config']['seed']}.json"
+        if name in contents:
+            raise FlexLoRAError(f"{run.folder}: another of the runs has the same method, task, rank, rate and seed.")
+        contents[name] = json_bytes(json.loads(json.dumps(content)))
+    return contents
 
 
 def result_of(run: Run) -> dict[str, Any]:

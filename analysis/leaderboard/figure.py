@@ -6,6 +6,7 @@ import math
 
 import plotly.graph_objects as go
 
+from analysis.figures.theme import styled
 from analysis.leaderboard.compare import Board, Standing
 
 COST_NAMES = {
@@ -14,7 +15,7 @@ COST_NAMES = {
     "file_bytes": ("size of the adapter, MB", 1e6),
     "parameters": ("trainable parameters, millions", 1e6),
 }
-FRONT, BEHIND, OTHER = "#0072b2", "#999999", "#56b4e9"
+FRONT, BEHIND, OTHER = "#0072B2", "#7F7F7F", "#56B4E9"
 
 
 def pareto(board: Board) -> go.Figure:
@@ -44,8 +45,7 @@ def pareto(board: Board) -> go.Figure:
             text=[f"{one.experiment}, n = {one.n}" for one in own],
             hovertemplate="%{text}<br>%{y:.3f} at %{x:.3g}<extra></extra>",
         )
-    figure.update_layout(xaxis_title=title, yaxis_title="test accuracy", template="plotly_white")
-    return figure
+    return styled(figure, title=f"Accuracy against {title.split(',')[0]}", x=title, y="test accuracy")
 
 
 def _known(board: Board) -> list[Standing]:

@@ -26,6 +26,7 @@ from runs.actions import (
 )
 from runs.folders import ALLOWED, TRASH, Trashed, in_trash, pack, why_not_movable
 from runs.import_panel import import_panel
+from runs.notes_panel import notes_panel, told_notes
 from runs.rows import DAMAGED, OTHERS, WHERE, RunRow, columns, describe_row, read_rows, search, size_text
 from runs.store import plain, run_entries, runs_root
 from widgets import act, download
@@ -39,6 +40,7 @@ COLUMNS = {
     "name": st.column_config.TextColumn("name", pinned=True, width="medium"),
     "where": st.column_config.TextColumn("where", width=80, help="Bundled runs cannot be changed"),
     "state": st.column_config.TextColumn("state", width=95, help="⚠ something of its log is missing"),
+    "tags": st.column_config.TextColumn("tags", width=110, help="What its owner calls it"),
     "method": st.column_config.TextColumn("method", width=100),
     "preset": st.column_config.TextColumn("preset", width=80),
     "task": st.column_config.TextColumn("task", width=75),
@@ -99,7 +101,7 @@ def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> RunRow | None:
     text = left.text_input(
         "Search",
         key="runs_search",
-        placeholder="Search: name, method, task, preset, state",
+        placeholder="Search: name, method, task, preset, state, tag, note",
         label_visibility="collapsed",
         icon=":material/search:",
         persist_state="session",
@@ -157,6 +159,8 @@ def _table(rows: Sequence[RunRow]) -> RunRow | None:
 
 def _details(row: RunRow) -> None:
     st.markdown(f"**{plain(row.name)}**  \n{plain(describe_row(row))}")
+    if told := told_notes(row.notes):
+        st.markdown(told)
     if row.fault:
         st.warning(plain(row.fault), icon=":material/broken_image:")
     readable = row.state != DAMAGED
@@ -175,6 +179,7 @@ def _details(row: RunRow) -> None:
             why, copy = "Copy it to your runs, where it can be renamed and removed", ":material/content_copy:"
             act("Duplicate", "runs_duplicate", copy, duplicate_run, row, help=why, disabled=not readable)
             return
+        notes_panel(row.folder, row.own)
         reason = why_not_movable(runs_root(), row.folder, visitor(), "remove")
         with st.popover("Rename", icon=":material/edit:", disabled=reason is not None, key=f"runs_rename_{row.name}"):
             _rename(row)

@@ -15,7 +15,7 @@ from flexlora.run_log.disk import put_bytes
 OWNER_FILE = "owner.json"
 """In a run folder: whose run it is. Without it, or with a damaged one, the run is nobody's in particular."""
 
-Action = Literal["watch", "pause", "steer", "stop", "resume", "rename", "remove"]
+Action = Literal["watch", "pause", "steer", "stop", "resume", "rename", "remove", "annotate"]
 
 _UNKNOWN = "unknown"
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -49,7 +49,7 @@ def refusal(owner: Owner, action: Action, folder: Path) -> str | None:
     """Return why somebody may not do something with the run in ``folder``, in one line; None when they may."""
     if may(owner, action, read_owner(folder)):
         return None
-    return f"{folder.name} belongs to another browser, and only that one may resume, rename or remove it."
+    return f"{folder.name} belongs to another browser, and only that one may resume, rename or remove it, or write on it."
 
 
 def read_owner(folder: Path) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flexlora.errors import FlexLoRAError
@@ -41,9 +41,13 @@ class StudyJob:
         """Where a run has its method."""
         return self.name
 
+    def planned(self, side_by_side: int, *, unequal: bool) -> StudyJob:
+        """Return the same study, made in another way."""
+        return replace(self, side_by_side=side_by_side, unequal=unequal)
 
-def study_job(text: str, plan: Plan, side_by_side: int = 1, *, unequal: bool = False) -> StudyJob:
-    """Return the job of a study file whose plan is ``plan``."""
+
+def study_job(text: str, plan: Plan) -> StudyJob:
+    """Return the job of a study file whose plan is ``plan``, one run after the other."""
     compared = plan.runs([own[0] if own else {} for own in plan.chosen])
     trial_steps = sum(run.job.steps for run in plan.trials)
     return StudyJob(
@@ -53,8 +57,6 @@ def study_job(text: str, plan: Plan, side_by_side: int = 1, *, unequal: bool = F
         steps=trial_steps + sum(run.job.steps for run in compared),
         trials=len(plan.trials),
         trial_steps=trial_steps,
-        side_by_side=side_by_side,
-        unequal=unequal,
     )
 
 

@@ -17,6 +17,7 @@ from flexlora.run_log import Glance, RunLogError, glance_run, run_state
 from flexlora.run_log.format import CHECKSUMS, HEADER
 from flexlora.run_log.pieces import DATA
 from jobs.owner import Owner, may, read_owner
+from runs.notes import Notes, read_notes
 
 DAMAGED = "damaged"
 """State of a run whose header cannot be read."""
@@ -49,6 +50,7 @@ class RunRow:
         replayable: it holds λ, on which other settings can be tried.
         fault: why it cannot be opened, or what is missing; empty for a good one.
         where: one of ``WHERE``.
+        notes: tags and note.
     """
 
     key: str
@@ -73,6 +75,7 @@ class RunRow:
     replayable: bool = False
     fault: str = ""
     where: str = YOURS
+    notes: Notes = Notes()
 
     @property
     def name(self) -> str:
@@ -103,7 +106,7 @@ def read_row(key: str, folder: Path) -> RunRow:
     found = _glance(str(folder), stamp(*(folder / name for name in (HEADER, CHECKSUMS, *DATA))))
     size = disk_use(folder)
     if isinstance(found, str):
-        return RunRow(key, folder, DAMAGED, disk_bytes=size, fault=found)
+        return RunRow(key, folder, DAMAGED, disk_bytes=size, fault=found, notes=read_notes(folder))
     header, config = found.header, found.header.get("config", {})
     planned = config.get("total_steps")
     measured, result = last_result(found.evals)
@@ -129,6 +132,7 @@ def read_row(key: str, folder: Path) -> RunRow:
         source=_source(header),
         replayable=header.get("singular_values") != "unknown",
         fault=" ".join(found.notices),
+        notes=read_notes(folder),
     )
 
 
@@ -138,7 +142,7 @@ def search(rows: Sequence[RunRow], text: str) -> list[RunRow]:
     found = []
     for row in rows:
         told = (row.name, row.method, row.preset, row.task, row.state, row.measured, row.where, row.source)
-        told += (row.importance, row.schedule, row.parent)
+        told += (row.importance, row.schedule, row.parent, *row.notes.tags, row.notes.note)
         held = " ".join(told).casefold()
         if all(word in held for word in words):
             found.append(row)
@@ -151,6 +155,7 @@ def columns(rows: Sequence[RunRow]) -> dict[str, list[Any]]:
         "name": [row.name for row in rows],
         "where": [row.where for row in rows],
         "state": [f"{row.state} ⚠" if row.fault else row.state for row in rows],
+        "tags": [", ".join(row.notes.tags) for row in rows],
         "method": [row.method for row in rows],
         "preset": [row.preset for row in rows],
         "task": [row.task for row in rows],

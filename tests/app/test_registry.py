@@ -228,7 +228,7 @@ class TestResume:
 
     def test_only_the_owner_goes_on_with_a_run(self, stage, old):
         write_owner(old, ANNA)
-        with pytest.raises(FlexLoRAError, match="only that one may resume, rename or remove it"):
+        with pytest.raises(FlexLoRAError, match="only that one may resume, rename or remove it, or write"):
             stage.start(BEN, Request(JOB, folder=old))
         assert stage.start(ANNA, Request(JOB, folder=old)).folder == old
 

@@ -32,8 +32,8 @@ equal: final_rank
 """
 
 
-def job_of(text: str = TEXT, **more) -> StudyJob:
-    return study_job(text, plan_study(read_study_text(text, "study.yaml")), **more)
+def job_of(text: str = TEXT) -> StudyJob:
+    return study_job(text, plan_study(read_study_text(text, "study.yaml")))
 
 
 class Stage:

@@ -1,0 +1,125 @@
+"""What is compared: a study, or runs that somebody picks; kept in the session and told by the address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import streamlit as st
+
+from compare import address
+from compare.studies import StudyEntry, find_study, study_entries
+from jobs.owner import Owner
+from jobs.registry import REGISTRY
+from jobs.study_job import StudyJob
+from links import COMPARED
+from runs.rows import RunRow, read_rows, search
+from runs.store import plain, run_entries
+from widgets import act
+
+PICKED = "compare_runs"
+WORDS = "compare_words"
+SEEN = "compare_seen_study"
+OWN_CHOICE = "runs"
+"""Key of the choice that is no study."""
+MOST_RUNS = 300
+STATES = {"done": "", "waits": " · waits in line", "under way": " · under way", "interrupted": " · not done"}
+
+
+class Choice(NamedTuple):
+    """What is compared: a study, or runs; neither where nothing is chosen yet."""
+
+    study: StudyEntry | None
+    runs: tuple[RunRow, ...] = ()
+
+
+def ask_choice(me: Owner) -> Choice:
+    """Draw the choice and return it; the address follows."""
+    entries = study_entries()
+    _follow_own(me)
+    _read_address(entries)
+    names = {entry.key: f"{_name(entry)}{STATES[entry.state]}" for entry in entries}
+    names[OWN_CHOICE] = "Runs that I pick"
+    if st.session_state.get(COMPARED) not in names:
+        st.session_state[COMPARED] = None
+    chosen = st.selectbox(
+        "Compare",
+        list(names),
+        key=COMPARED,
+        index=None,
+        format_func=lambda key: names[key],
+        placeholder="Choose a study, or runs",
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    if chosen == OWN_CHOICE:
+        runs = _ask_runs(me)
+        address.tell(study=None, runs=",".join(row.key for row in runs))
+        return Choice(None, runs)
+    entry = find_study(chosen, entries) if chosen else None
+    address.tell(study=entry.key if entry else None, runs=None)
+    return Choice(entry)
+
+
+def choose(key: str | None) -> None:
+    """Choose a study, or picked runs, before the page runs again."""
+    st.session_state[COMPARED] = key
+
+
+def sample_study() -> StudyEntry | None:
+    """Return the study that comes with the Lab."""
+    return next((entry for entry in study_entries() if not entry.own), None)
+
+
+def _name(entry: StudyEntry) -> str:
+    return entry.folder.name if entry.own else f"{entry.folder.name} (sample)"
+
+
+def _read_address(entries: Sequence[StudyEntry]) -> None:
+    """Let the session begin with what the address asks for."""
+    if COMPARED in st.session_state:
+        return
+    study, runs = address.asked(address.STUDY), address.asked(address.RUNS)
+    if runs:
+        st.session_state[COMPARED] = OWN_CHOICE
+        st.session_state[PICKED] = runs.split(",")
+    elif study:
+        found = find_study(study, list(entries))
+        st.session_state[COMPARED] = found.key if found else None
+        if found is None:
+            st.warning(f"The link's study {plain(study[:80])} is not here.", icon=":material/link_off:")
+    else:
+        st.session_state[COMPARED] = None
+
+
+def _follow_own(me: Owner) -> None:
+    """Show a study that has just been started."""
+    live = REGISTRY.busy_with(me)
+    if live is not None and isinstance(live.job, StudyJob) and st.session_state.get(SEEN) != live.folder.name:
+        st.session_state[SEEN] = live.folder.name
+        choose(f"runs/{live.folder.name}")
+
+
+def _ask_runs(me: Owner) -> tuple[RunRow, ...]:
+    rows = {row.key: row for row in read_rows(run_entries(), me)}
+    st.session_state[PICKED] = [key for key in st.session_state.get(PICKED, ()) if key in rows][:MOST_RUNS]
+    left, right = st.columns([0.7, 0.3], vertical_alignment="bottom")
+    picked = left.multiselect(
+        "Runs",
+        list(rows),
+        key=PICKED,
+        format_func=lambda key: rows[key].name,
+        placeholder="Pick runs: those that differ in their seed only are one group",
+        persist_state="session",
+    )
+    with right, st.popover("Pick by words", icon=":material/filter_list:"):
+        told = "name, method, task, preset, state, tag: all words have to be there"
+        st.text_input("Words", key=WORDS, placeholder=told, persist_state="session")
+        found = search(list(rows.values()), st.session_state.get(WORDS, ""))
+        act(f"Pick these {len(found)}", "compare_pick_all", ":material/done_all:", _pick, [row.key for row in found])
+        act("Pick none", "compare_pick_none", ":material/close:", _pick, [])
+    return tuple(rows[key] for key in picked)
+
+
+def _pick(keys: Sequence[str]) -> None:
+    st.session_state[PICKED] = list(keys)[:MOST_RUNS]

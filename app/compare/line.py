@@ -1,0 +1,101 @@
+"""Where a study stands in the line of jobs: how far it is, the stop, and the way on after an interruption."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from compare.studies import StudyEntry
+from flexlora.errors import FlexLoRAError
+from flexlora.study.files import SPEC
+from flexlora.study.partial import read_plan
+from jobs.line import duration, progress_text
+from jobs.live import LiveJob, Request
+from jobs.owner import Owner, may, read_owner
+from jobs.question import ask_for
+from jobs.registry import REGISTRY
+from jobs.study_job import StudyJob, study_job
+from runs.store import plain
+
+TICK_S = 2.0
+FILLS_S = 6.0
+"""How often a page that shows a study under way is drawn anew, once more of its runs have ended."""
+
+
+def line_of(entry: StudyEntry, me: Owner, done: int, of: int) -> None:
+    """Draw how far a study is, and what its owner can do about it.
+
+    Args:
+        entry: the study.
+        me: who looks.
+        done: runs that have ended.
+        of: how many there will be.
+    """
+    live = entry.live
+    if live is not None:
+        st.fragment(_watch, run_every=TICK_S)(entry, live, me, done)
+    elif entry.own and entry.state == "interrupted":
+        _interrupted(entry, me, done, of)
+
+
+def _watch(entry: StudyEntry, live: LiveJob, me: Owner, done: int) -> None:
+    assert isinstance(live.job, StudyJob)
+    if entry.live is not live or live.runs - live.job.trials > done:
+        st.rerun()
+    share = min(live.step / max(live.job.steps, 1), 1.0)
+    with st.container(border=True, key="compare_line"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":material/science: **{plain(live.folder.name)}** is {_told(live)}.", width="stretch")
+            if may(me, "stop", live.owner.key):
+                _stop(live, me)
+            else:
+                st.caption("Another browser's: only its owner stops it.", width="content")
+        st.progress(share)
+
+
+def _told(live: LiveJob) -> str:
+    if live.launched:
+        text = progress_text(live)
+        return text.replace("training", "under way", 1)
+    line = REGISTRY.line()
+    place = line.waiting.index(live) if live in line.waiting else 0
+    starts = line.starts_s[place] if place < len(line.starts_s) else None
+    return f"number {place + 1} in line" + (f" and starts in about {duration(starts)}" if starts is not None else "")
+
+
+def _stop(live: LiveJob, me: Owner) -> None:
+    if not live.launched:
+        if st.button("Leave the line", key="compare_leave", icon=":material/close:"):
+            REGISTRY.cancel(me)
+            st.rerun()
+    elif st.button(
+        "Stop the study", key="compare_stop", icon=":material/stop:", disabled=live.controls.stopping,
+        help="After the current steps; what is done is kept and can be gone on with",
+    ):  # fmt: skip
+        REGISTRY.send(me, live, {"command": "stop"})
+
+
+def _interrupted(entry: StudyEntry, me: Owner, done: int, of: int) -> None:
+    last = REGISTRY.of(me)
+    error = last.error if last is not None and last.folder == entry.folder else None
+    if error:
+        st.error(plain(error), icon=":material/error:")
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key="compare_interrupted"):
+        st.markdown(f":material/pause_circle: Not done: **{done} of {of} runs** are there.", width="stretch")
+        if not may(me, "resume", read_owner(entry.folder)):
+            st.caption("Another browser's: only its owner goes on with it.", width="content")
+        elif st.button("Go on with it", key="compare_resume", type="primary", icon=":material/resume:"):
+            _resume(entry.folder, me)
+
+
+def _resume(folder: Path, me: Owner) -> None:
+    try:
+        plan = read_plan(folder)
+        text = (folder / SPEC).read_text(encoding="utf-8")
+    except (FlexLoRAError, OSError) as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    side_by_side = int(st.session_state.get("compare_side_by_side", 1))
+    job = study_job(text, plan).planned(side_by_side, unequal=bool(st.session_state.get("compare_unequal")))
+    ask_for(REGISTRY, me, Request(job, folder=folder))

@@ -1,0 +1,172 @@
+"""The Compare page headless: what is refused, what an unfinished study shows, what a link opens."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from flexlora.study.files import SPEC
+from flexlora.study.plan import plan_study
+from flexlora.study.spec import read_study_text
+
+PLAIN = """
+name: small
+tasks: [digits]
+methods: [lora, flexlora]
+seeds: 4
+settings: {steps: 4, save_adapter: false}
+equal: final_rank
+margin: 0.05
+"""
+
+
+def script():
+    from app_pages import compare
+
+    compare.page()
+
+
+@pytest.fixture(autouse=True)
+def idle():
+    """The registry of the process has nothing to do with these tests."""
+    from jobs.registry import REGISTRY
+
+    assert REGISTRY.line().running is None
+
+
+@pytest.fixture
+def page(roots):
+    return AppTest.from_function(script, default_timeout=60)
+
+
+@pytest.fixture
+def make_study(roots, forge_run):
+    """A function that writes a study whose first ``count`` runs have ended; ``gain`` is what flexlora has more."""
+
+    def make(count: int = 8, *, gain: float = 0.1, big=(4, 4), name: str = "small", text: str = PLAIN) -> Path:
+        folder = roots[1] / name
+        folder.mkdir()
+        (folder / SPEC).write_text(text)
+        runs = plan_study(read_study_text(text, SPEC)).runs()
+        for place, run in enumerate(runs[:count]):
+            better = run.variant.entry.method == "flexlora"
+            accuracy = 0.5 + 0.01 * run.seed + (gain + 0.001 * (place % 3) if better else 0.0)
+            metrics = {split: {"accuracy": accuracy, "loss": 1 - accuracy} for split in ("validation", "test")}
+            forge_run(run, folder / "runs", metrics=metrics, end_ranks=big if better else None)
+        return folder
+
+    return make
+
+
+def words(page) -> str:
+    items = [*page.markdown, *page.caption, *page.warning, *page.error, *page.info]
+    return " ".join(item.value for item in items).replace("\\", "")
+
+
+def test_with_nothing_chosen_the_sample_study_is_a_click_away(page, roots, make_study):
+    sample = roots[0] / "studies" / "sample"
+    sample.parent.mkdir()
+    shutil.move(make_study(), sample)
+    page.run()
+    assert not page.exception and "Does moving rank help" in words(page)
+    page.button(key="compare_sample").click().run()
+    assert not page.exception
+    assert page.selectbox(key="compare_chosen").value == "sample"
+    assert page.query_params["study"] == "sample"
+
+
+def test_an_unfinished_study_shows_what_is_there_and_offers_to_go_on(page, make_study):
+    make_study(count=6)
+    page.query_params["study"] = "runs/small"
+    page.run()
+    assert not page.exception
+    assert "6 of 8 runs" in words(page)
+    assert page.button(key="compare_resume").label == "Go on with it"
+
+
+def test_a_study_of_another_browser_is_not_gone_on_with(page, make_study):
+    from jobs.owner import Owner, write_owner
+
+    write_owner(make_study(count=2), Owner.of("somebody else"))
+    page.query_params["study"] = "runs/small"
+    page.run()
+    assert not page.exception and "only its owner goes on with it" in words(page)
+    assert not [button for button in page.button if button.key == "compare_resume"]
+
+
+def test_unequal_budgets_are_refused_by_how_much_and_gone_on_with_when_told_to(page, make_study):
+    make_study(big=(6, 6))
+    page.query_params["study"] = "runs/small"
+    page.run()
+    assert not page.exception
+    told = "flexlora has 12 total rank in the end, 50 % above the 8 of lora"
+    assert told in words(page) and not page.dataframe
+    page.toggle(key="compare_unequal").set_value(True).run()
+    assert not page.exception
+    assert words(page).count(told) > 1, "noted beside what it is about"
+    assert page.query_params["unequal"] == "1"
+    assert page.dataframe
+
+
+@pytest.mark.parametrize("link", [{"study": "runs/nowhere"}, {"study": "../etc"}, {"part": "x"}, {"study": "a" * 5000}])
+def test_a_link_that_leads_nowhere_is_told(page, make_study, link):
+    make_study(count=1)
+    for name, value in link.items():
+        page.query_params[name] = value
+    page.run()
+    assert not page.exception and "Does moving rank help" in words(page)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "must be a mapping"),
+        ("a: &x [1]\nb: *x", "anchor"),
+        (PLAIN.replace("equal: final_rank", "equal: final_rank\naxes: {wings: [1, 2]}"), "Unknown axis 'wings'"),
+        (PLAIN + f"axes: {{batch_size: {list(range(1, 1001))}, interval: {list(range(1, 1001))}}}", "runs"),
+        (PLAIN.replace("lora, flexlora", "lora, flexlore"), "flexlore"),
+        ("\x00", "no YAML"),
+    ],
+)
+def test_a_bad_study_file_is_one_line_and_starts_nothing(page, text, told):
+    page.query_params["part"] = "New study"
+    page.run()
+    page.text_area(key="compare_study_text").set_value(text).run()
+    assert not page.exception
+    (error,) = page.error
+    assert told in error.value.replace("\\", "") and "\n" not in error.value
+    assert not [button for button in page.button if button.key == "compare_start"]
+
+
+def test_the_file_says_how_many_runs_it_is_and_unequal_settings_are_told_before(page):
+    page.query_params["part"] = "New study"
+    page.run()
+    assert "3 variants × 8 seeds = **24 runs**" in words(page)
+    uneven = PLAIN.replace("[lora,", "[{name: big, method: lora, settings: {initial_rank: 12}},")
+    page.text_area(key="compare_study_text").set_value(uneven).run()
+    assert not page.exception and "Not an equal comparison" in words(page)
+    assert page.button(key="compare_start").disabled
+    page.toggle(key="compare_study_anyway").set_value(True).run()
+    assert not page.button(key="compare_start").disabled
+
+
+def test_the_form_writes_a_file_that_the_parser_takes(page):
+    page.query_params["part"] = "New study"
+    page.run()
+    page.text_input(key="compare_form_ranks").set_value("2, 4")
+    page.number_input(key="compare_form_seeds").set_value(3)
+    page.button(key="compare_form_write").click().run()
+    assert not page.exception and not page.error
+    assert "6 variants × 3 seeds = **18 runs**" in words(page)
+
+
+def test_a_damaged_study_is_told(page, roots):
+    folder = roots[1] / "broken"
+    folder.mkdir()
+    (folder / SPEC).write_bytes(b"\xff\xfe")
+    page.query_params["study"] = "runs/broken"
+    page.run()
+    assert not page.exception and "no text in UTF-8" in words(page)
