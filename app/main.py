@@ -29,6 +29,7 @@ STYLE = """<style>
   [class*="st-key-beside"] > div > [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   [class*="st-key-beside"] > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { flex: 1 1 100%; }
 }
+.st-key-compare_study_text textarea { font-family: monospace; font-size: 0.85rem; }
 [data-testid="stElementContainer"]:has(.lab-unseen) { position: absolute; clip-path: inset(50%); }
 /* Streamlit's own greys and the white on a light accent are below the contrast that small text needs. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }

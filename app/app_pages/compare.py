@@ -6,7 +6,7 @@ import streamlit as st
 
 from compare import address
 from compare.board import board_part
-from compare.choice import ask_choice, choose, sample_study
+from compare.choice import ask_choice, choose, follow_own, sample_study
 from compare.comparison import compared
 from compare.editor import study_editor
 from compare.two_settings import settings_part
@@ -20,9 +20,9 @@ from runs.store import plain
 from widgets import act, switch
 
 INTRODUCTION = """
-**Does moving rank help on my task, and can I say so?** A study runs several methods with the same seeds, data and order at
-an equal budget. This page shows each difference with its interval, says which are told apart, and what size of difference
-so many seeds could have found.
+**Does moving rank help on my task, and can I say so?** A study runs several methods with the same seeds, data and
+order at an equal budget. This page shows each difference with its interval, says which are told apart, and what size of
+difference so many seeds could have found.
 """
 COMPARE, NEW = "Compare", "New study"
 
@@ -36,6 +36,8 @@ def page() -> None:
     line_caption(REGISTRY, me)
     if COMPARE_PART not in st.session_state:
         st.session_state[COMPARE_PART] = address.one_of(address.PART, list(PARTS))
+    if follow_own(me):
+        _turn_to(COMPARE)
     part = switch("Part", list(PARTS), COMPARE_PART, label_visibility="collapsed", default=None)
     address.tell(part=None if part == COMPARE else part)
     PARTS[part](me)

@@ -69,11 +69,13 @@ def _board(results: Sequence[Result], notices: Sequence[str]) -> None:
     told = "Test accuracy of each configuration against its cost, with 95 % intervals"
     st.plotly_chart(pareto(board), key="compare_board_pareto", config=CONFIG, alt=told)
     st.caption(
-        "Bars are 95 % intervals from the spread that all reruns share. Hollow: one that costs no more is better, and told "
-        "apart from it."
+        "Bars are 95 % intervals from the spread that all reruns share. Hollow: one that costs no more is better, and "
+        "told apart from it."
     )
     with st.expander(f"Table: {len(board.standings)} configurations", icon=":material/table_rows:"):
-        st.dataframe(_rows(board), hide_index=True, placeholder="", alt="Configurations: accuracy, interval, cost, front")
+        st.dataframe(
+            _rows(board), hide_index=True, placeholder="", alt="Configurations: accuracy, interval, cost, front"
+        )
     _rank_map(results)
     if notices:
         with st.expander(f"{len(notices)} files left out", icon=":material/info:"):

@@ -36,7 +36,6 @@ class Choice(NamedTuple):
 def ask_choice(me: Owner) -> Choice:
     """Draw the choice and return it; the address follows."""
     entries = study_entries()
-    _follow_own(me)
     _read_address(entries)
     names = {entry.key: f"{_name(entry)}{STATES[entry.state]}" for entry in entries}
     names[OWN_CHOICE] = "Runs that I pick"
@@ -92,12 +91,14 @@ def _read_address(entries: Sequence[StudyEntry]) -> None:
         st.session_state[COMPARED] = None
 
 
-def _follow_own(me: Owner) -> None:
-    """Show a study that has just been started."""
+def follow_own(me: Owner) -> bool:
+    """Choose a study of the viewer's that has just been started; return whether one has."""
     live = REGISTRY.busy_with(me)
     if live is not None and isinstance(live.job, StudyJob) and st.session_state.get(SEEN) != live.folder.name:
         st.session_state[SEEN] = live.folder.name
         choose(f"runs/{live.folder.name}")
+        return True
+    return False
 
 
 def _ask_runs(me: Owner) -> tuple[RunRow, ...]:

@@ -25,7 +25,9 @@ TEXT_HEIGHT = 330
 
 def study_editor(me: Owner) -> None:
     """Draw the editor; a study that is started is a job of the line, and its page fills as its runs end."""
-    st.markdown("A study makes every run of a comparison and holds their budgets equal. `docs/studies.md` has each key.")
+    st.markdown(
+        "A study makes every run of a comparison and holds their budgets equal. `docs/studies.md` has each key."
+    )
     st.selectbox("Begin with", list(EXAMPLES), key=EXAMPLE, on_change=_take_example, persist_state="session")
     if TEXT not in st.session_state:
         _take_example()
@@ -58,11 +60,15 @@ def _start(text: str, draft: Draft, side_by_side: int, me: Owner) -> None:
         anyway = st.toggle("Make it all the same; every table and figure will say so", key=ANYWAY)
     with st.container(horizontal=True, vertical_alignment="center"):
         ready = anyway or not draft.refused
-        if st.button("Start the study", key="compare_start", type="primary", icon=":material/science:", disabled=not ready):
+        if st.button(
+            "Start the study", key="compare_start", type="primary", icon=":material/science:", disabled=not ready
+        ):
             job = draft.job.planned(side_by_side, unequal=anyway)
             ask_for(REGISTRY, me, Request(job))
         download("Save the file", text, "study.yaml", "compare_save_file")
-        st.caption("It waits its turn like any run; the command line makes the same: `python -m flexlora.study study.yaml`")
+        st.caption(
+            "It waits its turn like any run; the command line makes the same: `python -m flexlora.study study.yaml`"
+        )
 
 
 def _take(text: str) -> None:

@@ -43,7 +43,7 @@ def study_form(take: Callable[[str], None]) -> None:
     first = st.columns([0.42, 0.28, 0.3], vertical_alignment="bottom")
     titles = {key: method.title for key, method in METHODS.items()}
     with first[0]:
-        st.multiselect("Methods", titles, ["lora", "flexlora"], format_func=titles.get, key=f"{KEY}_methods")
+        st.multiselect("Methods", titles, ["lora", "flexlora"], format_func=titles.__getitem__, key=f"{KEY}_methods")
     with first[1]:
         st.multiselect("Tasks", list(TASKS), ["digits"], format_func=lambda key: TASKS[key].title, key=f"{KEY}_tasks")
     with first[2]:
@@ -59,7 +59,7 @@ def study_form(take: Callable[[str], None]) -> None:
         told = "Empty: each method's own. Several: each against its own reference"
         st.text_input("Learning rates", key=f"{KEY}_rates", help=told, placeholder="each method's own")
     with second[4]:
-        st.selectbox("Equal in", UNITS, format_func=UNIT_WORDS.get, key=f"{KEY}_unit")
+        st.selectbox("Equal in", UNITS, format_func=UNIT_WORDS.__getitem__, key=f"{KEY}_unit")
     with second[5]:
         told = "A difference smaller than this would not matter; without one, no difference is never claimed"
         st.text_input("Margin", "0.01", key=f"{KEY}_margin", help=told)

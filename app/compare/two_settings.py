@@ -33,12 +33,11 @@ def settings_part(me: Owner) -> None:
         picked.append(select(f"Run {name.upper()}", keys, key, columns[place], format_func=lambda key: rows[key].name))
     address.tell(a=picked[0], b=picked[1])
     one, other = (rows[key] for key in picked)
-    both = [_settings(row) for row in (one, other)]
-    faults = [found for found in both if isinstance(found, str)]
-    if faults:
-        st.warning(plain(faults[0]), icon=":material/broken_image:")
+    left, right = _settings(one), _settings(other)
+    if isinstance(left, str) or isinstance(right, str):
+        st.warning(plain(left if isinstance(left, str) else str(right)), icon=":material/broken_image:")
         return
-    _differences(one, other, *both)
+    _differences(one, other, left, right)
 
 
 def _settings(row: RunRow) -> dict[str, Any] | str:

@@ -36,7 +36,9 @@ def keep_files(key: str, files: Sequence[Uploaded], max_mib: int) -> Path:
             else:
                 found.append((file.name, bytes(file.getbuffer())))
         kept.clear()
-        kept[ident] = Kept({f"{place:04}-{_short(name)}": content for place, (name, content) in enumerate(found)}, "up-")
+        kept[ident] = Kept(
+            {f"{place:04}-{_short(name)}": content for place, (name, content) in enumerate(found)}, "up-"
+        )
     return kept[ident].folder
 
 

@@ -49,7 +49,9 @@ def refusal(owner: Owner, action: Action, folder: Path) -> str | None:
     """Return why somebody may not do something with the run in ``folder``, in one line; None when they may."""
     if may(owner, action, read_owner(folder)):
         return None
-    return f"{folder.name} belongs to another browser, and only that one may resume, rename or remove it, or write on it."
+    return (
+        f"{folder.name} belongs to another browser, and only that one may resume, rename or remove it, or write on it."
+    )
 
 
 def read_owner(folder: Path) -> str | None:

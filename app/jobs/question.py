@@ -35,8 +35,8 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
         # Many quick clicks ask for one thing.
         st.rerun()
     job = request.job
-    new = not again and request.folder is None and isinstance(job, Job)
-    same = _same_job(registry, job) if new else None
+    new = not again and request.folder is None
+    same = _same_job(registry, job) if new and isinstance(job, Job) else None
     if same is not None or (mine is not None and not replace):
         state[ASKED] = request, same
     else:

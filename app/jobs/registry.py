@@ -35,7 +35,8 @@ def _in_thread(work: Callable[[], None], name: str) -> None:
 def train(live: LiveJob) -> None:
     """Train a job to its end, or until its controls say stop; a study does so in a process of its own."""
     if isinstance(live.job, StudyJob):
-        return make_study(live, live.job)
+        make_study(live, live.job)
+        return
     # torch is imported here, when the first job starts, and never before.
     from flexlora.loop import run_job
 

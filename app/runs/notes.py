@@ -65,7 +65,9 @@ def parse_tags(text: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(tag for part in text.split(",") if (tag := " ".join(part.split()))))
     for tag in found:
         if len(tag) > MAX_TAG or not tag.isprintable():
-            raise FlexLoRAError(f"A tag has at most {MAX_TAG} characters on one line, which {tag[:MAX_TAG]!r}… has not.")
+            raise FlexLoRAError(
+                f"A tag has at most {MAX_TAG} characters on one line, which {tag[:MAX_TAG]!r}… has not."
+            )
     if len(found) > MAX_TAGS:
         raise FlexLoRAError(f"A run has at most {MAX_TAGS} tags; these are {len(found)}.")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -75,7 +75,7 @@ class RunRow:
     replayable: bool = False
     fault: str = ""
     where: str = YOURS
-    notes: Notes = Notes()
+    notes: Notes = field(default_factory=Notes)
 
     @property
     def name(self) -> str:
