@@ -39,7 +39,7 @@ def check_draft(text: str) -> Draft | str:
         return " ".join(str(error).split())
     likely = plan.runs([own[0] if own else {} for own in plan.chosen])
     differences = expected_differences(plan, likely)
-    return Draft(plan, study_job(text, plan), refusal(plan, differences) if differences else "")
+    return Draft(plan, study_job(text, plan), refusal(plan.study.equal, differences) if differences else "")
 
 
 def describe_draft(draft: Draft, paces: Paces, side_by_side: int) -> str:

@@ -46,7 +46,8 @@ class LiveJob:
     """An accepted job, from the line to its end; everything a page shows comes from the log in its folder.
 
     ``step`` counts finished optimizer steps, ``runs`` the runs of a study that have ended. ``error`` is why it could
-    not start or go on, ``notice`` what its owner should know: from where it was resumed, why it made way for others. ``over`` is set with ``outcome``.
+    not start or go on, ``notice`` what its owner should know: from where it was resumed, why it made way for others.
+    ``over`` is set with ``outcome``.
     """
 
     owner: Owner

@@ -81,11 +81,9 @@ def read_partial(folder: Path, memo: Memo | None = None) -> Partial:
     columns = dict.fromkeys(key for pair in found if pair for key in pair[0])
     rows = [{key: pair[0].get(key) for key in columns} for pair in found if pair]
     costs = [dict(pair[1]) for pair in found if pair]
-    unfinished = {"state": "missing"}
-    measured = [{**pair[0], **pair[1]} if pair else unfinished for pair in found]
-    differences = measured_differences(plan, runs, measured) if rows else []
+    differences = measured_differences(plan, [{**row, **cost} for row, cost in zip(rows, costs, strict=True)])
     equal = plan.study.equal
-    refused = refusal(plan, differences) if differences else ""
+    refused = refusal(equal, differences) if differences else ""
     note = refused or (NOT_HELD if equal.unit == "none" else "")
     if rows:
         _add_shares(plan, rows, costs, note)

@@ -36,6 +36,9 @@ def job_of(text: str = TEXT) -> StudyJob:
     return study_job(text, plan_study(read_study_text(text, "study.yaml")))
 
 
+PATIENCE_S = 300
+
+
 class Stage:
     """A registry whose jobs end when the test says."""
 
@@ -103,21 +106,20 @@ def test_a_run_and_a_study_take_turns(stage):
 
 
 def test_a_true_process_stops_after_its_steps_and_is_gone_on_with_to_the_end(tmp_path):
+    short = TEXT.replace("seeds: 2", "seeds: 1").replace("12", "4")
     registry = Registry(launch=lambda work, name: threading.Thread(target=work, name=name, daemon=True).start())
-    live = registry.start(ANNA, Request(job_of()), tmp_path)
-    deadline = time.monotonic() + 120
-    while live.runs < 1 and live.outcome is None and time.monotonic() < deadline:
+    live = registry.start(ANNA, Request(job_of(short)), tmp_path)
+    deadline = time.monotonic() + PATIENCE_S
+    while not live.step and live.outcome is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert live.runs >= 1, live.error
     registry.send(ANNA, live, {"command": "stop"})
-    assert live.over.wait(60) and live.error is None
-    half = read_partial(live.folder)
-    assert half.runs == 4 and not half.refused
-    rest = registry.start(ANNA, Request(job_of(), folder=live.folder), tmp_path)
-    assert rest.over.wait(120) and rest.error is None
+    assert live.over.wait(PATIENCE_S) and live.error is None
+    assert read_partial(live.folder).runs == 2
+    rest = registry.start(ANNA, Request(job_of(short), folder=live.folder), tmp_path)
+    assert rest.over.wait(PATIENCE_S) and rest.error is None
     assert rest.state == "finished" and (live.folder / SUMMARY).exists()
     whole = read_partial(live.folder)
-    assert len(whole.rows) == 4 and {row["budget_share"] for row in whole.rows} == {1.0}
+    assert not whole.refused and [row["budget_share"] for row in whole.rows] == [1.0, 1.0]
 
 
 def test_what_cannot_be_made_is_told_in_one_line(tmp_path):
@@ -125,6 +127,6 @@ def test_what_cannot_be_made_is_told_in_one_line(tmp_path):
     job = job_of()
     broken = StudyJob(TEXT.replace("digits", "dogits"), job.name, job.runs, job.steps)
     live = registry.start(ANNA, Request(broken), tmp_path)
-    assert live.over.wait(60)
+    assert live.over.wait(PATIENCE_S)
     assert "dogits" in (live.error or "") and "\n" not in live.error
     assert not live.folder.exists()
