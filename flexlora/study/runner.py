@@ -75,18 +75,12 @@ def run_study(
     stopping = stopping or threading.Event()
     if on_ray:
         require_ray()
-    # With any trial's settings: what is tuned is no part of a budget.
-    likely = plan.runs([own[0] if own else {} for own in plan.chosen])
-    differences = expected_differences(plan, likely)
-    if differences and not allow_unequal:
-        raise FlexLoRAError(
-            f"{refusal(plan.study.equal, differences)} Nothing was run; --allow-unequal runs it and notes it in the "
-            "table."
-        )
+    if not allow_unequal:
+        _refuse_unequal(plan)
     make = _Maker(out, jobs, on_ray, stopping, told)
     with study_folder(out, text, resume=resume):
-        for told in keep_policies(out, plan.study.entries):
-            sys.stderr.write(f"note: {told}\n")
+        for changed in keep_policies(out, plan.study.entries):
+            sys.stderr.write(f"note: {changed}\n")
         choices = None
         if plan.study.tuning is not None:
             choices = frozen_choices(plan, out)
@@ -100,6 +94,15 @@ def run_study(
             "trials": len(plan.trials),
             "skipped": make.skipped,
         }
+
+
+def _refuse_unequal(plan: Plan) -> None:
+    # With any trial's settings: what is tuned is no part of a budget.
+    likely = plan.runs([own[0] if own else {} for own in plan.chosen])
+    differences = expected_differences(plan, likely)
+    if differences:
+        told = refusal(plan.study.equal, differences)
+        raise FlexLoRAError(f"{told} Nothing was run; --allow-unequal runs it and notes it in the table.")
 
 
 class _Maker:
