@@ -24,7 +24,18 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SHIPPED = ("flexlora", "analysis", "app", "sample_runs", "pyproject.toml", "setup.py", "README.md", "LICENSE", "NOTICE")
-OPTIONAL = ("torch", "transformers", "peft", "sklearn", "pandas", "psutil", "plotly", "streamlit", "tensorboard")
+OPTIONAL = (
+    "torch",
+    "transformers",
+    "peft",
+    "sklearn",
+    "pandas",
+    "psutil",
+    "plotly",
+    "streamlit",
+    "tensorboard",
+    "kaleido",
+)
 START_TIMEOUT_S = 60
 
 
@@ -209,13 +220,13 @@ def imported(folder: str) -> set[str]:
     return {canonicalize_name(distributions[name][0]) for name in found - own if name in distributions}
 
 
-# Streamlit serves by Starlette, transformers brings tokenizers, and TensorBoard protobuf.
-BROUGHT = {"app": {"starlette"}, "flexlora": {"tokenizers"}, "analysis": {"protobuf"}}
+# Streamlit serves by Starlette, transformers brings tokenizers, TensorBoard protobuf, and Kaleido Choreographer.
+BROUGHT = {"app": {"starlette"}, "flexlora": {"tokenizers"}, "analysis": {"protobuf", "choreographer"}}
 
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("flexlora", ("train", "hub", "peft")), ("analysis", ("app", "tensorboard")), ("app", ("app",))],
+    [("flexlora", ("train", "hub", "peft")), ("analysis", ("app", "paper", "tensorboard")), ("app", ("app",))],
 )
 def test_what_a_package_imports_is_declared(folder, extras):
     assert imported(folder) - set(declared(*extras)) == BROUGHT[folder]

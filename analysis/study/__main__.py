@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.command import CommandParser, run_command
-from analysis.study import caption, compare_study, comparison_rows, latex_table, load_study, markdown_table
+from analysis.study import (
+    Compared,
+    StudyTable,
+    caption,
+    compare_study,
+    comparison_rows,
+    load_study,
+    markdown_table,
+    study_groups,
+)
+from analysis.study.export import comparison_files, write_archive
 from flexlora.errors import FlexLoRAError
 from flexlora.study.files import replace_file
 
@@ -21,10 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = CommandParser(
         "analysis.study",
         description="Compare the variants of a study with their reference, paired by seed: interval, test, detectable "
-        "effect and verdict, as comparison.csv, .md and .tex in its folder.",
+        "effect and verdict, as comparison.csv, .md and .tex in its folder; and its figures for print.",
     )
     parser.add_argument("folder", type=Path, help="folder of a study that python -m flexlora.study has made")
     parser.add_argument("--margin", type=float, help="a difference smaller than this would not matter")
+    parser.add_argument("--figures", type=Path, metavar="OUT", help="also every figure as SVG and PDF, in this folder")
+    parser.add_argument("--zip", type=Path, metavar="FILE", help="also all of it, with the runs' headers, in one zip")
     return run_command(parser, _act, arguments)
 
 
@@ -33,18 +44,37 @@ def _act(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         raise FlexLoRAError(f"--margin={options.margin} must be a number above 0.")
     study = load_study(options.folder)
     found = compare_study(study, margin=options.margin)
-    rows, told = comparison_rows(found), caption(study, found, options.margin)
-    text = f"{told}\n\n{markdown_table(found)}"
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    outputs = {"csv": table.getvalue(), "md": text + "\n", "tex": latex_table(found, told) + "\n"}
-    paths = {kind: options.folder / f"comparison.{kind}" for kind in outputs}
-    for kind, content in outputs.items():
-        replace_file(paths[kind], content.encode())
-    report = {kind: str(path) for kind, path in paths.items()}
-    return {**report, "equal": study.summary["equal"], "comparisons": rows}, text
+    report: dict[str, Any] = {}
+    for name, content in comparison_files(study, found, options.margin).items():
+        replace_file(options.folder / name, content)
+        report[name.partition(".")[2]] = str(options.folder / name)
+    text = [caption(study, found, options.margin), "", markdown_table(found)]
+    if options.figures or options.zip:
+        extra, told = _taken_out(study, found, options)
+        report |= extra
+        text += ["", *told]
+    return {**report, "equal": study.summary["equal"], "comparisons": comparison_rows(found)}, "\n".join(text)
+
+
+def _taken_out(
+    study: StudyTable, found: Sequence[Compared], options: argparse.Namespace
+) -> tuple[dict[str, Any], list[str]]:
+    """Write the figures and the zip that are asked for; return what is reported, and lines about it."""
+    if importlib.util.find_spec("plotly") is None:
+        raise FlexLoRAError("Figures need Plotly: pip install 'flexlora-lab[paper]'.")
+    from analysis.study.paper import write_figures
+    from analysis.study.pictures import study_pictures
+
+    groups, report, told = study_groups(study), {}, []
+    if options.figures:
+        paths = write_figures(study_pictures(study, found, groups, options.margin), options.figures)
+        report["figures"] = [str(path) for path in paths]
+        told.append(f"{options.figures}: {len(paths)} files, SVG and PDF at 3.25 and 6.75 inches, figures.tex")
+    if options.zip:
+        names = write_archive(options.zip, study, groups, margin=options.margin, drawn=options.figures)
+        report["zip"] = str(options.zip)
+        told.append(f"{options.zip}: {len(names)} files")
+    return report, told
 
 
 if __name__ == "__main__":

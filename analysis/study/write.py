@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -47,6 +49,15 @@ def comparison_rows(found: Sequence[Compared]) -> list[dict[str, Any]]:
     return rows
 
 
+def comparison_csv(found: Sequence[Compared]) -> str:
+    """Return ``comparison_rows`` as CSV."""
+    rows, text = comparison_rows(found), io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
 def markdown_table(found: Sequence[Compared]) -> str:
     """Return one Markdown table a group, with its heading."""
     parts = []
@@ -64,9 +75,9 @@ def latex_table(found: Sequence[Compared], told: str) -> str:
     for place, (heading, heads, rows) in enumerate(tables):
         lines += [r"\midrule"] * bool(place)
         if len(tables) > 1:
-            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{_escaped(heading)}}}}} \\")
+            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{latex_escaped(heading)}}}}} \\")
         lines += [_latex_line(heads), r"\midrule", *map(_latex_line, rows)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", rf"\caption{{{_escaped(told)}}}", r"\end{table}"])
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", rf"\caption{{{latex_escaped(told)}}}", r"\end{table}"])
 
 
 def caption(study: StudyTable, found: Sequence[Compared], margin: float | None = None) -> str:
@@ -162,8 +173,9 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _latex_line(cells: Sequence[str]) -> str:
-    return " & ".join(map(_escaped, cells)) + r" \\"
+    return " & ".join(map(latex_escaped, cells)) + r" \\"
 
 
-def _escaped(text: str) -> str:
+def latex_escaped(text: str) -> str:
+    """Return a text with the signs that LaTeX reads as commands written out."""
     return text.translate(_LATEX)
