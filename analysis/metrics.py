@@ -39,7 +39,7 @@ def final_parameters(run: Run) -> int:
 
 def final_ranks(run: Run) -> np.ndarray:
     """Return the ranks after everything that was logged, (M,): a last event counts though no record follows it."""
-    return budgets.final_ranks(run.log)
+    return budgets.ranks_after(list(run.places), run.steps, run.ranks, run.events)
 
 
 def gross_moves(run: Run) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from flexlora.run_log import RunLog
@@ -15,16 +18,22 @@ def direction_costs(log: RunLog) -> np.ndarray:
 
 def final_ranks(log: RunLog) -> np.ndarray:
     """Return the ranks after everything that was logged, (M,): a last event counts though no record follows it."""
-    if not len(log.spectra_steps):
-        return np.zeros(len(log.header["matrices"]), np.int64)
-    ranks = log.ranks[-1].copy()
-    places = {row["name"]: place for place, row in enumerate(log.header["matrices"])}
-    for event in log.events:
-        if event["step"] >= log.spectra_steps[-1]:
+    return ranks_after([row["name"] for row in log.header["matrices"]], log.spectra_steps, log.ranks, log.events)
+
+
+def ranks_after(
+    names: Sequence[str], steps: np.ndarray, ranks: np.ndarray, events: Iterable[Mapping[str, Any]]
+) -> np.ndarray:
+    """Return the ranks (M,) after the records at ``steps`` (T,), with ``ranks`` (T, M), and the events behind them."""
+    if not len(steps):
+        return np.zeros(len(names), np.int64)
+    last, places = ranks[-1].copy(), {name: place for place, name in enumerate(names)}
+    for event in events:
+        if event["step"] >= steps[-1]:
             for key, change in (("prune", -1), ("extend", 1)):
                 for move in event[key]:
-                    ranks[places[move["matrix"]]] += change
-    return ranks
+                    last[places[move["matrix"]]] += change
+    return last
 
 
 def final_parameters(log: RunLog) -> int:

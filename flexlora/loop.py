@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 
 from flexlora.adapter_config import AdapterConfig
@@ -25,6 +27,8 @@ CHECKPOINT = "checkpoint"
 ADAPTER = "adapter"
 FLUSH_INTERVAL_S = 0.4
 """Live views promise two updates a second; the log must reach the disk faster than that."""
+FARM_FLUSH_INTERVAL_S = 5.0
+"""Many logs at once would keep the disk busy, and nobody watches them all."""
 TRUE_SPECTRUM_INTERVAL_S = 0.5
 
 Progress = Callable[[int, StepResult], None]
@@ -61,13 +65,35 @@ def run_job(
         FlexLoRAError: bad input, or training that cannot go on (the log says why and stays readable).
         RunLogError: the folder cannot be written.
     """
+    with opened_run(job, folder, controls=controls, resume=resume, parent=parent, edits=edits, report=report) as run:
+        return run.train(progress)
+
+
+@contextlib.contextmanager
+def opened_run(
+    job: Job,
+    folder: str | Path,
+    *,
+    controls: Controls | None = None,
+    resume: bool = False,
+    parent: str | None = None,
+    edits: Edits | None = None,
+    report: Callable[[str], object] | None = None,
+    session: Session | None = None,
+    lanes: int = 1,
+) -> Iterator[Run]:
+    """Build the session of a job, or put it back where its run stood, and open its log; see ``run_job``.
+
+    ``session``: that of the job, where it is built already; ``lanes``: how many runs share this one's steps, see
+    ``flexlora.farm``.
+    """
     folder = Path(folder)
     script, logged, start, resume_from = dict(edits or {}), {}, 0, None
     tally, told, damaged = {}, "", []
     if resume:
         refuse_beside_writer(folder)
         logged = logged_edits(glance_run(folder).notes)
-    session = Session(job)
+    session = session or Session(job)
     if resume:
         start, tally, told, damaged = load_checkpoint(session, folder / CHECKPOINT)
         if report is not None:
@@ -79,14 +105,15 @@ def run_job(
         if start in logged:
             session.dynamics.config = apply_edit(session.dynamics.config, logged[start])
     script = {step: changes for step, changes in script.items() if step >= start}
-    header = _header(session, folder, parent)
-    with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=FLUSH_INTERVAL_S) as writer:
+    header = _header(session, folder, parent, lanes)
+    interval = FLUSH_INTERVAL_S if lanes == 1 else FARM_FLUSH_INTERVAL_S
+    with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=interval) as writer:
         if damaged:
             writer.note("checkpoint_damaged", step=start, message=told)
         # The log has been rewound behind them: a later start must not find them readable again.
         for path in damaged:
             disk.remove(path)
-        return _Run(session, folder, writer, controls or Controls(), start, script, Tally(**tally)).train(progress)
+        yield Run(session, folder, writer, controls or Controls(), start, script, Tally(**tally), lanes)
 
 
 @dataclass
@@ -109,8 +136,12 @@ class Tally:
 
 
 @dataclass
-class _Run:
-    """One pass of the loop over an open log."""
+class Run:
+    """One pass of the loop over an open log.
+
+    ``train`` is the whole of it. A farm makes the steps itself and calls ``begin``, ``record`` after each step, and
+    ``finish``; what goes wrong in them is for ``failed``. Its runs log their share of the seconds.
+    """
 
     session: Session
     folder: Path
@@ -119,33 +150,51 @@ class _Run:
     step: int
     script: Edits
     tally: Tally
+    lanes: int = 1
     began: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
     true_spectrum_at: float = 0.0
 
     def train(self, progress: Progress | None) -> dict[str, Any]:
+        """Make every step that is left, or those until a stop; return the summary of the run."""
         try:
-            if self.step == 0:
-                # An edit before the first step, in a run that was stopped there: its note belongs to what is made anew.
-                self._note_edit(self.session.job.config, self.session.dynamics.config)
-                if (start := self.session.trained.start) is not None:
-                    self.writer.note("initial_ranks", step=0, **start.record())
-                self._spectrum(0, complete=True)
-                self._evaluate("validation", self.session.job.loop.eval_samples)
-            while self.step < self.session.job.steps and self._may_go_on():
-                result = self._one_step()
+            self.begin()
+            while not self.completed and self._may_go_on():
+                began = time.perf_counter()
+                result = self.session.train_step(self.step + 1)
+                self.record(result, time.perf_counter() - began, self.session.memory_bytes())
+                self.session.finish_step()
+                self.between_steps()
                 if progress is not None:
                     progress(self.step, result)
-            return self._finish()
+            return self.finish()
         except RunLogError:
             raise
         except BaseException as error:
-            # Whatever happened, the log says so; a reader must not mistake it for a run that is still alive.
-            reason = str(error) if isinstance(error, FlexLoRAError) else f"{type(error).__name__}: {error}"
-            # An interrupt that comes once the end is written changes nothing about it.
-            if not self.writer.closed:
-                self.writer.end("failed", message=reason, **self._cost())
+            self.failed(error)
             raise
+
+    @property
+    def completed(self) -> bool:
+        """True once the last step is made."""
+        return self.step >= self.session.job.steps
+
+    def begin(self) -> None:
+        """Log what stands before the first step; nothing in a run that goes on."""
+        if self.step == 0:
+            # An edit before the first step, in a run that was stopped there: its note belongs to what is made anew.
+            self._note_edit(self.session.job.config, self.session.dynamics.config)
+            if (start := self.session.trained.start) is not None:
+                self.writer.note("initial_ranks", step=0, **start.record())
+            self._spectrum(0, complete=True)
+            self._evaluate("validation", self.session.job.loop.eval_samples)
+
+    def failed(self, error: BaseException) -> None:
+        """Let the log say so, whatever happened: a reader must not mistake it for a run that is still alive."""
+        reason = str(error) if isinstance(error, FlexLoRAError) else f"{type(error).__name__}: {error}"
+        # An interrupt that comes once the end is written changes nothing about it.
+        if not self.writer.closed:
+            self.writer.end("failed", message=reason, **self._cost())
 
     def _may_go_on(self) -> bool:
         """Apply edits and wait while paused; False once a stop was asked for."""
@@ -170,13 +219,17 @@ class _Run:
                 return True
             self.controls.wait(None if waited else pausing)
 
-    def _one_step(self) -> StepResult:
-        began = time.perf_counter()
+    def record(self, result: StepResult, step_s: float, memory: int, own: list[np.ndarray] | None = None) -> None:
+        """Log the step that was just made, and let the event follow that is due; gradients are still there.
+
+        Args:
+            result: of the step.
+            step_s: its seconds; of a farm's step, this run's share.
+            memory: bytes in use.
+            own: λ of each matrix, where it is known already.
+        """
         step = self.step + 1
-        result = self.session.train_step(step)
         event = self.session.is_event(step)
-        elapsed = time.perf_counter() - began
-        memory = self.session.memory_bytes()
         self.tally.peak_memory_bytes = max(self.tally.peak_memory_bytes, memory)
         weight = self.session.adapter.config.orthogonality[1]
         self.writer.step(
@@ -188,11 +241,11 @@ class _Run:
             learning_rate=result.learning_rate,
             budget=self.session.dynamics.budget(step),
             target_rank=self.session.dynamics.target_rank(step),
-            samples_per_s=self.session.trained.samples_per_step / elapsed,
-            step_s=elapsed,
+            samples_per_s=self.session.trained.samples_per_step / step_s,
+            step_s=step_s,
             memory_bytes=memory,
         )
-        self._spectrum(step, complete=event or step == self.session.job.steps)
+        self._spectrum(step, complete=event or step == self.session.job.steps, own=own)
         self.step = step
         most = self.tally.state_bytes
         if event or not most:
@@ -203,24 +256,27 @@ class _Run:
             done = self.session.event(step)
             self.tally.moved += len(done.prune) + len(done.extend)
             self.writer.event(**done.record())
-        self.session.finish_step()
-        last = step == self.session.job.steps
-        if not last and step % (self.session.job.loop.eval_interval or self.session.job.steps) == 0:
-            self._evaluate("validation", self.session.job.loop.eval_samples)
-        if not last and time.monotonic() - self.saved >= self.session.job.loop.checkpoint_interval_s:
-            self._save_checkpoint()
-        self.controls.finished_step(event)
-        return result
 
-    def _spectrum(self, step: int, *, complete: bool) -> None:
-        due = time.monotonic() - self.true_spectrum_at >= TRUE_SPECTRUM_INTERVAL_S
+    def between_steps(self) -> None:
+        """Evaluate and keep a checkpoint where due, and tell whoever steers."""
+        step, job = self.step, self.session.job
+        last = self.completed
+        if not last and step % (job.loop.eval_interval or job.steps) == 0:
+            self._evaluate("validation", job.loop.eval_samples)
+        if not last and time.monotonic() - self.saved >= job.loop.checkpoint_interval_s:
+            self._save_checkpoint()
+        self.controls.finished_step(self.session.is_event(step))
+
+    def _spectrum(self, step: int, *, complete: bool, own: list[np.ndarray] | None = None) -> None:
+        due = time.monotonic() - self.true_spectrum_at >= TRUE_SPECTRUM_INTERVAL_S * self.lanes
         if not complete and step % self.session.job.loop.spectrum_interval:
             return
         true = None
         if complete or due:
             true = list(self.session.dynamics.spectra.at(step).values())
             self.true_spectrum_at = time.monotonic()
-        own = list(self.session.adapter.singular_values().values())
+        if own is None:
+            own = list(self.session.adapter.singular_values().values())
         self.writer.spectrum(step, own, true, self.session.dynamics.gates())
 
     def _evaluate(self, split: str, samples: int | None, more: Mapping[str, float] | None = None) -> None:
@@ -260,9 +316,9 @@ class _Run:
         self.writer.flush()
         return True
 
-    def _finish(self) -> dict[str, Any]:
-        completed = self.step >= self.session.job.steps
-        if completed:
+    def finish(self) -> dict[str, Any]:
+        """Evaluate and save, or keep a checkpoint of what is not done; end the log; return a summary."""
+        if completed := self.completed:
             self.session.dynamics.finish()
             self._evaluate("validation", None)
             if self.session.job.loop.evaluate_test:
@@ -293,7 +349,7 @@ class _Run:
         return {"wall_s": self._wall_s(), "peak_memory_bytes": self.tally.peak_memory_bytes or None}
 
     def _wall_s(self) -> float:
-        return self.tally.wall_s + time.monotonic() - self.began
+        return self.tally.wall_s + (time.monotonic() - self.began) / self.lanes
 
     def _save_checkpoint(self) -> None:
         tally = {**asdict(self.tally), "wall_s": self._wall_s()}
@@ -313,7 +369,7 @@ class _Run:
             ) from error
 
 
-def _header(session: Session, folder: Path, parent: str | None) -> dict[str, Any]:
+def _header(session: Session, folder: Path, parent: str | None, lanes: int) -> dict[str, Any]:
     job = session.job
     return {
         "name": folder.name,
@@ -329,6 +385,7 @@ def _header(session: Session, folder: Path, parent: str | None) -> dict[str, Any
         "command": command_line(job, folder),
         "device": str(session.device),
         "parent": parent,
+        **({} if lanes == 1 else {"farm": {"lanes": lanes}}),
         **({} if session.trained.start is None else {"initial_ranks": session.trained.start.record()}),
         **_policy_file(job.config),
     }

@@ -102,12 +102,17 @@ class YoungDirections:
 
     def state(self, named: Mapping[str, nn.Parameter]) -> dict[str, list[tuple[int, int]]]:
         """Return name → (slot, age) of the parameters that have had young rows, as plain values."""
-        found = {}
-        for name, parameter in named.items():
-            if parameter in self.born:
-                ages = (self._counts([parameter]) - self.born[parameter]).tolist()
-                found[name] = [(slot, int(age)) for slot, age in enumerate(ages) if not math.isnan(age)]
-        return found
+        young = {name: parameter for name, parameter in named.items() if parameter in self.born}
+        if not young:
+            return {}
+        own = [self.born[parameter] for parameter in young.values()]
+        counts = self._counts(list(young.values())).split(1)
+        # One copy for all: on an accelerator each would be a synchronisation.
+        ages = torch.cat([count - born for count, born in zip(counts, own, strict=True)]).cpu()
+        return {
+            name: [(slot, int(age)) for slot, age in enumerate(part.tolist()) if not math.isnan(age)]
+            for name, part in zip(young, ages.split([len(born) for born in own]), strict=True)
+        }
 
     def restore(self, named: Mapping[str, nn.Parameter], ages: Mapping[str, Iterable[Sequence[int]]]) -> None:
         """Take over what ``state`` returned; the optimizer has its own state back already."""
@@ -151,7 +156,7 @@ class YoungDirections:
             repeats = torch.tensor(sizes).to(counts.device, non_blocking=True)
             counts = counts.repeat_interleave(repeats, output_size=sum(sizes))
             born = torch.cat([self.born[parameter] for parameter in young])
-            shares = _correction(counts - born, *betas) / _correction(counts, *betas)
+            shares = correction(counts - born, *betas) / correction(counts, *betas)
             shares = shares.nan_to_num(nan=1.0).to(young[0].dtype)
             moved = [
                 torch.lerp(kept[parameter], parameter, share.view(-1, *(1,) * (parameter.dim() - 1)))
@@ -164,7 +169,8 @@ def _unborn(parameter: nn.Parameter) -> Tensor:
     return torch.full((parameter.shape[0],), math.nan, dtype=torch.float64, device=parameter.device)
 
 
-def _correction(age: Tensor, beta1: float, beta2: float) -> Tensor:
+def correction(age: Tensor, beta1: float, beta2: float) -> Tensor:
+    """Return c(k) = √(1 − β2ᵏ) / (1 − β1ᵏ) of ages k, by which Adam scales a movement."""
     return torch.sqrt(1.0 - beta2**age) / (1.0 - beta1**age)
 
 

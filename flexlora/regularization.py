@@ -104,19 +104,15 @@ def add_orthogonality_gradient(
     """
     stacks = matrices if isinstance(matrices, Stacks) else Stacks(matrices)
     count = len(stacks)
-    reduce, slope = REGULARIZERS[form], SLOPES[form]
+    reduce = REGULARIZERS[form]
     total = 0.0
     parameters: list[Tensor] = []
     gradients: list[Tensor] = []
     for factors, masks in stacks.gathered():
-        stacked = torch.stack(factors)
-        residual = _residual(stacked, torch.stack(masks))
-        squares = residual.square().sum((1, 2))
+        squares, own = factor_gradients(torch.stack(factors), torch.stack(masks), weight, form, count)
         total = total + reduce(squares, count)
-        # d value / dM = (G + Gᵀ) M with G = slope · 2D, symmetric because D is.
-        outer = residual.mul_(2.0).mul_(slope(squares, count)).mul_(2.0 * weight)
         parameters.extend(factors)
-        gradients.extend((outer @ stacked).unbind())
+        gradients.extend(own.unbind())
     grads = [parameter.grad for parameter in parameters]
     held = [grad for grad in grads if grad is not None]
     if len(held) < len(grads):
@@ -128,6 +124,25 @@ def add_orthogonality_gradient(
         # One call: on an accelerator every addition of its own costs a launch.
         torch._foreach_add_(held, gradients)
     return torch.as_tensor(total)
+
+
+def factor_gradients(
+    stacked: Tensor, masks: Tensor, weight: float | Tensor, form: str, count: int
+) -> tuple[Tensor, Tensor]:
+    """Return ‖D‖²_F of each factor, D = MMᵀ − I, (n,), and the gradient of ``weight · orthogonality`` by it.
+
+    Args:
+        stacked: factors M of one shape, (n, capacity, dim).
+        masks: 1.0 for an active slot, (n, capacity).
+        weight: of the regulariser, a number or (n, 1, 1).
+        form: a key of ``REGULARIZERS``.
+        count: number of matrices in the regulariser.
+    """
+    residual = _residual(stacked, masks)
+    squares = residual.square().sum((1, 2))
+    # d value / dM = (G + Gᵀ) M with G = slope · 2D, symmetric because D is.
+    outer = residual.mul_(2.0).mul_(SLOPES[form](squares, count)).mul_(2.0 * weight)
+    return squares, outer @ stacked
 
 
 def _residual(stacked: Tensor, masks: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import psutil
 import torch
 from torch import nn
@@ -47,6 +48,7 @@ class Session:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self._process = psutil.Process()
         self.trained = trained = TrainedModel(job)
         self.device, self.data, self.adapter, self.model = trained.device, trained.data, trained.adapter, trained.model
         # Without the adapters no method has anything to do.
@@ -70,11 +72,8 @@ class Session:
         Raises:
             TrainingFailed: the loss or the gradient is not finite; parameters are left as they were.
         """
-        learning_rate = self._set_learning_rate(step)
-        pool = self.dynamics.pool(step)
-        count = len(self.data.train) if pool is None else len(pool)
-        rows = self.data.rows(count, min(self.trained.samples_per_step, count), step, self.job.config.seed)
-        batch = self.trained.batch(rows if pool is None else pool[rows])
+        learning_rate = self.set_learning_rate(step)
+        batch = self.trained.batch(self.rows(step))
         self.model.train()
         self.dynamics.before_step(step)
         loss = self.trained.loss(batch)
@@ -82,10 +81,7 @@ class Session:
         norm = nn.utils.clip_grad_norm_(self.adapter.trainable_parameters(), self.job.loop.max_grad_norm)
         # The norm is non-finite whenever the loss or any gradient is: one number to look at.
         if not math.isfinite(norm) or not torch.isfinite(loss):
-            raise TrainingFailed(
-                f"Non-finite loss or gradient at step {step} (loss {loss.item():.4g}, norm {norm.item():.4g}). "
-                f"The log holds every step before it. Try a lower learning_rate than {self.job.loop.learning_rate:g}."
-            )
+            raise self.not_finite(step, loss.item(), norm.item())
         regularizer = float(self.adapter.add_regularization_gradient()) if self.trained.adapts else 0.0
         penalty = self.dynamics.penalty(step)
         if penalty is not None:
@@ -95,6 +91,20 @@ class Session:
         own = None if penalty is None else float(penalty.detach())
         return StepResult(float(loss.detach()), regularizer, own, learning_rate)
 
+    def rows(self, step: int) -> np.ndarray:
+        """Return the rows of the training split that ``step`` takes, (batch,)."""
+        pool = self.dynamics.pool(step)
+        count = len(self.data.train) if pool is None else len(pool)
+        rows = self.data.rows(count, min(self.trained.samples_per_step, count), step, self.job.config.seed)
+        return rows if pool is None else pool[rows]
+
+    def not_finite(self, step: int, loss: float, norm: float) -> TrainingFailed:
+        """Return what is raised where a step's loss or gradient is not finite."""
+        return TrainingFailed(
+            f"Non-finite loss or gradient at step {step} (loss {loss:.4g}, norm {norm:.4g}). "
+            f"The log holds every step before it. Try a lower learning_rate than {self.job.loop.learning_rate:g}."
+        )
+
     def finish_step(self) -> None:
         """Forget the gradients of the step."""
         self.optimizer.zero_grad(set_to_none=True)
@@ -103,7 +113,7 @@ class Session:
         """Return the memory in use: allocated on the accelerator if one is used, else resident in this process."""
         if self.device.type == "cuda":
             return torch.cuda.memory_allocated(self.device)
-        return psutil.Process().memory_info().rss
+        return self._process.memory_info().rss
 
     def named_parameters(self) -> dict[str, nn.Parameter]:
         """Return a stable name for every parameter that the optimizer may hold."""
@@ -117,7 +127,8 @@ class Session:
         groups = [*self.dynamics.parameter_groups(rate, loop.lr_lambda), head]
         return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=True)
 
-    def _set_learning_rate(self, step: int) -> float:
+    def set_learning_rate(self, step: int) -> float:
+        """Set the rate of each of the optimizer's groups for ``step``; return that of P, Q and the head."""
         # A function of the step alone: nothing to lose at an event, nothing to restore on resume.
         own = self.dynamics.rate_factor(step)
         factor = self.trained.scheduled_rate(step, self.job.steps) if own is None else own

@@ -53,12 +53,12 @@ class TrainedModel:
 
     def loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the task loss of a batch, differentiable."""
-        with self._precision():
+        with self.precision():
             return self.model(**batch).loss
 
     def evaluate(self, split: Split, max_samples: int | None = None) -> dict[str, float]:
         """Return the task's metrics and loss on the first ``max_samples`` of a split (None = all)."""
-        with self._precision():
+        with self.precision():
             return self.data.evaluate(self.model, split, max_samples=max_samples)
 
     def named_parameters(self) -> dict[str, nn.Parameter]:
@@ -75,7 +75,8 @@ class TrainedModel:
             return 1.0
         return (steps - step + 1) / max(1, steps - warmup)
 
-    def _precision(self) -> contextlib.AbstractContextManager[object]:
+    def precision(self) -> contextlib.AbstractContextManager[object]:
+        """Return the context that a forward pass runs in."""
         if self.job.loop.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()

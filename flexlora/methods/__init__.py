@@ -49,6 +49,8 @@ class Method:
         url: where it is.
         state: what it keeps beside P, λ, Q and the optimizer's moments.
         caution: name clashes, and where we depart from the paper or its code; may be empty.
+        farms: False where gates or a loss of its own belong to one run, whose steps it then cannot share with others,
+            see ``flexlora.farm``.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Method:
     url: str
     state: str = "none"
     caution: str = ""
+    farms: bool = True
 
     @property
     def presets(self) -> tuple[str, ...]:
@@ -174,6 +177,7 @@ _ALL = (
     ),
     Method(
         name="salora",
+        farms=False,
         title="SaLoRA (structure-aware)",
         summary="A random gate on every direction learns to stay open or to close; a multiplier holds the total.",
         config_class=SaLoRAConfig,
@@ -192,6 +196,7 @@ _ALL = (
     ),
     Method(
         name="autolora",
+        farms=False,
         title="AutoLoRA (meta-learned ranks)",
         summary="Learns on held-out examples how much each direction counts, keeps the best and trains anew.",
         config_class=AutoLoRAConfig,
@@ -209,6 +214,7 @@ _ALL = (
     ),
     Method(
         name="sora",
+        farms=False,
         title="SoRA (sparse)",
         summary="Every step pulls each λ towards zero; a direction that the loss does not defend stays at zero.",
         config_class=SoRAConfig,
@@ -222,6 +228,7 @@ _ALL = (
     ),
     Method(
         name="dora_dynamic",
+        farms=False,
         title="DoRA (dynamic rank)",
         summary="Switches off the directions that carry the smallest share of their matrix, slowly first.",
         config_class=DoRADynamicConfig,
@@ -253,6 +260,7 @@ _ALL = (
     ),
     Method(
         name="dylora",
+        farms=False,
         title="DyLoRA",
         summary="Trains with a random number of leading directions each step, so that any rank can be used afterwards.",
         config_class=DyLoRAConfig,
@@ -266,6 +274,7 @@ _ALL = (
     ),
     Method(
         name="mlae",
+        farms=False,
         title="MLAE (masked experts)",
         summary="Leaves out random directions at each training step, so that they do not come to depend on each other.",
         config_class=MLAEConfig,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from flexlora.adapter_config import AdapterConfig
 from flexlora.event import Event
+from flexlora.optimizer_state import YoungDirections
 from flexlora.true_spectra import TrueSpectra
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Dynamics(Generic[Config]):
         config: may be replaced while training; used from then on.
         spectra: true singular values, computed once a step.
     """
+
+    @property
+    def young(self) -> YoungDirections | None:
+        """What keeps the ages of new directions; None for a method that adds none."""
+        return None
 
     def __init__(self, trained: TrainedModel) -> None:
         self.trained = trained

@@ -14,6 +14,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
 from flexlora.event import Event
 from flexlora.methods.dynamics import Dynamics
+from flexlora.optimizer_state import YoungDirections
 
 __all__ = ["attach", "dynamics"]
 
@@ -30,6 +31,11 @@ class FlexLoRADynamics(Dynamics[FlexLoRAConfig]):
         self.allocator.log_all_measures = self.trained.job.loop.log_measures == "all"
         self.allocator.spectra = self.spectra
         self.allocator.truth = self.trained.data.info.get("true_ranks")
+
+    @property
+    def young(self) -> YoungDirections:
+        """Ages of the allocator's new directions."""
+        return self.allocator.moves.young
 
     def budget(self, step: int) -> int | None:
         """Return b(step); of the adaptive schedule, the most that it may decide."""

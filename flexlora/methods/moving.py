@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flexlora.methods.dynamics import Config, Dynamics
 from flexlora.moves import Moves
+from flexlora.optimizer_state import YoungDirections
 
 
 class MovingDynamics(Dynamics[Config]):
@@ -25,6 +26,11 @@ class MovingDynamics(Dynamics[Config]):
         """Move directions of this optimizer's parameters."""
         super().bind(optimizer)
         self.moves = Moves(self.adapter, self.optimizer)
+
+    @property
+    def young(self) -> YoungDirections:
+        """Ages of new directions."""
+        return self.moves.young
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the ages of young directions."""

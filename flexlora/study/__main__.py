@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="folder of the study (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on with the study in --out, or begin it")
     parser.add_argument("--jobs", type=int, help="runs side by side (default: one a core, or one a GPU)")
+    parser.add_argument("--lanes", type=int, help="runs that share their steps at most (default: what suits); 1 = none")
     parser.add_argument("--ray", action="store_true", help="on a Ray cluster: that of RAY_ADDRESS, or a local one")
     parser.add_argument("--limit", type=int, help="runs at most; the file's own limit otherwise")
     parser.add_argument("--allow-unequal", action="store_true", help="compare unequal budgets; the table says so")
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    for name in ("jobs", "limit"):
+    for name in ("jobs", "lanes", "limit"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise FlexLoRAError(f"--{name}={getattr(options, name)} must be at least 1.")
     study = read_study(options.study)
@@ -90,6 +91,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             options.study.read_text(encoding="utf-8"),
             resume=options.resume,
             jobs=options.jobs,
+            lanes=options.lanes,
             on_ray=options.ray,
             allow_unequal=options.allow_unequal,
             stopping=stopping,

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from flexlora.errors import FlexLoRAError
@@ -23,7 +23,8 @@ TRIES = 3
 """A run whose worker dies so often, of whatever cause, is given up."""
 SHOWN_INTERVAL_S = 0.25
 
-Kept = Callable[[Planned, Outcome], None]
+Group = Sequence[Planned]
+"""Runs that one worker makes, with shared steps where they can."""
 
 
 def default_jobs(runs: Sequence[Planned]) -> int:
@@ -37,18 +38,18 @@ def default_jobs(runs: Sequence[Planned]) -> int:
 
 
 def run_here(
-    runs: Sequence[Planned], root: Path, progress: Progress, stopping: threading.Event, jobs: int
+    groups: Sequence[Group], root: Path, progress: Progress, stopping: threading.Event, jobs: int
 ) -> dict[str, Outcome]:
-    """Train runs in child processes, ``jobs`` at a time; of several GPUs each process sees one.
+    """Train groups of runs in child processes, ``jobs`` at a time; of several GPUs each process sees one.
 
     A worker that is killed is replaced and its run gone on with. A run that is refused stops them all.
 
     Args:
-        runs: in the order in which they start.
+        groups: in the order in which they start, see ``flexlora.study.herds``.
         root: folder of the run folders.
         progress: is told.
         stopping: set from outside to stop after the current steps.
-        jobs: runs side by side.
+        jobs: groups side by side.
 
     Returns:
         Name → outcome of each run that was started.
@@ -56,11 +57,11 @@ def run_here(
     Raises:
         FlexLoRAError: a run that cannot be made, or whose workers died too often.
     """
-    pool = _Pool(runs, root, progress, stopping)
-    gpus = shared_out(runs) or [None]
+    pool = _Pool(groups, root, progress, stopping)
+    gpus = shared_out([run for group in groups for run in group]) or [None]
     threads = [
         threading.Thread(target=pool.serve, args=(gpus[place % len(gpus)],), daemon=True)
-        for place in range(min(jobs, len(runs)))
+        for place in range(min(jobs, len(groups)))
     ]
     for thread in threads:
         thread.start()
@@ -83,10 +84,10 @@ def environment_of(gpu: str | None) -> dict[str, str]:
 
 
 class _Pool:
-    def __init__(self, runs: Sequence[Planned], root: Path, progress: Progress, stopping: threading.Event) -> None:
+    def __init__(self, groups: Sequence[Group], root: Path, progress: Progress, stopping: threading.Event) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self.fault: str | None = None
-        self._waiting = deque(runs)
+        self._waiting = deque(groups)
         self._root, self._progress, self._stopping = root, progress, stopping
         self._tries: dict[str, int] = {}
         self._workers: set[_Worker] = set()
@@ -96,20 +97,20 @@ class _Pool:
         """Take runs until there is none, each by the same worker as long as that lives; None = it sees every GPU."""
         worker = None
         try:
-            while (run := self._next()) is not None:
+            while (group := self._next()) is not None:
                 if worker is None:
                     worker = _Worker(gpu)
                     with self._lock:
                         self._workers.add(worker)
-                outcome = worker.perform(run, self._root / run.name, self._progress)
-                if outcome is None:
+                outcomes = worker.perform(group, self._root, self._progress)
+                if outcomes is None:
                     told = worker.close()
                     with self._lock:
                         self._workers.discard(worker)
                     worker = None
-                    self._again(run, told)
+                    self._again(group, told)
                 else:
-                    self._keep(run, outcome)
+                    self._keep(group, outcomes)
         except Exception as error:
             self._fail(f"{type(error).__name__}: {error}")
         finally:
@@ -122,24 +123,28 @@ class _Pool:
             for worker in self._workers:
                 worker.stop()
 
-    def _next(self) -> Planned | None:
+    def _next(self) -> Group | None:
         with self._lock:
             return None if self._stopping.is_set() or not self._waiting else self._waiting.popleft()
 
-    def _again(self, run: Planned, told: str) -> None:
+    def _again(self, group: Group, told: str) -> None:
+        """Let a group that died go on, in two halves: it may have been too large for the memory."""
         with self._lock:
-            self._tries[run.name] = tried = self._tries.get(run.name, 0) + 1
-            if tried < TRIES:
-                self._waiting.appendleft(run)
+            for run in group:
+                self._tries[run.name] = self._tries.get(run.name, 0) + 1
+            if all(self._tries[run.name] < TRIES for run in group):
+                half = len(group) // 2
+                self._waiting.extendleft(part for part in (group[half:], group[:half]) if part)
                 return
-        self._fail(f"{run.variant.title}, seed {run.seed}: its process died {TRIES} times. {told}".strip())
+        self._fail(f"{group[0].variant.title}, seed {group[0].seed}: its process died {TRIES} times. {told}".strip())
 
-    def _keep(self, run: Planned, outcome: Outcome) -> None:
-        with self._lock:
-            self.outcomes[run.name] = outcome
-        self._progress.done(run.name, outcome)
-        if outcome.state == "refused":
-            self._fail(f"{run.variant.title}, seed {run.seed}: {outcome.message}")
+    def _keep(self, group: Group, outcomes: Sequence[Outcome]) -> None:
+        for run, outcome in zip(group, outcomes, strict=True):
+            with self._lock:
+                self.outcomes[run.name] = outcome
+            self._progress.done(run.name, outcome)
+            if outcome.state == "refused":
+                self._fail(f"{run.variant.title}, seed {run.seed}: {outcome.message}")
 
     def _fail(self, fault: str) -> None:
         with self._lock:
@@ -163,10 +168,11 @@ class _Worker:
             env=environment_of(gpu),
         )
 
-    def perform(self, run: Planned, folder: Path, progress: Progress) -> Outcome | None:
-        """Return how a run ended; None when the process died."""
-        progress.step(run.name, 0)
-        if not self._send({"job": run.job.to_dict(), "folder": str(folder)}):
+    def perform(self, group: Group, root: Path, progress: Progress) -> list[Outcome] | None:
+        """Return how the runs ended; None when the process died."""
+        for run in group:
+            progress.step(run.name, 0)
+        if not self._send({"runs": [{"job": run.job.to_dict(), "folder": str(root / run.name)} for run in group]}):
             return None
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -175,9 +181,9 @@ class _Worker:
             except ValueError:
                 # Cut short as the process died.
                 return None
-            if "outcome" in answer:
-                return Outcome(**answer["outcome"])
-            progress.step(run.name, answer["step"])
+            if "outcomes" in answer:
+                return [Outcome(**outcome) for outcome in answer["outcomes"]]
+            progress.step(group[answer["run"]].name, answer["step"])
         return None
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from flexlora.errors import FlexLoRAError
 from flexlora.study.outcome import Outcome
-from flexlora.study.plan import Planned
+from flexlora.study.pool import Group
 from flexlora.study.progress import Progress
 
 RETRIES = 2
@@ -34,9 +34,9 @@ def require_ray() -> None:
 
 
 def run_on_ray(
-    runs: Sequence[Planned], root: Path, progress: Progress, stopping: threading.Event, jobs: int
+    groups: Sequence[Group], root: Path, progress: Progress, stopping: threading.Event, jobs: int
 ) -> dict[str, Outcome]:
-    """Train runs as Ray tasks; see ``flexlora.study.pool.run_here``.
+    """Train groups of runs as Ray tasks; see ``flexlora.study.pool.run_here``.
 
     Every machine must see ``root`` under the same path. ``jobs`` is the size of a cluster that is started here.
 
@@ -52,7 +52,7 @@ def run_on_ray(
         if own:
             size: dict[str, Any] = {"address": address} if address else {"num_cpus": jobs, "include_dashboard": False}
             ray.init(log_to_driver=False, logging_level="error", **size)
-        return _run(ray, runs, root.resolve(), progress, stopping)
+        return _run(ray, groups, root.resolve(), progress, stopping)
     except (ConnectionError, ray.exceptions.RayError) as error:
         raise FlexLoRAError(f"Ray: {str(error).strip().splitlines()[0]}") from error
     finally:
@@ -61,41 +61,39 @@ def run_on_ray(
 
 
 def _run(
-    ray: Any, runs: Sequence[Planned], root: Path, progress: Progress, stopping: threading.Event
+    ray: Any, groups: Sequence[Group], root: Path, progress: Progress, stopping: threading.Event
 ) -> dict[str, Outcome]:
     token = root / f".seen-{uuid.uuid4().hex}"
     token.touch()
     try:
         waiting = {}
-        for run in runs:
-            device = run.job.loop.device
+        for group in groups:
+            device = group[0].job.loop.device
             options: dict[str, Any] = {
-                "num_cpus": run.job.loop.threads,
+                "num_cpus": group[0].job.loop.threads,
                 "num_gpus": int(device != "cpu"),
                 "max_retries": RETRIES,
             }
             options["runtime_env"] = {"env_vars": {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}}
-            task = ray.remote(**options)(train_run)
-            waiting[task.remote(json.dumps(run.job.to_dict()), str(root / run.name), str(token))] = run
+            task = ray.remote(**options)(train_runs)
+            jobs = json.dumps([run.job.to_dict() for run in group])
+            waiting[task.remote(jobs, [str(root / run.name) for run in group], str(token))] = group
         return _collect(ray, waiting, progress, stopping)
     finally:
         token.unlink(missing_ok=True)
 
 
-def _collect(
-    ray: Any, waiting: dict[Any, Planned], progress: Progress, stopping: threading.Event
-) -> dict[str, Outcome]:
+def _collect(ray: Any, waiting: dict[Any, Group], progress: Progress, stopping: threading.Event) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
     try:
         while waiting and not stopping.is_set():
             ready, _ = ray.wait(list(waiting), timeout=POLL_S)
             for reference in ready:
-                run = waiting.pop(reference)
-                outcome = Outcome(**json.loads(ray.get(reference)))
-                outcomes[run.name] = outcome
-                progress.done(run.name, outcome)
-                if outcome.state == "refused":
-                    raise FlexLoRAError(f"{run.variant.title}, seed {run.seed}: {outcome.message}")
+                for run, told in zip(waiting.pop(reference), json.loads(ray.get(reference)), strict=True):
+                    outcomes[run.name] = outcome = Outcome(**told)
+                    progress.done(run.name, outcome)
+                    if outcome.state == "refused":
+                        raise FlexLoRAError(f"{run.variant.title}, seed {run.seed}: {outcome.message}")
             progress.show()
         return outcomes
     finally:
@@ -103,12 +101,13 @@ def _collect(
             ray.cancel(reference, force=True)
 
 
-def train_run(job: str, folder: str, token: str) -> str:
-    """Train one run on a machine of the cluster; texts go in and out."""
+def train_runs(jobs: str, folders: list[str], token: str) -> str:
+    """Train a group of runs on a machine of the cluster; texts go in and out."""
     from flexlora.job import Job
     from flexlora.study.worker import perform
 
     if not Path(token).exists():
         told = f"{platform.node()} does not see {Path(token).parent}. Give an --out that every machine shares."
-        return json.dumps(Outcome("refused", told).to_dict())
-    return json.dumps(perform(Job.from_dict(json.loads(job)), Path(folder)).to_dict())
+        return json.dumps([Outcome("refused", told).to_dict() for _ in folders])
+    own = [Job.from_dict(job) for job in json.loads(jobs)]
+    return json.dumps([outcome.to_dict() for outcome in perform(own, [Path(folder) for folder in folders])])

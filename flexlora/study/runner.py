@@ -22,6 +22,7 @@ from flexlora.study.files import (
     replace_file,
     study_folder,
 )
+from flexlora.study.herds import herds
 from flexlora.study.outcome import Outcome, find_outcome
 from flexlora.study.plan import Plan, Planned
 from flexlora.study.policy_files import keep_policies
@@ -46,6 +47,7 @@ def run_study(
     *,
     resume: bool = False,
     jobs: int | None = None,
+    lanes: int | None = None,
     on_ray: bool = False,
     allow_unequal: bool = False,
     stopping: threading.Event | None = None,
@@ -59,6 +61,8 @@ def run_study(
         text: the study file, of which a copy is kept.
         resume: go on with the study in ``out``; one that is not there yet is begun.
         jobs: runs side by side; None = as many as fit.
+        lanes: runs that share their steps at most, see ``flexlora.study.herds``; None = what suits the device, and each
+            alone where time is what is held equal.
         on_ray: on a Ray cluster instead of child processes.
         allow_unequal: compare although the budgets differ; the table carries a note.
         stopping: set from outside to stop.
@@ -77,7 +81,8 @@ def run_study(
         require_ray()
     if not allow_unequal:
         _refuse_unequal(plan)
-    make = _Maker(out, jobs, on_ray, stopping, told)
+    lanes = 1 if lanes is None and plan.study.equal.unit == "time" else lanes
+    make = _Maker(out, jobs, lanes, on_ray, stopping, told)
     with study_folder(out, text, resume=resume):
         for changed in keep_policies(out, plan.study.entries):
             sys.stderr.write(f"note: {changed}\n")
@@ -110,12 +115,14 @@ class _Maker:
         self,
         out: Path,
         jobs: int | None,
+        lanes: int | None,
         on_ray: bool,
         stopping: threading.Event,
         told: Callable[[Count], object] | None,
     ) -> None:
         self.skipped, self._told = 0, told
-        self._out, self._jobs, self._on_ray, self._stopping = out, jobs, on_ray, stopping
+        self._out, self._jobs, self._lanes = out, jobs, lanes
+        self._on_ray, self._stopping = on_ray, stopping
 
     def __call__(self, what: str, runs: Sequence[Planned], folder: str) -> dict[str, Outcome]:
         """Make the runs that are missing; return how each ended."""
@@ -131,7 +138,8 @@ class _Maker:
             root.mkdir(exist_ok=True)
             progress = Progress(what, runs, set(outcomes), told=self._told)
             pool = run_on_ray if self._on_ray else run_here
-            outcomes |= pool(missing, root, progress, self._stopping, self._jobs or default_jobs(missing))
+            jobs = self._jobs or default_jobs(missing)
+            outcomes |= pool(herds(missing, jobs, self._lanes), root, progress, self._stopping, jobs)
             progress.show(last=True)
         if any(run.name not in outcomes or outcomes[run.name].state == "stopped" for run in runs):
             raise StudyStopped

@@ -1,8 +1,8 @@
-"""One worker: ``perform`` trains a run of a study; as a child process it takes one after the other from its parent.
+"""One worker: ``perform`` trains runs of a study; as a child process it takes group after group from its parent.
 
-``python -m flexlora.study.worker`` reads one JSON object a line: ``{"job": ..., "folder": ...}`` to train, or
-``{"command": "stop"}``; it writes ``{"step": n}`` now and then and ``{"outcome": ...}`` after each run. The end of its
-input stops it, so that it never outlives its parent by more than a step.
+``python -m flexlora.study.worker`` reads one JSON object a line: ``{"runs": [{"job": ..., "folder": ...}, ...]}`` to
+train, or ``{"command": "stop"}``; it writes ``{"run": place, "step": n}`` now and then and ``{"outcomes": [...]}``
+after each group. The end of its input stops it, so that it never outlives its parent by more than a step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,26 +32,92 @@ PATIENCE_S = 60.0
 """How long to wait for whoever still writes a run: a worker whose parent was killed stops after its step."""
 
 
+Told = Callable[[int, int], object]
+"""Called with the place of a run and the number of its finished steps."""
+
+
 def perform(
-    job: Job, folder: Path, controls: Controls | None = None, told: Callable[[int], object] | None = None
-) -> Outcome:
-    """Train one run to its end, going on where an earlier try was killed; never raises what a person can mend.
+    jobs: Sequence[Job], folders: Sequence[Path], controls: Controls | None = None, told: Told | None = None
+) -> list[Outcome]:
+    """Train runs to their end, going on where an earlier try was killed; never raises what a person can mend.
+
+    Several runs share their steps where they can, see ``flexlora.farm``; else one follows the other.
 
     Args:
-        job: what to train.
-        folder: its run folder.
-        controls: by which it is stopped.
-        told: called with the number of finished steps.
+        jobs: what to train.
+        folders: a run folder each.
+        controls: by which they are stopped.
+        told: is told how far a run is.
     """
+    controls = controls or Controls()
+    found: dict[int, Outcome] = {}
+    for place, (job, folder) in enumerate(zip(jobs, folders, strict=True)):
+        _note(found, place, lambda job=job, folder=folder: _known(job, folder))
+    missing = [place for place in range(len(jobs)) if place not in found]
+    if len(missing) > 1:
+        found |= _together({place: (jobs[place], folders[place]) for place in missing}, controls, told)
+    for place in missing:
+        if place not in found:
+            _note(
+                found,
+                place,
+                lambda place=place: _train(jobs[place], folders[place], controls, told and partial(told, place)),
+            )
+    return [found[place] for place in range(len(jobs))]
+
+
+def _known(job: Job, folder: Path) -> Outcome | None:
+    load_kept(job, folder)
+    return find_outcome(folder, job)
+
+
+def _note(found: dict[int, Outcome], place: int, act: Callable[[], Outcome | None]) -> None:
     try:
-        load_kept(job, folder)
-        return find_outcome(folder, job) or _train(job, folder, controls or Controls(), told)
+        outcome = act()
     except (FlexLoRAError, RunLogError, OSError) as error:
-        state = "diverged" if str(error).startswith(DIVERGED) else "refused"
-        return Outcome(state, " ".join(str(error).split()))
+        outcome = _failed(error)
     except Exception as error:
         # A bug, or a machine that is out of memory: one run's, so that the study says which.
-        return Outcome("refused", f"{type(error).__name__}: {' '.join(str(error).split())}")
+        outcome = Outcome("refused", f"{type(error).__name__}: {' '.join(str(error).split())}")
+    if outcome is not None:
+        found[place] = outcome
+
+
+def _failed(error: Exception) -> Outcome:
+    state = "diverged" if str(error).startswith(DIVERGED) else "refused"
+    return Outcome(state, " ".join(str(error).split()))
+
+
+def _together(runs: Mapping[int, tuple[Job, Path]], controls: Controls, told: Told | None) -> dict[int, Outcome]:
+    """Train runs with shared steps; return how they ended, nothing of those that must be trained alone."""
+    import torch
+
+    from flexlora.farm import run_farm
+
+    places, jobs = list(runs), [job for job, _ in runs.values()]
+    folders = [folder for _, folder in runs.values()]
+    try:
+        again = [_ready(job, folder) for job, folder in runs.values()]
+        ended = run_farm(
+            jobs,
+            folders,
+            controls=controls,
+            resume=again,
+            progress=told and (lambda own, step: told(places[own], step)),
+        )
+    except torch.OutOfMemoryError:
+        half = len(places) // 2
+        if half < 2:
+            return {}
+        parts = [{place: runs[place] for place in own} for own in (places[:half], places[half:])]
+        return _together(parts[0], controls, told) | _together(parts[1], controls, told)
+    except (FlexLoRAError, RunLogError, OSError):
+        # Alone, the one that is at fault says what is wrong with it.
+        return {}
+    return {
+        place: _failed(found) if isinstance(found, Exception) else Outcome(found["state"])
+        for place, found in zip(places, ended, strict=True)
+    }
 
 
 def _train(job: Job, folder: Path, controls: Controls, told: Callable[[int], object] | None) -> Outcome:
@@ -61,11 +128,17 @@ def _train(job: Job, folder: Path, controls: Controls, told: Callable[[int], obj
         if told is not None:
             told(step)
 
+    resume = _ready(job, folder)
+    return Outcome(run_job(job, folder, controls=controls, resume=resume, progress=progress)["state"])
+
+
+def _ready(job: Job, folder: Path) -> bool:
+    """Wait for whoever still writes the run; True when it goes on, else nothing of it is left."""
     _wait_for_others(folder)
     resume = begun(folder, job)
     if not resume:
         clear(folder)
-    return Outcome(run_job(job, folder, controls=controls, resume=resume, progress=progress)["state"])
+    return resume
 
 
 def _wait_for_others(folder: Path) -> None:
@@ -91,16 +164,18 @@ def main() -> int:
     controls = Controls()
     threading.Thread(target=_listen, args=(sys.stdin, requests, controls), daemon=True).start()
     while (request := requests.get()) is not None and not controls.stopping:
-        last = 0.0
+        last, shown = 0.0, -1
 
-        def told(step: int) -> None:
-            nonlocal last
-            if time.monotonic() - last > TOLD_INTERVAL_S:
-                last = time.monotonic()
-                _answer(answers, {"step": step})
+        def told(place: int, step: int) -> None:
+            nonlocal last, shown
+            # Those that share their steps are told together.
+            if step == shown or time.monotonic() - last > TOLD_INTERVAL_S:
+                last, shown = time.monotonic(), step
+                _answer(answers, {"run": place, "step": step})
 
-        outcome = perform(Job.from_dict(request["job"]), Path(request["folder"]), controls, told)
-        _answer(answers, {"outcome": outcome.to_dict()})
+        jobs = [Job.from_dict(run["job"]) for run in request["runs"]]
+        outcomes = perform(jobs, [Path(run["folder"]) for run in request["runs"]], controls, told)
+        _answer(answers, {"outcomes": [outcome.to_dict() for outcome in outcomes]})
     return 0
 
 

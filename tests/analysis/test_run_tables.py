@@ -179,10 +179,7 @@ def test_the_scale_of_change_covers_any_two_moments_and_what_a_run_that_goes_on_
 )
 def test_while_a_run_goes_on_its_scale_of_change_reaches_as_far_as_its_configuration_allows(config, gain):
     ranks = np.array([[4, 4], [3, 5], [3, 5]])
-    rows = [{"name": "first"}, {"name": "second"}]
-    log = {"header": {"matrices": rows}, "spectra_steps": np.arange(3), "ranks": ranks, "events": []}
-    own = {"matrices": ["first", "second"], "steps": np.arange(3), "ranks": ranks, "events": [], "config": config}
-    own["log"] = SimpleNamespace(**log)
+    own = {"places": {"first": 0, "second": 1}, "steps": np.arange(3), "ranks": ranks, "events": [], "config": config}
     assert change_limit(SimpleNamespace(**own, state="running")) == gain
     assert change_limit(SimpleNamespace(**own, state="finished")) == 1
 

@@ -47,7 +47,7 @@ class Peer:
         session = self.session
         rows = batch_indices(len(session.data.train), session.trained.samples_per_step, step, session.job.config.seed)
         for group in self.optimizer.param_groups:
-            group["lr"] = session._set_learning_rate(step)
+            group["lr"] = session.set_learning_rate(step)
         self.model.train()
         # PeftModel.forward would go past AdaLoRA's, which adds the regulariser (peft issue 432).
         loss = self.model.base_model(**session.trained.batch(rows)).loss

@@ -207,9 +207,9 @@ def test_without_ray_it_says_how_to_get_it(unbroken, tmp_path, capsys, monkeypat
 
 
 def test_a_machine_that_does_not_see_the_folder_is_told(tmp_path):
-    from flexlora.study.ray_pool import train_run
+    from flexlora.study.ray_pool import train_runs
 
-    told = json.loads(train_run("{}", str(tmp_path / "run"), str(tmp_path / "missing")))
+    (told,) = json.loads(train_runs("[{}]", [str(tmp_path / "run")], str(tmp_path / "missing")))
     assert told["state"] == "refused"
     assert "that every machine shares" in told["message"]
     assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import signal
@@ -67,9 +68,9 @@ class Harness:
     def outputs(self):
         return [name for name in OUTPUTS if (self.out / name).exists()]
 
-    def _pool(self, runs, root, progress, stopping, jobs):
+    def _pool(self, groups, root, progress, stopping, jobs):
         outcomes = {}
-        for run in runs:
+        for run in itertools.chain.from_iterable(groups):
             told = self.how(run)
             # As a worker does it: the test split is read only where it is asked for.
             if not run.job.loop.evaluate_test:
@@ -220,7 +221,7 @@ def test_the_loop_says_so_in_the_words_that_the_study_looks_for(tmp_path):
     from flexlora.study.worker import perform
 
     job = build_job("digits", "lora", steps=8, settings={"learning_rate": 1e30, "target_modules": "q_proj"})
-    outcome = perform(job, tmp_path / "run")
+    (outcome,) = perform([job], [tmp_path / "run"])
     assert outcome.state == "diverged"
     assert find_outcome(tmp_path / "run", job) == outcome
 
