@@ -62,9 +62,11 @@ def _taken_out(
     """Write the figures and the zip that are asked for; return what is reported, and lines about it."""
     if importlib.util.find_spec("plotly") is None:
         raise FlexLoRAError("Figures need Plotly: pip install 'flexlora-lab[paper]'.")
-    from analysis.study.paper import write_figures
+    from analysis.study.paper import exporter_missing, write_figures
     from analysis.study.pictures import study_pictures
 
+    if options.figures and (missing := exporter_missing()):
+        raise FlexLoRAError(missing)
     groups, report, told = study_groups(study), {}, []
     if options.figures:
         paths = write_figures(study_pictures(study, found, groups, options.margin), options.figures)

@@ -146,14 +146,14 @@ def test_rates_name_a_choice_at_an_end(study):
 
 
 def test_the_pictures_of_a_study_have_names_and_captions_of_their_own(study, found, groups):
-    pictures = study_pictures(study, found, groups)
+    pictures = study_pictures(study, found, groups[:2])
     names = [picture.name for picture in pictures]
     assert len(set(names)) == len(names) and {"forest", "learning-rates", "over-time-validation"} <= set(names)
     for picture in pictures:
         assert picture.caption.endswith(".")
         assert json.loads(picture.figure.to_json())["data"]
-    # The final rank is the same for all, and so is a churn of 0: neither is a picture.
+    # The final rank is the same for all, and so is a churn of 0: neither is worth a picture.
     assert not {"cost-final_rank", "over-time-churn"} & set(names)
-    twice = study_pictures(study, found, [*groups, *(replace(group, cell="rank 8") for group in groups)])
+    twice = study_pictures(study, found, [groups[1], replace(groups[1], cell="rank 8")])
     assert len({picture.name for picture in twice}) == len(twice)
     assert "over-time-validation-digits-rank-8" in {picture.name for picture in twice}

@@ -116,6 +116,12 @@ def test_a_missing_browser_is_one_line_too(monkeypatch, pictures, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def few(monkeypatch, pictures):
+    """Two pictures in place of all: what they show is for other tests."""
+    monkeypatch.setattr("analysis.study.pictures.study_pictures", lambda *given: pictures[:2])
+
+
 # --- one file ---------------------------------------------------------------------------------------------------------
 
 
@@ -123,7 +129,7 @@ def copy_of(tmp_path) -> Path:
     return Path(shutil.copytree(SAMPLE, tmp_path / "copy"))
 
 
-def test_the_zip_of_a_study_holds_all_of_it_and_is_the_same_again(tmp_path, capsys):
+def test_the_zip_of_a_study_holds_all_of_it_and_is_the_same_again(few, tmp_path, capsys):
     folder = copy_of(tmp_path)
     assert main([str(folder), "--zip", str(tmp_path / "a.zip"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["zip"] == str(tmp_path / "a.zip")
@@ -141,7 +147,7 @@ def test_the_zip_of_a_study_holds_all_of_it_and_is_the_same_again(tmp_path, caps
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip", "copy"]
 
 
-def test_plain_runs_make_a_zip_as_well(study, tmp_path):
+def test_plain_runs_make_a_zip_as_well(few, study, tmp_path):
     runs = {f"{g.label} {seed}": run for g in study_groups(study)[:2] for seed, run in g.runs.items()}
     groups, notices = plain_groups(runs)
     assert notices == []
