@@ -6,6 +6,7 @@ Its pictures are in ``analysis.figures.study``, which needs Plotly; nothing here
 from analysis.study.bands import CURVES, Band, metric_bands
 from analysis.study.claims import Claim, claims
 from analysis.study.compare import Compared, StudyTable, compare_study, load_study
+from analysis.study.export import write_archive
 from analysis.study.groups import Group, group_table, plain_groups, study_groups
 from analysis.study.pareto import COSTS, Point, pareto_points
 from analysis.study.ranks import GroupRanks, RankDifference, group_ranks, rank_difference
@@ -39,4 +40,5 @@ __all__ = [
     "rank_difference",
     "rate_curves",
     "study_groups",
+    "write_archive",
 ]
