@@ -38,7 +38,14 @@ from flexlora.study.worker import perform
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "rankbench.md"
 MARKS = ("<!-- table -->", "<!-- /table -->")
-QUIET = {"save_adapter": False, "checkpoint_interval_s": 1e9, "eval_interval": 100_000, "log_measures": "lambda"}
+QUIET = {
+    "save_adapter": False,
+    "checkpoint_interval_s": 1e9,
+    "eval_interval": 100_000,
+    "spectrum_interval": 100,
+    "log_measures": "lambda",
+}
+"""What is measured is ranks, moves and the last loss: events are logged whatever the interval of spectra is."""
 LATER = ("from_scratch", "permuted_within", "permuted_across")
 """Policies that start with the final ranks of ``SOURCE``."""
 SOURCE = "spectral_entropy"
@@ -206,7 +213,7 @@ def _made(plan: Plan, text: str, folder: Path, jobs: int | None) -> dict[str, li
     runs = plan.runs()
     if jobs == 0:
         for run in runs:
-            outcome = perform(run.job, folder / RUNS / run.name)
+            (outcome,) = perform([run.job], [folder / RUNS / run.name])
             if outcome.state == "refused":
                 raise FlexLoRAError(f"{run.variant.title}, seed {run.seed}: {outcome.message}")
     else:
