@@ -66,6 +66,7 @@ class SmoothedSensitivity:
         """Take in the values and gradients as they are now."""
         parts: list[Tensor] = [p for matrix in self.adapter.matrices.values() for p in matrix_parameters(matrix)]
         gradients = [torch.zeros_like(part) if part.grad is None else part.grad for part in parts]
+        self._follow()
         means = [mean for own in self.sensitivity.values() for mean in own]
         spreads = [spread for own in self.uncertainty.values() for spread in own]
         # All tensors in one call each: on an accelerator the launches are what costs.
@@ -90,11 +91,9 @@ class SmoothedSensitivity:
     @torch.no_grad()
     def forget(self, name: str, slot: int) -> None:
         """Start a slot anew; follow a matrix whose storage has grown."""
-        parts = matrix_parameters(self.adapter.matrices[name])
-        for averages in (self.sensitivity[name], self.uncertainty[name]):
-            for index, part in enumerate(parts):
-                averages[index] = _as_large(averages[index], part)
-                averages[index][slot] = 0.0
+        self._follow()
+        for part in (*self.sensitivity[name], *self.uncertainty[name]):
+            part[slot] = 0.0
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every average by a stable name."""
@@ -114,6 +113,13 @@ class SmoothedSensitivity:
                 like = parts[0]
                 by_name[name] = [tensors[f"{kind}.{name}.{key}"].to(like.device).clone() for key in KEYS]
 
+    def _follow(self) -> None:
+        """Be as large as the storage, which may have grown."""
+        for name, matrix in self.adapter.matrices.items():
+            parts = matrix_parameters(matrix)
+            for by_name in (self.sensitivity, self.uncertainty):
+                by_name[name] = [_as_large(own, part) for own, part in zip(by_name[name], parts, strict=True)]
+
 
 class SmoothedShares:
     """Moving averages of each direction's share of its matrix (Mao et al. 2024); see ``component_shares``.
@@ -130,8 +136,9 @@ class SmoothedShares:
     def update(self) -> None:
         """Take in the values as they are now."""
         for name, matrix in self.adapter.matrices.items():
-            self.averages[name].mul_(self.beta)
-            self.averages[name][matrix.slots] += (1.0 - self.beta) * component_shares(matrix)
+            average = self.averages[name] = _as_large(self.averages[name], matrix.lam)
+            average.mul_(self.beta)
+            average[matrix.slots] += (1.0 - self.beta) * component_shares(matrix)
 
     def scores(self) -> dict[str, np.ndarray]:
         """Return name → smoothed share of each active direction (r,) float64."""

@@ -27,6 +27,7 @@ from flexlora.policies.policy import seen
 from flexlora.rank_targets import keep_best
 from flexlora.session import Session
 from flexlora.smoothing import SmoothedSensitivity
+from flexlora.study.worker import perform
 from flexlora.train import final_ranks, main
 
 DOC = (Path(__file__).resolve().parents[2] / "docs" / "rankbench.md").read_text(encoding="utf-8")
@@ -195,6 +196,19 @@ def test_smoothed_arrays_are_those_of_the_methods_and_survive_a_checkpoint(tmp_p
     load_checkpoint(other, tmp_path)
     one, two = (s.dynamics.allocator.smoothed["smoothed_sensitivities"].tensors() for s in (session, other))
     assert one.keys() == two.keys() and all(torch.equal(part, two[name]) for name, part in one.items())
+
+
+def test_what_is_smoothed_is_the_same_in_a_farm(tmp_path):
+    for key in ("adalora_rule", "dora_dynamic_rule"):
+        jobs = [build_job("planted", steps=20, seed=seed, settings={**SMALL, "policy": key}) for seed in (0, 1)]
+        perform(jobs, [tmp_path / f"{key}-{seed}" for seed in (0, 1)])
+        perform(jobs[1:], [tmp_path / f"{key}-alone"])
+        farmed, alone = (load_run(tmp_path / f"{key}-{name}") for name in ("1", "alone"))
+        assert sum(len(event["prune"]) for event in alone.events) > 3
+        assert [event["prune"] for event in farmed.events] == [
+            [{**move, "singular_value": pytest.approx(move["singular_value"])} for move in event["prune"]]
+            for event in alone.events
+        ]
 
 
 def test_starts_follow_their_formulas():

@@ -58,8 +58,8 @@ def test_each_worker_sees_one_gpu(monkeypatch, tmp_path):
             seen.append(pool.environment_of(gpu)[gpus.VISIBLE])
             both.wait()
 
-        def perform(self, run, folder, progress):
-            return Outcome("completed")
+        def perform(self, group, root, progress):
+            return [Outcome("completed") for _ in group]
 
         def close(self):
             return ""
@@ -67,5 +67,7 @@ def test_each_worker_sees_one_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(pool, "_Worker", Worker)
     planned = runs("cuda")
     progress = Progress("runs", planned, set(), io.StringIO())
-    outcomes = pool.run_here(planned, tmp_path, progress, threading.Event(), pool.default_jobs(planned))
+    outcomes = pool.run_here(
+        [[run] for run in planned], tmp_path, progress, threading.Event(), pool.default_jobs(planned)
+    )
     assert sorted(seen) == ["0", "7"] and len(outcomes) == 4

