@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.statistics import POWER
-from analysis.study.compare import Compared, StudyTable
+from analysis.study.compare import Compared, StudyTable, unequal_budgets
 from analysis.study.write import digits_of, number_text
 
 WORDS = {
@@ -39,7 +39,7 @@ def claims(study: StudyTable, found: Sequence[Compared], margin: float | None = 
     Where a budget was stated and is not equal nothing is claimed: the numbers are told, and why there is no verdict.
     """
     margin = study.summary["margin"] if margin is None else margin
-    unequal = study.summary["equal"]["unit"] != "none" and not study.summary["equal"]["held"]
+    unequal = unequal_budgets(study)
     told = []
     for one in found:
         if one.pairs is not None:

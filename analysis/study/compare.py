@@ -59,7 +59,8 @@ class Compared:
             and where no seed is left.
         adjusted_p: Holm over all comparisons of the study; NaN without.
         equivalent_p: of "the difference is within ± the study's margin"; None without a margin.
-        verdict: as in ``analysis.statistics.verdict``; "" for the reference.
+        verdict: as in ``analysis.statistics.verdict``; "" for the reference, and where budgets that should be equal are
+            not.
         spent: mean over seeds of final_rank, final_parameters and parameter_steps.
         moved: mean number of directions pruned or extended, whichever is more.
     """
@@ -124,7 +125,13 @@ def compare_study(study: StudyTable, *, margin: float | None = None, seed: int =
     margin = study.summary["margin"] if margin is None else margin
     found = [one for group in study.summary["groups"] for one in _group(study, group, margin, seed)]
     adjusted = holm({str(place): one.pairs.p if one.pairs else math.nan for place, one in enumerate(found)})
-    return [_judged(one, adjusted[str(place)]) for place, one in enumerate(found)]
+    judged = [_judged(one, adjusted[str(place)]) for place, one in enumerate(found)]
+    return [replace(one, verdict="") for one in judged] if unequal_budgets(study) else judged
+
+
+def unequal_budgets(study: StudyTable) -> bool:
+    """True where budgets that should be equal are not, and somebody went on: then nothing is claimed."""
+    return study.summary["equal"]["unit"] != "none" and not study.summary["equal"]["held"]
 
 
 def metric_column(rows: Sequence[Mapping[str, Any]], name: str) -> str:

@@ -63,7 +63,8 @@ def paper_figure(figure: go.Figure, width: str) -> go.Figure:
     found.update_yaxes(automargin=True, title_font_size=size, tickfont_size=size - 0.7)
     found.update_annotations(font={"size": size})
     found.update_coloraxes(colorbar={"tickfont": {"size": size - 0.7}, "title": {"font": {"size": size}}})
-    for number, trace in enumerate(found.data):
+    traces: Any = found.data
+    for number, trace in enumerate(traces):
         # Otherwise drawn by lot.
         trace.update(uid=f"trace{number}")
     _fit_cells(found, px, size)

@@ -13,6 +13,7 @@ from analysis.statistics import CONFIDENCE
 from analysis.study.compare import Compared, StudyTable, pairs_needed
 
 UNKNOWN = "–"
+NOTHING = "nothing claimed"
 HEADS = ("variant", "n", "{metric}", "difference to {reference}", "p (Holm)", "detectable", "verdict")
 UNIT_NAMES = {
     "final_rank": "total rank in the end",
@@ -142,7 +143,13 @@ def _cells(one: Compared, digits: int) -> list[str]:
         cells.append(_ranged(pairs.mean, pairs.low, pairs.high, digits, "+"))
         cells += [number_text(one.adjusted_p, 3), number_text(pairs.detectable, digits)]
     ranks, parameters = one.spent["final_rank"], one.spent["final_parameters"]
-    return [*cells, number_text(ranks, 0), number_text(parameters, 0), number_text(one.moved, 0), one.verdict]
+    return [
+        *cells,
+        number_text(ranks, 0),
+        number_text(parameters, 0),
+        number_text(one.moved, 0),
+        one.verdict or NOTHING * bool(one.pairs),
+    ]
 
 
 def _ranged(value: float, low: float, high: float, digits: int, sign: str) -> str:

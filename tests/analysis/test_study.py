@@ -139,6 +139,8 @@ def test_an_unequal_budget_is_told_under_the_table(make_study):
     told = caption(study, found)
     assert "MLAE_50% has 10 total rank in the end, 25 % above the 8 of lora" in told
     assert "Equal in" not in told
+    assert {one.verdict for one in found} == {""}
+    assert markdown_table(found).count("| nothing claimed |") == 2
 
 
 @pytest.mark.parametrize(("comparisons", "pairs"), [(1, 6), (2, 7), (3, 7), (10, 9), (50, 11)])

@@ -93,6 +93,8 @@ def test_the_forest_draws_interval_margin_detectable_effect_and_verdict(found):
     assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(-0.02, 0.02), (0, 0)]
     texts = [note.text for note in figure.layout.annotations]
     assert texts[0] == "not told apart · 8 pairs · p 0.258"
+    unclaimed = FIGURES["forest"]([replace(one, verdict="") for one in found])
+    assert unclaimed.layout.annotations[0].text == "nothing claimed · 8 pairs · p 0.258"
     low, high = figure.layout.xaxis.range
     assert all(low < min(one.pairs.low, -one.pairs.detectable) for one in compared)
     assert all(max(one.pairs.high, one.pairs.detectable) < high for one in compared)

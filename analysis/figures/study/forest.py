@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from analysis.figures.looks import place_title, variant_numbers, variant_style
 from analysis.figures.theme import TRUE, empty_figure, names_of, styled
 from analysis.study import Compared
-from analysis.study.write import number_text
+from analysis.study.write import NOTHING, number_text
 
 ROW_PX, PANEL_PX = 54, 60
 MARGIN = {"t": 60, "b": 96}
@@ -133,7 +133,7 @@ def _add_row(figure: go.Figure, one: Compared, number: int, place: int, row: int
 def _told(one: Compared) -> str:
     pairs = one.pairs
     assert pairs is not None
-    parts = [one.verdict or "nothing claimed", f"{pairs.n} pair{'s' * (pairs.n != 1)}"]
+    parts = [one.verdict or NOTHING, f"{pairs.n} pair{'s' * (pairs.n != 1)}"]
     if np.isfinite(one.adjusted_p):
         parts.append(f"p {number_text(one.adjusted_p, 3)}")
     return " · ".join(parts)
