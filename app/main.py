@@ -35,8 +35,9 @@ STYLE = """<style>
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
 :is([data-testid="stMarkdownContainer"], [data-testid="stCaptionContainer"]) code { font-size: 0.86em !important; }
 [data-testid="stBaseButton-primary"]:enabled { color: light-dark(#ffffff, #12171c); }
-.stPlotlyChart :is(.xtick, .ytick) text, .stPlotlyChart :is(.xtitle, .ytitle, .legendtext) {
+.stPlotlyChart :is([class$="tick"] text, [class$="title"], [class$="title"] text, .gtitle-subtitle, .legendtext) {
   fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
+.st-key-compare_forest .annotation text { fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
 [data-testid="stMain"]:focus-visible { outline: 2px solid; outline-offset: -2px; }
 a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }
 </style>"""

@@ -2,47 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-from analysis.study import caption, compare_study, comparison_rows, markdown_table
 from compare import address
+from compare.answer import answer
 from compare.choice import Choice
+from compare.cost import cost
+from compare.downloads import downloads
 from compare.line import line_of
-from compare.opened import Opened, open_study
+from compare.opened import open_study
+from compare.over_steps import over_steps
+from compare.picked import ask_terms
+from compare.rank_maps import rank_maps
+from compare.rates import rates
+from compare.shown import Shown, shown, shown_study
+from compare.stability import stability
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log import RunLogError
 from jobs.owner import Owner
 from runs.store import plain
+from widgets import switch
 
 ANYWAY = "compare_unequal"
+VIEW = "compare_view"
+
+SECTIONS: dict[str, Callable[[Shown], None]] = {
+    "Answer": answer,
+    "Over steps": over_steps,
+    "Cost": cost,
+    "Rank maps": rank_maps,
+    "Learning rates": rates,
+    "Stability": stability,
+    "Take along": downloads,
+}
+"""What is drawn of a comparison, in the order of reading."""
 
 
 def compared(choice: Choice, me: Owner) -> None:
     """Draw the comparison of what was chosen; what cannot be read is said in one line."""
-    assert choice.study is not None
     try:
-        opened = open_study(choice.study)
-    except (FlexLoRAError, RunLogError) as error:
+        what = _study(choice, me) if choice.study is not None else _picked(choice)
+        if what is None:
+            return
+        _begin(VIEW, address.one_of(address.VIEW, list(SECTIONS)))
+        view = switch("Section", list(SECTIONS), VIEW, label_visibility="collapsed", default=None)
+        address.tell(view=None if view == next(iter(SECTIONS)) else view)
+        SECTIONS[view](what)
+    except (FlexLoRAError, RunLogError, OSError) as error:
         st.error(plain(str(error)), icon=":material/error:")
-        return
+
+
+def _study(choice: Choice, me: Owner) -> Shown | None:
+    assert choice.study is not None
+    opened = open_study(choice.study)
     line_of(choice.study, me, opened.done, opened.of)
     if not opened.table.summary["groups"]:
         st.info("Nothing is there to compare yet. This page fills as runs end.")
-        return
+        return None
     if opened.done < opened.of:
         st.caption(f"This is about **{opened.done} of {opened.of} runs**: what it says may change with the others.")
-    if opened.refused and not _gate(opened):
-        return
-    found = compare_study(opened.table)
-    st.markdown(plain(caption(opened.table, found)))
-    st.markdown(markdown_table(found))
-    st.dataframe(comparison_rows(found), hide_index=True, placeholder="", alt="Comparisons, one row a variant")
+    if opened.refused and not _goes_on(opened.refused):
+        return None
+    return shown_study(opened.table)
 
 
-def _gate(opened: Opened) -> bool:
+def _picked(choice: Choice) -> Shown | None:
+    picked = ask_terms(choice.runs)
+    if picked is None:
+        return None
+    equal = picked.table.summary["equal"]
+    if equal["unit"] != "none" and not equal["held"] and not _goes_on(equal["note"]):
+        return None
+    return shown(picked.table, picked.groups)
+
+
+def _goes_on(refused: str) -> bool:
     """Say which budgets differ; return whether the viewer goes on all the same."""
-    st.session_state.setdefault(ANYWAY, address.asked(address.ANYWAY) == "1")
-    st.warning(f"**Refused.** {plain(opened.refused)}", icon=":material/balance:")
+    _begin(ANYWAY, address.asked(address.ANYWAY) == "1")
+    st.warning(f"**Refused.** {plain(refused)}", icon=":material/balance:")
     anyway = st.toggle("Compare all the same; every table and figure says so", key=ANYWAY, persist_state="session")
     address.tell(unequal="1" if anyway else None)
     return anyway
+
+
+def _begin(key: str, value: object) -> None:
+    """Let the session begin with what the address asks for."""
+    st.session_state.setdefault(key, value)

@@ -30,11 +30,6 @@ class Opened:
     of: int
     refused: str
 
-    @property
-    def noted(self) -> str:
-        """What every figure and table says of budgets that are not equal; empty where they are."""
-        return str(self.table.summary["equal"]["note"])
-
 
 def open_study(entry: StudyEntry) -> Opened:
     """Read a study.

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from analysis.config_differences import MISSING, ConfigDifference, config_differences
 from compare import address
 from flexlora.run_log import RunLogError, read_header
 from flexlora.study.spec import label_of
@@ -50,12 +51,33 @@ def _settings(row: RunRow) -> dict[str, Any] | str:
 
 
 def _differences(one: RunRow, other: RunRow, left: dict[str, Any], right: dict[str, Any]) -> None:
-    chosen, follows = [], []
-    for option in sorted({*left, *right}):
-        if left.get(option) != right.get(option):
-            chosen.append({"option": option, one.name: _told(left, option), other.name: _told(right, option)})
-    st.dataframe(chosen + follows, hide_index=True, alt="Options in which the two runs differ")
+    found = config_differences(left, right)
+    chosen = [difference for difference in found if not difference.follows]
+    st.markdown(_summary(chosen, len(found) - len(chosen)))
+    if found:
+        rows = [
+            {
+                "option": difference.option,
+                f"A: {one.name}": _told(difference.left),
+                f"B: {other.name}": _told(difference.right),
+                "follows from": ", ".join(difference.follows),
+            }
+            for difference in found
+        ]
+        st.dataframe(
+            rows, hide_index=True, placeholder="", alt="Options in which the two runs differ, chosen ones first"
+        )
 
 
-def _told(config: dict[str, Any], option: str) -> str:
-    return label_of(config[option]) if option in config else "–"
+def _summary(chosen: list[ConfigDifference], following: int) -> str:
+    if not chosen and not following:
+        return "Both have the same configuration."
+    names = ", ".join(plain(difference.option) for difference in chosen) or "nothing that somebody chose"
+    more = f" {following} more follow from these." if following else ""
+    if [difference.option for difference in chosen] == ["seed"]:
+        return f"They differ in their **seed** only: two runs of one group.{more}"
+    return f"They differ in **{names}**.{more}"
+
+
+def _told(value: Any) -> str:
+    return "–" if value is MISSING else label_of(value)

@@ -1,0 +1,62 @@
+"""The first section: each claim in words with its verdict, and the differences that it rests on."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.study import Claim, caption, claims, comparison_rows
+from analysis.study.compare import pairs_needed
+from charts import chart
+from compare.shown import Shown, behind, told
+from runs.store import plain
+
+BADGES = {
+    "better": ("green", ":material/trending_up:", "better"),
+    "worse": ("orange", ":material/trending_down:", "worse"),
+    "no difference": ("blue", ":material/equal:", "no difference"),
+    "not told apart": ("gray", ":material/question_mark:", "not told apart"),
+    "refused": ("gray", ":material/balance:", "not claimed"),
+}
+"""Verdict → colour, sign and word: none of them is told by its colour alone."""
+SHOWN = 8
+
+
+def answer(what: Shown) -> None:
+    """Draw the claims and the forest plot."""
+    said = claims(what.table, what.found)
+    if not said:
+        st.info("No two variants share a seed yet: there is no difference to speak of.")
+    for claim in said[:SHOWN]:
+        _claim(claim)
+    if len(said) > SHOWN:
+        with st.expander(f"{len(said) - SHOWN} more claims"):
+            for claim in said[SHOWN:]:
+                _claim(claim)
+    if said:
+        _few_pairs(said)
+        alt = "Paired difference of each variant to its reference, with 95 % interval, detectable effect and verdict"
+        chart("compare_forest", alt, "forest", what.found, what.table.summary["margin"])
+    told(
+        "Each mark is the mean difference over pairs with the same seed, its bar the 95 % interval; grey brackets are "
+        "the smallest true difference that so many pairs find with 80 % power.",
+        what,
+    )
+    behind(comparison_rows(what.found), "Comparisons: one row a variant, unrounded", "compare_table_answer")
+    st.caption(plain(caption(what.table, what.found)))
+
+
+def _claim(claim: Claim) -> None:
+    colour, icon, word = BADGES[claim.verdict]
+    st.markdown(f":{colour}-badge[{icon} {word}] {plain(claim.text)}")
+
+
+def _few_pairs(said: list[Claim]) -> None:
+    """Say when so few pairs could not have told anything apart, whatever they had shown."""
+    most = max(claim.compared.pairs.n for claim in said if claim.compared.pairs is not None)
+    needed = pairs_needed(len(said))
+    if most < needed:
+        st.info(
+            f"With {most} pairs nothing can be told apart here, however large it is: {len(said)} comparisons need "
+            f"{needed} seeds.",
+            icon=":material/info:",
+        )
