@@ -56,7 +56,7 @@ def _few_pairs(said: list[Claim]) -> None:
     needed = pairs_needed(len(said))
     if most < needed:
         st.info(
-            f"With {most} pairs nothing can be told apart here, however large it is: {len(said)} comparisons need "
-            f"{needed} seeds.",
+            f"With {most} pairs nothing can be told apart here, however large it is: "
+            f"{'one comparison needs' if len(said) == 1 else f'{len(said)} comparisons need'} {needed} seeds.",
             icon=":material/info:",
         )

@@ -170,3 +170,136 @@ def test_a_damaged_study_is_told(page, roots):
     page.query_params["study"] = "runs/broken"
     page.run()
     assert not page.exception and "no text in UTF-8" in words(page)
+
+
+SECTIONS = ("Over steps", "Cost", "Rank maps", "Learning rates", "Stability", "Take along")
+
+
+def charts(page) -> list:
+    return page.get("plotly_chart")
+
+
+def test_the_first_screen_says_what_can_be_said(page, make_study):
+    make_study()
+    page.query_params["study"] = "runs/small"
+    page.run()
+    assert not page.exception
+    told = words(page)
+    assert "On digits, flexlora is not told apart from lora in test accuracy" in told or "is better than lora" in told
+    assert "nothing can be told apart here, however large it is: one comparison needs 6 seeds" in told
+    assert len(charts(page)) == 1
+
+
+@pytest.mark.parametrize("view", SECTIONS)
+def test_every_section_says_what_it_shows_and_has_its_table(page, make_study, view):
+    make_study()
+    page.query_params["study"] = "runs/small"
+    page.query_params["view"] = view
+    page.run()
+    assert not page.exception and not page.error
+    assert page.query_params["view"] == view
+    if view in ("Learning rates", "Stability"):
+        assert page.info and not charts(page), "neither tuned nor with two events"
+    else:
+        assert page.dataframe and (charts(page) or view == "Take along")
+
+
+def test_the_sample_study_has_every_figure(page, monkeypatch):
+    monkeypatch.setenv("FLEXLORA_LAB_SAMPLES", str(Path(__file__).parents[2] / "sample_runs"))
+    page.query_params["study"] = "four_ways"
+    counts = {"Answer": 1, "Over steps": 1, "Cost": 1, "Rank maps": 2, "Learning rates": 1, "Stability": 1}
+    page.run()
+    for view, count in counts.items():
+        page.segmented_control(key="compare_view").set_value(view).run()
+        assert not page.exception and not page.error
+        assert len(charts(page)) == count, view
+
+
+def picked(page, folders) -> str:
+    return ",".join(f"runs/{folder.name}" for folder in folders)
+
+
+@pytest.fixture
+def plain_runs(roots, forge_run):
+    """Runs of two methods and three seeds that no study made."""
+    text = PLAIN.replace("seeds: 4", "seeds: 3")
+    runs = plan_study(read_study_text(text, SPEC)).runs()
+    for run in runs:
+        forge_run(run, roots[1], metrics={"test": {"accuracy": 0.5 + 0.1 * run.seed}}, ranks=(4, 4))
+    return [roots[1] / run.name for run in runs]
+
+
+def test_picked_runs_are_grouped_by_what_differs_and_a_link_opens_the_same(page, plain_runs):
+    page.query_params["runs"] = picked(page, plain_runs)
+    page.query_params["margin"] = "0.05"
+    page.run()
+    assert not page.exception and not page.error
+    assert "method flexlora makes no difference that matters against run" in words(page)
+    assert page.query_params["runs"] == picked(page, plain_runs)
+    assert page.query_params["margin"] == "0.05"
+
+
+def test_picked_runs_of_one_group_and_a_bad_margin_are_told(page, plain_runs):
+    page.query_params["runs"] = picked(page, plain_runs[::2])
+    page.run()
+    assert not page.exception and "A comparison needs two groups" in words(page)
+    page.text_input(key="compare_margin").set_value("much").run()
+    assert not page.exception and "'much' is no margin" in words(page)
+
+
+def test_runs_are_picked_by_the_words_of_their_tags(page, plain_runs):
+    from jobs.owner import Owner
+    from runs.notes import Notes, write_notes
+
+    for folder in plain_runs[:2]:
+        write_notes(folder, Notes(("baseline",)), Owner.of("anybody"))
+    page.session_state["compare_chosen"] = "runs"
+    page.run()
+    page.text_input(key="compare_words").set_value("baseline").run()
+    page.button(key="compare_pick_all").click().run()
+    assert not page.exception
+    assert sorted(page.multiselect(key="compare_runs").value) == sorted(f"runs/{f.name}" for f in plain_runs[:2])
+
+
+def test_two_configurations_say_what_was_chosen_and_what_follows(page, plain_runs):
+    lora, flexlora = plain_runs[:2]
+    page.query_params["part"] = "Two configurations"
+    page.query_params["a"], page.query_params["b"] = f"runs/{lora.name}", f"runs/{flexlora.name}"
+    page.run()
+    assert not page.exception and "They differ in **method**." in words(page)
+    page.selectbox(key="compare_settings_b").set_value(f"runs/{plain_runs[2].name}").run()
+    assert "They differ in their **seed** only" in words(page)
+
+
+def test_everything_is_packed_in_one_zip(page, make_study):
+    import io
+    import zipfile
+
+    make_study()
+    page.query_params["study"] = "runs/small"
+    page.query_params["view"] = "Take along"
+    page.run()
+    page.button(key="compare_pack").click().run()
+    assert not page.exception and not page.error
+    content = page.session_state["compare_packed"][2]
+    names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    assert {"table.csv", "comparison.tex", "claims.md", "study.yaml"} <= set(names)
+
+
+def test_results_of_peft_are_read_from_a_path_and_bad_ones_are_told(page, roots, tmp_path):
+    page.query_params["part"] = "PEFT's leaderboard"
+    page.run()
+    page.text_input(key="compare_board_path").set_value(str(tmp_path / "none")).run()
+    assert not page.exception and "cannot be read" in words(page)
+    (tmp_path / "bad.json").write_text("[" * 10_000)
+    page.text_input(key="compare_board_path").set_value(str(tmp_path / "bad.json")).run()
+    assert not page.exception and "cannot be read" in words(page)
+
+
+def test_runs_of_ours_are_written_in_the_layout_of_peft(page, plain_runs):
+    page.query_params["part"] = "PEFT's leaderboard"
+    page.run()
+    chosen = [f"runs/{folder.name}" for folder in plain_runs[:2]]
+    page.multiselect(key="compare_board_runs").set_value(chosen).run()
+    assert not page.exception
+    assert not page.warning or "already" not in words(page)
