@@ -15,13 +15,14 @@ from jobs.study_job import StudyJob
 from links import COMPARED
 from runs.rows import RunRow, read_rows, search
 from runs.store import plain, run_entries
-from widgets import act
+from widgets import act, select
 
 PICKED = "compare_runs"
 WORDS = "compare_words"
 SEEN = "compare_seen_study"
 OWN_CHOICE = "runs"
-"""Key of the choice that is no study."""
+NOTHING = ""
+"""Keys of the choices that are no study."""
 MOST_RUNS = 300
 STATES = {"done": "", "waits": " · waits in line", "under way": " · under way", "interrupted": " · not done"}
 
@@ -38,19 +39,10 @@ def ask_choice(me: Owner) -> Choice:
     entries = study_entries()
     _read_address(entries)
     names = {entry.key: f"{_name(entry)}{STATES[entry.state]}" for entry in entries}
-    names[OWN_CHOICE] = "Runs that I pick"
+    names = {NOTHING: "Choose a study, or runs", **names, OWN_CHOICE: "Runs that I pick"}
     if st.session_state.get(COMPARED) not in names:
-        st.session_state[COMPARED] = None
-    chosen = st.selectbox(
-        "Compare",
-        list(names),
-        key=COMPARED,
-        index=None,
-        format_func=lambda key: names[key],
-        placeholder="Choose a study, or runs",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
+        st.session_state[COMPARED] = NOTHING
+    chosen = select("Compare", list(names), COMPARED, format_func=names.__getitem__, label_visibility="collapsed")
     if chosen == OWN_CHOICE:
         runs = _ask_runs(me)
         address.tell(study=None, runs=",".join(row.key for row in runs))
@@ -60,7 +52,7 @@ def ask_choice(me: Owner) -> Choice:
     return Choice(entry)
 
 
-def choose(key: str | None) -> None:
+def choose(key: str) -> None:
     """Choose a study, or picked runs, before the page runs again."""
     st.session_state[COMPARED] = key
 
@@ -84,11 +76,11 @@ def _read_address(entries: Sequence[StudyEntry]) -> None:
         st.session_state[PICKED] = runs.split(",")
     elif study:
         found = find_study(study, list(entries))
-        st.session_state[COMPARED] = found.key if found else None
+        st.session_state[COMPARED] = found.key if found else NOTHING
         if found is None:
             st.warning(f"The link's study {plain(study[:80])} is not here.", icon=":material/link_off:")
     else:
-        st.session_state[COMPARED] = None
+        st.session_state[COMPARED] = NOTHING
 
 
 def follow_own(me: Owner) -> bool:

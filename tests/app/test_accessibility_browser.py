@@ -34,7 +34,6 @@ PAGES = {
     "/adapters": "[data-testid=stFileUploader]",
     "/methods": ".mg-card canvas",
     "/compare?study=four_ways": ".stPlotlyChart .xtick",
-    "/compare?study=four_ways&view=Rank+maps": ".stPlotlyChart .x3tick",
     "/compare?part=New+study": "textarea",
 }
 """Page → what is there when it is complete."""
