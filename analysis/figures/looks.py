@@ -12,6 +12,9 @@ from analysis.figures.theme import method_style
 FILLS = ("", "-open", "-dot", "-open-dot")
 """Kind of symbol of the first, second, ... variant of one method."""
 
+TITLE_SIZE = 13
+"""Pixels of the letters over a panel, below those of the figure's title."""
+
 
 def variant_style(method: str, number: int) -> dict[str, Any]:
     """Return color, dash and symbol; ``number`` is how many variants of the method stand before it."""

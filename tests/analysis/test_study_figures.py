@@ -109,7 +109,9 @@ def test_each_cell_has_a_panel_of_its_own(found, study):
     assert {trace.yaxis for trace in figure.data} == {"y", "y2"}
     assert sum(trace.showlegend is not False for trace in figure.data) == len(points) + 1
     rates = rate_curves(study)
-    assert len(FIGURES["learning_rates"]([*rates, *(replace(one, cell="b") for one in rates)]).data) == 4 * len(rates)
+    figure = FIGURES["learning_rates"]([*rates, *(replace(one, cell="b") for one in rates)])
+    assert len(figure.data) == 4 * len(rates)
+    assert sum(trace.showlegend is not False for trace in figure.data) == len(rates) + 2
 
 
 def test_only_what_is_told_apart_is_on_the_front(study):
@@ -141,9 +143,11 @@ def test_maps_show_means_spreads_and_what_is_framed(groups):
 
 def test_rates_name_a_choice_at_an_end(study):
     figure = FIGURES["learning_rates"](rate_curves(study))
-    names = [trace.name for trace in figure.data if trace.name != "chosen"]
-    assert names == ["LoRA", "FlexLoRA", "random moves (at the highest tried)", "train big, then cut"]
-    chosen = [trace.x[0] for trace in figure.data if trace.name == "chosen"]
+    names = [trace.name for trace in figure.data if not trace.name.startswith("chosen")]
+    assert names == ["LoRA", "FlexLoRA", "random moves", "train big, then cut"]
+    rings = [trace for trace in figure.data if trace.name.startswith("chosen")]
+    assert [trace.marker.symbol for trace in rings] == ["circle-open", "circle-open", "square-open", "circle-open"]
+    chosen = [trace.x[0] for trace in rings]
     assert chosen == [one.rates[one.chosen] for one in rate_curves(study)]
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.looks import place_title, variant_numbers, variant_style
+from analysis.figures.looks import TITLE_SIZE, place_title, variant_numbers, variant_style
 from analysis.figures.theme import TRUE, empty_figure, names_of, styled
 from analysis.study import Compared
 from analysis.study.write import NOTHING, number_text
 
-ROW_PX, PANEL_PX = 54, 60
+ROW_PX, PANEL_PX = 54, 95
 MARGIN = {"t": 60, "b": 96}
 ROOM = 0.12
 """Share of the range that is left free at each side."""
@@ -35,14 +35,15 @@ def forest(found: Sequence[Compared], margin: float | None = None) -> go.Figure:
         return empty_figure("Differences", "No two variants share a seed.")
     sizes = [len(own) for own in groups.values()]
     titles = [place_title(*place) for place in groups]
-    height = sum(MARGIN.values()) + PANEL_PX * len(groups) + ROW_PX * sum(sizes)
+    height = sum(MARGIN.values()) + PANEL_PX * (len(groups) - 1) + ROW_PX * sum(sizes)
     figure = make_subplots(
         rows=len(groups),
         cols=1,
         row_heights=[size + 0.4 for size in sizes],
-        vertical_spacing=min(0.3, 70 / height) if len(groups) > 1 else 0,
+        vertical_spacing=PANEL_PX / (height - sum(MARGIN.values())) if len(groups) > 1 else 0,
         subplot_titles=titles if len(groups) > 1 else None,
     )
+    figure.update_annotations(font={"size": TITLE_SIZE})
     styled(figure, title=f"Paired differences{f', {titles[0]}' if len(groups) == 1 else ''}", x="", y="")
     for row, own in enumerate(groups.values(), 1):
         _add_panel(figure, own, margin, row)

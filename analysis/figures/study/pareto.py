@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.looks import place_title, variant_numbers, variant_style, veil
+from analysis.figures.looks import TITLE_SIZE, place_title, variant_numbers, variant_style, veil
 from analysis.figures.theme import TRUE, capital, empty_figure, names_of, styled
 from analysis.study import COSTS, Point
 from analysis.study.pareto import STANDINGS
@@ -39,6 +39,7 @@ def pareto(points: Sequence[Point]) -> go.Figure:
         vertical_spacing=0.28 / len(groups),
         subplot_titles=titles if len(groups) > 1 else None,
     )
+    figure.update_annotations(font={"size": TITLE_SIZE})
     alone = f", {titles[0]}" if len(groups) == 1 else ""
     styled(figure, title=f"{capital(points[0].metric.replace('_', ' '))} against cost{alone}", x=cost.label, y="")
     for row, own in enumerate(groups.values(), 1):

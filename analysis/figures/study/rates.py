@@ -8,12 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.looks import place_title, variant_numbers, variant_style
+from analysis.figures.looks import TITLE_SIZE, place_title, variant_numbers, variant_style
 from analysis.figures.theme import TRUE, empty_figure, names_of, styled
 from analysis.study import RateCurve
 
 PANEL_PX, AROUND_PX = 280, 130
-CHOSEN = "chosen"
+CHOSEN, AT_END = "chosen", "chosen, at an end of what was tried"
 LAST = 2000
 MOST_TICKS = 8
 """Rates that stand on the axis each by itself; more run together."""
@@ -22,7 +22,7 @@ MOST_TICKS = 8
 def learning_rates(curves: Sequence[RateCurve]) -> go.Figure:
     """Draw what each trial of the search reached on validation against its learning rate; a ring is the choice.
 
-    The legend says where a choice lies at an end of the rates tried: beyond it there may be a better one.
+    A square ring is a choice at an end of the rates tried: beyond it there may be a better one.
     """
     groups: dict[tuple[str, str], list[RateCurve]] = {}
     for one in curves:
@@ -36,6 +36,7 @@ def learning_rates(curves: Sequence[RateCurve]) -> go.Figure:
         vertical_spacing=0.28 / len(groups),
         subplot_titles=titles if len(groups) > 1 else None,
     )
+    figure.update_annotations(font={"size": TITLE_SIZE})
     styled(
         figure,
         title=f"Learning rates tried{f', {titles[0]}' if len(groups) == 1 else ''}",
@@ -57,7 +58,6 @@ def learning_rates(curves: Sequence[RateCurve]) -> go.Figure:
 
 def _add_curve(figure: go.Figure, one: RateCurve, number: int, row: int) -> None:
     style, at = variant_style(one.method, number), {"row": row, "col": 1}
-    name = f"{one.variant} (at the {one.at_end} tried)" if one.at_end else one.variant
     told = [f"<br>{other}" if other else "" for other in one.others]
     figure.add_scatter(
         x=one.rates,
@@ -70,20 +70,23 @@ def _add_curve(figure: go.Figure, one: RateCurve, number: int, row: int) -> None
             "color": style["color"],
             "line": {"width": 1.5, "color": style["color"]},
         },
-        name=name,
+        name=one.variant,
+        legendgroup=one.variant,
+        showlegend=one.variant not in names_of(figure),
         customdata=told,
         hovertemplate=f"{one.variant}<br>%{{y:.4g}} at %{{x:.3g}}%{{customdata}}<extra></extra>",
         **at,
     )
-    ring = {"symbol": "circle-open", "size": 18, "color": TRUE, "line": {"width": 2}}
+    name = AT_END if one.at_end else CHOSEN
+    ring = {"symbol": "square-open" if one.at_end else "circle-open", "size": 18, "color": TRUE, "line": {"width": 2}}
     figure.add_scatter(
         x=[one.rates[one.chosen]],
         y=[one.values[one.chosen]],
         mode="markers",
         marker=ring,
-        name=CHOSEN,
-        legendgroup=CHOSEN,
-        showlegend=CHOSEN not in names_of(figure),
+        name=name,
+        legendgroup=name,
+        showlegend=name not in names_of(figure),
         hoverinfo="skip",
         legendrank=LAST,
         **at,
