@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from analysis.runs import Run
 
-COMPARED, COMPARE_PART = "compare_chosen", "compare_part"
-"""What Compare shows, in the session."""
+COMPARED, COMPARE_PART, PICKED = "compare_chosen", "compare_part", "compare_runs"
+"""What Compare shows, in the session: a study or ``PICKED_RUNS``, which part, and the runs that are picked."""
+PICKED_RUNS = "runs"
 
 _PAGES: dict[str, StreamlitPage] = {}
 
@@ -38,6 +39,13 @@ def compare(study: str) -> None:
     st.session_state[COMPARED] = study
     st.session_state.pop(COMPARE_PART, None)
     st.switch_page(_PAGES["Compare"], query_params={"study": study})
+
+
+def compare_runs(runs: Sequence[str]) -> None:
+    """Leaves for runs beside each other in Compare."""
+    st.session_state[COMPARED], st.session_state[PICKED] = PICKED_RUNS, list(runs)
+    st.session_state.pop(COMPARE_PART, None)
+    st.switch_page(_PAGES["Compare"], query_params={"runs": ",".join(runs)})
 
 
 def what_if_button(run: str, about: Run) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from jobs.line import line_caption
 from jobs.registry import REGISTRY
 from jobs.visitor import visitor
-from links import explore, go
+from links import compare_runs, explore, go
 from runs.actions import (
     CONFIRM,
     DONE,
@@ -112,8 +112,13 @@ def _library(rows: Sequence[RunRow], trash: Sequence[Trashed]) -> RunRow | None:
         st.info(f"None of {len(rows)} runs holds all of these words. Empty the search to see them.")
         return None
     row = _table(found)
-    if row is None:
-        st.caption("Choose a run to open, rename, download or remove it.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if row is None:
+            st.caption("Choose a run to open, rename, download or remove it.", width="stretch")
+        if text.strip() and len(found) > 1:
+            label = f"Compare these {len(found)}"
+            if st.button(label, key="runs_compare", icon=":material/compare_arrows:"):
+                compare_runs([own.key for own in found])
     return row
 
 

@@ -12,17 +12,15 @@ from compare.studies import StudyEntry, find_study, study_entries
 from jobs.owner import Owner
 from jobs.registry import REGISTRY
 from jobs.study_job import StudyJob
-from links import COMPARED
+from links import COMPARED, PICKED, PICKED_RUNS
 from runs.rows import RunRow, read_rows, search
 from runs.store import plain, run_entries
 from widgets import act, select
 
-PICKED = "compare_runs"
 WORDS = "compare_words"
 SEEN = "compare_seen_study"
-OWN_CHOICE = "runs"
 NOTHING = ""
-"""Keys of the choices that are no study."""
+"""Key of no choice."""
 MOST_RUNS = 300
 STATES = {"done": "", "waits": " · waits in line", "under way": " · under way", "interrupted": " · not done"}
 
@@ -39,11 +37,11 @@ def ask_choice(me: Owner) -> Choice:
     entries = study_entries()
     _read_address(entries)
     names = {entry.key: f"{_name(entry)}{STATES[entry.state]}" for entry in entries}
-    names = {NOTHING: "Choose a study, or runs", **names, OWN_CHOICE: "Runs that I pick"}
+    names = {NOTHING: "Choose a study, or runs", **names, PICKED_RUNS: "Runs that I pick"}
     if st.session_state.get(COMPARED) not in names:
         st.session_state[COMPARED] = NOTHING
     chosen = select("Compare", list(names), COMPARED, format_func=names.__getitem__, label_visibility="collapsed")
-    if chosen == OWN_CHOICE:
+    if chosen == PICKED_RUNS:
         runs = _ask_runs(me)
         address.tell(study=None, runs=",".join(row.key for row in runs))
         return Choice(None, runs)
@@ -72,7 +70,7 @@ def _read_address(entries: Sequence[StudyEntry]) -> None:
         return
     study, runs = address.asked(address.STUDY), address.asked(address.RUNS)
     if runs:
-        st.session_state[COMPARED] = OWN_CHOICE
+        st.session_state[COMPARED] = PICKED_RUNS
         st.session_state[PICKED] = runs.split(",")
     elif study:
         found = find_study(study, list(entries))

@@ -48,7 +48,7 @@ def study_form(take: Callable[[str], None]) -> None:
         st.multiselect("Tasks", list(TASKS), ["digits"], format_func=lambda key: TASKS[key].title, key=f"{KEY}_tasks")
     with first[2]:
         st.checkbox("with random moves as a control", True, key=f"{KEY}_control")
-    second = st.columns(6, vertical_alignment="bottom")
+    second = st.columns((1, 1, 0.9, 1.15, 1.5, 0.9), vertical_alignment="bottom")
     with second[0]:
         st.number_input("Seeds", 1, 500, 8, key=f"{KEY}_seeds")
     with second[1]:
