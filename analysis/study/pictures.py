@@ -84,7 +84,8 @@ def _of_table(study: StudyTable, found: Sequence[Compared], margin: float | None
         yield Picture(
             "learning-rates",
             FIGURES["learning_rates"](rates),
-            "What each trial of the search reached on validation against its learning rate; ringed: chosen.",
+            "What each trial of the search reached on validation against its learning rate; ringed: chosen, by a "
+            "square where it lies at an end of what was tried.",
         )
 
 

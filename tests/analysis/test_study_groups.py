@@ -31,11 +31,13 @@ from analysis.study import (
     study_groups,
 )
 from analysis.study.bands import aligned, mean_band, ranks_left
+from analysis.study.export import comparison_files
 from analysis.study.pareto import standings_of
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log import RunWriter
 
-SAMPLE = Path(__file__).resolve().parents[2] / "sample_runs" / "studies" / "four_ways"
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "sample_runs" / "studies" / "four_ways"
 MATRICES = [
     {"name": f"m.{layer}.{kind}", "layer": layer, "module_type": kind, "in_features": 4, "out_features": 5}
     for layer in (0, 1)
@@ -159,6 +161,21 @@ def test_the_groups_of_a_study_are_its_variants_in_order(sample, sample_groups):
     assert [g.label for g in sample_groups] == sample.summary["groups"][0]["variants"]
     assert {tuple(g.runs) for g in sample_groups} == {tuple(sample.summary["seeds"])}
     assert [(g.method, g.number) for g in sample_groups[1:3]] == [("flexlora", 0), ("flexlora", 1)]
+
+
+def test_the_sample_is_small_names_no_place_of_a_machine_and_is_what_its_file_makes(sample):
+    files = [path for path in SAMPLE.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 1_500_000
+    for group in study_groups(sample):
+        for run in group.runs.values():
+            assert f"--out sample_runs/studies/four_ways/runs/{run.folder.name}" in run.header["command"]
+            assert run.state == "finished" and run.notices == []
+    kept = ROOT / "benchmarks" / "studies" / "four_ways.yaml"
+    assert (SAMPLE / "study.yaml").read_text(encoding="utf-8") == kept.read_text(encoding="utf-8")
+    made = comparison_files(sample, compare_study(sample))
+    # In CSV the last digits are the machine's.
+    for name in ("comparison.md", "comparison.tex"):
+        assert (SAMPLE / name).read_bytes() == made[name]
 
 
 # --- bands ----------------------------------------------------------------------
