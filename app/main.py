@@ -37,6 +37,8 @@ STYLE = """<style>
 [data-testid="stBaseButton-primary"]:enabled { color: light-dark(#ffffff, #12171c); }
 .stPlotlyChart :is([class$="tick"] text, [class$="title"], [class$="title"] text, .gtitle-subtitle, .legendtext) {
   fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
+/* Plotly chooses between white and this grey, which is too faint on a colour of middle lightness. */
+.stPlotlyChart .heatmap-label text[style*="fill: rgb(68, 68, 68)"] { fill: #000000 !important; }
 .st-key-compare_forest .annotation text { fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
 [data-testid="stMain"]:focus-visible { outline: 2px solid; outline-offset: -2px; }
 a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }

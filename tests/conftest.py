@@ -40,6 +40,7 @@ LONGEST = (
 OWN_BROWSER = {
     "test_train_browser.py": "browser, training",
     "test_live_browser.py": "browser, training",
+    "test_compare_browser.py": "browser, training",
     "test_accessibility_browser.py": "browser, looking",
 }
 

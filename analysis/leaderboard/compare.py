@@ -119,11 +119,12 @@ def describe_board(board: Board) -> list[str]:
     lines = [f"{board.runs} runs of {len(board.standings)} configurations."]
     if math.isnan(board.spread):
         return [*lines, "No configuration was run twice: nothing can be said about which differences are real."]
-    together = sum(not own.told_apart for own in board.standings)
+    together = sum(not own.told_apart for own in board.standings) - 1
+    others = "1 other is not" if together == 1 else f"{together} others are not" if together else "Every other one is"
     lines.append(
         f"Reruns of one configuration spread by {board.spread:.4f} (pooled, {board.freedom} degrees of freedom): "
-        f"two single runs tell {board.detectable:.3f} apart with 80 % power. {together} configurations are not "
-        "told apart from the best (Holm over the table)."
+        f"two single runs tell {board.detectable:.3f} apart with 80 % power. {others} told apart from "
+        "the best (Holm over the table)."
     )
     told = ", ".join(f"{runs} runs each for {size:g}" for size, runs in board.pairs_for.items())
     return [*lines, *([f"It would take {told}."] if told else [])]

@@ -39,8 +39,10 @@ def downloads(what: Shown) -> None:
         st.warning(f"All of it says so: {plain(what.note)}", icon=":material/balance:")
     st.markdown(markdown_table(what.found).replace("### ", "#### "))
     said = [{"verdict": claim.verdict, "claim": claim.text} for claim in claims(what.table, what.found)]
-    behind(said, "Claims with their verdicts", "compare_table_claims")
-    behind(comparison_rows(what.found), "Comparisons: one row a variant, unrounded", "compare_table_rows")
+    behind(said, "Claims with their verdicts", "compare_table_claims", "Claims")
+    behind(
+        comparison_rows(what.found), "Comparisons: one row a variant, unrounded", "compare_table_rows", "Comparisons"
+    )
 
 
 def _packed(what: Shown) -> None:

@@ -86,9 +86,9 @@ def told(sentence: str, what: Shown) -> None:
     st.caption(f"{sentence}{note}")
 
 
-def behind(rows: Sequence[dict[str, Any]], alt: str, key: str) -> None:
+def behind(rows: Sequence[dict[str, Any]], alt: str, key: str, title: str = "Table") -> None:
     """Draw the table behind a figure, closed at first."""
-    with st.expander(f"Table: {len(rows)} rows", icon=":material/table_rows:", key=key):
+    with st.expander(f"{title}: {len(rows)} row{'s' * (len(rows) != 1)}", icon=":material/table_rows:", key=key):
         st.dataframe(list(rows), hide_index=True, placeholder="", alt=alt)
 
 
