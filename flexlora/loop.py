@@ -106,8 +106,9 @@ def opened_run(
             session.dynamics.config = apply_edit(session.dynamics.config, logged[start])
     script = {step: changes for step, changes in script.items() if step >= start}
     header = _header(session, folder, parent, lanes)
-    interval = FLUSH_INTERVAL_S if lanes == 1 else FARM_FLUSH_INTERVAL_S
-    with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=interval) as writer:
+    eager = lanes == 1
+    interval = FLUSH_INTERVAL_S if eager else FARM_FLUSH_INTERVAL_S
+    with RunWriter(folder, header, resume_from=resume_from, flush_interval_s=interval, flush_events=eager) as writer:
         if damaged:
             writer.note("checkpoint_damaged", step=start, message=told)
         # The log has been rewound behind them: a later start must not find them readable again.

@@ -53,6 +53,7 @@ class RunWriter:
             −1 = all of them.
         fsync: also ask the disk to keep each flush (survives power loss; costs milliseconds a flush).
         flush_interval_s: records wait at most this long.
+        flush_events: an event does not wait.
 
     Raises:
         RunLogError: the folder holds a run already, is no run to resume, is written by somebody else, or cannot be
@@ -67,9 +68,10 @@ class RunWriter:
         resume_from: int | None = None,
         fsync: bool = False,
         flush_interval_s: float = 1.0,
+        flush_events: bool = True,
     ) -> None:
         self.folder = Path(folder)
-        self._interval = flush_interval_s
+        self._interval, self._flush_events = flush_interval_s, flush_events
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._failure: RunLogError | None = None
@@ -164,7 +166,7 @@ class RunWriter:
         rules: Sequence[str] = (),
         **extra: Any,
     ) -> None:
-        """Record one reallocation and flush: what it saw, what it moved, which rules acted.
+        """Record one reallocation and flush, if asked for: what it saw, what it moved, which rules acted.
 
         ``importance`` is measure → matrix name → value; on disk each measure is one list in the header's order.
 
@@ -184,7 +186,8 @@ class RunWriter:
         }
         check_record("event", plain({**record, "importance": {}}), self._matrices)
         self._line("event", record)
-        self.flush()
+        if self._flush_events:
+            self.flush()
 
     def eval(
         self,

@@ -111,7 +111,7 @@ def _together(runs: Mapping[int, tuple[Job, Path]], controls: Controls, told: To
             return {}
         parts = [{place: runs[place] for place in own} for own in (places[:half], places[half:])]
         return _together(parts[0], controls, told) | _together(parts[1], controls, told)
-    except (FlexLoRAError, RunLogError, OSError):
+    except Exception:
         # Alone, the one that is at fault says what is wrong with it.
         return {}
     return {

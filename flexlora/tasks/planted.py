@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ TRAIN_ROWS = 1 << 20
 HELD_OUT = {"validation": 512, "test": 2048}
 BLOCK = 1024
 """Rows that are drawn at a time."""
+KEPT = 8
+"""Tasks, and blocks of rows, that are kept: runs that share their steps have many policies on few seeds."""
 
 
 class Output(NamedTuple):
@@ -67,12 +70,10 @@ class DrawnRows(Split):
     """The training split: rows are drawn when they are asked for."""
 
     _planted: Planted
-    _block: tuple[int, dict[str, Tensor]]
 
     def __init__(self, planted: Planted) -> None:
         super().__init__({}, torch.empty(0, dtype=torch.float64))
         object.__setattr__(self, "_planted", planted)
-        object.__setattr__(self, "_block", (-1, {}))
 
     def __len__(self) -> int:
         return TRAIN_ROWS
@@ -82,11 +83,22 @@ class DrawnRows(Split):
         place = int(indices[0]) // BLOCK
         if indices[-1] // BLOCK != place or (np.diff(indices) != 1).any():
             return _tensors(*self._planted.rows("train", np.asarray(indices)))
-        if self._block[0] != place:
-            drawn = self._planted.rows("train", np.arange(place * BLOCK, (place + 1) * BLOCK))
-            object.__setattr__(self, "_block", (place, _tensors(*drawn)))
         start = int(indices[0]) - place * BLOCK
-        return {key: value[start : start + len(indices)] for key, value in self._block[1].items()}
+        return {key: value[start : start + len(indices)] for key, value in _block(self._planted, place).items()}
+
+
+@lru_cache(maxsize=KEPT)
+def _block(planted: Planted, place: int) -> dict[str, Tensor]:
+    return _tensors(*planted.rows("train", np.arange(place * BLOCK, (place + 1) * BLOCK)))
+
+
+@lru_cache(maxsize=KEPT)
+def _planted(scenario: str, seed: int, size: PlantedSize, profile: str | None) -> tuple[Planted, dict[str, Split]]:
+    planted, held_out = Planted(scenario, seed, size, profile), {}
+    for split, count in HELD_OUT.items():
+        found = _tensors(*planted.rows(split, np.arange(count)))
+        held_out[split] = Split({"inputs": found["inputs"]}, found["labels"])
+    return planted, held_out
 
 
 def next_rows(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
@@ -105,13 +117,9 @@ def load(seed: int, control: str, options: PlantedOptions) -> TaskData:
     given = {
         key: value for key in ("width", "layers", "true_rank", "noise") if (value := getattr(options, key)) is not None
     }
-    planted = Planted(options.scenario or "agree", seed, PlantedSize(**given), options.profile)
+    planted, held_out = _planted(options.scenario or "agree", seed, PlantedSize(**given), options.profile)
     names = planted.size.names
     true_ranks = dict(zip(names, planted.truth.ranks, strict=True))
-    held_out = {}
-    for split, count in HELD_OUT.items():
-        found = _tensors(*planted.rows(split, np.arange(count)))
-        held_out[split] = Split({"inputs": found["inputs"]}, found["labels"])
 
     def evaluate(model: nn.Module, split: Split, *, max_samples: int | None = None) -> dict[str, float]:
         return {"loss": _loss(model, split, max_samples), "distance": distance(*_ranks(model, true_ranks))}
@@ -168,5 +176,6 @@ def _tensors(inputs: np.ndarray, labels: np.ndarray) -> dict[str, Tensor]:
 
 def _linear(weight: np.ndarray) -> nn.Linear:
     linear: Any = nn.Linear(weight.shape[1], weight.shape[0], bias=False, dtype=torch.float64, device="meta")
-    linear.weight = nn.Parameter(torch.from_numpy(weight))
+    # A copy: the drawn weights belong to every run of the seed.
+    linear.weight = nn.Parameter(torch.tensor(weight))
     return linear

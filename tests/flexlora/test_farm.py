@@ -36,7 +36,7 @@ NUMBERS = {
     "initial_budget": [1, 4],
     "regularization_weight": [0.0, 0.1],
     "max_rank": [4, 8],
-    "policy": [None, None, "random", "inverted", "still", "oracle"],
+    "policy": [None, None, "random", "inverted", "still", "oracle", "adalora_rule", "dora_dynamic_rule"],
 }
 
 
