@@ -92,7 +92,7 @@ def _run_of(me: Owner) -> LiveJob | None:
         return live
     if live.alive:
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="train_study"):
-            told = f"Your study **{plain(live.folder.name)}** is under way: a run waits until it has ended."
+            told = f"Your study **{plain(live.folder.name)}** is under way; everybody has one job at a time."
             st.markdown(f":material/science: {told}", width="stretch")
             if st.button("Watch it on Compare", key="train_to_compare", icon=":material/compare_arrows:"):
                 compare(f"runs/{live.folder.name}")

@@ -11,12 +11,13 @@ from compare.answer import answer
 from compare.choice import Choice
 from compare.cost import cost
 from compare.downloads import downloads
-from compare.line import line_of
+from compare.line import ANYWAY, line_of
 from compare.opened import open_study
 from compare.over_steps import over_steps
 from compare.picked import ask_terms
 from compare.rank_maps import rank_maps
 from compare.rates import rates
+from compare.removal import removal
 from compare.shown import Shown, shown, shown_study
 from compare.stability import stability
 from flexlora.errors import FlexLoRAError
@@ -25,7 +26,6 @@ from jobs.owner import Owner
 from runs.store import plain
 from widgets import switch
 
-ANYWAY = "compare_unequal"
 VIEW = "compare_view"
 
 SECTIONS: dict[str, Callable[[Shown], None]] = {
@@ -44,20 +44,25 @@ def compared(choice: Choice, me: Owner) -> None:
     """Draw the comparison of what was chosen; what cannot be read is said in one line."""
     try:
         what = _study(choice, me) if choice.study is not None else _picked(choice)
-        if what is None:
-            return
-        _begin(VIEW, address.one_of(address.VIEW, list(SECTIONS)))
-        view = switch("Section", list(SECTIONS), VIEW, label_visibility="collapsed", default=None)
-        address.tell(view=None if view == next(iter(SECTIONS)) else view)
-        SECTIONS[view](what)
+        if what is not None:
+            _sections(what)
     except (FlexLoRAError, RunLogError, OSError) as error:
         st.error(plain(str(error)), icon=":material/error:")
+    if choice.study is not None:
+        removal(choice.study, me)
+
+
+def _sections(what: Shown) -> None:
+    _begin(VIEW, address.one_of(address.VIEW, list(SECTIONS)))
+    view = switch("Section", list(SECTIONS), VIEW, label_visibility="collapsed", default=None)
+    address.tell(view=None if view == next(iter(SECTIONS)) else view)
+    SECTIONS[view](what)
 
 
 def _study(choice: Choice, me: Owner) -> Shown | None:
     assert choice.study is not None
     opened = open_study(choice.study)
-    line_of(choice.study, me, opened.done, opened.of)
+    line_of(choice.study, me, opened.done, opened.of, opened.refused)
     if not opened.table.summary["groups"]:
         st.info("Nothing is there to compare yet. This page fills as runs end.")
         return None

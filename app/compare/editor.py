@@ -9,6 +9,7 @@ import streamlit as st
 from compare.draft import Draft, check_draft, describe_draft
 from compare.examples import EXAMPLES
 from compare.form import study_form
+from compare.line import SIDE_BY_SIDE, default_side_by_side
 from compare.pace import known_paces
 from jobs.live import Request
 from jobs.owner import Owner
@@ -42,7 +43,9 @@ def study_editor(me: Owner) -> None:
     left, right = st.columns([0.78, 0.22], vertical_alignment="bottom")
     with right:
         told = "Each takes a core. One core is left to these pages at first"
-        side_by_side = int(st.number_input("Runs side by side", 1, cores, max(1, cores - 1), help=told))
+        side_by_side = int(
+            st.number_input("Runs side by side", 1, cores, default_side_by_side(), key=SIDE_BY_SIDE, help=told)
+        )
     left.markdown(describe_draft(draft, known_paces(), side_by_side))
     _start(text, draft, side_by_side, me)
     with st.expander(f"The {len(draft.plan.variants)} variants", icon=":material/table_rows:"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import streamlit as st
 
 from compare.studies import StudyEntry
 from flexlora.errors import FlexLoRAError
-from flexlora.study.files import SPEC
+from flexlora.study.files import SPEC, is_held
 from flexlora.study.partial import read_plan
 from jobs.line import duration, progress_text
 from jobs.live import LiveJob, Request
@@ -19,11 +20,17 @@ from jobs.study_job import StudyJob, study_job
 from runs.store import plain
 
 TICK_S = 2.0
-FILLS_S = 6.0
-"""How often a page that shows a study under way is drawn anew, once more of its runs have ended."""
+ANYWAY = "compare_unequal"
+"""Whether the viewer compares although budgets differ."""
+SIDE_BY_SIDE = "compare_side_by_side"
 
 
-def line_of(entry: StudyEntry, me: Owner, done: int, of: int) -> None:
+def default_side_by_side() -> int:
+    """Return how many runs go side by side at first: one core is left to the pages."""
+    return max(1, (os.cpu_count() or 1) - 1)
+
+
+def line_of(entry: StudyEntry, me: Owner, done: int, of: int, refused: str) -> None:
     """Draw how far a study is, and what its owner can do about it.
 
     Args:
@@ -31,12 +38,13 @@ def line_of(entry: StudyEntry, me: Owner, done: int, of: int) -> None:
         me: who looks.
         done: runs that have ended.
         of: how many there will be.
+        refused: the sentence about unequal budgets, for which no table is written; empty where there is none.
     """
     live = entry.live
     if live is not None:
         st.fragment(_watch, run_every=TICK_S)(entry, live, me, done)
     elif entry.own and entry.state == "interrupted":
-        _interrupted(entry, me, done, of)
+        _interrupted(entry, me, done, of, refused)
 
 
 def _watch(entry: StudyEntry, live: LiveJob, me: Owner, done: int) -> None:
@@ -76,16 +84,27 @@ def _stop(live: LiveJob, me: Owner) -> None:
         REGISTRY.send(me, live, {"command": "stop"})
 
 
-def _interrupted(entry: StudyEntry, me: Owner, done: int, of: int) -> None:
+def _interrupted(entry: StudyEntry, me: Owner, done: int, of: int, refused: str) -> None:
     last = REGISTRY.of(me)
     error = last.error if last is not None and last.folder == entry.folder else None
-    if error:
+    if error and not refused:
         st.error(plain(error), icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="compare_interrupted"):
-        st.markdown(f":material/pause_circle: Not done: **{done} of {of} runs** are there.", width="stretch")
-        if not may(me, "resume", read_owner(entry.folder)):
+        told = f":material/pause_circle: Not done: **{done} of {of} runs** are there."
+        if done == of and refused:
+            told = f":material/balance: All {of} runs are there; without equal budgets no table is written."
+        st.markdown(told, width="stretch")
+        if is_held(entry.folder):
+            st.caption("A process beside this server works on it.", width="content")
+        elif not may(me, "resume", read_owner(entry.folder)):
             st.caption("Another browser's: only its owner goes on with it.", width="content")
-        elif st.button("Go on with it", key="compare_resume", type="primary", icon=":material/resume:"):
+        elif st.button(
+            "Write it with this note" if done == of and refused else "Go on with it",
+            disabled=bool(done == of and refused and not st.session_state.get(ANYWAY)),
+            key="compare_resume",
+            type="primary",
+            icon=":material/resume:",
+        ):
             _resume(entry.folder, me)
 
 
@@ -96,6 +115,6 @@ def _resume(folder: Path, me: Owner) -> None:
     except (FlexLoRAError, OSError) as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
-    side_by_side = int(st.session_state.get("compare_side_by_side", 1))
-    job = study_job(text, plan).planned(side_by_side, unequal=bool(st.session_state.get("compare_unequal")))
+    side_by_side = int(st.session_state.get(SIDE_BY_SIDE) or default_side_by_side())
+    job = study_job(text, plan).planned(side_by_side, unequal=bool(st.session_state.get(ANYWAY)))
     ask_for(REGISTRY, me, Request(job, folder=folder))

@@ -68,6 +68,18 @@ def study_folder(out: Path, text: str, *, resume: bool) -> Iterator[None]:
         raise FlexLoRAError(f"{out} cannot be written: {error.strerror or error}.") from error
 
 
+def is_held(out: Path) -> bool:
+    """Tell whether a runner, of whatever process, works on a study now."""
+    try:
+        with (out / LOCK).open("r+") as lock:
+            _hold(lock, out)
+    except FileNotFoundError:
+        return False
+    except (FlexLoRAError, OSError):
+        return True
+    return False
+
+
 def _hold(lock: IO[str], out: Path) -> None:
     try:
         import fcntl

@@ -303,3 +303,38 @@ def test_runs_of_ours_are_written_in_the_layout_of_peft(page, plain_runs):
     page.multiselect(key="compare_board_runs").set_value(chosen).run()
     assert not page.exception
     assert not page.warning or "already" not in words(page)
+
+
+def test_a_study_goes_to_the_trash_and_comes_back(page, make_study, roots):
+    from jobs.owner import Owner
+    from runs.folders import in_trash, restore
+
+    folder = make_study()
+    page.query_params["study"] = "runs/small"
+    page.run()
+    page.button(key="compare_trash").click().run()
+    assert not page.exception and not folder.exists()
+    assert "small is in the trash" in words(page)
+    (gone,) = in_trash(roots[1], Owner.of("anybody"))
+    assert restore(roots[1], gone.folder, Owner.of("anybody")) == folder
+
+
+def test_all_runs_without_equal_budgets_are_written_only_when_told_to(page, make_study):
+    make_study(big=(6, 6))
+    page.query_params["study"] = "runs/small"
+    page.run()
+    assert "All 8 runs are there" in words(page) and page.button(key="compare_resume").disabled
+    page.toggle(key="compare_unequal").set_value(True).run()
+    assert not page.button(key="compare_resume").disabled
+
+
+def test_a_study_that_another_process_makes_is_left_to_it(page, make_study):
+    from flexlora.study.files import study_folder
+
+    folder = make_study(count=2)
+    page.query_params["study"] = "runs/small"
+    with study_folder(folder, PLAIN, resume=True):
+        page.run()
+        assert not page.exception and "A process beside this server works on it" in words(page)
+        keys = {button.key for button in page.button}
+        assert not keys & {"compare_resume", "compare_trash"}
