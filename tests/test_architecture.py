@@ -61,6 +61,7 @@ CONTRACT = (
     "import analysis.tables, analysis.why",
     "import flexlora.job, flexlora.controls, flexlora.methods, flexlora.tasks, flexlora.train",
     "import flexlora.study.__main__, flexlora.study.worker, flexlora.study.ray_pool",
+    "import flexlora.study.served, flexlora.study.partial",
     "import analysis.study.__main__, analysis.leaderboard.__main__",
 )
 """Imports that stay light."""

@@ -95,7 +95,8 @@ def test_the_wheel_carries_the_app_its_scripts_and_few_samples(wheel):
             assert f"flexlora_lab/{source.relative_to(ROOT / 'app').as_posix()}" in sizes
     samples = {name: size for name, size in sizes.items() if name.startswith("flexlora_lab/sample_runs/")}
     assert "flexlora_lab/sample_runs/words-flexlora-paper/run.json" in samples
-    assert sum(samples.values()) < 3_300_000
+    assert "flexlora_lab/sample_runs/studies/four_ways/runs/digits-lora-s0/run.json" in samples
+    assert sum(samples.values()) < 4_800_000
     assert {name.partition("/")[0] for name in sizes} == {
         "analysis", "flexlora", "flexlora_lab", f"flexlora_lab-{PROJECT['version']}.dist-info",
     }  # fmt: skip
