@@ -82,13 +82,18 @@ def _read_address(entries: Sequence[StudyEntry]) -> None:
 
 
 def follow_own(me: Owner) -> bool:
-    """Choose a study of the viewer's that has just been started; return whether one has."""
-    live = REGISTRY.busy_with(me)
-    if live is not None and isinstance(live.job, StudyJob) and st.session_state.get(SEEN) != live.folder.name:
-        st.session_state[SEEN] = live.folder.name
-        choose(f"runs/{live.folder.name}")
-        return True
-    return False
+    """Choose a study of the viewer's that has just been started; return whether one has.
+
+    A session that begins with a link shows what the link asks for.
+    """
+    state, live = st.session_state, REGISTRY.busy_with(me)
+    name = live.folder.name if live is not None and isinstance(live.job, StudyJob) else ""
+    linked = SEEN not in state and any(map(address.asked, (address.STUDY, address.RUNS, address.PART)))
+    new = bool(name) and state.get(SEEN) != name and not linked
+    state[SEEN] = name or state.get(SEEN, "")
+    if new:
+        choose(f"runs/{name}")
+    return new
 
 
 def _ask_runs(me: Owner) -> tuple[RunRow, ...]:

@@ -338,3 +338,25 @@ def test_a_study_that_another_process_makes_is_left_to_it(page, make_study):
         assert not page.exception and "A process beside this server works on it" in words(page)
         keys = {button.key for button in page.button}
         assert not keys & {"compare_resume", "compare_trash"}
+
+
+def test_a_study_that_is_started_is_shown_unless_a_link_asks_for_another(page, make_study, monkeypatch):
+    from jobs.live import LiveJob, Request
+    from jobs.owner import Owner
+    from jobs.registry import REGISTRY
+    from jobs.study_job import study_job
+
+    make_study(name="small")
+    mine = make_study(count=2, name="mine")
+    job = study_job(PLAIN, plan_study(read_study_text(PLAIN, SPEC)))
+    live = LiveJob(Owner.of("me"), Request(job), mine)
+    page.query_params["study"] = "runs/small"
+    monkeypatch.setattr(REGISTRY, "busy_with", lambda _: live)
+    page.run()
+    assert not page.exception and page.selectbox(key="compare_chosen").value == "runs/small"
+    later = LiveJob(live.owner, live.request, make_study(1, name="next"))
+    monkeypatch.setattr(REGISTRY, "busy_with", lambda _: later)
+    page.session_state["compare_part"] = "New study"
+    page.run()
+    assert not page.exception
+    assert page.selectbox(key="compare_chosen").value == "runs/next"
