@@ -21,6 +21,7 @@ UNITS = ("final_rank", "final_parameters", "parameter_steps", "time", "none")
 TOLERANCES = {"final_rank": 0.0, "final_parameters": 0.02, "parameter_steps": 0.02, "time": 0.1, "none": 0.0}
 LIMIT = 2000
 """Runs of a study that names no other limit."""
+MOST_SEED = 10**15
 COLUMNS = (
     "run", "task", "cell", "variant", "method", "preset", "seed", "steps", "learning_rate", "state", "final_rank",
     "final_parameters", "parameter_steps", "pruned", "extended", "budget_share", "note",
@@ -314,16 +315,22 @@ def label_of(value: Any) -> str:
 
 def _seeds(value: Any, where: str) -> tuple[int, ...] | range:
     if isinstance(value, int):
-        return range(fields.whole(value, where, 1))
+        return range(_seed(value, where, 1))
     if isinstance(value, Mapping):
         told = fields.mapping(value, where, ("first", "count"), required=("first", "count"))
-        first = fields.whole(told["first"], f"{where}: first", 0)
-        return range(first, first + fields.whole(told["count"], f"{where}: count", 1))
+        first = _seed(told["first"], f"{where}: first", 0)
+        return range(first, first + _seed(told["count"], f"{where}: count", 1))
     if not isinstance(value, list) or not value:
         raise FlexLoRAError(f"{where} is {fields.shown(value)}; give a number, a list, or {{first: 100, count: 24}}.")
-    found = [fields.whole(seed, f"{where}: one of them", 0) for seed in value]
+    found = [_seed(seed, f"{where}: one of them", 0) for seed in value]
     fields.no_repeats(found, where)
     return tuple(found)
+
+
+def _seed(value: Any, where: str, least: int) -> int:
+    if fields.whole(value, where, least) > MOST_SEED:
+        raise FlexLoRAError(f"{where} is {fields.shown(value)}; it must be at most {MOST_SEED:,}.")
+    return value
 
 
 def _equal(value: Any, where: str) -> Equal:

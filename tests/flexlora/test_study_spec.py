@@ -114,6 +114,7 @@ def test_folder_names_are_plain_and_differ(names):
         ({"equal": "rank"}, "Choose one of: final_rank, final_parameters, parameter_steps, time, none"),
         ({"equal": {"unit": "time", "tolerance": -1}}, "at least 0"),
         ({"seeds": 0}, "at least 1"),
+        ({"seeds": 10**22}, "at most 1,000,000,000,000,000"),
         ({"seeds": [1, 1]}, "1 twice"),
         ({"seeds": [-1]}, "at least 0"),
         ({"seeds": "all"}, "give a number, a list"),
