@@ -103,7 +103,7 @@ def load_study(folder: str | Path) -> StudyTable:
             f"{folder} has no table of a study. It is written when all runs are done and their budgets are equal: "
             f"python -m flexlora.study STUDY.yaml --out {folder} --resume."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         raise FlexLoRAError(f"The table of {folder} is damaged: {' '.join(str(error).split())}.") from error
     return StudyTable(folder, summary, rows, _costs(folder / COSTS))
 
@@ -159,8 +159,11 @@ def _costs(path: Path) -> list[dict[str, Any]]:
     """Return the rows of the costs; none where the file is not there, as in a study that somebody passed on."""
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise FlexLoRAError(f"{path.name} of the study is damaged: {' '.join(str(error).split())}.") from error
 
 
 def _group(study: StudyTable, group: Mapping[str, Any], margin: float | None, seed: int) -> list[Compared]:

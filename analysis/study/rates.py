@@ -59,7 +59,7 @@ def rate_curves(study: StudyTable) -> list[RateCurve]:
     methods = {(row["task"], row["cell"], row["variant"]): str(row.get("method") or "") for row in study.rows}
     try:
         return [_curve(row, methods) for row in json.loads(path.read_text(encoding="utf-8"))["variants"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FlexLoRAError(f"{path} is damaged: {' '.join(str(error).split())}.") from error
 
 

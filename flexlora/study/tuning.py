@@ -33,7 +33,7 @@ def frozen_choices(plan: Plan, out: Path) -> list[dict[str, Any]] | None:
         seeds, metrics = kept["seeds"], [row["metric"] for row in kept["variants"]]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FlexLoRAError(f"{path} is damaged; remove it, and the choice is made again from the trials.") from error
     wanted = [
         (*v.group, v.label, json.loads(json.dumps(own))) for v, own in zip(plan.variants, plan.chosen, strict=True)

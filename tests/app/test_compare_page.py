@@ -360,3 +360,32 @@ def test_a_study_that_is_started_is_shown_unless_a_link_asks_for_another(page, m
     page.run()
     assert not page.exception
     assert page.selectbox(key="compare_chosen").value == "runs/next"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("study.json", b"{}"),
+        ("study.json", b"[" * 5000),
+        ("table.parquet", b"PAR1"),
+        ("costs.csv", b"\xff\xfe\x00"),
+        ("choices.json", b"{"),
+        ("choices.json", b"[" * 5000),
+        ("runs/digits-lora-s0/run.json", b"{"),
+        ("runs/digits-lora-s0/run.json", None),
+        ("runs/digits-lora-s0/spectra.arrows", b""),
+    ],
+)
+def test_a_damaged_study_has_no_traceback_in_any_section(page, roots, name, content):
+    folder = roots[1] / "broken"
+    shutil.copytree(Path(__file__).parents[2] / "sample_runs" / "studies" / "four_ways", folder)
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    page.query_params["study"] = "runs/broken"
+    page.run()
+    assert not page.exception
+    for view in SECTIONS if page.segmented_control(key="compare_part") and len(page.segmented_control) > 1 else ():
+        page.segmented_control(key="compare_view").set_value(view).run()
+        assert not page.exception, view
