@@ -68,6 +68,10 @@ ROWS: dict[str, dict[str, Any]] = {
 zero_impact are ``spectral_entropy``; and methods as they are, with starts and training of their own."""
 
 
+POLICY_ROWS = "policies"
+"""Stands for the row of every policy."""
+
+
 class Measured(NamedTuple):
     """What one run says; see ``flexlora.planted.way``. The loss is NaN where it diverged."""
 
@@ -257,7 +261,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=64)
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), help="all otherwise")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        default=list(ROWS),
+        choices=[*ROWS, POLICY_ROWS],
+        help=f"all otherwise; {POLICY_ROWS} = each",
+    )
     parser.add_argument("--jobs", type=int, help="runs side by side (default: as many as fit); 0 = in this process")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of every run")
     parser.add_argument("--out", type=Path, default=Path("rankbench_out"))
@@ -270,7 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _options(arguments)
     needed = {UNIFORM, ORACLE, *([SOURCE] if set(LATER) & set(options.rows) else [])}
-    rows = [key for key in ROWS if key in {*options.rows, *needed}]
+    wanted = {*options.rows, *needed, *(BUILT_IN if POLICY_ROWS in options.rows else ())}
+    rows = [key for key in ROWS if key in wanted]
     try:
         text = make(options.out, options.scenarios, rows, options.seeds, options.jobs, _settings(options.set))
         told = shlex.join(["python", "benchmarks/rankbench.py", *arguments])
