@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -389,3 +390,42 @@ def test_a_damaged_study_has_no_traceback_in_any_section(page, roots, name, cont
     for view in SECTIONS if page.segmented_control(key="compare_part") and len(page.segmented_control) > 1 else ():
         page.segmented_control(key="compare_view").set_value(view).run()
         assert not page.exception, view
+
+
+def write_results(folder: Path) -> None:
+    """Result files of PEFT: two configurations, each run twice, one of them AdaLoRA with a mask a matrix."""
+    masks = {
+        f"model.layers.{layer}.self_attn.{kind}.lora_E": [place < 3 + layer for place in range(8)]
+        for layer in range(2)
+        for kind in ("q_proj", "v_proj")
+    }
+    for number, (name, accuracy) in enumerate((("lora/a", 0.40), ("lora/a", 0.41), ("ada/b", 0.50), ("ada/b", 0.51))):
+        config = {"peft_type": "ADALORA", "rank_pattern": masks} if name == "ada/b" else {"peft_type": "LORA"}
+        content = {
+            "run_info": {
+                "created_at": f"2025-06-0{number + 1}",
+                "experiment_name": name,
+                "train_config": {"max_steps": 100, "seed": 0},
+                "peft_config": config,
+            },
+            "train_info": {
+                "accelerator_memory_max": 1e9 * (number + 1),
+                "status": "success",
+                "metrics": [{"step": 100, "test accuracy": accuracy}],
+            },
+        }
+        (folder / f"{number}.json").write_text(json.dumps(content))
+
+
+def test_the_leaderboard_has_error_bars_and_the_rank_map_of_adalora(page, roots, tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    write_results(folder)
+    (folder / "cut.json").write_text("{")
+    page.query_params["part"] = "PEFT's leaderboard"
+    page.run()
+    page.text_input(key="compare_board_path").set_value(str(folder)).run()
+    assert not page.exception and not page.error
+    assert "4 runs of 2 configurations" in words(page) and "Every other one is told apart from the best" in words(page)
+    assert len(charts(page)) == 2
+    assert "cut.json cannot be read" in words(page)
