@@ -61,13 +61,15 @@ def _sentence(one: Compared, digits: int, margin: float | None, *, refused: bool
     words = "cannot be judged against" if refused else WORDS[one.verdict]
     text = f"{where}, {one.variant} {words} {one.reference} in {metric}: {said(pairs.mean, '+')}"
     if math.isnan(pairs.low):
-        return f"{text}, one pair, which says nothing about chance."
+        return f"{text}, one pair, which cannot tell anything apart: {one.needed} are needed."
     text += f" [{said(pairs.low, '+')}, {said(pairs.high, '+')}], {pairs.n} pairs, p {number_text(one.adjusted_p, 3)}"
     if one.lower_is_better:
         text += " (less is better)"
     if refused:
         return f"{text}. Their budgets are not equal, so nothing is claimed."
-    if one.verdict == "not told apart":
+    if one.too_few and one.verdict == "not told apart":
+        text += f"; {pairs.n} pairs cannot tell anything apart, however large: {one.needed} are needed"
+    elif one.verdict == "not told apart" and not math.isnan(pairs.detectable):
         text += f"; a difference of {said(pairs.detectable)} would have been found in {POWER:.0%} of such studies"
     elif one.verdict == "no difference" and margin:
         text += f"; it lies within ± {margin:g}"

@@ -19,6 +19,8 @@ from flexlora.errors import FlexLoRAError
 from flexlora.study.files import COSTS, PARQUET, SUMMARY
 
 SPLITS = ("test", "validation")
+RANGES = {"accuracy": 1.0, "matthews": 2.0, "pearson": 2.0, "spearman": 2.0}
+"""Metric → how far two of its values can lie apart."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,15 @@ class Compared:
         low: lower end of the 95 % interval of the mean over seeds; NaN for n < 2.
         high: its upper end.
         pairs: of the differences variant − reference, over seeds that both completed; None for the reference itself
-            and where no seed is left.
+            and where no seed is left. Its ``detectable`` is NaN where there is none: with fewer pairs than ``needed``,
+            and where it would be more than the metric can differ by.
         adjusted_p: Holm over all comparisons of the study; NaN without.
         equivalent_p: of "the difference is within ± the study's margin"; None without a margin.
         verdict: as in ``analysis.statistics.verdict``; "" for the reference, and where budgets that should be equal are
             not.
         spent: mean over seeds of final_rank, final_parameters and parameter_steps.
         moved: mean number of directions pruned or extended, whichever is more.
+        needed: ``pairs_needed`` by the comparisons of the study.
     """
 
     task: str
@@ -83,6 +87,12 @@ class Compared:
     verdict: str
     spent: Mapping[str, float]
     moved: float
+    needed: int
+
+    @property
+    def too_few(self) -> bool:
+        """True where no difference could be claimed with these pairs, however large it is."""
+        return self.pairs is not None and self.pairs.n < self.needed
 
 
 def load_study(folder: str | Path) -> StudyTable:
@@ -125,7 +135,8 @@ def compare_study(study: StudyTable, *, margin: float | None = None, seed: int =
     margin = study.summary["margin"] if margin is None else margin
     found = [one for group in study.summary["groups"] for one in _group(study, group, margin, seed)]
     adjusted = holm({str(place): one.pairs.p if one.pairs else math.nan for place, one in enumerate(found)})
-    judged = [_judged(one, adjusted[str(place)]) for place, one in enumerate(found)]
+    needed = pairs_needed(sum(not math.isnan(p) for p in adjusted.values()))
+    judged = [_judged(replace(one, needed=needed), adjusted[str(place)]) for place, one in enumerate(found)]
     return [replace(one, verdict="") for one in judged] if unequal_budgets(study) else judged
 
 
@@ -201,6 +212,7 @@ def _group(study: StudyTable, group: Mapping[str, Any], margin: float | None, se
                 verdict="",
                 spent={key: _mean(done, key) for key in ("final_rank", "final_parameters", "parameter_steps")},
                 moved=_moved(done),
+                needed=0,
             )
         )
     return found
@@ -212,7 +224,11 @@ def _judged(one: Compared, adjusted_p: float) -> Compared:
     pairs = one.pairs
     if one.lower_is_better:
         pairs = replace(pairs, mean=-pairs.mean, low=-pairs.high, high=-pairs.low)
-    return replace(one, adjusted_p=adjusted_p, verdict=verdict(pairs, adjusted_p, one.equivalent_p))
+    judged = replace(one, adjusted_p=adjusted_p, verdict=verdict(pairs, adjusted_p, one.equivalent_p))
+    widest = RANGES.get(one.metric.partition("_")[2], math.inf)
+    if one.too_few or one.pairs.detectable > widest:
+        judged = replace(judged, pairs=replace(one.pairs, detectable=math.nan))
+    return judged
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:

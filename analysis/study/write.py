@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.statistics import CONFIDENCE
-from analysis.study.compare import Compared, StudyTable, pairs_needed
+from analysis.study.compare import Compared, StudyTable
 
 UNKNOWN = "–"
 NOTHING = "nothing claimed"
@@ -111,10 +111,11 @@ def caption(study: StudyTable, found: Sequence[Compared], margin: float | None =
         parts.append(f"{lost['stopped']} runs did not come to their end and are left out with their pairs.")
     if any(one.metric.startswith("validation") for one in found):
         parts.append("On the validation split: the test split was not read.")
-    fewest, needed = min((one.pairs.n for one in compared if one.pairs), default=0), pairs_needed(len(compared))
-    if compared and fewest < needed:
+    fewest = min((one.pairs.n for one in compared if one.pairs and one.too_few), default=0)
+    if fewest:
         parts.append(
-            f"With {fewest} pairs no p can fall to {1 - CONFIDENCE:.2g}: to claim a difference takes {needed} at least."
+            f"With {fewest} pair{'s' * (fewest != 1)} no p can fall to {1 - CONFIDENCE:.2g}: to claim a difference "
+            f"takes {compared[0].needed} at least."
         )
     return " ".join(parts)
 

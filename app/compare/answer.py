@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.study import Claim, caption, claims, comparison_rows
-from analysis.study.compare import pairs_needed
 from charts import chart
 from compare.shown import Shown, behind, told
 from runs.store import plain
@@ -33,7 +32,6 @@ def answer(what: Shown) -> None:
             for claim in said[SHOWN:]:
                 _claim(claim)
     if said:
-        _few_pairs(said)
         alt = "Paired difference of each variant to its reference, with 95 % interval, detectable effect and verdict"
         chart("compare_forest", alt, "forest", what.found, what.table.summary["margin"])
     told(
@@ -48,15 +46,3 @@ def answer(what: Shown) -> None:
 def _claim(claim: Claim) -> None:
     colour, icon, word = BADGES[claim.verdict]
     st.markdown(f":{colour}-badge[{icon} {word}] {plain(claim.text)}")
-
-
-def _few_pairs(said: list[Claim]) -> None:
-    """Say when so few pairs could not have told anything apart, whatever they had shown."""
-    most = max(claim.compared.pairs.n for claim in said if claim.compared.pairs is not None)
-    needed = pairs_needed(len(said))
-    if most < needed:
-        st.info(
-            f"With {most} pairs nothing can be told apart here, however large it is: "
-            f"{'one comparison needs' if len(said) == 1 else f'{len(said)} comparisons need'} {needed} seeds.",
-            icon=":material/info:",
-        )

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
-from analysis.statistics import compare_pairs, holm
-from analysis.study import caption, compare_study, comparison_rows, latex_table, load_study, markdown_table
+from analysis.figures import FIGURES
+from analysis.statistics import compare_pairs, detectable_effect, holm
+from analysis.study import caption, claims, compare_study, comparison_rows, latex_table, load_study, markdown_table
 from analysis.study.__main__ import main
 from analysis.study.compare import pairs_needed
 from flexlora.errors import FlexLoRAError
@@ -123,7 +124,40 @@ def test_a_single_seed_gives_numbers_and_no_claim(make_study):
     assert {one.verdict for one in found} == {"", "not told apart"}
     text = markdown_table(found)
     assert "nan" not in text
-    assert "With 1 pairs" in caption(study, found)
+    assert "With 1 pair no p" in caption(study, found)
+
+
+@pytest.mark.parametrize("seeds", [2, 6])
+def test_pairs_that_cannot_tell_anything_apart_detect_nothing(make_study, seeds):
+    found = compare_study(load_study(make_study(seeds=seeds)))
+    compared = [one for one in found if one.pairs]
+    assert {(one.needed, one.too_few, math.isnan(one.pairs.detectable)) for one in compared} == {(7, True, True)}
+    rows = [line for line in markdown_table(found).splitlines() if "not told apart" in line]
+    assert rows and all(" | – | " in row for row in rows)
+    said = [one.text for one in claims(load_study(make_study(seeds=seeds)), found) if one.verdict == "not told apart"]
+    assert said and all(f"; {seeds} pairs cannot tell anything apart" in text for text in said)
+    assert not any("would have been found" in text for text in said)
+    figure = FIGURES["forest"](found)
+    assert "detectable with 80 % power" not in {trace.name for trace in figure.data}
+    low, high = figure.layout.xaxis.range
+    ends = [end for one in compared for end in (0.0, one.pairs.low, one.pairs.high)]
+    # Room at both sides, and no more: nothing but intervals is in view.
+    assert high - low < 1.3 * np.ptp(ends)
+
+
+def test_no_detectable_difference_is_larger_than_the_metric_can_differ_by(make_study):
+    def wild(run) -> float:
+        return float((run.seed + (run.job.method == "dylora")) % 2)
+
+    wide = load_study(make_study(how=wild, seeds=8, methods=["lora", "dylora"]))
+    (one,) = [one for one in compare_study(wide) if one.pairs]
+    differences = [1.0, -1.0] * 4
+    assert detectable_effect(differences) > 1.0 and not one.too_few
+    assert math.isnan(one.pairs.detectable)
+    assert "would have been found" not in claims(wide, [one])[0].text
+    loss = load_study(make_study(how=wild, seeds=8, methods=["lora", "dylora"], metric="loss"))
+    (one,) = [one for one in compare_study(loss) if one.pairs]
+    assert one.pairs.detectable == pytest.approx(detectable_effect(differences))
 
 
 def test_validation_stands_in_where_test_was_not_read(make_study):

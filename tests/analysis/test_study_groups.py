@@ -355,7 +355,7 @@ def test_a_claim_says_its_numbers_and_its_verdict(sample):
 def test_one_pair_claims_nothing(write):
     table = group_table(plain_groups(two_methods(write, seeds=[0]))[0])
     (claim,) = claims(table, compare_study(table))
-    assert claim.text.endswith("+0.1000, one pair, which says nothing about chance.")
+    assert claim.text.endswith("+0.1000, one pair, which cannot tell anything apart: 6 are needed.")
 
 
 def test_parameters_of_a_direction_are_what_the_table_counts(write):

@@ -187,7 +187,7 @@ def test_the_first_screen_says_what_can_be_said(page, make_study):
     assert not page.exception
     told = words(page)
     assert "On digits, flexlora is not told apart from lora in test accuracy" in told or "is better than lora" in told
-    assert "nothing can be told apart here, however large it is: one comparison needs 6 seeds" in told
+    assert "cannot tell anything apart, however large: 6 are needed" in told
     assert len(charts(page)) == 1
 
 
