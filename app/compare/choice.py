@@ -22,7 +22,6 @@ SEEN = "compare_seen_study"
 NOTHING = ""
 """Key of no choice."""
 MOST_RUNS = 300
-STATES = {"done": "", "waits": " · waits in line", "under way": " · under way", "interrupted": " · not done"}
 
 
 class Choice(NamedTuple):
@@ -36,7 +35,8 @@ def ask_choice(me: Owner) -> Choice:
     """Draw the choice and return it; the address follows."""
     entries = study_entries()
     _read_address(entries)
-    names = {entry.key: f"{_name(entry)}{STATES[entry.state]}" for entry in entries}
+    # The browser knows an option by its label, so nothing that changes while somebody looks may be part of one.
+    names = {entry.key: _name(entry) for entry in entries}
     names = {NOTHING: "Choose a study, or runs", **names, PICKED_RUNS: "Runs that I pick"}
     if st.session_state.get(COMPARED) not in names:
         st.session_state[COMPARED] = NOTHING

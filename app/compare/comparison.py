@@ -23,10 +23,13 @@ from compare.stability import stability
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log import RunLogError
 from jobs.owner import Owner
+from links import PICKED_RUNS
 from runs.store import plain
 from widgets import switch
 
 VIEW = "compare_view"
+LOOKED_AT = "compare_looked_at"
+"""Key of the study that was drawn last."""
 
 SECTIONS: dict[str, Callable[[Shown], None]] = {
     "Answer": answer,
@@ -42,6 +45,7 @@ SECTIONS: dict[str, Callable[[Shown], None]] = {
 
 def compared(choice: Choice, me: Owner) -> None:
     """Draw the comparison of what was chosen; what cannot be read is said in one line."""
+    _begin_anew(choice.study.key if choice.study is not None else PICKED_RUNS)
     try:
         what = _study(choice, me) if choice.study is not None else _picked(choice)
         if what is not None:
@@ -90,6 +94,14 @@ def _goes_on(refused: str) -> bool:
     anyway = st.toggle("Compare all the same; every table and figure says so", key=ANYWAY, persist_state="session")
     address.tell(unequal="1" if anyway else None)
     return anyway
+
+
+def _begin_anew(chosen: str) -> None:
+    """Show another choice from its first section on, and ask anew whether its unequal budgets are gone on with."""
+    before, st.session_state[LOOKED_AT] = st.session_state.get(LOOKED_AT, chosen), chosen
+    if before != chosen:
+        st.session_state[VIEW] = next(iter(SECTIONS))
+        st.session_state[ANYWAY] = False
 
 
 def _begin(key: str, value: object) -> None:

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
+from compare_studies import PLAIN, charts, script, words, write_plain_runs, write_study
 from streamlit.testing.v1 import AppTest
 
 from flexlora.study.files import SPEC
 from flexlora.study.plan import plan_study
 from flexlora.study.spec import read_study_text
-
-PLAIN = """
-name: small
-tasks: [digits]
-methods: [lora, flexlora]
-seeds: 4
-settings: {steps: 4, save_adapter: false}
-equal: final_rank
-margin: 0.05
-"""
-
-
-def script():
-    from app_pages import compare
-
-    compare.page()
 
 
 @pytest.fixture(autouse=True)
@@ -45,26 +30,14 @@ def page(roots):
 
 @pytest.fixture
 def make_study(roots, forge_run):
-    """A function that writes a study whose first ``count`` runs have ended; ``gain`` is what flexlora has more."""
-
-    def make(count: int = 8, *, gain: float = 0.1, big=(4, 4), name: str = "small", text: str = PLAIN) -> Path:
-        folder = roots[1] / name
-        folder.mkdir()
-        (folder / SPEC).write_text(text)
-        runs = plan_study(read_study_text(text, SPEC)).runs()
-        for place, run in enumerate(runs[:count]):
-            better = run.variant.entry.method == "flexlora"
-            accuracy = 0.5 + 0.01 * run.seed + (gain + 0.001 * (place % 3) if better else 0.0)
-            metrics = {split: {"accuracy": accuracy, "loss": 1 - accuracy} for split in ("validation", "test")}
-            forge_run(run, folder / "runs", metrics=metrics, end_ranks=big if better else None)
-        return folder
-
-    return make
+    """``write_study`` among the runs."""
+    return partial(write_study, forge_run, roots[1])
 
 
-def words(page) -> str:
-    items = [*page.markdown, *page.caption, *page.warning, *page.error, *page.info]
-    return " ".join(item.value for item in items).replace("\\", "")
+@pytest.fixture
+def plain_runs(roots, forge_run):
+    """``write_plain_runs`` among the runs."""
+    return write_plain_runs(forge_run, roots[1])
 
 
 def test_with_nothing_chosen_the_sample_study_is_a_click_away(page, roots, make_study):
@@ -121,49 +94,6 @@ def test_a_link_that_leads_nowhere_is_told(page, make_study, link):
     assert not page.exception and "Does moving rank help" in words(page)
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", "must be a mapping"),
-        ("a: &x [1]\nb: *x", "anchor"),
-        (PLAIN.replace("equal: final_rank", "equal: final_rank\naxes: {wings: [1, 2]}"), "Unknown axis 'wings'"),
-        (PLAIN + f"axes: {{batch_size: {list(range(1, 1001))}, interval: {list(range(1, 1001))}}}", "runs"),
-        (PLAIN.replace("lora, flexlora", "lora, flexlore"), "flexlore"),
-        ("\x00", "no YAML"),
-    ],
-)
-def test_a_bad_study_file_is_one_line_and_starts_nothing(page, text, told):
-    page.query_params["part"] = "New study"
-    page.run()
-    page.text_area(key="compare_study_text").set_value(text).run()
-    assert not page.exception
-    (error,) = page.error
-    assert told in error.value.replace("\\", "") and "\n" not in error.value
-    assert not [button for button in page.button if button.key == "compare_start"]
-
-
-def test_the_file_says_how_many_runs_it_is_and_unequal_settings_are_told_before(page):
-    page.query_params["part"] = "New study"
-    page.run()
-    assert "3 variants × 8 seeds = **24 runs**" in words(page)
-    uneven = PLAIN.replace("[lora,", "[{name: big, method: lora, settings: {initial_rank: 12}},")
-    page.text_area(key="compare_study_text").set_value(uneven).run()
-    assert not page.exception and "Not an equal comparison" in words(page)
-    assert page.button(key="compare_start").disabled
-    page.toggle(key="compare_study_anyway").set_value(True).run()
-    assert not page.button(key="compare_start").disabled
-
-
-def test_the_form_writes_a_file_that_the_parser_takes(page):
-    page.query_params["part"] = "New study"
-    page.run()
-    page.text_input(key="compare_form_ranks").set_value("2, 4")
-    page.number_input(key="compare_form_seeds").set_value(3)
-    page.button(key="compare_form_write").click().run()
-    assert not page.exception and not page.error
-    assert "6 variants × 3 seeds = **18 runs**" in words(page)
-
-
 def test_a_damaged_study_is_told(page, roots):
     folder = roots[1] / "broken"
     folder.mkdir()
@@ -174,10 +104,6 @@ def test_a_damaged_study_is_told(page, roots):
 
 
 SECTIONS = ("Over steps", "Cost", "Rank maps", "Learning rates", "Stability", "Take along")
-
-
-def charts(page) -> list:
-    return page.get("plotly_chart")
 
 
 def test_the_first_screen_says_what_can_be_said(page, make_study):
@@ -218,16 +144,6 @@ def test_the_sample_study_has_every_figure(page, monkeypatch):
 
 def picked(page, folders) -> str:
     return ",".join(f"runs/{folder.name}" for folder in folders)
-
-
-@pytest.fixture
-def plain_runs(roots, forge_run):
-    """Runs of two methods and three seeds that no study made."""
-    text = PLAIN.replace("seeds: 4", "seeds: 3")
-    runs = plan_study(read_study_text(text, SPEC)).runs()
-    for run in runs:
-        forge_run(run, roots[1], metrics={"test": {"accuracy": 0.5 + 0.1 * run.seed}}, ranks=(4, 4))
-    return [roots[1] / run.name for run in runs]
 
 
 def test_picked_runs_are_grouped_by_what_differs_and_a_link_opens_the_same(page, plain_runs):
@@ -285,25 +201,6 @@ def test_everything_is_packed_in_one_zip(page, make_study):
     content = page.session_state["compare_packed"][2]
     names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     assert {"table.csv", "comparison.tex", "claims.md", "study.yaml"} <= set(names)
-
-
-def test_results_of_peft_are_read_from_a_path_and_bad_ones_are_told(page, roots, tmp_path):
-    page.query_params["part"] = "PEFT's leaderboard"
-    page.run()
-    page.text_input(key="compare_board_path").set_value(str(tmp_path / "none")).run()
-    assert not page.exception and "cannot be read" in words(page)
-    (tmp_path / "bad.json").write_text("[" * 10_000)
-    page.text_input(key="compare_board_path").set_value(str(tmp_path / "bad.json")).run()
-    assert not page.exception and "cannot be read" in words(page)
-
-
-def test_runs_of_ours_are_written_in_the_layout_of_peft(page, plain_runs):
-    page.query_params["part"] = "PEFT's leaderboard"
-    page.run()
-    chosen = [f"runs/{folder.name}" for folder in plain_runs[:2]]
-    page.multiselect(key="compare_board_runs").set_value(chosen).run()
-    assert not page.exception
-    assert not page.warning or "already" not in words(page)
 
 
 def test_a_study_goes_to_the_trash_and_comes_back(page, make_study, roots):
@@ -392,40 +289,32 @@ def test_a_damaged_study_has_no_traceback_in_any_section(page, roots, name, cont
         assert not page.exception, view
 
 
-def write_results(folder: Path) -> None:
-    """Result files of PEFT: two configurations, each run twice, one of them AdaLoRA with a mask a matrix."""
-    masks = {
-        f"model.layers.{layer}.self_attn.{kind}.lora_E": [place < 3 + layer for place in range(8)]
-        for layer in range(2)
-        for kind in ("q_proj", "v_proj")
-    }
-    for number, (name, accuracy) in enumerate((("lora/a", 0.40), ("lora/a", 0.41), ("ada/b", 0.50), ("ada/b", 0.51))):
-        config = {"peft_type": "ADALORA", "rank_pattern": masks} if name == "ada/b" else {"peft_type": "LORA"}
-        content = {
-            "run_info": {
-                "created_at": f"2025-06-0{number + 1}",
-                "experiment_name": name,
-                "train_config": {"max_steps": 100, "seed": 0},
-                "peft_config": config,
-            },
-            "train_info": {
-                "accelerator_memory_max": 1e9 * (number + 1),
-                "status": "success",
-                "metrics": [{"step": 100, "test accuracy": accuracy}],
-            },
-        }
-        (folder / f"{number}.json").write_text(json.dumps(content))
+def test_a_study_that_ends_while_it_is_looked_at_stays_chosen(page, make_study, monkeypatch):
+    from compare.studies import StudyEntry
 
-
-def test_the_leaderboard_has_error_bars_and_the_rank_map_of_adalora(page, roots, tmp_path):
-    folder = tmp_path / "results"
-    folder.mkdir()
-    write_results(folder)
-    (folder / "cut.json").write_text("{")
-    page.query_params["part"] = "PEFT's leaderboard"
+    make_study(big=(6, 6))
+    page.query_params["study"], page.query_params["view"] = "runs/small", "Take along"
+    page.query_params["unequal"] = "1"
+    monkeypatch.setattr(StudyEntry, "state", "under way")
     page.run()
-    page.text_input(key="compare_board_path").set_value(str(folder)).run()
-    assert not page.exception and not page.error
-    assert "4 runs of 2 configurations" in words(page) and "Every other one is told apart from the best" in words(page)
-    assert len(charts(page)) == 2
-    assert "cut.json cannot be read" in words(page)
+    monkeypatch.setattr(StudyEntry, "state", "interrupted")
+    page.toggle(key="compare_unequal").set_value(False).run()
+    assert not page.exception
+    assert page.selectbox(key="compare_chosen").value == "runs/small"
+    assert page.query_params["study"] == "runs/small"
+    page.toggle(key="compare_unequal").set_value(True).run()
+    assert page.segmented_control(key="compare_view").value == "Take along"
+    assert page.query_params["view"] == "Take along"
+
+
+def test_another_study_begins_at_its_first_section_and_asks_anew_about_unequal_budgets(page, make_study):
+    make_study(big=(6, 6))
+    make_study(big=(6, 6), name="other")
+    page.query_params["study"], page.query_params["view"], page.query_params["unequal"] = "runs/small", "Cost", "1"
+    page.run()
+    assert page.segmented_control(key="compare_view").value == "Cost"
+    page.selectbox(key="compare_chosen").set_value("runs/other").run()
+    assert not page.exception and not page.toggle(key="compare_unequal").value
+    page.toggle(key="compare_unequal").set_value(True).run()
+    assert page.segmented_control(key="compare_view").value == "Answer"
+    assert "view" not in page.query_params
