@@ -17,6 +17,8 @@ from analysis.importers.history import MAX_RANK, MAX_STEP, RankHistory
 from analysis.leaderboard.read import is_result_file, read_json
 from analysis.outside import shown
 
+SPLITS = {"valid": "validation", "test": "test"}
+"""First word of a measure's key → split; what follows is the measure, such as ``accuracy``."""
 FORMAT = "A result file of PEFT's method_comparison has run_info, train_info and meta_info."
 
 
@@ -48,7 +50,8 @@ def read_peft_result(path: Path) -> RankHistory:
     last = train.get("max_steps")
     if not isinstance(last, int) or isinstance(last, bool) or not 2 <= last <= MAX_STEP:
         raise LogImportError(f"{path.name}: max_steps is {shown(last)}; it must be a whole number of steps.")
-    ranks = np.array([[len(mask) for mask in masks.values()], [sum(mask) for mask in masks.values()]], np.int64)
+    start, end = [len(mask) for mask in masks.values()], [sum(mask) for mask in masks.values()]
+    steps = _known_steps(config, last)
     metrics = _part(content, "train_info").get("metrics")
     scalars, evals = _measured(metrics if isinstance(metrics, list) else [], last)
     return RankHistory(
@@ -56,13 +59,26 @@ def read_peft_result(path: Path) -> RankHistory:
         [path],
         names,
         # Ranks after step t stand in the record of t + 1: the first record has the start, the last the end.
-        np.array([0, last - 1], np.int64),
-        ranks,
+        np.array([step for step, _ in steps], np.int64),
+        np.array([end if done else start for _, done in steps], np.int64),
         False,
         scalars=scalars,
         evals=evals,
-        notices=["The file tells ranks at the start and at the end: what happened between them is not known."],
+        notices=[
+            f"The file tells ranks at the start, to step {max(step for step, done in steps if not done)}, and at the "
+            f"end, from step {min(step for step, done in steps if done)}: what happened between them is not known."
+        ],
     )
+
+
+def _known_steps(config: dict[str, Any], last: int) -> list[tuple[int, bool]]:
+    """Return (step, whether ranks are final after it): AdaLoRA prunes between ``tinit`` and ``total_step - tfinal``."""
+    first, final, total = (config.get(key) for key in ("tinit", "tfinal", "total_step"))
+    known = {0: False, last - 1: True}
+    whole = [value for value in (first, final, total) if isinstance(value, int) and not isinstance(value, bool)]
+    if len(whole) == 3 and total == last and 0 < whole[0] < last - whole[1] < last - 1:
+        known |= {whole[0]: False, last - whole[1]: True}
+    return sorted(known.items())
 
 
 def _measured(
@@ -77,10 +93,11 @@ def _measured(
         loss = _number(row.get("train loss"))
         if loss is not None:
             scalars[step] = {"task_loss": loss}
-        for key, split in (("valid accuracy", "validation"), ("test accuracy", "test")):
-            value = _number(row.get(key))
-            if value is not None:
-                evals.append((step, split, {"accuracy": value}))
+        for key, number in row.items():
+            word, _, measure = key.partition(" ")
+            value = _number(number)
+            if word in SPLITS and measure and value is not None:
+                evals.append((step, SPLITS[word], {measure: value}))
     return scalars, sorted(evals, key=lambda found: found[0])
 
 

@@ -18,6 +18,8 @@ from analysis.runs import load_run
 from flexlora.errors import FlexLoRAError
 from flexlora.study.files import replace_file
 
+BOARD_KEYS = ("measure", "runs", "spread", "freedom", "detectable", "cost", "one_seed", "cost_ratio")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 2 bad input."""
@@ -67,7 +69,7 @@ def _export(folders: Sequence[Path], out: Path) -> list[str]:
 
 def _report(board: Board) -> dict[str, Any]:
     rows = [{key: _plain(value) for key, value in vars(own).items()} for own in board.standings]
-    told = {key: _plain(getattr(board, key)) for key in ("runs", "spread", "freedom", "detectable", "cost")}
+    told = {key: _plain(getattr(board, key)) for key in BOARD_KEYS}
     return {**told, "runs_needed": {f"{size:g}": runs for size, runs in board.pairs_for.items()}, "rows": rows}
 
 
@@ -77,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 def _text(board: Board, notices: Sequence[str]) -> str:
     lines = describe_board(board)
-    heads = ["experiment", "n", "accuracy", "± 95 %", "p (Holm)", COST_NAMES[board.cost][0], "front", "total rank"]
+    heads = ["experiment", "n", board.measure, "± 95 %", "p (Holm)", COST_NAMES[board.cost][0], "front", "total rank"]
     lines += ["", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(_cells(own, board.cost)) + " |" for own in board.standings]
     return "\n".join([*lines, *(f"Note: {notice}" for notice in notices)])

@@ -10,7 +10,11 @@ import numpy as np
 from scipy import stats
 
 from analysis.leaderboard.read import COSTS, Result
+from analysis.leaderboard.reruns import group_reruns
 from analysis.statistics import CONFIDENCE, detectable_shift, holm
+
+TOLD_RATIO = 1.1
+"""A cost that differs between reruns by less is told as it is."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +22,10 @@ class Standing:
     """One configuration.
 
     Attributes:
-        experiment: its name.
+        experiment: its name, with what differs where one name has several configurations.
         peft_type: such as ``LORA``.
         n: runs.
-        mean: accuracy.
+        mean: of the measure.
         half: half-width of its 95 % interval, from the spread that all reruns share; NaN without reruns anywhere.
         costs: mean of each cost that is told.
         total_rank: in the end, of AdaLoRA's latest run; None for others.
@@ -56,6 +60,9 @@ class Board:
         detectable: smallest true difference between two single runs that is found with 80 % power; NaN without reruns.
         pairs_for: true difference → runs of each configuration that it takes to find it.
         cost: key of ``COSTS`` by which the front is drawn.
+        measure: what the test measured, such as ``accuracy``.
+        one_seed: True where no configuration was run with two seeds, though one was run twice.
+        cost_ratio: largest ratio of that cost between reruns of one configuration; 1 without reruns.
     """
 
     standings: list[Standing]
@@ -65,6 +72,9 @@ class Board:
     detectable: float
     pairs_for: dict[float, int]
     cost: str
+    measure: str = "accuracy"
+    one_seed: bool = False
+    cost_ratio: float = 1.0
 
 
 def rank_results(results: Sequence[Result], *, cost: str = "memory_bytes") -> Board:
@@ -77,25 +87,23 @@ def rank_results(results: Sequence[Result], *, cost: str = "memory_bytes") -> Bo
         results: at least one.
         cost: key of ``COSTS``; a configuration that does not tell it is on no front.
     """
-    groups: dict[tuple[str, ...], list[Result]] = {}
-    for result in results:
-        groups.setdefault(result.configuration, []).append(result)
-    accuracies = [np.array([result.accuracy for result in own]) for own in groups.values()]
-    freedom = sum(len(own) - 1 for own in accuracies)
-    squares = sum(float(((own - own.mean()) ** 2).sum()) for own in accuracies)
+    groups = group_reruns(results)
+    scores = [np.array([result.score for result in own]) for own in groups.values()]
+    freedom = sum(len(own) - 1 for own in scores)
+    squares = sum(float(((own - own.mean()) ** 2).sum()) for own in scores)
     spread = math.sqrt(squares / freedom) if freedom else math.nan
-    means = np.array([own.mean() for own in accuracies])
-    counts = np.array([len(own) for own in accuracies])
+    means = np.array([own.mean() for own in scores])
+    counts = np.array([len(own) for own in scores])
     adjusted = _against_best(means, counts, spread, freedom)
     costs = [_costs(own) for own in groups.values()]
     paid = np.array([own.get(cost, math.nan) for own in costs])
     limit = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * spread if freedom else math.nan
     standings = []
-    for place, own in enumerate(groups.values()):
+    for place, (name, own) in enumerate(groups.items()):
         last = own[-1]
         standings.append(
             Standing(
-                experiment=last.experiment,
+                experiment=name,
                 peft_type=last.peft_type,
                 n=len(own),
                 mean=float(means[place]),
@@ -111,12 +119,14 @@ def rank_results(results: Sequence[Result], *, cost: str = "memory_bytes") -> Bo
     standings.sort(key=lambda own: -own.mean)
     found = spread * detectable_shift(freedom + 1) * math.sqrt(2) if freedom else math.nan
     needed = {size: runs_needed(size, spread) for size in (0.005, 0.01, 0.02)} if freedom and spread else {}
-    return Board(standings, len(results), spread, freedom, found, needed, cost)
+    one_seed = freedom > 0 and all(len({result.seed for result in own} - {None}) == 1 for own in groups.values())
+    ratio = max((_ratio(own, cost) for own in groups.values()), default=1.0)
+    return Board(standings, len(results), spread, freedom, found, needed, cost, results[0].measure, one_seed, ratio)
 
 
 def describe_board(board: Board) -> list[str]:
     """Return what a table can tell and what it cannot, in a few sentences."""
-    lines = [f"{board.runs} runs of {len(board.standings)} configurations."]
+    lines = [f"{_counted(board.runs, 'run')} of {_counted(len(board.standings), 'configuration')}."]
     if math.isnan(board.spread):
         return [*lines, "No configuration was run twice: nothing can be said about which differences are real."]
     together = sum(not own.told_apart for own in board.standings) - 1
@@ -127,7 +137,19 @@ def describe_board(board: Board) -> list[str]:
         "the best (Holm over the table)."
     )
     told = ", ".join(f"{runs} runs each for {size:g}" for size, runs in board.pairs_for.items())
-    return [*lines, *([f"It would take {told}."] if told else [])]
+    lines += [f"It would take {told}."] if told else []
+    if board.one_seed:
+        lines.append("All reruns have the seed of the first run: what another seed changes is not in this spread.")
+    if board.cost_ratio >= TOLD_RATIO:
+        lines.append(
+            f"The cost is no constant: it differs between reruns of one configuration by up to a factor of "
+            f"{board.cost_ratio:.2g}."
+        )
+    return lines
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def runs_needed(difference: float, spread: float) -> int:
@@ -171,6 +193,11 @@ def _behind(means: np.ndarray, counts: np.ndarray, paid: np.ndarray, spread: flo
         str(other): _p(means[other] - means[place], counts[other], counts[place], spread, freedom) for other in rivals
     }
     return any(p <= 1 - CONFIDENCE for p in holm(p_values).values())
+
+
+def _ratio(own: Sequence[Result], cost: str) -> float:
+    values = [result.costs[cost] for result in own if result.costs.get(cost)]
+    return max(values) / min(values) if values else 1.0
 
 
 def _costs(own: Sequence[Result]) -> dict[str, float]:

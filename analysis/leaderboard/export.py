@@ -19,6 +19,23 @@ from flexlora.study.files import json_bytes
 
 FLOAT_BYTES = 4
 STATES = {"finished": "success", "failed": "failed"}
+PLAIN_LORA = {
+    **dict.fromkeys(("task_type", "auto_mapping", "revision", "exclude_modules", "modules_to_save", "fan_in_fan_out")),
+    **dict.fromkeys(("layers_to_transform", "layers_pattern", "megatron_config", "trainable_token_indices")),
+    **dict.fromkeys(("eva_config", "corda_config", "lora_ga_config", "velora_config", "monteclora_config")),
+    **dict.fromkeys(("alora_invocation_tokens", "layer_replication", "target_parameters", "use_bdlora")),
+    **dict.fromkeys(("arrow_config", "kasa_config")),
+    **dict.fromkeys(
+        ("inference_mode", "use_rslora", "use_dora", "use_qalora", "lora_bias", "ensure_weight_tying"), False
+    ),
+    "lora_dropout": 0.0,
+    "bias": "none",
+    "init_lora_weights": True,
+    "megatron_core": "megatron.core",
+    "loftq_config": {},
+    "qalora_group_size": 16,
+}
+"""What PEFT's LoRA configuration has besides ranks, scales and targets, at its defaults; null = not in a run log."""
 
 
 def result_files(runs: Iterable[Run]) -> dict[str, bytes]:
@@ -60,6 +77,7 @@ def result_of(run: Run) -> dict[str, Any]:
             "total_time": end.get("wall_s"),
             "experiment_name": experiment_name(run),
             "peft_branch": None,
+            "peft_worktree_is_dirty": None,
             "train_config": _train_config(run),
             "peft_config": _peft_config(run),
             "error_msg": str(end.get("message") or "") if run.state == "failed" else "",
@@ -75,7 +93,7 @@ def result_of(run: Run) -> dict[str, Any]:
                 "version": None,
                 "machine": platform.machine(),
                 "processor": None,
-                "gpu": None if str(header.get("device")) == "cpu" else str(header.get("device")),
+                "accelerator": None if str(header.get("device")) == "cpu" else str(header.get("device")),
             },
             "pytorch_info": None,
         },
@@ -96,15 +114,22 @@ def _train_config(run: Run) -> dict[str, Any]:
         "dtype": {"bf16": "bfloat16"}.get(str(config.get("dtype")), "float32"),
         "max_seq_length": config.get("max_tokens"),
         "batch_size": config.get("batch_size"),
+        "batch_size_eval": None,
         "max_steps": run.total_steps,
         "eval_steps": config.get("eval_interval"),
         "compile": False,
+        "use_gc": False,
+        "query_template": None,
         "seed": config.get("seed"),
         "grad_norm_clip": config.get("max_grad_norm"),
         "optimizer_type": "AdamW",
         "optimizer_kwargs": {"lr": config.get("learning_rate"), "weight_decay": config.get("weight_decay")},
         "lr_scheduler": config.get("lr_decay"),
         "use_amp": config.get("precision") == "bf16",
+        "autocast_adapter_dtype": None,
+        "generation_kwargs": {},
+        "attn_implementation": None,
+        "init_kv_cache_prefix": None,
     }
 
 
@@ -114,7 +139,10 @@ def _peft_config(run: Run) -> dict[str, Any]:
     scale = run.scale or 1.0
     pairs = [(matrix.name, rank) for matrix, rank in zip(run.matrices, ranks, strict=True) if rank]
     return {
+        **PLAIN_LORA,
         "peft_type": "LORA",
+        "peft_version": (run.header.get("versions") or {}).get("peft"),
+        "base_model_name_or_path": config.get("model") or run.header.get("model"),
         "r": config.get("initial_rank"),
         "lora_alpha": config.get("alpha"),
         "target_modules": [name for name, _ in pairs],
@@ -146,6 +174,7 @@ def _train_info(run: Run) -> dict[str, Any]:
 def _metrics(run: Run, batch: int) -> list[dict[str, Any]]:
     steps = run.log.steps
     times, losses = np.nan_to_num(steps["step_s"]).cumsum(), steps["task_loss"]
+    on_cpu = str(run.header.get("device")) == "cpu"
 
     def common(step: int) -> dict[str, Any]:
         seen = int(np.searchsorted(steps["step"], step, side="right"))
@@ -157,7 +186,18 @@ def _metrics(run: Run, batch: int) -> list[dict[str, Any]]:
             "elapsed time": float(times[seen - 1]) if seen else 0.0,
         }
 
-    found = []
+    def since(before: int, step: int) -> dict[str, Any]:
+        own = slice(*np.searchsorted(steps["step"], (before, step), side="right"))
+        memory = steps["memory_bytes"][own]
+        memory = memory[np.isfinite(memory)]
+        return {
+            "train time": float(np.nan_to_num(steps["step_s"][own]).sum()),
+            "tokens / sec": None,
+            "mem allocated avg": None,
+            "mem reserved avg": float(memory.mean()) if len(memory) and not on_cpu else None,
+        }
+
+    found, before = [], 0
     for record in run.evals:
         accuracy = record["metrics"].get("accuracy")
         if accuracy is None:
@@ -165,13 +205,19 @@ def _metrics(run: Run, batch: int) -> list[dict[str, Any]]:
         step = int(record["step"])
         if record["split"] == "validation":
             row = {"step": step, "valid accuracy": accuracy, "eval time": record.get("wall_s")}
-            found.append({**row, **common(step)})
+            found.append({**row, **since(before, step), **common(step)})
+            before = step
         elif record["split"] == "test":
-            found.append({"step": step, "test accuracy": accuracy, **common(step), "train total tokens": 0})
+            row = {"step": step, "test accuracy": accuracy, **common(step)}
+            found.append({**row, "train total tokens": 0, "forgetting": None})
     return found
 
 
 def _packages(versions: dict[str, Any]) -> dict[str, Any]:
     names = ("transformers", "peft", "datasets", "bitsandbytes", "torch")
     known = {f"{name}-version": versions.get(name) for name in names}
-    return {**known, **{f"{name}-commit-hash": None for name in names}, "flexlora-version": versions.get("flexlora")}
+    return {
+        **known,
+        **{f"{name}-commit-hash": None for name in names},
+        "flexlora-version": versions.get("flexlora-lab"),
+    }

@@ -45,7 +45,8 @@ def pareto(board: Board) -> go.Figure:
             text=[f"{one.experiment}, n = {one.n}" for one in own],
             hovertemplate="%{text}<br>%{y:.3f} at %{x:.3g}<extra></extra>",
         )
-    return styled(figure, title=f"Accuracy against {title.split(',')[0]}", x=title, y="test accuracy")
+    measure = board.measure.replace("_", " ")
+    return styled(figure, title=f"{measure.capitalize()} against {title.split(',')[0]}", x=title, y=f"test {measure}")
 
 
 def _known(board: Board) -> list[Standing]:

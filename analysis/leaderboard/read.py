@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,17 @@ COSTS = {
     "parameters": ("train_info", ("num_trainable_params",)),
 }
 """What a configuration costs → where it stands; the newer name first."""
+NOT_SAVED = 99_999_999
+"""``file_size`` where their loop could not save the adapter."""
+NOT_CHOSEN = {
+    *("seed", "eval_steps", "batch_size_eval", "logging_steps", "save_steps", "save_total_limit", "save_checkpoint"),
+    *("device", "threads", "eval_interval", "eval_samples", "log_measures", "spectrum_interval"),
+    *("checkpoint_interval_s", "save_adapter"),
+    *("task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode"),
+}
+"""Keys of ``train_config``, ``peft_config`` and our export's ``flexlora`` in which reruns may differ."""
+OUTCOMES = ("rank_pattern", "alpha_pattern", "target_modules")
+"""Keys of ``peft_config`` that our export fills with what training ended with."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +41,11 @@ class Result:
     Attributes:
         experiment: its name, such as ``lora/llama-3.2-3B-rank32``.
         peft_type: such as ``LORA``; ``full-finetuning`` without an adapter.
-        configuration: what makes two runs reruns of each other: experiment, model and the main settings.
+        settings: what was chosen, as text, such as ``optimizer_kwargs.lr``: reruns agree in all that both of them tell.
         seed: of the run; None when not told.
         created: when, as in the file.
-        accuracy: on the test split.
+        measure: what the test measured: ``accuracy``, ``dino_similarity`` (image-gen) or ``pass_at_1`` (RLMath).
+        score: its value; more is better.
         costs: key of ``COSTS`` → value; what is not told is missing.
         total_rank: directions in the end by a ``rank_pattern`` of masks; None for others.
         path: the file.
@@ -40,10 +53,11 @@ class Result:
 
     experiment: str
     peft_type: str
-    configuration: tuple[str, ...]
+    settings: dict[str, str]
     seed: int | None
     created: str
-    accuracy: float
+    measure: str
+    score: float
     costs: dict[str, float]
     total_rank: int | None
     path: Path
@@ -52,33 +66,46 @@ class Result:
 def read_results(paths: Iterable[str | Path]) -> tuple[list[Result], list[str]]:
     """Read result files; folders are searched, so that several versions of a table may lie in folders of their own.
 
-    The same run in two files counts once.
+    The same run in two files counts once. Of files with different measures those with the commonest are read.
 
     Args:
         paths: files, or folders of them.
 
     Returns:
-        The results, by experiment and time, and one line for each file that is left out.
+        The results, by experiment and time, and what is left out: a line a file, one for all that are no results.
 
     Raises:
         FlexLoRAError: a path that is not there, or no result in any of them.
     """
-    found: dict[tuple[str, str, float], Result] = {}
-    notices = []
+    found: dict[tuple[str, str, int | None, float], Result] = {}
+    notices, foreign = [], []
     for file in _files(paths):
         try:
             result = _result(file)
         except FlexLoRAError as error:
             notices.append(str(error))
             continue
-        if isinstance(result, str):
+        if result is None:
+            foreign.append(file.name)
+        elif isinstance(result, str):
             notices.append(result)
         else:
-            found.setdefault((result.experiment, result.created, result.accuracy), result)
+            key = (result.experiment, result.created, result.seed, 0.0 if result.created else result.score)
+            first = found.setdefault(key, result)
+            if first.score != result.score:
+                notices.append(f"{file.name} is the run of {first.path} with another result, left out.")
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        notices.append(f"{foreign[0]}{more}: no result, for there is no run_info and train_info.")
     if not found:
         told = f" {notices[0]}" if notices else ""
         raise FlexLoRAError(f"No result of PEFT's method comparison is there.{told}")
-    return sorted(found.values(), key=lambda r: (r.experiment, r.created)), notices
+    counts = Counter(result.measure for result in found.values())
+    measure, _ = counts.most_common(1)[0]
+    for other in sorted(set(counts) - {measure}):
+        notices.append(f"{counts[other]} tested by {other}, not by {measure}, left out: give them alone.")
+    kept = [result for result in found.values() if result.measure == measure]
+    return sorted(kept, key=lambda r: (r.experiment, r.created)), notices
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -120,43 +147,64 @@ def _files(paths: Iterable[str | Path]) -> list[Path]:
     return files
 
 
-def _result(path: Path) -> Result | str:
-    """Return a result, or why there is none."""
+def _result(path: Path) -> Result | str | None:
+    """Return a result, or why there is none; None where the file is something else."""
     content = read_json(path)
     info, train = content.get("run_info"), content.get("train_info")
     if not isinstance(info, dict) or not isinstance(train, dict):
-        return f"{path.name} is no result: it has no run_info and train_info."
+        return None
     if train.get("status") != "success":
         return f"{path.name}: status {str(train.get('status'))!r}, left out."
-    metrics = train.get("metrics")
-    rows = metrics if isinstance(metrics, list) else []
-    tested = [row for row in rows if isinstance(row, dict) and "test accuracy" in row]
-    accuracy = _number(tested[-1]["test accuracy"]) if tested else None
-    if accuracy is None:
-        return f"{path.name} has no test accuracy, left out."
+    tested = _tested(content)
+    if tested is None:
+        return f"{path.name} has no test result, left out."
     settings, config = _mapping(info.get("train_config")), _mapping(info.get("peft_config"))
     experiment = str(info.get("experiment_name") or path.stem)
     return Result(
         experiment=experiment,
         peft_type=str(config.get("peft_type") or "full-finetuning"),
-        configuration=(experiment, *_main_settings(settings, config)),
+        settings=_settings(settings, config),
         seed=settings["seed"] if isinstance(settings.get("seed"), int) else None,
         created=str(info.get("created_at") or ""),
-        accuracy=accuracy,
+        measure=tested[0],
+        score=tested[1],
         costs=_costs(content),
         total_rank=_total_rank(config.get("rank_pattern")),
         path=path,
     )
 
 
-def _main_settings(settings: dict[str, Any], config: dict[str, Any]) -> tuple[str, ...]:
-    """Return what was chosen, as text; not what later versions of PEFT added with a default."""
-    chosen = [settings.get(key) for key in ("model_id", "max_steps", "batch_size", "optimizer_type", "lr_scheduler")]
-    chosen += [_mapping(settings.get("optimizer_kwargs")).get("lr")]
-    chosen += [config.get(key) for key in ("peft_type", "r", "init_r", "target_r", "lora_alpha")]
-    targets = config.get("target_modules")
-    chosen.append(sorted(map(str, targets)) if isinstance(targets, list) else targets)
-    return tuple(map(str, chosen))
+def _tested(content: dict[str, Any]) -> tuple[str, float] | None:
+    """Return (measure, value) of the last test: in the log, or in RLMath's evaluation of its own."""
+    metrics = _mapping(content.get("train_info")).get("metrics")
+    rows = [row for row in metrics if isinstance(row, dict)] if isinstance(metrics, list) else []
+    for row in [*reversed(rows), _mapping(content.get("rl_eval_info"))]:
+        for key, value in row.items():
+            if key.startswith(("test ", "test_")):
+                number = _number(value)
+                return None if number is None else (key[5:], number)
+    return None
+
+
+def _settings(settings: dict[str, Any], config: dict[str, Any]) -> dict[str, str]:
+    """Return what was chosen; not what training ended with."""
+    masks = _total_rank(config.get("rank_pattern")) is not None
+    ended = OUTCOMES if "flexlora" in config else ("rank_pattern",) if masks else ()
+    return _flat(settings) | _flat({key: value for key, value in config.items() if key not in ended})
+
+
+def _flat(values: dict[str, Any], above: str = "") -> dict[str, str]:
+    found = {}
+    for key, value in values.items():
+        if key in NOT_CHOSEN:
+            continue
+        if isinstance(value, dict):
+            found |= _flat(value, f"{above}{key}.")
+        else:
+            # Sets of names, as target_modules, are written in any order.
+            named = isinstance(value, list) and all(isinstance(one, str) for one in value)
+            found[f"{above}{key}"] = str(sorted(value) if named else value)
+    return found
 
 
 def _costs(content: dict[str, Any]) -> dict[str, float]:
@@ -164,6 +212,8 @@ def _costs(content: dict[str, Any]) -> dict[str, float]:
     for name, (part, keys) in COSTS.items():
         values = [_number(_mapping(content.get(part)).get(key)) for key in keys]
         known = [value for value in values if value is not None and value >= 0]
+        if name == "file_bytes" and known == [NOT_SAVED]:
+            continue
         if known:
             found[name] = known[0]
     return found

@@ -66,16 +66,14 @@ def _board(results: Sequence[Result], notices: Sequence[str]) -> None:
     cost = select("Cost", list(COST_NAMES), "compare_board_cost", format_func=lambda key: COST_NAMES[key][0])
     board = rank_results(results, cost=cost)
     st.markdown(plain(" ".join(describe_board(board))))
-    told = "Test accuracy of each configuration against its cost, with 95 % intervals"
+    told = f"Test {board.measure} of each configuration against its cost, with 95 % intervals"
     st.plotly_chart(pareto(board), key="compare_board_pareto", config=CONFIG, alt=told)
     st.caption(
         "Bars are 95 % intervals from the spread that all reruns share. Hollow: one that costs no more is better, and "
         "told apart from it."
     )
     with st.expander(f"Table: {len(board.standings)} configurations", icon=":material/table_rows:"):
-        st.dataframe(
-            _rows(board), hide_index=True, placeholder="", alt="Configurations: accuracy, interval, cost, front"
-        )
+        st.dataframe(_rows(board), hide_index=True, placeholder="", alt="Configurations: result, interval, cost, front")
     _rank_map(results)
     if notices:
         with st.expander(f"{len(notices)} files left out", icon=":material/info:"):
@@ -91,7 +89,7 @@ def _rows(board: Board) -> list[dict[str, object]]:
         {
             "configuration": own.experiment,
             "runs": own.n,
-            "accuracy": own.mean,
+            board.measure: own.mean,
             "± 95 %": own.half,
             "p (Holm)": own.adjusted_p,
             head: own.costs[board.cost] / unit if board.cost in own.costs else None,

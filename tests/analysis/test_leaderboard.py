@@ -11,10 +11,11 @@ import pytest
 
 from analysis.importers import LogImportError, import_log, propose_mapping
 from analysis.leaderboard.__main__ import main
-from analysis.leaderboard.compare import rank_results, runs_needed
+from analysis.leaderboard.compare import describe_board, rank_results, runs_needed
 from analysis.leaderboard.export import result_of
 from analysis.leaderboard.figure import pareto
 from analysis.leaderboard.read import read_results
+from analysis.leaderboard.reruns import group_reruns
 from analysis.runs import load_run
 from flexlora.errors import FlexLoRAError
 
@@ -67,21 +68,29 @@ def test_a_result_is_read_whichever_version_wrote_it(tmp_path):
     new["train_info"]["accelerator_memory_max"] = new["train_info"].pop("cuda_memory_max")
     found, notices = read_results([written(tmp_path, content("a/one", 0.4, memory=1e10), new)])
     assert notices == []
-    assert [(result.experiment, result.accuracy) for result in found] == [("a/one", 0.4), ("b/two", 0.5)]
+    assert [(result.experiment, result.score) for result in found] == [("a/one", 0.4), ("b/two", 0.5)]
     assert [result.costs["memory_bytes"] for result in found] == [1e10, 2e10]
     assert found[0].costs["parameters"] == 9175040
     assert (found[0].seed, found[0].total_rank) == (0, None)
 
 
 def test_what_is_no_result_is_told_and_left_out(tmp_path):
-    broken = [{"run_info": 3}, content(status="failed"), [], {**content(day=3), "train_info": {"status": "success"}}]
+    broken = [
+        {"run_info": 3},
+        {"peft_type": "LORA"},
+        content(status="failed"),
+        [],
+        {**content(day=3), "train_info": {"status": "success"}},
+    ]
     folder = written(tmp_path, content(), content(), content(day=2), *broken)
     (folder / "cut.json").write_text('{"run_info": ', encoding="utf-8")
     (folder / "deep.json").write_text("[" * 100_000, encoding="utf-8")
     found, notices = read_results([folder])
     # The same run in two folders is one run.
     assert len(found) == 2
-    assert len(notices) == len(broken) + 2
+    # What is JSON of another kind is told in one line: a checkout holds a configuration beside each experiment.
+    assert len(notices) == 3 + 2 + 1
+    assert notices[-1] == "result.json and 1 more: no result, for there is no run_info and train_info."
     assert all("\n" not in notice for notice in notices)
     for missing in (tmp_path / "nothing", written(tmp_path / "empty")):
         missing.mkdir(exist_ok=True) if missing.name == "empty" else None
@@ -152,7 +161,10 @@ def test_another_setting_is_another_configuration_and_a_later_default_is_not(tmp
     changed = content(day=2)
     changed["run_info"]["train_config"]["optimizer_kwargs"]["lr"] = 2e-4
     results, _ = read_results([written(tmp_path, content(), changed, content(day=3, new_key=False))])
-    assert len({result.configuration for result in results}) == 2
+    assert {name: len(own) for name, own in group_reruns(results).items()} == {
+        "lora/rank32 (optimizer_kwargs.lr 0.0001)": 2,
+        "lora/rank32 (optimizer_kwargs.lr 0.0002)": 1,
+    }
 
 
 def test_adalora_s_rank_pattern_is_a_rank_map_without_weights(tmp_path):
@@ -177,6 +189,25 @@ def test_adalora_s_rank_pattern_is_a_rank_map_without_weights(tmp_path):
     assert np.isnan(run.entropy).all()
     results, _ = read_results([folder])
     assert results[0].total_rank == 24
+
+
+def test_adalora_s_schedule_says_when_its_ranks_were_those_of_the_start_and_of_the_end(tmp_path):
+    schedule = {"tinit": 40, "tfinal": 100, "total_step": 500}
+    for number, (change, steps) in enumerate(
+        (
+            ({}, [1, 41, 401, 500]),
+            ({"total_step": 900}, [1, 500]),
+            ({"tinit": 450}, [1, 500]),
+            ({"tfinal": 0}, [1, 500]),
+        )
+    ):
+        found = content("adalora/r32", peft_type="ADALORA", pattern=PATTERN, **(schedule | change))
+        path = written(tmp_path / f"in{number}", found) / "0" / "result.json"
+        import_log(path, tmp_path / f"run{number}")
+        run = load_run(tmp_path / f"run{number}")
+        assert run.steps.tolist() == steps
+        assert (run.ranks[: len(steps) // 2] == 10).all()
+        assert (run.ranks[len(steps) // 2 :] == [7, 8, 4, 5]).all()
 
 
 @pytest.mark.parametrize(
@@ -240,3 +271,87 @@ def test_the_command_tells_the_table_and_refuses_in_one_line(tmp_path, capsys):
         assert says in err
         assert err.count("\n") == 1
     assert not (tmp_path / "x").exists()
+
+
+def image_result(experiment="lora/flux2-klein-default", similarity=0.697, *, drift=0.262, day=1):
+    """A result of image-gen, whose log may hold NaN, shortened to what is read."""
+    found = content(experiment, day=day)
+    found["train_info"]["metrics"] = [
+        {"step": 100, "valid dino_similarity": 0.72, "train loss": 0.77, "train samples": 200},
+        {"step": 500, "test dino_similarity": similarity, "drift": drift, "train loss": 0.73},
+    ]
+    return found
+
+
+def rl_result(experiment="dora/grpo-r8", passed=0.922):
+    """A result of RLMath: the test stands beside the log."""
+    found = content(experiment)
+    found["train_info"] = {"status": "success", "train_time": 667.7, "metrics": [{"reward": 0.5, "step": 100}]}
+    return found | {"rl_eval_info": {"test_pass_at_1": passed, "reward_mean": 0.5, "num_eval_samples": 500}}
+
+
+def test_each_task_has_its_measure_and_two_are_never_on_one_board(tmp_path):
+    images = [image_result(), image_result("full-finetuning/flux2", 0.577, drift=math.nan, day=2)]
+    folder = written(tmp_path / "all", *images, content(day=3), content(day=4), content(day=5), rl_result())
+    found, notices = read_results([folder])
+    assert {(result.measure, result.score) for result in found} == {("accuracy", 0.48)}
+    assert notices == [
+        "2 tested by dino_similarity, not by accuracy, left out: give them alone.",
+        "1 tested by pass_at_1, not by accuracy, left out: give them alone.",
+    ]
+    board = rank_results(read_results([written(tmp_path / "images", *images)])[0])
+    assert (board.measure, [own.mean for own in board.standings]) == ("dino_similarity", [0.697, 0.577])
+    assert pareto(board).layout.yaxis.title.text == "test dino similarity"
+    (only,), _ = read_results([written(tmp_path / "rl", rl_result())])
+    assert (only.measure, only.score, only.costs) == ("pass_at_1", 0.922, {"train_s": 667.7})
+
+
+def test_a_test_that_is_no_number_is_no_result(tmp_path):
+    found, notices = read_results([written(tmp_path, content(accuracy=math.nan), content(day=2))])
+    assert (len(found), notices) == (1, ["result.json has no test result, left out."])
+
+
+def test_one_run_in_two_versions_is_one_and_another_seed_at_the_same_moment_is_not(tmp_path):
+    newer, other = content(), content(accuracy=0.47)
+    newer["train_info"]["accelerator_memory_max"] = newer["train_info"].pop("cuda_memory_max")
+    newer["run_info"] |= {"error_msg": "", "peft_worktree_is_dirty": True}
+    other["run_info"]["train_config"]["seed"] = 1
+    found, notices = read_results([written(tmp_path / "a", content(), newer, other)])
+    assert ([(result.seed, result.score) for result in found], notices) == ([(0, 0.48), (1, 0.47)], [])
+    found, notices = read_results([written(tmp_path / "b", content(), content(accuracy=0.5))])
+    assert [result.score for result in found] == [0.48]
+    assert "with another result, left out" in notices[0]
+
+
+def test_reruns_agree_in_what_both_tell(tmp_path):
+    first, later, changed = content(), content(day=2, peft_version="0.21.0", qalora_group_size=16), content(day=3)
+    later["run_info"]["train_config"] |= {"use_gc": False, "batch_size_eval": 9}
+    later["run_info"]["peft_config"]["target_modules"] = ["q_proj", "v_proj"]
+    changed["run_info"]["train_config"]["optimizer_kwargs"]["weight_decay"] = 0.1
+    again = content(day=4)
+    again["run_info"]["train_config"]["optimizer_kwargs"]["weight_decay"] = 0.2
+    results, _ = read_results([written(tmp_path, first, later, changed, again)])
+    assert [len(own) for own in group_reruns(results).values()] == [3, 1]
+    # AdaLoRA's masks are where training ended, not what was chosen.
+    masks = [content("ada", day=day, pattern={"a.lora_E": [True, day == 1]}) for day in (1, 2)]
+    results, _ = read_results([written(tmp_path / "masks", *masks)])
+    assert [len(own) for own in group_reruns(results).values()] == [2]
+    ranks = [content("osf", day=day, pattern={"q_proj": 2944 + day}) for day in (1, 2)]
+    results, _ = read_results([written(tmp_path / "ranks", *ranks)])
+    assert list(group_reruns(results)) == ["osf (rank_pattern.q_proj 2945)", "osf (rank_pattern.q_proj 2946)"]
+
+
+def test_what_the_numbers_do_not_say_is_said(tmp_path):
+    runs = [content(name, 0.4 + day / 1000, day=day) for name in ("a", "b") for day in (1, 2)]
+    runs[1]["train_info"]["train_time"] *= 2
+    results, _ = read_results([written(tmp_path / "one", *runs)])
+    told = " ".join(describe_board(rank_results(results, cost="train_s")))
+    assert "what another seed changes is not in this spread" in told
+    assert "by up to a factor of 2." in told
+    assert "factor" not in " ".join(describe_board(rank_results(results)))
+    runs[3]["run_info"]["train_config"]["seed"] = 1
+    runs[0]["train_info"]["file_size"] = 99_999_999
+    results, _ = read_results([written(tmp_path / "two", *runs)])
+    assert "another seed" not in " ".join(describe_board(rank_results(results)))
+    # The size that stands where an adapter could not be saved is none.
+    assert ["file_bytes" in result.costs for result in results] == [False, True, True, True]
