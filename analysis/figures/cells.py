@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,6 +22,8 @@ MOST_LABELS = 40
 MOST_CELLS_WITH_TEXT = (30, 40)
 """Columns and rows, all maps of a figure side by side, up to which a cell has room for a short number."""
 ROW_PX, MIN_PX, MAX_PX = 34, 300, 860
+TICK_PX = 16
+"""Room that a number beside the bar takes."""
 HATCH = "rgba(127,127,127,0.75)"
 CLEAR = "rgba(0,0,0,0)"
 GLYPHS = (("pruned", "−", PRUNED, -0.34), ("extended", "+", EXTENDED, 0.34))
@@ -160,9 +163,9 @@ def draw_maps(
     names = ("layer", "module type") if grid.sideways else ("module type", "layer")
     for axis, name in zip((figure.update_xaxes, figure.update_yaxes), names, strict=True):
         axis(title=None if panels[0].title else name, showgrid=False)
-    figure.update_layout(_colour_axes(scales))
     row_px = max(10, min(ROW_PX, MAX_PX // max(1, len(grid.rows) * rows)))
     height = int(max(MIN_PX, 150 + rows * (60 + row_px * len(grid.rows))))
+    figure.update_layout(_colour_axes(scales, height - 150))
     figure.update_layout(
         height=height, margin={"t": 70, "b": 80}, barmode="overlay", legend={"y": -0.16, "yanchor": "top"}
     )
@@ -277,10 +280,14 @@ def _add_targets(
     figure.update_layout(clickmode="event+select")
 
 
-def _colour_axes(scales: Sequence[tuple[Scale, str | None]]) -> dict[str, Any]:
+def _colour_axes(scales: Sequence[tuple[Scale, str | None]], px: int) -> dict[str, Any]:
+    """Return the colour axes; two rows of cells have room for a few numbers beside the bar only."""
     found = {}
     for number, (scale, told) in enumerate(scales):
-        beside = {"x": 1.13} if number and scales[0][1] is not None else {}
+        beside: dict[str, Any] = {"x": 1.13} if number and scales[0][1] is not None else {}
+        if "dtick" in scale.ticks:
+            thinned = (scale.high - scale.low) / scale.ticks["dtick"] * TICK_PX / px
+            beside["dtick"] = scale.ticks["dtick"] * max(1, math.ceil(thinned))
         axis = {**scale.axis(told or "", **beside), "showscale": told is not None}
         found[f"coloraxis{number + 1 if number else ''}"] = axis
     return found

@@ -12,7 +12,7 @@ from typing import Any
 from analysis.command import CommandParser, run_command
 from analysis.leaderboard.compare import Board, Standing, describe_board, rank_results
 from analysis.leaderboard.export import result_files
-from analysis.leaderboard.figure import COST_NAMES, pareto
+from analysis.leaderboard.figure import COST_NAMES, measure_name, pareto
 from analysis.leaderboard.read import COSTS, read_results
 from analysis.runs import load_run
 from flexlora.errors import FlexLoRAError
@@ -79,7 +79,16 @@ def _plain(value: Any) -> Any:
 
 def _text(board: Board, notices: Sequence[str]) -> str:
     lines = describe_board(board)
-    heads = ["experiment", "n", board.measure, "± 95 %", "p (Holm)", COST_NAMES[board.cost][0], "front", "total rank"]
+    heads = [
+        "experiment",
+        "n",
+        measure_name(board),
+        "± 95 %",
+        "p (Holm)",
+        COST_NAMES[board.cost][0],
+        "front",
+        "total rank",
+    ]
     lines += ["", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     lines += ["| " + " | ".join(_cells(own, board.cost)) + " |" for own in board.standings]
     return "\n".join([*lines, *(f"Note: {notice}" for notice in notices)])

@@ -45,8 +45,13 @@ def pareto(board: Board) -> go.Figure:
             text=[f"{one.experiment}, n = {one.n}" for one in own],
             hovertemplate="%{text}<br>%{y:.3f} at %{x:.3g}<extra></extra>",
         )
-    measure = board.measure.replace("_", " ")
+    measure = measure_name(board)
     return styled(figure, title=f"{measure.capitalize()} against {title.split(',')[0]}", x=title, y=f"test {measure}")
+
+
+def measure_name(board: Board) -> str:
+    """Return what the test measured, in words."""
+    return board.measure.replace("_", " ")
 
 
 def _known(board: Board) -> list[Standing]:

@@ -13,7 +13,7 @@ from analysis.figures.theme import CONFIG
 from analysis.importers import import_log
 from analysis.leaderboard.compare import Board, describe_board, rank_results
 from analysis.leaderboard.export import result_files
-from analysis.leaderboard.figure import COST_NAMES, pareto
+from analysis.leaderboard.figure import COST_NAMES, measure_name, pareto
 from analysis.leaderboard.read import Result, read_results
 from analysis.outside import OutsideError
 from analysis.runs import load_run
@@ -66,17 +66,26 @@ def _board(results: Sequence[Result], notices: Sequence[str]) -> None:
     cost = select("Cost", list(COST_NAMES), "compare_board_cost", format_func=lambda key: COST_NAMES[key][0])
     board = rank_results(results, cost=cost)
     st.markdown(plain(" ".join(describe_board(board))))
-    told = f"Test {board.measure} of each configuration against its cost, with 95 % intervals"
+    measure = measure_name(board)
+    told = f"Test {measure} of each configuration against its cost, with 95 % intervals"
     st.plotly_chart(pareto(board), key="compare_board_pareto", config=CONFIG, alt=told)
     st.caption(
         "Bars are 95 % intervals from the spread that all reruns share. Hollow: one that costs no more is better, and "
         "told apart from it."
     )
     with st.expander(f"Table: {len(board.standings)} configurations", icon=":material/table_rows:"):
-        st.dataframe(_rows(board), hide_index=True, placeholder="", alt="Configurations: result, interval, cost, front")
+        st.dataframe(
+            _rows(board),
+            hide_index=True,
+            placeholder="",
+            column_config={
+                name: st.column_config.NumberColumn(format="%.3f") for name in (measure, "± 95 %", "p (Holm)")
+            },
+            alt="Configurations: result, interval, cost, front",
+        )
     _rank_map(results)
     if notices:
-        with st.expander(f"{len(notices)} files left out", icon=":material/info:"):
+        with st.expander("What was left out", icon=":material/info:"):
             for notice in notices[:SHOWN_NOTICES]:
                 st.markdown(plain(notice))
             if len(notices) > SHOWN_NOTICES:
@@ -89,7 +98,7 @@ def _rows(board: Board) -> list[dict[str, object]]:
         {
             "configuration": own.experiment,
             "runs": own.n,
-            board.measure: own.mean,
+            measure_name(board): own.mean,
             "± 95 %": own.half,
             "p (Holm)": own.adjusted_p,
             head: own.costs[board.cost] / unit if board.cost in own.costs else None,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.figures import FIGURES
 from analysis.importers import LogImportError, import_log, propose_mapping
 from analysis.leaderboard.__main__ import main
 from analysis.leaderboard.compare import describe_board, rank_results, runs_needed
@@ -355,3 +356,16 @@ def test_what_the_numbers_do_not_say_is_said(tmp_path):
     assert "another seed" not in " ".join(describe_board(rank_results(results)))
     # The size that stands where an adapter could not be saved is none.
     assert ["file_bytes" in result.costs for result in results] == [False, True, True, True]
+
+
+def test_the_map_of_56_matrices_of_64_directions_has_numbers_that_fit_beside_its_bar(tmp_path):
+    masks = {
+        f"model.layers.{layer}.self_attn.{kind}.lora_E": [place % 29 >= layer for place in range(64)]
+        for layer in range(28)
+        for kind in ("q_proj", "v_proj")
+    }
+    path = written(tmp_path / "in", content(peft_type="ADALORA", pattern=masks)) / "0" / "result.json"
+    import_log(path, tmp_path / "run")
+    layout = FIGURES["rank_map"](load_run(tmp_path / "run"), 500).layout
+    bar = layout.coloraxis
+    assert (bar.cmax - bar.cmin) / bar.colorbar.dtick <= (layout.height - 150) / 16
