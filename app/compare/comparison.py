@@ -11,7 +11,7 @@ from compare.answer import answer
 from compare.choice import Choice
 from compare.cost import cost
 from compare.downloads import downloads
-from compare.line import ANYWAY, line_of
+from compare.line import ANYWAY, agreed, line_of
 from compare.opened import open_study
 from compare.over_steps import over_steps
 from compare.picked import ask_terms
@@ -72,7 +72,9 @@ def _study(choice: Choice, me: Owner) -> Shown | None:
         return None
     if opened.done < opened.of:
         st.caption(f"This is about **{opened.done} of {opened.of} runs**: what it says may change with the others.")
-    if opened.refused and not _goes_on(opened.refused):
+    if opened.refused and agreed(choice.study, me):
+        st.warning(f"Made all the same, so nothing is claimed. {plain(opened.refused)}", icon=":material/balance:")
+    elif opened.refused and not _goes_on(opened.refused):
         return None
     return shown_study(opened.table)
 

@@ -30,6 +30,15 @@ def default_side_by_side() -> int:
     return max(1, (os.cpu_count() or 1) - 1)
 
 
+def agreed(entry: StudyEntry, me: Owner) -> bool:
+    """Return whether somebody said, when the study was made, that its budgets may differ."""
+    if entry.state == "done":
+        # Its table is only written then.
+        return True
+    live = entry.live or REGISTRY.of(me)
+    return live is not None and live.folder == entry.folder and isinstance(live.job, StudyJob) and live.job.unequal
+
+
 def line_of(entry: StudyEntry, me: Owner, done: int, of: int, refused: str) -> None:
     """Draw how far a study is, and what its owner can do about it.
 
@@ -94,21 +103,22 @@ def _interrupted(entry: StudyEntry, me: Owner, done: int, of: int, refused: str)
         if done == of and refused:
             told = f":material/balance: All {of} runs are there; without equal budgets no table is written."
         st.markdown(told, width="stretch")
+        anyway = bool(st.session_state.get(ANYWAY)) or agreed(entry, me)
         if is_held(entry.folder):
             st.caption("A process beside this server works on it.", width="content")
         elif not may(me, "resume", read_owner(entry.folder)):
             st.caption("Another browser's: only its owner goes on with it.", width="content")
         elif st.button(
             "Write it with this note" if done == of and refused else "Go on with it",
-            disabled=bool(done == of and refused and not st.session_state.get(ANYWAY)),
+            disabled=bool(done == of and refused and not anyway),
             key="compare_resume",
             type="primary",
             icon=":material/resume:",
         ):
-            _resume(entry.folder, me)
+            _resume(entry.folder, me, anyway)
 
 
-def _resume(folder: Path, me: Owner) -> None:
+def _resume(folder: Path, me: Owner, anyway: bool) -> None:
     try:
         plan = read_plan(folder)
         text = (folder / SPEC).read_text(encoding="utf-8")
@@ -116,5 +126,5 @@ def _resume(folder: Path, me: Owner) -> None:
         st.error(plain(str(error)), icon=":material/error:")
         return
     side_by_side = int(st.session_state.get(SIDE_BY_SIDE) or default_side_by_side())
-    job = study_job(text, plan).planned(side_by_side, unequal=bool(st.session_state.get(ANYWAY)))
+    job = study_job(text, plan).planned(side_by_side, unequal=anyway)
     ask_for(REGISTRY, me, Request(job, folder=folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -318,3 +319,33 @@ def test_another_study_begins_at_its_first_section_and_asks_anew_about_unequal_b
     page.toggle(key="compare_unequal").set_value(True).run()
     assert page.segmented_control(key="compare_view").value == "Answer"
     assert "view" not in page.query_params
+
+
+def test_a_study_that_was_made_although_budgets_differ_is_shown_at_once_with_its_note(page, roots):
+    folder = roots[1] / "uneven"
+    shutil.copytree(Path(__file__).parents[2] / "sample_runs" / "studies" / "four_ways", folder)
+    summary = json.loads((folder / "study.json").read_text())
+    summary["equal"] |= {"held": False, "note": "FlexLoRA has twice the rank of LoRA."}
+    (folder / "study.json").write_text(json.dumps(summary))
+    page.query_params["study"] = "runs/uneven"
+    page.run()
+    assert not page.exception and not page.toggle and "Refused" not in words(page)
+    assert "Made all the same, so nothing is claimed. FlexLoRA has twice" in words(page)
+    assert charts(page) and "Unequal budgets: FlexLoRA has twice" in words(page).replace("**", "")
+
+
+def test_the_consent_that_started_a_study_is_not_asked_for_again_while_it_is_made(page, make_study, monkeypatch):
+    from compare.studies import StudyEntry
+    from jobs.live import LiveJob, Request
+    from jobs.owner import Owner
+    from jobs.study_job import study_job
+
+    folder = make_study(count=6, big=(6, 6))
+    job = study_job(PLAIN, plan_study(read_study_text(PLAIN, SPEC)))
+    page.query_params["study"] = "runs/small"
+    for agreed in (False, True):
+        live = LiveJob(Owner.of("me"), Request(job.planned(1, unequal=agreed)), folder, launched=True)
+        monkeypatch.setattr(StudyEntry, "live", live)
+        live.runs = 6
+        page.run()
+        assert not page.exception and ("Refused" in words(page)) is not agreed
