@@ -8,9 +8,11 @@ from analysis.study.claims import Claim, claims
 from analysis.study.compare import Compared, StudyTable, compare_study, load_study
 from analysis.study.export import write_archive
 from analysis.study.groups import Group, group_table, plain_groups, study_groups
+from analysis.study.headline import headline
 from analysis.study.pareto import COSTS, Point, pareto_points
 from analysis.study.ranks import GroupRanks, RankDifference, group_ranks, rank_difference
 from analysis.study.rates import RateCurve, rate_curves
+from analysis.study.reference import with_reference
 from analysis.study.write import caption, comparison_rows, latex_table, markdown_table
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "comparison_rows",
     "group_ranks",
     "group_table",
+    "headline",
     "latex_table",
     "load_study",
     "markdown_table",
@@ -40,5 +43,6 @@ __all__ = [
     "rank_difference",
     "rate_curves",
     "study_groups",
+    "with_reference",
     "write_archive",
 ]

@@ -13,14 +13,13 @@ from analysis.command import CommandParser, run_command
 from analysis.study import (
     Compared,
     StudyTable,
-    caption,
     compare_study,
     comparison_rows,
     load_study,
-    markdown_table,
     study_groups,
+    with_reference,
 )
-from analysis.study.export import comparison_files, write_archive
+from analysis.study.export import comparison_files, comparison_text, write_archive
 from flexlora.errors import FlexLoRAError
 from flexlora.study.files import replace_file
 
@@ -34,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="folder of a study that python -m flexlora.study has made")
     parser.add_argument("--margin", type=float, help="a difference smaller than this would not matter")
+    parser.add_argument(
+        "--reference", metavar="VARIANT", help="what the others are compared with; default: the study's"
+    )
     parser.add_argument("--figures", type=Path, metavar="OUT", help="also every figure as SVG and PDF, in this folder")
     parser.add_argument("--zip", type=Path, metavar="FILE", help="also all of it, with the runs' headers, in one zip")
     return run_command(parser, _act, arguments)
@@ -43,12 +45,14 @@ def _act(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if options.margin is not None and not 0 < options.margin < float("inf"):
         raise FlexLoRAError(f"--margin={options.margin} must be a number above 0.")
     study = load_study(options.folder)
+    if options.reference is not None:
+        study = with_reference(study, options.reference)
     found = compare_study(study, margin=options.margin)
     report: dict[str, Any] = {}
     for name, content in comparison_files(study, found, options.margin).items():
         replace_file(options.folder / name, content)
         report[name.partition(".")[2]] = str(options.folder / name)
-    text = [caption(study, found, options.margin), "", markdown_table(found)]
+    text = [comparison_text(study, found, options.margin)]
     if options.figures or options.zip:
         extra, told = _taken_out(study, found, options)
         report |= extra

@@ -17,6 +17,9 @@ WORDS = {
     "not told apart": "is not told apart from",
 }
 
+TOLD_SHARE = 0.05
+"""Share of the reference's parameter·steps by which a variant's must differ to be told."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -45,8 +48,18 @@ def claims(study: StudyTable, found: Sequence[Compared], margin: float | None = 
         if one.pairs is not None:
             own = [other for other in found if (other.task, other.cell) == (one.task, one.cell)]
             verdict = "refused" if unequal else one.verdict
-            told.append(Claim(_sentence(one, digits_of(own), margin, refused=unequal), verdict, one))
+            text = _sentence(one, digits_of(own), margin, refused=unequal) + ("" if unequal else _trained(one, own))
+            told.append(Claim(text, verdict, one))
     return told
+
+
+def _trained(one: Compared, own: Sequence[Compared]) -> str:
+    """Return a sentence where a variant trained with another sum of parameters over steps than its reference."""
+    base = next((other.spent["parameter_steps"] for other in own if other.variant == one.reference), math.nan)
+    share = one.spent["parameter_steps"] / base if base else math.nan
+    if math.isnan(share) or abs(share - 1.0) < TOLD_SHARE:
+        return ""
+    return f" It trained with {share:.3g} × the parameter·steps of {one.reference}."
 
 
 def _sentence(one: Compared, digits: int, margin: float | None, *, refused: bool) -> str:

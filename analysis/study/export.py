@@ -12,6 +12,7 @@ from typing import IO
 from analysis.study.claims import claims
 from analysis.study.compare import Compared, StudyTable, compare_study
 from analysis.study.groups import Group, study_groups
+from analysis.study.headline import headline
 from analysis.study.write import caption, comparison_csv, latex_table, markdown_table
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log.format import HEADER
@@ -70,10 +71,15 @@ def write_archive(
 
 def comparison_files(study: StudyTable, found: Sequence[Compared], margin: float | None = None) -> dict[str, bytes]:
     """Return the comparison as ``comparison.csv``, ``.md`` and ``.tex``, name → content."""
-    told = caption(study, found, margin)
-    texts = {"csv": comparison_csv(found), "md": f"{told}\n\n{markdown_table(found)}\n"}
-    texts["tex"] = latex_table(found, told) + "\n"
+    texts = {"csv": comparison_csv(found), "md": f"{comparison_text(study, found, margin)}\n"}
+    texts["tex"] = latex_table(found, caption(study, found, margin)) + "\n"
     return {f"comparison.{kind}": text.encode() for kind, text in texts.items()}
+
+
+def comparison_text(study: StudyTable, found: Sequence[Compared], margin: float | None = None) -> str:
+    """Return the answer in one line, the terms of the comparison, and its tables, as Markdown."""
+    line = headline(claims(study, found, margin), found)
+    return "\n\n".join(filter(None, (line, caption(study, found, margin), markdown_table(found))))
 
 
 def _entries(
@@ -87,8 +93,12 @@ def _entries(
     yield PARQUET, parquet_bytes(study.rows)
     yield SUMMARY, json_bytes(study.summary)
     yield from comparison_files(study, found, margin).items()
-    said = "".join(f"- {claim.text}\n" for claim in claims(study, found, margin))
-    yield "claims.md", f"{caption(study, found, margin)}\n\n{said}".encode()
+    claimed = claims(study, found, margin)
+    said = "".join(f"- {claim.text}\n" for claim in claimed)
+    yield (
+        "claims.md",
+        "\n\n".join(filter(None, (headline(claimed, found), caption(study, found, margin), said))).encode(),
+    )
     if study.costs:
         yield COSTS, csv_bytes(study.costs)
     for name in (SPEC, FROZEN):

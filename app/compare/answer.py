@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.study import Claim, caption, claims, comparison_rows
+from analysis.study import Claim, caption, claims, comparison_rows, headline, with_reference
 from charts import chart
-from compare.shown import Shown, behind, told
+from compare import address
+from compare.picked import REFERENCE
+from compare.shown import Shown, behind, shown, told
 from runs.store import plain
+from widgets import select
 
+AGAINST = "compare_against"
 BADGES = {
     "better": ("green", ":material/trending_up:", "better"),
     "worse": ("orange", ":material/trending_down:", "worse"),
@@ -18,13 +22,19 @@ BADGES = {
 }
 """Verdict → colour, sign and word: none of them is told by its colour alone."""
 SHOWN = 8
+OWN = "(each its own)"
+LEAST = 3
+"""Variants from which on another reference tells more than the sign."""
 
 
 def answer(what: Shown) -> None:
-    """Draw the claims and the forest plot."""
+    """Draw the answer in one line, the claims, and the forest plot."""
+    what = _against(what)
     said = claims(what.table, what.found)
     if not said:
         st.info("No two variants share a seed yet: there is no difference to speak of.")
+    else:
+        st.markdown(f"**{plain(headline(said, what.found))}**")
     for claim in said[:SHOWN]:
         _claim(claim)
     if len(said) > SHOWN:
@@ -35,12 +45,30 @@ def answer(what: Shown) -> None:
         alt = "Paired difference of each variant to its reference, with 95 % interval, detectable effect and verdict"
         chart("compare_forest", alt, "forest", what.found, what.table.summary["margin"])
     told(
-        "Each mark is the mean difference over pairs with the same seed, its bar the 95 % interval; grey brackets are "
+        "Each mark is the mean difference over pairs with the same seed, its bar the 95 % interval; grey ticks are "
         "the smallest true difference that so many pairs find with 80 % power.",
         what,
     )
     behind(comparison_rows(what.found), "Comparisons: one row a variant, unrounded", "compare_table_answer")
     st.caption(plain(caption(what.table, what.found)))
+
+
+def _against(what: Shown) -> Shown:
+    """Draw the choice of what a study's variants are compared with; return the study read against it."""
+    groups = what.table.summary["groups"]
+    labels = list(dict.fromkeys(label for group in groups for label in group["variants"]))
+    if what.table.folder is None or len(labels) < LEAST:
+        # Picked runs name their reference with their budget.
+        return what
+    own = {group["reference"] for group in groups}
+    first = own.pop() if len(own) == 1 else OWN
+    options = [first, *(label for label in labels if label != first)]
+    if st.session_state.get(AGAINST) not in options:
+        asked = address.asked(REFERENCE)
+        st.session_state[AGAINST] = asked if asked in options else first
+    chosen = select("Compared with", options, AGAINST)
+    address.tell(reference=None if chosen == first else chosen)
+    return what if chosen == first else shown(with_reference(what.table, chosen), what.groups)
 
 
 def _claim(claim: Claim) -> None:

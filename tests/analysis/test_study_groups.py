@@ -349,7 +349,9 @@ def test_a_claim_says_its_numbers_and_its_verdict(sample):
         "On digits, FlexLoRA is not told apart from LoRA in test accuracy: −0.0208 [−0.0459, +0.0010], 8 pairs, "
         "p 0.258; a difference of 0.0329 would have been found in 80 % of such studies."
     )
-    assert told["train big, then cut"].text.endswith("p 0.750; it lies within ± 0.02.")
+    assert told["train big, then cut"].text.endswith(
+        "p 0.750; it lies within ± 0.02. It trained with 1.47 × the parameter·steps of LoRA."
+    )
 
 
 def test_one_pair_claims_nothing(write):

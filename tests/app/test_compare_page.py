@@ -143,6 +143,25 @@ def test_the_sample_study_has_every_figure(page, monkeypatch):
         assert len(charts(page)) == count, view
 
 
+def test_a_study_is_read_against_another_variant_and_a_link_opens_the_same(page, monkeypatch):
+    monkeypatch.setenv("FLEXLORA_LAB_SAMPLES", str(Path(__file__).parents[2] / "sample_runs"))
+    page.query_params["study"] = "four_ways"
+    page.run()
+    line = (
+        "**Nothing here shows that moving rank helps: FlexLoRA could be worse by 0.046 or better by 0.001 than LoRA.**"
+    )
+    assert line in [markdown.value.replace("\\", "") for markdown in page.markdown]
+    assert "reference" not in page.query_params
+    page.selectbox(key="compare_against").set_value("random moves").run()
+    assert not page.exception and not page.error
+    assert "On digits, FlexLoRA is not told apart from random moves" in words(page)
+    assert page.query_params["reference"] == "random moves"
+    link = AppTest.from_function(script, default_timeout=60)
+    link.query_params["study"], link.query_params["reference"] = "four_ways", "random moves"
+    link.run()
+    assert "On digits, FlexLoRA is not told apart from random moves" in words(link)
+
+
 def picked(page, folders) -> str:
     return ",".join(f"runs/{folder.name}" for folder in folders)
 
