@@ -23,12 +23,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LONGEST = (
+    "flexlora/test_study_runs.py",
+    "flexlora/test_farm.py",
     "flexlora/test_methods.py",
     "flexlora/test_killed_runs.py",
     "test_contributing.py",
     "flexlora/test_trainer.py",
     "flexlora/test_train_command.py",
     "app/test_train.py",
+    "app/test_compare_page.py",
     "test_packaging.py",
     "flexlora/test_distributed.py",
     "analysis/test_what_if.py",
