@@ -152,7 +152,9 @@ class RankAllocator:
         policy, budget = find_policy(config.policy), config.budget(t)
         highest = {name: min(limit, config.max_rank or limit) for name, limit in limits.items()}
         arrays = observe(self, t, policy.reads, highest)
-        scores, plan = decided(policy, arrays, ranks, budget, highest, config.direction)
+        # Someone else's code may switch gradients off, for everybody.
+        with torch.set_grad_enabled(torch.is_grad_enabled()):
+            scores, plan = decided(policy, arrays, ranks, budget, highest, config.direction)
         importance[policy.key] = scores
         if plan is None:
             return self.decider.decide(t, scores, ranks, limits, config)

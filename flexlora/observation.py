@@ -91,7 +91,7 @@ def observe_before(
     found: dict[str, Callable[[], Mapping[str, Any]]] = {
         **_known(config, 0, targets, limits, truth),
         "weights": lambda: {
-            name: _outward(m, _weight(m)).detach().double().cpu().numpy() for name, m in targets.items()
+            name: _outward(m, _weight(m)).detach().double().cpu().numpy().copy() for name, m in targets.items()
         },
         "given_ranks": lambda: _needed(
             given, "ranks to start from: give initial_ranks, a list or the folder of a run whose final ranks are meant"

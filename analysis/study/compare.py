@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.statistics import CONFIDENCE, Comparison, compare_pairs, equivalence_p, holm, interval, verdict
+from analysis.study.summary import check_summary
 from flexlora.errors import FlexLoRAError
 from flexlora.study.files import COSTS, PARQUET, SUMMARY
 
@@ -105,9 +106,8 @@ def load_study(folder: str | Path) -> StudyTable:
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         rows = pq.read_table(folder / PARQUET).to_pylist()
-        groups = [(g["task"], g["cell"], g["reference"], g["metric"], g["variants"]) for g in summary["groups"]]
-        runs = [(row["task"], row["cell"], row["variant"], row["seed"], row["state"]) for row in rows]
-        _ = summary["equal"]["note"], summary["margin"], summary["name"], summary["seeds"], groups, runs
+        _ = [(row["seed"], row["state"]) for row in rows]
+        check_summary(summary, rows)
     except FileNotFoundError as error:
         raise FlexLoRAError(
             f"{folder} has no table of a study. It is written when all runs are done and their budgets are equal: "

@@ -19,8 +19,8 @@ class PlantedOptions:
     profile: str | None = option(
         None, f"[planted] Sizes of a matrix's true directions: {', '.join(PROFILES)}; none = the scenario's own."
     )
-    width: int | None = option(None, "[planted] Inputs and outputs of the network.", least=2)
-    layers: int | None = option(None, "[planted] Layers of three matrices each.", least=1)
+    width: int | None = option(None, "[planted] Inputs and outputs of the network.", least=2, below=4097)
+    layers: int | None = option(None, "[planted] Layers of three matrices each.", least=1, below=257)
     noise: float | None = option(None, "[planted] Standard deviation of the noise on the training targets.", least=0)
 
 

@@ -27,6 +27,8 @@ def find_policy(key: str) -> Policy:
     Raises:
         FlexLoRAError: there is none; the message names all.
     """
+    if not isinstance(key, str):
+        raise FlexLoRAError(f"policy={key!r} is not a name. Choose one of: {', '.join(POLICIES)}.")
     if key in POLICIES:
         return POLICIES[key]
     close = difflib.get_close_matches(key, POLICIES, 1)

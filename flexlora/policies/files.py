@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from flexlora.errors import FlexLoRAError
-from flexlora.policies.policy import Policy
+from flexlora.policies.policy import Policy, reason
 
 
 def read_policy(path: Path) -> Policy:
@@ -29,9 +29,8 @@ def read_policy(path: Path) -> Policy:
     module.__file__ = str(path)
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as error:  # someone else's code may raise anything
-        told = " ".join(str(error).split())
-        raise FlexLoRAError(f"Policy file {path} failed: {type(error).__name__}: {told}") from error
+    except (Exception, SystemExit) as error:  # someone else's code may raise anything
+        raise FlexLoRAError(f"Policy file {path} failed: {reason(error)}") from error
     origin = {"file": str(path), "sha256": hashlib.sha256(source).hexdigest()}
     found = getattr(module, "POLICY", None)
     if isinstance(found, Policy):
@@ -44,12 +43,12 @@ def read_policy(path: Path) -> Policy:
             f"Policy file {path} must have one function, decide(observed, ranks, budget) or start(observed, budget); "
             f"it {had}."
         )
-    reads: Any = getattr(module, "reads", ())
+    reads, label = getattr(module, "reads", ()), getattr(module, "label", path.stem)
     return Policy(
         key=path.stem,
-        label=str(getattr(module, "label", path.stem)),
+        label=label if isinstance(label, str) else path.stem,
         kind=kinds[0],
-        reads=(reads,) if isinstance(reads, str) else tuple(reads),
+        reads=(reads,) if isinstance(reads, str) else tuple(reads) if isinstance(reads, list) else reads,
         function=getattr(module, kinds[0]),
         settings=_settings(path.stem, kinds[0]),
         **origin,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ BEFORE_TRAINING: dict[str, str] = {
 }
 """Further arrays of ``start``."""
 
+KEY = re.compile(r"[A-Za-z0-9_-]+")
+
 KINDS: dict[str, dict[str, str]] = {
     "start": {**ARRAYS, **BEFORE_TRAINING},
     "decide": {**ARRAYS, **AT_EVENT},
@@ -84,6 +87,10 @@ class Policy:
     sha256: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.key, str) or not KEY.fullmatch(self.key):
+            raise FlexLoRAError(f"A policy's key is made of letters, digits, _ and -; {_short(self.key)} is none.")
+        if not isinstance(self.reads, tuple) or not all(isinstance(name, str) for name in self.reads):
+            raise FlexLoRAError(f"Policy {self.key}: reads is {_short(self.reads)}; it is a list of names of arrays.")
         if self.kind not in KINDS:
             raise FlexLoRAError(f"Policy {self.key} has kind {self.kind!r}. Choose one of: {', '.join(KINDS)}.")
         for name in self.reads:
@@ -150,7 +157,7 @@ def decided(
         raise FlexLoRAError(
             f"Policy {policy.key} returned {_short(answer)}; decide returns matrix → score, or a pair (prune, extend)."
         )
-    prune, extend = (tuple(half) for half in answer)
+    prune, extend = (_names(policy, half) for half in answer)
     _known(policy, [*prune, *extend], ranks)
     _within_budget(policy, prune, extend, budget, direction)
     given, got = Counter(prune), Counter(extend)
@@ -205,29 +212,46 @@ def started(
 def _call(policy: Policy, *arguments: Any) -> Any:
     try:
         return policy.function(*arguments)
-    except Exception as error:  # someone else's code may raise anything
+    except (Exception, SystemExit) as error:  # someone else's code may raise anything
         hint = ""
         if isinstance(error, KeyError) and error.args and error.args[0] in KINDS[policy.kind]:
             hint = f" (it reads {', '.join(policy.reads) or 'nothing'}: declare it in reads)"
-        told = " ".join(str(error).split())
-        raise FlexLoRAError(f"Policy {policy.key} failed: {type(error).__name__}: {told}{hint}") from error
+        raise FlexLoRAError(f"Policy {policy.key} failed: {reason(error)}{hint}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Return type and message of what someone else's code raised, in one line."""
+    try:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    except Exception:
+        return type(error).__name__
+
+
+def _names(policy: Policy, half: Any) -> tuple[str, ...]:
+    if isinstance(half, str) or not isinstance(half, Sequence) or not all(isinstance(name, str) for name in half):
+        raise FlexLoRAError(
+            f"Policy {policy.key} returned {_short(half)} where a list of matrix names is meant: (prune, extend)."
+        )
+    return tuple(half)
 
 
 def _known(policy: Policy, names: Any, matrices: Mapping[str, Any]) -> None:
-    unknown = [name for name in names if name not in matrices]
+    unknown = [name for name in names if not isinstance(name, str) or name not in matrices]
     if unknown:
         raise FlexLoRAError(
-            f"Policy {policy.key} names {unknown[0]!r}, which is no matrix here. The first is {next(iter(matrices))}."
+            f"Policy {policy.key} names {_short(unknown[0])}, which is no matrix here. The first is "
+            f"{next(iter(matrices))}."
         )
 
 
 def _number(policy: Policy, name: str, value: Any) -> float:
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except Exception:  # an object of someone else's may raise anything
         raise FlexLoRAError(f"Policy {policy.key} returned {_short(value)} for {name}, which is no number.") from None
     if not math.isfinite(found):
-        raise FlexLoRAError(f"Policy {policy.key} returned {found:g} for {name}; None means that it takes no part.")
+        hint = "; None means that it takes no part" if policy.kind == "decide" else ", which is no rank"
+        raise FlexLoRAError(f"Policy {policy.key} returned {found:g} for {name}{hint}.")
     return found
 
 
@@ -242,5 +266,8 @@ def _within_budget(policy: Policy, prune: Sequence[str], extend: Sequence[str], 
 
 
 def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
 from flexlora.policies import BUILT_IN, POLICIES, load_policy
+from flexlora.policies.files import read_policy
 from flexlora.study.files import POLICY_FILES, replace_file
 from flexlora.study.spec import Entry
 
@@ -24,11 +24,10 @@ def keep_policies(out: Path, entries: Sequence[Entry]) -> list[str]:
     """
     told = []
     for file in dict.fromkeys(entry.policy_file for entry in entries if entry.policy_file is not None):
-        copy = out / POLICY_FILES / file.name
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise FlexLoRAError(f"Policy file {file} cannot be read: {error.strerror or error}.") from None
+        policy = read_policy(file)
+        content = file.read_bytes()
+        # By its key, by which a worker looks for it.
+        copy = out / POLICY_FILES / f"{policy.key}.py"
         if copy.exists() and copy.read_bytes() != content:
             told.append(f"{file} has changed since this study was made last: what is not finished begins anew with it.")
         copy.parent.mkdir(exist_ok=True)

@@ -65,12 +65,17 @@ def run_here(
     ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(SHOWN_INTERVAL_S)
-            progress.show()
-            if stopping.is_set():
-                pool.stop()
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(SHOWN_INTERVAL_S)
+                progress.show()
+                if stopping.is_set():
+                    pool.stop()
+    except BaseException:
+        # Aborted: a step that never ends would keep its process.
+        pool.kill()
+        raise
     if pool.fault is not None:
         raise FlexLoRAError(pool.fault)
     return pool.outcomes
@@ -123,20 +128,29 @@ class _Pool:
             for worker in self._workers:
                 worker.stop()
 
+    def kill(self) -> None:
+        """End every worker at once; their logs are whole up to what they flushed."""
+        with self._lock:
+            for worker in self._workers:
+                worker.kill()
+
     def _next(self) -> Group | None:
         with self._lock:
             return None if self._stopping.is_set() or not self._waiting else self._waiting.popleft()
 
     def _again(self, group: Group, told: str) -> None:
-        """Let a group that died go on, in two halves: it may have been too large for the memory."""
+        """Let a group that died go on, in two halves: it may have been too large, or one of its runs is to blame."""
+        first = group[0]
         with self._lock:
-            for run in group:
-                self._tries[run.name] = self._tries.get(run.name, 0) + 1
-            if all(self._tries[run.name] < TRIES for run in group):
+            if len(group) > 1:
                 half = len(group) // 2
-                self._waiting.extendleft(part for part in (group[half:], group[:half]) if part)
+                self._waiting.extendleft([group[half:], group[:half]])
                 return
-        self._fail(f"{group[0].variant.title}, seed {group[0].seed}: its process died {TRIES} times. {told}".strip())
+            self._tries[first.name] = tried = self._tries.get(first.name, 0) + 1
+            if tried < TRIES:
+                self._waiting.appendleft(group)
+                return
+        self._fail(f"{first.variant.title}, seed {first.seed}: its process died {TRIES} times. {told}".strip())
 
     def _keep(self, group: Group, outcomes: Sequence[Outcome]) -> None:
         for run, outcome in zip(group, outcomes, strict=True):
@@ -189,6 +203,10 @@ class _Worker:
     def stop(self) -> None:
         """Ask it to stop after its step."""
         self._send({"command": "stop"})
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
 
     def close(self) -> str:
         """Let the process end and wait for it; return the last line that it wrote to standard error."""

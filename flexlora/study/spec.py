@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from flexlora.tasks import find_task
 UNITS = ("final_rank", "final_parameters", "parameter_steps", "time", "none")
 """What may be held equal between the variants of a comparison."""
 TOLERANCES = {"final_rank": 0.0, "final_parameters": 0.02, "parameter_steps": 0.02, "time": 0.1, "none": 0.0}
+OWN_METRICS = {"planted": "loss"}
+"""Task → its metric, where that is not the accuracy and the study names none."""
 LIMIT = 2000
 """Runs of a study that names no other limit."""
 MOST_SEED = 10**15
@@ -189,6 +191,8 @@ def parse_study(content: Any, where: str, name: str = "study", folder: Path | No
         if strange:
             raise FlexLoRAError(f"{where}: by_seed of {entry.name} lacks seed {strange[0]}.")
     methods = {entry.method for entry in entries}
+    if "metric" not in told:
+        tasks = tuple(replace(task, metric=task.metric or OWN_METRICS.get(task.task)) for task in tasks)
     return Study(
         name=fields.text(told.get("name", name), f"{where}: name"),
         about=str(told.get("about", "")),

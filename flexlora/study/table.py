@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flexlora import budgets
-from flexlora.run_log import RunLog, read_run
+from flexlora.run_log import RunLog, RunLogError, read_run
 from flexlora.study.equality import budget_of
 from flexlora.study.outcome import Outcome
 from flexlora.study.plan import Plan, Planned
@@ -32,7 +32,7 @@ def read_rows(
     """Return the rows of the table and of the costs, one a run, with the same keys in each.
 
     Raises:
-        RunLogError: a log that cannot be read.
+        RunLogError: a log that cannot be read, or of which a part is missing: what was spent would be counted wrongly.
     """
     rows, costs = [], []
     for run in runs:
@@ -112,6 +112,11 @@ def parquet_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _row(plan: Plan, run: Planned, outcome: Outcome, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     log = read_run(folder)
+    if log.notices:
+        raise RunLogError(
+            f"The log of {folder} is not whole: {log.notices[0]} No table is made of it; remove that folder, and "
+            "--resume makes the run anew."
+        )
     variant, config = run.variant, run.job.to_dict()
     row: dict[str, Any] = {
         "run": run.name,

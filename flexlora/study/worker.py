@@ -2,7 +2,7 @@
 
 ``python -m flexlora.study.worker`` reads one JSON object a line: ``{"runs": [{"job": ..., "folder": ...}, ...]}`` to
 train, or ``{"command": "stop"}``; it writes ``{"run": place, "step": n}`` now and then and ``{"outcomes": [...]}``
-after each group. The end of its input stops it, so that it never outlives its parent by more than a step.
+after each group. The end of its input stops it: it outlives its parent by a step, and by no more than a minute.
 """
 
 from __future__ import annotations
@@ -188,6 +188,9 @@ def _listen(stream: IO[str], requests: queue.SimpleQueue[dict[str, Any] | None],
             requests.put(message)
     controls.send({"command": "stop"})
     requests.put(None)
+    # A step that never ends, such as one in someone else's policy, must not keep a process whose parent is gone.
+    time.sleep(PATIENCE_S)
+    os._exit(1)
 
 
 def _answer(answers: IO[str], content: dict[str, Any]) -> None:

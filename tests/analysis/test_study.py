@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,25 @@ def test_numbers_are_rounded_to_what_the_interval_bears(folder):
         assert float(text.replace("−", "-")) == pytest.approx(value, abs=0.5 * 10**-digits)
     rows = comparison_rows(found)
     assert not any(isinstance(value, float) and math.isnan(value) for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("groups", []), ("margin", "x"), ("margin", -1), ("margin", float("nan")), ("seeds", None), 
+        ("tuned", 5),        ("name", None), ("equal", 3), ("groups.reference", "zzz"), ("groups.variants", None), ("groups.variants", ["q"]),
+        ("groups.variants", []), ("groups.lower_is_better", "x"), ("groups.metric", 4),
+    ],
+)  # fmt: skip
+def test_a_summary_of_the_wrong_content_is_told_in_one_line(folder, key, value, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "study")
+    summary = json.loads((tmp_path / "study" / "study.json").read_text())
+    place = summary["groups"][0] if "." in key else summary
+    place[key.rpartition(".")[2]] = value
+    (tmp_path / "study" / "study.json").write_text(json.dumps(summary))
+    assert main([str(tmp_path / "study")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert key.rpartition(".")[2] in line and "damaged" in line
 
 
 @pytest.mark.parametrize("damage", ["nothing", "study.json", "table.parquet", "keys"])

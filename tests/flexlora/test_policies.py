@@ -83,6 +83,11 @@ def test_a_policy_sees_what_it_declared_and_cannot_change_it():
         policy_of("start", print, "lambda")
 
 
+class Unspeakable:
+    def __repr__(self):
+        raise ValueError("no")
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
@@ -94,6 +99,12 @@ def test_a_policy_sees_what_it_declared_and_cannot_change_it():
         ((["a"], []), "prunes 1 and extends 0; with direction both"),
         ((["c"], ["a"]), "takes c from rank 1 to 0; it can have 1 to 4"),
         ((["a"], ["q"]), "names 'q', which is no matrix here"),
+        ((None, None), "returned None where a list of matrix names is meant"),
+        ((1, 2), "returned 1 where a list"),
+        (([["a"]], [["b"]]), "returned [['a']] where a list"),
+        ({"a": 10**400}, "which is no number"),
+        ({1: 1.0}, "names 1, which is no matrix here"),
+        (Unspeakable(), "returned a Unspeakable; decide returns"),
     ],
 )
 def test_what_breaks_the_rules_of_an_event_is_one_line(answer, told):
@@ -109,7 +120,8 @@ def test_what_breaks_the_rules_of_an_event_is_one_line(answer, told):
         ({"a": 2, "b": 2, "c": 3}, "gives 7 directions; the budget is 6"),
         ({"a": 5, "b": 1, "c": 0}, "gives a rank 5; it can have 0 to 4"),
         ({"a": 1.5, "b": 2.5, "c": 2}, "gives a rank 1.5"),
-        ({"a": float("inf"), "b": 1, "c": 1}, "returned inf for a"),
+        ({"a": float("inf"), "b": 1, "c": 1}, "returned inf for a, which is no rank"),
+        ({"a": 10**400, "b": 1, "c": 1}, "which is no number"),
         ([2, 2, 2], "start returns matrix → rank"),
     ],
 )
@@ -291,6 +303,10 @@ def test_the_recipe_of_the_documentation_runs(tmp_path, capsys, forget_files):
         ("def decide(observed, ranks, budget):\n    return {'nobody': 1}", "names 'nobody', which is no matrix"),
         ("def start(observed, budget):\n    return {}", "gives no rank to layers.0.mix and 5 more"),
         ("reads = ('lambda',)\ndef start(observed, budget):\n    return {}", "reads 'lambda', which a start policy"),
+        ("def decide(observed, ranks, budget):\n    raise SystemExit(0)", "failed: SystemExit: 0"),
+        ("import sys\nsys.exit(0)", "failed: SystemExit: 0"),
+        ("reads = 5\ndef start(observed, budget):\n    return {}", "reads is 5; it is a list of names"),
+        ("reads = [['lambda']]\ndef start(observed, budget):\n    return {}", "it is a list of names"),
         ("import nothing_of_this_name", "failed: ModuleNotFoundError"),
         ("x = (", "failed: SyntaxError"),
         ("x = 1", "it has neither"),

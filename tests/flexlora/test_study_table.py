@@ -354,6 +354,17 @@ def test_a_frozen_choice_is_kept_though_the_trials_are_gone_and_no_other_search_
     assert "is damaged" in study("--resume")[1]["error"]
 
 
+@pytest.mark.parametrize("name", ["scalars.arrows", "spectra.arrows"])
+def test_of_a_log_that_is_not_whole_no_table_is_made_and_the_one_before_stays(name, study):
+    assert study()[0] == 0
+    table = (study.out / "table.csv").read_bytes()
+    damaged = next((study.out / "runs").iterdir()) / name
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    status, told = study("--resume")
+    assert status == 2 and "is not whole" in told["error"] and damaged.parent.name in told["error"]
+    assert (study.out / "table.csv").read_bytes() == table
+
+
 def test_trials_that_diverge_are_not_chosen_and_one_seed_that_does_is_enough(study):
     study.write(tune=TUNE)
 
