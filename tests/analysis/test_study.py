@@ -233,7 +233,7 @@ def test_numbers_are_rounded_to_what_the_interval_bears(folder):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("groups", []), ("margin", "x"), ("margin", -1), ("margin", float("nan")), ("seeds", None), 
+        ("groups", []), ("margin", "x"), ("margin", -1), ("margin", float("nan")), ("seeds", None),
         ("tuned", 5),        ("name", None), ("equal", 3), ("groups.reference", "zzz"), ("groups.variants", None), ("groups.variants", ["q"]),
         ("groups.variants", []), ("groups.lower_is_better", "x"), ("groups.metric", 4),
     ],

@@ -218,3 +218,15 @@ def test_a_machine_that_does_not_see_the_folder_is_told(tmp_path):
     assert told["state"] == "refused"
     assert "that every machine shares" in told["message"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_in_a_step_that_never_ends_does_not_outlive_its_parent():
+    stuck = (
+        "import time, flexlora.study.worker as worker\n"
+        "worker.PATIENCE_S = 0.3\n"
+        "worker.perform = lambda *given: time.sleep(600)\n"
+        "raise SystemExit(worker.main())"
+    )
+    asked = json.dumps({"runs": []}) + "\n"
+    ended = subprocess.run([sys.executable, "-c", stuck], input=asked, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
