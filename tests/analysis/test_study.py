@@ -233,11 +233,11 @@ def test_numbers_are_rounded_to_what_the_interval_bears(folder):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("groups", []), ("margin", "x"), ("margin", -1), ("margin", float("nan")), ("seeds", None),
-        ("tuned", 5),        ("name", None), ("equal", 3), ("groups.reference", "zzz"), ("groups.variants", None), ("groups.variants", ["q"]),
-        ("groups.variants", []), ("groups.lower_is_better", "x"), ("groups.metric", 4),
+        *[("groups", []), ("margin", "x"), ("margin", -1), ("margin", float("nan")), ("seeds", None), ("tuned", 5)],
+        *[("name", None), ("equal", 3), ("groups.reference", "zzz"), ("groups.lower_is_better", "x")],
+        *[("groups.variants", None), ("groups.variants", ["q"]), ("groups.variants", []), ("groups.metric", 4)],
     ],
-)  # fmt: skip
+)
 def test_a_summary_of_the_wrong_content_is_told_in_one_line(folder, key, value, tmp_path, capsys):
     shutil.copytree(folder, tmp_path / "study")
     summary = json.loads((tmp_path / "study" / "study.json").read_text())
