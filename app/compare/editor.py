@@ -1,4 +1,4 @@
-"""The editor of a study: a ready example or the form, the file as text, what it would make, and the start."""
+"""The editor of a study: a form, or a file that begins as a ready example; what it would make, and the start."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 
 import streamlit as st
 
-from compare.draft import Draft, check_draft, describe_draft
+from compare.draft import Draft, check_draft, describe_draft, draft_warnings
 from compare.examples import EXAMPLES
 from compare.form import study_form
+from compare.guide import guide_link
 from compare.line import SIDE_BY_SIDE, default_side_by_side
 from compare.pace import known_paces
 from jobs.live import Request
@@ -16,8 +17,9 @@ from jobs.owner import Owner
 from jobs.question import ask_for
 from jobs.registry import REGISTRY
 from runs.store import plain
-from widgets import download
+from widgets import act, download, switch
 
+SOURCE, FILE = "compare_source", "File or ready example"
 TEXT = "compare_study_text"
 EXAMPLE = "compare_example"
 ANYWAY = "compare_study_anyway"
@@ -25,16 +27,15 @@ TEXT_HEIGHT = 330
 
 
 def study_editor(me: Owner) -> None:
-    """Draw the editor; a study that is started is a job of the line, and its page fills as its runs end."""
-    st.markdown(
-        "A study makes every run of a comparison and holds their budgets equal. `docs/studies.md` has each key."
-    )
-    st.selectbox("Begin with", list(EXAMPLES), key=EXAMPLE, on_change=_take_example, persist_state="session")
-    if TEXT not in st.session_state:
-        _take_example()
-    with st.expander("Or fill in a form", icon=":material/list_alt:", key="compare_form_box"):
-        study_form(_take)
-    text = st.text_area("Study file (YAML)", key=TEXT, height=TEXT_HEIGHT, persist_state="session")
+    """Draw the editor; a study that is started is a job of the line, and its page fills as its runs end.
+
+    What is started is what is shown: the form, or the file.
+    """
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("A study makes every run of a comparison and holds their budgets equal.", width="content")
+        guide_link()
+    source = switch("Write it in", list(SOURCES), SOURCE, label_visibility="collapsed")
+    text = SOURCES[source]()
     draft = check_draft(text)
     if isinstance(draft, str):
         st.error(plain(draft), icon=":material/error:")
@@ -47,6 +48,8 @@ def study_editor(me: Owner) -> None:
             st.number_input("Runs side by side", 1, cores, default_side_by_side(), key=SIDE_BY_SIDE, help=told)
         )
     left.markdown(describe_draft(draft, known_paces(), side_by_side))
+    for warning in draft_warnings(draft):
+        st.warning(plain(warning), icon=":material/warning:")
     _start(text, draft, side_by_side, me)
     with st.expander(f"The {len(draft.plan.variants)} variants", icon=":material/table_rows:"):
         rows = [
@@ -74,9 +77,27 @@ def _start(text: str, draft: Draft, side_by_side: int, me: Owner) -> None:
         )
 
 
-def _take(text: str) -> None:
-    st.session_state[TEXT] = text
+def _form() -> str:
+    text = study_form()
+    with st.expander("As a file", icon=":material/description:", key="compare_form_file"):
+        st.code(text, "yaml")
+        act("Write on in the file", "compare_form_edit", ":material/edit_note:", _edit, text)
+    return text
+
+
+def _file() -> str:
+    st.selectbox("Begin with", list(EXAMPLES), key=EXAMPLE, on_change=_take_example, persist_state="session")
+    if TEXT not in st.session_state:
+        _take_example()
+    return st.text_area("Study file (YAML)", key=TEXT, height=TEXT_HEIGHT, persist_state="session")
+
+
+def _edit(text: str) -> None:
+    st.session_state[TEXT], st.session_state[SOURCE] = text, FILE
 
 
 def _take_example() -> None:
-    _take(EXAMPLES[st.session_state.get(EXAMPLE) or next(iter(EXAMPLES))])
+    st.session_state[TEXT] = EXAMPLES[st.session_state.get(EXAMPLE) or next(iter(EXAMPLES))]
+
+
+SOURCES = {"Form": _form, FILE: _file}

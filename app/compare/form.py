@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -11,7 +11,6 @@ import yaml
 from flexlora.methods import METHODS
 from flexlora.study.spec import UNITS
 from flexlora.tasks import TASKS
-from widgets import act
 
 UNIT_WORDS = {
     "final_rank": "total rank in the end",
@@ -21,6 +20,11 @@ UNIT_WORDS = {
     "none": "nothing",
 }
 """What is held equal, in words."""
+CONTROL = (
+    "FlexLoRA that moves as many directions at the same events, between matrices drawn by chance. What FlexLoRA has "
+    "more than it comes from where rank goes, not from moving it."
+)
+"""What random moves are, in words."""
 KEY = "compare_form"
 
 
@@ -38,32 +42,37 @@ class Chosen(NamedTuple):
     margin: str
 
 
-def study_form(take: Callable[[str], None]) -> None:
-    """Draw the form; ``take`` gets the text that it writes, before the page runs again."""
+def study_form() -> str:
+    """Draw the form; return the study file of what it shows."""
+    kept: dict[str, Any] = {"persist_state": "session"}
     first = st.columns([0.42, 0.28, 0.3], vertical_alignment="bottom")
     titles = {key: method.title for key, method in METHODS.items()}
+    named = {key: task.title for key, task in TASKS.items()}
     with first[0]:
-        st.multiselect("Methods", titles, ["lora", "flexlora"], format_func=titles.__getitem__, key=f"{KEY}_methods")
+        methods = st.multiselect(
+            "Methods", titles, ["lora", "flexlora"], format_func=titles.__getitem__, key=f"{KEY}_methods", **kept
+        )
     with first[1]:
-        st.multiselect("Tasks", list(TASKS), ["digits"], format_func=lambda key: TASKS[key].title, key=f"{KEY}_tasks")
+        tasks = st.multiselect("Tasks", named, ["digits"], format_func=named.__getitem__, key=f"{KEY}_tasks", **kept)
     with first[2]:
-        st.checkbox("with random moves as a control", True, key=f"{KEY}_control")
+        control = st.checkbox("with random moves as a control", True, key=f"{KEY}_control", help=CONTROL, **kept)
     second = st.columns((1, 1, 0.9, 1.15, 1.5, 0.9), vertical_alignment="bottom")
     with second[0]:
-        st.number_input("Seeds", 1, 500, 8, key=f"{KEY}_seeds")
+        seeds = st.number_input("Seeds", 1, 500, 8, key=f"{KEY}_seeds", **kept)
     with second[1]:
-        st.number_input("Steps", 1, 100_000, 150, key=f"{KEY}_steps")
+        steps = st.number_input("Steps", 1, 100_000, 150, key=f"{KEY}_steps", **kept)
     with second[2]:
-        st.text_input("Ranks", "2", key=f"{KEY}_ranks", help="One, or several: each against its own reference")
+        told = "One, or several: each against its own reference"
+        ranks = st.text_input("Ranks", "2", key=f"{KEY}_ranks", help=told, **kept)
     with second[3]:
         told = "Empty: each method's own. Several: each against its own reference"
-        st.text_input("Learning rates", key=f"{KEY}_rates", help=told, placeholder="each method's own")
+        rates = st.text_input("Learning rates", key=f"{KEY}_rates", help=told, placeholder="each method's own", **kept)
     with second[4]:
-        st.selectbox("Equal in", UNITS, format_func=UNIT_WORDS.__getitem__, key=f"{KEY}_unit")
+        unit = st.selectbox("Equal in", UNITS, format_func=UNIT_WORDS.__getitem__, key=f"{KEY}_unit", **kept)
     with second[5]:
         told = "A difference smaller than this would not matter; without one, no difference is never claimed"
-        st.text_input("Margin", "0.01", key=f"{KEY}_margin", help=told)
-    act("Write the study file", f"{KEY}_write", ":material/edit_note:", lambda: take(study_text(_chosen())))
+        margin = st.text_input("Margin", "0.01", key=f"{KEY}_margin", help=told, **kept)
+    return study_text(Chosen(methods, tasks, control, int(seeds), int(steps), ranks, rates or "", unit, margin))
 
 
 def study_text(chosen: Chosen) -> str:
@@ -86,10 +95,6 @@ def study_text(chosen: Chosen) -> str:
     if chosen.margin.strip():
         content["margin"] = _value(chosen.margin)
     return yaml.safe_dump({"name": _name(chosen), **content}, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _chosen() -> Chosen:
-    return Chosen(**{field: st.session_state[f"{KEY}_{field}"] for field in Chosen._fields})
 
 
 def _name(chosen: Chosen) -> str:

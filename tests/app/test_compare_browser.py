@@ -16,6 +16,7 @@ equal: final_rank
 
 def test_a_study_is_started_stopped_and_gone_on_with(tab, server):
     tab.goto(f"{server}/compare?part=New+study")
+    tab.get_by_text("File or ready example").click()
     area = tab.get_by_label("Study file (YAML)")
     area.fill(TEXT)
     area.press("Control+Enter")

@@ -9,7 +9,14 @@ from streamlit.testing.v1 import AppTest
 
 @pytest.fixture
 def page(roots):
-    return AppTest.from_function(script, default_timeout=60)
+    found = AppTest.from_function(script, default_timeout=60)
+    found.query_params["part"] = "New study"
+    return found.run()
+
+
+def write_file(page, text: str):
+    page.segmented_control(key="compare_source").set_value("File or ready example").run()
+    return page.text_area(key="compare_study_text").set_value(text).run()
 
 
 @pytest.mark.parametrize(
@@ -24,9 +31,7 @@ def page(roots):
     ],
 )
 def test_a_bad_study_file_is_one_line_and_starts_nothing(page, text, told):
-    page.query_params["part"] = "New study"
-    page.run()
-    page.text_area(key="compare_study_text").set_value(text).run()
+    write_file(page, text)
     assert not page.exception
     (error,) = page.error
     assert told in error.value.replace("\\", "") and "\n" not in error.value
@@ -34,22 +39,45 @@ def test_a_bad_study_file_is_one_line_and_starts_nothing(page, text, told):
 
 
 def test_the_file_says_how_many_runs_it_is_and_unequal_settings_are_told_before(page):
-    page.query_params["part"] = "New study"
-    page.run()
     assert "3 variants × 8 seeds = **24 runs**" in words(page)
     uneven = PLAIN.replace("[lora,", "[{name: big, method: lora, settings: {initial_rank: 12}},")
-    page.text_area(key="compare_study_text").set_value(uneven).run()
+    write_file(page, uneven)
     assert not page.exception and "Not an equal comparison" in words(page)
     assert page.button(key="compare_start").disabled
     page.toggle(key="compare_study_anyway").set_value(True).run()
     assert not page.button(key="compare_start").disabled
 
 
-def test_the_form_writes_a_file_that_the_parser_takes(page):
-    page.query_params["part"] = "New study"
-    page.run()
+def test_the_form_is_what_is_started_and_can_be_written_on_as_a_file(page, monkeypatch):
+    from jobs.registry import REGISTRY
+
+    asked = []
+    monkeypatch.setattr(REGISTRY, "start", lambda me, request, root, **more: asked.append(request))
     page.text_input(key="compare_form_ranks").set_value("2, 4")
-    page.number_input(key="compare_form_seeds").set_value(3)
-    page.button(key="compare_form_write").click().run()
+    page.number_input(key="compare_form_seeds").set_value(3).run()
     assert not page.exception and not page.error
     assert "6 variants × 3 seeds = **18 runs**" in words(page)
+    page.button(key="compare_start").click().run()
+    assert not page.exception
+    (request,) = asked
+    assert request.job.runs == 18 and "seeds: 3" in request.job.text
+    page.button(key="compare_form_edit").click().run()
+    assert not page.exception
+    assert page.text_area(key="compare_study_text").value == request.job.text
+    page.segmented_control(key="compare_source").set_value("Form").run()
+    assert page.number_input(key="compare_form_seeds").value == 3, "what was typed is kept"
+
+
+def test_what_cannot_tell_anything_is_said_before_the_start(page):
+    assert "2 comparisons need 7 seeds or more for a claim" in words(page) and not page.warning
+    page.number_input(key="compare_form_seeds").set_value(6).run()
+    assert "No difference can be claimed with 6 seeds, however large it is: 7 are needed" in words(page)
+    page.number_input(key="compare_form_seeds").set_value(7)
+    page.number_input(key="compare_form_steps").set_value(1).run()
+    assert not page.exception
+    assert "No event falls into the 1 steps of" in words(page)
+
+
+def test_the_guide_opens_over_the_page(page):
+    page.button(key="compare_guide").click().run()
+    assert not page.exception and "Every variant, so every method at every rank" in words(page)
