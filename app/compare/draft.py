@@ -14,6 +14,7 @@ from flexlora.errors import FlexLoRAError
 from flexlora.study.equality import expected_differences, refusal
 from flexlora.study.plan import Plan, Planned, plan_study
 from flexlora.study.spec import read_study_text
+from jobs.start_up import start_up_s
 from jobs.study_job import StudyJob, study_job
 
 WHERE = "The study file"
@@ -100,13 +101,14 @@ def _events(runs: Sequence[Planned]) -> dict[str, tuple[int, int]]:
 
 
 def estimate(draft: Draft, paces: Paces, side_by_side: int) -> str:
-    """Return about how long a study takes, by what runs of its tasks and methods took before."""
+    """Return about how long a study takes: its start, and its runs as those of its tasks and methods took before."""
     compared = draft.plan.runs([own[0] if own else {} for own in draft.plan.chosen])
     seconds = [paces.step_s(run.job.task, run.job.method) for run in (*draft.plan.trials, *compared)]
     steps = [run.job.steps for run in (*draft.plan.trials, *compared)]
     known = [pace * count for pace, count in zip(seconds, steps, strict=True) if pace is not None]
     if len(known) < len(steps):
         return "how long it takes is known once its first run has begun"
-    total = sum(known) / side_by_side
+    start = start_up_s()
+    total = start + sum(known) / side_by_side
     told = f"{total:.0f} s" if total < 90 else f"{total / 60:.0f} min" if total < 5400 else f"{total / 3600:.1f} h"
-    return f"about **{told}**, as runs here took"
+    return f"about **{told}**, as runs here took, {start:.0f} s of it until the first begins"

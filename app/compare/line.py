@@ -16,6 +16,7 @@ from jobs.live import LiveJob, Request
 from jobs.owner import Owner, may, read_owner
 from jobs.question import ask_for
 from jobs.registry import REGISTRY
+from jobs.start_up import start_up_s
 from jobs.study_job import StudyJob, study_job
 from runs.store import plain
 
@@ -72,6 +73,10 @@ def _watch(entry: StudyEntry, live: LiveJob, me: Owner, done: int) -> None:
 
 
 def _told(live: LiveJob) -> str:
+    if live.launched and live.state == "loading":
+        left = start_up_s() - (0.0 if live.began is None else live.clock() - live.began)
+        when = f"in about {duration(left)}" if left >= 1 else "at any moment"
+        return f"starting: the first run begins {when}"
     if live.launched:
         text = progress_text(live)
         return text.replace("training", "under way", 1)

@@ -47,7 +47,7 @@ class LiveJob:
 
     ``step`` counts finished optimizer steps, ``runs`` the runs of a study that have ended. ``error`` is why it could
     not start or go on, ``notice`` what its owner should know: from where it was resumed, why it made way for others.
-    ``over`` is set with ``outcome``.
+    ``began``: when by its clock the process of a study was started. ``over`` is set with ``outcome``.
     """
 
     owner: Owner
@@ -61,6 +61,7 @@ class LiveJob:
     notice: str | None = None
     made_way: bool = False
     launched: bool = False
+    began: float | None = None
     outcome: Outcome | None = None
     over: threading.Event = field(default_factory=threading.Event)
     _last: float | None = field(default=None, init=False)

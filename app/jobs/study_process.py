@@ -10,6 +10,7 @@ import tempfile
 from typing import IO, TYPE_CHECKING, Any
 
 from flexlora.errors import FlexLoRAError
+from jobs.start_up import note_start_up
 from jobs.study_job import StudyJob
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def make_study(live: LiveJob, job: StudyJob) -> None:
         "study": job.text, "out": str(live.folder), "jobs": job.side_by_side, "allow_unequal": job.unequal,
         "niceness": NICENESS,
     }  # fmt: skip
+    live.began = live.clock()
     with tempfile.TemporaryFile() as errors, _started(errors) as process:
         assert process.stdin is not None and process.stdout is not None
         try:
@@ -76,6 +78,9 @@ def _follow(live: LiveJob, job: StudyJob, to: IO[str], answers: IO[str]) -> dict
         searching = answer["what"] == "trials"
         live.runs = answer["done"] + (0 if searching else job.trials)
         if step := answer["steps"] + (0 if searching else job.trial_steps):
+            if not live.moved and live.began is not None and live.request.folder is None:
+                # One that is gone on with has steps from the beginning.
+                note_start_up(live.clock() - live.began)
             live.finished_step(step)
         if live.controls.stopping and not told:
             told = True

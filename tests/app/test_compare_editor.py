@@ -81,3 +81,16 @@ def test_what_cannot_tell_anything_is_said_before_the_start(page):
 def test_the_guide_opens_over_the_page(page):
     page.button(key="compare_guide").click().run()
     assert not page.exception and "Every variant, so every method at every rank" in words(page)
+
+
+def test_the_estimate_has_the_start_once_however_many_runs_go_side_by_side(monkeypatch):
+    from compare.draft import check_draft, estimate
+    from compare.pace import Paces
+    from jobs import start_up
+
+    monkeypatch.setattr(start_up, "_measured", [30.0])
+    monkeypatch.setattr(Paces, "step_s", lambda self, task, method: 1.0)
+    draft = check_draft(PLAIN)
+    assert not isinstance(draft, str) and draft.job.steps == 32
+    assert "about **62 s**, as runs here took, 30 s of it until the first begins" in estimate(draft, Paces(), 1)
+    assert "about **46 s**" in estimate(draft, Paces(), 2)

@@ -368,3 +368,4 @@ def test_the_consent_that_started_a_study_is_not_asked_for_again_while_it_is_mad
         live.runs = 6
         page.run()
         assert not page.exception and ("Refused" in words(page)) is not agreed
+        assert "starting: the first run begins in about" in words(page)

@@ -13,6 +13,7 @@ from flexlora.study.files import SPEC, SUMMARY
 from flexlora.study.partial import read_partial
 from flexlora.study.plan import plan_study
 from flexlora.study.spec import read_study_text
+from jobs import start_up
 from jobs.line import progress_text
 from jobs.live import Request
 from jobs.owner import Owner, read_owner
@@ -105,7 +106,8 @@ def test_a_run_and_a_study_take_turns(stage):
     assert run.launched
 
 
-def test_a_true_process_stops_after_its_steps_and_is_gone_on_with_to_the_end(tmp_path):
+def test_a_true_process_stops_after_its_steps_and_is_gone_on_with_to_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(start_up, "_measured", [])
     short = TEXT.replace("seeds: 2", "seeds: 1").replace("12", "4")
     registry = Registry(launch=lambda work, name: threading.Thread(target=work, name=name, daemon=True).start())
     live = registry.start(ANNA, Request(job_of(short)), tmp_path)
@@ -115,6 +117,7 @@ def test_a_true_process_stops_after_its_steps_and_is_gone_on_with_to_the_end(tmp
     registry.send(ANNA, live, {"command": "stop"})
     assert live.over.wait(PATIENCE_S) and live.error is None
     assert read_partial(live.folder).runs == 2
+    assert start_up.start_up_s() != start_up.GUESS_S, "the first step was timed"
     rest = registry.start(ANNA, Request(job_of(short), folder=live.folder), tmp_path)
     assert rest.over.wait(PATIENCE_S) and rest.error is None
     assert rest.state == "finished" and (live.folder / SUMMARY).exists()
