@@ -1,4 +1,4 @@
-"""How variants look: colour and symbol of their method, and what tells several of one method apart."""
+"""How variants look: as their method, and what tells several of one method apart."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 from plotly.colors import hex_to_rgb
 
-from analysis.figures.theme import method_style
+from analysis.figures.theme import METHOD_LOOKS, method_style
 
+LATER_COLOURS = ("#C2185B", "#00897B", "#6A51C8", "#8D6E00", "#00A3C4")
+"""Colours of the second variant of a method and of later ones: none is the colour of a method."""
 FILLS = ("", "-open", "-dot", "-open-dot")
 """Kind of symbol of the first, second, ... variant of one method."""
 
@@ -17,8 +19,15 @@ TITLE_SIZE = 13
 
 
 def variant_style(method: str, number: int) -> dict[str, Any]:
-    """Return color, dash and symbol; ``number`` is how many variants of the method stand before it."""
+    """Return color, dash and symbol; ``number`` is how many variants of the method stand before it.
+
+    The first has the colour of its method, each later one another: two lines of one colour are taken for one.
+    """
     style = method_style(method or None, number)
+    if number:
+        # Methods begin at different ones, so that their second variants differ, too.
+        begin = list(METHOD_LOOKS).index(method) if method in METHOD_LOOKS else len(METHOD_LOOKS)
+        style["color"] = LATER_COLOURS[(2 * begin + number - 1) % len(LATER_COLOURS)]
     return {**style, "symbol": style["symbol"] + FILLS[number % len(FILLS)]}
 
 

@@ -48,7 +48,8 @@ def claims(study: StudyTable, found: Sequence[Compared], margin: float | None = 
         if one.pairs is not None:
             own = [other for other in found if (other.task, other.cell) == (one.task, one.cell)]
             verdict = "refused" if unequal else one.verdict
-            text = _sentence(one, digits_of(own), margin, refused=unequal) + ("" if unequal else _trained(one, own))
+            digits = digits_of([other for other in found if other.metric == one.metric])
+            text = _sentence(one, digits, margin, refused=unequal) + ("" if unequal else _trained(one, own))
             told.append(Claim(text, verdict, one))
     return told
 

@@ -72,7 +72,7 @@ def write_archive(
 def comparison_files(study: StudyTable, found: Sequence[Compared], margin: float | None = None) -> dict[str, bytes]:
     """Return the comparison as ``comparison.csv``, ``.md`` and ``.tex``, name → content."""
     texts = {"csv": comparison_csv(found), "md": f"{comparison_text(study, found, margin)}\n"}
-    texts["tex"] = latex_table(found, caption(study, found, margin)) + "\n"
+    texts["tex"] = latex_table(found, caption(study, found, margin), study.summary["name"]) + "\n"
     return {f"comparison.{kind}": text.encode() for kind, text in texts.items()}
 
 

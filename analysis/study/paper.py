@@ -13,7 +13,7 @@ import plotly
 import plotly.graph_objects as go
 
 from analysis.study.pictures import Picture
-from analysis.study.write import latex_escaped
+from analysis.study.write import latex_escaped, latex_label
 from flexlora.errors import FlexLoRAError
 from flexlora.study.files import replace_file
 
@@ -103,6 +103,7 @@ def figures_tex(pictures: Sequence[Picture]) -> str:
                 r"\begin{figure}",
                 rf"\centering\includegraphics{{{picture.name}-single.pdf}}",
                 rf"\caption{{{latex_escaped(picture.caption)}}}",
+                latex_label("fig", picture.name),
                 r"\end{figure}",
             ]
         )

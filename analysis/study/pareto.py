@@ -22,14 +22,14 @@ class Cost(NamedTuple):
 
 
 COSTS: dict[str, Cost] = {
-    "final_parameters": Cost("active parameters in the end", 1.0),
     "parameter_steps": Cost("parameters × steps, millions", 1e6),
+    "final_parameters": Cost("active parameters in the end", 1.0),
     "final_rank": Cost("total rank in the end", 1.0),
     "train_s": Cost("seconds of training", 1.0),
     "peak_memory_bytes": Cost("peak memory, MB", 1e6),
 }
 """Column of the table, or of the costs beside it → what it is. What the clock says differs from machine to machine."""
-STANDINGS = ("on the front", "not told apart", "surely behind")
+STANDINGS = ("on the front", "not told apart", "surely behind", "surely cheapest")
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,11 @@ class Point:
         x_ends: 95 % interval of the mean; NaN for n < 2.
         y: mean of the metric.
         y_ends: 95 % interval of the mean.
-        standing: ``on the front``: better than every variant that is not surely dearer; ``surely behind``: one that is
-            not surely dearer is better; else ``not told apart``. Better means by the paired test with Holm over all
-            pairs of the cell, and by the interval; surely dearer, that the interval of the paired costs lies above 0.
+        standing: ``on the front``: better than every variant that is not surely dearer, of which there is one at least;
+            ``surely cheapest``: every other is surely dearer, so that nothing was to be told apart; ``surely behind``:
+            one that is not surely dearer is better; else ``not told apart``. Better means by the paired test with Holm
+            over all pairs of the cell, and by the interval; surely dearer, that the interval of the paired costs lies
+            above 0.
     """
 
     task: str
@@ -67,7 +69,7 @@ class Point:
     standing: str
 
 
-def pareto_points(study: StudyTable, cost: str = "final_parameters", *, seed: int = 0) -> list[Point]:
+def pareto_points(study: StudyTable, cost: str = "parameter_steps", *, seed: int = 0) -> list[Point]:
     """Return a point for each variant whose cost is known, group by group.
 
     Raises:
@@ -132,6 +134,9 @@ def standings_of(
 
 def _standing(label: str, labels: Sequence[str], better: set[tuple[str, str]], dearer: set[tuple[str, str]]) -> str:
     rivals = [other for other in labels if other != label and (other, label) not in dearer]
+    if not rivals:
+        # Said of one among several only: alone, a variant is not the cheapest of anything.
+        return STANDINGS[3] if len(labels) > 1 else STANDINGS[1]
     if any((other, label) in better for other in rivals):
         return STANDINGS[2]
     return STANDINGS[0] if all((label, other) in better for other in rivals) else STANDINGS[1]

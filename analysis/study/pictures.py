@@ -61,12 +61,13 @@ def study_pictures(
 
 def _of_table(study: StudyTable, found: Sequence[Compared], margin: float | None) -> Iterator[Picture]:
     if any(one.pairs for one in found):
+        after = " after Holm" * (sum(one.pairs is not None for one in found) > 1)
         told = " ".join(claim.text for claim in claims(study, found, margin))
         yield Picture(
             "forest",
             FIGURES["forest"](found, margin),
-            "Paired differences to the reference with 95 % BCa bootstrap intervals; grey brackets: the smallest true "
-            f"difference found with 80 % power; p after Holm. {told}",
+            "Paired differences to the reference with 95 % BCa bootstrap intervals; grey ticks: the smallest true "
+            f"difference found with 80 % power; p{after}. {told}",
         )
     for cost, told in COSTS.items():
         points = pareto_points(study, cost)
@@ -77,7 +78,8 @@ def _of_table(study: StudyTable, found: Sequence[Compared], margin: float | None
                 f"cost-{cost}",
                 FIGURES["pareto"](points),
                 f"{metric[0].upper()}{metric[1:]} against {told.label}, means with 95 % intervals. Ringed: told apart "
-                "as better than every other that is not surely dearer; faint: surely behind one of those.",
+                "as better than every other that is not surely dearer, if there is one; faint: surely behind one of "
+                "those.",
             )
     rates = rate_curves(study)
     if rates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from analysis.study.compare import Compared, StudyTable
 
 UNKNOWN = "–"
 NOTHING = "nothing claimed"
-HEADS = ("variant", "n", "{metric}", "difference to {reference}", "p (Holm)", "detectable", "verdict")
+HEADS = ("variant", "n", "{metric}", "difference to {reference}", "{p}", "detectable", "verdict")
 UNIT_NAMES = {
     "final_rank": "total rank in the end",
     "final_parameters": "active parameters in the end",
@@ -68,8 +69,8 @@ def markdown_table(found: Sequence[Compared]) -> str:
     return "\n\n".join(parts)
 
 
-def latex_table(found: Sequence[Compared], told: str) -> str:
-    """Return a LaTeX table environment; it needs the package booktabs."""
+def latex_table(found: Sequence[Compared], told: str, label: str = "comparison") -> str:
+    """Return a LaTeX table environment, called ``tab:`` and its label; it needs the package booktabs."""
     tables = _tables(found)
     width = len(tables[0][1])
     lines = [r"\begin{table}", r"\centering\small", rf"\begin{{tabular}}{{l{'r' * (width - 2)}l}}", r"\toprule"]
@@ -78,7 +79,8 @@ def latex_table(found: Sequence[Compared], told: str) -> str:
         if len(tables) > 1:
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{latex_escaped(heading)}}}}} \\")
         lines += [_latex_line(heads), r"\midrule", *map(_latex_line, rows)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", rf"\caption{{{latex_escaped(told)}}}", r"\end{table}"])
+    named = [rf"\caption{{{latex_escaped(told)}}}", latex_label("tab", label)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *named, r"\end{table}"])
 
 
 def caption(study: StudyTable, found: Sequence[Compared], margin: float | None = None) -> str:
@@ -86,9 +88,10 @@ def caption(study: StudyTable, found: Sequence[Compared], margin: float | None =
     margin = study.summary["margin"] if margin is None else margin
     equal, seeds = study.summary["equal"], study.summary["seeds"]
     compared = [one for one in found if one.pairs is not None]
+    over = f" after Holm over {len(compared)} comparisons" if len(compared) > 1 else ""
     parts = [
         f"{study.summary['name']}: {len(seeds)} seeds, paired by seed; in brackets 95 % BCa bootstrap intervals; p of "
-        f"the two-sided sign-flip test after Holm over {len(compared)} comparisons; detectable: the smallest true "
+        f"the two-sided sign-flip test{over}; detectable: the smallest true "
         "difference found with 80 % power."
     ]
     unit = UNIT_NAMES.get(equal["unit"], equal["unit"])
@@ -125,12 +128,14 @@ def _tables(found: Sequence[Compared]) -> list[tuple[str, list[str], list[list[s
     groups: dict[tuple[str, str], list[Compared]] = {}
     for one in found:
         groups.setdefault((one.task, one.cell), []).append(one)
+    p = "p (Holm)" if sum(one.pairs is not None for one in found) > 1 else "p"
     tables = []
     for (task, cell), own in groups.items():
         first = own[0]
-        heads = [head.format(metric=first.metric.replace("_", " "), reference=first.reference) for head in HEADS]
+        words = {"metric": first.metric.replace("_", " "), "reference": first.reference, "p": p}
+        heads = [head.format(**words) for head in HEADS]
         heads[-1:-1] = ["total rank", "parameters", "moves"]
-        digits = digits_of(own)
+        digits = digits_of([one for one in found if one.metric == first.metric])
         tables.append((" · ".join(filter(None, (task, cell))), heads, [_cells(one, digits) for one in own]))
     return tables
 
@@ -185,5 +190,10 @@ def _latex_line(cells: Sequence[str]) -> str:
 
 
 def latex_escaped(text: str) -> str:
-    """Return a text with the signs that LaTeX reads as commands written out."""
-    return text.translate(_LATEX)
+    """Return a text with the signs that LaTeX reads as commands written out, and its quotes as LaTeX has them."""
+    return re.sub(r'"([^"]*)"', r"``\1''", text.translate(_LATEX))
+
+
+def latex_label(kind: str, name: str) -> str:
+    r"""Return ``\label{kind:name}``, the name in letters, digits and hyphens."""
+    return rf"\label{{{kind}:{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}}}"

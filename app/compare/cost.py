@@ -14,8 +14,9 @@ def cost(what: Shown) -> None:
     points = pareto_points(what.table, paid)
     chart("compare_pareto", "Metric of each variant against its cost, with 95 % intervals of both", "pareto", points)
     told(
-        "Ringed: told apart as better than every variant that is not surely dearer. Faint: surely behind one of those. "
-        "The others are not told apart. Seconds and memory are those of the machine that ran it.",
+        "Ringed: told apart as better than every variant that is not surely dearer, if there is one. Faint: surely "
+        "behind one of those. The others are not told apart, or cheapest. Seconds and memory are those of the "
+        "machine that ran it.",
         what,
     )
     rows = [

@@ -214,6 +214,8 @@ def test_latex_is_escaped_and_balanced(folder):
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.count("&") - line.count(r"\&") for line in rows} == {9}
     assert text.isascii()
+    assert "``No difference''" in text and '"' not in text
+    assert r"\label{tab:comparison}" in text
 
 
 def test_numbers_are_rounded_to_what_the_interval_bears(folder):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.figures import FIGURES
-from analysis.figures.looks import variant_numbers, variant_style
+from analysis.figures.looks import LATER_COLOURS, variant_numbers, variant_style
 from analysis.figures.study import STUDY_FIGURES
 from analysis.figures.theme import METHOD_LOOKS
 from analysis.study import (
@@ -58,12 +58,17 @@ def test_nothing_to_draw_is_said(name):
     assert not figure.data and figure.layout.annotations[0].text.endswith(".")
 
 
-def test_variants_of_one_method_share_its_colour_and_have_symbols_of_their_own():
+def test_variants_of_one_method_share_its_symbol_in_colours_and_fills_of_their_own():
     methods = ["lora", "flexlora", "flexlora", "lora", "flexlora"]
     assert variant_numbers(methods) == [0, 0, 1, 1, 2]
     looks = [variant_style(*own) for own in zip(methods, variant_numbers(methods), strict=True)]
-    assert [look["color"] == METHOD_LOOKS["flexlora"][0] for look in looks] == [False, True, True, False, True]
-    assert len({(look["color"], look["symbol"], look["dash"]) for look in looks}) == len(methods)
+    assert [look["color"] for look in looks[:2]] == [METHOD_LOOKS[method][0] for method in methods[:2]]
+    assert [look["symbol"].removesuffix("-dot").removesuffix("-open") for look in looks] == [
+        METHOD_LOOKS[method][1] for method in methods
+    ]
+    for name in ("color", "symbol"):
+        assert len({look[name] for look in looks}) == len(methods)
+    assert not set(LATER_COLOURS) & {colour for colour, _ in METHOD_LOOKS.values()}
 
 
 def test_a_band_lies_around_its_mean_and_says_how_many_seeds(groups):
@@ -107,7 +112,7 @@ def test_each_cell_has_a_panel_of_its_own(found, study):
     points = pareto_points(study)
     figure = FIGURES["pareto"]([*points, *(replace(point, cell="rank 8") for point in points)])
     assert {trace.yaxis for trace in figure.data} == {"y", "y2"}
-    assert sum(trace.showlegend is not False for trace in figure.data) == len(points) + 1
+    assert sum(trace.showlegend is not False for trace in figure.data) == len(points)
     rates = rate_curves(study)
     figure = FIGURES["learning_rates"]([*rates, *(replace(one, cell="b") for one in rates)])
     assert len(figure.data) == 4 * len(rates)

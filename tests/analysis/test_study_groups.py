@@ -232,7 +232,7 @@ NOISY = {seed: (2.5, 0.6 + 0.05 * (-1) ** seed) for seed in range(8)}
 def test_the_front_is_what_is_told_apart_from_all_that_is_not_dearer():
     found = standings_of({"cheap": CHEAP, "better": BETTER, "waste": WASTE, "noisy": NOISY})
     assert found == {
-        "cheap": "on the front",
+        "cheap": "surely cheapest",
         "better": "on the front",
         "waste": "surely behind",
         "noisy": "not told apart",
@@ -242,7 +242,14 @@ def test_the_front_is_what_is_told_apart_from_all_that_is_not_dearer():
         name: {seed: (cost, -value) for seed, (cost, value) in own.items()}
         for name, own in {"cheap": CHEAP, "waste": WASTE}.items()
     }
-    assert standings_of(flipped, lower_is_better=True) == {"cheap": "on the front", "waste": "surely behind"}
+    assert standings_of(flipped, lower_is_better=True) == {
+        "cheap": "surely cheapest",
+        "waste": "surely behind",
+    }
+    # With a rival that costs as much and is worse there is something to tell apart.
+    worse = {seed: (1.0, value - 0.1 - 1e-4 * seed) for seed, (_, value) in CHEAP.items()}
+    assert standings_of({"cheap": CHEAP, "worse": worse}) == {"cheap": "on the front", "worse": "surely behind"}
+    assert standings_of({"cheap": CHEAP}) == {"cheap": "not told apart"}
 
 
 def test_two_that_cost_the_same_and_differ_by_chance_are_neither_on_the_front_nor_behind():

@@ -23,7 +23,7 @@ ROOM = 0.12
 def forest(found: Sequence[Compared], margin: float | None = None) -> go.Figure:
     """Draw the paired difference of each variant to its reference with its 95 % interval.
 
-    Grey brackets are the detectable effect, the smallest true difference that so many pairs would find with 80 % power.
+    Grey ticks are the detectable effect, the smallest true difference that so many pairs would find with 80 % power.
     The band is ± ``margin``, within which a difference would not matter. n pairs, p after Holm, and the verdict stand
     over each row.
     """

@@ -23,8 +23,8 @@ LAST = 2000
 def pareto(points: Sequence[Point]) -> go.Figure:
     """Draw the metric of each variant against its cost, with 95 % intervals of both means.
 
-    A ring marks a variant on the front: it is told apart as better than every other that is not surely dearer. Faint is
-    surely behind one that is not surely dearer. What is neither is not told apart.
+    A ring marks a variant on the front: it is told apart as better than every other that is not surely dearer, where
+    there is such another. Faint is surely behind one that is not surely dearer.
     """
     groups: dict[tuple[str, str], list[Point]] = {}
     for point in points:
