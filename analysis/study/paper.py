@@ -124,8 +124,11 @@ def _export(figures: Sequence[go.Figure]) -> list[dict[str, bytes]]:
     if told := exporter_missing():
         raise FlexLoRAError(told)
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
-    return asyncio.run(_drawn(figures))
+    # In a thread of its own: a notebook has a loop that runs already.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(_drawn(figures))).result()
 
 
 async def _drawn(figures: Sequence[go.Figure]) -> list[dict[str, bytes]]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis import stability
 from analysis.dynamics import (
     churn_over_time,
     gross_moves_over_time,
@@ -169,6 +168,9 @@ _COMPARED = pa.schema(
 
 def order_stability(run: Run) -> pa.Table:
     """One row a measure and pair of neighbouring events: Spearman's correlation of the order of the matrices."""
+    # SciPy is needed for this one alone, and the first picture must not wait for it.
+    from analysis import stability
+
     found = stability.order_stability(run)
     return as_table(
         {
