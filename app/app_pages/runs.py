@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from compare.studies import study_entries
 from jobs.line import line_caption
 from jobs.registry import REGISTRY
 from jobs.visitor import visitor
-from links import compare_runs, explore, go
+from links import compare, compare_runs, explore, go
 from runs.actions import (
     CONFIRM,
     DONE,
@@ -34,6 +35,7 @@ from widgets import act, download
 TABLE_ROWS = 11
 ROW_HEIGHT = 35
 SHOWN_TRASH = 20
+SHOWN_STUDIES = 6
 DELETE = ":material/delete_forever:"
 
 COLUMNS = {
@@ -74,8 +76,23 @@ def page() -> None:
     first = st.session_state.setdefault("runs_import_open", not any(row.own for row in rows))
     with st.expander("Import a log", expanded=first, icon=":material/upload_file:", key="runs_import_box"):
         import_panel()
+    _studies()
     if trash:
         _trash(trash)
+
+
+def _studies() -> None:
+    """Say where the runs of studies are."""
+    studies = study_entries()
+    if not studies:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="runs_studies"):
+        st.caption("Runs of a study are kept with it. Open in Compare, section Runs:", width="content")
+        for entry in studies[:SHOWN_STUDIES]:
+            if st.button(plain(entry.folder.name), key=f"runs_study_{entry.key}", type="tertiary"):
+                compare(entry.key)
+        if len(studies) > SHOWN_STUDIES:
+            st.caption(f"and {len(studies) - SHOWN_STUDIES} more", width="content")
 
 
 def _say(done: Done | None) -> None:
@@ -181,8 +198,9 @@ def _details(row: RunRow) -> None:
                 "Download zip", lambda: pack(row.folder), name, "runs_zip", icon=icon, help=told, mime="application/zip"
             )
         if not row.own:
-            why, copy = "Copy it to your runs, where it can be renamed and removed", ":material/content_copy:"
+            why, copy = "Copy it to your runs, where it can be tagged, renamed and removed", ":material/content_copy:"
             act("Duplicate", "runs_duplicate", copy, duplicate_run, row, help=why, disabled=not readable)
+            st.caption("A bundled run stays as it is. A copy can be tagged.", width="content")
             return
         notes_panel(row.folder, row.own)
         reason = why_not_movable(runs_root(), row.folder, visitor(), "remove")

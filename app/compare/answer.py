@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.study import Claim, caption, claims, comparison_rows, headline, with_reference
 from charts import chart
 from compare import address
+from compare.form import CONTROL, RANDOM
 from compare.picked import REFERENCE
 from compare.shown import Shown, behind, shown, told
 from runs.store import plain
@@ -21,6 +22,10 @@ BADGES = {
     "refused": ("gray", ":material/balance:", "not claimed"),
 }
 """Verdict → colour, sign and word: none of them is told by its colour alone."""
+HELP = {
+    "no difference": "The data say so: the difference, with its uncertainty, is smaller than the margin.",
+    "not told apart": "The data do not say: the difference may be 0 or more than the margin. More seeds could tell.",
+}
 SHOWN = 8
 OWN = "(each its own)"
 LEAST = 3
@@ -50,6 +55,8 @@ def answer(what: Shown) -> None:
         what,
     )
     behind(comparison_rows(what.found), "Comparisons: one row a variant, unrounded", "compare_table_answer")
+    if any(row["variant"] == RANDOM or row["variant"].endswith("importance random") for row in what.table.rows):
+        st.caption(f"**{RANDOM.capitalize()}**: {CONTROL}")
     st.caption(plain(caption(what.table, what.found)))
 
 
@@ -73,4 +80,4 @@ def _against(what: Shown) -> Shown:
 
 def _claim(claim: Claim) -> None:
     colour, icon, word = BADGES[claim.verdict]
-    st.markdown(f":{colour}-badge[{icon} {word}] {plain(claim.text)}")
+    st.markdown(f":{colour}-badge[{icon} {word}] {plain(claim.text)}", help=HELP.get(claim.verdict))

@@ -18,6 +18,7 @@ from compare.picked import ask_terms
 from compare.rank_maps import rank_maps
 from compare.rates import rates
 from compare.removal import removal
+from compare.runs_of import runs_of
 from compare.shown import Shown, shown, shown_study
 from compare.stability import stability
 from flexlora.errors import FlexLoRAError
@@ -38,6 +39,7 @@ SECTIONS: dict[str, Callable[[Shown], None]] = {
     "Rank maps": rank_maps,
     "Learning rates": rates,
     "Stability": stability,
+    "Runs": runs_of,
     "Take along": downloads,
 }
 """What is drawn of a comparison, in the order of reading."""

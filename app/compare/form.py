@@ -25,6 +25,8 @@ CONTROL = (
     "more than it comes from where rank goes, not from moving it."
 )
 """What random moves are, in words."""
+RANDOM = "random moves"
+"""What a study calls that variant."""
 KEY = "compare_form"
 
 
@@ -79,7 +81,7 @@ def study_text(chosen: Chosen) -> str:
     """Return the study file of what was chosen; what was typed is left to the file's own check."""
     methods: list[Any] = list(chosen.methods)
     if chosen.control:
-        methods.append({"name": "random moves", "method": "flexlora", "settings": {"importance": "random"}})
+        methods.append({"name": RANDOM, "method": "flexlora", "settings": {"importance": "random"}})
     content: dict[str, Any] = {"tasks": list(chosen.tasks), "methods": methods, "seeds": chosen.seeds}
     settings: dict[str, Any] = {"steps": chosen.steps, "save_adapter": False}
     axes = {}

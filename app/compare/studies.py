@@ -9,10 +9,8 @@ from typing import Literal, NamedTuple
 from flexlora.study.files import PARQUET, SPEC, SUMMARY
 from jobs.live import LiveJob
 from jobs.registry import REGISTRY
-from runs.store import runs_root, samples_root
+from runs.store import STUDIES, runs_root, samples_root
 
-BUNDLED = "studies"
-"""Folder of the bundled studies, among the bundled runs."""
 State = Literal["done", "waits", "under way", "interrupted"]
 
 
@@ -48,7 +46,7 @@ class StudyEntry(NamedTuple):
 
 def study_entries() -> list[StudyEntry]:
     """Return every study: the bundled ones by name, then those beside the user's runs, newest first."""
-    samples = sorted(_studies(samples_root() / BUNDLED), key=lambda folder: folder.name)
+    samples = sorted(_studies(samples_root() / STUDIES), key=lambda folder: folder.name)
     own = sorted(_studies(runs_root()), key=lambda folder: (folder / SPEC).stat().st_mtime, reverse=True)
     return [StudyEntry(folder.name, folder) for folder in samples] + [
         StudyEntry(f"runs/{folder.name}", folder) for folder in own

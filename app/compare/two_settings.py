@@ -25,13 +25,15 @@ def settings_part(me: Owner) -> None:
         st.info("Two runs are needed. Train or import them first.")
         return
     keys = list(rows)
+    # Typing finds what stands in the name.
+    names = {key: " · ".join((row.name, ", ".join(row.notes.tags))).removesuffix(" · ") for key, row in rows.items()}
     columns = st.columns(2)
     picked = []
     for place, name in enumerate((A, B)):
         key = f"compare_settings_{name}"
         if st.session_state.get(key) not in rows:
             st.session_state[key] = wanted if (wanted := address.asked(name)) in rows else keys[place]
-        picked.append(select(f"Run {name.upper()}", keys, key, columns[place], format_func=lambda key: rows[key].name))
+        picked.append(select(f"Run {name.upper()}", keys, key, columns[place], format_func=names.__getitem__))
     address.tell(a=picked[0], b=picked[1])
     one, other = (rows[key] for key in picked)
     left, right = _settings(one), _settings(other)

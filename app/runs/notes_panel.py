@@ -24,7 +24,10 @@ def notes_panel(folder: Path, own: bool) -> None:
         return
     notes = read_notes(folder)
     key = f"runs_notes_{folder.name}"
-    with st.popover("Tags and note", icon=":material/sell:", key=key), st.form(f"{key}_form", border=False):
+    with (
+        st.popover("Tags and note", icon=":material/sell:", key=key, on_change="rerun"),
+        st.form(f"{key}_form", border=False),
+    ):
         st.text_input("Tags", ", ".join(notes.tags), key=f"{key}_tags", placeholder="baseline, ablation")
         st.text_area("Note", notes.note, key=f"{key}_note", max_chars=MAX_NOTE)
         st.form_submit_button("Keep", key=f"{key}_keep", type="primary", on_click=_keep, args=(folder, key))
@@ -42,5 +45,7 @@ def _keep(folder: Path, key: str) -> None:
     try:
         tags = parse_tags(st.session_state[f"{key}_tags"])
         write_notes(folder, Notes(tags, st.session_state[f"{key}_note"].strip()), visitor())
+        # Closed: it is kept.
+        st.session_state[key] = False
     except FlexLoRAError as error:
         st.session_state[f"{key}_fault"] = str(error)

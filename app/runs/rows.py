@@ -98,7 +98,9 @@ def whose(key: str, folder: Path, me: Owner) -> str:
     """Return whose a run is to ``me``, one of ``WHERE``."""
     if not key.startswith("runs/"):
         return BUNDLED
-    return YOURS if may(me, "remove", read_owner(folder)) else OTHERS
+    # A run of a study is its study's owner's.
+    held = folder.parent.parent if key.count("/") > 1 else folder
+    return YOURS if may(me, "remove", read_owner(held)) else OTHERS
 
 
 def read_row(key: str, folder: Path) -> RunRow:

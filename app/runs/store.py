@@ -17,11 +17,14 @@ from flexlora.adapter_config import AdapterConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log import RunLogError, find_runs, read_header
 from flexlora.run_log.format import CHECKSUMS, HEADER, HEARTBEAT, LINES
+from flexlora.study.files import RUNS
 from flexlora.tasks import MODEL_TASKS
 from runs.memory import give_back
 from schedule.editor import AdapterSize, mean_cost
 from serve import HERE
 
+STUDIES = "studies"
+"""Folder of the bundled studies, among the bundled runs."""
 NEWCOMERS_RUN = "words-flexlora-paper"
 
 # A run whose heartbeat is younger may still change its state without writing a record.
@@ -34,7 +37,8 @@ class RunEntry(NamedTuple):
     """A run that can be opened.
 
     Attributes:
-        key: What a link calls it: the folder's name, with "runs/" before it for the user's own.
+        key: What a link calls it: the folder's name, with "runs/" before it for the user's own; of a run of a study
+            its place below the folder of runs, such as runs/STUDY/runs/RUN.
         folder: The run log.
     """
 
@@ -104,10 +108,13 @@ def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
         if entry.key == key:
             return entry
     own = key.startswith("runs/")
-    name = key.removeprefix("runs/")
-    if not name or name != Path(name).name or name in {".", ".."}:
+    parts = key.removeprefix("runs/").split("/")
+    # A study's own runs lie below it: NAME/runs/RUN, of a bundled study studies/NAME/runs/RUN.
+    above = [] if own else [STUDIES]
+    placed = len(parts) == 1 or (len(parts) == len(above) + 3 and parts[: len(above)] == above and parts[-2] == RUNS)
+    if not placed or any(not part or part != Path(part).name or part in {".", ".."} for part in parts):
         return None
-    folder = (runs_root() if own else samples_root()) / name
+    folder = (runs_root() if own else samples_root()).joinpath(*parts)
     try:
         return RunEntry(key, folder) if folder.is_dir() else None
     except OSError:
