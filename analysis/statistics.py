@@ -2,6 +2,7 @@
 
 All take differences of pairs: the same seed, data and order under two settings. An interval and a test are both told,
 since they answer different questions and fail differently: the bootstrap says how large, the sign-flip test whether.
+SciPy is imported by the functions that need it: pages that compare nothing do not wait for it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -100,6 +100,8 @@ def bca_ends(sample: np.ndarray, resampled: np.ndarray, confidence: float) -> tu
     Returns:
         Two arrays (...).
     """
+    from scipy import special, stats
+
     n = sample.shape[-1]
     half = (1.0 - confidence) / 2.0
     wide = -math.sqrt(n / (n - 1)) * stats.t.ppf(half, n - 1)
@@ -169,6 +171,8 @@ def detectable_shift(n: int, power: float = POWER, level: float = 1 - CONFIDENCE
     The mean over the sample variance of the power that is left given it, which holds for every n ≥ 2: scipy's
     noncentral t has no value far from 0.
     """
+    from scipy import optimize, special, stats
+
     limit = stats.t.ppf(1 - level / 2, n - 1)
     shares = (np.arange(QUADRATURE) + 0.5) / QUADRATURE
     bound = limit * np.sqrt(stats.chi2.ppf(shares, n - 1) / (n - 1))
@@ -188,6 +192,8 @@ def equivalence_p(differences: ArrayLike, margin: float) -> float:
     Raises:
         ValueError: the margin is not above 0.
     """
+    from scipy import stats
+
     if not margin > 0:
         raise ValueError(f"margin={margin} must be above 0: it says which difference would not matter")
     found = _pairs(differences)
@@ -226,6 +232,8 @@ def rank_stability(scores: Sequence[Sequence[float]]) -> np.ndarray:
     Returns:
         (events − 1,), NaN where fewer than three matrices are left or one row is constant.
     """
+    from scipy import stats
+
     rows = np.asarray(scores, float)
     found = np.full(max(0, len(rows) - 1), math.nan)
     for event, (one, other) in enumerate(itertools.pairwise(rows)):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from analysis.leaderboard.read import COSTS, Result
 from analysis.leaderboard.reruns import group_reruns
@@ -87,6 +86,8 @@ def rank_results(results: Sequence[Result], *, cost: str = "memory_bytes") -> Bo
         results: at least one.
         cost: key of ``COSTS``; a configuration that does not tell it is on no front.
     """
+    from scipy import stats
+
     groups = group_reruns(results)
     scores = [np.array([result.score for result in own]) for own in groups.values()]
     freedom = sum(len(own) - 1 for own in scores)
@@ -162,6 +163,8 @@ def runs_needed(difference: float, spread: float) -> int:
 
 def _p(difference: float, one: int, other: int, spread: float, freedom: int) -> float:
     """Return the two-sided p of a difference of means under the pooled spread."""
+    from scipy import stats
+
     if not freedom:
         return math.nan
     error = spread * math.sqrt(1 / one + 1 / other)
