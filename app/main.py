@@ -34,14 +34,15 @@ STYLE = """<style>
 /* Streamlit's own greys and the white on a light accent are below the contrast that small text needs. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
 :is([data-testid="stMarkdownContainer"], [data-testid="stCaptionContainer"]) code { font-size: 0.86em !important; }
-[data-testid="stBaseButton-primary"]:enabled { color: light-dark(#ffffff, #12171c); }
+[data-testid="stBaseButton-primary"]:enabled, [data-testid="stMultiSelect"] [data-tag] :is(span, button) {
+  color: light-dark(#ffffff, #12171c); }
 .stPlotlyChart :is([class$="tick"] text, [class$="title"], [class$="title"] text, .gtitle-subtitle, .legendtext) {
   fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
 /* Plotly chooses between white and this grey, which is too faint on a colour of middle lightness. */
 .stPlotlyChart .heatmap-label text[style*="fill: rgb(68, 68, 68)"] { fill: #000000 !important; }
 .st-key-compare_forest .annotation text { fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
 [data-testid="stMain"]:focus-visible { outline: 2px solid; outline-offset: -2px; }
-a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }
+:is(a[data-testid="stTopNavLink"], [data-testid="stMultiSelect"] input):focus-visible { outline: 2px solid; outline-offset: 2px; }
 </style>"""
 
 if get_script_run_ctx(suppress_warning=True) is None:

@@ -34,7 +34,7 @@ PAGES = {
     "/adapters": "[data-testid=stFileUploader]",
     "/methods": ".mg-card canvas",
     "/compare?study=four_ways": ".stPlotlyChart .xtick",
-    "/compare?part=New+study": "textarea",
+    "/compare?part=New+study": "[data-testid=stNumberInput]",
 }
 """Page → what is there when it is complete."""
 VIEWS = (
