@@ -33,8 +33,9 @@ def inverted(observed: Observed, ranks: Mapping[str, int], budget: int) -> dict[
 
 
 def oracle(observed: Observed, ranks: Mapping[str, int], budget: int) -> tuple[list[str], list[str]]:
-    """From where most is over the true rank to where most is missing, until nothing is either."""
-    missing = {name: rank - ranks[name] for name, rank in observed["truth"].items()}
+    """From where most is over the true rank to where most is missing, until nothing is either or no more is allowed."""
+    limits = observed["limits"]
+    missing = {name: min(rank, limits[name]) - ranks[name] for name, rank in observed["truth"].items()}
     prune, extend = [], []
     for _ in range(budget):
         low, high = min(missing, key=lambda name: missing[name]), max(missing, key=lambda name: missing[name])
@@ -73,7 +74,7 @@ DECISIONS: dict[str, Policy] = {
     "random": _decide("random", "random moves", random, "chance"),
     "inverted": _decide("inverted", "spectral entropy, inverted", inverted, "lambda"),
     "still": _decide("still", "events without moves", still),
-    "oracle": _decide("oracle", "oracle: towards the true ranks", oracle, "truth"),
+    "oracle": _decide("oracle", "oracle: towards the true ranks", oracle, "truth", "limits"),
     "big_then_cut": Policy(
         "big_then_cut", "train big, then cut", "cut", ("component_norms", "prices"), big_then_cut, method="big_then_cut"
     ),
