@@ -103,6 +103,8 @@ def caption(study: StudyTable, found: Sequence[Compared], margin: float | None =
         )
         if tuned["edges"]:
             parts.append(f"At an end of the learning rates tried: {'; '.join(tuned['edges'])}.")
+    if rates := _rates(study):
+        parts.append(f"{'' if tuned else 'Not tuned: '}{rates}")
     if margin:
         parts.append(f'"No difference" is claimed within ± {margin:g} (two one-sided tests).')
     lost = Counter(row["state"] for row in study.rows)
@@ -121,6 +123,24 @@ def caption(study: StudyTable, found: Sequence[Compared], margin: float | None =
             f"takes {compared[0].needed} at least."
         )
     return " ".join(parts)
+
+
+def _rates(study: StudyTable) -> str:
+    """Return the learning rates of the variants, where they are not one for all that are compared; else nothing."""
+    parts = []
+    for group in study.summary["groups"]:
+        own: dict[str, list[float]] = {}
+        for row in study.rows:
+            if (row["task"], row["cell"]) == (group["task"], group["cell"]) and row.get("learning_rate") is not None:
+                seen = own.setdefault(row["variant"], [])
+                if row["learning_rate"] not in seen:
+                    seen.append(row["learning_rate"])
+        if len({tuple(seen) for seen in own.values()}) > 1:
+            where = f"on {group['task']}{' at ' + group['cell'] if group['cell'] else ''}, "
+            told = ", ".join(f"{name} {' and '.join(f'{rate:.2g}' for rate in seen)}" for name, seen in own.items())
+            parts.append(f"{where if len(study.summary['groups']) > 1 else ''}learning rates differ: {told}.")
+    text = " ".join(parts)
+    return text[:1].upper() + text[1:] if study.summary.get("tuned") else text
 
 
 def _tables(found: Sequence[Compared]) -> list[tuple[str, list[str], list[list[str]]]]:

@@ -21,8 +21,8 @@ UNIT_WORDS = {
 }
 """What is held equal, in words."""
 CONTROL = (
-    "FlexLoRA that moves as many directions at the same events, between matrices drawn by chance. What FlexLoRA has "
-    "more than it comes from where rank goes, not from moving it."
+    "FlexLoRA that moves as many directions at the same events, between matrices drawn by chance. At the same learning "
+    "rate, what FlexLoRA has more than it comes from where rank goes, not from moving it."
 )
 """What random moves are, in words."""
 RANDOM = "random moves"

@@ -274,3 +274,16 @@ def test_what_is_no_study_is_told_in_one_line(folder, damage, tmp_path, capsys):
 def test_a_margin_is_a_number_above_zero(folder, margin, capsys):
     assert main([str(folder), "--margin", margin]) == 2
     assert "margin" in capsys.readouterr().err
+
+
+def test_learning_rates_that_differ_are_told_with_the_terms_of_the_comparison(folder):
+    study = load_study(folder)
+    for row in study.rows:
+        row["learning_rate"] = 0.01
+    assert "earning rates differ" not in caption(study, compare_study(study))
+    changed = study.rows[0]["variant"]
+    for row in study.rows:
+        row["learning_rate"] = 0.002 if row["variant"] == changed else 0.01
+    study.summary["tuned"] = None
+    told = caption(study, compare_study(study))
+    assert "Not tuned: " in told and "learning rates differ: " in told and f"{changed} 0.002" in told
