@@ -81,8 +81,14 @@ def ask_place(what: Shown, key: str) -> list[Group]:
 
 
 def told(sentence: str, what: Shown) -> None:
-    """Say in a sentence what a figure shows, and what has to be known of its budgets."""
+    """Say in a sentence what a figure shows, and what has to be known of its budgets and of how few its seeds are."""
     note = f" **Unequal budgets:** {plain(what.note)}" if what.note else ""
+    few = next((one for one in what.found if one.too_few and one.pairs is not None), None)
+    if few is not None and few.pairs is not None:
+        note += (
+            f" **Few seeds:** an interval over {few.pairs.n} says little more than what those runs were; to claim a "
+            f"difference takes {few.needed}."
+        )
     st.caption(f"{sentence}{note}")
 
 

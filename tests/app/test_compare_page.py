@@ -130,6 +130,8 @@ def test_every_section_says_what_it_shows_and_has_its_table(page, make_study, vi
         assert page.info and not charts(page), "neither tuned nor with two events"
     else:
         assert page.dataframe and (charts(page) or view == "Take along")
+        # Four seeds: the bands and bars of every section must not pass for more than they are.
+        assert view == "Take along" or "an interval over 4 says little more than what those runs were" in words(page)
 
 
 def test_the_sample_study_has_every_figure(page, monkeypatch):
