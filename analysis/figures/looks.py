@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
+import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
+from plotly.subplots import make_subplots
 
 from analysis.figures.theme import METHOD_LOOKS, method_style
 
@@ -45,6 +48,69 @@ def veil(colour: str, opacity: float) -> str:
     """Return a colour that lets through what is behind it."""
     red, green, blue = hex_to_rgb(colour)
     return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def marker(style: Mapping[str, Any], size: float, width: float = 2) -> dict[str, Any]:
+    """Return a marker in the colour and symbol of a style, with an edge that open symbols need."""
+    return {
+        "symbol": style["symbol"],
+        "size": size,
+        "color": style["color"],
+        "line": {"width": width, "color": style["color"]},
+    }
+
+
+def error_bars(
+    values: Sequence[float], ends: Sequence[Sequence[float]], colour: str, thickness: float = 1.5
+) -> dict[str, Any]:
+    """Return bars from ``ends[i]``, (low, high), around ``values[i]``; none where they are not known, NaN."""
+    known = [
+        (low, high) if math.isfinite(low) else (value, value) for value, (low, high) in zip(values, ends, strict=True)
+    ]
+    return {
+        "array": [high - value for value, (_, high) in zip(values, known, strict=True)],
+        "arrayminus": [value - low for value, (low, _) in zip(values, known, strict=True)],
+        "thickness": thickness,
+        "width": 0,
+        "color": colour,
+    }
+
+
+class Placed(Protocol):
+    """What belongs to a task and cell."""
+
+    @property
+    def task(self) -> str:
+        """Its task."""
+        ...
+
+    @property
+    def cell(self) -> str:
+        """Values of the axes within which it is compared."""
+        ...
+
+
+Item = TypeVar("Item", bound=Placed)
+
+
+def by_place(items: Iterable[Item]) -> dict[tuple[str, str], list[Item]]:
+    """Return task and cell → its items, in order."""
+    groups: dict[tuple[str, str], list[Item]] = {}
+    for item in items:
+        groups.setdefault((item.task, item.cell), []).append(item)
+    return groups
+
+
+def place_panels(places: Sequence[tuple[str, str]], **grid: Any) -> tuple[go.Figure, str]:
+    """Return a figure with a panel for each task and cell, and what its title adds where there is one alone.
+
+    ``grid`` goes to ``plotly.subplots.make_subplots``.
+    """
+    titles = [place_title(*place) for place in places]
+    several = len(titles) > 1
+    figure = make_subplots(rows=len(titles), cols=1, subplot_titles=titles if several else None, **grid)
+    figure.update_annotations(font={"size": TITLE_SIZE})
+    return figure, "" if several else f", {titles[0]}"
 
 
 def place_title(task: str, cell: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.looks import variant_numbers, variant_style
+from analysis.figures.looks import error_bars, marker, variant_numbers, variant_style
 from analysis.figures.painters import curve, panels
 from analysis.figures.theme import DASHES, NO_RECORDS, SEQUENCE, TRUE, empty_figure, styled
 from analysis.runs import Run
@@ -70,24 +70,12 @@ def group_stability(groups: Mapping[str, Sequence[MeanStability]], methods: Sequ
         own = groups[name]
         # Beside each other in a row, so that none hides another.
         shift = 0.5 * ((number + 0.5) / len(shown) - 0.5)
-        bars = [(one.high - one.mean, one.mean - one.low) if np.isfinite(one.low) else (0.0, 0.0) for one in own]
         figure.add_scatter(
             x=[one.mean for one in own],
             y=[labels.index(one.label) + shift for one in own],
-            error_x={
-                "array": [high for high, _ in bars],
-                "arrayminus": [low for _, low in bars],
-                "thickness": 1.5,
-                "width": 0,
-                "color": style["color"],
-            },
+            error_x=error_bars([one.mean for one in own], [(one.low, one.high) for one in own], style["color"]),
             mode="markers",
-            marker={
-                "symbol": style["symbol"],
-                "color": style["color"],
-                "size": 9,
-                "line": {"width": 1.5, "color": style["color"]},
-            },
+            marker=marker(style, 9, 1.5),
             name=name,
             text=[f"{one.label}, {one.n} runs" for one in own],
             hovertemplate=f"{name}<br>%{{text}}<br>ρ %{{x:.3f}}<extra></extra>",

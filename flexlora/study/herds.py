@@ -13,7 +13,7 @@ from flexlora.study.plan import Planned
 FREE = ("seed", "learning_rate", "policy", "importance", "initial_ranks")
 """Options in which runs that share their steps may differ: none decides a shape."""
 TOYS = ("planted",)
-"""Tasks so small that sharing pays on a CPU, too: docs/studies.md has the measurement."""
+"""Tasks so small that sharing pays on a CPU, too; ``benchmarks/seed_farm.py`` measures it."""
 LANES = {"cpu": 16, "cuda": 64}
 """Runs that share their steps, at most."""
 

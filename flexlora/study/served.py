@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import IO, Any
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log import RunLogError
 from flexlora.study.files import SPEC
+from flexlora.study.pipe import Answers
 from flexlora.study.plan import plan_study
 from flexlora.study.progress import Count
 from flexlora.study.runner import StudyStopped, run_study
@@ -28,23 +28,19 @@ from flexlora.study.spec import read_study_text
 
 def main() -> int:
     """Make the study that the first line asks for; what is done is kept and not repeated."""
-    # What a library prints must not get between the lines of the protocol.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    # Ctrl-C reaches the whole group; the parent says what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answer = Answers()
     stopping = threading.Event()
     asked = json.loads(sys.stdin.readline() or "{}")
     if hasattr(os, "nice"):
         os.nice(int(asked.get("niceness") or 0))
     threading.Thread(target=_listen, args=(sys.stdin, stopping), daemon=True).start()
-    _answer(answers, _make(asked, answers, stopping))
+    answer(_make(asked, answer, stopping))
     return 0
 
 
-def _make(asked: dict[str, Any], answers: IO[str], stopping: threading.Event) -> dict[str, Any]:
+def _make(asked: dict[str, Any], answer: Answers, stopping: threading.Event) -> dict[str, Any]:
     def told(count: Count) -> None:
-        _answer(answers, count._asdict())
+        answer(count._asdict())
 
     try:
         out, text = Path(asked["out"]), str(asked["study"])
@@ -62,15 +58,6 @@ def _listen(stream: IO[str], stopping: threading.Event) -> None:
         if json.loads(line).get("command") == "stop":
             break
     stopping.set()
-
-
-def _answer(answers: IO[str], content: dict[str, Any]) -> None:
-    try:
-        answers.write(json.dumps(content) + "\n")
-        answers.flush()
-    except BrokenPipeError:
-        # The parent is gone; the end of the other pipe stops the study.
-        return
 
 
 if __name__ == "__main__":

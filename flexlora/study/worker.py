@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from flexlora.job import Job
 from flexlora.run_log import RunLogError, refuse_beside_writer
 from flexlora.run_log.format import HEADER
 from flexlora.study.outcome import DIVERGED, Outcome, begun, clear, find_outcome
+from flexlora.study.pipe import Answers
 from flexlora.study.policy_files import load_kept
 
 TOLD_INTERVAL_S = 0.5
@@ -92,7 +92,7 @@ def _together(runs: Mapping[int, tuple[Job, Path]], controls: Controls, told: To
     """Train runs with shared steps; return how they ended, nothing of those that must be trained alone."""
     import torch
 
-    from flexlora.farm import run_farm
+    from flexlora.farm import CannotShare, run_farm
 
     places, jobs = list(runs), [job for job, _ in runs.values()]
     folders = [folder for _, folder in runs.values()]
@@ -111,8 +111,11 @@ def _together(runs: Mapping[int, tuple[Job, Path]], controls: Controls, told: To
             return {}
         parts = [{place: runs[place] for place in own} for own in (places[:half], places[half:])]
         return _together(parts[0], controls, told) | _together(parts[1], controls, told)
-    except Exception:
-        # Alone, the one that is at fault says what is wrong with it.
+    except CannotShare:
+        return {}
+    except Exception as error:
+        # Alone, the one that is at fault says what is wrong with it; were it the farm, nobody else would tell.
+        sys.stderr.write(f"not trained together: {type(error).__name__}: {' '.join(str(error).split())}\n")
         return {}
     return {
         place: _failed(found) if isinstance(found, Exception) else Outcome(found["state"])
@@ -155,11 +158,7 @@ def _wait_for_others(folder: Path) -> None:
 
 def main() -> int:
     """Serve the parent until its pipe closes."""
-    # What a library prints must not get between the lines of the protocol.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    # Ctrl-C reaches the whole group; the parent says what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answer = Answers()
     requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     controls = Controls()
     threading.Thread(target=_listen, args=(sys.stdin, requests, controls), daemon=True).start()
@@ -171,11 +170,11 @@ def main() -> int:
             # Those that share their steps are told together.
             if step == shown or time.monotonic() - last > TOLD_INTERVAL_S:
                 last, shown = time.monotonic(), step
-                _answer(answers, {"run": place, "step": step})
+                answer({"run": place, "step": step})
 
         jobs = [Job.from_dict(run["job"]) for run in request["runs"]]
         outcomes = perform(jobs, [Path(run["folder"]) for run in request["runs"]], controls, told)
-        _answer(answers, {"outcomes": [outcome.to_dict() for outcome in outcomes]})
+        answer({"outcomes": [outcome.to_dict() for outcome in outcomes]})
     return 0
 
 
@@ -191,15 +190,6 @@ def _listen(stream: IO[str], requests: queue.SimpleQueue[dict[str, Any] | None],
     # A step that never ends, such as one in someone else's policy, must not keep a process whose parent is gone.
     time.sleep(PATIENCE_S)
     os._exit(1)
-
-
-def _answer(answers: IO[str], content: dict[str, Any]) -> None:
-    try:
-        answers.write(json.dumps(content) + "\n")
-        answers.flush()
-    except BrokenPipeError:
-        # The parent is gone; its end of the other pipe stops the run.
-        return
 
 
 if __name__ == "__main__":

@@ -123,7 +123,8 @@ def test_transformers_share_steps_too(task, steps, tmp_path):
             assert found.task_loss == pytest.approx(own.task_loss, abs=2e-5)
             if session.is_event(step):
                 first, second = session.event(step).record(), other.event(step).record()
-                assert [m["matrix"] for m in first["extend"]] == [m["matrix"] for m in second["extend"]]
+                for half in ("prune", "extend"):
+                    assert [m["matrix"] for m in first[half]] == [m["matrix"] for m in second[half]]
             other.finish_step()
     # One frozen base for all.
     shared = [dict(session.model.named_parameters()) for session in sessions]

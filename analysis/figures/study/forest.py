@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from analysis.figures.looks import TITLE_SIZE, place_title, variant_numbers, variant_style
+from analysis.figures.looks import by_place, error_bars, marker, place_panels, variant_numbers, variant_style
 from analysis.figures.theme import TRUE, empty_figure, names_of, styled
 from analysis.study import Compared
 from analysis.study.write import NOTHING, number_text
@@ -27,24 +26,17 @@ def forest(found: Sequence[Compared], margin: float | None = None) -> go.Figure:
     The band is ± ``margin``, within which a difference would not matter. n pairs, p after Holm, and the verdict stand
     over each row.
     """
-    groups: dict[tuple[str, str], list[Compared]] = {}
-    for one in found:
-        if one.pairs is not None:
-            groups.setdefault((one.task, one.cell), []).append(one)
+    groups = by_place(one for one in found if one.pairs is not None)
     if not groups:
         return empty_figure("Differences", "No two variants share a seed.")
     sizes = [len(own) for own in groups.values()]
-    titles = [place_title(*place) for place in groups]
     height = sum(MARGIN.values()) + PANEL_PX * (len(groups) - 1) + ROW_PX * sum(sizes)
-    figure = make_subplots(
-        rows=len(groups),
-        cols=1,
+    figure, alone = place_panels(
+        list(groups),
         row_heights=[size + 0.4 for size in sizes],
         vertical_spacing=PANEL_PX / (height - sum(MARGIN.values())) if len(groups) > 1 else 0,
-        subplot_titles=titles if len(groups) > 1 else None,
     )
-    figure.update_annotations(font={"size": TITLE_SIZE})
-    styled(figure, title=f"Paired differences{f', {titles[0]}' if len(groups) == 1 else ''}", x="", y="")
+    styled(figure, title=f"Paired differences{alone}", x="", y="")
     for row, own in enumerate(groups.values(), 1):
         _add_panel(figure, own, margin, row)
     inside = height - sum(MARGIN.values())
@@ -106,24 +98,12 @@ def _add_row(figure: go.Figure, one: Compared, number: int, place: int, row: int
             hovertemplate=f"{one.variant}<br>detectable: ± {pairs.detectable:.4g}<extra></extra>",
             **at,
         )
-    known = np.isfinite(pairs.low)
     figure.add_scatter(
         x=[pairs.mean],
         y=[place],
-        error_x={
-            "array": [pairs.high - pairs.mean if known else 0],
-            "arrayminus": [pairs.mean - pairs.low if known else 0],
-            "thickness": 2,
-            "width": 0,
-            "color": style["color"],
-        },
+        error_x=error_bars([pairs.mean], [(pairs.low, pairs.high)], style["color"], 2),
         mode="markers",
-        marker={
-            "symbol": style["symbol"],
-            "size": 11,
-            "color": style["color"],
-            "line": {"width": 2, "color": style["color"]},
-        },
+        marker=marker(style, 11),
         name=one.variant,
         showlegend=False,
         hovertemplate=f"{one.variant}<br>%{{x:.4g}} [{pairs.low:.4g}, {pairs.high:.4g}]<br>{_told(one)}<extra></extra>",

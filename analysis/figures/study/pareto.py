@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from analysis.figures.looks import TITLE_SIZE, place_title, variant_numbers, variant_style, veil
+from analysis.figures.looks import by_place, error_bars, marker, place_panels, variant_numbers, variant_style, veil
 from analysis.figures.theme import TRUE, capital, empty_figure, names_of, styled
 from analysis.study import COSTS, Point
 from analysis.study.pareto import STANDINGS
@@ -26,21 +23,11 @@ def pareto(points: Sequence[Point]) -> go.Figure:
     A ring marks a variant on the front: it is told apart as better than every other that is not surely dearer, where
     there is such another. Faint is surely behind one that is not surely dearer.
     """
-    groups: dict[tuple[str, str], list[Point]] = {}
-    for point in points:
-        groups.setdefault((point.task, point.cell), []).append(point)
+    groups = by_place(points)
     if not groups:
         return empty_figure("Against cost", "No run has both the metric and this cost.")
-    titles = [place_title(*place) for place in groups]
     cost = COSTS[points[0].cost]
-    figure = make_subplots(
-        rows=len(groups),
-        cols=1,
-        vertical_spacing=0.28 / len(groups),
-        subplot_titles=titles if len(groups) > 1 else None,
-    )
-    figure.update_annotations(font={"size": TITLE_SIZE})
-    alone = f", {titles[0]}" if len(groups) == 1 else ""
+    figure, alone = place_panels(list(groups), vertical_spacing=0.28 / len(groups))
     styled(figure, title=f"{capital(points[0].metric.replace('_', ' '))} against cost{alone}", x=cost.label, y="")
     for row, own in enumerate(groups.values(), 1):
         numbers = variant_numbers(point.method for point in own)
@@ -64,20 +51,13 @@ def _add_point(figure: go.Figure, point: Point, number: int, unit: float, row: i
     figure.add_scatter(
         x=[x],
         y=[point.y],
-        error_x=_bars(x, ends, colour),
-        error_y=_bars(point.y, point.y_ends, colour),
+        error_x=error_bars([x], [ends], colour),
+        error_y=error_bars([point.y], [point.y_ends], colour),
         mode="markers",
-        marker={"symbol": style["symbol"], "size": 10, "color": colour, "line": {"width": 2, "color": colour}},
+        marker=marker({**style, "color": colour}, 10),
         name=point.variant,
         legendgroup=point.variant,
         showlegend=point.variant not in names_of(figure),
         hovertemplate=f"{point.variant}, {point.n} runs: {point.standing}<br>{told}<extra></extra>",
         **at,
     )
-
-
-def _bars(value: float, ends: Sequence[float], colour: str) -> dict[str, Any]:
-    if math.isnan(ends[0]):
-        return {"visible": False}
-    own = {"array": [ends[1] - value], "arrayminus": [value - ends[0]]}
-    return {**own, "thickness": 1.5, "width": 0, "color": colour}

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from analysis.figures.looks import TITLE_SIZE, place_title, variant_numbers, variant_style
+from analysis.figures.looks import by_place, marker, place_panels, variant_numbers, variant_style
 from analysis.figures.theme import TRUE, empty_figure, names_of, styled
 from analysis.study import RateCurve
 
@@ -24,25 +23,11 @@ def learning_rates(curves: Sequence[RateCurve]) -> go.Figure:
 
     A square ring is a choice at an end of the rates tried: beyond it there may be a better one.
     """
-    groups: dict[tuple[str, str], list[RateCurve]] = {}
-    for one in curves:
-        groups.setdefault((one.task, one.cell), []).append(one)
+    groups = by_place(curves)
     if not groups:
         return empty_figure("Learning rates", "Nothing was tuned: this study has no search.")
-    titles = [place_title(*place) for place in groups]
-    figure = make_subplots(
-        rows=len(groups),
-        cols=1,
-        vertical_spacing=0.28 / len(groups),
-        subplot_titles=titles if len(groups) > 1 else None,
-    )
-    figure.update_annotations(font={"size": TITLE_SIZE})
-    styled(
-        figure,
-        title=f"Learning rates tried{f', {titles[0]}' if len(groups) == 1 else ''}",
-        x="learning rate (log scale)",
-        y="",
-    )
+    figure, alone = place_panels(list(groups), vertical_spacing=0.28 / len(groups))
+    styled(figure, title=f"Learning rates tried{alone}", x="learning rate (log scale)", y="")
     for row, own in enumerate(groups.values(), 1):
         for one, number in zip(own, variant_numbers(one.method for one in own), strict=True):
             _add_curve(figure, one, number, row)
@@ -64,12 +49,7 @@ def _add_curve(figure: go.Figure, one: RateCurve, number: int, row: int) -> None
         y=one.values,
         mode="lines+markers",
         line={"color": style["color"], "dash": style["dash"], "width": 2},
-        marker={
-            "symbol": style["symbol"],
-            "size": 8,
-            "color": style["color"],
-            "line": {"width": 1.5, "color": style["color"]},
-        },
+        marker=marker(style, 8, 1.5),
         name=one.variant,
         legendgroup=one.variant,
         showlegend=one.variant not in names_of(figure),
