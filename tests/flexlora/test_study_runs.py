@@ -224,9 +224,18 @@ def test_a_worker_in_a_step_that_never_ends_does_not_outlive_its_parent():
     stuck = (
         "import time, flexlora.study.worker as worker\n"
         "worker.PATIENCE_S = 0.3\n"
-        "worker.perform = lambda *given: time.sleep(600)\n"
+        "def perform(*given):\n"
+        "    print('begun', flush=True)\n"
+        "    time.sleep(600)\n"
+        "worker.perform = perform\n"
         "raise SystemExit(worker.main())"
     )
-    asked = json.dumps({"runs": []}) + "\n"
-    ended = subprocess.run([sys.executable, "-c", stuck], input=asked, text=True, timeout=120, check=False)
-    assert ended.returncode == 1
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", stuck], **pipes) as child:
+        assert child.stdin is not None and child.stderr is not None
+        child.stdin.write(json.dumps({"runs": []}) + "\n")
+        child.stdin.flush()
+        # What the work prints goes to standard error, not between the answers.
+        assert child.stderr.readline() == "begun\n"
+        child.stdin.close()
+        assert child.wait(120) == 1
