@@ -43,7 +43,7 @@ def runs_of(what: Shown) -> None:
         key="compare_runs_table",
         alt="Runs: task, variant, seed, state, results, and the link that opens each in Explore",
     )
-    told("One row a run. Its link opens the run in Explore: every step of every matrix.", what)
+    told("One row a run. Its link opens the run in Explore, with all that its log holds.", what)
 
 
 def _told(row: dict[str, Any], names: list[str]) -> dict[str, Any]:

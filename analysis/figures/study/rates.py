@@ -38,7 +38,7 @@ def learning_rates(curves: Sequence[RateCurve]) -> go.Figure:
     if len(tried) <= MOST_TICKS:
         figure.update_xaxes(tickvals=tried, ticktext=[f"{rate:.3g}" for rate in tried])
     height = AROUND_PX + PANEL_PX * len(groups)
-    return figure.update_layout(height=height, legend={"y": -60 / height, "yanchor": "top", "itemsizing": "constant"})
+    return figure.update_layout(height=height, legend={"y": -76 / height, "yanchor": "top", "itemsizing": "constant"})
 
 
 def _add_curve(figure: go.Figure, one: RateCurve, number: int, row: int) -> None:
