@@ -32,6 +32,16 @@ settings: {steps: 12, save_adapter: false, eval_interval: 12, target_modules: "q
 equal: final_rank
 """
 
+PLANTED = """
+name: of a task that workers begin at once
+tasks: [planted]
+methods: [lora, flexlora]
+seeds: 1
+metric: loss
+settings: {steps: 60, save_adapter: false, eval_interval: 60}
+equal: final_rank
+"""
+
 
 def job_of(text: str = TEXT) -> StudyJob:
     return study_job(text, plan_study(read_study_text(text, "study.yaml")))
@@ -108,9 +118,9 @@ def test_a_run_and_a_study_take_turns(stage):
 
 def test_a_true_process_stops_after_its_steps_and_is_gone_on_with_to_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(start_up, "_measured", [])
-    short = TEXT.replace("seeds: 2", "seeds: 1").replace("12", "4")
+    short = job_of(PLANTED)
     registry = Registry(launch=lambda work, name: threading.Thread(target=work, name=name, daemon=True).start())
-    live = registry.start(ANNA, Request(job_of(short)), tmp_path)
+    live = registry.start(ANNA, Request(short), tmp_path)
     deadline = time.monotonic() + PATIENCE_S
     while not live.step and live.outcome is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -118,7 +128,7 @@ def test_a_true_process_stops_after_its_steps_and_is_gone_on_with_to_the_end(tmp
     assert live.over.wait(PATIENCE_S) and live.error is None
     assert read_partial(live.folder).runs == 2
     assert start_up.start_up_s() != start_up.GUESS_S, "the first step was timed"
-    rest = registry.start(ANNA, Request(job_of(short), folder=live.folder), tmp_path)
+    rest = registry.start(ANNA, Request(short, folder=live.folder), tmp_path)
     assert rest.over.wait(PATIENCE_S) and rest.error is None
     assert rest.state == "finished" and (live.folder / SUMMARY).exists()
     whole = read_partial(live.folder)
