@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.study import Claim, caption, claims, comparison_rows, headline, with_reference
+from analysis.study import Claim, caption, claims, comparison_rows, headline
 from charts import chart
-from compare import address
 from compare.form import CONTROL, RANDOM
-from compare.picked import REFERENCE
-from compare.shown import Shown, behind, shown, told
+from compare.shown import Shown, behind, told
 from runs.store import plain
-from widgets import select
 
-AGAINST = "compare_against"
 BADGES = {
     "better": ("green", ":material/trending_up:", "better"),
     "worse": ("orange", ":material/trending_down:", "worse"),
@@ -27,17 +23,13 @@ HELP = {
     "not told apart": "The data do not say: the difference may be 0 or more than the margin. More seeds could tell.",
 }
 SHOWN = 8
-OWN = "(each its own)"
-LEAST = 3
-"""Variants from which on another reference tells more than the sign."""
 
 
 def answer(what: Shown) -> None:
     """Draw the answer in one line, the claims, and the forest plot."""
-    what = _against(what)
     said = claims(what.table, what.found)
     if not said:
-        st.info("No two variants share a seed yet: there is no difference to speak of.")
+        st.info("No two variants share a seed yet, so nothing can be compared. This page fills as runs end.")
     else:
         st.markdown(f"**{plain(headline(said, what.found))}**")
     for claim in said[:SHOWN]:
@@ -58,24 +50,6 @@ def answer(what: Shown) -> None:
     if any(row["variant"] == RANDOM or row["variant"].endswith("importance random") for row in what.table.rows):
         st.caption(f"**{RANDOM.capitalize()}**: {CONTROL}")
     st.caption(plain(caption(what.table, what.found)))
-
-
-def _against(what: Shown) -> Shown:
-    """Draw the choice of what a study's variants are compared with; return the study read against it."""
-    groups = what.table.summary["groups"]
-    labels = list(dict.fromkeys(label for group in groups for label in group["variants"]))
-    if what.table.folder is None or len(labels) < LEAST:
-        # Picked runs name their reference with their budget.
-        return what
-    own = {group["reference"] for group in groups}
-    first = own.pop() if len(own) == 1 else OWN
-    options = [first, *(label for label in labels if label != first)]
-    if st.session_state.get(AGAINST) not in options:
-        asked = address.asked(REFERENCE)
-        st.session_state[AGAINST] = asked if asked in options else first
-    chosen = select("Compared with", options, AGAINST)
-    address.tell(reference=None if chosen == first else chosen)
-    return what if chosen == first else shown(with_reference(what.table, chosen), what.groups)
 
 
 def _claim(claim: Claim) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from compare import address
+from compare.against import AGAINST, ask_reference
 from compare.answer import answer
 from compare.choice import Choice
 from compare.cost import cost
@@ -59,6 +60,7 @@ def compared(choice: Choice, me: Owner) -> None:
 
 
 def _sections(what: Shown) -> None:
+    what = ask_reference(what)
     _begin(VIEW, address.one_of(address.VIEW, list(SECTIONS)))
     view = switch("Section", list(SECTIONS), VIEW, label_visibility="collapsed", default=None)
     address.tell(view=None if view == next(iter(SECTIONS)) else view)
@@ -106,6 +108,8 @@ def _begin_anew(chosen: str) -> None:
     if before != chosen:
         st.session_state[VIEW] = next(iter(SECTIONS))
         st.session_state[ANYWAY] = False
+        st.session_state.pop(AGAINST, None)
+        address.tell(reference=None)
 
 
 def _begin(key: str, value: object) -> None:

@@ -83,4 +83,5 @@ def _keep(what: Shown, *, drawn: bool) -> None:
 
 def _ident(what: Shown) -> tuple[str, ...]:
     """What a packed file is of: of another comparison it is not offered."""
-    return str(what.table.folder), what.note, *(str(row["run"]) for row in what.table.rows)
+    references = (str(group["reference"]) for group in what.table.summary["groups"])
+    return str(what.table.folder), what.note, *references, *(str(row["run"]) for row in what.table.rows)

@@ -45,9 +45,14 @@ def _difference(ranks: Sequence[GroupRanks], what: Shown) -> None:
     st.markdown("## One minus another")
     left, right = st.columns(2)
     labels = [own.label for own in ranks]
-    # The reference stands first: what the others have more than it.
-    one = select("Of", range(len(labels)), "compare_map_one", left, index=1, format_func=lambda at: labels[at])
-    other = select("Minus", range(len(labels)), "compare_map_other", right, format_func=lambda at: labels[at])
+    # What another has more than the reference.
+    references = {str(group["reference"]) for group in what.table.summary["groups"]}
+    minus = next((at for at, label in enumerate(labels) if label in references), 0)
+    first = 1 if minus == 0 else 0
+    one = select("Of", range(len(labels)), "compare_map_one", left, index=first, format_func=lambda at: labels[at])
+    other = select(
+        "Minus", range(len(labels)), "compare_map_other", right, index=minus, format_func=lambda at: labels[at]
+    )
     try:
         found = rank_difference(ranks[min(one, len(ranks) - 1)], ranks[min(other, len(ranks) - 1)])
     except FlexLoRAError as error:

@@ -158,6 +158,10 @@ def test_a_study_is_read_against_another_variant_and_a_link_opens_the_same(page,
     assert not page.exception and not page.error
     assert "On digits, FlexLoRA is not told apart from random moves" in words(page)
     assert page.query_params["reference"] == "random moves"
+    page.session_state["compare_view"] = "Take along"
+    page.run()
+    assert "FlexLoRA is not told apart from random moves" in str(page.dataframe[0].value.to_dict())
+    assert page.selectbox(key="compare_against").value == "random moves"
     link = AppTest.from_function(script, default_timeout=60)
     link.query_params["study"], link.query_params["reference"] = "four_ways", "random moves"
     link.run()
