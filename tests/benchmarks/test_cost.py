@@ -1,0 +1,166 @@
+"""The instrument of benchmarks/cost.py: its FLOPs by hand against torch's counter, its rounds, its table."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def command() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        spec = importlib.util.spec_from_file_location("benchmark_cost", FOLDER / "cost.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
+
+
+def small(shapes: Any, family: str, *, checkpointing: bool = False) -> Any:
+    """Return a small shape of a family whose attention torch's counter can see on a CPU."""
+    tiny = replace(shapes.SHAPES["tiny"], attention="eager")
+    if family == "deberta":
+        return replace(tiny, family=family, targets=shapes.SHAPES["base"].targets)
+    if family == "llama":
+        targets = shapes.SHAPES["8b"].targets
+        return replace(tiny, family=family, key_value_heads=2, targets=targets, checkpointing=checkpointing)
+    return tiny
+
+
+@pytest.mark.parametrize(
+    ("family", "checkpointing"), [("bert", False), ("deberta", False), ("llama", False), ("llama", True)]
+)
+def test_flops_by_hand_are_those_that_torch_counts(command, family, checkpointing):
+    from cost import meter, peers, shapes, theory
+
+    shape = small(shapes, family, checkpointing=checkpointing)
+    counted = {name: meter.counted_flops(peers.build(name, shape, CPU)) for name in ("floor", "hand_lora")}
+    by_hand = {name: theory.step_flops(shape, name) for name in counted}
+    if shape.checkpointing:
+        # HandLoRA's last product is h Bᵀ: to have h again, W x is computed again for nothing.
+        down = [item for item in theory.products(shape) if item.last]
+        by_hand["hand_lora"] += sum(item.count * theory.linear_flops(item.rows, item.n_in, item.n_out) for item in down)
+    assert counted == by_hand
+
+
+def test_adapted_matrices_and_their_values_are_those_of_the_model(command):
+    from cost import peers, shapes, theory
+
+    for family in ("bert", "deberta", "llama"):
+        shape = small(shapes, family)
+        adapter = peers.flexlora(shape, peers.build_model(shape, CPU)).adapter
+        assert len(adapter.matrices) == shape.matrices
+        lora = peers.hand_lora(shape, peers.build_model(shape, CPU)).model
+        values = sum(parameter.numel() for name, parameter in lora.named_parameters() if name.endswith((".A", ".B")))
+        assert values == theory.adapter_parameters(shape, shape.rank)
+
+
+def test_every_contestant_has_a_row_with_finite_ratios(command, capsys, tmp_path):
+    arguments = ["--shape", "tiny", "--rounds", "2", "--steps", "11", "--json", str(tmp_path / "cost.json")]
+    threads = torch.get_num_threads()
+    assert command.main(arguments) == 0
+    assert torch.get_num_threads() == threads
+    lines = capsys.readouterr().out.splitlines()
+    assert "torch" in lines[0] and "--shape tiny" in lines[0]
+    found = json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))
+    assert found["rounds"] == 2 and found["shape"]["matrices"] == 12
+    rows = {row["name"]: row for row in found["contestants"]}
+    assert list(rows) == list(command.PEERS)
+    for name, row in rows.items():
+        assert sum(line.startswith(f"| {name} |") for line in lines) == 1
+        assert not row["failed"]
+        assert len(row["ratio_mean"]["rounds"]) == 2
+        assert all(0 < ratio < math.inf for ratio in row["ratio_mean"]["rounds"])
+        # 12 steps of warm-up and one before every round: events at steps 20, 30.
+        assert row["events"] == (2 if name in ("flexlora", "peft_adalora") else 0)
+        assert math.isfinite(row["loss"])
+    assert rows["peft_lora"]["ratio_mean"]["rounds"] == [1.0, 1.0]
+
+
+def test_a_peer_that_fails_is_a_row_and_not_an_end(command, capsys, monkeypatch):
+    from cost import peers
+
+    def broken(shape, model):
+        raise RuntimeError("no such layer\nand more")
+
+    monkeypatch.setitem(peers.PEERS, "hand_lora", broken)
+    chosen = ["--only", "floor,hand_lora,flexlora+graph", "--rounds", "1", "--steps", "1"]
+    assert command.main(["--shape", "tiny", *chosen]) == 0
+    out = capsys.readouterr().out
+    assert "- hand_lora: RuntimeError: no such layer\n" in out
+    assert "- flexlora+graph: not available: graphs need a CUDA device" in out
+    assert "and more" not in out
+
+
+def test_memory_and_the_growth_options(command, capsys, tmp_path):
+    chosen = ["--only", "hand_lora,floor", "--memory", "--rounds", "1", "--steps", "1", "--budget", "0"]
+    growth = ["--matrices", "6", "--rank", "2", "--interval", "3", "--length", "4"]
+    path = tmp_path / "cost.json"
+    assert command.main(["--shape", "tiny", *chosen, *growth, "--json", str(path)]) == 0
+    found = json.loads(path.read_text(encoding="utf-8"))
+    shape = found["shape"]
+    assert (shape["layers"], shape["rank"], shape["interval"], shape["length"]) == (1, 2, 3, 4)
+    lora, floor = found["contestants"]
+    assert floor["saved_bytes"] < lora["saved_bytes"]
+    assert floor["counted_flops"] < lora["counted_flops"]
+    # The head is a matrix of 2 × 32 and its bias; LoRA adds 2 (n_in + n_out) to 4 squares and 2 of 32 × 64.
+    assert (floor["parameters"], lora["parameters"]) == (66, 66 + 2 * (4 * 64 + 2 * 96))
+    assert lora["ratio_mean"] is None
+
+
+def test_the_budget_ends_after_a_whole_round(command, capsys):
+    chosen = ["--only", "floor", "--rounds", "3", "--steps", "1", "--budget", "0"]
+    assert command.main(["--shape", "tiny", *chosen]) == 0
+    assert "Note: stopped after 1 of 3 rounds (--budget)." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--shape", "huge"], "there is no shape 'huge'"),
+        (["--shape", "tiny", "--only", "lora"], "there is no contestant 'lora'"),
+        (["--shape", "tiny", "--only", "floor+fast"], "there is no variant 'fast'"),
+        (["--shape", "tiny", "--matrices", "13"], "--matrices 12 is the nearest"),
+        (["--shape", "tiny", "--rank", "0"], "--rank must be at least 1"),
+        (["--shape", "tiny", "--length", "1000"], "too long"),
+        (["--shape", "tiny", "--rounds", "0"], "--rounds must be at least 1"),
+        (["--shape", "tiny", "--busy"], "leave it out on a CPU"),
+        (["--shape", "tiny", "--json", "/no/such/folder/x.json"], "there is no folder"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(command, capsys, arguments, told):
+    assert command.main([*arguments]) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1
+
+
+def test_without_peft_its_contestants_are_named(command, capsys, monkeypatch):
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert command.main(["--shape", "tiny"]) == 2
+    assert "peft is not installed" in capsys.readouterr().err
+
+
+def test_a_round_starts_with_another_contestant(command, monkeypatch):
+    from cost import rounds, shapes
+
+    order = []
+    monkeypatch.setattr(rounds, "build", lambda name, shape, device: name)
+    monkeypatch.setattr(rounds, "run_steps", lambda who, steps, device: order.append(who) or rounds.Segment([1.0]))
+    field = rounds.Field(rounds.Plan(shapes.SHAPES["tiny"], CPU, ["a", "b", "c"], 3, 1))
+    field.prepare()
+    order.clear()
+    assert field.run() == 3
+    # A step that brings the weights back, then the measured ones.
+    assert order[::2] == order[1::2] == [*"abc", *"bca", *"cab"]
