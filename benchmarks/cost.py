@@ -14,7 +14,7 @@ all rounds. ``event ms`` is wall time of an event with the device idle before an
 (lowest to highest). ``run alike`` compares with PEFT's LoRA under the same variant. Kernels (copies and fills too),
 host launches and GPU busy time are a step's, without event. Peak and held memory, what is alive after a forward pass,
 what autograd saves (casts of weights too) and counted FLOPs come from a pass of each alone; a graph's memory is what
-its pool has reserved. ``graphs traced`` is warm-up + later.
+its pool has reserved. ``graphs made`` counts those traced or captured during warm-up + later.
 """
 
 from __future__ import annotations

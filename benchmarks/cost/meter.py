@@ -29,7 +29,7 @@ class Segment:
         step_ms: time of each, its event included.
         event_ms: of each event alone, the device idle before and after.
         loss: of the last step.
-        graphs: graphs that the compiler made during the segment.
+        graphs: graphs that were traced or captured meanwhile.
     """
 
     step_ms: list[float] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Segment:
 def run_steps(contestant: Contestant, steps: int, device: torch.device) -> Segment:
     """Take steps and time each: by CUDA events on the stream, on a CPU by the clock."""
     cuda, found, loss = device.type == "cuda", Segment(), None
-    before, marks = compiled_graphs(), [_mark(device)]
+    before, marks = graphs_made(contestant), [_mark(device)]
     for _ in range(steps):
         loss = contestant.optimize()
         if contestant.is_event():
@@ -53,7 +53,7 @@ def run_steps(contestant: Contestant, steps: int, device: torch.device) -> Segme
         torch.cuda.synchronize()
     found.step_ms = [_elapsed_ms(first, last) for first, last in pairwise(marks)]
     found.loss = float("nan") if loss is None else float(loss.detach())
-    found.graphs = compiled_graphs() - before
+    found.graphs = graphs_made(contestant) - before
     return found
 
 
@@ -66,15 +66,19 @@ def timed_ms(call: Callable[[], object], device: torch.device) -> float:
     return 1e3 * (time.perf_counter() - began)
 
 
-def compiled_graphs() -> int:
-    """Return how many graphs the compiler has traced so far in this process."""
+def graphs_made(contestant: Contestant) -> int:
+    """Return how many graphs the compiler has traced in this process, and this contestant has captured, so far."""
     # Whoever compiles imports it; to import it here would cost everybody else seconds.
     dynamo = sys.modules.get("torch._dynamo.utils")
-    return 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])
+    traced = 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])
+    return traced + getattr(contestant.replay, "captures", 0)
 
 
-def busy(contestant: Contestant) -> dict[str, float]:
-    """Return per step: kernels (copies and fills too), host launches, and ms that the GPU was busy; CUDA only."""
+def busy(contestant: Contestant) -> dict[str, float | None]:
+    """Return per step: kernels (copies and fills too), host launches, and ms that the GPU was busy; CUDA only.
+
+    Launches are None where the profiler does not tell of the host's calls.
+    """
     from torch.profiler import ProfilerActivity, profile
 
     torch.cuda.synchronize()
@@ -85,7 +89,7 @@ def busy(contestant: Contestant) -> dict[str, float]:
         torch.cuda.synchronize()
     kernels = launches = nanoseconds = 0
     for event in profiler.profiler.kineto_results.events():  # pyright: ignore[reportOptionalMemberAccess]
-        if event.device_type() == torch.autograd.DeviceType.CUDA:
+        if event.device_type() == torch.autograd.DeviceType.CUDA:  # pyright: ignore[reportPrivateImportUsage]
             # Names that the host gives to stretches of time come back as events of the device.
             if not event.is_user_annotation():
                 kernels, nanoseconds = kernels + 1, nanoseconds + event.duration_ns()
@@ -93,7 +97,7 @@ def busy(contestant: Contestant) -> dict[str, float]:
             launches += 1
     return {
         "kernels": kernels / PROFILED_STEPS,
-        "launches": launches / PROFILED_STEPS,
+        "launches": launches / PROFILED_STEPS if launches else None,
         "busy_ms": nanoseconds / PROFILED_STEPS / 1e6,
     }
 

@@ -122,4 +122,4 @@ def _keep_positions(model: nn.Module) -> None:
             kept[length] = make(hidden, *others)
         return kept[length]
 
-    encoder.get_rel_pos = MethodType(get_rel_pos, encoder)
+    setattr(encoder, "get_rel_pos", MethodType(get_rel_pos, encoder))  # noqa: B010 - a module may hold a method

@@ -26,6 +26,7 @@ from cost.shapes import CostError, Shape
 CLIP = 1.0
 ALPHA = 16
 TOTAL_STEPS = 1_000_000
+Batch = dict[str, Tensor]
 VARIANTS = ("compile", "graph")
 
 
@@ -38,13 +39,16 @@ class Adapted:
         parameters: what is trained; the optimizer's groups are read from then on, since a method may replace them.
         allocator: optimizer → f(t), called after every optimizer step t; None for a method without events.
         regularize: called between clipping and the optimizer.
-        adapter: flexlora's own, for its graphs.
+        graphed: (optimizer, autocast's type or None) → f(batch) → loss, the method's own graph of a step; called after
+            ``allocator``. None: it is captured as any peer's.
+        adapter: flexlora's own.
     """
 
     model: nn.Module
     parameters: list[nn.Parameter]
     allocator: Callable[[torch.optim.Optimizer], Callable[[int], object]] | None = None
     regularize: Callable[[], object] | None = None
+    graphed: Callable[[torch.optim.Optimizer, torch.dtype | None], Callable[[Batch], Tensor]] | None = None
     adapter: Any = None
 
 
@@ -111,7 +115,8 @@ def peft_adalora(shape: Shape, model: nn.Module) -> Adapted:
         total_step=TOTAL_STEPS, lora_alpha=ALPHA, lora_dropout=0.0, orth_reg_weight=0.1, target_modules=shape.pattern,
     )  # fmt: skip
     found = _with_peft(model, config)
-    found.allocator = lambda optimizer: found.model.base_model.update_and_allocate
+    model = found.model.get_submodule("base_model")
+    found.allocator = lambda optimizer: model.update_and_allocate  # pyright: ignore[reportAttributeAccessIssue]
     return found
 
 
@@ -133,11 +138,24 @@ def flexlora(shape: Shape, model: nn.Module) -> Adapted:
         final_steps=0, interval=shape.interval, schedule="constant", initial_budget=4, regularization_weight=0.1,
     )  # fmt: skip
     adapter = attach(model, config)
+    made: list[RankAllocator] = []
+
+    def allocator(optimizer: torch.optim.Optimizer) -> Callable[[int], object]:
+        made.append(RankAllocator(adapter, optimizer, config))
+        return made[-1].step
+
+    def graphed(optimizer: torch.optim.Optimizer, autocast: torch.dtype | None) -> Callable[[Batch], Tensor]:
+        from flexlora.graphs import GraphedStep  # pyright: ignore[reportMissingImports]
+
+        young = made[-1].moves.young
+        return GraphedStep(adapter.model, adapter, optimizer, clip=CLIP, autocast=autocast, young=young)
+
     return Adapted(
         adapter.model,
         adapter.trainable_parameters(),
-        allocator=lambda optimizer: RankAllocator(adapter, optimizer, config).step,
+        allocator=allocator,
         regularize=adapter.add_regularization_gradient,
+        graphed=graphed,
         adapter=adapter,
     )
 
@@ -167,17 +185,17 @@ class Contestant:
     name: str
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    batches: list[dict[str, Tensor]]
+    batches: list[Batch]
     forward: Callable[[], AbstractContextManager[Any]]
     interval: int
     checkpointing: bool
     allocate: Callable[[int], object] | None = None
     regularize: Callable[[], object] | None = None
-    replay: Callable[[dict[str, Tensor]], Tensor] | None = None
+    replay: Callable[[Batch], Tensor] | None = None
     t: int = field(default=0)
 
     @property
-    def batch(self) -> dict[str, Tensor]:
+    def batch(self) -> Batch:
         """The batch of the next step."""
         return self.batches[self.t % len(self.batches)]
 
@@ -246,12 +264,12 @@ def build(name: str, shape: Shape, device: torch.device) -> Contestant:
     graph = "graph" in variants
     if graph and device.type != "cuda":
         raise CostError("not available: graphs need a CUDA device")
-    if graph and plain == "flexlora" and not _own_graphs():
+    if graph and plain == "flexlora" and find_spec("flexlora.graphs") is None:
         raise CostError("not available: this flexlora has no flexlora.graphs")
     torch.manual_seed(0)
     adapted = PEERS[plain](shape, build_model(shape, device, static=graph))
     adapted.model.train()
-    how = {"fused": True, "capturable": graph} if device.type == "cuda" else {"foreach": True}
+    how: dict[str, Any] = {"fused": True, "capturable": graph} if device.type == "cuda" else {"foreach": True}
     optimizer = torch.optim.AdamW(adapted.parameters, lr=1e-4, weight_decay=0.0, **how)
     amp = shape.autocast and device.type == "cuda"
     contestant = Contestant(
@@ -266,26 +284,19 @@ def build(name: str, shape: Shape, device: torch.device) -> Contestant:
         regularize=adapted.regularize,
     )
     if "compile" in variants:
-        contestant.model.compile()
+        _compile(contestant.model)
     if graph:
-        contestant.replay = _replayed(contestant, adapted, torch.bfloat16 if amp else None)
+        autocast = torch.bfloat16 if amp else None
+        contestant.replay = adapted.graphed(optimizer, autocast) if adapted.graphed else Replay(contestant)
     return contestant
 
 
-def _replayed(
-    contestant: Contestant, adapted: Adapted, autocast: torch.dtype | None
-) -> Callable[[dict[str, Tensor]], Tensor]:
-    if contestant.name.startswith("flexlora"):
-        from flexlora.graphs import GraphedStep  # pyright: ignore[reportMissingImports]
+def _compile(model: nn.Module) -> None:
+    import torch._dynamo
 
-        return GraphedStep(
-            contestant.model, adapted.adapter, contestant.optimizer, contestant.batch, clip=CLIP, autocast=autocast
-        )
-    return Replay(contestant)
-
-
-def _own_graphs() -> bool:
-    return find_spec("flexlora.graphs") is not None
+    # All contestants share the code of one kind of model: its graphs count against one limit.
+    torch._dynamo.config.cache_size_limit = 64
+    model.compile()
 
 
 def _with_peft(model: nn.Module, config: Any) -> Adapted:

@@ -19,9 +19,15 @@ class Replay:
     The batch is copied into the tensors that the graph reads; gradients, parameters and moments stay where they were at
     capture. Warm-up steps are real steps: they train.
 
+    Attributes:
+        captures: graphs captured, always 1.
+        loss: of the last step.
+
     Raises:
         RuntimeError: something in the step cannot be captured, with CUDA's reason.
     """
+
+    captures = 1
 
     def __init__(self, contestant: Contestant) -> None:
         self.batch = {key: value.clone() for key, value in contestant.batch.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cost.meter import GIB, Segment, alone, busy, clear, run_steps, weight_bytes
+from cost.meter import GIB, Segment, alone, busy, clear, graphs_made, run_steps, weight_bytes
 from cost.peers import Contestant, build
 from cost.shapes import Shape
 
@@ -30,6 +30,7 @@ class Found:
         warm_up: before the first round; its graphs are those that the compiler has to make.
         measures: kernels, bytes, FLOPs, where they were asked for.
         failed: why there is nothing, in one line; empty otherwise.
+        told: what else has to be known of its numbers; mostly empty.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Found:
     warm_up: Segment = field(default_factory=Segment)
     measures: dict[str, Any] = field(default_factory=dict)
     failed: str = ""
+    told: str = ""
 
 
 @dataclass
@@ -122,7 +124,7 @@ class Field:
     def _standing(self) -> list[str]:
         return [name for name, found in self.found.items() if not found.failed]
 
-    def _guarded(self, name: str, act: Callable[[], None]) -> None:
+    def _guarded(self, name: str, act: Callable[[], object]) -> None:
         try:
             act()
         except Exception as error:
@@ -141,7 +143,9 @@ class Field:
     def _warm(self, name: str) -> Contestant:
         began = time.perf_counter()
         contestant = build(name, self.plan.shape, self.plan.device)
+        made = graphs_made(contestant) if "+graph" in name else 0
         warm = run_steps(contestant, self.plan.warm, self.plan.device)
+        warm.graphs += made
         if not self.found[name].warm_up.step_ms:
             self.found[name].warm_up = warm
         log(f"{name}: ready after {time.perf_counter() - began:.1f} s")
@@ -153,6 +157,8 @@ class Field:
             # One step brings its weights back into the caches.
             run_steps(contestant, 1, self.plan.device)
             self.found[name].segments.append(run_steps(contestant, self.plan.steps, self.plan.device))
+            told = getattr(contestant.replay, "told", None)
+            self.found[name].told = f"the last step was not replayed: {told}" if told else ""
 
     def _profile(self, name: str) -> None:
         with self._at_hand(name) as contestant:

@@ -45,7 +45,11 @@ def markdown(records: Sequence[Mapping[str, Any]]) -> str:
     }
     lines = ["| " + " | ".join(columns) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
     lines += ["| " + " | ".join(cells) + " |" for cells in zip(*columns.values(), strict=True)]
-    failed = [f"- {record['name']}: {record['failed']}" for record in records if record["failed"]]
+    failed = [
+        f"- {record['name']}: {record['failed'] or record['told']}"
+        for record in records
+        if record["failed"] or record["told"]
+    ]
     return "\n".join([*lines, *(["", *failed] if failed else [])])
 
 
@@ -57,6 +61,7 @@ def _row(own: Found, found: Mapping[str, Found], shape: Shape) -> dict[str, Any]
     return {
         "name": own.name,
         "failed": own.failed,
+        "told": own.told,
         "step_ms_median": statistics.median(steps) if steps else None,
         "step_ms_mean": statistics.fmean(steps) if steps else None,
         "event_ms_median": statistics.median(events) if events else None,
@@ -65,6 +70,7 @@ def _row(own: Found, found: Mapping[str, Found], shape: Shape) -> dict[str, Any]
         "ratio_median": ratios(own, base, statistics.median),
         "ratio_mean_alike": ratios(own, alike, statistics.fmean),
         "ratio_median_alike": ratios(own, alike, statistics.median),
+        "warm_up_s": sum(own.warm_up.step_ms) / 1e3,
         "graphs_warm_up": own.warm_up.graphs,
         "graphs_later": sum(segment.graphs for segment in own.segments),
         "least_flops": step_flops(shape, plain),
@@ -96,7 +102,7 @@ def _alike(record: Mapping[str, Any]) -> str:
 
 
 def _graphs(record: Mapping[str, Any]) -> str:
-    return f"{record['graphs_warm_up']} + {record['graphs_later']}" if "+compile" in record["name"] else "–"
+    return f"{record['graphs_warm_up']} + {record['graphs_later']}" if "+" in record["name"] else "–"
 
 
 _COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -117,6 +123,6 @@ _COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "trained M": _number("parameters", 2, 1e6),
     "GFLOP counted": _digits("counted_flops", 1e9),
     "GFLOP at least": _digits("least_flops", 1e9),
-    "graphs traced": _graphs,
+    "graphs made": _graphs,
 }
 """Title → f(record) → cell."""

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,8 +157,13 @@ def test_a_round_starts_with_another_contestant(command, monkeypatch):
     from cost import rounds, shapes
 
     order = []
-    monkeypatch.setattr(rounds, "build", lambda name, shape, device: name)
-    monkeypatch.setattr(rounds, "run_steps", lambda who, steps, device: order.append(who) or rounds.Segment([1.0]))
+
+    def run_steps(contestant, steps, device):
+        order.append(contestant.name)
+        return rounds.Segment([1.0])
+
+    monkeypatch.setattr(rounds, "build", lambda name, shape, device: SimpleNamespace(name=name, replay=None))
+    monkeypatch.setattr(rounds, "run_steps", run_steps)
     field = rounds.Field(rounds.Plan(shapes.SHAPES["tiny"], CPU, ["a", "b", "c"], 3, 1))
     field.prepare()
     order.clear()
