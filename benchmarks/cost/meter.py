@@ -160,7 +160,6 @@ def counted_flops(contestant: Contestant) -> int:
 
 def clear(device: torch.device) -> None:
     """Free what reference cycles and torch's cache of device memory still hold."""
-    gc.unfreeze()
     gc.collect()
     if device.type == "cuda":
         torch.cuda.synchronize()

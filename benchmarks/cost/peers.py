@@ -115,8 +115,9 @@ def peft_adalora(shape: Shape, model: nn.Module) -> Adapted:
         total_step=TOTAL_STEPS, lora_alpha=ALPHA, lora_dropout=0.0, orth_reg_weight=0.1, target_modules=shape.pattern,
     )  # fmt: skip
     found = _with_peft(model, config)
-    model = found.model.get_submodule("base_model")
-    found.allocator = lambda optimizer: model.update_and_allocate  # pyright: ignore[reportAttributeAccessIssue]
+    # Without a task type PEFT's outer model passes by this one, and its regulariser with it.
+    found.model = inner = found.model.get_submodule("base_model")
+    found.allocator = lambda optimizer: inner.update_and_allocate  # pyright: ignore[reportAttributeAccessIssue]
     return found
 
 

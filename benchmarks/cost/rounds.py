@@ -74,7 +74,7 @@ class Field:
         self.plan = plan
         self.found = {name: Found(name) for name in plan.names}
         self.alive: dict[str, Contestant] = {}
-        self.anew = False
+        self.anew = self.frozen = False
 
     def measure_alone(self) -> None:
         """Measure memory, saved bytes and FLOPs of each, before the others are built."""
@@ -95,7 +95,9 @@ class Field:
             self._guarded(name, lambda name=name: self._warm(name))
         # What stays alive to the end is not looked through again by the collector, in anybody's step.
         gc.collect()
-        gc.freeze()
+        self.frozen = not gc.get_freeze_count()
+        if self.frozen:
+            gc.freeze()
 
     def run(self) -> int:
         """Run the rounds; return how many were whole."""
@@ -119,6 +121,8 @@ class Field:
     def close(self) -> None:
         """Let go of everything."""
         self.alive.clear()
+        if self.frozen:
+            gc.unfreeze()
         clear(self.plan.device)
 
     def _standing(self) -> list[str]:

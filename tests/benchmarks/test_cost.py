@@ -53,7 +53,9 @@ def test_flops_by_hand_are_those_that_torch_counts(command, family, checkpointin
         # HandLoRA's last product is h Bᵀ: to have h again, W x is computed again for nothing.
         down = [item for item in theory.products(shape) if item.last]
         by_hand["hand_lora"] += sum(item.count * theory.linear_flops(item.rows, item.n_in, item.n_out) for item in down)
-    assert counted == by_hand
+    # Until some version of transformers Llama's angles were a matrix product, outside the layers.
+    angles = shape.length * shape.hidden // shape.heads if family == "llama" else 0
+    assert counted in (by_hand, {name: flops + angles for name, flops in by_hand.items()})
 
 
 def test_adapted_matrices_and_their_values_are_those_of_the_model(command):
@@ -153,20 +155,41 @@ def test_without_peft_its_contestants_are_named(command, capsys, monkeypatch):
     assert "peft is not installed" in capsys.readouterr().err
 
 
-def test_a_round_starts_with_another_contestant(command, monkeypatch):
+@pytest.fixture
+def turns(command, monkeypatch):
+    """Contestants that only note when they are built (+a) and run (a)."""
     from cost import rounds, shapes
 
-    order = []
+    noted = []
+
+    def build(name, shape, device):
+        noted.append(f"+{name}")
+        return SimpleNamespace(name=name, replay=None)
 
     def run_steps(contestant, steps, device):
-        order.append(contestant.name)
+        noted.append(contestant.name)
         return rounds.Segment([1.0])
 
-    monkeypatch.setattr(rounds, "build", lambda name, shape, device: SimpleNamespace(name=name, replay=None))
+    monkeypatch.setattr(rounds, "build", build)
     monkeypatch.setattr(rounds, "run_steps", run_steps)
-    field = rounds.Field(rounds.Plan(shapes.SHAPES["tiny"], CPU, ["a", "b", "c"], 3, 1))
+    return noted, rounds.Field(rounds.Plan(shapes.SHAPES["tiny"], CPU, ["a", "b", "c"], 3, 1))
+
+
+def test_a_round_starts_with_another_contestant(turns):
+    noted, field = turns
     field.prepare()
-    order.clear()
+    noted.clear()
     assert field.run() == 3
     # A step that brings the weights back, then the measured ones.
-    assert order[::2] == order[1::2] == [*"abc", *"bca", *"cab"]
+    assert noted[::2] == noted[1::2] == [*"abc", *"bca", *"cab"]
+
+
+def test_contestants_that_do_not_fit_are_built_anew_and_let_go(turns, monkeypatch):
+    noted, field = turns
+    monkeypatch.setattr(field, "_fits", lambda: len(field.alive) < 2)
+    field.prepare()
+    noted.clear()
+    assert field.run() == 3
+    assert field.anew and not field.alive
+    assert [name for name in noted if name.startswith("+")] == [f"+{name}" for name in "abcbcacab"]
+    assert all(len(found.segments) == 3 for found in field.found.values())
