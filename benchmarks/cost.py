@@ -56,7 +56,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--memory", action="store_true", help="memory, saved bytes and FLOPs, each alone")
     parser.add_argument("--busy", action="store_true", help="kernels, launches and GPU busy time (CUDA)")
     parser.add_argument("--json", type=Path, help="also write everything measured")
-    parser.add_argument("--budget", type=float, help="seconds; no round begins that would not end in time")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        help="seconds; nothing begins that would not end in time, but for one contestant and one round",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     for name, what in (("matrices", "adapted matrices, by the number of layers"), ("rank", "of every matrix"),
                        ("interval", "steps between events"), ("length", "tokens of a sequence")):  # fmt: skip

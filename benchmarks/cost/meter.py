@@ -149,7 +149,10 @@ def saved_bytes(contestant: Contestant) -> int:
 
 
 def counted_flops(contestant: Contestant) -> int:
-    """Return the FLOPs of matrix products in one step without its event, as torch's own counter sees them."""
+    """Return the FLOPs of matrix products in one step without its event, as torch's own counter sees them.
+
+    It does not see fused attention on a CPU.
+    """
     with FlopCounterMode(display=False) as counter:
         contestant.loss().backward()
         if contestant.regularize is not None:

@@ -49,7 +49,7 @@ class Plan:
         shape, device, names: of whom.
         rounds, steps: how many of each; ``steps`` in one round.
         with_memory, with_busy: also measure each alone; also profile each.
-        deadline: ``time.monotonic()`` after which no round begins, or None.
+        deadline: ``time.monotonic()`` after which nothing more is built and no round begins, or None.
     """
 
     shape: Shape
@@ -78,7 +78,9 @@ class Field:
 
     def measure_alone(self) -> None:
         """Measure memory, saved bytes and FLOPs of each, before the others are built."""
-        for name in self._standing():
+        for place, name in enumerate(self._standing()):
+            if place and self._late(name):
+                continue
             log(f"{name}: alone")
             self._guarded(name, lambda name=name: self._measure_alone(name))
 
@@ -92,6 +94,8 @@ class Field:
                 clear(self.plan.device)
             if self.anew:
                 break
+            if self.alive and self._late(name):
+                continue
             self._guarded(name, lambda name=name: self._warm(name))
         # What stays alive to the end is not looked through again by the collector, in anybody's step.
         gc.collect()
@@ -124,6 +128,14 @@ class Field:
         if self.frozen:
             gc.unfreeze()
         clear(self.plan.device)
+
+    def _late(self, name: str) -> bool:
+        """True when time is up; whoever is not built by then is told so."""
+        deadline = self.plan.deadline
+        if deadline is None or time.monotonic() < deadline:
+            return False
+        self.found[name].failed = "not begun in time (--budget)"
+        return True
 
     def _standing(self) -> list[str]:
         return [name for name, found in self.found.items() if not found.failed]

@@ -108,7 +108,7 @@ def test_a_peer_that_fails_is_a_row_and_not_an_end(command, capsys, monkeypatch)
 
 
 def test_memory_and_the_growth_options(command, capsys, tmp_path):
-    chosen = ["--only", "hand_lora,floor", "--memory", "--rounds", "1", "--steps", "1", "--budget", "0"]
+    chosen = ["--only", "hand_lora,floor", "--memory", "--rounds", "1", "--steps", "1"]
     growth = ["--matrices", "6", "--rank", "2", "--interval", "3", "--length", "4"]
     path = tmp_path / "cost.json"
     assert command.main(["--shape", "tiny", *chosen, *growth, "--json", str(path)]) == 0
@@ -124,9 +124,11 @@ def test_memory_and_the_growth_options(command, capsys, tmp_path):
 
 
 def test_the_budget_ends_after_a_whole_round(command, capsys):
-    chosen = ["--only", "floor", "--rounds", "3", "--steps", "1", "--budget", "0"]
+    chosen = ["--only", "floor,hand_lora", "--rounds", "3", "--steps", "1", "--budget", "0"]
     assert command.main(["--shape", "tiny", *chosen]) == 0
-    assert "Note: stopped after 1 of 3 rounds (--budget)." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Note: stopped after 1 of 3 rounds (--budget)." in out
+    assert "- hand_lora: not begun in time (--budget)" in out
 
 
 @pytest.mark.parametrize(
