@@ -32,9 +32,11 @@ scripts:
 	  echo "scripts: npm cannot install what package-lock.json names, so they are neither type-checked nor linted"; \
 	else npm run --silent check; fi
 
-# Three workers on two cores: who drives a browser often waits (tests/conftest.py says who takes what, and when).
+# Four workers on two cores: who drives a browser often waits (tests/conftest.py says who takes what, and when). A
+# cluster of its own starves beside them.
 test: check
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 4 -m "not cluster"
+	$(BIN)/python -m pytest -m cluster
 
 samples: $(VENV)/.app
 	$(BIN)/python benchmarks/make_samples.py

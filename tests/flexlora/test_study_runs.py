@@ -196,6 +196,7 @@ def test_data_of_one_class_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.cluster
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray, an optional extra, is not installed")
 @pytest.mark.filterwarnings("ignore")
 def test_the_same_file_on_two_ray_workers_gives_the_same_table(tmp_path, capsys, monkeypatch):
