@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.figures import curves, maps, spectra, stability
 from analysis.figures.adapters import ADAPTER_FIGURES
+from analysis.figures.costs import COST_FIGURES
 from analysis.figures.study import STUDY_FIGURES
 from analysis.figures.what_if import WHAT_IF_FIGURES
 
@@ -34,5 +35,11 @@ RUN_FIGURES: dict[str, Callable[..., go.Figure]] = {
 }
 """What can be drawn of logged runs alone: name → f(run, **options), f(run, other), or f(label → run)."""
 
-FIGURES: dict[str, Callable[..., go.Figure]] = {**RUN_FIGURES, **ADAPTER_FIGURES, **WHAT_IF_FIGURES, **STUDY_FIGURES}
-"""Figure name → f(run, or label → run, or analysed adapter, or what a study says) → Plotly figure."""
+FIGURES: dict[str, Callable[..., go.Figure]] = {
+    **RUN_FIGURES,
+    **ADAPTER_FIGURES,
+    **WHAT_IF_FIGURES,
+    **STUDY_FIGURES,
+    **COST_FIGURES,
+}
+"""Figure name → f(run, or label → run, or analysed adapter, what a study says, or measured cost) → Plotly figure."""

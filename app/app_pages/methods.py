@@ -12,6 +12,7 @@ from links import explore, go
 from player.words import explained
 from runs.gallery import Film, gallery
 from runs.method_examples import COSTS, TASK, Cost, Costs, Example, Facts, facts_of, find_examples, read_costs
+from runs.step_costs import step_costs
 from runs.store import plain
 from widgets import switch
 
@@ -51,6 +52,7 @@ def page() -> None:
     picture = st.expander("Total rank of all examples over time", key=PICTURE, on_change="rerun")
     if picture.open:
         _show_picture(picture, examples)
+    step_costs()
 
 
 def _show_films(examples: dict[str, Example]) -> None:

@@ -1,0 +1,107 @@
+"""What a training step costs, as measured files say: a sentence, pictures, the numbers, and where FlexLoRA loses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.costs import (
+    Measurement,
+    Series,
+    caption,
+    find_measurements,
+    find_series,
+    growth_table,
+    headline,
+    losses,
+    resource_table,
+    time_table,
+    title,
+)
+from analysis.costs.tables import Table
+from charts import chart
+from runs.store import plain, samples_root
+from widgets import select
+
+FOLDER, GROWTH = "costs", "growth"
+"""Folder of the samples with a file a shape, and the one inside it with the points of growth series."""
+COMMAND = "python benchmarks/cost.py --shape base --graph --memory --busy --json sample_runs/costs/base.json"
+
+
+def step_costs() -> None:
+    """Draw the section; says which command makes a file where there is none."""
+    folder = samples_root() / FOLDER
+    found, notices = _find(str(folder), _stamps(folder))
+    st.markdown("## What a step costs")
+    for notice in notices:
+        st.caption(f":material/error: {plain(notice)}")
+    if not found:
+        st.markdown("Nothing was measured here yet. This does, on a machine with a GPU (`--shape minilm` on a CPU):")
+        st.code(COMMAND, language="bash")
+        return
+    chosen = found[0]
+    if len(found) > 1:
+        chosen = found[select("Shape", range(len(found)), "methods_cost_shape", format_func=lambda i: title(found[i]))]
+    _show(chosen)
+    _show_growth(folder / GROWTH)
+
+
+def _show(found: Measurement) -> None:
+    st.markdown(f"**{plain(headline(found))}**")
+    measured = f"{plain(caption(found))} `{found.command.replace('`', '')}`"
+    chart(
+        "methods_step_ratio", f"{headline(found)} Each contestant's mean step against PEFT LoRA's.", "step_ratio", found
+    )
+    st.caption(f"Dots are medians over rounds, bars the lowest and highest round. {measured}")
+    if any(one.busy_ms is not None for one in found.contestants):
+        alt = "Of each contestant's step: ms that the GPU is busy as without an adapter, busy for it, and idle"
+        chart("methods_step_time", alt, "step_time", found)
+        st.caption(
+            "Busy: the GPU runs a kernel. Idle: it waits for the host to launch the next one, which is what a graph "
+            "takes away. Idle is the median step less the busy time, which was profiled apart."
+        )
+    lost = losses(found)
+    st.markdown(
+        "**Where FlexLoRA loses**" if lost else "**FlexLoRA needs no more than LoRA run alike, by any measure here.**"
+    )
+    st.markdown("\n".join(f"- {plain(line)}" for line in lost))
+    for one in found.contestants:
+        if one.failed or one.told:
+            st.caption(plain(f"{one.name}: {one.failed or one.told}"))
+    _behind(time_table(found), "Times", "methods_cost_times")
+    _behind(resource_table(found), "Memory and FLOPs", "methods_cost_resources")
+
+
+def _show_growth(folder: Path) -> None:
+    points, notices = _find(str(folder), _stamps(folder))
+    for notice in notices:
+        st.caption(f":material/error: {plain(notice)}")
+    series = find_series(points)
+    if not series:
+        return
+    with st.expander(f"How it grows: {len(series)} series", icon=":material/trending_up:", key="methods_cost_growth"):
+        for number, own in enumerate(series):
+            _show_series(own, number)
+
+
+def _show_series(own: Series, number: int) -> None:
+    chart(f"methods_cost_growth_{number}", "FlexLoRA's mean step over PEFT LoRA's run alike", "cost_growth", own)
+    st.caption(plain(caption(next(iter(own.points.values())))))
+    st.dataframe(growth_table(own), hide_index=True, alt="The numbers of the series")
+
+
+def _behind(table: Table, name: str, key: str) -> None:
+    rows = len(next(iter(table.values())))
+    with st.expander(f"{name}: {rows} rows", icon=":material/table_rows:", key=key):
+        st.dataframe(table, hide_index=True, alt=f"{name} of each contestant")
+
+
+def _stamps(folder: Path) -> tuple[tuple[str, int], ...]:
+    return tuple((path.name, path.stat().st_mtime_ns) for path in sorted(folder.glob("*.json")))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _find(folder: str, stamps: Sequence[tuple[str, int]]) -> tuple[list[Measurement], list[str]]:
+    return find_measurements(Path(folder))
