@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from analysis.costs import find_measurements, find_series, written
 from analysis.glossary import GLOSSARY, Term
 from flexlora.importance import IMPORTANCES, Measure
 from flexlora.schedules import CONFIGURABLE, Schedule
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS, COSTS = ROOT / "docs", ROOT / "sample_runs" / "costs"
 
 
 def table(head, rows):
@@ -37,11 +39,19 @@ def schedule_row(schedule: Schedule):
     return f"`{schedule.key}`", schedule.formula, schedule.description, options
 
 
+def cost_tables():
+    measured, damaged = find_measurements(COSTS)
+    points, more = find_measurements(COSTS / "growth")
+    assert measured and not damaged + more
+    return written(measured, find_series(points))
+
+
 def term_row(term: Term):
     return f"**{term.label}**", term.definition, term.formula
 
 
 RENDERED = {
+    ("cost.md", "costs"): cost_tables(),
     ("explore.md", "glossary"): table(("word", "what it means", "formula"), map(term_row, GLOSSARY.values())),
     ("fidelity.md", "measures"): table(
         ("measure", "called", "scores", "value", "range", "undefined (none)"), map(measure_row, IMPORTANCES.values())

@@ -3,6 +3,7 @@
 Its pictures are in ``analysis.figures.costs``, which needs Plotly; nothing here does.
 """
 
+from analysis.costs.page import written
 from analysis.costs.read import (
     BASELINE,
     FLOOR,
@@ -36,4 +37,5 @@ __all__ = [
     "shape_line",
     "time_table",
     "title",
+    "written",
 ]

@@ -18,6 +18,8 @@ RUNS = ("", "graph", "compile", "compile+graph")
 """How a contestant is run: kernel by kernel first."""
 COUNTS = ("layers", "hidden", "batch", "length", "rank", "interval", "matrices")
 """Numbers of a shape, all at least 1."""
+ORDER = ("base", "8b", "8b-plain", "minilm", "words")
+"""Names of shapes as they are told; others follow by file name."""
 QUANTITIES_OF_A_STEP = (
     "step_ms_median", "step_ms_mean", "event_ms_median", "kernels", "launches", "busy_ms", "peak_bytes", "held_bytes",
     "saved_bytes", "counted_flops", "least_flops", "parameters", "graphs_warm_up", "graphs_later",
@@ -169,14 +171,14 @@ def read_measurement(path: Path) -> Measurement:
 
 
 def find_measurements(folder: Path) -> tuple[list[Measurement], list[str]]:
-    """Return the measurements of a folder, by file name, and a line for each file that is none."""
+    """Return the measurements of a folder, in the order of their shapes, and a line for each file that is none."""
     found, notices = [], []
     for path in sorted(folder.glob("*.json")):
         try:
             found.append(read_measurement(path))
         except FlexLoRAError as error:
             notices.append(str(error))
-    return found, notices
+    return sorted(found, key=lambda one: (*ORDER, one.shape["name"]).index(one.shape["name"])), notices
 
 
 def _measurement(file: str, document: dict[str, Any]) -> Measurement:

@@ -73,13 +73,6 @@ def growth_table(series: Series) -> Table:
     )
 
 
-def markdown(table: Table) -> str:
-    """Return a table as Markdown; the first column is text, the others are numbers."""
-    lines = [f"| {' | '.join(table)} |", f"|---|{'---:|' * (len(table) - 1)}"]
-    lines += [f"| {' | '.join(cells)} |" for cells in zip(*table.values(), strict=True)]
-    return "".join(f"{line}\n" for line in lines)
-
-
 def _table(found: Measurement, columns: dict[str, Callable[[Contestant], str]]) -> Table:
     rows = [one for run in found.runs() for one in found.contestants if one.run == run]
     return _shown(

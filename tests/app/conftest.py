@@ -173,7 +173,8 @@ def server(served_root: Path) -> Iterator[str]:
     write_run(root / "samples" / "test-paper")
     write_run(root / "runs" / "other", name='<other> & "its" name')
     write_soft_run(root / "runs" / "soft")
-    shutil.copytree(REPOSITORY / "sample_runs" / "studies", root / "samples" / "studies")
+    for name in ("studies", "costs"):
+        shutil.copytree(REPOSITORY / "sample_runs" / name, root / "samples" / name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

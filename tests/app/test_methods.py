@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.costs import find_measurements, headline, losses
 from flexlora.methods import METHODS
+
+MEASURED = Path(__file__).resolve().parents[2] / "sample_runs" / "costs"
 
 
 def script():
@@ -120,3 +125,47 @@ def test_a_chosen_method_shows_its_source_and_its_caution(page):
     assert any(METHODS["salora"].url in block.value for block in page.markdown)
     assert "Safety-alignment preserved LoRA" in captions(page)
     assert "--method salora" in page.code[0].value
+
+
+def test_without_a_measurement_the_command_that_makes_one_is_shown(page):
+    page.run()
+    assert any("python benchmarks/cost.py" in block.value for block in page.code)
+    assert not page.get("plotly_chart")
+
+
+def test_what_a_step_costs_is_told_from_the_file(page, roots):
+    (roots[0] / "costs").mkdir()
+    shutil.copy(MEASURED / "base.json", roots[0] / "costs")
+    (found,), _ = find_measurements(roots[0] / "costs")
+    page.run()
+    assert not page.exception
+    told = "\n".join(block.value for block in page.markdown).replace("\\", "")
+    assert headline(found) in told
+    assert all(line in told for line in losses(found))
+    assert found.command in captions(page)
+    assert len(page.get("plotly_chart")) == 2
+    assert not page.selectbox
+
+
+def test_a_shape_is_chosen_where_several_were_measured_and_a_damaged_file_is_one_line(page, roots):
+    folder = roots[0] / "costs"
+    (folder / "growth").mkdir(parents=True)
+    document = json.loads((MEASURED / "base.json").read_text())
+    (folder / "base.json").write_text(json.dumps(document))
+    plain = [row | {"busy_ms": None} for row in document["contestants"] if "+" not in row["name"]]
+    other = document | {"shape": document["shape"] | {"name": "words", "length": 8}, "contestants": plain}
+    (folder / "words.json").write_text(json.dumps(other))
+    (folder / "broken.json").write_text("{")
+    page.run()
+    assert not page.exception
+    assert "broken.json cannot be read" in captions(page)
+    page.selectbox[0].select_index(1).run()
+    assert not page.exception
+    assert "32 × 8 tokens" in captions(page)
+    assert len(page.get("plotly_chart")) == 1
+    for rank in (4, 16):
+        grown = other | {"shape": other["shape"] | {"rank": rank}}
+        (folder / "growth" / f"{rank}.json").write_text(json.dumps(grown))
+    page.run()
+    assert not page.exception
+    assert len(page.get("plotly_chart")) == 2
