@@ -46,7 +46,7 @@ def _grown(series: Series) -> str:
     parts = [
         f"### Growth with the {GROWING[series.key]}",
         markdown(growth_table(series)).rstrip(),
-        caption(next(iter(series.points.values()))),
+        f"The first point: {caption(next(iter(series.points.values())))}",
         f"```\n{commands}\n```",
     ]
     return "\n\n".join(parts) + "\n"

@@ -15,7 +15,7 @@ from flexlora.errors import FlexLoRAError
 
 BASELINE, FLOOR = "peft_lora", "floor"
 RUNS = ("", "graph", "compile", "compile+graph")
-"""How a contestant is run: kernel by kernel first."""
+"""How a contestant is run: eagerly first."""
 COUNTS = ("layers", "hidden", "batch", "length", "rank", "interval", "matrices")
 """Numbers of a shape, all at least 1."""
 ORDER = ("base", "8b", "8b-plain", "minilm", "words")
@@ -60,7 +60,7 @@ class Contestant:
         name: such as ``flexlora+graph``.
         failed: why there are no numbers, in one line; empty otherwise.
         told: what else has to be known of them; mostly empty.
-        ratio: mean step, events included, to PEFT's LoRA launched kernel by kernel, in the same round.
+        ratio: mean step, events included, to PEFT's LoRA run eagerly, in the same round.
         step_ms_median, step_ms_mean: ms of a step, over all rounds.
         event_ms_median: ms of an event alone.
         kernels, launches, busy_ms: of a step without event: kernels, launches by the host, ms that the GPU works.

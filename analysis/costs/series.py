@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from analysis.costs.read import Measurement
 
 GROWING = {
-    "matrices": "adapted matrices",
+    "matrices": "number of adapted matrices",
     "rank": "rank of each matrix",
-    "interval": "steps between events",
-    "length": "tokens of a sequence",
+    "interval": "number of steps between events",
+    "length": "length of a sequence in tokens",
 }
 """Number of a shape that a series may change → in words."""
 

@@ -20,7 +20,8 @@ def time_table(found: Measurement) -> Table:
         found,
         {
             "× PEFT LoRA": lambda one: NONE if one.ratio is None else ratio_text(one.ratio),
-            "× PEFT LoRA run alike": lambda one: _alike(found, one),
+            # Where all are run in one way, it would be the same column again.
+            **({"× PEFT LoRA run alike": lambda one: _alike(found, one)} if len(found.runs()) > 1 else {}),
             "step ms, median": _number("step_ms_median", 1.0, 1),
             "mean": _number("step_ms_mean", 1.0, 1),
             "event ms": _number("event_ms_median", 1.0, 2),

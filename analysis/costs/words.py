@@ -15,7 +15,7 @@ LABELS = {
 }
 """Contestant → what it is called, in the order of figures."""
 RUN_WORDS = {
-    "": "launched kernel by kernel",
+    "": "run eagerly",
     "graph": "replayed as a CUDA graph",
     "compile": "compiled",
     "compile+graph": "compiled, replayed as a CUDA graph",

@@ -46,7 +46,7 @@ NOT_MEASURED = "not measured"
 
 
 def step_ratio(found: Measurement) -> go.Figure:
-    """Draw the mean step of each contestant, events included, as a ratio to PEFT's LoRA launched kernel by kernel.
+    """Draw the mean step of each contestant, events included, as a ratio to PEFT's LoRA run eagerly.
 
     A dot is the median over rounds, its bar the lowest and highest round; 1 is marked. A panel a way to run it.
     """
@@ -63,7 +63,7 @@ def step_ratio(found: Measurement) -> go.Figure:
         figure.add_vline(x=1, line={"color": TRUE, "width": 1.5, "dash": "dash"}, row=row, col=1)  # pyright: ignore[reportArgumentType]
     range_of = [math.log10(end) for end in reach]
     figure.update_xaxes(type="log", range=range_of, tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
-    return _with_title(figure, found, "mean step × that of PEFT LoRA launched kernel by kernel (less is better)")
+    return _with_title(figure, found, "mean step × that of PEFT LoRA run eagerly (less is better)")
 
 
 def step_time(found: Measurement) -> go.Figure:
@@ -130,7 +130,9 @@ def cost_growth(series: Series) -> go.Figure:
     if not any(len(trace.x) for trace in figure.data):  # pyright: ignore[reportAttributeAccessIssue]
         return empty_figure(title, "FlexLoRA was not measured beside PEFT LoRA.")
     figure.add_hline(y=1, line={"color": TRUE, "width": 1.5, "dash": "dash"})  # pyright: ignore[reportArgumentType]
-    return figure.update_xaxes(tickvals=list(series.points)).update_layout(height=320)
+    return figure.update_xaxes(
+        type="log", tickvals=list(series.points), ticktext=list(map(str, series.points))
+    ).update_layout(height=320)
 
 
 def _panels(found: Measurement, title: str, told: Callable[[Contestant], str], legend_px: int = 0) -> go.Figure:

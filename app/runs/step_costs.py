@@ -88,7 +88,7 @@ def _show_growth(folder: Path) -> None:
 
 def _show_series(own: Series, number: int) -> None:
     chart(f"methods_cost_growth_{number}", "FlexLoRA's mean step over PEFT LoRA's run alike", "cost_growth", own)
-    st.caption(plain(caption(next(iter(own.points.values())))))
+    st.caption(f"The first point: {plain(caption(next(iter(own.points.values()))))}")
     st.dataframe(growth_table(own), hide_index=True, alt="The numbers of the series")
 
 

@@ -44,7 +44,7 @@ def test_a_dot_is_the_median_and_its_bar_the_lowest_and_highest_round(read):
     marks = [shape for shape in figure.layout.shapes if shape.x0 == shape.x1 == 1]
     assert len(marks) == 2
     names, said = axes(figure, "left"), axes(figure, "right")
-    assert names[0].ticktext[0] == "<i>Launched kernel by kernel</i>" and "<b>FlexLoRA</b>" in names[0].ticktext
+    assert names[0].ticktext[0] == "<i>Run eagerly</i>" and "<b>FlexLoRA</b>" in names[0].ticktext
     assert said[0].ticktext[2] == "1.25 (1.00 to 2.00)" and said[1].ticktext[-1] == NOT_MEASURED
 
 
