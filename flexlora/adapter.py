@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from flexlora.adapter_config import AdapterConfig
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
+from flexlora.folding import Folding
 from flexlora.initializers import Generator, direction_generator, gaussian
 from flexlora.linear import QUANTISED, FlexLoRALinear, check_rank, check_weight, linear_shape
 from flexlora.regularization import Stacks, add_orthogonality_gradient, orthogonality
@@ -35,6 +36,9 @@ class Adapter:
         self.config = config
         self.matrices = matrices
         self._stacks = Stacks(matrices.values())
+        folding = Folding(matrices.values())
+        for matrix in matrices.values():
+            matrix.folding = folding
         self.head = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         for matrix in matrices.values():
             for parameter in matrix_parameters(matrix):

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flexlora.errors import FlexLoRAError
+from flexlora.folding import Folding
+from flexlora.products import AdaptedProduct, computes_in, frozen_linear, is_traced
 
 
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
@@ -67,6 +69,7 @@ class FlexLoRALinear(nn.Module):
         gate: None, or (capacity,) factors on λ: how far each direction is open. A method sets it before a training
             step, and leaves what evaluation should use.
         bounds: slot numbers at which the storage grew; each block keeps its own products, see ``forward``.
+        folding: makes what ``forward`` multiplies by, for all matrices of an adapter together.
     """
 
     mask: Tensor
@@ -93,6 +96,7 @@ class FlexLoRALinear(nn.Module):
         self.gate: Tensor | None = None
         self.slots: list[int] = []
         self.bounds: list[int] = [0, capacity]
+        self.folding = Folding([self])
 
     @property
     def capacity(self) -> int:
@@ -168,13 +172,31 @@ class FlexLoRALinear(nn.Module):
         epilogue, so no extra pass runs over the (tokens, out) output. Storage that has grown is multiplied block by
         block: each product then has the shape it had before, and an empty block adds exact zeros.
         """
+        if is_traced():
+            return self._written_out(x)
+        frozen = frozen_linear(self.base)
+        if frozen is None:
+            base = self.base(x)
+            return self._added(base, x, *self.folding.take(self, base.dtype))
+        dtype = computes_in(x, frozen[0])
+        q, p = self.folding.take(self, dtype)
+        weight, bias = (None if part is None else part.to(dtype) for part in frozen)
+        first = self.bounds[1]
+        y = AdaptedProduct.apply(x.to(dtype), weight, bias, q[:first], p[:first])
+        return y if len(self.bounds) == 2 else self._added(y, x, q, p, 1)
+
+    def _written_out(self, x: Tensor) -> Tensor:
+        """Return what ``forward`` does, in plain operations: for what looks through them, or runs them on batches."""
         base = self.base(x)
+        q = ((self.scale * self.weights()).unsqueeze(1) * self.Q).to(base.dtype)
+        return self._added(base, x, q, self.Pt.to(base.dtype))
+
+    def _added(self, base: Tensor, x: Tensor, q: Tensor, p: Tensor, first: int = 0) -> Tensor:
+        """Return ``base`` plus the products of all blocks of slots from ``first`` on."""
         inputs = x.reshape(-1, self.in_features).to(base.dtype)
         y = base.reshape(-1, self.out_features)
-        scaled_q = ((self.scale * self.weights()).unsqueeze(1) * self.Q).to(base.dtype)
-        Pt = self.Pt.to(base.dtype)
-        for start, stop in pairwise(self.bounds):
-            y = torch.addmm(y, F.linear(inputs, scaled_q[start:stop]), Pt[start:stop])
+        for start, stop in list(pairwise(self.bounds))[first:]:
+            y = torch.addmm(y, F.linear(inputs, q[start:stop]), p[start:stop])
         return y.reshape(base.shape)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any, **more: Any) -> None:
