@@ -91,11 +91,11 @@ class Adapter:
 
     def split_weights(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Return name → the active entries of ``flat``, an array in the order of ``flat_weights``."""
-        starts = np.cumsum([0, *(matrix.capacity for matrix in self.matrices.values())])
-        return {
-            name: flat[start + np.array(matrix.slots, int)]
-            for (name, matrix), start in zip(self.matrices.items(), starts[:-1], strict=True)
-        }
+        found, start = {}, 0
+        for name, matrix in self.matrices.items():
+            found[name] = flat[start : start + matrix.capacity][matrix.slots]
+            start += matrix.capacity
+        return found
 
     def reserve(self, rank: int) -> None:
         """Grow the storage of every matrix to at least ``rank`` slots, or as many as the matrix can use.

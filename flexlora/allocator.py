@@ -27,28 +27,28 @@ from flexlora.smoothing import SMOOTHED, Smoothed
 from flexlora.true_spectra import TrueSpectra
 
 
-def smallest_magnitude(matrix: FlexLoRALinear) -> int:
-    """Slot with the smallest |λ| (the paper): what costs least in the Frobenius norm when P and Q are orthonormal."""
-    return matrix.slots[int(matrix.lam.detach()[matrix.slots].abs().argmin())]
+def smallest_magnitude(matrix: FlexLoRALinear, lam: np.ndarray) -> int:
+    """Place of the smallest |λ| (the paper): what costs least in the Frobenius norm when P, Q are orthonormal."""
+    return int(np.abs(lam).argmin())
 
 
-def smallest_signed(matrix: FlexLoRALinear) -> int:
-    """Slot with the smallest signed λ (the released code): the most negative one, however large."""
-    return matrix.slots[int(matrix.lam.detach()[matrix.slots].argmin())]
+def smallest_signed(matrix: FlexLoRALinear, lam: np.ndarray) -> int:
+    """Place of the smallest signed λ (the released code): the most negative one, however large."""
+    return int(lam.argmin())
 
 
-def smallest_component(matrix: FlexLoRALinear) -> int:
-    """Slot with the smallest |λ| · ‖p‖ · ‖q‖: the direction's own Frobenius norm, orthonormal or not."""
-    P, lam, Q = matrix.directions()
-    return matrix.slots[int((lam.abs() * P.norm(dim=0) * Q.norm(dim=1)).argmin())]
+def smallest_component(matrix: FlexLoRALinear, lam: np.ndarray) -> int:
+    """Place of the smallest |λ| · ‖p‖ · ‖q‖: the direction's own Frobenius norm, orthonormal or not."""
+    P, own, Q = matrix.directions()
+    return int((own.abs() * P.norm(dim=0) * Q.norm(dim=1)).argmin())
 
 
-PRUNE_RULES: dict[str, Callable[[FlexLoRALinear], int]] = {
+PRUNE_RULES: dict[str, Callable[[FlexLoRALinear, np.ndarray], int]] = {
     "magnitude": smallest_magnitude,
     "signed": smallest_signed,
     "component_norm": smallest_component,
 }
-"""Rule name → f(matrix) → slot to prune."""
+"""Rule name → f(matrix, its λ (r,) in slot order) → place among its active directions of the one to prune."""
 
 
 class RankAllocator:
@@ -113,12 +113,14 @@ class RankAllocator:
         self.watch(t)
         if not config.is_event(t):
             return None
-        importance = self._importance(t)
+        # One copy for all matrices and all that is asked of λ: on an accelerator each would be a synchronisation.
+        lam = self.adapter.singular_values()
+        importance = self._importance(t, lam)
         ranks = self.adapter.ranks()
         decision = self._decide(t, importance, ranks, self.adapter.limits())
         own, plan = importance[config.measure], decision.plan
         self.decider.observe(t, decision.importance, ranks, plan.prune, plan.extend, config)
-        prune = [self._prune(name) for name in plan.prune]
+        prune = [self._prune(name, lam) for name in plan.prune]
         extend = [self._extend(name, t, plan.extend[:place].count(name)) for place, name in enumerate(plan.extend)]
         changed = {name: _readable(value) for name, value in decision.importance.items() if value != own[name]}
         self._mark_rank_one(changed, ranks, [*prune, *extend])
@@ -173,8 +175,7 @@ class RankAllocator:
                 stacklevel=3,
             )
 
-    def _importance(self, t: int) -> dict[str, dict[str, float | None]]:
-        lam = {name: value.astype(np.float64) for name, value in self.adapter.singular_values().items()}
+    def _importance(self, t: int, lam: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
         importance = score_all(lam, SCORED_BY_LAMBDA, self.config.epsilon)
         wanted = self.log_all_measures
         if wanted or self.config.importance == "sensitivity":
@@ -203,8 +204,11 @@ class RankAllocator:
             elif move["matrix"] in changed:
                 move["rules"].append("undefined")
 
-    def _prune(self, name: str) -> dict[str, Any]:
-        return self._moved(self.moves.prune(name, PRUNE_RULES[self.config.prune_rule](self.adapter.matrices[name])))
+    def _prune(self, name: str, lam: dict[str, np.ndarray]) -> dict[str, Any]:
+        matrix = self.adapter.matrices[name]
+        place = PRUNE_RULES[self.config.prune_rule](matrix, lam[name])
+        removed, lam[name] = float(lam[name][place]), np.delete(lam[name], place)
+        return self._moved(self.moves.prune(name, matrix.slots[place], removed))
 
     def _extend(self, name: str, t: int, before: int = 0) -> dict[str, Any]:
         config = self.config

@@ -1,59 +1,66 @@
 """``Folding``: what the layers multiply by, Q̃ = s · diag(λ) Q and P in the type they compute in, made for all at once.
 
 For each layer alone it would be six small kernels forward and eight backward; for all together it is a few for each
-width. What is made serves every matrix once, in the pass in which it was made.
+width. What is made serves every matrix once, in the pass in which it was made: a write that torch does not count, as
+into ``.data`` or by a kernel of another library, is missed only by a matrix that sat out the whole pass before it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from flexlora.linear import FlexLoRALinear
 
-Factors = tuple[Tensor, Tensor]
-"""Q̃ (capacity, in) and P transposed (capacity, out) of one matrix, in the type that it computes in."""
-
 
 class _Scaled(torch.autograd.Function):
-    """Q̃ of several matrices of one width, from their λ and Q."""
+    """Q̃ of several matrices of one width, from their λ, gates and Q.
+
+    What the backward pass needs are parameters, and they are kept as they are: tensors handed to autograd to keep would
+    be counted by activation checkpointing, which makes them again at another moment than that of the first pass.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, spent: Callable[[], None], scales: Sequence[float], dtype: torch.dtype, *parts: Tensor
+        ctx: Any, spent: Callable[[], None], scales: Sequence[float], dtype: torch.dtype, *parts: Tensor | None
     ) -> tuple[Tensor, ...]:
-        weights, rows = parts[: len(scales)], parts[len(scales) :]
         ctx.set_materialize_grads(False)
-        ctx.spent, ctx.scales = spent, scales
-        ctx.save_for_backward(*parts)
+        ctx.spent, ctx.scales, ctx.parts = spent, scales, parts
+        ctx.versions = [part._version for part in parts if part is not None and not part.is_inference()]
+        lam, gates, rows = _thirds(parts)
         flat = torch.cat(rows)
-        made = torch.mul(flat, _scaled(weights, scales).unsqueeze(1), out=flat.new_empty(flat.shape, dtype=dtype))
+        weights = _scaled(lam, gates, scales).unsqueeze(1)
+        made = torch.mul(flat, weights, out=flat.new_empty(flat.shape, dtype=dtype))
         return made.split([len(part) for part in rows])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         ctx.spent()
+        if ctx.versions != [part._version for part in ctx.parts if part is not None]:
+            raise RuntimeError("P, λ, Q or a gate was written to between the forward and the backward pass.")
         count = len(ctx.scales)
-        weights, rows = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         used = [place for place, gradient in enumerate(gradients) if gradient is not None]
-        scales = [ctx.scales[place] for place in used]
+        lam, gates, rows = ([own[place] for place in used] for own in _thirds(ctx.parts))
+        scales, sizes = [ctx.scales[place] for place in used], [len(part) for part in rows]
         flat = torch.cat([gradient for gradient in gradients if gradient is not None])
-        sizes = [len(rows[place]) for place in used]
-        found: list[Tensor | None] = [None] * 2 * count
         needed = ctx.needs_input_grad[3:]
-        if any(needed[place] for place in used):
-            along = (flat * torch.cat([rows[place] for place in used])).sum(1).split(sizes)
-            for place, scale, part in zip(used, scales, along, strict=True):
-                found[place] = scale * part if needed[place] else None
-        if any(needed[count + place] for place in used):
-            by_lambda = flat * _scaled([weights[place] for place in used], scales).unsqueeze(1)
-            for place, part in zip(used, by_lambda.split(sizes), strict=True):
-                found[count + place] = part if needed[count + place] else None
+        found: list[Tensor | None] = [None] * 3 * count
+        if any(needed[place] or needed[count + place] for place in used):
+            along = (flat * torch.cat(rows)).sum(1).split(sizes)
+            for place, scale, part, own, gate in zip(used, scales, along, lam, gates, strict=True):
+                if needed[place]:
+                    found[place] = scale * part if gate is None else scale * part * gate
+                if needed[count + place]:
+                    found[count + place] = scale * part * own
+        if any(needed[2 * count + place] for place in used):
+            by_row = flat * _scaled(lam, gates, scales).unsqueeze(1)
+            for place, part in zip(used, by_row.split(sizes), strict=True):
+                found[2 * count + place] = part if needed[2 * count + place] else None
         return None, None, None, *found
 
 
@@ -77,30 +84,58 @@ class _Cast(torch.autograd.Function):
         return None, None, *found
 
 
-def _scaled(weights: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
-    """Return s · λ of all, one after another."""
+def _thirds(parts: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+    count = len(parts) // 3
+    return parts[:count], parts[count : 2 * count], parts[2 * count :]
+
+
+def _scaled(lam: Sequence[Tensor], gates: Sequence[Tensor | None], scales: Sequence[float]) -> Tensor:
+    """Return s · λ as it acts of all, one after another."""
+    acting = [own if gate is None else own * gate for own, gate in zip(lam, gates, strict=True)]
     if len(set(scales)) == 1:
-        return scales[0] * torch.cat(list(weights))
-    return torch.cat([scale * part for scale, part in zip(scales, weights, strict=True)])
+        return scales[0] * torch.cat(acting)
+    return torch.cat([scale * part for scale, part in zip(scales, acting, strict=True)])
 
 
-class _Made(NamedTuple):
+class Made(NamedTuple):
     """The factors of one matrix, and what they were made of."""
 
-    factors: Factors
-    parts: tuple[Tensor | None, ...]
-    versions: tuple[int, ...]
+    q: Tensor
+    p: Tensor
+    parts: tuple[Tensor, Tensor, Tensor]
+    versions: tuple[int, int, int]
+    gate: Tensor | None
+    gate_version: int
+
+    def holds(self, matrix: FlexLoRALinear) -> bool:
+        """True while nothing was written to P, λ, Q and the gate since, and none of them was replaced."""
+        up, lam, down = self.parts
+        return (
+            (up._version, lam._version, down._version) == self.versions
+            # Storage is replaced as a whole.
+            and matrix._parameters["lam"] is lam
+            and matrix.gate is self.gate
+            and (self.gate is None or self.gate._version == self.gate_version)
+        )
 
 
 class _Fold:
     """The factors of many matrices that were not asked for yet."""
 
     def __init__(self) -> None:
-        self.waiting: dict[int, _Made] = {}
+        self.waiting: dict[FlexLoRALinear, Made] = {}
 
     def spend(self) -> None:
         """Called by the backward pass: what it went through once it cannot go through again."""
         self.waiting.clear()
+
+
+class _Group(NamedTuple):
+    """Matrices of which one factor has the same width, type and device; and these factors."""
+
+    matrices: list[FlexLoRALinear]
+    rows: list[nn.Parameter]
+    scales: list[float]
 
 
 class Folding:
@@ -109,67 +144,61 @@ class Folding:
     def __init__(self, matrices: Iterable[FlexLoRALinear]) -> None:
         self._matrices = list(matrices)
         self._folds: dict[tuple[torch.dtype, bool, bool], _Fold] = {}
+        self._stored: list[nn.Parameter | None] = []
+        self._groups: tuple[list[_Group], list[_Group]] = [], []
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was made: it belongs to a pass, and copies of a model share none."""
-        return {**self.__dict__, "_folds": {}}
+        return {"_matrices": self._matrices, "_folds": {}, "_stored": [], "_groups": ([], [])}
 
-    def take(self, matrix: FlexLoRALinear, dtype: torch.dtype) -> Factors:
-        """Return the factors of a matrix in a type, differentiable where gradients are switched on.
+    def take(self, matrix: FlexLoRALinear, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return Q̃ (capacity, in) and P transposed (capacity, out) of a matrix in the type that it computes in.
 
-        They are made anew, for all matrices, when this one has had its own already or was written to since.
+        They are differentiable where gradients are switched on, and made anew, for all matrices, when this one has had
+        its own already or was written to since.
         """
         key = dtype, torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         fold = self._folds.get(key)
-        made = fold.waiting.pop(id(matrix), None) if fold is not None else None
-        if made is None or made.versions != _versions(made.parts) or not _same(made.parts, _parts(matrix)):
-            fold = self._folds[key] = self._fold(dtype)
-            made = fold.waiting.pop(id(matrix))
-        return made.factors
+        made = fold.waiting.pop(matrix, None) if fold is not None else None
+        if made is None or not made.holds(matrix):
+            self._folds[key] = fold = self._fold(dtype)
+            made = fold.waiting.pop(matrix)
+        return made.q, made.p
 
     def _fold(self, dtype: torch.dtype) -> _Fold:
         fold = _Fold()
-        # On a replica's thread, or where autocast is on, the casts are still those of the types asked for.
+        down, up = self._gathered()
+        q: dict[FlexLoRALinear, Tensor] = {}
+        p: dict[FlexLoRALinear, Tensor] = {}
         with torch.autocast(self._matrices[0].lam.device.type, enabled=False):
-            down = self._by_width(lambda m: m.Q, lambda own: _scaled_rows(fold, own, dtype))
-            up = self._by_width(lambda m: m.Pt, lambda own: _cast_rows(fold, own, dtype))
+            for own in down:
+                lam, gates = [matrix.lam for matrix in own.matrices], [matrix.gate for matrix in own.matrices]
+                made = _Scaled.apply(fold.spend, own.scales, dtype, *lam, *gates, *own.rows)
+                q.update(zip(own.matrices, made, strict=True))  # pyright: ignore[reportArgumentType]
+            for own in up:
+                made = own.rows if own.rows[0].dtype == dtype else _Cast.apply(fold.spend, dtype, *own.rows)
+                p.update(zip(own.matrices, made, strict=True))  # pyright: ignore[reportArgumentType]
         for matrix in self._matrices:
-            parts = _parts(matrix)
-            fold.waiting[id(matrix)] = _Made((down[id(matrix)], up[id(matrix)]), parts, _versions(parts))
+            parts = matrix.Pt, matrix.lam, matrix.Q
+            gate, versions = matrix.gate, (parts[0]._version, parts[1]._version, parts[2]._version)
+            gate_version = 0 if gate is None else gate._version
+            fold.waiting[matrix] = Made(q[matrix], p[matrix], parts, versions, gate, gate_version)
         return fold
 
-    def _by_width(
-        self,
-        rows: Callable[[FlexLoRALinear], Tensor],
-        make: Callable[[list[FlexLoRALinear]], Sequence[Tensor]],
-    ) -> dict[int, Tensor]:
-        groups: dict[tuple[Any, ...], list[FlexLoRALinear]] = defaultdict(list)
+    def _gathered(self) -> tuple[list[_Group], list[_Group]]:
+        """Return the groups of Q and of P, gathered anew only when storage was replaced."""
+        stored = [matrix._parameters["lam"] for matrix in self._matrices]
+        if len(stored) != len(self._stored) or any(map(operator.is_not, stored, self._stored)):
+            self._stored = stored
+            self._groups = self._by_width("Q"), self._by_width("Pt")
+        return self._groups
+
+    def _by_width(self, key: str) -> list[_Group]:
+        groups: dict[tuple[Any, ...], _Group] = {}
         for matrix in self._matrices:
-            part = rows(matrix)
-            groups[part.device, part.dtype, part.shape[1]].append(matrix)
-        return {
-            id(matrix): part for own in groups.values() for matrix, part in zip(own, make(own), strict=True)
-        }
-
-
-def _scaled_rows(fold: _Fold, own: Sequence[FlexLoRALinear], dtype: torch.dtype) -> Sequence[Tensor]:
-    scales = [matrix.scale for matrix in own]
-    return _Scaled.apply(fold.spend, scales, dtype, *(m.weights() for m in own), *(m.Q for m in own))  # pyright: ignore[reportReturnType]
-
-
-def _cast_rows(fold: _Fold, own: Sequence[FlexLoRALinear], dtype: torch.dtype) -> Sequence[Tensor]:
-    rows = [matrix.Pt for matrix in own]
-    return rows if rows[0].dtype == dtype else _Cast.apply(fold.spend, dtype, *rows)  # pyright: ignore[reportReturnType]
-
-
-def _parts(matrix: FlexLoRALinear) -> tuple[Tensor | None, ...]:
-    return matrix.Pt, matrix.lam, matrix.Q, matrix.gate
-
-
-def _versions(parts: tuple[Tensor | None, ...]) -> tuple[int, ...]:
-    # Tensors made in inference mode count no writes: they are taken as written to.
-    return tuple(-1 if part is None or part.is_inference() else part._version for part in parts)
-
-
-def _same(before: tuple[Tensor | None, ...], now: tuple[Tensor | None, ...]) -> bool:
-    return all(one is other and (one is None or not one.is_inference()) for one, other in zip(before, now, strict=True))
+            rows = matrix.get_parameter(key)
+            own = groups.setdefault((rows.device, rows.dtype, rows.shape[1]), _Group([], [], []))
+            own.matrices.append(matrix)
+            own.rows.append(rows)
+            own.scales.append(matrix.scale)
+        return list(groups.values())

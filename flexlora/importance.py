@@ -124,10 +124,12 @@ def true_spectral_entropy(array: ArrayLike | Spectrum) -> float | None:
 def random(array: ArrayLike | Spectrum) -> float | None:
     """Return a number in [0, 1) drawn by hashing the values: a control that a replay repeats exactly."""
     values = _spectrum(array).values
-    if values is None:
-        return None
     # Adding 0.0 turns -0.0 into 0.0: equal arrays must give equal numbers.
-    digest = hashlib.blake2b((values + 0.0).astype("<f8").tobytes(), digest_size=8).digest()
+    return None if values is None else _hashed((values + 0.0).astype("<f8").data)
+
+
+def _hashed(values: memoryview) -> float:
+    digest = hashlib.blake2b(values, digest_size=8).digest()
     return (int.from_bytes(digest, "little") >> 11) / (1 << 53)
 
 
@@ -209,6 +211,13 @@ def _effective_ranks(spectra: Spectra) -> NDArray[np.float64]:
     return np.where(spectra.live, np.clip(np.exp(spectra.entropy), 1.0, spectra.sizes), np.nan)
 
 
+def _random_numbers(spectra: Spectra) -> NDArray[np.float64]:
+    whole = (spectra.values + 0.0).astype("<f8").data
+    ends = np.cumsum(spectra.sizes)
+    bounds = zip((ends - spectra.sizes).tolist(), ends.tolist(), spectra.finite.tolist(), strict=True)
+    return np.array([_hashed(whole[start:stop]) if finite else np.nan for start, stop, finite in bounds], np.float64)
+
+
 _ENTROPY: dict[str, Any] = {
     "template": "−1/log {r} · Σ s log {s}",
     "batched": Spectra.normalised_entropy,
@@ -245,7 +254,13 @@ IMPORTANCES: dict[str, Measure] = {
         ),
         Measure("true_spectral_entropy", "entropy of ΔW itself", true_spectral_entropy, **_ENTROPY, scores=TRUE_VALUES),
         Measure(
-            "random", "random (a control)", random, "drawn by hashing the {r} λ: a control", range=(0.0, 1.0), terms=""
+            "random",
+            "random (a control)",
+            random,
+            "drawn by hashing the {r} λ: a control",
+            _random_numbers,
+            range=(0.0, 1.0),
+            terms="",
         ),
     )
 }
@@ -274,12 +289,14 @@ def score_all(
     arrays: Mapping[str, ArrayLike], measures: Iterable[str], epsilon: float = 0.0
 ) -> dict[str, dict[str, float | None]]:
     """Return measure → name → score of that array; ε goes to the measures that have one."""
-    spectra = {name: Spectrum(array) for name, array in arrays.items()}
-    found: dict[str, dict[str, float | None]] = {}
-    for measure in (IMPORTANCES[key] for key in measures):
-        options = measure.options(epsilon)
-        found[measure.key] = {name: measure.function(spectrum, **options) for name, spectrum in spectra.items()}
-    return found
+    values = [np.asarray(array, np.float64).reshape(-1) for array in arrays.values()]
+    with np.errstate(all="ignore"):
+        spectra = Spectra(np.concatenate([np.empty(0), *values]), np.cumsum([0, *map(len, values)]))
+        scores = {key: IMPORTANCES[key].many(spectra, epsilon).tolist() for key in measures}
+    return {
+        key: {name: None if math.isnan(score) else score for name, score in zip(arrays, own, strict=True)}
+        for key, own in scores.items()
+    }
 
 
 def _spectrum(array: ArrayLike | Spectrum) -> Spectrum:

@@ -108,6 +108,9 @@ def zero_p(P: Tensor, Q: Tensor, std: float | None, generator: Generator) -> tup
     return torch.zeros(P.shape[0]), 1.0, gaussian(Q.shape[1], std, generator)
 
 
+OF_THE_OTHERS = frozenset({gram_schmidt})
+"""Strategies that look at the active directions; the others only at how long p and q are."""
+
 NEW_DIRECTIONS: dict[str, Draw] = {
     "zero_impact": zero_impact,
     "small_value": small_value,

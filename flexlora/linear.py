@@ -129,16 +129,19 @@ class FlexLoRALinear(nn.Module):
         """Put a direction into an empty slot: p (out_features,), λ, q (in_features,)."""
         if slot in self.slots:
             raise ValueError(f"slot {slot} of {self.name} is in use")
-        self.Pt[slot], self.lam[slot], self.Q[slot] = p.to(self.Pt), lam, q.to(self.Q)
-        self.mask[slot] = 1.0
+        # One copy: to an accelerator each costs more than what it carries.
+        kind = self.Pt.dtype
+        values = torch.cat([p.to(kind), q.to(kind), torch.tensor([lam, 1.0], dtype=kind, device=p.device)])
+        parts = values.to(self.Pt.device).split([self.out_features, self.in_features, 1, 1])
+        rows = self.Pt[slot], self.Q[slot], self.lam[slot : slot + 1], self.mask[slot : slot + 1]
+        torch._foreach_copy_(list(rows), list(parts))
         self.slots = sorted([*self.slots, slot])
 
     @torch.no_grad()
     def empty(self, slot: int) -> None:
         """Remove the direction in ``slot``; ΔW changes by exactly ``−s · λ · p qᵀ``."""
         self.slots.remove(slot)
-        for part in (self.Pt, self.lam, self.Q, self.mask):
-            part[slot] = 0.0
+        torch._foreach_zero_([part[slot] for part in (self.Pt, self.lam, self.Q, self.mask)])
 
     def free_slot(self) -> int | None:
         """Return the lowest empty slot, or None when the storage is full."""
@@ -178,12 +181,17 @@ class FlexLoRALinear(nn.Module):
         if frozen is None:
             base = self.base(x)
             return self._added(base, x, *self.folding.take(self, base.dtype))
-        dtype = computes_in(x, frozen[0])
+        weight, bias = frozen
+        dtype = computes_in(x, weight)
         q, p = self.folding.take(self, dtype)
-        weight, bias = (None if part is None else part.to(dtype) for part in frozen)
+        if weight.dtype != dtype:
+            weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
+        if x.dtype != dtype:
+            x = x.to(dtype)
+        if len(self.bounds) == 2:
+            return AdaptedProduct.apply(x, weight, bias, q, p)  # pyright: ignore[reportReturnType]
         first = self.bounds[1]
-        y = AdaptedProduct.apply(x.to(dtype), weight, bias, q[:first], p[:first])
-        return y if len(self.bounds) == 2 else self._added(y, x, q, p, 1)
+        return self._added(AdaptedProduct.apply(x, weight, bias, q[:first], p[:first]), x, q, p, 1)  # pyright: ignore[reportArgumentType]
 
     def _written_out(self, x: Tensor) -> Tensor:
         """Return what ``forward`` does, in plain operations: for what looks through them, or runs them on batches."""

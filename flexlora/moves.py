@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from flexlora.adapter import Adapter, matrix_parameters
-from flexlora.initializers import Draw, direction_generator
+from flexlora.initializers import OF_THE_OTHERS, Draw, direction_generator
 from flexlora.optimizer_state import YoungDirections, clear_slot, replace_parameters
 
 
@@ -23,10 +23,13 @@ class Moves:
         self.optimizer = optimizer
         self.young = YoungDirections(optimizer)
 
-    def prune(self, name: str, slot: int) -> dict[str, Any]:
-        """Empty a slot of the matrix ``name``; return the move as an event records it."""
+    def prune(self, name: str, slot: int, removed: float | None = None) -> dict[str, Any]:
+        """Empty a slot of the matrix ``name``; return the move as an event records it.
+
+        ``removed`` is its λ; None = it is read, for which an accelerator is waited for.
+        """
         matrix = self.adapter.matrices[name]
-        removed = float(matrix.lam.detach()[slot])
+        removed = float(matrix.lam.detach()[slot]) if removed is None else removed
         matrix.empty(slot)
         clear_slot(self.optimizer, matrix_parameters(matrix), slot)
         self.young.forget(matrix_parameters(matrix), slot)
@@ -49,7 +52,7 @@ class Moves:
             rules.append("grown")
         if slot is None:
             raise RuntimeError(f"{name} is full; the plan must not extend it")
-        P, _, Q = matrix.directions()
+        P, _, Q = matrix.directions() if start in OF_THE_OTHERS else (matrix.Pt.detach().T, None, matrix.Q.detach())
         generator = direction_generator(seed, step, list(self.adapter.matrices).index(name), self.adapter.config.draws)
         p, lam, q = start(P, Q, std, generator)
         matrix.fill(slot, p, lam, q)

@@ -17,10 +17,15 @@ from torch.optim import Optimizer
 @torch.no_grad()
 def clear_slot(optimizer: Optimizer, parameters: Iterable[nn.Parameter], slot: int) -> None:
     """Zero the moments of one slot; the moments of every other direction stay as they are, bit for bit."""
-    for parameter in parameters:
-        for value in optimizer.state.get(parameter, {}).values():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                value[slot] = 0.0
+    rows = [
+        value[slot]
+        for parameter in parameters
+        for value in optimizer.state.get(parameter, {}).values()
+        if isinstance(value, Tensor) and value.shape == parameter.shape
+    ]
+    if rows:
+        # One call: on an accelerator every row of its own costs a launch.
+        torch._foreach_zero_(rows)
 
 
 @torch.no_grad()
@@ -79,6 +84,11 @@ class YoungDirections:
             if {"exp_avg", "exp_avg_sq", "step"} <= self.optimizer.state.get(parameter, {}).keys():
                 born = self.born.setdefault(parameter, _unborn(parameter))
                 born[slot] = self._counts([parameter])[0]
+
+    def watch(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Correct these parameters from now on even where no row of them is young: what is done stays the same."""
+        for parameter in parameters:
+            self.born.setdefault(parameter, _unborn(parameter))
 
     @torch.no_grad()
     def forget(self, parameters: Iterable[nn.Parameter], slot: int) -> None:
@@ -153,8 +163,8 @@ class YoungDirections:
                 continue
             sizes = [len(self.born[parameter]) for parameter in young]
             counts = self._counts(young)
-            repeats = torch.tensor(sizes).to(counts.device, non_blocking=True)
-            counts = counts.repeat_interleave(repeats, output_size=sum(sizes))
+            # Expanded rather than repeated by a tensor of counts, which would have to be copied to the device.
+            counts = torch.cat([count.expand(size) for count, size in zip(counts.split(1), sizes, strict=True)])
             born = torch.cat([self.born[parameter] for parameter in young])
             shares = correction(counts - born, *betas) / correction(counts, *betas)
             shares = shares.nan_to_num(nan=1.0).to(young[0].dtype)

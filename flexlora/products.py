@@ -61,15 +61,16 @@ def frozen_linear(module: nn.Module) -> tuple[Tensor, Tensor | None] | None:
 
     A layer that somebody hooks, patches, parametrises or trains is called instead.
     """
-    transposed = type(module).__name__ == "Conv1D" and hasattr(module, "nf")
-    if type(module) is not nn.Linear and not transposed:
+    # Asked for each layer in each pass: dictionaries are read, not attributes of a module, which are looked for.
+    own = module.__dict__
+    transposed = type(module) is not nn.Linear
+    if transposed and (type(module).__name__ != "Conv1D" or "nf" not in own):
         return None
-    weight, bias = module._parameters["weight"], module._parameters["bias"]
-    hooked = (
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
-    plain = type(weight) is nn.Parameter and not weight.requires_grad
-    if hooked or "forward" in module.__dict__ or not plain or (bias is not None and bias.requires_grad):
+    weight, bias = own["_parameters"]["weight"], own["_parameters"]["bias"]
+    called = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
+    if called or "forward" in own or type(weight) is not nn.Parameter or weight.requires_grad:
+        return None
+    if bias is not None and bias.requires_grad:
         return None
     return (weight.t() if transposed else weight), bias
 
