@@ -204,8 +204,9 @@ class RankAllocator:
             elif move["matrix"] in changed:
                 move["rules"].append("undefined")
 
-    def _prune(self, name: str, lam: dict[str, np.ndarray]) -> dict[str, Any]:
+    def _prune(self, name: str, lam: dict[str, np.ndarray] | None = None) -> dict[str, Any]:
         matrix = self.adapter.matrices[name]
+        lam = self.adapter.singular_values() if lam is None else lam
         place = PRUNE_RULES[self.config.prune_rule](matrix, lam[name])
         removed, lam[name] = float(lam[name][place]), np.delete(lam[name], place)
         return self._moved(self.moves.prune(name, matrix.slots[place], removed))

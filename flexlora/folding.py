@@ -1,4 +1,4 @@
-"""``Folding``: what the layers multiply by, Q̃ = s · diag(λ) Q and P in the type they compute in, made for all at once.
+"""``Folding``: what layers multiply by, Q̃ = s · diag(λ) Q and P in the type they compute in, made for all at once.
 
 For each layer alone it would be six small kernels forward and eight backward; for all together it is a few for each
 width. What is made serves every matrix once, in the pass in which it was made: a write that torch does not count, as
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Scaled(torch.autograd.Function):
-    """Q̃ of several matrices of one width, from their λ, gates and Q.
+    """Q̃ᵀ of several matrices of one width, from their λ, gates and Q.
 
     What the backward pass needs are parameters, and they are kept as they are: tensors handed to autograd to keep would
     be counted by activation checkpointing, which makes them again at another moment than that of the first pass.
@@ -31,23 +31,25 @@ class _Scaled(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         ctx.spent, ctx.scales, ctx.parts = spent, scales, parts
-        ctx.versions = [part._version for part in parts if part is not None and not part.is_inference()]
+        ctx.versions = _versions(parts)
         lam, gates, rows = _thirds(parts)
         flat = torch.cat(rows)
         weights = _scaled(lam, gates, scales).unsqueeze(1)
         made = torch.mul(flat, weights, out=flat.new_empty(flat.shape, dtype=dtype))
-        return made.split([len(part) for part in rows])
+        return tuple(part.t() for part in made.split([len(part) for part in rows]))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         ctx.spent()
-        if ctx.versions != [part._version for part in ctx.parts if part is not None]:
+        if ctx.versions != _versions(ctx.parts):
             raise RuntimeError("P, λ, Q or a gate was written to between the forward and the backward pass.")
         count = len(ctx.scales)
         used = [place for place, gradient in enumerate(gradients) if gradient is not None]
+        if not used:
+            return (None,) * (3 + 3 * count)
         lam, gates, rows = ([own[place] for place in used] for own in _thirds(ctx.parts))
         scales, sizes = [ctx.scales[place] for place in used], [len(part) for part in rows]
-        flat = torch.cat([gradient for gradient in gradients if gradient is not None])
+        flat = torch.cat([gradient.t() for gradient in gradients if gradient is not None])
         needed = ctx.needs_input_grad[3:]
         found: list[Tensor | None] = [None] * 3 * count
         if any(needed[place] or needed[count + place] for place in used):
@@ -77,11 +79,17 @@ class _Cast(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         ctx.spent()
         used = [place for place, gradient in enumerate(gradients) if gradient is not None]
+        if not used:
+            return (None,) * (2 + len(gradients))
         flat = torch.cat([gradient for gradient in gradients if gradient is not None]).to(ctx.dtype)
         found: list[Tensor | None] = [None] * len(gradients)
         for place, part in zip(used, flat.split([ctx.sizes[place] for place in used]), strict=True):
             found[place] = part
         return None, None, *found
+
+
+def _versions(parts: Sequence[Tensor | None]) -> list[int]:
+    return [part._version for part in parts if part is not None and not part.is_inference()]
 
 
 def _thirds(parts: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
@@ -103,17 +111,20 @@ class Made(NamedTuple):
     q: Tensor
     p: Tensor
     parts: tuple[Tensor, Tensor, Tensor]
-    versions: tuple[int, int, int]
+    versions: tuple[int, int, int] | None
     gate: Tensor | None
     gate_version: int
 
     def holds(self, matrix: FlexLoRALinear) -> bool:
         """True while nothing was written to P, λ, Q and the gate since, and none of them was replaced."""
-        up, lam, down = self.parts
+        if self.versions is None:
+            return False
+        (up, lam, down), now = self.parts, matrix._parameters
         return (
             (up._version, lam._version, down._version) == self.versions
-            # Storage is replaced as a whole.
-            and matrix._parameters["lam"] is lam
+            and now["Pt"] is up
+            and now["lam"] is lam
+            and now["Q"] is down
             and matrix.gate is self.gate
             and (self.gate is None or self.gate._version == self.gate_version)
         )
@@ -152,7 +163,7 @@ class Folding:
         return {"_matrices": self._matrices, "_folds": {}, "_stored": [], "_groups": ([], [])}
 
     def take(self, matrix: FlexLoRALinear, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return Q̃ (capacity, in) and P transposed (capacity, out) of a matrix in the type that it computes in.
+        """Return Q̃ᵀ (in, capacity) and Pᵀ (capacity, out) of a matrix in the type that it computes in.
 
         They are differentiable where gradients are switched on, and made anew, for all matrices, when this one has had
         its own already or was written to since.
@@ -180,14 +191,17 @@ class Folding:
                 p.update(zip(own.matrices, made, strict=True))  # pyright: ignore[reportArgumentType]
         for matrix in self._matrices:
             parts = matrix.Pt, matrix.lam, matrix.Q
-            gate, versions = matrix.gate, (parts[0]._version, parts[1]._version, parts[2]._version)
-            gate_version = 0 if gate is None else gate._version
+            gate, versions, gate_version = matrix.gate, None, 0
+            # Tensors made in inference mode count no writes.
+            if not parts[1].is_inference() and (gate is None or not gate.is_inference()):
+                versions = parts[0]._version, parts[1]._version, parts[2]._version
+                gate_version = 0 if gate is None else gate._version
             fold.waiting[matrix] = Made(q[matrix], p[matrix], parts, versions, gate, gate_version)
         return fold
 
     def _gathered(self) -> tuple[list[_Group], list[_Group]]:
         """Return the groups of Q and of P, gathered anew only when storage was replaced."""
-        stored = [matrix._parameters["lam"] for matrix in self._matrices]
+        stored = [matrix._parameters[key] for matrix in self._matrices for key in ("Pt", "lam", "Q")]
         if len(stored) != len(self._stored) or any(map(operator.is_not, stored, self._stored)):
             self._stored = stored
             self._groups = self._by_width("Q"), self._by_width("Pt")

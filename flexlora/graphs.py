@@ -90,6 +90,7 @@ class GraphedStep:
         self.norm = self.regularizer = torch.zeros((), device=device)
         self._young, self._loss = young, loss
         self._graphs: dict[tuple[Any, ...], _Capture] = {}
+        self._refused: dict[tuple[Any, ...], str] = {}
         self._pool = torch.cuda.graph_pool_handle()
         self._made = 0
         self._stream = torch.cuda.Stream(device)
@@ -107,12 +108,12 @@ class GraphedStep:
             self._let_go()
         key = tuple((name, part.shape, part.dtype) for name, part in batch.items())
         found = self._graphs.get(key)
-        self.told = self._reason(found)
-        if self.told is not None:
+        self.told = None if found is not None else self._reason(key)
+        if found is None and self.told is None:
+            found = self._captured(key, batch)
+        if found is None:
             self._made += 1
             return self._apart(batch)
-        if found is None:
-            found = self._graphs[key] = self._capture(batch)
         for name, part in batch.items():
             found.inputs[name].copy_(part, non_blocking=True)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
@@ -123,14 +124,23 @@ class GraphedStep:
         self.regularizer = found.regularizer
         return found.loss
 
-    def _reason(self, found: _Capture | None) -> str | None:
-        if found is not None:
-            return None
+    def _reason(self, key: tuple[Any, ...]) -> str | None:
         if self._made < WARM_UP:
             return "the first steps warm up"
         if len(self._graphs) >= MOST_SHAPES:
             return f"batches have more than {MOST_SHAPES} shapes: pad them to fewer"
-        return None
+        return self._refused.get(key)
+
+    def _captured(self, key: tuple[Any, ...], batch: Batch) -> _Capture | None:
+        """Return a new graph; None, with the reason told, where the step does what no graph can hold."""
+        try:
+            self._graphs[key] = found = self._capture(batch)
+        except RuntimeError as error:
+            self.told = self._refused[key] = f"it cannot be captured: {str(error).strip().splitlines()[-1]}"
+            # What the attempt left lies in memory that no graph fills.
+            self.optimizer.zero_grad(set_to_none=True)
+            return None
+        return found
 
     def _parts(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -138,6 +148,7 @@ class GraphedStep:
     def _let_go(self) -> None:
         self.recaptures += len(self._graphs)
         self._graphs.clear()
+        self._refused.clear()
         self._storage = self._parts()
         self._made = WARM_UP - 1
 

@@ -7,12 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flexlora.errors import FlexLoRAError
 from flexlora.folding import Folding
-from flexlora.products import AdaptedProduct, computes_in, frozen_linear, is_traced
+from flexlora.frozen_layers import computes_in, frozen_linear, is_traced
 
 
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
@@ -171,16 +170,17 @@ class FlexLoRALinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features).
 
-        s·λ goes into Q once (capacity × in products instead of tokens × out), and ``addmm`` adds in the product's
-        epilogue, so no extra pass runs over the (tokens, out) output. Storage that has grown is multiplied block by
-        block: each product then has the shape it had before, and an empty block adds exact zeros.
+        s·λ goes into Q, for all matrices at once (see ``Folding``), and the products of low rank are added in place, in
+        the epilogue of their multiplication: no pass of its own runs over the (tokens, out) output. Storage that has
+        grown is multiplied block by block: each product then has the shape it had before, and an empty block adds exact
+        zeros.
         """
         if is_traced():
             return self._written_out(x)
         frozen = frozen_linear(self.base)
         if frozen is None:
-            base = self.base(x)
-            return self._added(base, x, *self.folding.take(self, base.dtype))
+            y = self.base(x)
+            return self._added(y, x, *self.folding.take(self, y.dtype))
         weight, bias = frozen
         dtype = computes_in(x, weight)
         q, p = self.folding.take(self, dtype)
@@ -188,23 +188,25 @@ class FlexLoRALinear(nn.Module):
             weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
         if x.dtype != dtype:
             x = x.to(dtype)
-        if len(self.bounds) == 2:
-            return AdaptedProduct.apply(x, weight, bias, q, p)  # pyright: ignore[reportReturnType]
-        first = self.bounds[1]
-        return self._added(AdaptedProduct.apply(x, weight, bias, q[:first], p[:first]), x, q, p, 1)  # pyright: ignore[reportArgumentType]
+        inputs = x.reshape(-1, self.in_features)
+        y = torch.mm(inputs, weight) if bias is None else torch.addmm(bias, inputs, weight)
+        for start, stop in pairwise(self.bounds):
+            one = stop - start == len(p)
+            y.addmm_(torch.mm(inputs, q if one else q[:, start:stop]), p if one else p[start:stop])
+        return y.view(*x.shape[:-1], self.out_features)
 
     def _written_out(self, x: Tensor) -> Tensor:
         """Return what ``forward`` does, in plain operations: for what looks through them, or runs them on batches."""
-        base = self.base(x)
-        q = ((self.scale * self.weights()).unsqueeze(1) * self.Q).to(base.dtype)
-        return self._added(base, x, q, self.Pt.to(base.dtype))
+        y = self.base(x)
+        q = ((self.scale * self.weights()).unsqueeze(1) * self.Q).to(y.dtype)
+        return self._added(y, x, q.t(), self.Pt.to(y.dtype))
 
-    def _added(self, base: Tensor, x: Tensor, q: Tensor, p: Tensor, first: int = 0) -> Tensor:
-        """Return ``base`` plus the products of all blocks of slots from ``first`` on."""
+    def _added(self, base: Tensor, x: Tensor, q: Tensor, p: Tensor) -> Tensor:
+        """Return the output of the base plus the products of all blocks of slots: Q̃ (in, slots), P (slots, out)."""
         inputs = x.reshape(-1, self.in_features).to(base.dtype)
         y = base.reshape(-1, self.out_features)
-        for start, stop in list(pairwise(self.bounds))[first:]:
-            y = torch.addmm(y, F.linear(inputs, q[start:stop]), p[start:stop])
+        for start, stop in pairwise(self.bounds):
+            y = torch.addmm(y, torch.mm(inputs, q[:, start:stop]), p[start:stop])
         return y.reshape(base.shape)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any, **more: Any) -> None:

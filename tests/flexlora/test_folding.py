@@ -1,4 +1,4 @@
-"""The layer's own way to multiply, and the factors made for all layers at once, are what plain operations say."""
+"""The layer's way to multiply, by factors that are made for all layers at once, is what plain operations say."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from flexlora import FlexLoRAConfig, attach
-from flexlora.products import AdaptedProduct
 
-SEED = int(os.environ.get("PRODUCT_SEED", random.SystemRandom().randrange(1 << 32)))
+SEED = int(os.environ.get("FOLDING_SEED", random.SystemRandom().randrange(1 << 32)))
 """Draws every choice below; a test that fails says it."""
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -90,15 +89,15 @@ def test_outputs_and_gradients_are_those_of_plain_operations(shape, monkeypatch)
 
 
 def test_first_and_second_derivatives_are_those_of_finite_differences():
-    drawn = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 3, 5), (2, 5), (2, 4)))
-    x, q, p = drawn
-    weight, bias = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+    net, adapter = adapted()
+    matrix = adapter.matrices["c"]
+    x = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
 
-    def product(x, q, p):
-        return AdaptedProduct.apply(x, weight, bias, q, p)
+    def layer(x, up, lam, down):
+        return torch.func.functional_call(matrix, {"Pt": up, "lam": lam, "Q": down}, (x,))
 
-    assert torch.autograd.gradcheck(product, (x, q, p))
-    assert torch.autograd.gradgradcheck(product, (x, q, p))
+    assert torch.autograd.gradcheck(layer, (x, matrix.Pt, matrix.lam, matrix.Q))
+    assert torch.autograd.gradgradcheck(layer, (x, matrix.Pt, matrix.lam, matrix.Q))
 
 
 def test_a_penalty_on_the_gradient_reaches_every_parameter(monkeypatch):
@@ -203,7 +202,7 @@ def test_what_is_kept_for_the_backward_pass_is_the_input_and_a_little():
 
 def test_whatever_is_written_between_two_passes_is_seen_by_the_next(monkeypatch):
     """A random walk over everything that changes a matrix or a pass; after each step outputs are those written out."""
-    print(f"PRODUCT_SEED={SEED}")
+    print(f"FOLDING_SEED={SEED}")
     draw = random.Random(SEED)
     net, adapter = adapted(seed=SEED % 1000)
     plain = written_out(net, monkeypatch)
@@ -296,3 +295,21 @@ def test_copies_share_nothing_with_the_model_they_were_made_of():
         assert not torch.equal(other(x), before)
         other(x).sum().backward()
         assert other.a.lam.grad is not None and net.a.lam.grad is None
+
+
+def test_a_model_made_in_inference_mode_runs_and_sees_what_is_written():
+    with torch.inference_mode():
+        net, adapter = adapted()
+        x = torch.randn(3, 5, dtype=torch.float64)
+        before = net(x)
+        adapter.matrices["d"].lam.mul_(2.0)
+        assert not torch.equal(net(x), before)
+
+
+def test_a_write_between_the_passes_is_an_error_and_no_wrong_gradient():
+    net, adapter = adapted()
+    loss = net(torch.randn(3, 5, dtype=torch.float64)).sum()
+    with torch.no_grad():
+        adapter.matrices["c"].Q.mul_(2.0)
+    with pytest.raises(RuntimeError, match="between the forward and the backward pass"):
+        loss.backward()
