@@ -7,11 +7,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+SPREAD = 1 << 24
+"""Most values that are written out to save launches; above, a tensor has so much to do that its own launch is cheap."""
 
 
 @torch.no_grad()
@@ -79,23 +83,26 @@ class YoungDirections:
     @torch.no_grad()
     def add(self, parameters: Iterable[nn.Parameter], slot: int) -> None:
         """Let the age of ``slot`` in these parameters begin now."""
-        for parameter in parameters:
-            # A tensor that Adam has not touched yet will count from the same step as its new row.
-            if {"exp_avg", "exp_avg_sq", "step"} <= self.optimizer.state.get(parameter, {}).keys():
-                born = self.born.setdefault(parameter, _unborn(parameter))
-                born[slot] = self._counts([parameter])[0]
+        # A tensor that Adam has not touched yet will count from the same step as its new row.
+        kept = {"exp_avg", "exp_avg_sq", "step"}
+        known = [parameter for parameter in parameters if kept <= self.optimizer.state.get(parameter, {}).keys()]
+        if not known:
+            return
+        self.watch(known)
+        torch._foreach_copy_([self.born[parameter][slot] for parameter in known], list(self._counts(known).unbind()))
 
     def watch(self, parameters: Iterable[nn.Parameter]) -> None:
         """Correct these parameters from now on even where no row of them is young: what is done stays the same."""
         for parameter in parameters:
-            self.born.setdefault(parameter, _unborn(parameter))
+            if parameter not in self.born:
+                self.born[parameter] = _unborn(parameter)
 
     @torch.no_grad()
     def forget(self, parameters: Iterable[nn.Parameter], slot: int) -> None:
         """Let go of a slot that was emptied."""
-        for parameter in parameters:
-            if parameter in self.born:
-                self.born[parameter][slot] = math.nan
+        rows = [self.born[parameter][slot] for parameter in parameters if parameter in self.born]
+        if rows:
+            torch._foreach_add_(rows, math.nan)
 
     def clear(self) -> None:
         """Let go of everything: the optimizer has forgotten its moments."""
@@ -150,29 +157,44 @@ class YoungDirections:
 
     @torch.no_grad()
     def _move(self) -> None:
-        """Scale the movement of young rows: one lerp a tensor, and ten small kernels for all of them together."""
+        """Scale the movement of young rows, in few kernels for all of them together."""
         kept, self._kept = self._kept, {}
-        # In the optimizer's order, which a resumed run has as well.
-        groups = [
-            ([parameter for parameter in group["params"] if parameter in kept], group["betas"])
-            for group in self.optimizer.param_groups
-            if "betas" in group
-        ]
-        for young, betas in groups:
-            if not young:
+        for group in self.optimizer.param_groups if kept else ():
+            if "betas" not in group:
                 continue
-            sizes = [len(self.born[parameter]) for parameter in young]
-            counts = self._counts(young)
-            # Expanded rather than repeated by a tensor of counts, which would have to be copied to the device.
-            counts = torch.cat([count.expand(size) for count, size in zip(counts.split(1), sizes, strict=True)])
-            born = torch.cat([self.born[parameter] for parameter in young])
-            shares = correction(counts - born, *betas) / correction(counts, *betas)
-            shares = shares.nan_to_num(nan=1.0).to(young[0].dtype)
-            moved = [
-                torch.lerp(kept[parameter], parameter, share.view(-1, *(1,) * (parameter.dim() - 1)))
-                for parameter, share in zip(young, shares.split(sizes), strict=True)
-            ]
-            torch._foreach_copy_(list[Tensor](young), moved)
+            young = [parameter for parameter in group["params"] if parameter in kept]
+            # Tensors of one width stand together: their shares are spread over them in one kernel.
+            young.sort(key=_width)
+            if young:
+                shares = self._shares(young, group["betas"]).split([len(part) for part in young])
+                moved = [kept[parameter] for parameter in young]
+                torch._foreach_lerp_(moved, list[Tensor](young), _spread(young, shares))
+                torch._foreach_copy_(list[Tensor](young), moved)
+
+    def _shares(self, young: list[nn.Parameter], betas: tuple[float, float]) -> Tensor:
+        """Return c(a) / c(n) of all rows, one tensor after another, in the parameters' type."""
+        counts = self._counts(young).split(1)
+        # Expanded rather than repeated by a tensor of counts, which would have to be copied to the device.
+        whole = torch.cat([count.expand(len(part)) for count, part in zip(counts, young, strict=True)])
+        born = torch.cat([self.born[parameter] for parameter in young])
+        shares = correction(whole - born, *betas) / correction(whole, *betas)
+        return shares.nan_to_num(nan=1.0).to(young[0].dtype)
+
+
+def _width(parameter: nn.Parameter) -> int:
+    return parameter.shape[1] if parameter.dim() > 1 else 0
+
+
+def _spread(young: Sequence[nn.Parameter], shares: Sequence[Tensor]) -> list[Tensor]:
+    """Return the shares of each tensor's rows, in its shape; tensors of one width stand together."""
+    found: list[Tensor] = []
+    for width, members in groupby(range(len(young)), key=lambda place: _width(young[place])):
+        own = [shares[place] for place in members]
+        if width:
+            flat = torch.cat(own).unsqueeze(1).expand(-1, width)
+            own = (flat.contiguous() if flat.numel() <= SPREAD else flat).split([len(part) for part in own])
+        found.extend(own)
+    return found
 
 
 def _unborn(parameter: nn.Parameter) -> Tensor:
