@@ -142,7 +142,7 @@ class Adapter:
         return export_peft(self, Path(folder))
 
 
-def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
+def attach(model: nn.Module, config: FlexLoRAConfig, *, spare_slots: int | None = None) -> Adapter:
     """Adapt a model in place: freeze it, add P diag(λ) Q to each target, keep the head trainable.
 
     The output does not change: λ = 0 everywhere.
@@ -151,6 +151,10 @@ def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
         model: any model made of ``nn.Linear`` or GPT-2 ``Conv1D``.
         config: ``target_modules`` t matches a module named n when n == t or n ends with "." + t; None means every
             linear layer outside the head.
+        spare_slots: empty slots that each matrix starts with; None = as many as initial_rank, so that storage hardly
+            ever grows. Each holds parameters and moments: 0 takes no more memory than LoRA. Storage that is full
+            doubles, with new parameters: lists of parameters, compiled models and graphs made before know nothing of
+            them.
 
     Returns:
         The adapter; ``matrices`` are named as in ``model.named_modules()`` before the call.
@@ -159,7 +163,10 @@ def attach(model: nn.Module, config: FlexLoRAConfig) -> Adapter:
         FlexLoRAError: nothing matches, a rank that does not fit, a model that is adapted already, or weights that are
             quantised or not loaded.
     """
-    capacity = config.initial_rank if config.max_rank == config.initial_rank else 2 * config.initial_rank
+    if spare_slots is not None and spare_slots < 0:
+        raise FlexLoRAError(f"spare_slots={spare_slots} must be at least 0.")
+    spare = config.initial_rank if spare_slots is None else spare_slots
+    capacity = config.initial_rank + (0 if config.max_rank == config.initial_rank else spare)
     return attach_directions(model, config, gaussian_start(config.initial_rank, config.initial_std), capacity)
 
 

@@ -37,3 +37,8 @@ def is_traced() -> bool:
     """True while a compiler or a transform of ``torch.func`` looks through the operations instead of running them."""
     # The question that torch.autograd.Function itself asks.
     return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+def is_distributed() -> bool:
+    """True where other processes train the same model: each expects a gradient of every parameter from all of them."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from flexlora.errors import FlexLoRAError
 from flexlora.folding import Folding
-from flexlora.frozen_layers import computes_in, frozen_linear, is_traced
+from flexlora.frozen_layers import computes_in, frozen_linear, is_distributed, is_traced
 
 
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
@@ -175,7 +175,10 @@ class FlexLoRALinear(nn.Module):
         grown is multiplied block by block: each product then has the shape it had before, and an empty block adds exact
         zeros.
         """
-        if is_traced():
+        if not self.slots and not is_distributed():
+            # Without a product, x needs no gradient of this layer: below the lowest rank, the backward pass ends.
+            return self.base(x)
+        if is_traced() or "_is_replica" in self.__dict__:
             return self._written_out(x)
         frozen = frozen_linear(self.base)
         if frozen is None:

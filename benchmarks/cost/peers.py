@@ -146,10 +146,9 @@ def flexlora(shape: Shape, model: nn.Module) -> Adapted:
         return made[-1].step
 
     def graphed(optimizer: torch.optim.Optimizer, autocast: torch.dtype | None) -> Callable[[Batch], Tensor]:
-        from flexlora.graphs import GraphedStep  # pyright: ignore[reportMissingImports]
+        from flexlora.graphs import GraphedStep
 
-        young = made[-1].moves.young
-        return GraphedStep(adapter.model, adapter, optimizer, clip=CLIP, autocast=autocast, young=young)
+        return GraphedStep(adapter.model, adapter, optimizer, allocator=made[-1], clip=CLIP, autocast=autocast)
 
     return Adapted(
         adapter.model,

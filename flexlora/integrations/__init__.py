@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flexlora.integrations.checkpoints import last_checkpoint
+    from flexlora.integrations.graphed_trainer import GraphedTrainer
     from flexlora.integrations.recorder import Recorder
     from flexlora.integrations.trainer import FlexLoRACallback
 
-__all__ = ["FlexLoRACallback", "Recorder", "last_checkpoint"]
+__all__ = ["FlexLoRACallback", "GraphedTrainer", "Recorder", "last_checkpoint"]
 
 _HOMES = {
     "FlexLoRACallback": "flexlora.integrations.trainer",
+    "GraphedTrainer": "flexlora.integrations.graphed_trainer",
     "Recorder": "flexlora.integrations.recorder",
     "last_checkpoint": "flexlora.integrations.checkpoints",
 }

@@ -41,6 +41,10 @@ class StepLoss:
             self._hook = None
         self._losses = []
 
+    def keep(self, loss: Tensor) -> None:
+        """Take over the loss of the only batch of a step, which was made without calling the model."""
+        self._losses, self._summed = [loss.detach().float().reshape(()).clone()], False
+
     def take(self) -> Tensor | None:
         """Return the loss of the step that ended, a scalar on its device, and start the next one; None = not known."""
         losses, self._losses = self._losses, []

@@ -130,6 +130,10 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self._loss.attach(self.adapter.model, world_size=args.world_size if args.average_tokens_across_devices else 1)
         self._keep_checkpoints_small()
 
+    def keep_loss(self, loss: Tensor) -> None:
+        """Take over the loss of a step that was replayed as a graph: the model was not called."""
+        self._loss.keep(loss)
+
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Start the clock of a step."""
         self._began = time.monotonic()

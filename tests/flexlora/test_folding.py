@@ -313,3 +313,42 @@ def test_a_write_between_the_passes_is_an_error_and_no_wrong_gradient():
         adapter.matrices["c"].Q.mul_(2.0)
     with pytest.raises(RuntimeError, match="between the forward and the backward pass"):
         loss.backward()
+
+
+def test_below_the_lowest_matrix_with_rank_the_backward_pass_ends():
+    net, adapter = adapted()
+    x = torch.randn(3, 5, dtype=torch.float64)
+    for name in ("a", "b"):
+        matrix = adapter.matrices[name]
+        with torch.no_grad():
+            matrix.lam.zero_()
+        before = net(x)
+        for slot in list(matrix.slots):
+            matrix.empty(slot)
+        assert torch.equal(net(x), before)
+    outputs = {}
+    for name, matrix in adapter.matrices.items():
+        matrix.register_forward_hook(lambda module, given, found, name=name: outputs.update({name: found}))
+    net(x).sum().backward()
+    assert [name for name, found in outputs.items() if found.requires_grad] == ["c", "d"]
+    assert adapter.matrices["a"].Q.grad is None and adapter.matrices["c"].Q.grad is not None
+
+
+def test_a_replica_of_another_thread_multiplies_by_its_own_copies():
+    net, _ = adapted()
+    x = torch.randn(3, 5, dtype=torch.float64)
+    replica = net.a._replicate_for_data_parallel()
+    for key, part in net.a._parameters.items():
+        setattr(replica, key, part * 2 if key == "lam" else part)
+    assert not torch.equal(replica(x), net.a(x))
+
+
+@pytest.mark.parametrize("spare", [0, 1, None])
+def test_spare_slots_are_room_and_nothing_else(spare):
+    torch.manual_seed(0)
+    net = Net()
+    config = FlexLoRAConfig(target_modules=("a", "b"), initial_rank=2, total_steps=10)
+    adapter = attach(net, config, spare_slots=spare)
+    assert {matrix.capacity for matrix in adapter.matrices.values()} == {2 + (2 if spare is None else spare)}
+    with pytest.raises(ValueError, match="spare_slots=-1 must be at least 0"):
+        attach(Net(), config, spare_slots=-1)

@@ -1,0 +1,55 @@
+"""Steps replayed as graphs need a CUDA device; without one they say so, and the Trainer goes on as ever.
+
+``benchmarks/graphs_hold.py`` holds replayed steps to ordinary ones on a device.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import Trainer, TrainingArguments
+
+from flexlora import FlexLoRAConfig, RankAllocator, attach
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.graphs import GraphedStep
+from flexlora.integrations import FlexLoRACallback, GraphedTrainer
+from flexlora.run_log import read_run
+
+
+def test_without_a_device_it_says_what_is_missing(make_bert):
+    model = make_bert()
+    config = FlexLoRAConfig(initial_rank=2, total_steps=10)
+    adapter = attach(model, config)
+    optimizer = torch.optim.AdamW(adapter.trainable_parameters())
+    with pytest.raises(FlexLoRAError, match="on a CUDA device only; this model is on cpu"):
+        GraphedStep(model, adapter, optimizer, allocator=RankAllocator(adapter, optimizer, config))
+
+
+class Rows(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, index):
+        ids = torch.randint(3, 60, (8,), generator=torch.Generator().manual_seed(index))
+        return {"input_ids": ids, "labels": index % 2}
+
+
+def trained(kind, make_bert, folder):
+    torch.manual_seed(0)
+    model = make_bert()
+    callback = FlexLoRACallback(model, FlexLoRAConfig(initial_rank=3, initial_budget=3, interval=2), folder / "run")
+    arguments = TrainingArguments(
+        str(folder / "out"), max_steps=8, per_device_train_batch_size=4, learning_rate=5e-3, report_to=[], seed=1,
+        disable_tqdm=True, save_strategy="no", use_cpu=True, dataloader_pin_memory=False,
+    )  # fmt: skip
+    kind(model=model, args=arguments, train_dataset=Rows(), callbacks=[callback]).train()
+    return read_run(folder / "run")
+
+
+def test_under_the_trainer_it_falls_back_and_says_why_once(make_bert, tmp_path):
+    with pytest.warns(FlexLoRAWarning, match="graphs need a CUDA device; this job is on cpu") as told:
+        found = trained(GraphedTrainer, make_bert, tmp_path / "a")
+    assert len([one for one in told if "graph" in str(one.message)]) == 1
+    wanted = trained(Trainer, make_bert, tmp_path / "b")
+    assert found.steps["task_loss"].tolist() == wanted.steps["task_loss"].tolist()
+    assert found.ranks.tolist() == wanted.ranks.tolist()
