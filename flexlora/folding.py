@@ -5,6 +5,8 @@ width. What is made serves every matrix once, in the pass in which it was made: 
 into ``.data`` or by a kernel of another library, is missed only by a matrix that sat out the whole pass before it.
 """
 
+# torch's own optimizers are built on the _foreach functions; it does not declare them.
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 import operator
@@ -14,8 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from flexlora.frozen_layers import frozen_linear
+
 if TYPE_CHECKING:
     from flexlora.linear import FlexLoRALinear
+
+CAST_TOGETHER = 1 << 28
+"""Most bytes of frozen weights cast at once: layer by layer, activation checkpointing lets go of each again."""
 
 
 class _Scaled(torch.autograd.Function):
@@ -53,12 +60,12 @@ class _Scaled(torch.autograd.Function):
         needed = ctx.needs_input_grad[3:]
         found: list[Tensor | None] = [None] * 3 * count
         if any(needed[place] or needed[count + place] for place in used):
-            along = (flat * torch.cat(rows)).sum(1).split(sizes)
-            for place, scale, part, own, gate in zip(used, scales, along, lam, gates, strict=True):
+            along = _times((flat * torch.cat(rows)).sum(1), scales, sizes).split(sizes)
+            for place, part, own, gate in zip(used, along, lam, gates, strict=True):
                 if needed[place]:
-                    found[place] = scale * part if gate is None else scale * part * gate
+                    found[place] = part if gate is None else part * gate
                 if needed[count + place]:
-                    found[count + place] = scale * part * own
+                    found[count + place] = part * own
         if any(needed[2 * count + place] for place in used):
             by_row = flat * _scaled(lam, gates, scales).unsqueeze(1)
             for place, part in zip(used, by_row.split(sizes), strict=True):
@@ -100,9 +107,44 @@ def _thirds(parts: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequenc
 def _scaled(lam: Sequence[Tensor], gates: Sequence[Tensor | None], scales: Sequence[float]) -> Tensor:
     """Return s · λ as it acts of all, one after another."""
     acting = [own if gate is None else own * gate for own, gate in zip(lam, gates, strict=True)]
+    return _times(torch.cat(acting), scales, [len(part) for part in acting])
+
+
+def _times(flat: Tensor, scales: Sequence[float], sizes: Sequence[int]) -> Tensor:
+    """Return values of matrices, one after another, times the scale of each."""
     if len(set(scales)) == 1:
-        return scales[0] * torch.cat(acting)
-    return torch.cat([scale * part for scale, part in zip(scales, acting, strict=True)])
+        return scales[0] * flat
+    return torch.cat([scale * part for scale, part in zip(scales, flat.split(list(sizes)), strict=True)])
+
+
+def _casts(matrices: Sequence[FlexLoRALinear], dtype: torch.dtype) -> dict[FlexLoRALinear, Cast]:
+    """Return frozen weights and biases in another type, cast in one call, unless that takes too much memory at once."""
+    frozen = {matrix: found for matrix in matrices if (found := frozen_linear(matrix.base)) is not None}
+    other = {matrix: found for matrix, found in frozen.items() if found[0].dtype != dtype}
+    if not other or sum(weight.numel() for weight, _ in other.values()) * dtype.itemsize > CAST_TOGETHER:
+        return {}
+    parts = [part for found in other.values() for part in found if part is not None]
+    made = [torch.empty_like(part, dtype=dtype, requires_grad=False) for part in parts]
+    with torch.no_grad():
+        torch._foreach_copy_(made, [part.detach() for part in parts])
+    ready = iter(made)
+    return {
+        matrix: Cast(next(ready), None if bias is None else next(ready), (weight, bias), weight._version)
+        for matrix, (weight, bias) in other.items()
+    }
+
+
+class Cast(NamedTuple):
+    """Frozen weight and bias in another type, and what they were cast from."""
+
+    weight: Tensor
+    bias: Tensor | None
+    parts: tuple[Tensor, Tensor | None]
+    version: int
+
+    def holds(self, weight: Tensor, bias: Tensor | None) -> bool:
+        """True while these are the tensors that were cast, and nothing was written to the weight since."""
+        return self.parts[0] is weight and self.parts[1] is bias and weight._version == self.version
 
 
 class Made(NamedTuple):
@@ -114,6 +156,7 @@ class Made(NamedTuple):
     versions: tuple[int, int, int] | None
     gate: Tensor | None
     gate_version: int
+    cast: Cast | None
 
     def holds(self, matrix: FlexLoRALinear) -> bool:
         """True while nothing was written to P, λ, Q and the gate since, and none of them was replaced."""
@@ -162,8 +205,10 @@ class Folding:
         """Leave out what was made: it belongs to a pass, and copies of a model share none."""
         return {"_matrices": self._matrices, "_folds": {}, "_stored": [], "_groups": ([], [])}
 
-    def take(self, matrix: FlexLoRALinear, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return Q̃ᵀ (in, capacity) and Pᵀ (capacity, out) of a matrix in the type that it computes in.
+    def take(self, matrix: FlexLoRALinear, dtype: torch.dtype) -> tuple[Tensor, Tensor, Cast | None]:
+        """Return Q̃ᵀ (in, capacity) and Pᵀ (capacity, out) of a matrix, and its base, in the type that it computes in.
+
+        The base is None where its weights are of that type, or too large to be cast for all matrices at once.
 
         They are differentiable where gradients are switched on, and made anew, for all matrices, when this one has had
         its own already or was written to since.
@@ -174,7 +219,7 @@ class Folding:
         if made is None or not made.holds(matrix):
             self._folds[key] = fold = self._fold(dtype)
             made = fold.waiting.pop(matrix)
-        return made.q, made.p
+        return made.q, made.p, made.cast
 
     def _fold(self, dtype: torch.dtype) -> _Fold:
         fold = _Fold()
@@ -189,6 +234,7 @@ class Folding:
             for own in up:
                 made = own.rows if own.rows[0].dtype == dtype else _Cast.apply(fold.spend, dtype, *own.rows)
                 p.update(zip(own.matrices, made, strict=True))  # pyright: ignore[reportArgumentType]
+        casts = _casts(self._matrices, dtype)
         for matrix in self._matrices:
             parts = matrix.Pt, matrix.lam, matrix.Q
             gate, versions, gate_version = matrix.gate, None, 0
@@ -196,7 +242,7 @@ class Folding:
             if not parts[1].is_inference() and (gate is None or not gate.is_inference()):
                 versions = parts[0]._version, parts[1]._version, parts[2]._version
                 gate_version = 0 if gate is None else gate._version
-            fold.waiting[matrix] = Made(q[matrix], p[matrix], parts, versions, gate, gate_version)
+            fold.waiting[matrix] = Made(q[matrix], p[matrix], parts, versions, gate, gate_version, casts.get(matrix))
         return fold
 
     def _gathered(self) -> tuple[list[_Group], list[_Group]]:

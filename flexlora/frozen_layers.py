@@ -6,15 +6,14 @@ import torch
 from torch import Tensor, nn
 
 
-def frozen_linear(module: nn.Module) -> tuple[Tensor, Tensor | None] | None:
-    """Return weight, as (in, out), and bias of a layer that is only ``x W + b`` with both frozen, None for any other.
+def frozen_linear(module: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None] | None:
+    """Return weight and bias of a layer that is only a product by both, frozen; None for any other.
 
     A layer that somebody hooks, patches, parametrises or trains is called instead.
     """
     # Asked for each layer in each pass: dictionaries are read, not attributes of a module, which are looked for.
     own = module.__dict__
-    transposed = type(module) is not nn.Linear
-    if transposed and (type(module).__name__ != "Conv1D" or "nf" not in own):
+    if type(module) is not nn.Linear and not is_transposed(module):
         return None
     weight, bias = own["_parameters"]["weight"], own["_parameters"]["bias"]
     called = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
@@ -22,7 +21,12 @@ def frozen_linear(module: nn.Module) -> tuple[Tensor, Tensor | None] | None:
         return None
     if bias is not None and bias.requires_grad:
         return None
-    return (weight if transposed else weight.t()), bias
+    return weight, bias
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """True for GPT-2's ``Conv1D``, a linear layer that stores its weight as (in, out)."""
+    return type(module).__name__ == "Conv1D" and "nf" in module.__dict__
 
 
 def computes_in(x: Tensor, weight: Tensor) -> torch.dtype:

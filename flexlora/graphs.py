@@ -177,13 +177,13 @@ class GraphedStep:
             FlexLoRAError: no CUDA device, or an optimizer that cannot be captured.
         """
         device = next(iter(adapter.matrices.values())).lam.device
-        self._replays = Replays(self._step, self._parameters, device)
         if any("capturable" not in group for group in optimizer.param_groups):
             raise FlexLoRAError(
                 f"{type(optimizer).__name__} cannot be captured in a CUDA graph. Use torch's Adam or AdamW."
             )
-        self.norm = self.regularizer = torch.zeros((), device=device)
         self._model, self._adapter, self._optimizer, self._allocator = model, adapter, optimizer, allocator
+        self._replays = Replays(self._step, self._parameters, device)
+        self.norm = self.regularizer = torch.zeros((), device=device)
         self._clip, self._autocast, self._device, self._loss = clip, autocast, device, loss
         for group in optimizer.param_groups:
             group["capturable"] = True

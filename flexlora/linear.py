@@ -1,5 +1,7 @@
 """One adapted weight matrix: a frozen linear layer plus ``s · P diag(λ) Q`` kept in slots."""
 
+# torch's own optimizers are built on the _foreach functions; it does not declare them.
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from flexlora.errors import FlexLoRAError
 from flexlora.folding import Folding
-from flexlora.frozen_layers import computes_in, frozen_linear, is_distributed, is_traced
+from flexlora.frozen_layers import computes_in, frozen_linear, is_distributed, is_traced, is_transposed
 
 
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
@@ -183,14 +185,19 @@ class FlexLoRALinear(nn.Module):
         frozen = frozen_linear(self.base)
         if frozen is None:
             y = self.base(x)
-            return self._added(y, x, *self.folding.take(self, y.dtype))
+            return self._added(y, x, *self.folding.take(self, y.dtype)[:2])
         weight, bias = frozen
         dtype = computes_in(x, weight)
-        q, p = self.folding.take(self, dtype)
+        q, p, cast = self.folding.take(self, dtype)
         if weight.dtype != dtype:
-            weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
+            if cast is not None and cast.holds(weight, bias):
+                weight, bias = cast.weight, cast.bias
+            else:
+                weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
         if x.dtype != dtype:
             x = x.to(dtype)
+        if not is_transposed(self.base):
+            weight = weight.t()
         inputs = x.reshape(-1, self.in_features)
         y = torch.mm(inputs, weight) if bias is None else torch.addmm(bias, inputs, weight)
         for start, stop in pairwise(self.bounds):

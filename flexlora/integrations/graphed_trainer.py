@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import Trainer
@@ -51,13 +51,13 @@ class GraphedTrainer(Trainer):
         for parameter in self._trained():
             parameter.grad = None
         with self.compute_loss_context_manager():
-            loss = self.compute_loss(self.model_wrapped, dict(batch))
+            loss: Any = self.compute_loss(cast(nn.Module, self.model_wrapped), dict(batch))
         self.accelerator.backward(loss)
         return (loss.detach(),)
 
     def _trained(self) -> list[nn.Parameter]:
-        assert self.optimizer is not None
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        optimizer: Any = self.optimizer
+        return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
     def _unsuited(self, batch: Mapping[str, Any]) -> str | None:
         """Return why no step of this job or of this batch can be replayed, None where it can."""
