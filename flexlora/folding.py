@@ -1,8 +1,9 @@
 """``Folding``: what layers multiply by, Q̃ = s · diag(λ) Q and P in the type they compute in, made for all at once.
 
 For each layer alone it would be six small kernels forward and eight backward; for all together it is a few for each
-width. What is made serves every matrix once, in the pass in which it was made: a write that torch does not count, as
-into ``.data`` or by a kernel of another library, is missed only by a matrix that sat out the whole pass before it.
+width. What is made serves one pass: until every matrix was asked for, the backward pass went through it, an optimizer
+made a step or something was written. A write that torch does not count, as into ``.data`` or by a kernel of another
+library, is thus missed only where a matrix sat out the whole pass before it.
 """
 
 # torch's own optimizers are built on the _foreach functions; it does not declare them.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from flexlora.frozen_layers import frozen_linear
 
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
 
 CAST_TOGETHER = 1 << 28
 """Most bytes of frozen weights cast at once: layer by layer, activation checkpointing lets go of each again."""
+
+_STEPS = [0]
+
+
+def _count_step(*_: object) -> None:
+    _STEPS[0] += 1
+
+
+# Some optimizers write by kernels of their own, which torch does not count as writes.
+register_optimizer_step_post_hook(_count_step)
 
 
 class _Scaled(torch.autograd.Function):
@@ -40,7 +52,7 @@ class _Scaled(torch.autograd.Function):
         ctx.spent, ctx.scales, ctx.parts = spent, scales, parts
         ctx.versions = _versions(parts)
         lam, gates, rows = _thirds(parts)
-        flat = torch.cat(rows)
+        flat = torch.cat(list(rows))
         weights = _scaled(lam, gates, scales).unsqueeze(1)
         made = torch.mul(flat, weights, out=flat.new_empty(flat.shape, dtype=dtype))
         return tuple(part.t() for part in made.split([len(part) for part in rows]))
@@ -58,7 +70,7 @@ class _Scaled(torch.autograd.Function):
         scales, sizes = [ctx.scales[place] for place in used], [len(part) for part in rows]
         flat = torch.cat([gradient.t() for gradient in gradients if gradient is not None])
         needed = ctx.needs_input_grad[3:]
-        found: list[Tensor | None] = [None] * 3 * count
+        found: list[Tensor | None] = [None for _ in range(3 * count)]
         if any(needed[place] or needed[count + place] for place in used):
             along = _times((flat * torch.cat(rows)).sum(1), scales, sizes).split(sizes)
             for place, part, own, gate in zip(used, along, lam, gates, strict=True):
@@ -108,6 +120,11 @@ def _scaled(lam: Sequence[Tensor], gates: Sequence[Tensor | None], scales: Seque
     """Return s · λ as it acts of all, one after another."""
     acting = [own if gate is None else own * gate for own, gate in zip(lam, gates, strict=True)]
     return _times(torch.cat(acting), scales, [len(part) for part in acting])
+
+
+def _alone(matrix: FlexLoRALinear, dtype: torch.dtype) -> tuple[Tensor, Tensor, None]:
+    q = ((matrix.scale * matrix.weights()).unsqueeze(1) * matrix.Q).to(dtype)
+    return q.t(), matrix.Pt.to(dtype), None
 
 
 def _times(flat: Tensor, scales: Sequence[float], sizes: Sequence[int]) -> Tensor:
@@ -174,14 +191,23 @@ class Made(NamedTuple):
 
 
 class _Fold:
-    """The factors of many matrices that were not asked for yet."""
+    """The factors of many matrices, ready to be taken."""
 
     def __init__(self) -> None:
-        self.waiting: dict[FlexLoRALinear, Made] = {}
+        self.ready: dict[FlexLoRALinear, Made] = {}
+        self.untaken: set[FlexLoRALinear] = set()
+        self.last: FlexLoRALinear | None = None
+        self.steps = _STEPS[0]
+
+    @property
+    def in_use(self) -> bool:
+        """True until all matrices were taken, as long as no optimizer has made a step."""
+        return bool(self.untaken) and self.steps == _STEPS[0]
 
     def spend(self) -> None:
         """Called by the backward pass: what it went through once it cannot go through again."""
-        self.waiting.clear()
+        self.ready.clear()
+        self.untaken.clear()
 
 
 class _Group(NamedTuple):
@@ -213,12 +239,21 @@ class Folding:
         They are differentiable where gradients are switched on, and made anew, for all matrices, when this one has had
         its own already or was written to since.
         """
-        key = dtype, torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        fold = self._folds.get(key)
-        made = fold.waiting.pop(matrix, None) if fold is not None else None
+        grad = torch.is_grad_enabled()
+        key = dtype, grad, torch.is_inference_mode_enabled()
+        fold = self._folds.setdefault(key, _Fold())
+        # Asked for again at once, it is called by itself, as a check of its gradient does.
+        made = fold.ready.get(matrix) if fold.in_use and fold.last is not matrix else None
         if made is None or not made.holds(matrix):
             self._folds[key] = fold = self._fold(dtype)
-            made = fold.waiting.pop(matrix)
+            made = fold.ready[matrix]
+        elif not grad and matrix not in fold.untaken:
+            # Used twice within a pass. Without a backward pass nothing tells such a pass from the next one.
+            return _alone(matrix, dtype)
+        fold.last = matrix
+        fold.untaken.discard(matrix)
+        if not fold.untaken:
+            fold.ready.clear()
         return made.q, made.p, made.cast
 
     def _fold(self, dtype: torch.dtype) -> _Fold:
@@ -242,7 +277,8 @@ class Folding:
             if not parts[1].is_inference() and (gate is None or not gate.is_inference()):
                 versions = parts[0]._version, parts[1]._version, parts[2]._version
                 gate_version = 0 if gate is None else gate._version
-            fold.waiting[matrix] = Made(q[matrix], p[matrix], parts, versions, gate, gate_version, casts.get(matrix))
+            fold.untaken.add(matrix)
+            fold.ready[matrix] = Made(q[matrix], p[matrix], parts, versions, gate, gate_version, casts.get(matrix))
         return fold
 
     def _gathered(self) -> tuple[list[_Group], list[_Group]]:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from flexlora import FlexLoRAConfig, attach
+from flexlora.folding import Folding
 
 SEED = int(os.environ.get("FOLDING_SEED", random.SystemRandom().randrange(1 << 32)))
 """Draws every choice below; a test that fails says it."""
@@ -61,12 +62,13 @@ def adapted(seed=0, kind=torch.float64, **settings):
 def written_out(net, monkeypatch):
     """Return a function that runs the net in plain operations."""
 
-    def run(*given):
-        with monkeypatch.context() as patched:
-            patched.setattr("flexlora.linear.is_traced", lambda: True)
-            return net(*given)
+    return lambda *given: written_out_of(lambda: net(*given), monkeypatch)
 
-    return run
+
+def written_out_of(run, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("flexlora.linear.is_traced", lambda: True)
+        return run()
 
 
 def gradients(adapter, loss, *more):
@@ -352,3 +354,22 @@ def test_spare_slots_are_room_and_nothing_else(spare):
     assert {matrix.capacity for matrix in adapter.matrices.values()} == {2 + (2 if spare is None else spare)}
     with pytest.raises(ValueError, match="spare_slots=-1 must be at least 0"):
         attach(Net(), config, spare_slots=-1)
+
+
+def test_a_layer_that_is_used_twice_in_a_pass_takes_what_was_made_for_all(monkeypatch):
+    made = []
+    fold = Folding._fold
+    monkeypatch.setattr(Folding, "_fold", lambda self, dtype: made.append(dtype) or fold(self, dtype))
+    net, adapter = adapted()
+    x = torch.randn(3, 5, dtype=torch.float64)
+
+    def run():
+        # As DeBERTa multiplies its positions by the weights of queries and keys.
+        first = torch.tanh(net.b(torch.tanh(net.a(x))))
+        again = torch.tanh(net.b(torch.tanh(net.a(first))))
+        return net.d(torch.tanh(net.c(again)))
+
+    for passes in range(1, 4):
+        found, wanted = run(), written_out_of(run, monkeypatch)
+        check(gradients(adapter, found.sum()), gradients(adapter, wanted.sum()))
+        assert len(made) == passes
