@@ -60,12 +60,13 @@ class _Scaled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         ctx.spent()
-        if ctx.versions != _versions(ctx.parts):
-            raise RuntimeError("P, λ, Q or a gate was written to between the forward and the backward pass.")
         count = len(ctx.scales)
         used = [place for place, gradient in enumerate(gradients) if gradient is not None]
         if not used:
             return (None,) * (3 + 3 * count)
+        now = _versions(ctx.parts)
+        if any(ctx.versions[place::count] != now[place::count] for place in used):
+            raise RuntimeError("P, λ, Q or a gate was written to between the forward and the backward pass.")
         lam, gates, rows = ([own[place] for place in used] for own in _thirds(ctx.parts))
         scales, sizes = [ctx.scales[place] for place in used], [len(part) for part in rows]
         flat = torch.cat([gradient.t() for gradient in gradients if gradient is not None])
@@ -108,7 +109,7 @@ class _Cast(torch.autograd.Function):
 
 
 def _versions(parts: Sequence[Tensor | None]) -> list[int]:
-    return [part._version for part in parts if part is not None and not part.is_inference()]
+    return [-1 if part is None or part.is_inference() else part._version for part in parts]
 
 
 def _thirds(parts: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
