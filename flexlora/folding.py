@@ -11,7 +11,8 @@ library, is thus missed only where a matrix sat out the whole pass before it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+import weakref
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -46,10 +47,10 @@ class _Scaled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, spent: Callable[[], None], scales: Sequence[float], dtype: torch.dtype, *parts: Tensor | None
+        ctx: Any, fold: weakref.ref[_Fold], scales: Sequence[float], dtype: torch.dtype, *parts: Tensor | None
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.spent, ctx.scales, ctx.parts = spent, scales, parts
+        ctx.fold, ctx.scales, ctx.parts = fold, scales, parts
         ctx.versions = _versions(parts)
         lam, gates, rows = _thirds(parts)
         flat = torch.cat(list(rows))
@@ -59,7 +60,7 @@ class _Scaled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        ctx.spent()
+        _spend(ctx.fold)
         count = len(ctx.scales)
         used = [place for place, gradient in enumerate(gradients) if gradient is not None]
         if not used:
@@ -90,14 +91,14 @@ class _Cast(torch.autograd.Function):
     """Several factors of one width in another type."""
 
     @staticmethod
-    def forward(ctx: Any, spent: Callable[[], None], dtype: torch.dtype, *rows: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, fold: weakref.ref[_Fold], dtype: torch.dtype, *rows: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.spent, ctx.dtype, ctx.sizes = spent, rows[0].dtype, [len(part) for part in rows]
+        ctx.fold, ctx.dtype, ctx.sizes = fold, rows[0].dtype, [len(part) for part in rows]
         return torch.cat(rows).to(dtype).split(ctx.sizes)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        ctx.spent()
+        _spend(ctx.fold)
         used = [place for place, gradient in enumerate(gradients) if gradient is not None]
         if not used:
             return (None,) * (2 + len(gradients))
@@ -106,6 +107,12 @@ class _Cast(torch.autograd.Function):
         for place, part in zip(used, flat.split([ctx.sizes[place] for place in used]), strict=True):
             found[place] = part
         return None, None, *found
+
+
+def _spend(fold: weakref.ref[_Fold]) -> None:
+    # Not held by the graph: what it holds is held by its own results, and nobody would ever free them.
+    if (found := fold()) is not None:
+        found.spend()
 
 
 def _versions(parts: Sequence[Tensor | None]) -> list[int]:
@@ -265,10 +272,10 @@ class Folding:
         with torch.autocast(self._matrices[0].lam.device.type, enabled=False):
             for own in down:
                 lam, gates = [matrix.lam for matrix in own.matrices], [matrix.gate for matrix in own.matrices]
-                made = _Scaled.apply(fold.spend, own.scales, dtype, *lam, *gates, *own.rows)
+                made = _Scaled.apply(weakref.ref(fold), own.scales, dtype, *lam, *gates, *own.rows)
                 q.update(zip(own.matrices, made, strict=True))  # pyright: ignore[reportArgumentType]
             for own in up:
-                made = own.rows if own.rows[0].dtype == dtype else _Cast.apply(fold.spend, dtype, *own.rows)
+                made = own.rows if own.rows[0].dtype == dtype else _Cast.apply(weakref.ref(fold), dtype, *own.rows)
                 p.update(zip(own.matrices, made, strict=True))  # pyright: ignore[reportArgumentType]
         casts = _casts(self._matrices, dtype)
         for matrix in self._matrices:

@@ -121,7 +121,11 @@ def alone(make: Callable[[], Contestant], warm: int, device: torch.device) -> di
     if contestant.replay is None and "+compile" not in contestant.name:
         # What a checkpointed layer keeps, its input, never passes the hooks.
         found["saved_bytes"] = None if contestant.checkpointing else saved_bytes(contestant)
-        found["counted_flops"] = counted_flops(contestant)
+        try:
+            found["counted_flops"] = counted_flops(contestant)
+        except AssertionError:
+            # torch 2.11 cannot count attention whose queries share keys.
+            contestant.optimizer.zero_grad(set_to_none=True)
     del contestant
     clear(device)
     return found

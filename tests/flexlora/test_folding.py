@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import os
 import random
+import weakref
 
 import pytest
 import torch
@@ -373,3 +375,15 @@ def test_a_layer_that_is_used_twice_in_a_pass_takes_what_was_made_for_all(monkey
         found, wanted = run(), written_out_of(run, monkeypatch)
         check(gradients(adapter, found.sum()), gradients(adapter, wanted.sum()))
         assert len(made) == passes
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_model_that_is_let_go_is_freed_also_after_half_a_pass(backward):
+    net, _ = adapted()
+    seen = weakref.ref(net.d)
+    found = net.c(torch.tanh(net.a(torch.randn(3, 5, dtype=torch.float64)))[:, :5])
+    if backward:
+        found.sum().backward()
+    del net, found, _
+    gc.collect()
+    assert seen() is None
