@@ -1,6 +1,6 @@
 """Contestants: one way each to train a model's targeted matrices, under one recipe.
 
-AdamW (fused; foreach on a CPU), learning rate 1e-4, no weight decay, gradients clipped at norm 1, an event every
+AdamW (fused), learning rate 1e-4, no weight decay, gradients clipped at norm 1, an event every
 ``shape.interval`` steps where a method has events.
 """
 
@@ -269,7 +269,7 @@ def build(name: str, shape: Shape, device: torch.device) -> Contestant:
     torch.manual_seed(0)
     adapted = PEERS[plain](shape, build_model(shape, device, static=graph))
     adapted.model.train()
-    how: dict[str, Any] = {"fused": True, "capturable": graph} if device.type == "cuda" else {"foreach": True}
+    how: dict[str, Any] = {"fused": True, "capturable": graph}
     optimizer = torch.optim.AdamW(adapted.parameters, lr=1e-4, weight_decay=0.0, **how)
     amp = shape.autocast and device.type == "cuda"
     contestant = Contestant(
