@@ -120,8 +120,9 @@ class RankAllocator:
         decision = self._decide(t, importance, ranks, self.adapter.limits())
         own, plan = importance[config.measure], decision.plan
         self.decider.observe(t, decision.importance, ranks, plan.prune, plan.extend, config)
-        prune = [self._prune(name, lam) for name in plan.prune]
-        extend = [self._extend(name, t, plan.extend[:place].count(name)) for place, name in enumerate(plan.extend)]
+        with self.moves.together():
+            prune = [self._prune(name, lam) for name in plan.prune]
+            extend = [self._extend(name, t, plan.extend[:place].count(name)) for place, name in enumerate(plan.extend)]
         changed = {name: _readable(value) for name, value in decision.importance.items() if value != own[name]}
         self._mark_rank_one(changed, ranks, [*prune, *extend])
         rules = dict.fromkeys([*plan.rules, *(rule for move in [*prune, *extend] for rule in move["rules"])])

@@ -4,7 +4,7 @@
 # pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -51,6 +51,18 @@ def check_rank(name: str, rank: int, shape: tuple[int, int]) -> None:
             f"initial_rank={rank} does not fit {name}, which is {shape[1]} × {shape[0]}: its rank can be 1 to "
             f"{min(shape)}. Lower initial_rank or leave this matrix out of target_modules."
         )
+
+
+def write_rows(filled: Sequence[tuple[list[Tensor], Tensor, float, Tensor]]) -> None:
+    """Write directions of matrices of one type into rows that ``claim`` returned: (rows, p, λ, q) of each."""
+    kind, device = filled[0][0][0].dtype, filled[0][0][0].device
+    parts: list[Tensor] = []
+    for _, p, lam, q in filled:
+        parts += [p.to(kind), q.to(kind), torch.tensor([lam, 1.0], dtype=kind, device=p.device)]
+    # One copy for all: to an accelerator each costs more than what it carries.
+    rows = [row for own, *_ in filled for row in own]
+    values = torch.cat(parts).to(device).split([row.numel() for row in rows])
+    torch._foreach_copy_(rows, list(values))
 
 
 class FlexLoRALinear(nn.Module):
@@ -128,21 +140,24 @@ class FlexLoRALinear(nn.Module):
     @torch.no_grad()
     def fill(self, slot: int, p: Tensor, lam: float, q: Tensor) -> None:
         """Put a direction into an empty slot: p (out_features,), λ, q (in_features,)."""
+        write_rows([(self.claim(slot), p, lam, q)])
+
+    def claim(self, slot: int) -> list[Tensor]:
+        """Count an empty slot among the active; return its rows of P, Q, λ and mask, which are yet to be written."""
         if slot in self.slots:
             raise ValueError(f"slot {slot} of {self.name} is in use")
-        # One copy: to an accelerator each costs more than what it carries.
-        kind = self.Pt.dtype
-        values = torch.cat([p.to(kind), q.to(kind), torch.tensor([lam, 1.0], dtype=kind, device=p.device)])
-        parts = values.to(self.Pt.device).split([self.out_features, self.in_features, 1, 1])
-        rows = self.Pt[slot], self.Q[slot], self.lam[slot : slot + 1], self.mask[slot : slot + 1]
-        torch._foreach_copy_(list(rows), list(parts))
         self.slots = sorted([*self.slots, slot])
+        return [self.Pt[slot], self.Q[slot], self.lam[slot : slot + 1], self.mask[slot : slot + 1]]
 
     @torch.no_grad()
     def empty(self, slot: int) -> None:
         """Remove the direction in ``slot``; ΔW changes by exactly ``−s · λ · p qᵀ``."""
+        torch._foreach_zero_(self.release(slot))
+
+    def release(self, slot: int) -> list[Tensor]:
+        """Count a slot among the empty ones; return its rows of P, Q, λ and mask, which are yet to be zeroed."""
         self.slots.remove(slot)
-        torch._foreach_zero_([part[slot] for part in (self.Pt, self.lam, self.Q, self.mask)])
+        return [part[slot] for part in (self.Pt, self.Q, self.lam, self.mask)]
 
     def free_slot(self) -> int | None:
         """Return the lowest empty slot, or None when the storage is full."""
@@ -177,11 +192,12 @@ class FlexLoRALinear(nn.Module):
         grown is multiplied block by block: each product then has the shape it had before, and an empty block adds exact
         zeros.
         """
+        if is_traced() or "_is_replica" in self.__dict__:
+            # Ranks are not looked at: compiled code would be made anew for each.
+            return self._written_out(x)
         if not self.slots and not is_distributed():
             # Without a product, x needs no gradient of this layer: below the lowest rank, the backward pass ends.
             return self.base(x)
-        if is_traced() or "_is_replica" in self.__dict__:
-            return self._written_out(x)
         frozen = frozen_linear(self.base)
         if frozen is None:
             y = self.base(x)

@@ -21,15 +21,20 @@ SPREAD = 1 << 24
 @torch.no_grad()
 def clear_slot(optimizer: Optimizer, parameters: Iterable[nn.Parameter], slot: int) -> None:
     """Zero the moments of one slot; the moments of every other direction stay as they are, bit for bit."""
-    rows = [
+    rows = moment_rows(optimizer, parameters, slot)
+    if rows:
+        # One call: on an accelerator every row of its own costs a launch.
+        torch._foreach_zero_(rows)
+
+
+def moment_rows(optimizer: Optimizer, parameters: Iterable[nn.Parameter], slot: int) -> list[Tensor]:
+    """Return the moments of one slot, views of what the optimizer keeps."""
+    return [
         value[slot]
         for parameter in parameters
         for value in optimizer.state.get(parameter, {}).values()
         if isinstance(value, Tensor) and value.shape == parameter.shape
     ]
-    if rows:
-        # One call: on an accelerator every row of its own costs a launch.
-        torch._foreach_zero_(rows)
 
 
 @torch.no_grad()
@@ -80,16 +85,21 @@ class YoungDirections:
         self._kept: dict[nn.Parameter, Tensor] = {}
         self.detach = around_steps(optimizer, self._keep, self._move)
 
-    @torch.no_grad()
     def add(self, parameters: Iterable[nn.Parameter], slot: int) -> None:
         """Let the age of ``slot`` in these parameters begin now."""
+        self.add_all([(parameter, slot) for parameter in parameters])
+
+    @torch.no_grad()
+    def add_all(self, rows: Iterable[tuple[nn.Parameter, int]]) -> None:
+        """Let the age of each (parameter, slot) begin now."""
         # A tensor that Adam has not touched yet will count from the same step as its new row.
         kept = {"exp_avg", "exp_avg_sq", "step"}
-        known = [parameter for parameter in parameters if kept <= self.optimizer.state.get(parameter, {}).keys()]
+        known = [row for row in rows if kept <= self.optimizer.state.get(row[0], {}).keys()]
         if not known:
             return
-        self.watch(known)
-        torch._foreach_copy_([self.born[parameter][slot] for parameter in known], list(self._counts(known).unbind()))
+        self.watch(parameter for parameter, _ in known)
+        counts = self._counts([parameter for parameter, _ in known])
+        torch._foreach_copy_([self.born[parameter][slot] for parameter, slot in known], list(counts.unbind()))
 
     def watch(self, parameters: Iterable[nn.Parameter]) -> None:
         """Correct these parameters from now on even where no row of them is young: what is done stays the same."""
@@ -98,11 +108,11 @@ class YoungDirections:
                 self.born[parameter] = _unborn(parameter)
 
     @torch.no_grad()
-    def forget(self, parameters: Iterable[nn.Parameter], slot: int) -> None:
-        """Let go of a slot that was emptied."""
-        rows = [self.born[parameter][slot] for parameter in parameters if parameter in self.born]
-        if rows:
-            torch._foreach_add_(rows, math.nan)
+    def forget_all(self, rows: Iterable[tuple[nn.Parameter, int]]) -> None:
+        """Let go of each (parameter, slot) that was emptied."""
+        known = [self.born[parameter][slot] for parameter, slot in rows if parameter in self.born]
+        if known:
+            torch._foreach_add_(known, math.nan)
 
     def clear(self) -> None:
         """Let go of everything: the optimizer has forgotten its moments."""
