@@ -214,8 +214,10 @@ class FlexLoRALinear(nn.Module):
             x = x.to(dtype)
         if not is_transposed(self.base):
             weight = weight.t()
+        rows = x.reshape(-1, self.in_features)
+        y = torch.mm(rows, weight) if bias is None else torch.addmm(bias, rows, weight)
+        # A view of its own: gradients of x are then summed in the order of plain operations, bit for bit.
         inputs = x.reshape(-1, self.in_features)
-        y = torch.mm(inputs, weight) if bias is None else torch.addmm(bias, inputs, weight)
         for start, stop in pairwise(self.bounds):
             one = stop - start == len(p)
             y.addmm_(torch.mm(inputs, q if one else q[:, start:stop]), p if one else p[start:stop])

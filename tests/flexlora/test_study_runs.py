@@ -108,9 +108,9 @@ def half_done(out: Path) -> list[Path]:
     return list(out.glob("runs/*/checkpoint/state.safetensors"))
 
 
-def writes(worker: psutil.Process, checkpoint: Path) -> bool:
-    """True for the worker of the run of a checkpoint: its log is open."""
-    return any(Path(file.path).is_relative_to(checkpoint.parents[1]) for file in worker.open_files())
+def trains(worker: psutil.Process) -> bool:
+    """True for a worker, whose run is under way: there is one at a time."""
+    return "flexlora.study.worker" in worker.cmdline()
 
 
 def finished(out: Path) -> int:
@@ -126,8 +126,8 @@ def test_a_study_whose_worker_and_then_whose_runner_is_killed_gives_the_same_tab
     # One worker at a time: a second loads a library of its own, and would show nothing more.
     command = [sys.executable, "-m", "flexlora.study", path, "--out", str(out), "--jobs", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: half_done(out), process)
-        next(worker for worker in psutil.Process(process.pid).children() if writes(worker, half_done(out)[0])).kill()
+        wait_for(lambda: half_done(out) and any(map(trains, psutil.Process(process.pid).children())), process)
+        next(worker for worker in psutil.Process(process.pid).children() if trains(worker)).kill()
         wait_for(lambda: finished(out) >= 2 and half_done(out), process)
         # The one that was killed has a successor.
         workers = psutil.Process(process.pid).children()
