@@ -3,7 +3,7 @@
     python benchmarks/cost.py --shape base --memory --busy --json base.json
     python benchmarks/cost.py --shape 8b --graph --budget 540
     python benchmarks/cost.py --shape minilm --rounds 7
-    python benchmarks/cost.py --shape 8b --only peft_lora,flexlora --matrices 80      a growth series, point by point
+    python benchmarks/cost.py --shape 8b --only peft_lora,flexlora --series matrices=40,80,160 --json growth
 
 Models have random weights and nothing is downloaded. All contestants live in one process; in every round each takes
 ``--steps`` steps, starting with another one every time, and its ratio to PEFT's LoRA is taken within the round. A step
@@ -28,6 +28,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,6 +43,14 @@ from cost.peers import PEERS, VARIANTS, split_name
 from cost.rounds import Field, Plan
 from cost.shapes import SHAPES, CostError, Shape, varied
 from cost.table import markdown, rows
+
+VARIED = {
+    "matrices": "adapted matrices, by the number of layers",
+    "rank": "of every matrix",
+    "interval": "steps between events",
+    "length": "tokens of a sequence",
+}
+"""Numbers of a shape that can be changed."""
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -62,10 +71,33 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="seconds; nothing begins that would not end in time, but for one contestant and one round",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    for name, what in (("matrices", "adapted matrices, by the number of layers"), ("rank", "of every matrix"),
-                       ("interval", "steps between events"), ("length", "tokens of a sequence")):  # fmt: skip
+    for name, what in VARIED.items():
         parser.add_argument(f"--{name}", type=int, help=f"in place of the shape's: {what}")
+    parser.add_argument(
+        "--series", help="such as rank=4,8,16: a point for each value, one after another; --json is then their folder"
+    )
     return parser.parse_args(arguments)
+
+
+def points(options: argparse.Namespace) -> list[argparse.Namespace]:
+    """Return the options of every point of a series, or the options themselves.
+
+    Raises:
+        CostError: a series over something that is no number of a shape.
+    """
+    if not options.series:
+        return [options]
+    name, _, values = options.series.partition("=")
+    numbers = [value.strip() for value in values.split(",")]
+    if name not in VARIED or not all(number.isdigit() for number in numbers):
+        raise CostError(f"--series {options.series} is none; write one of {', '.join(VARIED)}, such as rank=4,8,16")
+    if options.json is not None and not options.json.is_dir():
+        raise CostError(f"there is no folder {options.json} for the files of --series")
+    found = []
+    for number in numbers:
+        path = None if options.json is None else options.json / f"{options.shape}_{name}_{number}.json"
+        found.append(argparse.Namespace(**{**vars(options), name: int(number), "json": path}))
+    return found
 
 
 def contestants(options: argparse.Namespace) -> list[str]:
@@ -112,7 +144,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     for name in ("rounds", "steps"):
         if getattr(options, name) < 1:
             raise CostError(f"--{name} must be at least 1, not {getattr(options, name)}")
-    changes = {key: getattr(options, key) for key in ("matrices", "rank", "interval", "length")}
+    changes = {key: getattr(options, key) for key in VARIED}
     shape = varied(options.shape, **changes)
     if options.json is not None and not options.json.parent.is_dir():
         raise CostError(f"there is no folder {options.json.parent} for --json")
@@ -225,19 +257,27 @@ def settings(device: torch.device) -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write the file; return the exit status."""
     options = parse(arguments)
-    given = sys.argv[1:] if arguments is None else arguments
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        plan = make_plan(options)
+        plans = [(own, make_plan(own)) for own in points(options)]
     except CostError as error:
         print(f"cost: {error}.", file=sys.stderr)
         return 2
+    measured = [measure_point(own, plan, given) for own, plan in plans]
+    return 0 if all(measured) else 1
+
+
+def measure_point(options: argparse.Namespace, plan: Plan, given: Sequence[str]) -> bool:
+    """Measure one shape, print its table and write its file; return whether anything could be measured."""
+    if options.budget is not None:
+        plan = replace(plan, deadline=time.monotonic() + options.budget)
     with settings(plan.device):
         field, whole = measure(plan)
     found = document(plan, field, whole, " ".join(["python benchmarks/cost.py", *given]))
     print(text(found))
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return 0 if any(not own.failed for own in field.found.values()) else 1
+    return any(not own.failed for own in field.found.values())
 
 
 if __name__ == "__main__":

@@ -195,3 +195,24 @@ def test_contestants_that_do_not_fit_are_built_anew_and_let_go(turns, monkeypatc
     assert field.anew and not field.alive
     assert [name for name in noted if name.startswith("+")] == [f"+{name}" for name in "abcbcacab"]
     assert all(len(found.segments) == 3 for found in field.found.values())
+
+
+def test_a_series_is_a_file_a_point_and_a_wrong_one_is_told(command, tmp_path, capsys):
+    common = [
+        "--shape",
+        "tiny",
+        "--rounds",
+        "1",
+        "--steps",
+        "2",
+        "--only",
+        "peft_lora,flexlora",
+        "--json",
+        str(tmp_path),
+    ]
+    assert command.main([*common, "--series", "rank=2,3"]) == 0
+    found = [json.loads((tmp_path / f"tiny_rank_{rank}.json").read_text()) for rank in (2, 3)]
+    assert [own["shape"]["rank"] for own in found] == [2, 3]
+    for wrong in ("colour=1", "rank=a", "rank="):
+        assert command.main([*common, "--series", wrong]) == 2
+        assert "such as rank=4,8,16" in capsys.readouterr().err
