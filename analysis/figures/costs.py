@@ -97,7 +97,8 @@ def step_time(found: Measurement) -> go.Figure:
             )  # fmt: skip
     figure.update_xaxes(range=[0, 1.02 * max(sums)])
     _with_title(figure, found, "ms of a step without event")
-    inside = figure.layout.height - MARGIN["t"] - MARGIN["b"] - LEGEND_PX  # pyright: ignore[reportAttributeAccessIssue]
+    layout: Any = figure.layout
+    inside = layout.height - MARGIN["t"] - MARGIN["b"] - LEGEND_PX
     return figure.update_layout(
         barmode="stack", legend={"y": -48 / inside, "yanchor": "top"}, margin={"b": MARGIN["b"] + LEGEND_PX}
     )

@@ -38,13 +38,14 @@ def paper_figure(figure: go.Figure, width: str) -> go.Figure:
     found, size = go.Figure(figure), FONT_PX[width]
     px = round(COLUMNS[width] * PX_PER_INCH)
     narrow = px < DESIGNED_PX / 2
-    several = len([key for key in figure.layout.to_plotly_json() if key.startswith("yaxis")]) > 1
+    layout: Any = figure.layout
+    several = len([key for key in layout.to_plotly_json() if key.startswith("yaxis")]) > 1
     # Above the picture: below it, the title of the axis stands in the way.
     legend: dict[str, Any] = {"font": {"size": size}, "orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"}
     shrunk = 1.0 if several else 0.8 if narrow else 0.9
     found.update_layout(
         width=px,
-        height=round((figure.layout.height or 450) * shrunk),
+        height=round((layout.height or 450) * shrunk),
         title=None,
         template="plotly_white",
         paper_bgcolor="#ffffff",
@@ -52,11 +53,11 @@ def paper_figure(figure: go.Figure, width: str) -> go.Figure:
         font={"family": "Helvetica, Arial, sans-serif", "size": size, "color": "#111111"},
         legend={
             **legend,
-            "y": 1.0 + 20 / (figure.layout.height or 450) * several,
+            "y": 1.0 + 20 / (layout.height or 450) * several,
             "itemwidth": 30,
             "itemsizing": "trace",
         },
-        margin={"l": 8, "r": 6, "t": 22 if found.layout.annotations else 8, "b": 8},
+        margin={"l": 8, "r": 6, "t": 22 if layout.annotations else 8, "b": 8},
         modebar=None,
     )
     found.update_xaxes(automargin=True, title_font_size=size, tickfont_size=size - 0.7)
