@@ -244,8 +244,8 @@ class Folding:
 
         The base is None where its weights are of that type, or too large to be cast for all matrices at once.
 
-        They are differentiable where gradients are switched on, and made anew, for all matrices, when this one has had
-        its own already or was written to since.
+        They are differentiable where gradients are switched on, and made anew, for all matrices, when a new pass begins
+        (see above) or this one was written to since.
         """
         grad = torch.is_grad_enabled()
         key = dtype, grad, torch.is_inference_mode_enabled()

@@ -18,6 +18,8 @@ from flexlora.errors import FlexLoRAError
 
 WARM_UP = 3
 """Steps made as ever before the first capture: libraries choose their kernels and the optimizer makes its state."""
+WARMS_UP = "the first steps warm up"
+"""What is told of them: it passes by itself."""
 MOST_SHAPES = 8
 """Shapes of batches that each get a graph; further ones run as ever."""
 
@@ -93,7 +95,7 @@ class Replays:
 
     def _reason(self, key: tuple[Any, ...]) -> str | None:
         if self._made < WARM_UP:
-            return "the first steps warm up"
+            return WARMS_UP
         if key not in self._refused and len(self._graphs) >= MOST_SHAPES:
             return f"batches have more than {MOST_SHAPES} shapes: pad them to fewer"
         return self._refused.get(key)

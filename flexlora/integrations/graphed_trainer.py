@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from flexlora.errors import FlexLoRAWarning
-from flexlora.graphs import Replays
+from flexlora.graphs import WARMS_UP, Replays
 from flexlora.integrations.trainer import FlexLoRACallback
 
 
@@ -40,7 +40,7 @@ class GraphedTrainer(Trainer):
         model.train()
         # The stock loop divides a sum by the number of tokens, of one batch: its mean.
         (loss,) = self.replays(batch)
-        if self.replays.told is not None and self.replays.captures:
+        if self.replays.told not in (None, WARMS_UP):
             self._tell(self.replays.told)
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, FlexLoRACallback):

@@ -53,3 +53,26 @@ def test_under_the_trainer_it_falls_back_and_says_why_once(make_bert, tmp_path):
     wanted = trained(Trainer, make_bert, tmp_path / "b")
     assert found.steps["task_loss"].tolist() == wanted.steps["task_loss"].tolist()
     assert found.ranks.tolist() == wanted.ranks.tolist()
+
+
+class Refusing:
+    """Stands in for ``Replays`` on a device, of a model that does what no graph can hold."""
+
+    told = "it cannot be captured: a reason"
+
+    def __init__(self, run, parameters, device) -> None:
+        self.run = run
+
+    def __call__(self, batch):
+        return self.run(batch)
+
+
+def test_a_step_that_cannot_be_captured_is_told_though_none_ever_was(make_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr("flexlora.integrations.graphed_trainer.Replays", Refusing)
+    monkeypatch.setattr(GraphedTrainer, "_unsuited", lambda self, batch: None)
+    with pytest.warns(FlexLoRAWarning, match="cannot be captured: a reason") as told:
+        found = trained(GraphedTrainer, make_bert, tmp_path / "a")
+    assert len([one for one in told if "captured" in str(one.message)]) == 1
+    wanted = trained(Trainer, make_bert, tmp_path / "b")
+    assert found.steps["task_loss"].tolist() == wanted.steps["task_loss"].tolist()
+    assert found.ranks.tolist() == wanted.ranks.tolist()
