@@ -74,7 +74,8 @@ def headline(found: Measurement) -> str:
     others = [one for run in found.runs() if run and (one := found.of(OWN, run)) and one.ratio]
     if eager is None or eager.ratio is None:
         return "FlexLoRA beside PEFT LoRA was not measured here."
-    plain = f"FlexLoRA's step takes {ratio_text(eager.ratio)} of PEFT LoRA's, events included."
+    once = "" if found.rounds > 1 else " Of one round only: a first look."
+    plain = f"FlexLoRA's step takes {ratio_text(eager.ratio)} of PEFT LoRA's, events included.{once}"
     if not others:
         return plain
     best = min(others, key=lambda one: _median(one.ratio))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,9 @@ def test_the_bundled_files_can_be_read_and_are_those_of_their_commands():
             assert f"--shape {one.shape['name']} " in f"{one.command} "
             assert one.of("flexlora") and one.of("peft_lora")
     assert find_measurements(SAMPLES)[0]
+
+
+def test_one_round_is_called_a_first_look():
+    found = read_measurement(SAMPLES / "base.json")
+    assert "first look" not in headline(found)
+    assert headline(replace(found, rounds=1)).endswith("Of one round only: a first look.")
