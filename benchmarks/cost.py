@@ -39,7 +39,7 @@ os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 import torch
 from cost import theory
-from cost.peers import PEERS, VARIANTS, split_name
+from cost.peers import PEERS, USUAL, VARIANTS, split_name
 from cost.rounds import Field, Plan
 from cost.shapes import SHAPES, CostError, Shape, varied
 from cost.table import markdown, rows
@@ -106,7 +106,7 @@ def contestants(options: argparse.Namespace) -> list[str]:
     Raises:
         CostError: an unknown name, or one that needs a package that is missing.
     """
-    chosen = [name.strip() for name in options.only.split(",") if name.strip()] or list(PEERS)
+    chosen = [name.strip() for name in options.only.split(",") if name.strip()] or list(USUAL)
     for name in chosen:
         split_name(name)
     wanted = [variant for variant in VARIANTS if getattr(options, variant)]

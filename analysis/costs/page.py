@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.costs.read import Measurement
-from analysis.costs.series import GROWING, Series
+from analysis.costs.series import Series
 from analysis.costs.tables import Table, growth_table, resource_table, time_table
-from analysis.costs.words import caption, headline, losses, title
+from analysis.costs.words import caption, headline, losses, series_title, title
 
 
 def written(measurements: Sequence[Measurement], series: Sequence[Series]) -> str:
@@ -42,11 +42,14 @@ def _measured(found: Measurement) -> str:
 
 
 def _grown(series: Series) -> str:
-    commands = "\n".join(f"{found.command}" for found in series.points.values())
+    # One command may have measured several points.
+    commands = "\n".join(dict.fromkeys(found.command for found in series.points.values()))
+    once = [str(number) for number, found in series.points.items() if found.rounds == 1]
+    first = f"Of one round only, a first look: {', '.join(once)}. " if once else ""
     parts = [
-        f"### Growth with the {GROWING[series.key]}",
+        f"### {series_title(series)}",
         markdown(growth_table(series)).rstrip(),
-        f"The first point: {caption(next(iter(series.points.values())))}",
+        f"{first}The first point: {caption(next(iter(series.points.values())))}",
         f"```\n{commands}\n```",
     ]
     return "\n\n".join(parts) + "\n"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from analysis.costs.read import BASELINE, FLOOR, Contestant, Measurement, Ratio, against
+from analysis.costs.series import GROWING, Series
 
 OWN, BY_HAND, PLAIN = "flexlora", "hand_lora", "our_lora"
 LABELS = {
     OWN: "FlexLoRA",
+    "flexlora_tight": "FlexLoRA without empty slots",
+    "flexlora_top": "FlexLoRA, no rank in the lower half",
     BASELINE: "PEFT LoRA",
     BY_HAND: "LoRA by hand",
     PLAIN: "our LoRA",
@@ -43,9 +46,16 @@ def title(found: Measurement) -> str:
     """Return a short name to choose a measurement by."""
     shape = found.shape
     apart = ", checkpointing" if shape["checkpointing"] else ""
+    apart += ", compiled" if any("compile" in run for run in found.runs()) else ""
     return (
         f"{_model(found)}, {shape['batch']} × {shape['length']} tokens, rank {shape['rank']}{apart} ({_short(found)})"
     )
+
+
+def series_title(series: Series) -> str:
+    """Return what a series changes, on which model and device."""
+    first = next(iter(series.points.values()))
+    return f"Growth with the {GROWING[series.key]}: {_model(first)} ({_short(first)})"
 
 
 def shape_line(found: Measurement) -> str:
@@ -72,9 +82,9 @@ def headline(found: Measurement) -> str:
     """Return what it comes to in one sentence; says so where FlexLoRA or PEFT's LoRA was not measured."""
     eager = found.of(OWN)
     others = [one for run in found.runs() if run and (one := found.of(OWN, run)) and one.ratio]
-    if eager is None or eager.ratio is None:
-        return "FlexLoRA beside PEFT LoRA was not measured here."
     once = "" if found.rounds > 1 else " Of one round only: a first look."
+    if eager is None or eager.ratio is None:
+        return _alike(found, others, once)
     plain = f"FlexLoRA's step takes {ratio_text(eager.ratio)} of PEFT LoRA's, events included.{once}"
     if not others:
         return plain
@@ -84,6 +94,17 @@ def headline(found: Measurement) -> str:
     return (
         f"{capital(RUN_WORDS[best.run])}, FlexLoRA's step takes {_median(best.ratio):.2f} of what PEFT LoRA's takes "
         f"{RUN_WORDS['']}{same}. {capital(RUN_WORDS[''])}, {plain}"
+    )
+
+
+def _alike(found: Measurement, others: list[Contestant], once: str) -> str:
+    ratios = [(own.run, ratio) for own in others if (ratio := against(own, found.of(BASELINE, own.run)))]
+    if not ratios:
+        return "FlexLoRA beside PEFT LoRA was not measured here."
+    run, ratio = min(ratios, key=lambda pair: pair[1].median)
+    return (
+        f"{capital(RUN_WORDS[run])}, FlexLoRA's step takes {ratio_text(ratio)} of PEFT LoRA's run the same way, "
+        f"events included.{once}"
     )
 
 

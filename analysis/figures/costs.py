@@ -11,12 +11,14 @@ from plotly.subplots import make_subplots
 
 from analysis.costs import BASELINE, FLOOR, Contestant, Measurement, Series, against
 from analysis.costs.series import GROWING
-from analysis.costs.words import OWN, RUN_WORDS, capital, label, ratio_text
+from analysis.costs.words import OWN, RUN_WORDS, capital, label, ratio_text, series_title
 from analysis.figures.looks import error_bars, marker, variant_style, veil
 from analysis.figures.theme import DASHES, SEQUENCE, TRUE, empty_figure, method_style, names_of, styled
 
 LOOKS: dict[str, dict[str, Any]] = {
     OWN: method_style("flexlora"),
+    "flexlora_tight": variant_style("flexlora", 1),
+    "flexlora_top": variant_style("flexlora", 2),
     BASELINE: method_style("lora"),
     "hand_lora": variant_style("lora", 1),
     "our_lora": variant_style("lora", 2),
@@ -106,7 +108,7 @@ def step_time(found: Measurement) -> go.Figure:
 
 def cost_growth(series: Series) -> go.Figure:
     """Draw the mean step of FlexLoRA over that of PEFT's LoRA run alike, against the number that a series changes."""
-    title = f"Growth with the {GROWING[series.key]}"
+    title = series_title(series)
     figure = styled(go.Figure(), title=title, x=GROWING[series.key], y="mean step × PEFT LoRA run alike")
     runs = list(dict.fromkeys(run for found in series.points.values() for run in found.runs()))
     for number, run in enumerate(runs):

@@ -63,6 +63,16 @@ def build_model(shape: Shape, device: torch.device, *, static: bool = False) -> 
     return model.train()
 
 
+def share_frozen(model: nn.Module, frozen: dict[str, Tensor]) -> None:
+    """Let frozen matrices be those in ``frozen``, so that many models fit beside each other; add those that miss there.
+
+    Vectors stay its own: they are small, and whoever has nothing else to train trains one.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1 and not parameter.requires_grad:
+            parameter.data = frozen.setdefault(name, parameter.data)
+
+
 def make_batches(shape: Shape, device: torch.device, number: int = BATCHES) -> list[dict[str, Tensor]]:
     """Return batches of random tokens without padding: input_ids and attention_mask (batch, length), labels."""
     generator = torch.Generator().manual_seed(1)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from cost.models import build_model, make_batches
+from cost.models import build_model, make_batches, share_frozen
 from cost.replay import Replay
 from cost.shapes import CostError, Shape
 
@@ -130,7 +130,7 @@ def our_lora(shape: Shape, model: nn.Module) -> Adapted:
     return Adapted(adapter.model, adapter.trainable_parameters(), adapter=adapter)
 
 
-def flexlora(shape: Shape, model: nn.Module) -> Adapted:
+def flexlora(shape: Shape, model: nn.Module, *, spare_slots: int | None = None) -> Adapted:
     """FlexLoRA: four directions move at every event, regulariser 0.1."""
     from flexlora import FlexLoRAConfig, RankAllocator, attach
 
@@ -138,7 +138,7 @@ def flexlora(shape: Shape, model: nn.Module) -> Adapted:
         target_modules=shape.targets, initial_rank=shape.rank, alpha=ALPHA, total_steps=TOTAL_STEPS, warmup_steps=0,
         final_steps=0, interval=shape.interval, schedule="constant", initial_budget=4, regularization_weight=0.1,
     )  # fmt: skip
-    adapter = attach(model, config)
+    adapter = attach(model, config, spare_slots=spare_slots)
     made: list[RankAllocator] = []
 
     def allocator(optimizer: torch.optim.Optimizer) -> Callable[[int], object]:
@@ -148,7 +148,9 @@ def flexlora(shape: Shape, model: nn.Module) -> Adapted:
     def graphed(optimizer: torch.optim.Optimizer, autocast: torch.dtype | None) -> Callable[[Batch], Tensor]:
         from flexlora.graphs import GraphedStep
 
-        return GraphedStep(adapter.model, adapter, optimizer, allocator=made[-1], clip=CLIP, autocast=autocast)
+        return GraphedStep(
+            adapter.model, adapter, optimizer, allocator=made[-1] if made else None, clip=CLIP, autocast=autocast
+        )
 
     return Adapted(
         adapter.model,
@@ -160,10 +162,30 @@ def flexlora(shape: Shape, model: nn.Module) -> Adapted:
     )
 
 
+def flexlora_tight(shape: Shape, model: nn.Module) -> Adapted:
+    """FlexLoRA that starts without empty slots: the memory of LoRA, and storage that doubles where rank arrives."""
+    return flexlora(shape, model, spare_slots=0)
+
+
+def flexlora_top(shape: Shape, model: nn.Module) -> Adapted:
+    """FlexLoRA once all rank has left the lower half of the layers: rank stays so, no more events."""
+    found = flexlora(shape, model)
+    matrices = list(found.adapter.matrices.values())
+    for matrix in matrices[: len(matrices) // 2]:
+        for slot in list(matrix.slots):
+            matrix.empty(slot)
+    found.allocator = None
+    return found
+
+
 PEERS: dict[str, Callable[[Shape, nn.Module], Adapted]] = {
-    make.__name__: make for make in (peft_lora, hand_lora, our_lora, flexlora, peft_adalora, floor)
+    make.__name__: make
+    for make in (peft_lora, hand_lora, our_lora, flexlora, flexlora_tight, flexlora_top, peft_adalora, floor)
 }
 """Name → f(shape, frozen model) → what is trained."""
+
+USUAL = tuple(name for name in PEERS if name not in ("flexlora_tight", "flexlora_top"))
+"""Who takes part where nobody is named."""
 
 
 @dataclass
@@ -172,7 +194,7 @@ class Contestant:
 
     Attributes:
         name: its plain name with ``+compile`` or ``+graph``.
-        model, optimizer, batches: its own; nothing is shared.
+        model, optimizer, batches: its own, but for frozen matrices of the base.
         forward: a context for the forward pass.
         allocate: f(t) after optimizer step t, or None.
         regularize: between clipping and the optimizer, or None.
@@ -254,8 +276,14 @@ def split_name(name: str) -> tuple[str, tuple[str, ...]]:
     return plain, tuple(variants)
 
 
-def build(name: str, shape: Shape, device: torch.device) -> Contestant:
+def build(name: str, shape: Shape, device: torch.device, frozen: dict[str, Tensor] | None = None) -> Contestant:
     """Build one contestant anew.
+
+    Args:
+        name: of the contestant, with its variants.
+        shape: what it trains.
+        device: where.
+        frozen: matrices of the base that contestants share, by name; filled by the first. None: it has its own.
 
     Raises:
         CostError: the variant is not available here, and why.
@@ -264,10 +292,13 @@ def build(name: str, shape: Shape, device: torch.device) -> Contestant:
     graph = "graph" in variants
     if graph and device.type != "cuda":
         raise CostError("not available: graphs need a CUDA device")
-    if graph and plain == "flexlora" and find_spec("flexlora.graphs") is None:
+    if graph and plain.startswith("flexlora") and find_spec("flexlora.graphs") is None:
         raise CostError("not available: this flexlora has no flexlora.graphs")
     torch.manual_seed(0)
-    adapted = PEERS[plain](shape, build_model(shape, device, static=graph))
+    model = build_model(shape, device, static=graph)
+    if frozen is not None:
+        share_frozen(model, frozen)
+    adapted = PEERS[plain](shape, model)
     adapted.model.train()
     how: dict[str, Any] = {"fused": True, "capturable": graph}
     optimizer = torch.optim.AdamW(adapted.parameters, lr=1e-4, weight_decay=0.0, **how)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cost.meter import GIB, Segment, alone, busy, clear, graphs_made, run_steps, weight_bytes
 from cost.peers import Contestant, build
@@ -68,12 +69,16 @@ class Plan:
 
 
 class Field:
-    """The contestants of a plan, all alive at once if they fit; else each is built anew whenever it is its turn."""
+    """The contestants of a plan, all alive at once if they fit; else each is built anew whenever it is its turn.
+
+    Frozen matrices of the base are equal in all of them, and kept once.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.found = {name: Found(name) for name in plan.names}
         self.alive: dict[str, Contestant] = {}
+        self.shared: dict[str, Tensor] = {}
         self.anew = self.frozen = False
 
     def measure_alone(self) -> None:
@@ -125,6 +130,7 @@ class Field:
     def close(self) -> None:
         """Let go of everything."""
         self.alive.clear()
+        self.shared.clear()
         if self.frozen:
             gc.unfreeze()
         clear(self.plan.device)
@@ -158,7 +164,7 @@ class Field:
 
     def _warm(self, name: str) -> Contestant:
         began = time.perf_counter()
-        contestant = build(name, self.plan.shape, self.plan.device)
+        contestant = build(name, self.plan.shape, self.plan.device, self.shared)
         made = graphs_made(contestant) if "+graph" in name else 0
         warm = run_steps(contestant, self.plan.warm, self.plan.device)
         warm.graphs += made

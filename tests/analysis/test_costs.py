@@ -195,7 +195,7 @@ def test_the_bundled_files_can_be_read_and_are_those_of_their_commands():
         assert notices == []
         for one in found:
             assert f"--shape {one.shape['name']} " in f"{one.command} "
-            assert one.of("flexlora") and one.of("peft_lora")
+            assert any(one.of("flexlora", run) and one.of("peft_lora", run) for run in one.runs())
     assert find_measurements(SAMPLES)[0]
 
 
@@ -203,3 +203,20 @@ def test_one_round_is_called_a_first_look():
     found = read_measurement(SAMPLES / "base.json")
     assert "first look" not in headline(found)
     assert headline(replace(found, rounds=1)).endswith("Of one round only: a first look.")
+
+
+def test_a_measurement_of_compiled_steps_alone_has_a_headline_and_a_title_of_its_own():
+    found = read_measurement(SAMPLES / "base_compiled.json")
+    assert found.of("flexlora") is None
+    assert headline(found).startswith("Compiled, FlexLoRA's step takes ")
+    assert title(found) == title(read_measurement(SAMPLES / "base.json")).replace("rank 8", "rank 8, compiled")
+    alone = replace(found, contestants=tuple(one for one in found.contestants if one.method == "peft_lora"))
+    assert headline(alone) == "FlexLoRA beside PEFT LoRA was not measured here."
+
+
+def test_a_series_says_what_was_seen_once_and_each_command_once():
+    points, _ = find_measurements(SAMPLES / "growth")
+    told = written([], find_series(points))
+    assert "Of one round only, a first look: 144." in told
+    (matrices,) = (part for part in told.split("### ") if part.startswith("Growth with the number of adapted matrices"))
+    assert matrices.count("--series matrices=36,72,144") == 1

@@ -72,6 +72,7 @@ def test_adapted_matrices_and_their_values_are_those_of_the_model(command):
 
 def test_every_contestant_has_a_row_with_finite_ratios(command, capsys, tmp_path):
     arguments = ["--shape", "tiny", "--rounds", "2", "--steps", "11", "--json", str(tmp_path / "cost.json")]
+    arguments += ["--only", ",".join(command.PEERS)]
     threads = torch.get_num_threads()
     assert command.main(arguments) == 0
     assert torch.get_num_threads() == threads
@@ -80,16 +81,46 @@ def test_every_contestant_has_a_row_with_finite_ratios(command, capsys, tmp_path
     found = json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))
     assert found["rounds"] == 2 and found["shape"]["matrices"] == 12
     rows = {row["name"]: row for row in found["contestants"]}
-    assert list(rows) == list(command.PEERS)
+    assert list(rows) == list(command.PEERS) and set(command.USUAL) < set(rows)
     for name, row in rows.items():
         assert sum(line.startswith(f"| {name} |") for line in lines) == 1
         assert not row["failed"]
         assert len(row["ratio_mean"]["rounds"]) == 2
         assert all(0 < ratio < math.inf for ratio in row["ratio_mean"]["rounds"])
         # 12 steps of warm-up and one before every round: events at steps 20, 30.
-        assert row["events"] == (2 if name in ("flexlora", "peft_adalora") else 0)
+        assert row["events"] == (2 if name in ("flexlora", "flexlora_tight", "peft_adalora") else 0)
         assert math.isfinite(row["loss"])
     assert rows["peft_lora"]["ratio_mean"]["rounds"] == [1.0, 1.0]
+
+
+def test_contestants_share_frozen_matrices_and_nothing_that_is_trained(command):
+    from cost import peers, shapes
+
+    shape, frozen = small(shapes, "bert"), {}
+    one, other = (peers.build(name, shape, CPU, frozen) for name in ("flexlora", "floor"))
+    places = [{own.data_ptr() for own in one.model.parameters()} for one in (one, other)]
+    trained = {own.data_ptr() for both in (one, other) for own in both.parameters()}
+    shared = places[0] & places[1]
+    assert shared == {own.data_ptr() for own in frozen.values()}
+    assert frozen and not shared & trained
+
+
+def test_rank_that_has_left_the_lower_half_stays_away(command):
+    from cost import peers, shapes
+
+    contestant = peers.build("flexlora_top", small(shapes, "bert"), CPU)
+    matrices = list(adapted_matrices(contestant).values())
+    half = len(matrices) // 2
+    assert [matrix.rank > 0 for matrix in matrices] == [False] * half + [True] * (len(matrices) - half)
+    contestant.optimize()
+    assert all(not matrix.lam.any() for matrix in matrices[:half])
+
+
+def adapted_matrices(contestant):
+    from flexlora.linear import FlexLoRALinear
+
+    found = dict(contestant.model.named_modules())
+    return {name: module for name, module in found.items() if isinstance(module, FlexLoRALinear)}
 
 
 def test_a_peer_that_fails_is_a_row_and_not_an_end(command, capsys, monkeypatch):
@@ -164,7 +195,7 @@ def turns(command, monkeypatch):
 
     noted = []
 
-    def build(name, shape, device):
+    def build(name, shape, device, frozen=None):
         noted.append(f"+{name}")
         return SimpleNamespace(name=name, replay=None)
 
