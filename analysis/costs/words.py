@@ -55,7 +55,10 @@ def title(found: Measurement) -> str:
 def series_title(series: Series) -> str:
     """Return what a series changes, on which model and device."""
     first = next(iter(series.points.values()))
-    return f"Growth with the {GROWING[series.key]}: {_model(first)} ({_short(first)})"
+    model = _model(first)
+    if series.key == "matrices":
+        model = f"{model.partition(' of ')[0]}, width {first.shape['hidden']:,}"
+    return f"Growth with the {GROWING[series.key]}: {model} ({_short(first)})"
 
 
 def shape_line(found: Measurement) -> str:
