@@ -16,7 +16,7 @@ from analysis.costs.read import (
 )
 from analysis.costs.series import Series, find_series
 from analysis.costs.tables import growth_table, resource_table, time_table
-from analysis.costs.words import caption, headline, losses, shape_line, title
+from analysis.costs.words import caption, headline, losses, measured, named, shape_line, title
 
 __all__ = [
     "BASELINE",
@@ -32,6 +32,8 @@ __all__ = [
     "growth_table",
     "headline",
     "losses",
+    "measured",
+    "named",
     "read_measurement",
     "resource_table",
     "shape_line",

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from analysis.costs.read import Measurement
 from analysis.costs.series import Series
 from analysis.costs.tables import Table, growth_table, resource_table, time_table
-from analysis.costs.words import caption, headline, losses, series_title, title
+from analysis.costs.words import caption, headline, losses, measured, series_title, title
 
 
 def written(measurements: Sequence[Measurement], series: Sequence[Series]) -> str:
     """Return a section a measurement and one a growth series, with tables, commands and where FlexLoRA loses."""
-    return "\n".join([*map(_measured, measurements), *map(_grown, series)])
+    return "\n".join([*(_measured(found, series) for found in measurements), *map(_grown, series)])
 
 
 def markdown(table: Table) -> str:
@@ -26,14 +26,16 @@ def _rows(table: Table) -> list[tuple[str, ...]]:
     return list(zip(*table.values(), strict=True))
 
 
-def _measured(found: Measurement) -> str:
-    lost = [f"- {line}" for line in losses(found)]
+def _measured(found: Measurement, series: Sequence[Series]) -> str:
+    lost = [f"- {line}" for line in losses(found, series)]
     parts = [
         f"### {title(found)}",
         headline(found),
         markdown(time_table(found)).rstrip(),
         markdown(resource_table(found)).rstrip(),
-        "Where FlexLoRA needs more than LoRA run alike:" if lost else "FlexLoRA needs no more than LoRA run alike.",
+        "Where FlexLoRA needs more than LoRA run alike:"
+        if lost
+        else f"FlexLoRA needs no more than LoRA run alike, of what was measured: {measured(found)}.",
         *(["\n".join(lost)] if lost else []),
         *(f"{one.name}: {one.failed or one.told}" for one in found.contestants if one.failed or one.told),
         f"{caption(found)}\n`{found.command}`",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis.costs.read import BASELINE, FLOOR, Contestant, Measurement, Ratio, against
 from analysis.costs.series import GROWING, Series
 
@@ -17,6 +19,15 @@ LABELS = {
     FLOOR: "no adapter",
 }
 """Contestant → what it is called, in the order of figures."""
+MEANT = {
+    BASELINE: "LoRA of the package peft",
+    BY_HAND: "the plainest code that computes LoRA",
+    PLAIN: "FlexLoRA's own layer with fixed rank, no λ, no regulariser, no events",
+    "flexlora_tight": "attach(..., spare_slots=0), storage grows where rank arrives",
+    "flexlora_top": "what a step costs once rank has left the lower half; set by hand, no run promises it",
+    FLOOR: "the frozen model with the backward pass that any adapter needs",
+}
+"""Contestant → what it is, where its name does not say."""
 RUN_WORDS = {
     "": "run eagerly",
     "graph": "replayed as a CUDA graph",
@@ -33,6 +44,7 @@ COMPARED = {
     "held_bytes": "memory held between steps",
     "saved_bytes": "bytes saved for the backward pass",
     "counted_flops": "FLOPs counted",
+    "parameters": "trained values (those of empty slots among them)",
 }
 """What less of is better, beside time → in words."""
 
@@ -82,37 +94,30 @@ def caption(found: Measurement) -> str:
 
 
 def headline(found: Measurement) -> str:
-    """Return what it comes to in one sentence; says so where FlexLoRA or PEFT's LoRA was not measured."""
-    eager = found.of(OWN)
-    others = [one for run in found.runs() if run and (one := found.of(OWN, run)) and one.ratio]
-    once = "" if found.rounds > 1 else " Of one round only: a first look."
-    if eager is None or eager.ratio is None:
-        return _alike(found, others, once)
-    plain = f"FlexLoRA's step takes {ratio_text(eager.ratio)} of PEFT LoRA's, events included.{once}"
-    if not others:
-        return plain
-    best = min(others, key=lambda one: _median(one.ratio))
-    peer = found.of(BASELINE, best.run)
-    same = "" if peer is None or peer.ratio is None else f"; PEFT LoRA run that way takes {peer.ratio.median:.2f}"
-    return (
-        f"{capital(RUN_WORDS[best.run])}, FlexLoRA's step takes {_median(best.ratio):.2f} of what PEFT LoRA's takes "
-        f"{RUN_WORDS['']}{same}. {capital(RUN_WORDS[''])}, {plain}"
-    )
-
-
-def _alike(found: Measurement, others: list[Contestant], once: str) -> str:
-    ratios = [(own.run, ratio) for own in others if (ratio := against(own, found.of(BASELINE, own.run)))]
-    if not ratios:
+    """Return what it comes to: FlexLoRA's step against PEFT LoRA's, for each way in which both were run."""
+    alike = [(run, ratio) for run in found.runs() if (ratio := against(found.of(OWN, run), found.of(BASELINE, run)))]
+    if not alike:
         return "FlexLoRA beside PEFT LoRA was not measured here."
-    run, ratio = min(ratios, key=lambda pair: pair[1].median)
-    return (
-        f"{capital(RUN_WORDS[run])}, FlexLoRA's step takes {ratio_text(ratio)} of PEFT LoRA's run the same way, "
-        f"events included.{once}"
-    )
+    each = "; ".join(f"{ratio_text(ratio)}{_in_words(run, found)}{_undecided(ratio)}" for run, ratio in alike)
+    once = "" if found.rounds > 1 else " Of one round only: a first look."
+    gained = [one for run in found.runs() if run and (one := found.of(OWN, run)) and one.ratio and found.of(BASELINE)]
+    best = min(gained, key=lambda one: _median(one.ratio), default=None)
+    more = ""
+    if best is not None:
+        peer = found.of(BASELINE, best.run)
+        same = "" if peer is None or peer.ratio is None else f", and PEFT LoRA's {peer.ratio.median:.2f}"
+        more = (
+            f" {capital(RUN_WORDS[best.run])}, it takes {_median(best.ratio):.2f} of PEFT LoRA's {RUN_WORDS['']}{same}."
+        )
+    return f"Of PEFT LoRA's step run the same way, FlexLoRA's takes, events included: {each}.{more}{once}"
 
 
-def losses(found: Measurement) -> list[str]:
-    """Return where FlexLoRA needs more than LoRA run alike, by 1 % or more: a line a way to run it."""
+def losses(found: Measurement, series: Sequence[Series] = ()) -> list[str]:
+    """Return where FlexLoRA needs more than LoRA run alike, by 1 % or more.
+
+    A line a way to run it, then a line a growth series of the same model on the same device in which every round of a
+    point was slower than PEFT's LoRA.
+    """
     lines = []
     for run in found.runs():
         own = found.of(OWN, run)
@@ -121,7 +126,24 @@ def losses(found: Measurement) -> list[str]:
         said = [*_slower(found, own), *_larger(found, own)]
         if said:
             lines.append(f"{capital(RUN_WORDS[run])}: {', '.join(said)}.")
-    return lines
+    return [*lines, *(line for one in series if _akin(found, one) for line in _grown(one))]
+
+
+def measured(found: Measurement) -> str:
+    """Return what was measured of both FlexLoRA and PEFT's LoRA, in words."""
+    pairs = [(found.of(OWN, run), found.of(BASELINE, run)) for run in found.runs()]
+    known = [
+        words
+        for key, words in COMPARED.items()
+        if any(a and b and getattr(a, key) is not None and getattr(b, key) is not None for a, b in pairs)
+    ]
+    return ", ".join(["time", *known])
+
+
+def named(found: Measurement) -> str:
+    """Return what the contestants of a measurement are, in one line."""
+    methods = dict.fromkeys(one.method for one in found.contestants)
+    return "; ".join(f"{label(method)}: {MEANT[method]}" for method in methods if method in MEANT)
 
 
 def capital(text: str) -> str:
@@ -137,12 +159,11 @@ def ratio_text(ratio: Ratio) -> str:
 
 
 def _slower(found: Measurement, own: Contestant) -> list[str]:
-    said = []
-    for peer in (BASELINE, BY_HAND, PLAIN):
-        ratio = against(own, found.of(peer, own.run))
-        if ratio is not None and round(ratio.median, 2) > 1:
-            said.append(f"a step {ratio.median:.2f} × {label(peer)}'s ({ratio.low:.2f} to {ratio.high:.2f})")
-    return said
+    ratios = [(peer, against(own, found.of(peer, own.run))) for peer in (BASELINE, BY_HAND, PLAIN)]
+    slower = [(peer, ratio) for peer, ratio in ratios if ratio is not None and round(ratio.median, 2) > 1]
+    # What every round says stands before what they do not agree on.
+    slower.sort(key=lambda pair: pair[1].low <= 1)
+    return [f"a step {ratio_text(ratio)} × {label(peer)}'s{_undecided(ratio)}" for peer, ratio in slower]
 
 
 def _larger(found: Measurement, own: Contestant) -> list[str]:
@@ -150,9 +171,37 @@ def _larger(found: Measurement, own: Contestant) -> list[str]:
     said = []
     for key, words in COMPARED.items():
         one, other = getattr(own, key), None if base is None else getattr(base, key)
-        if one is not None and other and round(one / other, 2) > 1:
+        # A graph is launched by a handful of calls: one more is no cost.
+        few = key == "launches" and "graph" in own.run
+        if one is not None and other and not few and round(one / other, 2) > 1:
             said.append(f"{words} {one / other:.2f} × {label(BASELINE)}'s")
     return said
+
+
+def _grown(series: Series) -> list[str]:
+    slow = [
+        f"{ratio_text(ratio)} at {number:,}{_in_words(run, found)}"
+        for number, found in series.points.items()
+        for run in found.runs()
+        if (ratio := against(found.of(OWN, run), found.of(BASELINE, run))) and round(ratio.low, 2) > 1
+    ]
+    if not slow:
+        return []
+    return [f"{series_title(series)}: a step takes {', '.join(slow)} of PEFT LoRA's run alike."]
+
+
+def _akin(found: Measurement, series: Series) -> bool:
+    first = next(iter(series.points.values()))
+    return first.device == found.device and all(first.shape[key] == found.shape[key] for key in ("family", "hidden"))
+
+
+def _undecided(ratio: Ratio) -> str:
+    return ", undecided" if ratio.low < 1 < ratio.high else ""
+
+
+def _in_words(run: str, found: Measurement) -> str:
+    """Return how a step was run, where there is a choice."""
+    return "" if on_cpu(found) and not run else f" {RUN_WORDS[run]}"
 
 
 def _median(ratio: Ratio | None) -> float:

@@ -65,7 +65,7 @@ def step_ratio(found: Measurement) -> go.Figure:
         figure.add_vline(x=1, line={"color": TRUE, "width": 1.5, "dash": "dash"}, row=row, col=1)  # pyright: ignore[reportArgumentType]
     range_of = [math.log10(end) for end in reach]
     figure.update_xaxes(type="log", range=range_of, tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
-    return _with_title(figure, found, "mean step × that of PEFT LoRA run eagerly (less is better)")
+    return _with_title(figure, found, "mean step × that of PEFT LoRA run eagerly (less is better; log scale)")
 
 
 def step_time(found: Measurement) -> go.Figure:
@@ -208,9 +208,10 @@ def _parts(found: Measurement, one: Contestant) -> dict[str, float] | None:
     """Return ms of each of ``PARTS``; None where busy time was not measured."""
     if one.failed or one.busy_ms is None or one.step_ms_median is None:
         return None
-    above = found.above_floor(one)
+    # The kernels of a model without an adapter take as long however they are launched.
+    floor = found.of(FLOOR, one.run) or found.of(FLOOR)
     # Without a floor beside it, all that is busy counts for both.
-    above = 0.0 if above is None else max(0.0, above)
+    above = 0.0 if floor is None or floor.busy_ms is None else max(0.0, one.busy_ms - floor.busy_ms)
     return {"floor": one.busy_ms - above, "above": above, "idle": max(0.0, one.step_ms_median - one.busy_ms)}
 
 

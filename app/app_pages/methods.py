@@ -133,7 +133,8 @@ def _show_numbers(examples: dict[str, Example], costs: dict[str, Costs]) -> None
         command = measured.command.replace("`", "")
         st.caption(
             f"{kind}: task {plain(measured.task)} on {plain(measured.machine)}, by `{command}`: the median over "
-            "rounds, each against LoRA in the same round, with the lowest and the highest."
+            "rounds, each against LoRA in the same round, with the lowest and the highest. Of so small a model a step "
+            "is mostly what a method does beside the layers; What a step costs, below, measures models as they are."
         )
     if not costs:
         files = " and ".join(f"`{name}`" for name in COSTS.values())

@@ -16,6 +16,8 @@ from analysis.costs import (
     growth_table,
     headline,
     losses,
+    measured,
+    named,
     resource_table,
     time_table,
     title,
@@ -44,17 +46,23 @@ def step_costs() -> None:
     chosen = found[0]
     if len(found) > 1:
         chosen = found[select("Shape", range(len(found)), "methods_cost_shape", format_func=lambda i: title(found[i]))]
-    _show(chosen)
-    _show_growth(folder / GROWTH)
+    points, more = _find(str(folder / GROWTH), _stamps(folder / GROWTH))
+    series = find_series(points)
+    for notice in more:
+        st.caption(f":material/error: {plain(notice)}")
+    _show(chosen, series)
+    _show_growth(series)
 
 
-def _show(found: Measurement) -> None:
+def _show(found: Measurement, series: Sequence[Series]) -> None:
     st.markdown(f"**{plain(headline(found))}**")
-    measured = f"{plain(caption(found))} `{found.command.replace('`', '')}`"
     chart(
         "methods_step_ratio", f"{headline(found)} Each contestant's mean step against PEFT LoRA's.", "step_ratio", found
     )
-    st.caption(f"Dots are medians over rounds, bars the lowest and highest round. {measured}")
+    st.caption(
+        "Dots are medians over rounds of the ratio within each, bars the lowest and highest round; undecided: rounds "
+        f"lie on both sides of 1. {plain(named(found))}."
+    )
     if any(one.busy_ms is not None for one in found.contestants):
         alt = "Of each contestant's step: ms that the GPU is busy as without an adapter, busy for it, and idle"
         chart("methods_step_time", alt, "step_time", found)
@@ -62,23 +70,26 @@ def _show(found: Measurement) -> None:
             "Busy: the GPU runs a kernel. Idle: it waits for the host to launch the next one, which is what a graph "
             "takes away. Idle is the median step less the busy time, which was profiled apart."
         )
-    lost = losses(found)
-    st.markdown(
-        "**Where FlexLoRA loses**" if lost else "**FlexLoRA needs no more than LoRA run alike, by any measure here.**"
-    )
+    lost = losses(found, series)
+    nothing = f"**FlexLoRA needs no more than LoRA run alike**, of what was measured here: {measured(found)}."
+    st.markdown("**Where FlexLoRA loses**" if lost else nothing)
     st.markdown("\n".join(f"- {plain(line)}" for line in lost))
     for one in found.contestants:
         if one.failed or one.told:
             st.caption(plain(f"{one.name}: {one.failed or one.told}"))
+    st.caption(
+        "Where the gain comes from: what all matrices multiply by is made for all of them at once, low-rank products "
+        "are added in place, and an event changes no shape, so that a whole step can be replayed. docs/cost.md tells "
+        "it, and what was aimed at and missed."
+    )
     _behind(time_table(found), "Times", "methods_cost_times")
     _behind(resource_table(found), "Memory and FLOPs", "methods_cost_resources")
+    with st.expander("How it was measured", icon=":material/science:", key="methods_cost_how"):
+        st.caption(plain(caption(found)))
+        st.code(found.command, language="bash")
 
 
-def _show_growth(folder: Path) -> None:
-    points, notices = _find(str(folder), _stamps(folder))
-    for notice in notices:
-        st.caption(f":material/error: {plain(notice)}")
-    series = find_series(points)
+def _show_growth(series: Sequence[Series]) -> None:
     if not series:
         return
     with st.expander(f"How it grows: {len(series)} series", icon=":material/trending_up:", key="methods_cost_growth"):

@@ -19,6 +19,8 @@ from analysis.costs import (
     growth_table,
     headline,
     losses,
+    measured,
+    named,
     read_measurement,
     resource_table,
     shape_line,
@@ -72,14 +74,16 @@ def test_ratios_are_taken_within_a_round(read):
 def test_words_are_computed(read):
     found = read(document())
     assert headline(found) == (
-        "Replayed as a CUDA graph, FlexLoRA's step takes 0.25 of what PEFT LoRA's takes run eagerly; "
-        "PEFT LoRA run that way takes 0.50. Run eagerly, FlexLoRA's step takes 1.25 (1.00 to 2.00) of "
-        "PEFT LoRA's, events included."
+        "Of PEFT LoRA's step run the same way, FlexLoRA's takes, events included: 1.25 (1.00 to 2.00) run eagerly; "
+        "0.50 (0.50 to 0.60) replayed as a CUDA graph. Replayed as a CUDA graph, it takes 0.25 of PEFT LoRA's run "
+        "eagerly, and PEFT LoRA's 0.50."
     )
     assert losses(found) == [
-        "Run eagerly: a step 1.25 × PEFT LoRA's (1.00 to 2.00), a step 2.00 × LoRA by hand's (1.00 to "
-        "2.50), peak memory 1.50 × PEFT LoRA's."
+        "Run eagerly: a step 1.25 (1.00 to 2.00) × PEFT LoRA's, a step 2.00 (1.00 to 2.50) × LoRA by hand's, peak "
+        "memory 1.50 × PEFT LoRA's."
     ]
+    assert measured(found).startswith("time, ") and "peak memory" in measured(found)
+    assert "LoRA by hand: " in named(found)
     assert shape_line(found) == (
         "DeBERTa of 12 layers, width 768; 32 × 128 tokens; 72 matrices of rank 8; fp32 weights, bf16 autocast; an "
         "event every 10 steps"
@@ -93,7 +97,7 @@ def test_a_cpu_has_no_autocast_and_a_plain_measurement_a_short_sentence(read):
     only = [row for row in document()["contestants"] if row["name"] in ("peft_lora", "flexlora")]
     found = read(document(device="CPU (x86_64), one thread", contestants=only))
     assert "autocast" not in shape_line(found)
-    assert headline(found).startswith("FlexLoRA's step takes 1.25 (1.00 to 2.00) of PEFT LoRA's")
+    assert headline(found).endswith("events included: 1.25 (1.00 to 2.00).")
     assert "× PEFT LoRA run alike" not in time_table(found)
     alone = read(document(contestants=only[:1]))
     assert headline(alone) == "FlexLoRA beside PEFT LoRA was not measured here."
@@ -208,10 +212,17 @@ def test_one_round_is_called_a_first_look():
 def test_a_measurement_of_compiled_steps_alone_has_a_headline_and_a_title_of_its_own():
     found = read_measurement(SAMPLES / "base_compiled.json")
     assert found.of("flexlora") is None
-    assert headline(found).startswith("Compiled, FlexLoRA's step takes ")
+    assert "undecided" in headline(found) and "compiled" in headline(found)
     assert title(found) == title(read_measurement(SAMPLES / "base.json")).replace("rank 8", "rank 8, compiled")
     alone = replace(found, contestants=tuple(one for one in found.contestants if one.method == "peft_lora"))
     assert headline(alone) == "FlexLoRA beside PEFT LoRA was not measured here."
+
+
+def test_a_point_of_a_series_that_was_slower_in_every_round_is_a_loss_of_its_model():
+    series = find_series(find_measurements(SAMPLES / "growth")[0])
+    told = losses(read_measurement(SAMPLES / "minilm.json"), series)
+    assert [line for line in told if "rank of each matrix" in line and " at 32" in line and " at 4" not in line]
+    assert not [line for line in losses(read_measurement(SAMPLES / "8b.json"), series) if line.startswith("Growth")]
 
 
 def test_a_series_says_what_was_seen_once_and_each_command_once():
