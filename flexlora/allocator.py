@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Adagrad, Optimizer
 
 from flexlora.adapter import Adapter
 from flexlora.config import FlexLoRAConfig
@@ -21,9 +21,11 @@ from flexlora.initializers import NEW_DIRECTIONS
 from flexlora.linear import FlexLoRALinear
 from flexlora.moves import Moves
 from flexlora.observation import observe
+from flexlora.optimizer_state import innermost
 from flexlora.policies import decided, find_policy
 from flexlora.reallocation import Reallocation
 from flexlora.smoothing import SMOOTHED, Smoothed
+from flexlora.state_rows import check_state
 from flexlora.true_spectra import TrueSpectra
 
 
@@ -56,7 +58,8 @@ class RankAllocator:
 
     Call ``step(t)`` after ``optimizer.step()`` and before ``zero_grad()``, t counting finished optimizer steps from 1.
     The optimizer keeps its parameter groups, its learning-rate schedule and the moments of every direction that stays;
-    only ``optimizer_at_event="reset"`` (preset ``reference``) loses them, as the released code does.
+    only ``optimizer_at_event="reset"`` (preset ``reference``) loses them, as the released code does. An optimizer whose
+    state cannot follow a direction is refused at its first step; see ``flexlora.state_rows``.
 
     Attributes:
         config: may be replaced while training (``allocator.config = config.replace(...)``); used from then on.
@@ -71,10 +74,20 @@ class RankAllocator:
     def __init__(self, adapter: Adapter, optimizer: Optimizer, config: FlexLoRAConfig) -> None:
         if config.total_steps is None:
             raise FlexLoRAError("RankAllocator needs total_steps: pass FlexLoRAConfig(total_steps=...).")
+        optimizer = innermost(optimizer)
         trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if not all(id(parameter) in trained for parameter in adapter.parameters()):
             raise FlexLoRAError(
                 "The optimizer does not train the adapter. Build it from adapter.trainable_parameters() after attach."
+            )
+        if config.initial_budget and isinstance(optimizer, LBFGS):
+            raise FlexLoRAError(
+                "LBFGS keeps one vector of all parameters, which cannot follow a direction that comes or goes. Use "
+                "AdamW, or fix the ranks: initial_budget=0."
+            )
+        if config.optimizer_at_event == "reset" and isinstance(optimizer, Adagrad):
+            raise FlexLoRAError(
+                "optimizer_at_event='reset' empties the optimizer's state, which Adagrad makes only once. Use 'keep'."
             )
         self.adapter = adapter
         self.optimizer = optimizer
@@ -89,6 +102,7 @@ class RankAllocator:
         self.spectra = TrueSpectra(adapter)
         self.smoothed: dict[str, Smoothed] = {}
         self._watched = 0
+        self._state_follows = False
         if config.policy is not None:
             self.track(find_policy(config.policy).reads)
 
@@ -111,6 +125,10 @@ class RankAllocator:
         config = self.config
         self._warn_of_missed(t)
         self.watch(t)
+        if not self._state_follows and config.initial_budget and self.optimizer.state:
+            # At the first step, not at the first event that moves something.
+            check_state(self.optimizer, self.adapter.named_parameters())
+            self._state_follows = True
         if not config.is_event(t):
             return None
         # One copy for all matrices and all that is asked of λ: on an accelerator each would be a synchronisation.

@@ -16,6 +16,7 @@ from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.initializers import OF_THE_OTHERS, Draw, direction_generator
 from flexlora.linear import write_rows
 from flexlora.optimizer_state import YoungDirections, moment_rows, replace_parameters
+from flexlora.state_rows import begin_rows, keep_estimates, row_totals
 
 
 class Moves:
@@ -100,9 +101,17 @@ class Moves:
         """Carry out what waits: a slot that was emptied may have been filled again since."""
         emptied, filled, left, came = self._emptied, self._filled, self._left, self._came
         self._emptied, self._filled, self._left, self._came = [], [], [], []
+        totals = row_totals(self.optimizer, [parameter for parameter, _ in [*left, *came]])
         if emptied:
             torch._foreach_zero_(emptied)
         if filled:
             write_rows(filled)
+        if came:
+            begin_rows(self.optimizer, came, self._in_use())
+        keep_estimates(self.optimizer, totals)
         self.young.forget_all(left)
         self.young.add_all(came)
+
+    def _in_use(self) -> dict[nn.Parameter, list[int]]:
+        matrices = self.adapter.matrices.values()
+        return {parameter: matrix.slots for matrix in matrices for parameter in matrix_parameters(matrix)}

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from flexlora.errors import FlexLoRAError
+from flexlora.state_rows import grown, role
+
 SPREAD = 1 << 24
 """Most values that are written out to save launches; above, a tensor has so much to do that its own launch is cheap."""
 
@@ -28,30 +31,38 @@ def clear_slot(optimizer: Optimizer, parameters: Iterable[nn.Parameter], slot: i
 
 
 def moment_rows(optimizer: Optimizer, parameters: Iterable[nn.Parameter], slot: int) -> list[Tensor]:
-    """Return the moments of one slot, views of what the optimizer keeps."""
+    """Return what the optimizer keeps of one slot, views of it: its row of each tensor that has one a slot."""
     return [
         value[slot]
         for parameter in parameters
-        for value in optimizer.state.get(parameter, {}).values()
-        if isinstance(value, Tensor) and value.shape == parameter.shape
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if role(key, value, parameter.shape) == "rows"
     ]
+
+
+def innermost(optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer inside those that wrap it, such as accelerate's: hooks and state are its own.
+
+    Raises:
+        FlexLoRAError: it is none of torch's kind.
+    """
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    if not isinstance(optimizer, Optimizer):
+        raise FlexLoRAError(f"{type(optimizer).__name__} is no torch.optim.Optimizer: pass the one that it wraps.")
+    return optimizer
 
 
 @torch.no_grad()
 def replace_parameters(optimizer: Optimizer, replaced: Mapping[nn.Parameter, nn.Parameter]) -> None:
-    """Put grown parameters where the old ones were: same group, same position, moments padded with zeros."""
+    """Put grown parameters where the old ones were: same group, same position, state as ``grown`` says."""
     for group in optimizer.param_groups:
         group["params"] = [replaced.get(parameter, parameter) for parameter in group["params"]]
     for old, new in replaced.items():
         state = optimizer.state.pop(old, None)
         if state is None:
             continue
-        for key, value in state.items():
-            if isinstance(value, Tensor) and value.shape == old.shape:
-                padded = torch.zeros_like(new, dtype=value.dtype)
-                padded[: old.shape[0]] = value
-                state[key] = padded
-        optimizer.state[new] = state
+        optimizer.state[new] = {key: grown(key, value, old.shape, new.shape) for key, value in state.items()}
 
 
 def around_steps(optimizer: Optimizer, before: Callable[[], None], after: Callable[[], None]) -> Callable[[], None]:
@@ -69,7 +80,7 @@ class YoungDirections:
     n steps old, and a constant gradient would move it up to five times the learning rate. Adam moves a value by
     lr · c(n) · m / √v, c(k) = √(1 − β2ᵏ) / (1 − β1ᵏ), and a row of age a should move by lr · c(a) · m / √v: after each
     ``optimizer.step()`` the movement of young rows is scaled by c(a) / c(n), exact up to Adam's ε. Optimizers without
-    ``exp_avg``, ``exp_avg_sq`` and a ``step`` a tensor need no correction or tell no count, and get none.
+    two ``betas``, ``exp_avg``, ``exp_avg_sq`` and a ``step`` a tensor need no correction or tell no count, and get none.
 
     Counts are the optimizer's own, read where they lie: nothing is counted beside it, and no accelerator is waited for.
 
@@ -94,7 +105,8 @@ class YoungDirections:
         """Let the age of each (parameter, slot) begin now."""
         # A tensor that Adam has not touched yet will count from the same step as its new row.
         kept = {"exp_avg", "exp_avg_sq", "step"}
-        known = [row for row in rows if kept <= self.optimizer.state.get(row[0], {}).keys()]
+        adam = {parameter for group in self.optimizer.param_groups if _betas(group) for parameter in group["params"]}
+        known = [row for row in rows if row[0] in adam and kept <= self.optimizer.state.get(row[0], {}).keys()]
         if not known:
             return
         self.watch(parameter for parameter, _ in known)
@@ -170,13 +182,14 @@ class YoungDirections:
         """Scale the movement of young rows, in few kernels for all of them together."""
         kept, self._kept = self._kept, {}
         for group in self.optimizer.param_groups if kept else ():
-            if "betas" not in group:
+            betas = _betas(group)
+            if betas is None:
                 continue
             young = [parameter for parameter in group["params"] if parameter in kept]
             # Tensors of one width stand together: their shares are spread over them in one kernel.
             young.sort(key=_width)
             if young:
-                shares = self._shares(young, group["betas"]).split([len(part) for part in young])
+                shares = self._shares(young, betas).split([len(part) for part in young])
                 moved = [kept[parameter] for parameter in young]
                 torch._foreach_lerp_(moved, list[Tensor](young), _spread(young, shares))
                 torch._foreach_copy_(list[Tensor](young), moved)
@@ -189,6 +202,11 @@ class YoungDirections:
         born = torch.cat([self.born[parameter] for parameter in young])
         shares = correction(whole - born, *betas) / correction(whole, *betas)
         return shares.nan_to_num(nan=1.0).to(young[0].dtype)
+
+
+def _betas(group: Mapping[str, Any]) -> tuple[float, float] | None:
+    found = group.get("betas")
+    return tuple(found) if isinstance(found, list | tuple) and len(found) == 2 else None
 
 
 def _width(parameter: nn.Parameter) -> int:

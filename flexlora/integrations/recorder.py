@@ -108,7 +108,7 @@ class Recorder:
             t: finished optimizer steps, from 1.
             task_loss: loss of this step without the regulariser, before it; a tensor is fetched later, not now.
             regularizer: what ``adapter.add_regularization_gradient()`` returned.
-            learning_rate: of this step; None = the first group's.
+            learning_rate: of this step; None = the first group's, which an optimizer that finds its own has not.
             samples: examples in this step.
             step_s: seconds of this step; None = since the last one.
 
@@ -123,7 +123,7 @@ class Recorder:
             seconds = now - self._stepped if step_s is None else step_s
             rate = self.allocator.optimizer.param_groups[0]["lr"] if learning_rate is None else learning_rate
             scalars = {
-                "learning_rate": float(rate),
+                "learning_rate": None if rate is None else float(rate),
                 "budget": self.allocator.decider.ceiling(t, self.config),
                 "samples_per_s": samples / seconds if samples and seconds > 0 else None,
                 "step_s": seconds,
