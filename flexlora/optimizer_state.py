@@ -80,7 +80,7 @@ class YoungDirections:
     n steps old, and a constant gradient would move it up to five times the learning rate. Adam moves a value by
     lr · c(n) · m / √v, c(k) = √(1 − β2ᵏ) / (1 − β1ᵏ), and a row of age a should move by lr · c(a) · m / √v: after each
     ``optimizer.step()`` the movement of young rows is scaled by c(a) / c(n), exact up to Adam's ε. Optimizers without
-    two ``betas``, ``exp_avg``, ``exp_avg_sq`` and a ``step`` a tensor need no correction or tell no count, and get none.
+    two ``betas``, ``exp_avg``, ``exp_avg_sq`` and a ``step`` a tensor need none, or tell no count, and get none.
 
     Counts are the optimizer's own, read where they lie: nothing is counted beside it, and no accelerator is waited for.
 
