@@ -14,11 +14,9 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.folding import Folding
 from flexlora.initializers import Generator, direction_generator, gaussian
-from flexlora.linear import QUANTISED, FlexLoRALinear, check_rank, check_weight, linear_shape
+from flexlora.linear import FlexLoRALinear, check_rank, check_weight, linear_shape
 from flexlora.regularization import Stacks, add_orthogonality_gradient, orthogonality
-
-HEAD_NAMES = ("classifier", "score", "qa_outputs", "head", "heads", "regressor", "pre_classifier", "pooler")
-"""Modules that transformers initialises anew for a task; they are trained whole and not adapted."""
+from flexlora.targets import find_targets, trained_whole
 
 
 class Adapter:
@@ -28,7 +26,7 @@ class Adapter:
         model: the adapted model, changed in place.
         config: the configuration it was attached with.
         matrices: name → ``FlexLoRALinear``, in module order.
-        head: names of the parameters outside the adapter that are trained.
+        merged: whether ``merge`` has put the plain layers back.
     """
 
     def __init__(self, model: nn.Module, config: AdapterConfig, matrices: dict[str, FlexLoRALinear]) -> None:
@@ -39,7 +37,7 @@ class Adapter:
         folding = Folding(matrices.values())
         for matrix in matrices.values():
             matrix.folding = folding
-        self.head = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self.merged = False
         for matrix in matrices.values():
             for parameter in matrix_parameters(matrix):
                 parameter.requires_grad_(True)
@@ -56,6 +54,13 @@ class Adapter:
             for name, matrix in self.matrices.items()
             for key, parameter in zip(("Pt", "lam", "Q"), matrix_parameters(matrix), strict=True)
         }
+
+    @property
+    def head(self) -> list[str]:
+        """Names of the parameters outside the adapter that are trained now: what is unfrozen later counts, too."""
+        own = {id(part) for matrix in self.matrices.values() for part in matrix.parameters(recurse=False)}
+        named = self.model.named_parameters()
+        return [name for name, parameter in named if parameter.requires_grad and id(parameter) not in own]
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the trained parameters outside the adapter."""
@@ -115,15 +120,21 @@ class Adapter:
         """Return name → the highest rank that the matrix may have: its smaller side."""
         return {name: min(matrix.in_features, matrix.out_features) for name, matrix in self.matrices.items()}
 
-    def merge(self) -> nn.Module:
-        """Add ΔW to each frozen weight, put the plain layers back and return the model."""
-        for name, matrix in self.matrices.items():
-            weight = matrix.base.get_parameter("weight")
-            delta = matrix.delta_weight()
-            with torch.no_grad():
-                weight += (delta if isinstance(matrix.base, nn.Linear) else delta.T).to(weight)
-            set_module(self.model, name, matrix.base)
-        return self.model
+    def merge(self, *, dtype: torch.dtype | None = None, dequantize: bool = False) -> nn.Module:
+        """Add ΔW to each frozen weight, put the plain layers back and return the model; a second call changes nothing.
+
+        Args:
+            dtype: type of the merged weights, such as ``torch.float32``; None = their own, to which ΔW is rounded.
+            dequantize: turn layers whose weights are packed into plain ones; their rounding errors stay in them.
+
+        A weight that another layer shares is copied first, so that the other one stays as it was.
+
+        Raises:
+            FlexLoRAError: packed weights, and ``dequantize`` is False.
+        """
+        from flexlora.merging import merge
+
+        return merge(self, dtype, dequantize=dequantize)
 
     def save(self, folder: str | Path) -> Path:
         """Write the adapter and the head, compacted to the exact ranks, as safetensors; return the folder."""
@@ -148,9 +159,9 @@ def attach(model: nn.Module, config: FlexLoRAConfig, *, spare_slots: int | None 
     The output does not change: λ = 0 everywhere.
 
     Args:
-        model: any model made of ``nn.Linear`` or GPT-2 ``Conv1D``.
-        config: ``target_modules`` t matches a module named n when n == t or n ends with "." + t; None means every
-            linear layer outside the head.
+        model: any model of linear layers: ``nn.Linear``, GPT-2's ``Conv1D``, layers of quantised weights.
+        config: ``target_modules`` t matches a module named n when n == t, n ends with "." + t, or t is a regular
+            expression for all of n; None means every linear layer outside the head.
         spare_slots: empty slots that each matrix starts with; None = as many as initial_rank, so that storage hardly
             ever grows. Each holds parameters and moments: 0 takes no more memory than LoRA. Storage that is full
             doubles, with new parameters: lists of parameters, compiled models and graphs made before know nothing of
@@ -161,7 +172,7 @@ def attach(model: nn.Module, config: FlexLoRAConfig, *, spare_slots: int | None 
 
     Raises:
         FlexLoRAError: nothing matches, a rank that does not fit, a model that is adapted already, or weights that are
-            quantised or not loaded.
+            not loaded.
     """
     if spare_slots is not None and spare_slots < 0:
         raise FlexLoRAError(f"spare_slots={spare_slots} must be at least 0.")
@@ -192,74 +203,26 @@ def attach_directions(
     ``draw`` fills the slots of one matrix from a generator that belongs to it. Each matrix has ``capacity`` slots, None
     = initial_rank.
     """
-    targets = find_targets(model, config.target_modules)
+    targets = find_targets(model, **config.selection)
     for name, module in targets.items():
         check_weight(name, module)
         check_rank(name, config.initial_rank, linear_shape(module) or (0, 0))
-    heads = {id(parameter) for module in head_modules(model) for parameter in module.parameters()}
+    whole = {id(parameter) for parameter in trained_whole(model, config.modules_to_save)}
     for parameter in model.parameters():
-        parameter.requires_grad_(id(parameter) in heads)
-    matrices = {}
+        # Packed weights can have no gradient.
+        if id(parameter) in whole or parameter.requires_grad:
+            parameter.requires_grad_(id(parameter) in whole)
+    places, matrices = places_of(model), {}
     for index, (name, module) in enumerate(targets.items()):
         rank = config.initial_rank
         matrix = FlexLoRALinear(module, name=name, rank=rank, capacity=capacity or rank, scale=config.scale)
         for part in matrix_parameters(matrix):
             part.requires_grad_(False)
         draw(matrix, direction_generator(config.seed, 0, index, config.draws))
-        set_module(model, name, matrix)
+        for parent, child in places[id(module)]:
+            setattr(parent, child, matrix)
         matrices[name] = matrix
     return Adapter(model, config, matrices)
-
-
-def find_targets(model: nn.Module, target_modules: tuple[str, ...] | None) -> dict[str, nn.Module]:
-    """Return name → linear layer to adapt, in module order.
-
-    Raises:
-        FlexLoRAError: a target that matches nothing (with the names that exist) or a model that is adapted already.
-    """
-    if not isinstance(model, nn.Module):
-        raise FlexLoRAError(f"attach needs a torch model, not a {type(model).__name__}.")
-    if is_quantised(model):
-        raise FlexLoRAError(f"{type(model).__name__} is quantised. {QUANTISED}")
-    adapted = [name for name, module in model.named_modules() if isinstance(module, FlexLoRALinear)]
-    if adapted:
-        raise FlexLoRAError(f"The model is adapted already ({adapted[0]} and {len(adapted) - 1} more). Merge it first.")
-    embeddings = _output_embeddings(model)
-    outside = [*head_modules(model), *([] if embeddings is None else [embeddings])]
-    left_out = {id(part) for module in outside for part in module.modules()}
-    linear = {
-        name: module
-        for name, module in model.named_modules()
-        if name and linear_shape(module) is not None and id(module) not in left_out
-    }
-    if target_modules is None:
-        if not linear:
-            raise FlexLoRAError(f"{type(model).__name__} has no Linear or Conv1D layer outside its head.")
-        return linear
-    matched = {
-        target: [name for name in linear if name == target or name.endswith("." + target)] for target in target_modules
-    }
-    unmatched = [target for target, names in matched.items() if not names]
-    if unmatched:
-        endings = sorted({_ending(name) for name in linear})
-        raise FlexLoRAError(
-            f"target_modules {', '.join(unmatched)!r} matches no linear layer of {type(model).__name__}. "
-            f"Names that exist: {', '.join(endings)}."
-        )
-    chosen = set().union(*matched.values())
-    return {name: module for name, module in linear.items() if name in chosen}
-
-
-def is_quantised(model: nn.Module) -> bool:
-    """True for a transformers model whose weights are packed; a GGUF file's are floats again once they are loaded."""
-    method = str(getattr(getattr(model, "quantization_method", ""), "value", ""))
-    return bool(getattr(model, "is_quantized", False)) and method != "gguf"
-
-
-def head_modules(model: nn.Module) -> list[nn.Module]:
-    """Return the task head: what the model has outside its pretrained body and what is not an output embedding."""
-    embeddings = _output_embeddings(model)
-    return [m for name, m in model.named_children() if name in HEAD_NAMES and m is not embeddings]
 
 
 def matrix_parameters(matrix: FlexLoRALinear) -> tuple[nn.Parameter, nn.Parameter, nn.Parameter]:
@@ -267,20 +230,14 @@ def matrix_parameters(matrix: FlexLoRALinear) -> tuple[nn.Parameter, nn.Paramete
     return matrix.Pt, matrix.lam, matrix.Q
 
 
-def set_module(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put ``module`` where ``name`` points."""
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
-
-
-def _output_embeddings(model: nn.Module) -> nn.Module | None:
-    # lm_head is pretrained (often tied to the input embeddings): neither adapted nor unfrozen.
-    getter = getattr(model, "get_output_embeddings", None)
-    return getter() if callable(getter) else None  # pyright: ignore[reportReturnType]
-
-
-def _ending(name: str) -> str:
-    # "encoder.layer.3.attention.output.dense" → "attention.output.dense": what a user would type.
-    parts = name.split(".")
-    last = max((index for index, part in enumerate(parts) if part.isdigit()), default=-1)
-    return ".".join(parts[last + 1 :]) or name
+def places_of(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+    """Return id of a module → every parent and name it is reached by: one layer may stand in several places."""
+    found: dict[int, list[tuple[nn.Module, str]]] = {}
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            found.setdefault(id(child), []).append((parent, name))
+        # named_children leaves out a second name in one parent.
+        for name, child in parent._modules.items():
+            if child is not None and (parent, name) not in found[id(child)]:
+                found[id(child)].append((parent, name))
+    return found

@@ -37,7 +37,16 @@ class AdapterConfig:
 
     preset: str = option("paper", "Starting point.")
     target_modules: tuple[str, ...] | None = option(
-        None, "Modules to adapt: full names or endings such as query,value; none = every linear layer but the head."
+        None,
+        "Modules to adapt: full names, endings such as query,value, or regular expressions for a whole name; none or "
+        "all-linear = every linear layer but the head.",
+    )
+    exclude_modules: tuple[str, ...] | None = option(
+        None, "Modules that target_modules matches and that are not adapted, written likewise."
+    )
+    layers_to_transform: tuple[int, ...] | None = option(None, "Layers to adapt, by number from 0; none = all.")
+    modules_to_save: tuple[str, ...] | None = option(
+        None, "Modules trained whole beside the adapter; heads and what no checkpoint brought are found by themselves."
     )
     initial_rank: int = option(8, "Directions of each matrix at the start.", least=1)
     alpha: float = option(None, "ΔW is scaled by alpha / initial_rank for ever; none = 2 · initial_rank.", above=0)
@@ -77,6 +86,12 @@ class AdapterConfig:
     def is_event(self, t: int) -> bool:
         """True when rank may change after optimizer step t; never for a method that moves no rank."""
         return False
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """Which modules are adapted and which are trained whole, as ``find_targets`` takes it."""
+        keys = ("target_modules", "exclude_modules", "layers_to_transform", "modules_to_save")
+        return {key: getattr(self, key) for key in keys}
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field as plain JSON values."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from flexlora.errors import FlexLoRAError
+from flexlora.frozen_layers import is_transposed
 from flexlora.methods import METHODS
 from flexlora.run_log import disk
+from flexlora.targets import ambiguous, plain_name
 
 if TYPE_CHECKING:
     from flexlora.adapter import Adapter
@@ -64,7 +69,7 @@ def export_peft(adapter: Adapter, folder: Path) -> Path:
     scale s, with A = diag(λ) Q and B = P. A matrix of rank 0 is left out: PEFT has no such thing, and its ΔW is 0.
 
     Raises:
-        FlexLoRAError: no matrix has a direction left.
+        FlexLoRAError: no matrix has a direction left, values that are not finite, or something that PEFT cannot hold.
     """
     from peft import LoraConfig
 
@@ -72,31 +77,87 @@ def export_peft(adapter: Adapter, folder: Path) -> Path:
     ranks = {name: rank for name, rank in adapter.ranks().items() if rank}
     if not ranks:
         raise FlexLoRAError("Every matrix has rank 0: there is no adapter to export.")
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_exportable(adapter)
     tensors = _head_tensors(adapter, "base_model.model.")
     for name in ranks:
         P, lam, Q = adapter.matrices[name].directions()
         tensors[f"base_model.model.{name}.lora_A.weight"] = (lam.unsqueeze(1) * Q).cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = P.cpu().contiguous()
+    _check_finite(tensors)
+    folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     first = next(iter(adapter.matrices.values()))
     LoraConfig(
         r=config.initial_rank,
         lora_alpha=config.alpha,  # pyright: ignore[reportArgumentType]  (PEFT divides; a float is exact)
-        target_modules=list(ranks),
-        rank_pattern=dict(ranks),
-        alpha_pattern={name: config.alpha * rank / config.initial_rank for name, rank in ranks.items()},
-        modules_to_save=sorted({name.rpartition(".")[0].split(".")[0] for name in adapter.head}) or None,
-        fan_in_fan_out=not isinstance(first.base, nn.Linear),
+        target_modules=_only(ranks, adapter.model),
+        rank_pattern={_anchored(name, ranks): rank for name, rank in ranks.items()},
+        alpha_pattern={
+            _anchored(name, ranks): config.alpha * rank / config.initial_rank for name, rank in ranks.items()
+        },
+        modules_to_save=_whole_modules(adapter) or None,
+        fan_in_fan_out=is_transposed(first.base),
         inference_mode=True,
         base_model_name_or_path=getattr(getattr(adapter.model, "config", None), "_name_or_path", None) or None,
     ).save_pretrained(str(folder))
     return folder
 
 
+def _check_exportable(adapter: Adapter) -> None:
+    reached = Counter(id(m) for _, m in adapter.model.named_modules(remove_duplicate=False))
+    for name, matrix in adapter.matrices.items():
+        if reached[id(matrix)] > 1:
+            raise FlexLoRAError(
+                f"{name} stands in {reached[id(matrix)]} places of the model, and PEFT would adapt one of them. "
+                "merge() and save the model instead."
+            )
+    loose = [name for name in adapter.head if "." not in plain_name(name)]
+    if loose:
+        raise FlexLoRAError(
+            f"{', '.join(loose)} is trained and belongs to no module below the model itself: PEFT cannot save it. Use "
+            "save(), or merge() and save the model."
+        )
+
+
+def _check_finite(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise FlexLoRAError(
+                f"{name.removeprefix('base_model.model.')} holds values that are not finite: training has diverged. "
+                "Export a checkpoint of before, or train anew with a lower learning rate."
+            )
+
+
+def _only(ranks: Mapping[str, int], model: nn.Module) -> list[str] | str:
+    """Return ``target_modules`` that mean these matrices and no other: PEFT takes a name for an ending, too."""
+    names = [plain_name(name) for name, _ in model.named_modules()]
+    if not ambiguous(ranks, names):
+        return list(ranks)
+    return "|".join(re.escape(name) for name in ranks)
+
+
+def _anchored(name: str, ranks: Mapping[str, int]) -> str:
+    """Return a key of PEFT's patterns, which match endings: where a name is also one, it is held to the beginning."""
+    return f"^{re.escape(name)}" if ambiguous([name], ranks) else name
+
+
+def _whole_modules(adapter: Adapter) -> list[str]:
+    """Return the modules that hold what is trained beside the adapter, each as high as all in it is trained."""
+    trained = {id(adapter.model.get_parameter(name)) for name in adapter.head}
+    found = []
+    for name, module in adapter.model.named_modules():
+        parameters = list(module.parameters())
+        if not name or not parameters or any(name.startswith(f"{above}.") for above in found):
+            continue
+        direct = {id(parameter) for parameter in module.parameters(recurse=False)} & trained
+        if direct or all(id(parameter) in trained for parameter in parameters):
+            found.append(name)
+    return sorted(map(plain_name, found))
+
+
 def _head_tensors(adapter: Adapter, prefix: str) -> dict[str, Tensor]:
     return {
-        prefix + name: parameter.detach().cpu().contiguous()
+        prefix + plain_name(name): parameter.detach().cpu().contiguous()
         for name, parameter in zip(adapter.head, adapter.head_parameters(), strict=True)
     }
 
@@ -111,5 +172,8 @@ def _fill(adapter: Adapter, tensors: dict[str, Tensor]) -> None:
             matrix.grow()
         for slot in range(lam.shape[0]):
             matrix.fill(slot, P[:, slot], float(lam[slot]), Q[slot])
-    for name, parameter in zip(adapter.head, adapter.head_parameters(), strict=True):
-        parameter.copy_(tensors["head." + name])
+    named = {f"head.{plain_name(name)}": parameter for name, parameter in adapter.model.named_parameters()}
+    for name in (name for name in tensors if name.startswith("head.")):
+        # Also what was unfrozen by hand when it was saved.
+        named[name].requires_grad_(True)
+        named[name].copy_(tensors[name])

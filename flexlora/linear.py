@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flexlora.effective_weight import EffectiveWeight
 from flexlora.errors import FlexLoRAError
 from flexlora.folding import Folding
 from flexlora.frozen_layers import computes_in, frozen_linear, is_distributed, is_traced, is_transposed
@@ -19,29 +20,38 @@ from flexlora.frozen_layers import computes_in, frozen_linear, is_distributed, i
 def linear_shape(module: nn.Module) -> tuple[int, int] | None:
     """Return ``(in_features, out_features)`` of a linear layer, or None for any other module.
 
-    GPT-2's ``Conv1D`` is a linear layer that stores its weight transposed, as (in, out).
+    GPT-2's ``Conv1D`` stores its weight transposed, as (in, out). Layers of quantisation libraries (AWQ, GPTQ, HQQ and
+    others) are known by their name and their two numbers: whatever maps x to y can be adapted.
     """
     if isinstance(module, nn.Linear):
-        return module.in_features, module.out_features
+        return None if isinstance(module, nn.LazyLinear) else (module.in_features, module.out_features)
     if type(module).__name__ == "Conv1D" and isinstance(getattr(module, "nf", None), int):
         weight = module.get_parameter("weight")
         return weight.shape[0], weight.shape[1]
+    if "Linear" not in type(module).__name__ or any(isinstance(child, nn.Linear) for child in module.children()):
+        return None
+    for keys in (("in_features", "out_features"), ("infeatures", "outfeatures")):
+        shape = tuple(getattr(module, key, None) for key in keys)
+        if all(isinstance(size, int) and size > 0 for size in shape):
+            return shape  # pyright: ignore[reportReturnType]
     return None
 
 
-QUANTISED = "P diag(λ) Q is added to full-precision weights only: load the model in bf16 or fp32, unquantised."
-
-
 def check_weight(name: str, module: nn.Module) -> None:
-    """Raise ``FlexLoRAError`` when the weight of a linear layer is quantised or was never loaded."""
-    weight = module.get_parameter("weight")
-    if weight.device.type == "meta":
+    """Raise ``FlexLoRAError`` when the weight of a linear layer was never loaded."""
+    if any(tensor.device.type == "meta" for tensor in (*module.parameters(), *module.buffers())):
         raise FlexLoRAError(
             f"{name} has no values: it is on the meta device. Load the weights first, for example by from_pretrained "
             "without device_map, or by model.to_empty and load_state_dict."
         )
-    if not weight.is_floating_point() or weight.element_size() < 2:
-        raise FlexLoRAError(f"{name} holds {str(weight.dtype).removeprefix('torch.')} weights. {QUANTISED}")
+
+
+def stored(module: nn.Module) -> Tensor:
+    """Return the tensor that holds a linear layer's weight, packed or not: its type and device are the layer's."""
+    weight = getattr(module, "weight", None)
+    if isinstance(weight, Tensor):
+        return weight
+    return next(iter((*module.parameters(), *module.buffers())), torch.empty(0))
 
 
 def check_rank(name: str, rank: int, shape: tuple[int, int]) -> None:
@@ -74,7 +84,7 @@ class FlexLoRALinear(nn.Module):
     bit for bit as it was. The scale s is fixed for ever: one that follows the rank would rescale ΔW at each event.
 
     Attributes:
-        base: the frozen layer, ``nn.Linear`` or ``Conv1D``.
+        base: the frozen layer: ``nn.Linear``, ``Conv1D`` or any other that maps (..., in) to (..., out).
         Pt: ``P`` transposed, (capacity, out_features), one row a slot.
         lam: signed singular values as trained, (capacity,).
         Q: (capacity, in_features), one row a slot.
@@ -91,16 +101,17 @@ class FlexLoRALinear(nn.Module):
         super().__init__()
         shape = linear_shape(base)
         if shape is None:
-            raise FlexLoRAError(f"{name} is a {type(base).__name__}; only Linear and Conv1D can be adapted.")
+            raise FlexLoRAError(f"{name} is a {type(base).__name__}; only linear layers can be adapted.")
         self.in_features, self.out_features = shape
         check_rank(name, rank, shape)
         self.name = name
         self.scale = float(scale)
         self.base = base
-        weight = base.get_parameter("weight")
+        weight = stored(base)
         capacity = min(max(capacity, rank), *shape)
         # At least fp32 whatever the base: λ moves by less than a bf16 step near 1.
-        kind = {"device": weight.device, "dtype": torch.promote_types(torch.float32, weight.dtype)}
+        least = weight.dtype if weight.is_floating_point() else torch.float32
+        kind = {"device": weight.device, "dtype": torch.promote_types(torch.float32, least)}
         self.Pt = nn.Parameter(torch.zeros(capacity, self.out_features, **kind))
         self.lam = nn.Parameter(torch.zeros(capacity, **kind))
         self.Q = nn.Parameter(torch.zeros(capacity, self.in_features, **kind))
@@ -124,6 +135,20 @@ class FlexLoRALinear(nn.Module):
     def weights(self) -> Tensor:
         """Return λ as it acts, (capacity,): times the gate where there is one."""
         return self.lam if self.gate is None else self.lam * self.gate
+
+    @property
+    def weight(self) -> EffectiveWeight:
+        """What a model gets that reads the layer's weight: W0 + ΔW, made only where it is computed with."""
+        return EffectiveWeight(self)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias of the frozen layer."""
+        return getattr(self.base, "bias", None)
+
+    def frozen_weight(self) -> Tensor:
+        """Return W0 as the base stores it; packed where the base is quantised."""
+        return stored(self.base)
 
     def directions(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return detached P (out, r), λ as it acts (r,) and Q (r, in) of the active directions, in slot order."""

@@ -53,6 +53,7 @@ class Session:
         self.device, self.data, self.adapter, self.model = trained.device, trained.data, trained.adapter, trained.model
         # Without the adapters no method has anything to do.
         self.dynamics = METHODS[job.method].dynamics(trained) if trained.adapts else Dynamics(trained)
+        self._head = self.adapter.head_parameters()
         self.optimizer = self._build_optimizer()
         self.dynamics.bind(self.optimizer)
 
@@ -78,7 +79,7 @@ class Session:
         self.dynamics.before_step(step)
         loss = self.trained.loss(batch)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.adapter.trainable_parameters(), self.job.loop.max_grad_norm)
+        norm = nn.utils.clip_grad_norm_([*self.adapter.parameters(), *self._head], self.job.loop.max_grad_norm)
         # The norm is non-finite whenever the loss or any gradient is: one number to look at.
         if not math.isfinite(norm) or not torch.isfinite(loss):
             raise self.not_finite(step, loss.item(), norm.item())
@@ -123,7 +124,7 @@ class Session:
     def _build_optimizer(self) -> torch.optim.Optimizer:
         loop = self.job.loop
         rate = loop.learning_rate or 0.0
-        head = {"params": self.adapter.head_parameters(), "peak": rate, "weight_decay": loop.weight_decay}
+        head = {"params": self._head, "peak": rate, "weight_decay": loop.weight_decay}
         groups = [*self.dynamics.parameter_groups(rate, loop.lr_lambda), head]
         return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=True)
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from flexlora.adapter import Adapter, find_targets
+from flexlora.adapter import Adapter
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.initializers import direction_generator, gaussian
 from flexlora.linear import linear_shape
 from flexlora.observation import observe_before
 from flexlora.policies import find_policy, started
+from flexlora.targets import find_targets
 
 if TYPE_CHECKING:
     from flexlora.trained_model import TrainedModel
@@ -57,7 +58,7 @@ def starting_ranks(trained: TrainedModel) -> Start | None:
     policy = None if config.policy is None else find_policy(config.policy)
     if config.initial_ranks is None and (policy is None or policy.kind != "start"):
         return None
-    targets = find_targets(trained.data.model, config.target_modules)
+    targets = find_targets(trained.data.model, **config.selection)
     limits = {name: min(linear_shape(module) or (0, 0)) for name, module in targets.items()}
     given = None if config.initial_ranks is None else _given(config.initial_ranks, limits)
     if policy is None or policy.kind != "start":

@@ -1,0 +1,112 @@
+"""``EffectiveWeight``: W0 + ΔW of an adapted layer, for models that read ``.weight`` instead of calling the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from flexlora.errors import FlexLoRAError
+from flexlora.frozen_layers import is_transposed
+
+if TYPE_CHECKING:
+    from flexlora.linear import FlexLoRALinear
+
+
+class EffectiveWeight:
+    """What ``layer.weight`` gives: type, device and shape at once, the values W0 + ΔW where somebody computes with it.
+
+    T5 asks for the type before it calls the layer; Mamba and ``nn.MultiheadAttention`` multiply by the weight and never
+    call the layer. Values are differentiable in P, λ and Q; making them costs a dense matrix, so what only asks for the
+    type never does. Frozen: what writes into it is refused.
+    """
+
+    requires_grad = False
+
+    def __init__(self, layer: FlexLoRALinear) -> None:
+        self._layer = layer
+        self._frozen = frozen = layer.frozen_weight()
+        self.dtype, self.device = frozen.dtype, frozen.device
+        self.shape = torch.Size((layer.out_features, layer.in_features))
+        if is_transposed(layer.base):
+            self.shape = self.shape[::-1]
+        self.ndim, self.is_cuda = 2, frozen.is_cuda
+
+    def size(self, dim: int | None = None) -> Any:
+        """Return the shape, or one of its numbers."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """Return 2."""
+        return self.ndim
+
+    def numel(self) -> int:
+        """Return the number of values."""
+        return self.shape.numel()
+
+    def value(self) -> Tensor:
+        """Return W0 + ΔW as the base stores it, a new tensor of its type.
+
+        Raises:
+            FlexLoRAError: the base is packed; there is no weight to add to.
+        """
+        layer, frozen = self._layer, self._frozen
+        if not frozen.is_floating_point() or frozen.shape != self.shape:
+            raise FlexLoRAError(
+                f"The model computes with the weight of {layer.name} itself, and that is packed. Leave "
+                f"{layer.name.rpartition('.')[2]} out by exclude_modules, or load the model unquantised."
+            )
+        delta = layer.scale * (layer.Pt.T * layer.weights()) @ layer.Q
+        return frozen + (delta.T if is_transposed(layer.base) else delta).to(frozen.dtype)
+
+    @property
+    def data(self) -> Tensor:
+        """Return the values, detached."""
+        return self.value().detach()
+
+    def __getattr__(self, key: str) -> Any:
+        if key.startswith("__") or key.endswith("_"):
+            raise AttributeError(f"the weight of an adapted layer has no {key}: it is made of W0 and P diag(λ) Q.")
+        return getattr(self.value(), key)
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        return self.value() @ other
+
+    def __rmatmul__(self, other: Tensor) -> Tensor:
+        return other @ self.value()
+
+    def __mul__(self, other: Any) -> Tensor:
+        return self.value() * other
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Any) -> Tensor:
+        return self.value() + other
+
+    __radd__ = __add__
+
+    def __getitem__(self, place: Any) -> Tensor:
+        return self.value()[place]
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Compute with the values in its place."""
+        return func(*_valued(tuple(args)), **_valued(dict(kwargs or {})))
+
+
+def _valued(found: Any) -> Any:
+    if isinstance(found, EffectiveWeight):
+        return found.value()
+    if isinstance(found, tuple | list):
+        return type(found)(_valued(item) for item in found)
+    if isinstance(found, dict):
+        return {key: _valued(item) for key, item in found.items()}
+    return found

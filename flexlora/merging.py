@@ -1,0 +1,97 @@
+"""``merge``: ΔW goes into the frozen weights, and plain layers stand where adapted ones stood."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from flexlora.errors import FlexLoRAError
+from flexlora.frozen_layers import is_transposed
+from flexlora.linear import FlexLoRALinear, stored
+
+if TYPE_CHECKING:
+    from flexlora.adapter import Adapter
+
+
+@torch.no_grad()
+def merge(adapter: Adapter, dtype: torch.dtype | None, *, dequantize: bool) -> nn.Module:
+    """Do what ``Adapter.merge`` says."""
+    from flexlora.adapter import places_of
+
+    if adapter.merged:
+        return adapter.model
+    packed = [name for name, matrix in adapter.matrices.items() if is_packed(matrix.base)]
+    if packed and not dequantize:
+        raise FlexLoRAError(
+            f"The weight of {packed[0]} ({type(adapter.matrices[packed[0]].base).__name__}) is packed: ΔW cannot be "
+            "added to it. merge(dequantize=True) makes plain layers of such; export_peft needs no merging."
+        )
+    users = _users(adapter.model)
+    places = places_of(adapter.model)
+    for matrix in adapter.matrices.values():
+        base = _merged(matrix, dtype, users)
+        for parent, child in places[id(matrix)]:
+            setattr(parent, child, base)
+    adapter.merged = True
+    return adapter.model
+
+
+def is_packed(base: nn.Module) -> bool:
+    """True when a layer's weight is not a plain matrix of floats that can be written to."""
+    weight = stored(base)
+    if parametrize.is_parametrized(base, "weight"):
+        return False
+    plain = type(weight) in (nn.Parameter, Tensor) and weight.is_floating_point() and weight.element_size() > 1
+    return not plain or weight.dim() != 2
+
+
+def plain_linear(base: nn.Module, shape: tuple[int, int]) -> nn.Linear:
+    """Return an ``nn.Linear`` with the weight that a layer of packed weights acts with, asked of it row by row.
+
+    Args:
+        base: any layer that maps (n, in) to (n, out) by a matrix and a bias.
+        shape: (in_features, out_features).
+    """
+    held = stored(base)
+    kind = held.dtype if held.is_floating_point() and held.element_size() > 1 else _computes_in(base)
+    rows = torch.eye(shape[0], dtype=kind, device=held.device)
+    bias = base(rows.new_zeros(1, shape[0]))
+    weight = (base(rows) - bias).T
+    found = nn.Linear(*shape, bias=getattr(base, "bias", None) is not None, device=held.device, dtype=weight.dtype)
+    found.weight.copy_(weight)
+    if found.bias is not None:
+        found.bias.copy_(bias[0])
+    return found.requires_grad_(False)
+
+
+def _merged(matrix: FlexLoRALinear, dtype: torch.dtype | None, users: Counter[int]) -> nn.Module:
+    base = matrix.base
+    if is_packed(base):
+        base = plain_linear(base, (matrix.in_features, matrix.out_features))
+    elif parametrize.is_parametrized(base, "weight"):
+        parametrize.remove_parametrizations(base, "weight", leave_parametrized=True)
+    if dtype is not None:
+        # A new parameter, so that who shares the weight keeps its own.
+        base.weight = nn.Parameter(stored(base).to(dtype, copy=True), requires_grad=False)
+        if getattr(base, "bias", None) is not None:
+            base.bias = nn.Parameter(base.get_parameter("bias").to(dtype), requires_grad=False)
+    elif users[id(base.weight)] > 1:
+        base.weight = nn.Parameter(stored(base).clone(), requires_grad=False)
+    delta = matrix.delta_weight()
+    weight = base.get_parameter("weight")
+    weight.copy_(weight.double() + (delta.T if is_transposed(base) else delta).double())
+    return base
+
+
+def _users(model: nn.Module) -> Counter[int]:
+    """Return id of a parameter → number of modules that hold it."""
+    return Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
+
+
+def _computes_in(base: nn.Module) -> torch.dtype:
+    own = getattr(base, "compute_dtype", None)
+    return own if isinstance(own, torch.dtype) else torch.get_default_dtype()

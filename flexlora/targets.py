@@ -1,0 +1,158 @@
+"""``find_targets``: which linear layers of a model are adapted, under which names."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import nn
+
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.heads import embeddings, head_modules, new_parameters
+from flexlora.linear import FlexLoRALinear, linear_shape
+from flexlora.matrix_names import describe_matrix
+
+ALL_LINEAR = "all-linear"
+"""PEFT's word for every linear layer outside the head: the default."""
+
+TOLD_SHARE = 0.25
+"""Share of a model's matrices that may stay unadapted without a word, when all linear layers were asked for."""
+
+
+def plain_name(name: str) -> str:
+    """Return a module's or parameter's name without what a compiled model adds to it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def trained_whole(model: nn.Module, modules_to_save: Sequence[str] | None) -> list[nn.Parameter]:
+    """Return the parameters that are trained beside the adapter: heads, what no checkpoint brought, what was asked for.
+
+    Raises:
+        FlexLoRAError: a name of ``modules_to_save`` that no module has.
+    """
+    named = {plain_name(name): module for name, module in model.named_modules() if name}
+    chosen = [*head_modules(model)]
+    for entry in modules_to_save or ():
+        found = [module for name, module in named.items() if matches(entry, name)]
+        if not found:
+            raise FlexLoRAError(f"modules_to_save {entry!r} is no module of {type(model).__name__}. {_exist(named)}")
+        chosen += found
+    every = [*(p for module in chosen for p in module.parameters()), *new_parameters(model)]
+    return list({id(parameter): parameter for parameter in every}.values())
+
+
+def find_targets(
+    model: nn.Module,
+    target_modules: Sequence[str] | None,
+    *,
+    exclude_modules: Sequence[str] | None = None,
+    layers_to_transform: Sequence[int] | None = None,
+    modules_to_save: Sequence[str] | None = None,
+) -> dict[str, nn.Module]:
+    """Return name → linear layer to adapt, in module order; the options are those of ``AdapterConfig``.
+
+    Raises:
+        FlexLoRAError: a target that matches nothing (with the names that exist), nothing left to adapt, or a model that
+            is adapted already.
+    """
+    if not isinstance(model, nn.Module):
+        raise FlexLoRAError(f"attach needs a torch model, not a {type(model).__name__}.")
+    adapted = [name for name, module in model.named_modules() if isinstance(module, FlexLoRALinear)]
+    if adapted:
+        raise FlexLoRAError(f"The model is adapted already ({adapted[0]} and {len(adapted) - 1} more). Merge it first.")
+    whole = {id(parameter) for parameter in trained_whole(model, modules_to_save)}
+    words = {id(module) for module in embeddings(model)}
+    linear = {
+        plain_name(name): module
+        for name, module in model.named_modules()
+        if name
+        and linear_shape(module) is not None
+        and id(module) not in words
+        # A layer that is trained whole needs no adapter.
+        and not any(id(parameter) in whole for parameter in module.parameters())
+    }
+    everything = target_modules is None or tuple(target_modules) == (ALL_LINEAR,)
+    chosen = dict(linear) if everything else _picked(model, linear, target_modules or (), "target_modules")
+    for name in _picked(model, linear, exclude_modules or (), "exclude_modules"):
+        chosen.pop(name, None)
+    if layers_to_transform is not None:
+        chosen = _in_layers(model, chosen, layers_to_transform)
+    if not chosen:
+        raise FlexLoRAError(f"{type(model).__name__} has no Linear or Conv1D layer outside its head.")
+    if everything:
+        _tell_what_is_left(model, linear.values(), whole)
+    return chosen
+
+
+def matches(entry: str, name: str) -> bool:
+    """True when a module's name is the entry, ends with it after a dot, or fully matches it as a regular expression."""
+    if entry == name or name.endswith("." + entry):
+        return True
+    return bool(set(entry) & set("^$*+?()[]{}|\\")) and re.fullmatch(entry, name) is not None
+
+
+def ambiguous(names: Iterable[str], others: Iterable[str]) -> bool:
+    """True when one of the names is also the ending of one of the others."""
+    others = list(others)
+    return any(other.endswith("." + name) for name in names for other in others)
+
+
+def _picked(
+    model: nn.Module, linear: Mapping[str, nn.Module], entries: Sequence[str], option: str
+) -> dict[str, nn.Module]:
+    for entry in entries:
+        try:
+            re.compile(entry)
+        except re.error as error:
+            raise FlexLoRAError(f"{option} {entry!r} is neither a name nor a regular expression: {error}.") from error
+    unmatched = [entry for entry in entries if not any(matches(entry, name) for name in linear)]
+    if unmatched:
+        raise FlexLoRAError(
+            f"{option} {', '.join(unmatched)!r} matches no linear layer of {type(model).__name__}. {_exist(linear)}"
+        )
+    return {name: module for name, module in linear.items() if any(matches(entry, name) for entry in entries)}
+
+
+def _in_layers(model: nn.Module, chosen: Mapping[str, nn.Module], layers: Sequence[int]) -> dict[str, nn.Module]:
+    by_layer = {name: describe_matrix(name)[0] for name in chosen}
+    exist = sorted({layer for layer in by_layer.values() if layer is not None})
+    absent = sorted(set(layers) - set(exist))
+    if absent:
+        there = f"{exist[0]} to {exist[-1]}" if exist else "none"
+        raise FlexLoRAError(
+            f"layers_to_transform: {type(model).__name__} has no layer {', '.join(map(str, absent))} among its "
+            f"targets; its layers: {there}."
+        )
+    return {name: module for name, module in chosen.items() if by_layer[name] in layers}
+
+
+def _tell_what_is_left(model: nn.Module, linear: Iterable[nn.Module], whole: set[int]) -> None:
+    """Warn when much of a model is in matrices that no linear layer holds, such as experts fused into one tensor."""
+    covered = {id(p) for module in linear for p in module.parameters()} | whole
+    covered |= {id(p) for module in embeddings(model) for p in module.parameters()}
+    covered |= {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    sizes = {name: p.numel() for name, p in model.named_parameters() if p.dim() > 1}
+    left = {name: p.numel() for name, p in model.named_parameters() if p.dim() > 1 and id(p) not in covered}
+    share = sum(left.values()) / max(1, sum(sizes.values()))
+    if share > TOLD_SHARE:
+        largest = max(left, key=lambda name: left[name])
+        warnings.warn(
+            f"{share:.0%} of the weights of {type(model).__name__} are in no linear layer and stay frozen without an "
+            f"adapter, such as {plain_name(largest)} {tuple(model.get_parameter(largest).shape)}.",
+            FlexLoRAWarning,
+            stacklevel=5,
+        )
+
+
+def _exist(named: Mapping[str, nn.Module]) -> str:
+    endings = sorted({_ending(name) for name in named})
+    more = f" and {len(endings) - 40} more" if len(endings) > 40 else ""
+    return f"Names that exist: {', '.join(endings[:40])}{more}."
+
+
+def _ending(name: str) -> str:
+    # "encoder.layer.3.attention.output.dense" → "attention.output.dense": what a user would type.
+    parts = name.split(".")
+    last = max((index for index, part in enumerate(parts) if part.isdigit()), default=-1)
+    return ".".join(parts[last + 1 :]) or name
