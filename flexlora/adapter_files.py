@@ -111,6 +111,11 @@ def _check_exportable(adapter: Adapter) -> None:
                 f"{name} stands in {reached[id(matrix)]} places of the model, and PEFT would adapt one of them. "
                 "merge() and save the model instead."
             )
+        if any(parameter.requires_grad for parameter in matrix.base.parameters()):
+            raise FlexLoRAError(
+                f"{name} is adapted, and its own weight is trained beside that: PEFT saves one of both. merge() and "
+                "save the model instead, or adapt without it (exclude_modules)."
+            )
     loose = [name for name in adapter.head if "." not in plain_name(name)]
     if loose:
         raise FlexLoRAError(

@@ -73,7 +73,10 @@ def _merged(matrix: FlexLoRALinear, dtype: torch.dtype | None, users: Counter[in
     if is_packed(base):
         base = plain_linear(base, (matrix.in_features, matrix.out_features))
     elif parametrize.is_parametrized(base, "weight"):
+        weight = stored(base).detach().clone()
         parametrize.remove_parametrizations(base, "weight", leave_parametrized=True)
+        del base.weight
+        base.weight = nn.Parameter(weight, requires_grad=False)
     if dtype is not None:
         # A new parameter, so that who shares the weight keeps its own.
         base.weight = nn.Parameter(stored(base).to(dtype, copy=True), requires_grad=False)
