@@ -55,7 +55,7 @@ def run_job(
         parent: name of the run whose configuration this one was edited from.
         progress: called after each step.
         edits: live edits made by a script; those before the step of the checkpoint are in it already.
-        report: told in one line from where a resumed run goes on, and which checkpoint was found damaged.
+        report: told in one line each from where a resumed run goes on, and what is odd about checkpoint and data.
 
     Returns:
         A summary of the whole run: run, state, steps, moved directions, last metrics, wall_s. Seconds are those of all
@@ -87,17 +87,18 @@ def opened_run(
     ``session``: that of the job, where it is built already; ``lanes``: how many runs share this one's steps, see
     ``flexlora.farm``.
     """
-    folder = Path(folder)
+    folder, tell = Path(folder), report or (lambda line: None)
     script, logged, start, resume_from = dict(edits or {}), {}, 0, None
     tally, told, damaged = {}, "", []
     if resume:
         refuse_beside_writer(folder)
         logged = logged_edits(glance_run(folder).notes)
     session = session or Session(job)
+    for line in session.data.info.get("notices", ()):
+        tell(f"data: {line}")
     if resume:
         start, tally, told, damaged = load_checkpoint(session, folder / CHECKPOINT)
-        if report is not None:
-            report(told)
+        tell(told)
         # From step 0 everything is made anew, the record of step 0 too.
         resume_from = start or -1
         # Edits that were accepted hold, also those whose checkpoint was never written.

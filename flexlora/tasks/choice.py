@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import takewhile
 from typing import Any
 
@@ -9,16 +10,22 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from flexlora.errors import FlexLoRAError
+from flexlora.tasks.columns import Roles, checked_roles, named_columns, told_names
 from flexlora.tasks.data import Split, TaskData, answered, task_data
-from flexlora.tasks.models import describe_source, load_model, load_processor
+from flexlora.tasks.labelled import labelled_tables
+from flexlora.tasks.labels import Labels, read_texts, told_balance
+from flexlora.tasks.models import describe_source, load_model
+from flexlora.tasks.rows import PLACE, Rows, refuse, shown
 from flexlora.tasks.source import SourceOptions
-from flexlora.tasks.tables import read_splits
+from flexlora.tasks.tables import read_rows, split_rows
 from flexlora.tasks.text import with_defaults
+from flexlora.tasks.token_ids import check_fit, load_tokenizer
 
 COLUMNS = ("instruction", "output", "answer")
+INPUT = "input"
 FORMAT = "Answer format:"
 PROMPT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
@@ -31,16 +38,27 @@ IGNORED = -100
 def load(seed: int, control: str, source: SourceOptions) -> TaskData:
     """Build the task; see ``flexlora.tasks.load_task``."""
     source = with_defaults(source, "choice")
-    tables = read_splits(source, lambda table: _checked(table, source))
-    tokenizer = load_processor(AutoTokenizer, source)
-    splits = {name: _encoded(table, tokenizer, source) for name, table in tables.items()}
+    found, told = labelled_tables(
+        read_rows(source), source, _roles, COLUMNS[:2], known=COLUMNS[2:], read_label=_read_answers
+    )
+    tables = split_rows(found, source)
+    told += told_balance(tables["train"]["label"].tolist(), "answer")
+    tokenizer, _ = load_tokenizer(source, tables["train"]["instruction"].tolist())
+    splits = {}
+    for name, table in tables.items():
+        splits[name], long = _encoded(table, tokenizer, source)
+        told += [f"{name}: {long} of {len(table)} questions are longer than max_tokens={source.max_tokens} and are "
+                 "left out."] if long else []  # fmt: skip
     options = _options(str(tables["train"]["instruction"].iloc[0]))
+    model = load_model(AutoModelForCausalLM, source, seed, control)
+    check_fit(model, splits, source)
     return task_data(
-        load_model(AutoModelForCausalLM, source, seed, control),
+        model,
         splits,
         str(source.model),
         tuple(options),
         evaluate_choices,
+        notices=told,
         control=control,
         source=describe_source(source),
     )
@@ -67,14 +85,37 @@ def evaluate_choices(
     return {"accuracy": correct / count, "loss": loss / count}
 
 
-def _checked(table: pd.DataFrame, source: SourceOptions) -> pd.DataFrame:
-    missing = [name for name in COLUMNS if name not in table.columns]
+def _roles(rows: Rows, source: SourceOptions) -> Roles:
+    """Return the columns by their names, or by their order in ``columns=``: instruction, output, answer."""
+    named = named_columns(source)
+    names = list(COLUMNS)
+    if named is not None and not set(COLUMNS) <= set(named):
+        if len(named) != len(COLUMNS):
+            raise FlexLoRAError(
+                f"columns={','.join(source.columns or ())} names {len(named)} columns. Name three: instruction, output "
+                "and answer, in this order; in a file without a header line - leaves a column out."
+            )
+        names = named
+    missing = [name for name in names if name not in rows.names]
     if missing:
         raise FlexLoRAError(
-            f"data={source.data} has columns {', '.join(map(str, table.columns))}; {', '.join(missing)} missing. The "
-            "layout is instruction, input, output, answer."
+            f"data={source.data} has columns {told_names(rows)}; {', '.join(missing)} missing ({rows.files}). The "
+            "layout is instruction, input, output, answer. Name others in this order: "
+            "columns=INSTRUCTION,OUTPUT,ANSWER."
         )
-    return table.loc[table["answer"].astype(str).str.strip() != ""].copy()
+    if INPUT in rows.names:
+        held = next((place for place, text in enumerate(read_texts(rows, INPUT, source)) if text), None)
+        if held is not None:
+            refuse(
+                source, rows.places[held], INPUT, "holds text, which no prompt has room for. Put it into instruction."
+            )
+    return checked_roles(rows, Roles((names[0], names[1]), names[2]), source)
+
+
+def _read_answers(rows: Rows, column: str, source: SourceOptions, signed: bool | None) -> Labels:
+    # An option may be called -1 or None: only nothing is no answer.
+    answers = [None if answer is None else answer.strip() for answer in read_texts(rows, column, source)]
+    return Labels(answers, Counter({"empty": count} if (count := answers.count(None)) else {}), bool(signed))
 
 
 def _options(instruction: str) -> list[str]:
@@ -82,20 +123,24 @@ def _options(instruction: str) -> list[str]:
     return [option.strip() for option in line[0].split("/")] if line and FORMAT in instruction else []
 
 
-def _encoded(table: pd.DataFrame, tokenizer: Any, source: SourceOptions) -> Split:
+def _encoded(table: pd.DataFrame, tokenizer: Any, source: SourceOptions) -> tuple[Split, int]:
+    """Return the split, and how many of its questions were left out because they are too long."""
     rows = []
-    for instruction, output, answer in zip(table["instruction"], table["output"], table["answer"], strict=True):
+    columns = (table[name] for name in (*COLUMNS[:2], "label", PLACE))
+    for instruction, output, answer, place in zip(*columns, strict=True):
         options = _options(instruction)
+        output = output.rstrip()
         if answer not in options or not output.endswith(answer):
             raise FlexLoRAError(
-                f"data={source.data}: the answer {answer!r} is not among {options or 'no options'}, or the output does "
-                f"not end with it. An instruction ends with a line such as {FORMAT} answer1/answer2."
+                f"data={source.data}: {place}: the answer {answer!r} is not among {options or 'no options'}, or the "
+                f"output {shown(output)} does not end with it. An instruction ends with a line such as {FORMAT} "
+                "answer1/answer2."
             )
         rows.append(_row(instruction, output, answer, options, tokenizer))
     kept = [row for row in rows if len(row["ids"]) <= (source.max_tokens or len(row["ids"]))]
     if not kept:
         raise FlexLoRAError(f"Every question is longer than max_tokens={source.max_tokens}. Raise it.")
-    return _stacked(kept, tokenizer)
+    return _stacked(kept, tokenizer), len(rows) - len(kept)
 
 
 def _row(instruction: str, output: str, answer: str, options: list[str], tokenizer: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -104,11 +104,13 @@ def task_data(
     model_name: str,
     label_names: tuple[str, ...],
     evaluate: Callable[..., dict[str, float]] | None = None,
+    notices: Sequence[str] = (),
     **info: Any,
 ) -> TaskData:
     """Assemble ``TaskData`` from splits named train, validation and test; sizes and majority go into ``info``.
 
-    ``majority`` is of ``answers["label"]`` where a split has it, else of the labels; NaN for scores.
+    So do ``notices``, one line each for what people should know about the data, where there are any. ``majority`` is of
+    ``answers["label"]`` where a split has it, else of the labels; NaN for scores.
     """
     answers = splits["test"].answers.get("label", splits["test"].labels)
     majority = math.nan if answers.is_floating_point() else float(torch.bincount(answers).max()) / len(answers)
@@ -125,6 +127,7 @@ def task_data(
             "label_names": list(label_names),
             "majority": None if math.isnan(majority) else majority,
             "sizes": sizes,
+            **({"notices": list(notices)} if notices else {}),
             **info,
         },
         evaluate=evaluate or evaluate_classifier,

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from flexlora.errors import FlexLoRAError
 
 
-def package_folder(module: str) -> Path:
+def package_folder(name: str) -> Path:
     """Return the folder of an installed package without importing it.
+
+    Args:
+        name: what it is imported by, or what pip calls it.
 
     Raises:
         FlexLoRAError: the package is not installed.
     """
-    spec = find_spec(module)
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    if not places:
-        raise FlexLoRAError(f"The package {module} is not installed here. Run: pip install {module.replace('_', '-')}")
-    return Path(places[0])
+    for module in dict.fromkeys((name, name.replace("-", "_"))):
+        if module.isidentifier() and (spec := find_spec(module)) and spec.submodule_search_locations:
+            return Path(next(iter(spec.submodule_search_locations)))
+    wanted = _as_pip(name)
+    for module, packages in metadata.packages_distributions().items():
+        if wanted in map(_as_pip, packages) and module.isidentifier() and not module.startswith("_"):
+            spec = find_spec(module)
+            if spec is not None and spec.submodule_search_locations:
+                return Path(next(iter(spec.submodule_search_locations)))
+    raise FlexLoRAError(f"The package {name} is not installed here. Run: pip install {wanted or 'NAME'}")
+
+
+def _as_pip(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def read_verified(path: Path, sha256: str) -> bytes:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from flexlora.settings import option
 
 DTYPES = ("fp32", "bf16")
+DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+"""What can stand between two columns of a file: name → sign, the first that fits is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,12 @@ class SourceOptions:
         None, "Data: a folder with train, validation and test files, or NAME:SUBSET of the datasets library."
     )
     columns: tuple[str, ...] | None = option(
-        None, "Column names of files without a header line, in order; - = a column to leave out."
+        None,
+        "Columns to use: texts, then the label, by the names that the files have; in files without a header line, "
+        "names of all columns in order, - = one to leave out.",
+    )
+    delimiter: str | None = option(
+        None, "What separates the columns of .csv and .tsv files; left out, it is found out.", choices=DELIMITERS
     )
     max_tokens: int | None = option(None, "Longer texts are cut (choice: left out) at so many tokens.", least=4)
     dtype: str = option("fp32", "Type of the frozen weights; the adapter is always fp32.", choices=DTYPES)

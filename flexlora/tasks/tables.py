@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,25 +11,18 @@ import pandas as pd
 
 from flexlora.errors import FlexLoRAError
 from flexlora.tasks.files import fixed_order
+from flexlora.tasks.rows import Rows, joined
 from flexlora.tasks.source import SourceOptions
+from flexlora.tasks.split_files import SPLIT_FILES, find_split_files, told_content
+from flexlora.tasks.table_files import SUFFIXES, read_file
 
-SPLIT_FILES = {"train": ("train",), "validation": ("validation", "dev", "val", "valid"), "test": ("test",)}
-"""Split → beginnings of file names, as in ``train.tsv`` or ``sts-train.csv``."""
-SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 VALIDATION_SHARE = 10
 """Without validation rows, every tenth row of train is held out."""
 SALT = "flexlora-lab tables 1"
 
 
-def read_splits(source: SourceOptions, labelled: Callable[[pd.DataFrame], pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return train, validation and test rows, each in a fixed shuffled order.
-
-    A test split without labels is left out; without one validation serves as test, and without validation every
-    tenth row of train is held out.
-
-    Args:
-        source: says where.
-        labelled: drops the rows of a split that have no label; raises ``FlexLoRAError`` on columns it cannot use.
+def read_rows(source: SourceOptions) -> dict[str, Rows]:
+    """Return split → its rows as they are, train first.
 
     Raises:
         FlexLoRAError: nothing there, or nothing that can be read.
@@ -40,12 +30,24 @@ def read_splits(source: SourceOptions, labelled: Callable[[pd.DataFrame], pd.Dat
     if not source.data:
         raise FlexLoRAError("data= is needed: a folder with train, validation and test files, or a datasets name.")
     folder = Path(source.data)
-    tables = _from_folder(folder, source) if folder.is_dir() else _from_hub(source)
-    return split_rows({name: labelled(table) for name, table in tables.items()}, source)
+    if folder.is_file():
+        raise FlexLoRAError(f"data={folder} is a file. Give its folder: its name has to hold train, and others theirs.")
+    return _from_folder(folder, source) if folder.is_dir() else _from_hub(source)
 
 
 def split_rows(tables: Mapping[str, pd.DataFrame], source: SourceOptions) -> dict[str, pd.DataFrame]:
-    """Shuffle labelled rows and make three splits of those there are; see ``read_splits``."""
+    """Return train, validation and test rows, each in a fixed shuffled order.
+
+    A split without rows is left out; without validation every tenth row of train is held out, and without test
+    validation serves as test.
+
+    Args:
+        tables: split → its labelled rows.
+        source: for refusals.
+
+    Raises:
+        FlexLoRAError: no training rows, or too few.
+    """
     if "train" not in tables:
         raise FlexLoRAError(f"data={source.data} has no train split; found: {', '.join(sorted(tables)) or 'nothing'}.")
     splits = {name: _shuffled(table) for name, table in tables.items()}
@@ -68,68 +70,36 @@ def _shuffled(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[[int(row) for row in order]].reset_index(drop=True)
 
 
-def _from_folder(folder: Path, source: SourceOptions) -> dict[str, pd.DataFrame]:
-    found: dict[str, pd.DataFrame] = {}
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    for split, names in SPLIT_FILES.items():
-        mine = [path for path in files if any(part in names for part in re.split("[-_]", path.stem.lower()))]
-        if len(mine) > 1:
-            told = ", ".join(path.name for path in mine)
-            raise FlexLoRAError(f"{folder} has more than one {split} file: {told}. Leave one there.")
-        if mine:
-            found[split] = read_table(mine[0], source.columns)
+def read_table(path: Path, columns: tuple[str, ...] | None = None, delimiter: str | None = None) -> pd.DataFrame:
+    """Return the rows of one file, none left out; see ``flexlora.tasks.table_files.read_file``.
+
+    Raises:
+        FlexLoRAError: it cannot be read, or has no rows.
+    """
+    return _some(read_file(path, columns, delimiter), path).table
+
+
+def _from_folder(folder: Path, source: SourceOptions) -> dict[str, Rows]:
+    found = {}
+    for split, files in find_split_files(folder).items():
+        shards = [
+            read_file(path, source.columns, source.delimiter, path.relative_to(folder).as_posix()) for path in files
+        ]
+        found[split] = _some(joined(shards, source), files[0])
     if not found:
         raise FlexLoRAError(
-            f"{folder} has no train, validation or test file ({', '.join(SUFFIXES)}); it holds: "
-            f"{', '.join(sorted(path.name for path in folder.iterdir())[:10]) or 'nothing'}."
+            f"{folder} has no train, validation or test file ({', '.join(SUFFIXES)}); it holds: {told_content(folder)}."
         )
     return found
 
 
-def read_table(path: Path, columns: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """Return the rows of one file.
-
-    Args:
-        path: ``.tsv``, ``.csv``, ``.jsonl``, ``.json`` (a list of objects) or ``.parquet``.
-        columns: names of a file without a header line; - = a column to leave out.
-
-    Raises:
-        FlexLoRAError: it cannot be read, or has another number of columns.
-    """
-    kind = path.suffix.lower()
-    try:
-        if kind in (".tsv", ".csv"):
-            table = _separated(path, columns)
-        elif kind == ".parquet":
-            table = pd.read_parquet(path)
-        elif kind == ".jsonl":
-            lines = path.read_text(encoding="utf-8").splitlines()
-            table = pd.DataFrame([json.loads(line) for line in lines if line.strip()])
-        else:
-            table = pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise FlexLoRAError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if table.empty:
+def _some(rows: Rows, path: Path) -> Rows:
+    if rows.table.empty:
         raise FlexLoRAError(f"{path} has no rows.")
-    return table
+    return rows
 
 
-def _separated(path: Path, columns: tuple[str, ...] | None) -> pd.DataFrame:
-    text = path.read_text(encoding="utf-8-sig")
-    sign = "\t" if "\t" in text.partition("\n")[0] else ","
-    # GLUE's tab-separated files never quote: an apostrophe there is a letter.
-    quoting = csv.QUOTE_NONE if sign == "\t" else csv.QUOTE_MINIMAL
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=sign, quoting=quoting) if row]
-    names = list(columns) if columns else rows.pop(0)
-    short = next((number for number, row in enumerate(rows, 1 if columns else 2) if len(row) < len(names)), None)
-    if short is not None:
-        raise ValueError(f"row {short} has fewer than {len(names)} columns ({', '.join(names)})")
-    # Rows of STS-B end with columns that only some have.
-    kept = {name: [row[place] for row in rows] for place, name in enumerate(names) if name != "-"}
-    return pd.DataFrame(kept)
-
-
-def _from_hub(source: SourceOptions) -> dict[str, pd.DataFrame]:
+def _from_hub(source: SourceOptions) -> dict[str, Rows]:
     from flexlora.tasks.models import hub_reachable, without_network
 
     name, _, subset = str(source.data).partition(":")
@@ -151,7 +121,12 @@ def _from_hub(source: SourceOptions) -> dict[str, pd.DataFrame]:
                 "test files."
             ) from error
         raise FlexLoRAError(f"data={source.data} cannot be loaded: {str(error).splitlines()[0]}") from error
-    return _hub_splits(loaded)
+    return {split: _of_hub(split, table) for split, table in _hub_splits(loaded).items()}
+
+
+def _of_hub(split: str, table: pd.DataFrame) -> Rows:
+    called = f"{split} split"
+    return Rows(table, [f"{called}, row {number}" for number in range(1, len(table) + 1)], called)
 
 
 def _hub_splits(loaded: Mapping[str, Any]) -> dict[str, pd.DataFrame]:

@@ -12,41 +12,40 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from flexlora.errors import FlexLoRAError
 from flexlora.tasks import MODEL_TASKS
+from flexlora.tasks.columns import text_roles
 from flexlora.tasks.data import Split, TaskData, answered, evaluate_classifier, task_data
-from flexlora.tasks.models import describe_source, load_model, load_processor
+from flexlora.tasks.labelled import labelled_tables
+from flexlora.tasks.labels import class_names, label_name, told_balance
+from flexlora.tasks.models import describe_source, load_model
+from flexlora.tasks.rows import PLACE
 from flexlora.tasks.source import SourceOptions
-from flexlora.tasks.tables import read_splits
-
-TEXT_COLUMNS = (
-    ("sentence1", "sentence2"),
-    ("question1", "question2"),
-    ("premise", "hypothesis"),
-    ("question", "sentence"),
-    ("question", "passage"),
-    ("sentence",),
-    ("text",),
-)
-"""Columns that hold the text or the two texts, the first that is there wins."""
-LABEL_COLUMNS = ("label", "labels", "score", "gold_label")
-UNLABELLED = ("-1", "", "-", "nan", "None")
+from flexlora.tasks.tables import read_rows, split_rows
+from flexlora.tasks.token_ids import check_fit, load_tokenizer
 
 
 def load(seed: int, control: str, source: SourceOptions) -> TaskData:
     """Build the task; see ``flexlora.tasks.load_task``."""
     source = with_defaults(source, "text")
-    tables = read_splits(source, lambda table: _labelled(table, source))
-    labels = class_names(tables, source)
+    found, told = labelled_tables(read_rows(source), source, text_roles, ("text0", "text1"))
+    tables = split_rows(found, source)
+    labels = class_names(tables, source, told)
     settings: dict[str, Any] = {"num_labels": max(1, len(labels))}
-    if not labels:
+    if labels:
+        told += told_balance(tables["train"]["label"].tolist())
+    else:
         settings["problem_type"] = "regression"
-    tokenizer = load_processor(AutoTokenizer, source)
-    splits = {name: _tokenized(table, labels, tokenizer, source) for name, table in tables.items()}
+    tokenizer, padding = load_tokenizer(source, tables["train"]["text0"].tolist())
     model = load_model(AutoModelForSequenceClassification, source, seed, control, **settings)
-    if getattr(model.config, "pad_token_id", None) is None:
+    splits = {}
+    for name, table in tables.items():
+        splits[name], without = _tokenized(table, labels, tokenizer, source)
+        told += [f"{name}: {without} rows give no token and are left out."] if without else []
+    check_fit(model, splits, source)
+    if padding or getattr(model.config, "pad_token_id", None) is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return task_data(
         model,
@@ -54,8 +53,9 @@ def load(seed: int, control: str, source: SourceOptions) -> TaskData:
         str(source.model),
         tuple(labels),
         evaluate_classes if labels else evaluate_scores,
+        notices=[*told, *padding],
         control=control,
-        test_is_validation=tables["test"].equals(tables["validation"]),
+        test_is_validation=tables["test"].drop(columns=PLACE).equals(tables["validation"].drop(columns=PLACE)),
         source=describe_source(source),
     )
 
@@ -98,59 +98,19 @@ def evaluate_scores(
     return {"pearson": pearson, "spearman": spearman, "loss": float(F.mse_loss(scores, truth))}
 
 
-def _labelled(table: pd.DataFrame, source: SourceOptions) -> pd.DataFrame:
-    texts = next((names for names in TEXT_COLUMNS if all(name in table.columns for name in names)), None)
-    label = next((name for name in LABEL_COLUMNS if name in table.columns), None)
-    if texts is None:
-        allowed = "; ".join(", ".join(names) for names in TEXT_COLUMNS)
-        raise FlexLoRAError(
-            f"data={source.data} has columns {', '.join(map(str, table.columns))}: no text among them. Known are: "
-            f"{allowed}. Without a header line, name them: columns=sentence,label."
-        )
-    if label is None:
-        return table.iloc[:0]
-    kept = pd.DataFrame({f"text{place}": table[name].astype(str) for place, name in enumerate(texts)})
-    kept["label"] = table[label]
-    kept = kept.loc[~kept["label"].astype(str).str.strip().isin(UNLABELLED)].copy()
-    try:
-        kept["label"] = pd.to_numeric(kept["label"])
-    except (ValueError, TypeError):
-        kept["label"] = kept["label"].astype(str)
-    return kept
-
-
-def class_names(tables: dict[str, pd.DataFrame], source: SourceOptions) -> list[str]:
-    """Return the class names in order; none when the labels are scores."""
-    train = tables["train"]["label"]
-    if pd.api.types.is_float_dtype(train) and bool((train % 1 != 0).any()):
-        return []
-    known = sorted({_name(value) for value in train}, key=lambda name: (not name.isdigit(), len(name), name))
-    if len(known) < 2:
-        raise FlexLoRAError(f"data={source.data} has one label only ({known[0]}): there is nothing to learn.")
-    for split, table in tables.items():
-        strange = sorted({_name(value) for value in table["label"]} - set(known))
-        if strange:
-            raise FlexLoRAError(
-                f"data={source.data}: the {split} split has labels that train does not have: {', '.join(strange[:5])}. "
-                f"Train has: {', '.join(known[:10])}."
-            )
-    if len(known) > 1000:
-        raise FlexLoRAError(f"data={source.data} has {len(known)} labels in column label; at most 1000 are classes.")
-    return known
-
-
-def _name(value: Any) -> str:
-    # An integer column with a gap is read as floats.
-    return str(int(value)) if isinstance(value, float) and value == round(value) else str(value)
-
-
-def _tokenized(table: pd.DataFrame, labels: list[str], tokenizer: Any, source: SourceOptions) -> Split:
+def _tokenized(table: pd.DataFrame, labels: list[str], tokenizer: Any, source: SourceOptions) -> tuple[Split, int]:
+    """Return the split, and how many of its rows were left out because their text gives no token."""
     texts = [table[name].tolist() for name in table.columns if name.startswith("text")]
     encode = partial(tokenizer, truncation=True, max_length=source.max_tokens, padding=True, padding_side="right")
-    encoded = encode(*texts, return_tensors="pt")
+    encoded = dict(encode(*texts, return_tensors="pt"))
     if labels:
         places = {name: place for place, name in enumerate(labels)}
-        target = torch.tensor([places[_name(value)] for value in table["label"]])
+        target = torch.tensor([places[label_name(value)] for value in table["label"]])
     else:
         target = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
-    return Split(dict(encoded), target)
+    some = encoded["attention_mask"].any(dim=1)
+    if some.all():
+        return Split(encoded, target), 0
+    if not some.any():
+        raise FlexLoRAError(f"data={source.data}: no text gives a token ({table[PLACE].iloc[0]} and all others).")
+    return Split({name: values[some] for name, values in encoded.items()}, target[some]), int((~some).sum())
