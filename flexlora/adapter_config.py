@@ -91,7 +91,7 @@ class AdapterConfig:
     def selection(self) -> dict[str, Any]:
         """Which modules are adapted and which are trained whole, as ``find_targets`` takes it."""
         keys = ("target_modules", "exclude_modules", "layers_to_transform", "modules_to_save")
-        return {key: getattr(self, key) for key in keys}
+        return {key: getattr(self, key) for key in keys} | {"least_side": self.initial_rank}
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field as plain JSON values."""

@@ -49,8 +49,11 @@ def find_targets(
     exclude_modules: Sequence[str] | None = None,
     layers_to_transform: Sequence[int] | None = None,
     modules_to_save: Sequence[str] | None = None,
+    least_side: int = 1,
 ) -> dict[str, nn.Module]:
     """Return name → linear layer to adapt, in module order; the options are those of ``AdapterConfig``.
+
+    Of all linear layers, those with fewer than ``least_side`` inputs or outputs are left out, and told.
 
     Raises:
         FlexLoRAError: a target that matches nothing (with the names that exist), nothing left to adapt, or a model that
@@ -78,6 +81,8 @@ def find_targets(
         chosen.pop(name, None)
     if layers_to_transform is not None:
         chosen = _in_layers(model, chosen, layers_to_transform)
+    if everything:
+        chosen = _large_enough(model, chosen, least_side)
     if not chosen:
         raise FlexLoRAError(f"{type(model).__name__} has no Linear or Conv1D layer outside its head.")
     if everything:
@@ -125,6 +130,21 @@ def _in_layers(model: nn.Module, chosen: Mapping[str, nn.Module], layers: Sequen
             f"targets; its layers: {there}."
         )
     return {name: module for name, module in chosen.items() if by_layer[name] in layers}
+
+
+def _large_enough(model: nn.Module, chosen: dict[str, nn.Module], least: int) -> dict[str, nn.Module]:
+    small = {name for name, module in chosen.items() if min(linear_shape(module) or (0, 0)) < least}
+    if small and len(small) < len(chosen):
+        first = min(small, key=len)
+        inputs, outputs = linear_shape(chosen[first]) or (0, 0)
+        warnings.warn(
+            f"{len(small)} of {len(chosen)} linear layers of {type(model).__name__} are too small for "
+            f"initial_rank={least} and are left out, such as {first}, which is {outputs} × {inputs}.",
+            FlexLoRAWarning,
+            stacklevel=5,
+        )
+        return {name: module for name, module in chosen.items() if name not in small}
+    return chosen
 
 
 def _tell_what_is_left(model: nn.Module, linear: Iterable[nn.Module], whole: set[int]) -> None:

@@ -10,6 +10,7 @@ from analysis.costs import find_measurements, find_series, written
 from analysis.glossary import GLOSSARY, Term
 from flexlora.importance import IMPORTANCES, Measure
 from flexlora.schedules import CONFIGURABLE, Schedule
+from tests.flexlora.architectures import ARCHITECTURES, Architecture
 
 ROOT = Path(__file__).parents[1]
 DOCS, COSTS = ROOT / "docs", ROOT / "sample_runs" / "costs"
@@ -46,6 +47,13 @@ def cost_tables():
     return written(measured, find_series(points))
 
 
+def architecture_row(one: Architecture):
+    told = {"in no linear layer": "what is in no linear layer is told", None: ""}[one.warns]
+    notes = [told, "layers too small for the rank are told" if one.small else "", one.peft or "", one.bf16 or ""]
+    cells = ["yes", "yes", "yes" if one.peft is None else "no", "yes", "yes" if one.bf16 is None else "no"]
+    return one.kind, f"`{one.model}`", *cells, "; ".join(note for note in notes if note) or "–"
+
+
 def term_row(term: Term):
     return f"**{term.label}**", term.definition, term.formula
 
@@ -55,6 +63,10 @@ RENDERED = {
     ("explore.md", "glossary"): table(("word", "what it means", "formula"), map(term_row, GLOSSARY.values())),
     ("fidelity.md", "measures"): table(
         ("measure", "called", "scores", "value", "range", "undefined (none)"), map(measure_row, IMPORTANCES.values())
+    ),
+    ("support.md", "architectures"): table(
+        ("kind", "class", "trained, rank moves", "saved, opened", "opened by PEFT", "merged", "bf16 autocast", "notes"),
+        map(architecture_row, ARCHITECTURES.values()),
     ),
     ("fidelity.md", "schedules"): table(
         ("schedule", "b(t) before rounding", "what it is", "options of its own"),
