@@ -24,6 +24,11 @@ def merge(adapter: Adapter, dtype: torch.dtype | None, *, dequantize: bool) -> n
 
     if adapter.merged:
         return adapter.model
+    for name, matrix in adapter.matrices.items():
+        if hasattr(stored(matrix.base), "full_tensor"):
+            raise FlexLoRAError(
+                f"The weight of {name} is sharded over processes. Export it, and merge into a model that is whole."
+            )
     packed = [name for name, matrix in adapter.matrices.items() if is_packed(matrix.base)]
     if packed and not dequantize:
         raise FlexLoRAError(

@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from flexlora.integrations.checkpoints import last_checkpoint
     from flexlora.integrations.graphed_trainer import GraphedTrainer
     from flexlora.integrations.recorder import Recorder
+    from flexlora.integrations.sharding import Replicated
     from flexlora.integrations.trainer import FlexLoRACallback
 
-__all__ = ["FlexLoRACallback", "GraphedTrainer", "Recorder", "last_checkpoint"]
+__all__ = ["FlexLoRACallback", "GraphedTrainer", "Recorder", "Replicated", "last_checkpoint"]
 
 _HOMES = {
     "FlexLoRACallback": "flexlora.integrations.trainer",
     "GraphedTrainer": "flexlora.integrations.graphed_trainer",
     "Recorder": "flexlora.integrations.recorder",
+    "Replicated": "flexlora.integrations.sharding",
     "last_checkpoint": "flexlora.integrations.checkpoints",
 }
 
