@@ -43,12 +43,14 @@ def load(seed: int, control: str, source: SourceOptions) -> TaskData:
     )
     tables = split_rows(found, source)
     told += told_balance(tables["train"]["label"].tolist(), "answer")
-    tokenizer, _ = load_tokenizer(source, tables["train"]["instruction"].tolist())
+    tokenizer = load_tokenizer(source, tables["train"]["instruction"].tolist())
     splits = {}
     for name, table in tables.items():
         splits[name], long = _encoded(table, tokenizer, source)
-        told += [f"{name}: {long} of {len(table)} questions are longer than max_tokens={source.max_tokens} and are "
-                 "left out."] if long else []  # fmt: skip
+        if long:
+            told.append(
+                f"{name}: {long} of {len(table)} questions left out: longer than max_tokens={source.max_tokens}."
+            )
     options = _options(str(tables["train"]["instruction"].iloc[0]))
     model = load_model(AutoModelForCausalLM, source, seed, control)
     check_fit(model, splits, source)

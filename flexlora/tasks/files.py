@@ -30,7 +30,14 @@ def package_folder(name: str) -> Path:
             spec = find_spec(module)
             if spec is not None and spec.submodule_search_locations:
                 return Path(next(iter(spec.submodule_search_locations)))
-    raise FlexLoRAError(f"The package {name} is not installed here. Run: pip install {wanted or 'NAME'}")
+    raise FlexLoRAError(
+        f"The package {name} is not installed here. "
+        + (
+            f"Run: pip install {wanted}"
+            if re.fullmatch(r"[a-z0-9][a-z0-9-]*", wanted)
+            else "package: is followed by the name of one."
+        )
+    )
 
 
 def _as_pip(name: str) -> str:

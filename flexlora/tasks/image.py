@@ -91,12 +91,14 @@ def _from_folder(folder: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
         within = [path.relative_to(folder).as_posix() for path in images]
         labels = [path.parent.name for path in images]
         found[split] = pd.DataFrame({"image": within, "label": labels, PLACE: within})
-        others = [path.relative_to(folder).as_posix() for path in files if path not in set(images)]
+        others = [path.relative_to(folder).as_posix() for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
         loose = [path.name for path in root.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
         if others:
-            told.append(f"{split}: {len(others)} files are no images and are left out, such as {others[0]}.")
+            told.append(f"{split}: files left out because they are no images: {len(others)}, such as {others[0]}.")
         if loose:
-            told.append(f"{split}: {len(loose)} images are in no folder of a class and are left out: {loose[0]}, ….")
+            told.append(
+                f"{split}: images left out because they are in no folder of a class: {len(loose)}, such as {loose[0]}."
+            )
     if not found:
         raise FlexLoRAError(f"{folder} has no folder train with one folder a class; it holds: {told_content(folder)}.")
     return found, told
@@ -136,6 +138,7 @@ def _pixels(item: bytes | str, place: str, folder: Path, size: int, channels: in
         with Image.open(BytesIO(item) if isinstance(item, bytes) else folder / item) as image:
             small = image.convert("L" if channels == 1 else "RGB").resize((size, size), Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise FlexLoRAError(f"data={folder}: the image {place} cannot be read: {str(error)[:200]}") from error
+        said = "no format that is known" if isinstance(error, UnidentifiedImageError) else str(error)[:200]
+        raise FlexLoRAError(f"data={folder}: the image {place} cannot be read: {said}") from error
     values = torch.from_numpy(np.array(small, dtype=np.float32)) / 255.0
     return ((values - MEAN) / STD).reshape(size, size, channels).permute(2, 0, 1).contiguous()

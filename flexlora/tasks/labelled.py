@@ -80,13 +80,11 @@ def told_left_out(
     if count:
         words = ", ".join(sorted(missing))
         told.append(
-            f"{split}: none of its {total} rows has a label (it is {words}), so none is used."
+            f"{split}: all {total} rows left out: no label ({words})."
             if count == total
-            else f"{split}: {count} of {total} rows have no label (it is {words}) and are left out."
+            else f"{split}: {count} of {total} rows left out: no label ({words})."
         )
     if without_input:
-        told.append(
-            f"{split}: {without_input} of {total} rows have a label and nothing in {' or '.join(inputs)}, and are left "
-            "out."
-        )
+        held = " or ".join(inputs)
+        told.append(f"{split}: {without_input} of {total} rows left out: a label, but nothing in {held}.")
     return told

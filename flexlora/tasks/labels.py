@@ -147,7 +147,6 @@ def class_names(tables: Mapping[str, pd.DataFrame], source: SourceOptions, told:
             raise FlexLoRAError(
                 f"data={source.data}: the {split} split has labels that train does not have: {', '.join(strange[:5])} "
                 f"({where}). Train has: {', '.join(known[:10])}."
-                + (" Without a validation file, it is every tenth row of train." if split == "validation" else "")
             )
     if scores:
         return []

@@ -105,8 +105,12 @@ def _records(text: str, sign: str, quoted: bool, *, spaced: bool = False) -> Ite
 
 
 def _delimiter(text: str, columns: Sequence[str] | None) -> str:
-    """Return the sign that gives every row the columns of the first, where there is one; tab before the others."""
-    best, found = 0, None
+    """Return the sign that gives every row the columns of the first, where there is one; tab before the others.
+
+    Raises:
+        ValueError: two of the others do.
+    """
+    best, found = 0, ""
     for sign in DELIMITERS.values():
         try:
             widths = [len(record.fields) for record in islice(_records(text, sign, sign != "\t"), SAMPLE)]
@@ -119,9 +123,15 @@ def _delimiter(text: str, columns: Sequence[str] | None) -> str:
         # Rows of STS-B, tab-separated, end with columns that only some have.
         fits = 3 if len(set(widths)) == 1 or (sign == "\t" and min(widths) >= enough) else 2
         fits = 1 if min(widths) < enough else fits
+        if fits == best == 3 and found != "\t" and len(widths) > 1:
+            raise ValueError(f"each row has a {_called(found)} and a {_called(sign)}: say which it is by delimiter=")
         if fits > best:
             best, found = fits, sign
     return found or ","
+
+
+def _called(sign: str) -> str:
+    return next(name for name, found in DELIMITERS.items() if found == sign)
 
 
 def _quoted_by_a_writer(text: str) -> bool:
@@ -144,8 +154,8 @@ def _quoted_by_a_writer(text: str) -> bool:
         return True
     if any(cell[0] == cell[-1] == '"' for cell in plain[0] if len(cell) > 1):
         return True
-    inner = (cell[1:-1] for fields in plain for cell in fields if len(cell) > 3 and cell[0] == cell[-1] == '"')
-    return any('""' in text and '"' not in text.replace('""', "") for text in inner)
+    begun = (cell[1:] for fields in plain for cell in fields if cell.startswith('"'))
+    return any('""' in rest and '"' not in rest.replace('""', "")[:-1] for rest in begun)
 
 
 def _has_header(records: Sequence[Record], columns: Sequence[str]) -> bool:
@@ -173,7 +183,7 @@ def _has_header(records: Sequence[Record], columns: Sequence[str]) -> bool:
 
 
 def _check_widths(rows: Sequence[Record], names: Sequence[str], sign: str, width: int | None) -> None:
-    called = next(name for name, found in DELIMITERS.items() if found == sign)
+    called = _called(sign)
     for record in rows:
         count = len(record.fields)
         if count < len(names):

@@ -84,14 +84,24 @@ def _separated(text: str, columns: Sequence[str] | None, delimiter: str | None, 
 
 def _json(text: str, called: str) -> Rows:
     begins = text.lstrip()[:1]
-    if begins == "[":
-        return _objects(_parsed(text, 1), called, "item")
+    if begins == "[" and (items := _one_list(text)) is not None:
+        return _objects(items, called, "item")
     if begins == "{" and (whole := _columns_or_list(text)) is not None:
         return _objects(whole, called, "item") if isinstance(whole, list) else Rows(*_of_columns(whole, called), called)
     # Only these end a line: in JSON a string may hold other characters that Unicode calls line ends.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     numbers = [number for number, line in enumerate(lines, 1) if line.strip()]
     return _objects([_parsed(lines[number - 1], number) for number in numbers], called, "line", numbers)
+
+
+def _one_list(text: str) -> list[Any] | None:
+    """Return what one list in the whole file holds; None where a list a line does."""
+    try:
+        return _parsed(text, 1)
+    except ValueError as error:
+        if "Extra data" in str(error):
+            return None
+        raise
 
 
 def _columns_or_list(text: str) -> list[Any] | dict[str, list[Any]] | None:

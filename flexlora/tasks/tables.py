@@ -11,7 +11,7 @@ import pandas as pd
 
 from flexlora.errors import FlexLoRAError
 from flexlora.tasks.files import fixed_order
-from flexlora.tasks.rows import Rows, joined
+from flexlora.tasks.rows import PLACE, Rows, joined
 from flexlora.tasks.source import SourceOptions
 from flexlora.tasks.split_files import SPLIT_FILES, find_split_files, told_content
 from flexlora.tasks.table_files import SUFFIXES, read_file
@@ -58,6 +58,7 @@ def split_rows(tables: Mapping[str, pd.DataFrame], source: SourceOptions) -> dic
         train = splits["train"]
         held = train.index % VALIDATION_SHARE == 0
         splits["validation"], splits["train"] = train.loc[held].copy(), train.loc[~held].copy()
+        splits["validation"][PLACE] += ", held out as every tenth row of train"
     splits.setdefault("test", splits["validation"])
     for name, table in splits.items():
         if not len(table):

@@ -24,26 +24,23 @@ from flexlora.tasks.models import describe_source, load_model
 from flexlora.tasks.rows import PLACE
 from flexlora.tasks.source import SourceOptions
 from flexlora.tasks.tables import read_rows, split_rows
-from flexlora.tasks.token_ids import check_fit, load_tokenizer
+from flexlora.tasks.token_ids import check_fit, ensure_padding, load_tokenizer
 
 
 def load(seed: int, control: str, source: SourceOptions) -> TaskData:
     """Build the task; see ``flexlora.tasks.load_task``."""
     source = with_defaults(source, "text")
-    found, told = labelled_tables(read_rows(source), source, text_roles, ("text0", "text1"))
-    tables = split_rows(found, source)
-    labels = class_names(tables, source, told)
+    tables, labels, told = read_examples(source)
     settings: dict[str, Any] = {"num_labels": max(1, len(labels))}
-    if labels:
-        told += told_balance(tables["train"]["label"].tolist())
-    else:
+    if not labels:
         settings["problem_type"] = "regression"
-    tokenizer, padding = load_tokenizer(source, tables["train"]["text0"].tolist())
+    tokenizer = load_tokenizer(source, tables["train"]["text0"].tolist())
+    padding = ensure_padding(tokenizer, source)
     model = load_model(AutoModelForSequenceClassification, source, seed, control, **settings)
     splits = {}
     for name, table in tables.items():
         splits[name], without = _tokenized(table, labels, tokenizer, source)
-        told += [f"{name}: {without} rows give no token and are left out."] if without else []
+        told += [f"{name}: {without} of {len(table)} rows left out: their text gives no token."] if without else []
     check_fit(model, splits, source)
     if padding or getattr(model.config, "pad_token_id", None) is None:
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -58,6 +55,18 @@ def load(seed: int, control: str, source: SourceOptions) -> TaskData:
         test_is_validation=tables["test"].drop(columns=PLACE).equals(tables["validation"].drop(columns=PLACE)),
         source=describe_source(source),
     )
+
+
+def read_examples(source: SourceOptions) -> tuple[dict[str, pd.DataFrame], list[str], list[str]]:
+    """Return split → texts, label and place of its examples; the class names (none = scores); what to tell about them.
+
+    Raises:
+        FlexLoRAError: what is there cannot be read or learned from; see docs/data.md.
+    """
+    found, told = labelled_tables(read_rows(source), source, text_roles, ("text0", "text1"))
+    tables = split_rows(found, source)
+    labels = class_names(tables, source, told)
+    return tables, labels, told + (told_balance(tables["train"]["label"].tolist()) if labels else [])
 
 
 def with_defaults(source: SourceOptions, task: str) -> SourceOptions:

@@ -17,16 +17,15 @@ SAMPLE = 100
 _POSITIONS = ("position_embeddings", "embed_positions", "wpe")
 
 
-def load_tokenizer(source: SourceOptions, texts: Sequence[str]) -> tuple[Any, list[str]]:
-    """Return the tokenizer of the model, and a line where it pads with a token that is not for that.
+def load_tokenizer(source: SourceOptions, texts: Sequence[str]) -> Any:
+    """Return the tokenizer of the model.
 
     Args:
         source: says which model.
         texts: training texts; of the first the tokenizer has to know a token at least.
 
     Raises:
-        FlexLoRAError: there is none, or one that knows nothing (transformers makes an empty one without files), or one
-            without any token to pad with.
+        FlexLoRAError: there is none, or one that knows nothing (transformers makes an empty one without files).
     """
     from transformers import AutoTokenizer
 
@@ -41,15 +40,24 @@ def load_tokenizer(source: SourceOptions, texts: Sequence[str]) -> tuple[Any, li
             f"{type(tokenizer).__name__} of {len(tokenizer)} entries. Put the model's tokenizer files (tokenizer.json, "
             "or its vocabulary) beside config.json."
         )
+    return tokenizer
+
+
+def ensure_padding(tokenizer: Any, source: SourceOptions) -> list[str]:
+    """Make a tokenizer pad; return a line where it does so with a token that is not for that.
+
+    Raises:
+        FlexLoRAError: it has no such token either.
+    """
     if tokenizer.pad_token_id is not None:
-        return tokenizer, []
+        return []
     if tokenizer.eos_token_id is None:
         raise FlexLoRAError(
             f"The tokenizer of model={source.model} has no token to pad with: neither pad_token nor eos_token. Set "
             "pad_token in its tokenizer_config.json."
         )
     tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer, [f"The tokenizer has no pad token: texts are padded with {tokenizer.eos_token}."]
+    return [f"The tokenizer has no pad token: texts are padded with {tokenizer.eos_token}."]
 
 
 def check_fit(model: nn.Module, splits: Mapping[str, Split], source: SourceOptions) -> None:
