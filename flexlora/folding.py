@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from flexlora.frozen_layers import frozen_linear
+from flexlora.frozen_layers import frozen_linear, is_distributed
 
 if TYPE_CHECKING:
     from flexlora.linear import FlexLoRALinear
@@ -130,6 +130,10 @@ def _scaled(lam: Sequence[Tensor], gates: Sequence[Tensor | None], scales: Seque
     return _times(torch.cat(acting), scales, [len(part) for part in acting])
 
 
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
+
+
 def _alone(matrix: FlexLoRALinear, dtype: torch.dtype) -> tuple[Tensor, Tensor, None]:
     q = ((matrix.scale * matrix.weights()).unsqueeze(1) * matrix.Q).to(dtype)
     return q.t(), matrix.Pt.to(dtype), None
@@ -234,10 +238,11 @@ class Folding:
         self._folds: dict[tuple[torch.dtype, bool, bool], _Fold] = {}
         self._stored: list[nn.Parameter | None] = []
         self._groups: tuple[list[_Group], list[_Group]] = [], []
+        self._forward_in = -1
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was made: it belongs to a pass, and copies of a model share none."""
-        return {"_matrices": self._matrices, "_folds": {}, "_stored": [], "_groups": ([], [])}
+        return {"_matrices": self._matrices, "_folds": {}, "_stored": [], "_groups": ([], []), "_forward_in": -1}
 
     def take(self, matrix: FlexLoRALinear, dtype: torch.dtype) -> tuple[Tensor, Tensor, Cast | None]:
         """Return Q̃ᵀ (in, capacity) and Pᵀ (capacity, out) of a matrix, and its base, in the type that it computes in.
@@ -248,6 +253,10 @@ class Folding:
         (see above) or this one was written to since.
         """
         grad = torch.is_grad_enabled()
+        if grad and self._forward_in != _STEPS[0] and is_distributed() and _in_backward():
+            # Reentrant checkpointing: each layer has a backward pass of its own, and data parallelism counts on a
+            # parameter being in one of them.
+            return _alone(matrix, dtype)
         key = dtype, grad, torch.is_inference_mode_enabled()
         fold = self._folds.setdefault(key, _Fold())
         # Asked for again at once, it is called by itself, as a check of its gradient does.
@@ -266,6 +275,8 @@ class Folding:
 
     def _fold(self, dtype: torch.dtype) -> _Fold:
         fold = _Fold()
+        if torch.is_grad_enabled() and not _in_backward():
+            self._forward_in = _STEPS[0]
         down, up = self._gathered()
         q: dict[FlexLoRALinear, Tensor] = {}
         p: dict[FlexLoRALinear, Tensor] = {}
