@@ -40,8 +40,9 @@ def named_columns(source: SourceOptions) -> list[str] | None:
     if source.columns is None:
         return None
     names = [name for name in source.columns if name != LEFT_OUT]
-    if len(set(names)) < len(names):
-        raise FlexLoRAError(f"columns={','.join(source.columns)} names a column twice.")
+    if not names or len(set(names)) < len(names):
+        told = "names a column twice" if names else "leaves every column out"
+        raise FlexLoRAError(f"columns={','.join(source.columns)} {told}.")
     return names
 
 

@@ -48,6 +48,7 @@ def labelled_tables(
     tables: dict[str, pd.DataFrame] = {}
     told: list[str] = []
     signed: bool | None = None
+    of_train: tuple[str, ...] | None = None
     for split, rows in found.items():
         roles = roles_of(rows, source)
         if roles.label is None:
@@ -56,6 +57,12 @@ def labelled_tables(
             told.append(f"{split}: {rows.files} has no label column, so it is not scored.")
             tables[split] = pd.DataFrame(columns=[*names[: len(roles.inputs)], "label", PLACE])
             continue
+        of_train = of_train or roles.inputs
+        if len(roles.inputs) != len(of_train):
+            raise FlexLoRAError(
+                f"data={source.data}: {rows.files} has {' and '.join(roles.inputs)}, and {split} needs what the other "
+                f"files have: {' and '.join(of_train)}."
+            )
         labels = read_label(rows, roles.label, source, signed)
         signed = labels.signed if split == "train" else signed
         inputs = [read_input(rows, name, source) for name in roles.inputs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from flexlora.errors import FlexLoRAError
-from flexlora.tasks.rows import PLACE, Rows, refuse, shown
+from flexlora.tasks.rows import PLACE, Rows, brief, refuse, shown
 from flexlora.tasks.source import SourceOptions
 
 MISSING_WORDS = ("", "-", "-1", "None", "NA")
@@ -25,6 +26,8 @@ LARGEST_SCORE = float(np.finfo(np.float32).max)
 MOST_CLASSES = 1000
 IMBALANCED = 0.9
 """Share of one class above which a run tells so."""
+# Marks that take no room count as spaces.
+_AROUND = " \t\r\n\ufeff\u200b\u00a0"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 
 
@@ -62,7 +65,7 @@ def read_labels(rows: Rows, column: str, source: SourceOptions, signed: bool | N
     for place, value in zip(rows.places, rows.table[column].tolist(), strict=True):
         if not is_scalar(value):
             refuse(source, place, column, f"{shown(value)} is no label. A label is a word or a number.")
-        value = value.strip() if isinstance(value, str) else value
+        value = value.strip(_AROUND).strip() if isinstance(value, str) else value
         written = _written_missing(value)
         if written is not None:
             missing[written] += 1
@@ -134,7 +137,7 @@ def class_names(tables: Mapping[str, pd.DataFrame], source: SourceOptions, told:
     known = sorted(set(names), key=lambda name: (not name.isdigit(), len(name), name))
     if len(known) < 2:
         raise FlexLoRAError(
-            " ".join([f"data={source.data} has one label only ({known[0]}): there is nothing to learn.", *told])
+            " ".join([f"data={source.data} has one label only ({brief(known[0])}): there is nothing to learn.", *told])
         )
     for split, table in tables.items():
         if scores:
@@ -145,14 +148,14 @@ def class_names(tables: Mapping[str, pd.DataFrame], source: SourceOptions, told:
         if strange:
             where = table.loc[found == strange[0], PLACE].iloc[0]
             raise FlexLoRAError(
-                f"data={source.data}: the {split} split has labels that train does not have: {', '.join(strange[:5])} "
-                f"({where}). Train has: {', '.join(known[:10])}."
+                f"data={source.data}: the {split} split has labels that train does not have: {_listed(strange[:5])} "
+                f"({where}). Train has: {_listed(known[:10])}."
             )
     if scores:
         return []
     if len(known) > MOST_CLASSES:
         raise FlexLoRAError(
-            f"data={source.data} has {len(known)} labels in column label, such as {', '.join(known[:3])}; at most "
+            f"data={source.data} has {len(known)} labels in column label, such as {_listed(known[:3])}; at most "
             f"{MOST_CLASSES} are classes."
         )
     return known
@@ -165,14 +168,25 @@ def told_balance(labels: Sequence[Any], kind: str = "label") -> list[str]:
     told = []
     if most > IMBALANCED * len(labels):
         told.append(
-            f"train: {math.floor(1000 * most / len(labels)) / 10:g} % of its rows have {kind} {name}: always answering "
-            "that is right as often."
+            f"train: {math.floor(1000 * most / len(labels)) / 10:g} % of its rows have {kind} {brief(name)}: always "
+            "answering that is right as often."
         )
     single = [name for name, count in counts.items() if count == 1]
     if single:
         more = f" and {len(single) - 5} more" if len(single) > 5 else ""
-        told.append(f"train: one row only has {kind} {', '.join(single[:5])}{more}.")
+        told.append(f"train: one row only has {kind} {_listed(single[:5])}{more}.")
+    spellings: dict[str, list[str]] = {}
+    for name in counts:
+        spellings.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    for names in spellings.values():
+        if len(names) > 1:
+            alike = " and ".join(map(shown, sorted(names)))
+            told.append(f"train: {kind}s {alike} differ in case or spacing only, and are classes of their own.")
     return told
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(brief, names))
 
 
 def _written_missing(value: Any) -> str | None:

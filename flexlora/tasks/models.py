@@ -120,7 +120,7 @@ def _loaded(source: SourceOptions, load: Any) -> Any:
     logging.set_verbosity_error()
     try:
         return load()
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except Exception as error:  # the tokenizers library raises nothing more exact for a file that is damaged
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         here = Path(source.model or "").exists() or (source.model or "").startswith(PACKAGE)
         if not here and not hub_reachable():

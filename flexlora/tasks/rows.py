@@ -68,6 +68,12 @@ def refuse(source: SourceOptions, place: str, column: str, told: str) -> NoRetur
     raise FlexLoRAError(f"data={source.data}: {place}, column {column}: {told}")
 
 
+def brief(text: str) -> str:
+    """Return a name as a message shows it: in one line, not too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_LETTERS else f"{line[:SHOWN_LETTERS]}…"
+
+
 def shown(value: Any) -> str:
     """Return a value as a message shows it: in quotes, in one line, not too long."""
     text = repr(value).replace("\n", " ")

@@ -18,7 +18,9 @@ SAMPLE = 200
 """Rows that a delimiter is judged by."""
 LEFT_OUT = "-"
 """In ``columns=``: this column is not wanted."""
-_NAME = re.compile(r"[^\W\d][\w .\-]{0,39}")
+NAME_LETTERS = 40
+"""A first line with a longer field is an example, not a header."""
+_EXCEL = re.compile(r"sep=(.)(?=\r?\n)", re.IGNORECASE)
 _LIMIT = threading.Lock()
 
 
@@ -54,6 +56,9 @@ def read_separated(text: str, columns: Sequence[str] | None = None, delimiter: s
     Raises:
         ValueError: a row with too few or too many columns, bad quotes, a header without any of the names.
     """
+    if said := _EXCEL.match(text):
+        # Excel says so in a first line, which stays as an empty one, so that lines keep their numbers.
+        text = text[said.end() :]
     with _no_field_limit():
         sign = DELIMITERS.get(delimiter, delimiter) if delimiter else _delimiter(text, columns)
         quoted = sign != "\t" or _quoted_by_a_writer(text)
@@ -67,6 +72,8 @@ def read_separated(text: str, columns: Sequence[str] | None = None, delimiter: s
             records = list(_records(text, sign, quoted, spaced=True))
     names = [cell.strip() for cell in records[0].fields] if headed else list(columns or ())
     rows = records[1:] if headed else records
+    if headed and (again := next((row for row in rows if [cell.strip() for cell in row.fields] == names), None)):
+        raise ValueError(f"{again.place} repeats the header. Take it out")
     _check_widths(rows, names, sign, len(records[0].fields) if headed or sign != "\t" else None)
     return Separated(names, rows)
 
@@ -169,17 +176,27 @@ def _has_header(records: Sequence[Record], columns: Sequence[str]) -> bool:
     if any(name in first for name in wanted):
         return True
     cells = {place: cell for place, cell in enumerate(first) if cell}
-    rest = records[1:]
-    if len(rest) < 2 or len(cells) < min(2, len(columns)) or not all(map(_NAME.fullmatch, cells.values())):
+    rest = [record for record in records if record.fields != records[0].fields]
+    # A table without names is written with 0,1,2 above it.
+    counted = len(first) > 1 and first == [str(place) for place in range(len(first))]
+    if len(rest) < 2 or len(cells) < min(2, len(columns)) or not (counted or all(map(_is_name, cells.values()))):
         return False
     # An example shares its label with others; a header's name is found nowhere below.
-    if any(cell == record.fields[place].strip() for record in rest for place, cell in cells.items()
+    if not counted and any(cell == record.fields[place].strip() for record in rest for place, cell in cells.items()
            if place < len(record.fields)):  # fmt: skip
         return False
     raise ValueError(
         f"{records[0].place} is a header without {', '.join(wanted)}; it has: {', '.join(cells.values())}. "
         "columns= names some of these: texts, then the label. If it is an example, put a header line above it"
     )
+
+
+def _is_name(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return len(cell) <= NAME_LETTERS
+    return False
 
 
 def _check_widths(rows: Sequence[Record], names: Sequence[str], sign: str, width: int | None) -> None:

