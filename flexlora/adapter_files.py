@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -38,6 +38,7 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
     disk.put(folder / WEIGHTS, lambda file: save_file(tensors, file))
     method = next(name for name, method in METHODS.items() if method.config_class is type(adapter.config))
     header = {"format": FORMAT, "method": method, "config": adapter.config.to_dict(), "ranks": adapter.ranks()}
+    header["export"] = about_model(adapter)
     disk.put_bytes(folder / CONFIG, json.dumps(header, indent=1).encode())
     return folder
 
@@ -77,7 +78,7 @@ def export_peft(adapter: Adapter, folder: Path) -> Path:
     ranks = {name: rank for name, rank in adapter.ranks().items() if rank}
     if not ranks:
         raise FlexLoRAError("Every matrix has rank 0: there is no adapter to export.")
-    _check_exportable(adapter)
+    check_exportable(adapter)
     tensors = _head_tensors(adapter, "base_model.model.")
     for name in ranks:
         P, lam, Q = adapter.matrices[name].directions()
@@ -95,7 +96,7 @@ def export_peft(adapter: Adapter, folder: Path) -> Path:
         alpha_pattern={
             _anchored(name, ranks): config.alpha * rank / config.initial_rank for name, rank in ranks.items()
         },
-        modules_to_save=_whole_modules(adapter) or None,
+        modules_to_save=whole_modules(adapter) or None,
         fan_in_fan_out=is_transposed(first.base),
         inference_mode=True,
         base_model_name_or_path=getattr(getattr(adapter.model, "config", None), "_name_or_path", None) or None,
@@ -103,7 +104,30 @@ def export_peft(adapter: Adapter, folder: Path) -> Path:
     return folder
 
 
-def _check_exportable(adapter: Adapter) -> None:
+def about_model(adapter: Adapter) -> dict[str, Any]:
+    """Return what an export needs to know of the model, as JSON values: it is kept beside the weights.
+
+    ``refused`` is why PEFT cannot hold the adapter, None where it can.
+    """
+    refused = None
+    try:
+        check_exportable(adapter)
+    except FlexLoRAError as error:
+        refused = str(error)
+    ranks = {name: rank for name, rank in adapter.ranks().items() if rank}
+    return {
+        "base_model": getattr(getattr(adapter.model, "config", None), "_name_or_path", None) or None,
+        "transposed": is_transposed(next(iter(adapter.matrices.values())).base),
+        "matrices": list(adapter.matrices),
+        "head": [plain_name(name) for name in adapter.head],
+        "target_modules": _only(ranks, adapter.model),
+        "modules_to_save": whole_modules(adapter),
+        "refused": refused,
+    }
+
+
+def check_exportable(adapter: Adapter) -> None:
+    """Raise ``FlexLoRAError`` when the model holds something that PEFT's files cannot."""
     reached = Counter(id(m) for _, m in adapter.model.named_modules(remove_duplicate=False))
     for name, matrix in adapter.matrices.items():
         if reached[id(matrix)] > 1:
@@ -146,7 +170,7 @@ def _anchored(name: str, ranks: Mapping[str, int]) -> str:
     return f"^{re.escape(name)}" if ambiguous([name], ranks) else name
 
 
-def _whole_modules(adapter: Adapter) -> list[str]:
+def whole_modules(adapter: Adapter) -> list[str]:
     """Return the modules that hold what is trained beside the adapter, each as high as all in it is trained."""
     trained = {id(adapter.model.get_parameter(name)) for name in adapter.head}
     found = []

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from flexlora.adapter_files import about_model
 from flexlora.errors import FlexLoRAError
 from flexlora.optimizer_state import replace_parameters
 from flexlora.run_log import disk
@@ -44,10 +45,15 @@ def save_checkpoint(session: Session, folder: Path, step: int, tally: Mapping[st
         for key, value in session.optimizer.state.get(parameter, {}).items():
             # clone: fused AdamW may share one step tensor between parameters, which safetensors refuses.
             tensors[f"optimizer.{key}.{name}"] = value.detach().cpu().clone()
+    for name, matrix in session.adapter.matrices.items():
+        if matrix.gate is not None:
+            tensors[f"gate.{name}"] = matrix.gate.detach().cpu().clone()
     values, own = session.dynamics.state()
     tensors |= {f"method.{name}": tensor.detach().cpu().clone().contiguous() for name, tensor in own.items()}
     state = {
         "step": step,
+        "method_name": session.job.method,
+        "export": about_model(session.adapter),
         "config": session.dynamics.config.to_dict(),
         "slots": {name: matrix.slots for name, matrix in session.adapter.matrices.items()},
         "bounds": {name: matrix.bounds for name, matrix in session.adapter.matrices.items()},

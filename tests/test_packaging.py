@@ -147,7 +147,7 @@ def test_help_names_every_command_and_an_unknown_one_is_told(flexlora):
     done = flexlora("--help")
     assert done.returncode == 0
     words = re.findall(r"^  (\w+) +\w", done.stdout, re.MULTILINE)
-    assert words == ["app", "train", "study", "report", "adapters", "leaderboard", "import"]
+    assert words == ["app", "train", "study", "report", "adapters", "export", "leaderboard", "import"]
     for word in words:
         told = flexlora(word, "--help")
         assert told.returncode == 0 and told.stdout.startswith("usage: "), told.stderr
@@ -196,6 +196,8 @@ def test_a_missing_extra_is_named(arguments, extra, tmp_path):
 def test_logs_reports_and_adapters_need_only_the_core(tmp_path):
     done = run_without(OPTIONAL, "report", "sample_runs/words-flexlora-paper", "--out", str(tmp_path / "words.html"))
     assert done.returncode == 0, done.stderr
+    done = run_without(("peft",), "export", str(tmp_path), "--out", str(tmp_path / "peft"))
+    assert done.returncode == 2 and "holds no adapter" in done.stderr
     done = run_without(OPTIONAL, "adapters", str(tmp_path))
     assert done.returncode == 2 and "Traceback" not in done.stderr and "pip install" not in done.stderr
     done = run_without(OPTIONAL, "import", str(tmp_path))

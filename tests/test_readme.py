@@ -90,6 +90,13 @@ def test_the_adapter_commands_are_understood():
         assert _parser().parse_args(line.split()).adapter == Path("my_adapter")
 
 
+def test_the_export_command_is_understood():
+    from flexlora.export import _parser
+
+    (line,) = re.findall(r"^python -m flexlora\.export (.*?)$", RECIPES, re.MULTILINE)
+    assert _parser().parse_args(line.split()).out == Path("my_adapter")
+
+
 def test_the_console_commands_in_the_readme_are_understood():
     from analysis.adapters.__main__ import _parser as adapters
     from analysis.report.__main__ import _parser as report

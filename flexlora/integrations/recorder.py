@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from flexlora.adapter import Adapter
+from flexlora.adapter_files import about_model
 from flexlora.allocator import RankAllocator
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
@@ -202,6 +203,7 @@ class Recorder:
             "decider": self.allocator.decider.state(),
             "events": self.events,
             "wall_s": self._wall_s(),
+            "export": about_model(self.adapter),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:

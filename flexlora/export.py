@@ -1,0 +1,87 @@
+"""The command: ``python -m flexlora.export CHECKPOINT --out FOLDER [--base-model NAME] [--overwrite] [--json]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flexlora.errors import FlexLoRAError
+from flexlora.run_log import RunLogError
+
+EPILOG = """examples:
+  python -m flexlora.export out/checkpoint-500 --out my_adapter     # a Trainer's checkpoint
+  python -m flexlora.export runs/demo --out my_adapter              # a run folder, finished or not
+  python -m flexlora.export saved --out my_adapter --json           # what adapter.save wrote
+
+Nothing is trained and no base model is loaded: what was trained is in the file.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise FlexLoRAError(f"{message} (python -m flexlora.export --help lists every option)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 done, 2 bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser().parse_args(arguments)
+        report = _export(options)
+    except (FlexLoRAError, RunLogError, OSError) as error:
+        message = " ".join(str(error).split())
+        sys.stderr.write(f"error: {message}\n")
+        if "--json" in arguments:
+            sys.stdout.write(json.dumps({"error": message}) + "\n")
+        return 2
+    text = (
+        f"Wrote {report['out']} from {report['kind']}: {report['matrices']} matrices, total rank "
+        f"{report['total_rank']}, as a PEFT LoRA."
+    )
+    sys.stdout.write((json.dumps(report) if options.json else text) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m flexlora.export",
+        description="Make a PEFT adapter of what training left, without training and without the base model.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help="a Trainer's checkpoint-N, a run folder, or one of adapter.save")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the PEFT adapter goes")
+    parser.add_argument("--base-model", metavar="NAME", help="the base model as PEFT should name it")
+    parser.add_argument("--overwrite", action="store_true", help="replace an adapter that is there")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    return parser
+
+
+def _export(options: argparse.Namespace) -> dict[str, Any]:
+    if (options.out / "adapter_config.json").exists() and not options.overwrite:
+        raise FlexLoRAError(f"{options.out} holds an adapter already. Choose another --out, or add --overwrite.")
+    if options.out.exists() and not options.out.is_dir():
+        raise FlexLoRAError(f"{options.out} is a file. --out is the folder that the adapter goes to.")
+    # torch costs over a second to import: only once the request is known to be good.
+    from flexlora.stored_adapter import read_stored
+
+    stored = read_stored(options.checkpoint)
+    stored.export_peft(options.out, options.base_model)
+    ranks = stored.ranks()
+    return {
+        "checkpoint": str(options.checkpoint),
+        "kind": stored.kind,
+        "out": str(options.out),
+        "matrices": len(ranks),
+        "total_rank": sum(ranks.values()),
+        "ranks": ranks,
+        "head": sorted(stored.head),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
