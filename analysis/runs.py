@@ -187,6 +187,13 @@ class Run:
             found[f"{split}/{metric}"] = (steps, np.array([record["metrics"][metric] for record in own], np.float64))
         return found
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Show the player in a notebook, and one line elsewhere."""
+        from analysis.notebook.frame import frame_html
+
+        text = f"Run {self.folder}: {self.state}, {len(self.matrices)} matrices, {len(self.steps)} records"
+        return {"text/plain": text, "text/html": frame_html(self)}
+
     def _named(self, flat: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
         parts = np.split(flat, np.cumsum(counts)[:-1])
         return {matrix.name: part for matrix, part in zip(self.matrices, parts, strict=True)}
@@ -218,7 +225,11 @@ def load_run(path: str | Path) -> Run:
     Raises:
         RunLogError: the folder is no run; damage elsewhere is told in ``notices``.
     """
-    log = read_run(path)
+    return run_of(read_run(path))
+
+
+def run_of(log: RunLog) -> Run:
+    """Return what ``read_run`` returned as the arrays that views start from."""
     matrices = [
         Matrix(
             name=str(row["name"]),

@@ -58,7 +58,7 @@ CONTRACT = (
     "from analysis.runs import load_run",
     "import analysis.metrics, analysis.figures",
     "import analysis.adapters, analysis.glossary, analysis.importers, analysis.payload, analysis.report",
-    "import analysis.costs, analysis.tables, analysis.why",
+    "import analysis.costs, analysis.notebook, analysis.tables, analysis.why",
     "import flexlora.job, flexlora.controls, flexlora.methods, flexlora.tasks, flexlora.train",
     "import flexlora.study.__main__, flexlora.study.worker, flexlora.study.ray_pool",
     "import flexlora.study.served, flexlora.study.partial",

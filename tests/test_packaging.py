@@ -111,6 +111,11 @@ def test_the_command_trains_and_reports_in_an_empty_folder(flexlora, tmp_path):
     assert "<script" in (tmp_path / "demo.html").read_text(encoding="utf-8")
 
 
+def test_the_wheel_has_what_a_notebook_shows(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        assert {"analysis/notebook/page.html", "analysis/notebook/bridge.js"} <= set(archive.namelist())
+
+
 def test_the_app_opens_in_an_empty_folder(installed, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -229,7 +234,11 @@ BROUGHT = {"app": {"starlette"}, "flexlora": {"tokenizers"}, "analysis": {"proto
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("flexlora", ("train", "hub", "peft")), ("analysis", ("app", "paper", "tensorboard")), ("app", ("app",))],
+    [
+        ("flexlora", ("train", "hub", "peft")),
+        ("analysis", ("app", "notebook", "paper", "tensorboard")),
+        ("app", ("app",)),
+    ],
 )
 def test_what_a_package_imports_is_declared(folder, extras):
     assert imported(folder) - set(declared(*extras)) == BROUGHT[folder]

@@ -15,6 +15,7 @@ from analysis.player_modules import FOLDER, import_map, module_closure, module_t
 ENTRIES = (
     "player/source/component.js",
     "player/source/report.js",
+    "player/source/frame.js",
     "player/source/words.js",
     "schedule/editor.js",
     "runs/picker.js",

@@ -9,7 +9,7 @@
  * @property {number | null} step
  * @property {string | null} matrix
  * @property {{run: string, name: string} | null} [beside] a second run under the same clock, and what it is called
- * @property {boolean} [live] the server trains it now
+ * @property {boolean} [live] the server trains it now, or a notebook tells what is new
  * @property {string | null} [shared] the page that a copied link opens; null = this one
  * @property {boolean} [served] there is a server, which makes reports
  * @property {{example?: string | null}} [guide] newcomers read it: there is an introduction above; example = a run that moves rank

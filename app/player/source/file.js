@@ -10,14 +10,18 @@ import { lastAtOrBefore } from "../model/model.js";
 
 /** @param {string} id of a script element that holds base64 of gzip @returns {Promise<Uint8Array>} */
 export async function unpacked(id) {
-  const text = atob(document.getElementById(id)?.textContent?.trim() ?? "");
-  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  return unpackedText(document.getElementById(id)?.textContent?.trim() ?? "");
+}
+
+/** @param {string} text base64 of gzip @returns {Promise<Uint8Array>} */
+export async function unpackedText(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(plain).arrayBuffer());
 }
 
 /** @param {Uint8Array} bytes parcels, each after its length @returns {Map<string, Content>} by matrix */
-function unboxed(bytes) {
+export function unboxed(bytes) {
   const parcels = new Map();
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   for (let place = 0; place < bytes.length; ) {

@@ -122,6 +122,7 @@ export class Player {
     if (before && request.link && before.run !== request.run) showAddress(this, new URLSearchParams(request.link));
     if (before?.id !== request.id) this.obey(request);
     this.palette = readPalette(this.root);
+    this.transport.copy.hidden = !request.link && !request.shared;
     this.root.style.setProperty("--fl-pruned", this.palette.pruned);
     this.root.style.setProperty("--fl-extended", this.palette.extended);
     this.layOut();
@@ -142,7 +143,7 @@ export class Player {
 
   /** @param {Model} model @returns {boolean} */
   goesOn({ run }) {
-    return Boolean(this.request?.served && (this.request.live || run.state === "running"));
+    return Boolean(this.request?.live || (this.request?.served && run.state === "running"));
   }
 
   /** @param {number[]} order of the matrices by similarity */
