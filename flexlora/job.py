@@ -40,7 +40,9 @@ class LoopOptions(SourceOptions, PlantedOptions):
     max_grad_norm: float = option(1.0, "Clip the task gradient to this norm; the regulariser is not clipped.", above=0)
     precision: str = option("fp32", "fp32, or bf16 by autocast.", choices=PRECISIONS)
     device: str = option("cpu", "Where to train: cpu, cuda or cuda:N.")
-    threads: int = option(1, "Torch threads; two threads beside a server and a browser are slower than one.", least=1)
+    threads: int = option(
+        1, "Torch threads; two threads beside a server and a browser are slower than one.", least=1, below=1025
+    )
     eval_interval: int | None = option(None, "Steps between evaluations on the validation subset.", least=1)
     eval_samples: int | None = option(None, "Size of the validation subset.", least=1)
     log_measures: str = option(

@@ -75,6 +75,15 @@ def grown(key: str, value: Any, old: torch.Size, new: torch.Size) -> Any:
     return value * (old[0] / new[0]) if found == "columns" and "col" in key else value
 
 
+def fit_state(optimizer: Optimizer, capacities: Mapping[nn.Parameter, int]) -> None:
+    """Let state that was loaded for storage of these capacities fit parameters that have grown since."""
+    for parameter, capacity in capacities.items():
+        state, shape = optimizer.state.get(parameter, {}), parameter.shape
+        if capacity < shape[0]:
+            old = torch.Size([capacity, *shape[1:]])
+            state.update({key: grown(key, value, old, shape) for key, value in state.items()})
+
+
 def row_totals(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> dict[tuple[nn.Parameter, str], Tensor]:
     """Return the sum over all slots of each entry that a factored optimizer keeps a row beside one a column."""
     return {

@@ -28,7 +28,8 @@ def digest(adapter: Adapter, event: Event | None = None) -> str:
 
 def _checksum(values: Tensor) -> Tensor:
     # Integers wrap around and add in any order to the same sum; odd factors tell places apart.
-    bits = values.reshape(-1).view(torch.int32).to(torch.int64)
+    whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()]
+    bits = values.reshape(-1).view(whole).to(torch.int64)
     return (bits * torch.arange(1, 2 * bits.numel(), 2, device=bits.device)).sum()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -17,11 +20,11 @@ from flexlora.adapter_files import about_model
 from flexlora.allocator import RankAllocator
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
-from flexlora.errors import FlexLoRAError
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import check_agreement
 from flexlora.reallocation import Reallocation
 from flexlora.run_header import matrix_table, versions
-from flexlora.run_log import RunWriter
+from flexlora.run_log import RunWriter, add_eval
 
 DRAIN_INTERVAL_S = 0.4
 """Numbers wait on the accelerator for so long: fetching them at every step would make it wait for the host."""
@@ -48,6 +51,7 @@ class Recorder:
         events: events of the run, over all its starts.
         first_step: the first step that it can see.
         last_step: the step that was recorded last.
+        lost: why nothing can come of the run any more, in one line; None while something can.
     """
 
     def __init__(
@@ -75,18 +79,21 @@ class Recorder:
             RunLogError: the folder holds a run already, or cannot be written.
         """
         self.adapter = adapter
+        _warn_of_narrow(adapter)
         self.allocator = RankAllocator(adapter, optimizer, config)
         self.allocator.log_all_measures = True
         self.folder = None if folder is None else Path(folder)
         self.events = 0
         self.last_step = resume_from or 0
         self.first_step = self.last_step + 1
+        self.lost: str | None = None
+        self._undefined: int | None = None
         self._waiting: list[_Waiting] = []
         self._began = self._stepped = self._drained = time.monotonic()
         self._writer = self._open(header or {}, resume_from)
         self._closed = False
         if self._writer is not None and not resume_from:
-            self._spectrum(0, adapter.flat_weights(), complete=True)
+            self._spectrum(0, adapter.flat_weights().float(), complete=True)
 
     @property
     def config(self) -> FlexLoRAConfig:
@@ -114,7 +121,7 @@ class Recorder:
             step_s: seconds of this step; None = since the last one.
 
         Returns:
-            What was moved (possibly nothing) at an event step, None at any other.
+            What was moved (possibly nothing) at an event step, None at any other; nothing moves in a run that is lost.
 
         Raises:
             FlexLoRAError: processes of one job came to different decisions.
@@ -135,6 +142,8 @@ class Recorder:
             if complete or now - self._drained >= DRAIN_INTERVAL_S:
                 self._drain(complete=complete)
         self.last_step = t
+        if self.lost:
+            return None
         plan = self.allocator.step(t)
         event = self.allocator.last
         if plan is not None and event is not None:
@@ -146,8 +155,10 @@ class Recorder:
         return plan
 
     def eval(self, t: int, metrics: Mapping[str, float], split: str = "validation", samples: int | None = None) -> None:
-        """Log what an evaluation found after step t."""
-        if self._writer is not None:
+        """Log what an evaluation found after step t, also when the log has ended."""
+        if self._closed and self.folder is not None:
+            add_eval(self.folder, t, split, metrics, samples)
+        elif self._writer is not None:
             self._writer.eval(t, split, metrics, samples=samples)
 
     def note(self, kind: str, **fields: Any) -> None:
@@ -159,7 +170,8 @@ class Recorder:
         """Write what is left and the end of the log; a second call does nothing.
 
         Args:
-            reason: completed, stopped or failed; None = completed when the last step was made, else stopped.
+            reason: completed, stopped or failed; None = completed when the last step was made, else stopped. A run
+                that is lost has failed, whatever the reason.
             message: why, where it needs saying.
         """
         if self._closed:
@@ -173,6 +185,13 @@ class Recorder:
             if self._waiting:
                 self._drain(complete=True)
             done = self.last_step >= (self.config.total_steps or 0)
+            if self._undefined is not None and self.lost is None:
+                self.lost = f"The loss is not finite from step {self._undefined} to the last."
+            if self.lost:
+                reason, message = (
+                    "failed",
+                    f"{self.lost} Try a lower learning rate." + (f" {message}" if message else ""),
+                )
             writer.end(reason or ("completed" if done else "stopped"), message=message, wall_s=self._wall_s())
 
     def __enter__(self) -> Self:
@@ -212,11 +231,7 @@ class Recorder:
         Raises:
             FlexLoRAError: the state belongs to other settings.
         """
-        mine = self.config.to_dict()
-        other = {key: value for key, value in state["config"].items() if mine.get(key) != value}
-        if other:
-            told = ", ".join(f"{key}={value} (now {mine.get(key)})" for key, value in other.items())
-            raise FlexLoRAError(f"The checkpoint was made with {told}. Resume with the same FlexLoRAConfig.")
+        check_settings(self.config, state)
         self.allocator.moves.young.restore(self.adapter.named_parameters(), state["ages"])
         self.allocator.decider = Decider.restored(state["decider"])
         self.events = state.get("events", 0)
@@ -265,6 +280,7 @@ class Recorder:
         weight = self.config.regularization_weight
         memory = _memory_bytes(device)
         for item, row in zip(waiting, numbers, strict=True):
+            self._look_for_nan(item, row)
             loss = None if item.task_loss is None else float(row[0])
             self._writer.step(
                 item.step,
@@ -277,12 +293,42 @@ class Recorder:
             self._spectrum(item.step, row[2:], complete=complete and item is waiting[-1])
         self._drained = time.monotonic()
 
+    def _look_for_nan(self, item: _Waiting, row: np.ndarray) -> None:
+        """Take notice of losses and of parameters that are not finite: P and Q show in the regulariser."""
+        if item.task_loss is not None and not math.isfinite(row[0]):
+            self._undefined = item.step if self._undefined is None else self._undefined
+        elif item.task_loss is not None:
+            self._undefined = None
+        if self.lost is None and not np.isfinite(row[1:]).all():
+            of = "The loss was not finite" if self._undefined is not None else "P, λ or Q is not finite"
+            self.lost = f"{of} at step {self._undefined or item.step}, and what is trained is NaN since."
+
     def _spectrum(self, step: int, flat: Any, *, complete: bool) -> None:
         if self._writer is None:
             return
         values = flat.cpu().numpy() if isinstance(flat, Tensor) else flat
-        true = list(self.allocator.spectra.at(step).values()) if complete else None
+        true = list(self.allocator.spectra.at(step).values()) if complete and not self.lost else None
         self._writer.spectrum(step, list(self.adapter.split_weights(values).values()), true)
+
+
+def check_settings(config: FlexLoRAConfig, state: Mapping[str, Any]) -> None:
+    """Raise ``FlexLoRAError`` where the ``state`` of a recorder was made with other settings."""
+    mine = config.to_dict()
+    other = {key: value for key, value in state["config"].items() if mine.get(key) != value}
+    if other:
+        told = ", ".join(f"{key}={value} (now {mine.get(key)})" for key, value in other.items())
+        raise FlexLoRAError(f"The checkpoint was made with {told}. Resume with the same FlexLoRAConfig.")
+
+
+def _warn_of_narrow(adapter: Adapter) -> None:
+    narrow = {parameter.dtype for parameter in adapter.parameters() if parameter.element_size() < 4}
+    if narrow:
+        warnings.warn(
+            f"P, λ and Q are {', '.join(sorted(str(kind)[6:] for kind in narrow))}, in which small moves are lost: the "
+            "model was cast after it was attached. Cast it before: the adapter then keeps fp32 beside it.",
+            FlexLoRAWarning,
+            stacklevel=3,
+        )
 
 
 def _memory_bytes(device: torch.device) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 from collections.abc import Mapping
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
@@ -19,15 +19,13 @@ from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
 from flexlora.integrations.losses import StepLoss
 from flexlora.integrations.recorder import Recorder
-from flexlora.optimizer_state import DecayFree
-from flexlora.run_log.format import HEADER
+from flexlora.integrations.resuming import about_checkpoint, check_checkpoint, choose_folder, kept_state, scheduled
+from flexlora.integrations.saving import SmallCheckpoints, frozen
+from flexlora.integrations.training_loop import LoopWatch
+from flexlora.optimizer_state import DecayFree, innermost
 
 KEY = "FlexLoRACallback"
 """Under which the Trainer keeps this callback's state in ``trainer_state.json``."""
-
-
-SAVING = ("_keys_to_ignore_on_save", "_weight_conversions")
-"""Attributes by which a transformers model says what ``save_pretrained`` leaves out and renames."""
 
 
 class FlexLoRACallback(TrainerCallback, ExportableState):
@@ -41,10 +39,14 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
     comes from the Trainer unless the configuration has it. The Trainer's checkpoints hold the adapter and the head, not
     the frozen weights.
 
+    Training that is left by an exception or an interrupt ends its log within two seconds. ``train`` may be called
+    again, of the same Trainer or of another one of the same model: resuming goes on with the log of the checkpoint;
+    training anew has a folder of its own, ``runs/mine-2``, where the one before recorded a step.
+
     Attributes:
         adapter: the adapted matrices.
         config: with ``total_steps`` from the start of training on.
-        folder: the run log; None = nothing is written.
+        folder: the log of the latest training; None = nothing is written.
         recorder: allocates and writes; None outside of training.
     """
 
@@ -72,16 +74,25 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             self.adapter = attach(model, self.config)
         self.folder = None if folder is None else Path(folder)
         self.recorder: Recorder | None = None
+        self._asked = self.config
+        self._first_folder = self.folder
+        self._ended: Recorder | None = None
+        self._lock = threading.RLock()
+        self._watch: LoopWatch | None = None
+        self._arguments: TrainingArguments | None = None
         self._loss = StepLoss()
+        self._loss_scale = 1.0
+        self._told = False
         self._decay_free: DecayFree | None = None
         self._regularizer: Tensor | None = None
         self._began = time.monotonic()
-        self._saving_before: dict[str, Any] | None = None
+        self._small: SmallCheckpoints | None = None
         self._digests: dict[int, str] = {}
         self.adapter.model.register_load_state_dict_post_hook(self._expect_trained_only)
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Refuse what cannot work, before anything is trained."""
+        self._arguments = args
         _check_arguments(args)
         if more.get("model") is not None:
             self._check_model(more["model"])
@@ -102,33 +113,38 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Build the allocator, open the log; go on from a checkpoint if the Trainer does."""
-        self.close("failed", "a new training began")
+        if self._watch is not None:
+            self._left(self._watch.shown())
+        self.close()
+        if self._arguments is not args:
+            # Added to a Trainer that was there already.
+            self.on_init_end(args, state, control, model=more["model"])
         self._check_model(more["model"])
-        # accelerate wraps it; hooks and moments belong to the one inside.
-        optimizer: Optimizer = getattr(more["optimizer"], "optimizer", more["optimizer"])
-        config = self.config
-        if config.total_steps is None:
-            config = config.replace(total_steps=state.max_steps)
-        elif config.total_steps != state.max_steps:
-            _warn(
-                f"FlexLoRAConfig has total_steps={config.total_steps}, the Trainer makes {state.max_steps} steps: the "
-                "schedule does not fit the run. Leave total_steps out to take the Trainer's."
-            )
-        due = [t for t in config.event_steps() if state.global_step < t <= state.max_steps]
-        if config.initial_budget and not due:
-            _warn(f"No event is due in steps {state.global_step + 1} to {state.max_steps}: no rank will move.")
         step = state.global_step
-        folder = self.folder if state.is_world_process_zero else None
-        resume = step if step and folder is not None and (folder / HEADER).exists() else None
-        self.recorder = Recorder(
-            self.adapter, optimizer, config, folder, header=_header(args, state, self.folder), resume_from=resume
+        kept = kept_state(state, KEY) if step else {}
+        config = scheduled(self._asked, state.max_steps, kept)
+        if step:
+            check_checkpoint(self.adapter, innermost(more["optimizer"]), config, step, kept)
+        folder = resume = None
+        if self._first_folder is not None and state.is_world_process_zero:
+            before = self._ended.folder if self._ended is not None else None
+            self.folder, resume = choose_folder(self._first_folder, before, step, kept)
+            folder = self.folder
+        self.recorder = recorder = Recorder(
+            self.adapter,
+            more["optimizer"],
+            config,
+            folder,
+            header=_header(args, state, self.folder),
+            resume_from=resume,
         )
         self.config = config
         if step:
-            self._restore(state)
-        self._decay_free = DecayFree(optimizer, self.adapter.parameters)
-        self._loss.attach(self.adapter.model, world_size=args.world_size if args.average_tokens_across_devices else 1)
-        self._keep_checkpoints_small()
+            recorder.restore(kept)
+        self._decay_free = DecayFree(recorder.allocator.optimizer, self.adapter.parameters)
+        self._loss.attach(self.adapter.model, wrapped=args.world_size > 1)
+        self._small = SmallCheckpoints(self.adapter.model)
+        self._watch = LoopWatch(self._left)
 
     def keep_loss(self, loss: Tensor) -> None:
         """Take over the loss of a step that was replayed as a graph: the model was not called."""
@@ -136,12 +152,16 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Start the clock of a step."""
+        if self._watch is not None:
+            self._watch.stepping()
         self._began = time.monotonic()
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Add the regulariser's gradient: after clipping, once however many batches were accumulated."""
+        scaler = getattr(more["optimizer"], "scaler", None)
+        self._loss_scale = 1.0 if scaler is None else scaler.get_scale()
         self._regularizer = self.adapter.add_regularization_gradient()
 
     def on_optimizer_step(
@@ -154,7 +174,18 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self._regularizer = None
         samples = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         seconds = time.monotonic() - self._began
-        recorder.step(state.global_step + 1, self._loss.take(), regularizer, samples=samples, step_s=seconds)
+        loss = self._loss.take(self._loss_scale)
+        if loss is None and not self._told:
+            self._told = True
+            _warn(
+                "The log's task loss stays empty: backward() was called of nothing that was computed from the model's "
+                "output by operations of torch."
+            )
+        recorder.step(state.global_step + 1, loss, regularizer, samples=samples, step_s=seconds)
+        if recorder.lost and args.world_size == 1 and not control.should_training_stop:
+            # Several processes must stop at the same step; there the others know nothing.
+            _warn(f"{recorder.lost} Training stops.")
+            control.should_training_stop = True
 
     def on_log(
         self,
@@ -177,16 +208,19 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         **more: Any,
     ) -> None:
         """Log the metrics of an evaluation."""
-        if self.recorder is None or not metrics:
+        recorder = self.recorder or self._ended
+        if recorder is None or not metrics:
             return
-        left_out = ("_runtime", "_per_second", "epoch")
+        prefix = next((key.removesuffix("_runtime") for key in metrics if key.endswith("_runtime")), "eval")
+        named = prefix if prefix.partition("_")[0] != "eval" else "eval"
+        left_out = ("_runtime", "_per_second", "_preparation_time", "epoch")
         kept = {
-            key.removeprefix("eval_"): float(value)
+            key.removeprefix(f"{named}_"): float(value)
             for key, value in metrics.items()
             if isinstance(value, int | float) and not key.endswith(left_out)
         }
         if kept:
-            self.recorder.eval(state.global_step, kept)
+            recorder.eval(state.global_step, kept, split="validation" if named == "eval" else named)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """End the log, and say so when no event ever fired."""
@@ -208,39 +242,43 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
 
     def close(self, reason: str | None = None, message: str | None = None) -> None:
         """End the log and let go of model and optimizer, as after training that was interrupted."""
-        self._loss.detach()
-        if self._decay_free is not None:
-            self._decay_free.detach()
-            self._decay_free = None
-        if self.recorder is not None:
-            for key, value in (self._saving_before or {}).items():
-                setattr(self.adapter.model, key, value)
-            self._saving_before = None
-            self.recorder.close(reason, message)
-            self.recorder = None
+        with self._lock:
+            if self._watch is not None:
+                self._watch.stop()
+                self._watch = None
+            self._loss.detach()
+            if self._decay_free is not None:
+                self._decay_free.detach()
+                self._decay_free = None
+            if self._small is not None:
+                self._small.undo()
+                self._small = None
+            self._ended, recorder, self.recorder = self.recorder or self._ended, self.recorder, None
+            if recorder is not None:
+                recorder.close(reason, message)
+
+    def _left(self, error: BaseException | None) -> None:
+        """End the log of a training that was left; called by the watch, in its thread."""
+        with self._lock:
+            if self.recorder is None or self._watch is None:
+                return
+            step = self.recorder.last_step
+            told = f"Training was left after step {step}"
+            if error is None:
+                self.close("stopped", f"{told}, by an exception or an interrupt.")
+            elif isinstance(error, KeyboardInterrupt):
+                self.close("stopped", f"{told}, by an interrupt.")
+            else:
+                self.close("failed", f"{told}: {type(error).__name__}: {error}")
 
     def state(self) -> dict[str, Any]:
         """Return what ``trainer_state.json`` keeps of this callback."""
         if self.recorder is None:
             return {"args": {}, "attributes": {}}
         self._digests[self.recorder.last_step] = digest(self.adapter)
-        kept = {**self.recorder.state(), "digest": digest(self.adapter)}
+        optimizer = self.recorder.allocator.optimizer
+        kept = self.recorder.state() | about_checkpoint(self.adapter, optimizer, self.folder)
         return {"args": {}, "attributes": kept}
-
-    def _restore(self, state: TrainerState) -> None:
-        found: Any = (state.stateful_callbacks or {}).get(KEY)  # type: ignore[attr-defined]
-        kept = found.get("attributes") if isinstance(found, Mapping) else None
-        if not kept or self.recorder is None:
-            raise FlexLoRAError(
-                f"The checkpoint of step {state.global_step} was not written with a FlexLoRACallback. Resume from one "
-                "that was, or start anew."
-            )
-        if digest(self.adapter) != kept["digest"]:
-            raise FlexLoRAError(
-                f"The Trainer did not load the adapter of the checkpoint of step {state.global_step}: its weights lie "
-                "under other names or are damaged. Resume from another checkpoint, or start anew."
-            )
-        self.recorder.restore(kept)
 
     def _check_model(self, model: nn.Module) -> None:
         if model is not self.adapter.model and not any(part is self.adapter.model for part in model.modules()):
@@ -249,24 +287,10 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
                 "both, and model= instead of model_init=."
             )
 
-    def _frozen(self) -> set[str]:
-        named = list(self.adapter.model.named_parameters(remove_duplicate=False))
-        return {name for name, parameter in named if not parameter.requires_grad}
-
-    def _keep_checkpoints_small(self) -> None:
-        """Have the Trainer's checkpoints hold what is trained, under the names that it loads them by.
-
-        transformers saves some models under the names of older versions, which only ``from_pretrained`` translates: a
-        Trainer that resumes such a checkpoint loads nothing, with a warning. No conversions, no other names.
-        """
-        model: Any = self.adapter.model
-        self._saving_before = {key: getattr(model, key, None) for key in SAVING}
-        model._keys_to_ignore_on_save = self._frozen() | set(model._keys_to_ignore_on_save or ())
-        model._weight_conversions = []
-
     def _expect_trained_only(self, model: nn.Module, incompatible: Any) -> None:
-        frozen = self._frozen()
-        incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if key not in frozen]
+        left_out = frozen(self.adapter.model)
+        missing = [key for key in incompatible.missing_keys if key.replace("_orig_mod.", "") not in left_out]
+        incompatible.missing_keys[:] = missing
 
 
 def _check_arguments(args: TrainingArguments) -> None:

@@ -1,5 +1,6 @@
 """The run log: the one door between training and everything else. Torch-free."""
 
+from flexlora.run_log.afterwards import add_eval, discard_empty
 from flexlora.run_log.format import SCHEMA_VERSION, RunLogError, read_header
 from flexlora.run_log.glance import Glance, glance_run
 from flexlora.run_log.reader import RunLog, find_runs, read_run, run_state
@@ -14,6 +15,8 @@ __all__ = [
     "RunLog",
     "RunLogError",
     "RunWriter",
+    "add_eval",
+    "discard_empty",
     "find_runs",
     "glance_run",
     "read_header",

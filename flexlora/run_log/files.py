@@ -32,7 +32,7 @@ FILES = (SCALARS, SPECTRA, LINES, CHECKSUMS)
 
 
 class LogFiles:
-    """Opened by ``begin`` or ``go_on``; whatever fails raises OSError.
+    """Opened by ``begin``, ``go_on`` or ``join``; whatever fails raises OSError.
 
     Attributes:
         begun: True once there is a run in the folder.
@@ -84,6 +84,19 @@ class LogFiles:
         self._segment = rewind(self.folder, resume_from)
         self._open_all()
         return kept
+
+    def join(self) -> None:
+        """Open the run in the folder to add to its last start.
+
+        Raises:
+            RunLogError: it is no run, or is being written.
+        """
+        read_header(self.folder)
+        self.begun = True
+        self._claim()
+        # No step is void.
+        self._segment = max(0, rewind(self.folder, 1 << 62) - 1)
+        self._open_all()
 
     def append(self, file: str, kind: str, data: bytes, first: int | None = None, last: int | None = None) -> None:
         """Append a piece to a file, then what vouches for it; see ``Chunk``."""

@@ -152,12 +152,13 @@ def write_header(folder: Path, header: dict[str, Any]) -> None:
     put_bytes(folder / HEADER, text.encode(), durable=True)
 
 
-def read_header(folder: Path) -> tuple[dict[str, Any], list[str]]:
+def read_header(folder: str | Path) -> tuple[dict[str, Any], list[str]]:
     """Return the header and notices about it.
 
     Raises:
         RunLogError: not a run folder, no readable header, or a schema from the future.
     """
+    folder = Path(folder)
     if not folder.exists():
         raise RunLogError(f"{folder} does not exist. Give the folder of a run: the one that holds {HEADER}.")
     if not folder.is_dir():

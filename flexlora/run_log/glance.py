@@ -41,7 +41,7 @@ class Glance:
     notices: list[str]
 
 
-def glance_run(folder: Path) -> Glance:
+def glance_run(folder: str | Path) -> Glance:
     """Read header, checksums and lines of a run; the Arrow files are not opened.
 
     Records that their checksum does not vouch for are left out, as ``read_run`` does.
@@ -49,6 +49,7 @@ def glance_run(folder: Path) -> Glance:
     Raises:
         RunLogError: the folder is no run, its header is damaged, or it is from a newer version.
     """
+    folder = Path(folder)
     header, notices = read_header(folder)
     with reading(folder):
         sealed, _, _torn = disk.content(folder / CHECKSUMS).rpartition(b"\n")

@@ -1,0 +1,124 @@
+"""From where a training begins: schedule, log and optimizer of a checkpoint, or of a training before it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+from transformers import TrainerState
+
+from flexlora.adapter import Adapter, matrix_parameters
+from flexlora.config import FlexLoRAConfig
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.integrations.agreement import digest
+from flexlora.integrations.recorder import check_settings
+from flexlora.run_log import discard_empty
+from flexlora.run_log.format import HEADER
+from flexlora.state_rows import fit_state
+
+
+def about_checkpoint(adapter: Adapter, optimizer: Optimizer, folder: Path | None) -> dict[str, Any]:
+    """Return by what a checkpoint is known again, as JSON values."""
+    return {
+        "digest": digest(adapter),
+        "moments": _moments(adapter, optimizer),
+        "capacities": [matrix.capacity for matrix in adapter.matrices.values()],
+        "folder": None if folder is None else folder.name,
+    }
+
+
+def kept_state(state: TrainerState, key: str) -> Mapping[str, Any]:
+    """Return what the checkpoint that the Trainer resumes from kept under ``key``.
+
+    Raises:
+        FlexLoRAError: nothing.
+    """
+    found: Any = (state.stateful_callbacks or {}).get(key)  # type: ignore[attr-defined]
+    kept = found.get("attributes") if isinstance(found, Mapping) else None
+    if not kept:
+        raise FlexLoRAError(
+            f"The checkpoint of step {state.global_step} was not written with a FlexLoRACallback. Resume from one "
+            "that was, or start anew."
+        )
+    return kept
+
+
+def scheduled(config: FlexLoRAConfig, last: int, kept: Mapping[str, Any]) -> FlexLoRAConfig:
+    """Return the configuration with the steps of its schedule: its own, those that the run began with, or ``last``."""
+    if config.total_steps is None:
+        config = config.replace(total_steps=kept.get("config", {}).get("total_steps") or last)
+    total = config.total_steps or last
+    if kept and last > total:
+        _warn(
+            f"The schedule stays that of the {total} steps which the run began with: no rank moves in steps "
+            f"{total + 1} to {last}. For a schedule of {last} steps, start anew."
+        )
+    elif total != last:
+        _warn(
+            f"FlexLoRAConfig has total_steps={total}, the Trainer makes {last} steps: the schedule does not fit the "
+            "run. Leave total_steps out to take the Trainer's."
+        )
+    if config.initial_budget and not any(t <= last for t in config.event_steps()):
+        _warn(f"No event is due in steps 1 to {last}: no rank will move.")
+    return config
+
+
+def choose_folder(first: Path, before: Path | None, step: int, kept: Mapping[str, Any]) -> tuple[Path, int | None]:
+    """Return where to log, and the step from which the log there is gone on with; None = a new one.
+
+    Args:
+        first: the folder that was asked for.
+        before: the log of the training before this one, by the same callback.
+        step: finished steps; 0 = training begins anew.
+        kept: what the checkpoint says.
+    """
+    if step:
+        name = str(kept.get("folder") or "")
+        own = first.with_name(name) if name.startswith(f"{first.name}-") else first
+        folder = own if (own / HEADER).exists() else first
+        return folder, step if (folder / HEADER).exists() else None
+    if before is None or not (before / HEADER).exists():
+        return first, None
+    if discard_empty(before):
+        return before, None
+    number = 2
+    while (folder := first.with_name(f"{first.name}-{number}")).exists():
+        number += 1
+    _warn(f"{before} holds the training before this one, which is logged in {folder}.")
+    return folder, None
+
+
+def check_checkpoint(
+    adapter: Adapter, optimizer: Optimizer, config: FlexLoRAConfig, step: int, kept: Mapping[str, Any]
+) -> None:
+    """Refuse a checkpoint from which nothing goes on as it was, before its log is touched; fit its optimizer's state.
+
+    Raises:
+        FlexLoRAError: the adapter was not loaded, there is no optimizer, or the settings are others.
+    """
+    if digest(adapter) != kept["digest"]:
+        raise FlexLoRAError(
+            f"The Trainer did not load the adapter of the checkpoint of step {step}: its weights lie "
+            "under other names or are damaged. Resume from another checkpoint, or start anew."
+        )
+    if (kept.get("moments") or kept["ages"]) and not _moments(adapter, optimizer):
+        raise FlexLoRAError(
+            f"The checkpoint of step {step} holds no optimizer, as with save_only_model=True: nothing goes on as it "
+            "was from it. Save without save_only_model, or start anew."
+        )
+    check_settings(config, kept)
+    # An adapter that has grown since, in this very process, keeps its room.
+    sizes = zip(adapter.matrices.values(), kept.get("capacities", ()), strict=False)
+    fit_state(optimizer, {part: size for matrix, size in sizes for part in matrix_parameters(matrix)})
+
+
+def _moments(adapter: Adapter, optimizer: Optimizer) -> int:
+    """Return how many of the adapter's tensors the optimizer keeps something of."""
+    return sum(bool(optimizer.state.get(parameter)) for parameter in adapter.parameters())
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, FlexLoRAWarning, stacklevel=4)
