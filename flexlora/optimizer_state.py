@@ -172,7 +172,8 @@ class YoungDirections:
 
     @torch.no_grad()
     def _keep(self) -> None:
-        young = [parameter for parameter in self.born if parameter.grad is not None]
+        # Also those without a gradient: where step is given a closure, gradients come only now.
+        young = list(self.born)
         # Whole tensors in one call: picking rows of each would cost a launch and a synchronisation a tensor.
         copies = torch._foreach_mul(list[Tensor](young), 1.0) if young else ()
         self._kept = dict(zip(young, copies, strict=True))
@@ -185,7 +186,7 @@ class YoungDirections:
             betas = _betas(group)
             if betas is None:
                 continue
-            young = [parameter for parameter in group["params"] if parameter in kept]
+            young = [part for part in group["params"] if part in kept and part.grad is not None]
             # Tensors of one width stand together: their shares are spread over them in one kernel.
             young.sort(key=_width)
             if young:

@@ -1,4 +1,4 @@
-"""FlexLoRA in other people's training loops: ``Recorder`` for a plain one, ``FlexLoRACallback`` for transformers."""
+"""FlexLoRA in other people's training loops: plain ones, transformers' Trainer and Lightning's."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flexlora.integrations.checkpoints import last_checkpoint
     from flexlora.integrations.graphed_trainer import GraphedTrainer
+    from flexlora.integrations.lightning_callback import FlexLoRALightning
     from flexlora.integrations.recorder import Recorder
     from flexlora.integrations.sharding import Replicated
     from flexlora.integrations.trainer import FlexLoRACallback
 
-__all__ = ["FlexLoRACallback", "GraphedTrainer", "Recorder", "Replicated", "last_checkpoint"]
+__all__ = ["FlexLoRACallback", "FlexLoRALightning", "GraphedTrainer", "Recorder", "Replicated", "last_checkpoint"]
 
 _HOMES = {
     "FlexLoRACallback": "flexlora.integrations.trainer",
+    "FlexLoRALightning": "flexlora.integrations.lightning_callback",
     "GraphedTrainer": "flexlora.integrations.graphed_trainer",
     "Recorder": "flexlora.integrations.recorder",
     "Replicated": "flexlora.integrations.sharding",

@@ -297,3 +297,36 @@ def test_the_optimizer_that_accelerate_prepared(tmp_path):
     run = read_run(tmp_path / "run")
     assert run.state == "finished" and run.events
     assert recorder.allocator.moves.young.born
+
+
+def test_steps_with_a_closure_are_those_without(make_llama, token_batch):
+    """Gradients come within ``step``, and may have been cleared long before, as Lightning does."""
+
+    def trained(closures):
+        torch.manual_seed(2)
+        model = make_llama()
+        config = FlexLoRAConfig(initial_rank=4, warmup_steps=2, interval=3, final_steps=2, total_steps=16)
+        adapter = attach(model, config)
+        optimizer = torch.optim.AdamW(adapter.trainable_parameters(), lr=1e-2, weight_decay=0.0)
+        allocator = RankAllocator(adapter, optimizer, config)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = model(input_ids=token_batch["input_ids"], labels=token_batch["input_ids"]).loss
+            loss.backward()
+            adapter.add_regularization_gradient()
+            return loss
+
+        for t in range(1, 17):
+            if closures:
+                optimizer.step(closure)
+            else:
+                closure()
+                optimizer.step()
+            allocator.step(t)
+            model.zero_grad()
+        assert allocator.moves.young.born
+        return adapter
+
+    for mine, other in zip(trained(False).parameters(), trained(True).parameters(), strict=True):
+        assert torch.equal(mine, other)
