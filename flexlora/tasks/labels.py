@@ -106,12 +106,14 @@ def read_texts(rows: Rows, column: str, source: SourceOptions) -> list[str | Non
 
 def is_scalar(value: Any) -> bool:
     """False for lists, objects, arrays and bytes."""
-    return value is None or (pd.api.types.is_scalar(value) and not isinstance(value, bytes))
+    return isinstance(value, str | int | float | None) or (
+        pd.api.types.is_scalar(value) and not isinstance(value, bytes)
+    )
 
 
 def is_null(value: Any) -> bool:
     """True for None, NaN and what else a table has for nothing."""
-    return value is None or bool(pd.isna(value))
+    return value is None or (not isinstance(value, str | int) and bool(pd.isna(value)))
 
 
 def label_name(value: Any) -> str:
@@ -133,8 +135,9 @@ def class_names(tables: Mapping[str, pd.DataFrame], source: SourceOptions, told:
     """
     train = tables["train"]["label"]
     scores = pd.api.types.is_float_dtype(train) and bool((train % 1 != 0).any())
-    names = train.map(label_name)
-    known = sorted(set(names), key=lambda name: (not name.isdigit(), len(name), name))
+    known = sorted(
+        set(map(label_name, train.unique().tolist())), key=lambda name: (not name.isdigit(), len(name), name)
+    )
     if len(known) < 2:
         raise FlexLoRAError(
             " ".join([f"data={source.data} has one label only ({brief(known[0])}): there is nothing to learn.", *told])
@@ -143,10 +146,9 @@ def class_names(tables: Mapping[str, pd.DataFrame], source: SourceOptions, told:
         if scores:
             _refuse_words_among_scores(split, table, source)
             continue
-        found = table["label"].map(label_name)
-        strange = sorted(set(found) - set(known))
+        strange = sorted(set(map(label_name, table["label"].unique().tolist())) - set(known))
         if strange:
-            where = table.loc[found == strange[0], PLACE].iloc[0]
+            where = table.loc[table["label"].map(label_name) == strange[0], PLACE].iloc[0]
             raise FlexLoRAError(
                 f"data={source.data}: the {split} split has labels that train does not have: {_listed(strange[:5])} "
                 f"({where}). Train has: {_listed(known[:10])}."
@@ -163,7 +165,9 @@ def class_names(tables: Mapping[str, pd.DataFrame], source: SourceOptions, told:
 
 def told_balance(labels: Sequence[Any], kind: str = "label") -> list[str]:
     """Return what to tell about the classes of the training rows: one that is nearly all, some that are one row."""
-    counts = Counter(map(label_name, labels))
+    counts: Counter[str] = Counter()
+    for label, count in Counter(labels).items():
+        counts[label_name(label)] += count
     name, most = counts.most_common(1)[0]
     told = []
     if most > IMBALANCED * len(labels):

@@ -76,7 +76,11 @@ def decoded(content: bytes) -> str:
 
 def _separated(text: str, columns: Sequence[str] | None, delimiter: str | None, called: str) -> Rows:
     names, records = read_separated(text, columns, delimiter)
-    kept = {name: [record.fields[place] for record in records] for place, name in enumerate(names) if name != LEFT_OUT}
+    kept = {
+        name: pd.Series([record.fields[place] for record in records], dtype=object)
+        for place, name in enumerate(names)
+        if name != LEFT_OUT
+    }
     wanted = [name for name in names if name and name != LEFT_OUT]
     repeated = frozenset(name for name in wanted if wanted.count(name) > 1)
     return Rows(pd.DataFrame(kept), [f"{called}, {record.place}" for record in records], called, repeated)

@@ -291,6 +291,31 @@ def test_lines_are_those_of_the_file_where_fields_go_over_several(tmp_path):
         examples(tmp_path)
 
 
+def test_spaces_behind_each_delimiter_of_a_header_are_dropped_everywhere_and_others_are_kept(tmp_path):
+    table = [["a, b"], ["c"]]
+    spaced = put(tmp_path / "spaced", {"train.csv": 'sentence, label\n"a, b", "1"\nc, 0\n'})
+    assert examples(spaced) == (table, ["1", "0"], [])
+    turned = put(tmp_path / "turned", {"train.csv": 'label, sentence\n1, "a, b"\n0, c\n'})
+    assert examples(turned) == (table, ["1", "0"], [])
+    kept = put(tmp_path / "kept", {"train.csv": "1, c\n0,d\n"})
+    assert examples(kept, columns=("label", "sentence")) == ([[" c"], ["d"]], ["1", "0"], [])
+
+
+def test_shards_in_a_folder_of_a_split_are_in_order_of_their_numbers(tmp_path):
+    put(tmp_path, {f"data/train/part-{n}.csv": f"text,label\nrow {n},{n}\n" for n in (10, 9, 2)})
+    assert examples(tmp_path)[0] == [["row 2"], ["row 9"], ["row 10"]]
+
+
+def test_numbers_with_a_gap_stay_whole_as_texts(tmp_path):
+    rows = [{"text": number, "label": number} for number in (3, None, 5)]
+    for name, content in (
+        ("a.parquet", parquet(pd.DataFrame(rows, dtype="Int64"))),
+        ("b.jsonl", json.dumps(rows[0]) + "\n" + json.dumps(rows[2])),
+    ):
+        folder = put(tmp_path / name[0], {f"train{name[1:]}": content})
+        assert examples(folder)[:2] == ([["3"], ["5"]], ["3", "5"])
+
+
 def test_a_split_without_a_label_column_is_told_and_not_scored(tmp_path):
     put(tmp_path, {"train.tsv": rows_text(), "test.tsv": "index\tsentence\n0\ta\n1\tb\n"})
     tables, _, told = read_examples(SourceOptions(data=str(tmp_path)))
