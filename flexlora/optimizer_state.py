@@ -41,15 +41,22 @@ def moment_rows(optimizer: Optimizer, parameters: Iterable[nn.Parameter], slot: 
 
 
 def innermost(optimizer: Optimizer) -> Optimizer:
-    """Return the optimizer inside those that wrap it, such as accelerate's: hooks and state are its own.
+    """Return the optimizer inside those that only pass on to it, such as accelerate's: hooks and state are its own.
 
     Raises:
-        FlexLoRAError: it is none of torch's kind.
+        FlexLoRAError: it is none of torch's kind, or keeps something of its own around another one.
     """
-    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = inner
+    inner = getattr(optimizer, "optimizer", None)
+    while isinstance(inner, Optimizer) and optimizer.state is inner.state:
+        optimizer, inner = inner, getattr(inner, "optimizer", None)
+    name = type(optimizer).__name__
+    if isinstance(inner, Optimizer):
+        raise FlexLoRAError(
+            f"{name} keeps weights of its own around {type(inner).__name__}, which cannot follow a direction that "
+            f"comes or goes. Use {type(inner).__name__} alone."
+        )
     if not isinstance(optimizer, Optimizer):
-        raise FlexLoRAError(f"{type(optimizer).__name__} is no torch.optim.Optimizer: pass the one that it wraps.")
+        raise FlexLoRAError(f"{name} is no torch.optim.Optimizer: pass the one that it wraps.")
     return optimizer
 
 

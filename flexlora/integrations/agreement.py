@@ -13,6 +13,11 @@ from flexlora.errors import FlexLoRAError
 from flexlora.event import Event
 
 
+def alone() -> bool:
+    """True in a job of one process: what it finds out by itself, all know."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
+
+
 def digest(adapter: Adapter, event: Event | None = None) -> str:
     """Return a hash over every bit of P, λ, Q and the masks, over the slots, and over what an event moved."""
     found = hashlib.blake2b(digest_size=16)
@@ -39,7 +44,7 @@ def check_agreement(adapter: Adapter, event: Event) -> None:
     Raises:
         FlexLoRAError: they differ, in every process alike: training on would average unlike matrices.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if alone():
         return
     found: list[str | None] = [None] * dist.get_world_size()
     dist.all_gather_object(found, digest(adapter, event))

@@ -21,7 +21,7 @@ from flexlora.allocator import RankAllocator
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
-from flexlora.integrations.agreement import check_agreement
+from flexlora.integrations.agreement import alone, check_agreement
 from flexlora.reallocation import Reallocation
 from flexlora.run_header import matrix_table, versions
 from flexlora.run_log import RunWriter, add_eval
@@ -121,7 +121,8 @@ class Recorder:
             step_s: seconds of this step; None = since the last one.
 
         Returns:
-            What was moved (possibly nothing) at an event step, None at any other; nothing moves in a run that is lost.
+            What was moved (possibly nothing) at an event step, None at any other. In a job of one process nothing
+            moves once the run is lost.
 
         Raises:
             FlexLoRAError: processes of one job came to different decisions.
@@ -142,7 +143,8 @@ class Recorder:
             if complete or now - self._drained >= DRAIN_INTERVAL_S:
                 self._drain(complete=complete)
         self.last_step = t
-        if self.lost:
+        if self.lost and alone():
+            # Others would wait for this process at the event.
             return None
         plan = self.allocator.step(t)
         event = self.allocator.last

@@ -51,12 +51,13 @@ def scheduled(config: FlexLoRAConfig, last: int, kept: Mapping[str, Any]) -> Fle
     if config.total_steps is None:
         config = config.replace(total_steps=kept.get("config", {}).get("total_steps") or last)
     total = config.total_steps or last
-    if kept and last > total:
+    if kept and last != total:
+        beyond = f"no rank moves in steps {total + 1} to {last}" if last > total else f"training ends at step {last}"
         _warn(
-            f"The schedule stays that of the {total} steps which the run began with: no rank moves in steps "
-            f"{total + 1} to {last}. For a schedule of {last} steps, start anew."
+            f"The schedule stays that of the {total} steps which the run began with: {beyond}. For one of {last} "
+            "steps, start anew."
         )
-    elif total != last:
+    elif last != total:
         _warn(
             f"FlexLoRAConfig has total_steps={total}, the Trainer makes {last} steps: the schedule does not fit the "
             "run. Leave total_steps out to take the Trainer's."

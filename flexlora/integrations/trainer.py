@@ -139,12 +139,12 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             resume_from=resume,
         )
         self.config = config
+        self._watch = LoopWatch(self._left)
         if step:
             recorder.restore(kept)
         self._decay_free = DecayFree(recorder.allocator.optimizer, self.adapter.parameters)
         self._loss.attach(self.adapter.model, wrapped=args.world_size > 1)
         self._small = SmallCheckpoints(self.adapter.model)
-        self._watch = LoopWatch(self._left)
 
     def keep_loss(self, loss: Tensor) -> None:
         """Take over the loss of a step that was replayed as a graph: the model was not called."""

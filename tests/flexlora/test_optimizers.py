@@ -60,6 +60,14 @@ class ThreeBetas(Lion):
             state.setdefault("exp_avg_sq", torch.zeros_like(p)).add_(p.grad**2)
 
 
+class Lookahead(torch.optim.Optimizer):
+    """Keeps slow weights beside those of another optimizer."""
+
+    def __init__(self, params):
+        self.optimizer = torch.optim.AdamW(params)
+        self.param_groups, self.state = self.optimizer.param_groups, defaultdict(dict)
+
+
 class Accumulators(torch.optim.Optimizer):
     """SM3: the smaller of one number a row and one a column, each the largest square so far."""
 
@@ -264,6 +272,9 @@ def test_lbfgs_and_a_reset_adagrad_are_refused_when_made():
         RankAllocator(adapter, torch.optim.LBFGS(adapter.trainable_parameters()), config())
     with pytest.raises(FlexLoRAError, match="Adagrad makes only once"):
         RankAllocator(adapter, torch.optim.Adagrad(adapter.trainable_parameters()), config(optimizer_at_event="reset"))
+    around = Lookahead(adapter.trainable_parameters())
+    with pytest.raises(FlexLoRAError, match="Lookahead keeps weights of its own around AdamW"):
+        RankAllocator(adapter, around, config())
     with pytest.raises(FlexLoRAError, match=r"defaultdict is no torch\.optim\.Optimizer"):
         RankAllocator(adapter, defaultdict(), config())
 

@@ -226,6 +226,30 @@ def test_what_a_notebook_has_shown_is_the_reason(make_bert, tmp_path, monkeypatc
     assert run.state == "failed" and run.end["message"] == "Training was left after step 5: RuntimeError: boom"
 
 
+def test_a_start_that_fails_ends_its_log(make_bert, tmp_path):
+    """In a callback after this one, or before the first batch: the folder is that of the next start."""
+
+    class Fails(TrainerCallback):
+        def on_train_begin(self, args, state, control, **more):
+            raise RuntimeError("boom")
+
+    def collate(rows):
+        raise ValueError("bad row")
+
+    trainer = build(make_bert(), tmp_path / "run")
+    trainer.add_callback(Fails())
+    with pytest.raises(RuntimeError, match="boom"):
+        trainer.train()
+    assert ended(tmp_path / "run").state == "stopped"
+    trainer.remove_callback(Fails)
+    kept, trainer.data_collator = trainer.data_collator, collate
+    with pytest.raises(ValueError, match="bad row"):
+        trainer.train()
+    trainer.data_collator = kept
+    trainer.train()
+    assert read_run(tmp_path / "run").state == "finished"
+
+
 def test_training_that_goes_on_is_not_taken_for_left(make_bert, tmp_path):
     class Slow(TrainerCallback):
         def on_step_end(self, args, state, control, **more):
@@ -362,6 +386,9 @@ def test_resuming_after_the_last_event_says_nothing_false(make_bert, tmp_path):
         assert sum(one.category is FlexLoRAWarning for one in told) == 1
         run = read_run(tmp_path / f"longer{place}")
         assert run.state == "finished" and run.steps["step"][-1] == 40 and not run.events
+    shorter = build(make_bert(), tmp_path / "shorter", **settings, max_steps=23)
+    with pytest.warns(FlexLoRAWarning, match="stays that of the 24 steps .* training ends at step 23"):
+        shorter.train(resume_from_checkpoint=str(out / "checkpoint-22"))
 
 
 def test_a_checkpoint_without_optimizer_is_refused_and_leaves_no_log(make_bert, tmp_path):
