@@ -2,11 +2,13 @@
 
     torchrun --nproc_per_node 2 benchmarks/two_gpus.py
     torchrun --nproc_per_node 1 benchmarks/two_gpus.py
+    torchrun --nproc_per_node 2 benchmarks/two_gpus.py --sharded
     torchrun --nproc_per_node 2 benchmarks/two_gpus.py --backend gloo --hidden 32 --layers 2 --tokens 8
 
 A BERT from its configuration (time and agreement, never accuracy) under the Trainer with the callback, and in a plain
 loop with ``Recorder``. Each process hashes every bit of P, λ, Q and the masks after each event and at the end, and the
-first one compares; the callback compares too and would stop. Batches are per process.
+first one compares; the callback compares too and would stop. Batches are per process. ``--sharded`` shards the frozen
+base by FSDP2 instead of keeping a copy in each process; memory is the most that was allocated.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
 from flexlora import FlexLoRAConfig, attach
-from flexlora.integrations import FlexLoRACallback, Recorder
+from flexlora.integrations import FlexLoRACallback, Recorder, Replicated
 from flexlora.integrations.agreement import digest
 
 
@@ -72,7 +75,7 @@ def with_trainer(
     args = TrainingArguments(
         str(folder / "out"), max_steps=options.steps, per_device_train_batch_size=options.batch_size, report_to=[],
         save_strategy="no", disable_tqdm=True, learning_rate=1e-3, use_cpu=options.backend == "gloo",
-        bf16=options.backend == "nccl", logging_steps=1000, ddp_backend=options.backend,
+        bf16=options.backend == "nccl", logging_steps=1000, ddp_backend=options.backend, **_sharding(options),
     )  # fmt: skip
     Trainer(model=model, args=args, train_dataset=rows, callbacks=[callback, watch]).train()
     return watch.hashes, list(np.diff(watch.began)), len(callback.config.event_steps())
@@ -86,7 +89,14 @@ def with_recorder(
     adapter = attach(make_model(options), config)
     adapter.reserve(config.max_rank or config.initial_rank)
     adapter.model.to(device)
-    model = DistributedDataParallel(adapter.model, device_ids=[device] if device.type == "cuda" else None)
+    if options.sharded:
+        model = adapter.model
+        ignored = set(Replicated(adapter).parameters())
+        for layer in model.bert.encoder.layer:
+            fully_shard(layer, ignored_params=ignored)
+        fully_shard(model, ignored_params=ignored)
+    else:
+        model = DistributedDataParallel(adapter.model, device_ids=[device] if device.type == "cuda" else None)
     optimizer = torch.optim.AdamW(adapter.trainable_parameters(), lr=1e-3)
     generator = torch.Generator().manual_seed(10 + rank)
     hashes, times = [], []
@@ -107,6 +117,19 @@ def with_recorder(
     return hashes, times, len(config.event_steps())
 
 
+def _memory(options: argparse.Namespace) -> str:
+    if options.backend != "nccl":
+        return ""
+    return f", {torch.cuda.max_memory_allocated() / 2**20:,.0f} MiB at the peak"
+
+
+def _sharding(options: argparse.Namespace) -> dict[str, Any]:
+    if not options.sharded:
+        return {}
+    config = {"fsdp_version": 2, "transformer_layer_cls_to_wrap": ["BertLayer"], "cpu_ram_efficient_loading": False}
+    return {"fsdp": "full_shard auto_wrap", "fsdp_config": config}
+
+
 def _device(options: argparse.Namespace) -> torch.device:
     return torch.device("cuda", dist.get_rank()) if options.backend == "nccl" else torch.device("cpu")
 
@@ -115,6 +138,7 @@ def main() -> None:
     """Train both ways and print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=("nccl", "gloo"), default="nccl")
+    parser.add_argument("--sharded", action="store_true")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=128)
@@ -137,7 +161,7 @@ def main() -> None:
             median = 1e3 * float(np.median(times[5:]))
             print(
                 f"{name}, {options.backend}, {len(found)} processes: {events} events, {len(hashes)} hashes of each, "
-                f"{'all the same' if same else 'THEY DIFFER'}; step median {median:.1f} ms",
+                f"{'all the same' if same else 'THEY DIFFER'}; step median {median:.1f} ms{_memory(options)}",
                 flush=True,
             )
     dist.destroy_process_group()

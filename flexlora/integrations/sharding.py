@@ -82,3 +82,29 @@ class Replicated(nn.Module):
                     parameter.grad.copy_(part.view_as(parameter))
                 elif count:
                     parameter.grad = part.view_as(parameter).clone()
+
+
+def shard_base_only(adapter: Adapter) -> Replicated:
+    """Tell accelerate's FSDP2, which the Trainer uses, to shard the frozen base and to leave alone what is trained.
+
+    Call it after ``adapter.reserve`` and before the Trainer prepares the model.
+
+    Raises:
+        FlexLoRAError: FSDP of another version, or settings under which parameters are made anew.
+    """
+    from accelerate.state import AcceleratorState
+
+    state = AcceleratorState()
+    plugin = getattr(state, "fsdp_plugin", None)
+    if plugin is None or plugin.fsdp_version != 2:
+        raise FlexLoRAError(
+            "FSDP 1 flattens frozen and trained parameters into one tensor. Use FSDP2: fsdp_config={'fsdp_version': 2}."
+        )
+    if plugin.cpu_ram_efficient_loading:
+        raise FlexLoRAError(
+            "cpu_ram_efficient_loading makes every parameter anew, the adapter's too. Set "
+            "fsdp_config={'cpu_ram_efficient_loading': False}."
+        )
+    replicated = Replicated(adapter, device=state.device)
+    plugin.ignored_modules = [replicated]
+    return replicated

@@ -21,6 +21,7 @@ from flexlora.integrations.losses import StepLoss
 from flexlora.integrations.recorder import Recorder
 from flexlora.integrations.resuming import about_checkpoint, check_checkpoint, choose_folder, kept_state, scheduled
 from flexlora.integrations.saving import SmallCheckpoints, frozen
+from flexlora.integrations.sharding import Replicated, shard_base_only
 from flexlora.integrations.training_loop import LoopWatch
 from flexlora.optimizer_state import DecayFree, innermost
 
@@ -83,6 +84,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self._loss = StepLoss()
         self._loss_scale = 1.0
         self._told = False
+        self._replicated: Replicated | None = None
         self._decay_free: DecayFree | None = None
         self._regularizer: Tensor | None = None
         self._began = time.monotonic()
@@ -104,6 +106,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
                     f"{wide}). DistributedDataParallel cannot follow storage that grows."
                 )
             self.adapter.reserve(self.config.max_rank)
+            if getattr(args, "fsdp", None):
+                self._replicated = shard_base_only(self.adapter)
         settings: Any = args.gradient_checkpointing_kwargs or {}
         if args.gradient_checkpointing and settings.get("use_reentrant"):
             # The reentrant kind gives gradients only to blocks whose inputs ask for them; embeddings are frozen.
@@ -294,10 +298,11 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
 
 
 def _check_arguments(args: TrainingArguments) -> None:
-    if args.deepspeed or getattr(args, "fsdp", None):
+    if args.deepspeed:
         raise FlexLoRAError(
-            "DeepSpeed and FSDP shard the matrices that FlexLoRA scores. Use one process, or several with plain data "
-            "parallelism (torchrun, accelerate launch)."
+            "DeepSpeed keeps what it trains in flat tensors of its own, where a direction cannot come or go. What ZeRO "
+            "shards of an adapter is small; to shard the base use FSDP2: fsdp=True, fsdp_config={'fsdp_version': 2}; "
+            "or plain data parallelism (torchrun, accelerate launch)."
         )
     if args.n_gpu > 1:
         raise FlexLoRAError(
