@@ -11,6 +11,7 @@ from analysis.glossary import GLOSSARY, Term
 from flexlora.importance import IMPORTANCES, Measure
 from flexlora.schedules import CONFIGURABLE, Schedule
 from tests.flexlora.architectures import ARCHITECTURES, Architecture
+from tests.flexlora.test_trainers_agree import WAYS
 
 ROOT = Path(__file__).parents[1]
 DOCS, COSTS = ROOT / "docs", ROOT / "sample_runs" / "costs"
@@ -67,6 +68,9 @@ RENDERED = {
     ("support.md", "architectures"): table(
         ("kind", "class", "trained, rank moves", "saved, opened", "opened by PEFT", "merged", "bf16 autocast", "notes"),
         map(architecture_row, ARCHITECTURES.values()),
+    ),
+    ("support.md", "trainers"): table(
+        ("who makes the steps", "same λ and events, bit for bit"), ((w, "yes") for w in WAYS)
     ),
     ("fidelity.md", "schedules"): table(
         ("schedule", "b(t) before rounding", "what it is", "options of its own"),
