@@ -58,6 +58,7 @@ def title(found: Measurement) -> str:
     """Return a short name to choose a measurement by."""
     shape = found.shape
     apart = ", checkpointing" if shape["checkpointing"] else ""
+    apart += ", 4-bit weights" if shape.get("packed") else ""
     apart += ", compiled" if any("compile" in run for run in found.runs()) else ""
     return (
         f"{_model(found)}, {shape['batch']} × {shape['length']} tokens, rank {shape['rank']}{apart} ({_short(found)})"
@@ -215,6 +216,8 @@ def _model(found: Measurement) -> str:
 
 
 def _precision(found: Measurement) -> str:
+    if found.shape.get("packed"):
+        return "4-bit weights (nf4), bf16 autocast"
     weights = "bf16 weights" if found.shape["half_weights"] else "fp32 weights"
     return f"{weights}, bf16 autocast" if found.shape["autocast"] and not on_cpu(found) else weights
 

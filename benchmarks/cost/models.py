@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from cost.shapes import Shape
+from cost.shapes import CostError, Shape
 
 HEADS = ("classifier", "pooler")
 """Modules outside the body that every contestant trains whole."""
@@ -51,8 +51,11 @@ def build_model(shape: Shape, device: torch.device, *, static: bool = False) -> 
             model = make(shape)
         finally:
             torch.set_default_dtype(before)
+    if shape.packed:
+        _pack(model, device)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.split(".")[0] in HEADS)
+        if parameter.is_floating_point():
+            parameter.requires_grad_(name.split(".")[0] in HEADS)
     if shape.checkpointing:
         how = {"use_reentrant": False, "preserve_rng_state": not static}
         # Its name since transformers 5.20; the older one warns there.
@@ -69,7 +72,7 @@ def share_frozen(model: nn.Module, frozen: dict[str, Tensor]) -> None:
     Vectors stay its own: they are small, and whoever has nothing else to train trains one.
     """
     for name, parameter in model.named_parameters():
-        if parameter.ndim > 1 and not parameter.requires_grad:
+        if parameter.ndim > 1 and parameter.is_floating_point() and not parameter.requires_grad:
             parameter.data = frozen.setdefault(name, parameter.data)
 
 
@@ -120,6 +123,24 @@ def _llama(shape: Shape) -> nn.Module:
         tie_word_embeddings=False, attn_implementation=shape.attention,
     )  # fmt: skip
     return LlamaForCausalLM(config)
+
+
+def _pack(model: nn.Module, device: torch.device) -> None:
+    """Put bitsandbytes' 4-bit layers in the place of the body's linear ones, one after another."""
+    try:
+        from bitsandbytes.nn import Linear4bit
+    except ImportError:
+        raise CostError("not available: pip install bitsandbytes") from None
+    for name, module in list(model.named_modules()):
+        if type(module) is nn.Linear and ".layers." in name:
+            parent, _, leaf = name.rpartition(".")
+            packed = Linear4bit(
+                module.in_features, module.out_features, module.bias is not None, torch.bfloat16, quant_type="nf4"
+            )
+            packed.load_state_dict(module.state_dict())
+            setattr(model.get_submodule(parent), leaf, packed.to(device))
+    # By this PEFT tells such layers from plain ones.
+    setattr(model, "is_loaded_in_4bit", True)  # noqa: B010 - a module may hold any attribute
 
 
 def _keep_positions(model: nn.Module) -> None:

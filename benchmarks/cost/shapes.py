@@ -23,6 +23,7 @@ class Shape:
         interval: optimizer steps between events.
         targets: endings of the adapted linear layers' names.
         half_weights: the frozen weights are bf16, else fp32.
+        packed: the linear layers of the body are bitsandbytes' in 4 bits (nf4), as for QLoRA.
         autocast: forward under bf16 autocast (on an accelerator only).
         checkpointing: activations of a layer are computed again in the backward pass.
         dropout: its probability wherever the family has dropout.
@@ -44,6 +45,7 @@ class Shape:
     key_value_heads: int = 0
     interval: int = 10
     half_weights: bool = False
+    packed: bool = False
     autocast: bool = False
     checkpointing: bool = False
     dropout: float = 0.1
@@ -87,6 +89,7 @@ _ALL = (
     ),
     Shape(name="8b", checkpointing=True, **_LLAMA_8B),
     Shape(name="8b-plain", **_LLAMA_8B),
+    Shape(name="8b-4bit", checkpointing=True, packed=True, **_LLAMA_8B),
     Shape(name="minilm", batch=16, length=64, **_MINILM),
     Shape(name="words", batch=16, length=8, dropout=0.0, **_MINILM),
     Shape(
