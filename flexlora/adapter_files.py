@@ -21,7 +21,10 @@ from flexlora.run_log import disk
 from flexlora.targets import ambiguous, plain_name
 
 if TYPE_CHECKING:
+    from peft import LoraConfig
+
     from flexlora.adapter import Adapter
+    from flexlora.adapter_config import AdapterConfig
 
 WEIGHTS = "adapter.safetensors"
 CONFIG = "adapter.json"
@@ -72,36 +75,56 @@ def export_peft(adapter: Adapter, folder: Path) -> Path:
     Raises:
         FlexLoRAError: no matrix has a direction left, values that are not finite, or something that PEFT cannot hold.
     """
-    from peft import LoraConfig
-
-    config = adapter.config
-    ranks = {name: rank for name, rank in adapter.ranks().items() if rank}
-    if not ranks:
-        raise FlexLoRAError("Every matrix has rank 0: there is no adapter to export.")
     check_exportable(adapter)
+    ranks = {name: rank for name, rank in adapter.ranks().items() if rank}
+    first = next(iter(adapter.matrices.values()))
+    config = lora_config(
+        adapter.config,
+        ranks,
+        adapter.model,
+        modules_to_save=whole_modules(adapter) or None,
+        fan_in_fan_out=is_transposed(first.base),
+        base_model_name_or_path=getattr(getattr(adapter.model, "config", None), "_name_or_path", None) or None,
+    )
     tensors = _head_tensors(adapter, "base_model.model.")
     for name in ranks:
         P, lam, Q = adapter.matrices[name].directions()
         tensors[f"base_model.model.{name}.lora_A.weight"] = (lam.unsqueeze(1) * Q).cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = P.cpu().contiguous()
-    _check_finite(tensors)
+    check_finite(tensors)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    first = next(iter(adapter.matrices.values()))
-    LoraConfig(
+    config.save_pretrained(str(folder))
+    return folder
+
+
+def lora_config(config: AdapterConfig, ranks: Mapping[str, int], model: nn.Module, **more: Any) -> LoraConfig:
+    """Return PEFT's configuration of a LoRA with these ranks and, for each matrix, the fixed scale.
+
+    Args:
+        config: gives alpha and initial_rank.
+        ranks: name → rank of the matrices that have one, at least 1.
+        model: with the names that ``ranks`` uses.
+        **more: further options of ``LoraConfig``.
+
+    Raises:
+        FlexLoRAError: no matrix has a direction left.
+    """
+    from peft import LoraConfig
+
+    if not ranks:
+        raise FlexLoRAError("Every matrix has rank 0: there is no adapter to export.")
+    return LoraConfig(
         r=config.initial_rank,
         lora_alpha=config.alpha,  # pyright: ignore[reportArgumentType]  (PEFT divides; a float is exact)
-        target_modules=_only(ranks, adapter.model),
+        target_modules=_only(ranks, model),
         rank_pattern={_anchored(name, ranks): rank for name, rank in ranks.items()},
         alpha_pattern={
             _anchored(name, ranks): config.alpha * rank / config.initial_rank for name, rank in ranks.items()
         },
-        modules_to_save=whole_modules(adapter) or None,
-        fan_in_fan_out=is_transposed(first.base),
         inference_mode=True,
-        base_model_name_or_path=getattr(getattr(adapter.model, "config", None), "_name_or_path", None) or None,
-    ).save_pretrained(str(folder))
-    return folder
+        **more,
+    )
 
 
 def about_model(adapter: Adapter) -> dict[str, Any]:
@@ -148,7 +171,8 @@ def check_exportable(adapter: Adapter) -> None:
         )
 
 
-def _check_finite(tensors: Mapping[str, Tensor]) -> None:
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ``FlexLoRAError`` when what would be exported holds values that are not finite."""
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise FlexLoRAError(

@@ -248,9 +248,15 @@ class FlexLoRALinear(nn.Module):
             y.addmm_(torch.mm(inputs, q if one else q[:, start:stop]), p if one else p[start:stop])
         return y.view(*x.shape[:-1], self.out_features)
 
-    def _written_out(self, x: Tensor) -> Tensor:
+    def added(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return y (..., out) + s · P diag(λ) Q x of x (..., in): where adapters of one layer add up."""
+        if is_traced():
+            return self._written_out(x, y)
+        return self._added(y, x, *self.folding.take(self, y.dtype)[:2]) if self.slots else y
+
+    def _written_out(self, x: Tensor, base: Tensor | None = None) -> Tensor:
         """Return what ``forward`` does, in plain operations: for what looks through them, or runs them on batches."""
-        y = self.base(x)
+        y = self.base(x) if base is None else base
         q = ((self.scale * self.weights()).unsqueeze(1) * self.Q).to(y.dtype)
         return self._added(y, x, q.t(), self.Pt.to(y.dtype))
 

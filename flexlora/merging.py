@@ -35,7 +35,7 @@ def merge(adapter: Adapter, dtype: torch.dtype | None, *, dequantize: bool) -> n
             f"The weight of {packed[0]} ({type(adapter.matrices[packed[0]].base).__name__}) is packed: ΔW cannot be "
             "added to it. merge(dequantize=True) makes plain layers of such; export_peft needs no merging."
         )
-    users = _users(adapter.model)
+    users = weight_users(adapter.model)
     places = places_of(adapter.model)
     for matrix in adapter.matrices.values():
         base = _merged(matrix, dtype, users)
@@ -95,7 +95,7 @@ def _merged(matrix: FlexLoRALinear, dtype: torch.dtype | None, users: Counter[in
     return base
 
 
-def _users(model: nn.Module) -> Counter[int]:
+def weight_users(model: nn.Module) -> Counter[int]:
     """Return id of a parameter → number of modules that hold it."""
     return Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
 

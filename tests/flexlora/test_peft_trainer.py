@@ -1,0 +1,208 @@
+"""FlexLoRA in PEFT's own words under the Trainer: as after attach, bit for bit, with logs, checkpoints and resuming."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+
+import peft
+import pytest
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from analysis.runs import load_run
+from flexlora import FlexLoRAConfig as OwnConfig
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.integrations import FlexLoRACallback as OwnCallback
+from flexlora.methods import METHODS
+from flexlora.peft import FlexLoRACallback, FlexLoRAConfig
+from flexlora.peft.config import REFUSED
+from flexlora.peft.exact_state import FILE
+
+STEPS = 24
+WINDOW = {"warmup_steps": 2, "final_steps": 4, "interval": 3}
+SETTINGS = {**WINDOW, "initial_budget": 3, "schedule": "constant"}
+
+
+class Rows(torch.utils.data.Dataset):
+    def __init__(self, kind, count=64):
+        generator = torch.Generator().manual_seed(3)
+        self.rows = []
+        for index in range(count):
+            label = index % 2
+            ids = torch.randint(3, 30, (8,), generator=generator) + 25 * label
+            self.rows.append({"input_ids": ids, "labels": ids.clone() if kind == "llama" else label})
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+
+@pytest.fixture
+def make(make_bert, make_gpt2, make_llama):
+    return {"bert": lambda: make_bert(dropout=0.1), "gpt2": make_gpt2, "llama": make_llama}
+
+
+def tuned(make, kind, **options):
+    task = "CAUSAL_LM" if kind == "llama" else "SEQ_CLS"
+    return peft.get_peft_model(make[kind](), FlexLoRAConfig(task_type=task, **{"r": 4, **SETTINGS, **options}))
+
+
+def trainer_of(model, kind, folder, callback, **more):
+    settings = {
+        "max_steps": STEPS,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 5e-3,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "logging_steps": 5,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+        "seed": 1,
+        "weight_decay": 0.01,
+    }
+    return Trainer(
+        model=model,
+        args=TrainingArguments(str(folder / "out"), **{**settings, **more}),
+        train_dataset=Rows(kind),
+        eval_dataset=Rows(kind, 16),
+        callbacks=[callback],
+    )
+
+
+def trained(model, kind, folder, callback=None, resume=None, **more):
+    callback = callback or FlexLoRACallback(folder / "run")
+    trainer = trainer_of(model, kind, folder, callback, **more)
+    trainer.train(resume_from_checkpoint=resume)
+    return callback, trainer
+
+
+def told(folder):
+    run = load_run(folder / "run")
+    return [(event["step"], event["prune"], event["extend"]) for event in run.events], run
+
+
+def same(adapter, other):
+    for name, matrix in adapter.matrices.items():
+        twin = other.matrices[name]
+        assert matrix.slots == twin.slots, name
+        for key in ("Pt", "lam", "Q"):
+            assert torch.equal(matrix.get_parameter(key), twin.get_parameter(key)), (name, key)
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "llama"])
+def test_values_and_events_are_those_of_attach_bit_for_bit(kind, make, tmp_path):
+    """Dropout, clipping, weight decay and the regulariser included."""
+    model = make[kind]()
+    own = OwnCallback(model, OwnConfig(initial_rank=4, **SETTINGS), tmp_path / "own" / "run")
+    trainer_of(model, kind, tmp_path / "own", own).train()
+    callback, trainer = trained(tuned(make, kind), kind, tmp_path / "peft")
+    same(callback.adapter, own.adapter)
+    events, run = told(tmp_path / "peft")
+    before, own_run = told(tmp_path / "own")
+    assert events == before and any(prune for _, prune, _ in events)
+    assert run.header["matrices"] == own_run.header["matrices"]
+    assert run.steps["task_loss"].to_list() == own_run.steps["task_loss"].to_list()
+    assert "total_rank" in trainer.state.log_history[0]
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_a_checkpoint_goes_on_bit_for_bit(kind, make, tmp_path):
+    whole, _ = trained(tuned(make, kind), kind, tmp_path / "whole", save_strategy="steps", save_steps=12)
+    checkpoint = tmp_path / "whole" / "out" / "checkpoint-12"
+    assert {FILE, "adapter_config.json", "adapter_model.safetensors"} <= {path.name for path in checkpoint.iterdir()}
+    plain = peft.PeftModel.from_pretrained(make[kind](), checkpoint)
+    assert type(plain.base_model).__name__ == "LoraModel"
+    shutil.copytree(tmp_path / "whole" / "run", tmp_path / "again" / "run")
+    callback, _ = trained(
+        tuned(make, kind), kind, tmp_path / "again",
+        FlexLoRACallback(tmp_path / "again" / "run", checkpoint=checkpoint), str(checkpoint),
+    )  # fmt: skip
+    same(callback.adapter, whole.adapter)
+    assert told(tmp_path / "again")[0] == told(tmp_path / "whole")[0]
+
+
+def test_a_checkpoint_is_found_in_the_output_folder_and_missed_where_it_is_not(make, tmp_path):
+    saving = {"save_strategy": "steps", "save_steps": 12}
+    whole, _ = trained(tuned(make, "bert"), "bert", tmp_path / "run", FlexLoRACallback(), **saving)
+    first = tmp_path / "run" / "out" / "checkpoint-12"
+    callback, _ = trained(tuned(make, "bert"), "bert", tmp_path / "run", FlexLoRACallback(), str(first))
+    same(callback.adapter, whole.adapter)
+    moved = shutil.copytree(first, tmp_path / "moved")
+    shutil.rmtree(tmp_path / "run" / "out")
+    with pytest.raises(FlexLoRAError, match=r"No flexlora\.safetensors of the checkpoint of step 12"):
+        trained(tuned(make, "bert"), "bert", tmp_path / "run", FlexLoRACallback(), str(moved))
+    (moved / "trainer_state.json").write_text(
+        (moved / "trainer_state.json").read_text().replace("FlexLoRACallback", "SomethingElse")
+    )
+    with pytest.raises(FlexLoRAError, match="not written with a FlexLoRACallback"):
+        trained(tuned(make, "bert"), "bert", tmp_path / "run", FlexLoRACallback(), str(moved))
+
+
+def test_storage_that_had_grown_is_there_again(make, tmp_path):
+    options = {"r": 2, "initial_budget": 12, "interval": 1, "target_modules": ["query", "dense"]}
+    whole, _ = trained(tuned(make, "bert", **options), "bert", tmp_path / "run", save_strategy="steps", save_steps=12)
+    assert any(matrix.capacity > 4 for matrix in whole.adapter.matrices.values())
+    checkpoint = tmp_path / "run" / "out" / "checkpoint-12"
+    callback, _ = trained(tuned(make, "bert", **options), "bert", tmp_path / "run", None, str(checkpoint))
+    same(callback.adapter, whole.adapter)
+
+
+def test_the_best_model_is_loaded_exactly(make, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FlexLoRAWarning)
+        callback, trainer = trained(
+            tuned(make, "bert"), "bert", tmp_path, learning_rate=5e-2, load_best_model_at_end=True,
+            save_strategy="steps", eval_strategy="steps", save_steps=6, eval_steps=6,
+            metric_for_best_model="eval_loss", max_steps=STEPS,
+        )  # fmt: skip
+    best = peft.PeftModel.from_pretrained(make["bert"](), trainer.state.best_model_checkpoint).eval()
+    ids = Rows("bert")[0]["input_ids"][None]
+    torch.testing.assert_close(trainer.model.eval()(ids).logits, best(ids).logits, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("flexlora", *REFUSED)])
+def test_every_method_resumes_bit_for_bit(method, make, tmp_path):
+    options = dict.fromkeys(SETTINGS) | {"method": method, "r": 4, "target_modules": ["query", "value"]}
+    options |= {"interval": 4} if method in ("l1ra", "sora", "salora") else {}
+    options |= WINDOW if method in ("adalora", "elalora", "dora_dynamic") else {}
+
+    def model():
+        given = {key: value for key, value in options.items() if value is not None}
+        return peft.get_peft_model(make["bert"](), FlexLoRAConfig(task_type="SEQ_CLS", **given))
+
+    whole, trainer = trained(model(), "bert", tmp_path, FlexLoRACallback(), save_strategy="steps", save_steps=12)
+    checkpoint = tmp_path / "out" / "checkpoint-12"
+    callback, again = trained(model(), "bert", tmp_path, FlexLoRACallback(), str(checkpoint))
+    same(callback.adapter, whole.adapter)
+    ids = Rows("bert")[0]["input_ids"][None]
+    assert torch.equal(trainer.model.eval()(ids).logits, again.model.eval()(ids).logits)
+
+
+def test_adalora_leaves_fewer_directions(make, tmp_path):
+    options = {"method": "adalora", "r": 6, **WINDOW}
+    model = peft.get_peft_model(make["bert"](), FlexLoRAConfig(task_type="SEQ_CLS", **options))
+    callback, _ = trained(model, "bert", tmp_path, FlexLoRACallback())
+    ranks = callback.adapter.ranks()
+    assert sum(ranks.values()) == 4 * len(ranks) and len(set(ranks.values())) > 1
+
+
+def test_what_cannot_work_is_refused_before_training(make, tmp_path):
+    with pytest.raises(FlexLoRAError, match=r"found no FlexLoRA adapter in the Trainer's model: pass get_peft_model"):
+        trainer_of(make["bert"](), "bert", tmp_path, FlexLoRACallback())
+    model = peft.get_peft_model(make["bert"](), FlexLoRAConfig(method="adalora", task_type="SEQ_CLS"))
+    with pytest.raises(FlexLoRAError, match="A run log under PEFT is written for method flexlora, not for adalora"):
+        trainer_of(model, "bert", tmp_path, FlexLoRACallback(tmp_path / "run"))
+    with pytest.raises(FlexLoRAError, match="has met no Trainer yet"):
+        _ = FlexLoRACallback().adapter
+
+
+def test_a_callback_that_joins_later_finds_the_model_too(make, tmp_path):
+    trainer = trainer_of(tuned(make, "bert"), "bert", tmp_path, TrainerCallback())
+    callback = FlexLoRACallback()
+    trainer.add_callback(callback)
+    trainer.train()
+    assert len(set(callback.adapter.ranks().values())) > 1
