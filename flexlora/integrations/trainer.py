@@ -182,8 +182,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         if loss is None and not self._told:
             self._told = True
             _warn(
-                "The log's task loss stays empty: backward() was called of nothing that was computed from the model's "
-                "output by operations of torch."
+                "The log's task loss stays empty: no backward() was seen of a tensor made of the model's output."
+                " An autograd.Function around the loss hides it, and so does torch.autograd.backward([loss])."
             )
         recorder.step(state.global_step + 1, loss, regularizer, samples=samples, step_s=seconds)
         if recorder.lost and args.world_size == 1 and not control.should_training_stop:

@@ -147,7 +147,9 @@ class LogFiles:
         # Empty files are what a start leaves that failed before it wrote its header.
         held = [name for name in (HEADER, *FILES) if disk.size(self.folder / name)]
         if held:
-            raise RunLogError(f"{self.folder} holds a run already ({held[0]}). Choose another --out, or pass --resume.")
+            raise RunLogError(
+                f"{self.folder} holds a run already ({held[0]}). Choose another folder, or resume this run."
+            )
 
 
 _CLAIMED: weakref.WeakSet[LogFiles] = weakref.WeakSet()

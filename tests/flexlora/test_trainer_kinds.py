@@ -326,6 +326,25 @@ def test_an_adapter_that_grew_is_resumed_in_the_same_process(optim, make_bert, t
     np.testing.assert_allclose(again.steps["task_loss"], before.steps["task_loss"], rtol=tolerance)
 
 
+@pytest.mark.parametrize("optim", ["adafactor", "rmsprop", "adagrad"])
+def test_other_optimizers_are_resumed_bit_for_bit(optim, make_bert, tmp_path):
+    """Through growth before and after the checkpoint."""
+    config = FlexLoRAConfig(
+        **{**SETTINGS, "initial_rank": 2, "initial_budget": 9},
+        direction="extend_only",
+        new_direction="small_value",
+        importance="nuclear_norm",
+    )
+    checkpoint, paths = tmp_path / "whole" / "out" / "checkpoint-10", []
+    for name, resume in (("whole", None), ("resumed", str(checkpoint))):
+        more = {"config": config, "optim": optim, "save_strategy": "steps", "save_steps": 10}
+        build(make_bert(dropout=0.1), tmp_path / name / "run", **more).train(resume_from_checkpoint=resume)
+        paths.append(read_run(tmp_path / name / "run"))
+    assert np.array_equal(paths[0].steps["task_loss"][10:], paths[1].steps["task_loss"])
+    late = [event for event in paths[0].events if event["step"] > 10]
+    assert late == paths[1].events and any("grown" in event["rules"] for event in paths[0].events)
+
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
