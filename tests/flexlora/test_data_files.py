@@ -253,6 +253,7 @@ def test_minus_one_is_a_score_where_other_scores_are_negative_and_none_in_a_hidd
         ([(text, " " * (n % 3) + ("pos" if label else "neg") + "\u00a0" * (n % 2)) for n, (text, label) in
           enumerate(ROWS)], ["neg", "pos"]),
         ([(text, float(label)) for text, label in ROWS], ["0", "1"]),
+        ([(text, "\u200b1\ufeff" if label and n % 3 else label) for n, (text, label) in enumerate(ROWS)], ["0", "1"]),
         ([(text, bool(label)) for text, label in ROWS], ["True", "False"]),
         ([(text, f"{label}.0" if n % 2 else label) for n, (text, label) in enumerate(ROWS)], ["0", "1"]),
     ],

@@ -17,6 +17,7 @@ from flexlora.run_log import read_run
 from flexlora.tasks import load_task
 from flexlora.tasks.files import package_folder
 from flexlora.tasks.source import SourceOptions
+from flexlora.tasks.token_ids import load_tokenizer
 
 ROWS = [(f"the film was {'good' if n % 2 else 'bad'} number {n}", n % 2) for n in range(40)]
 
@@ -103,6 +104,15 @@ def test_a_tokenizer_that_does_not_fit_is_refused(model, options, words, tmp_pat
     data = put(tmp_path / "data", {"train.tsv": rows_text()})
     with pytest.raises(FlexLoRAError, match=words):
         text_task(save_bert(tmp_path / "bert", **model), data, **options)
+
+
+def test_an_empty_tokenizer_that_knows_the_space_alone_is_refused(tmp_path):
+    from transformers import DebertaV2Config, T5Config
+
+    for name, config in (("t5", T5Config()), ("deberta", DebertaV2Config())):
+        config.save_pretrained(tmp_path / name)
+        with pytest.raises(FlexLoRAError, match="has no tokenizer that knows these texts"):
+            load_tokenizer(SourceOptions(model=str(tmp_path / name), max_tokens=8), ["the film", "good"])
 
 
 @pytest.mark.parametrize("content", ["{oops", "{}", ""])
