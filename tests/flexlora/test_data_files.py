@@ -116,6 +116,7 @@ def test_every_format_and_layout_holds_the_same_examples(tmp_path_factory, table
 
 # A tab within quotes cannot be told from one without where every other row fits too: see docs/data.md.
 @given(tables(TEXTS.map(lambda text: text.replace("\t", " ")).filter(str.strip)))
+@settings(max_examples=30)
 def test_a_tab_separated_file_of_a_csv_writer_is_read_with_its_quotes(tmp_path_factory, table):
     assume(any(mark in text for mark in '\n\r"' for text in table.iloc[:, 0]))
     folder = tmp_path_factory.mktemp("quoted")
@@ -136,6 +137,7 @@ def test_a_tab_separated_file_without_quoting_keeps_every_letter(tmp_path_factor
 
 
 @given(tables(GLUE), st.sampled_from(sorted(SIGNS)))
+@settings(max_examples=25)
 def test_columns_picks_by_name_with_a_header_and_names_by_position_without(tmp_path_factory, table, called):
     assume(table["label"].map(lambda label: not isinstance(label, str | bool)).all())
     other = table.rename(columns={"sentence": "review", "sentence1": "left", "sentence2": "right", "label": "stars"})
@@ -315,6 +317,18 @@ def test_numbers_with_a_gap_stay_whole_as_texts(tmp_path):
     ):
         folder = put(tmp_path / name[0], {f"train{name[1:]}": content})
         assert examples(folder)[:2] == ([["3"], ["5"]], ["3", "5"])
+
+
+def test_rows_of_the_datasets_library_are_read_by_the_same_rules(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    rows = pd.DataFrame([{"review": text, "stars": None if n == 3 else label} for n, (text, label) in enumerate(ROWS)])
+    loaded = datasets.DatasetDict({"train": datasets.Dataset.from_pandas(rows)})
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, subset: loaded)
+    texts, labels, told = examples("someone/reviews", columns=("review", "stars"))
+    assert len(texts) == 39 and set(labels) == {"0", "1"}
+    assert told == ["train: 1 of 40 rows left out: no label (null)."]
+    with pytest.raises(FlexLoRAError, match="data=someone/reviews: train split has no column comment; it has: review"):
+        examples("someone/reviews", columns=("comment", "stars"))
 
 
 def test_a_split_without_a_label_column_is_told_and_not_scored(tmp_path):

@@ -41,7 +41,7 @@ def parquet(rows):
 
 
 def save_bert(folder, letters="abcdefghijklmnopqrstuvwxyz ", pad="[PAD]", **config):
-    """A small model and a tokenizer of single letters; without ``letters`` none is saved."""
+    """A small model and a tokenizer of single letters, or of a list of words; without ``letters`` none is saved."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -51,7 +51,8 @@ def save_bert(folder, letters="abcdefghijklmnopqrstuvwxyz ", pad="[PAD]", **conf
     if letters:
         known = {token: place for place, token in enumerate(["[PAD]", "[UNK]", "[END]", *letters])}
         tokenizer = Tokenizer(models.WordLevel(known, unk_token="[UNK]"))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+        whole = not isinstance(letters, str)
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit() if whole else pre_tokenizers.Split("", "isolated")
         own = {"pad_token": pad} if pad else {}
         PreTrainedTokenizerFast(
             tokenizer_object=tokenizer, unk_token="[UNK]", eos_token="[END]", **own
@@ -66,7 +67,7 @@ def text_task(model, data, **options):
 def test_a_very_long_text_is_cut_at_max_tokens(tmp_path):
     rows = [*ROWS, ("word " * 40_000, 1)]
     data = put(tmp_path / "data", {"train.tsv": rows_text(rows), "dev.csv": rows_text(rows, "sentence,label", ",")})
-    found = text_task(save_bert(tmp_path / "bert"), data, max_tokens=16)
+    found = text_task(save_bert(tmp_path / "bert", ["word", "film"]), data, max_tokens=16)
     assert found.train.inputs["input_ids"].shape == (41, 16) == found.validation.inputs["input_ids"].shape
 
 
