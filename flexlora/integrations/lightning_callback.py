@@ -17,6 +17,7 @@ from flexlora.adapter import Adapter, attach
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.recorder import Recorder
+from flexlora.integrations.trackers import Curves
 from flexlora.run_log.format import HEADER
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ CLIPPING = "configure_gradient_clipping"
 
 class FlexLoRALightning(Callback):
     """Attaches, regularises once an optimizer step after clipping, allocates, logs, saves and resumes.
+
+    The Trainer's loggers show rank and entropy beside the loss.
 
         callback = FlexLoRALightning(FlexLoRAConfig(initial_rank=8), "runs/mine")
         Trainer(callbacks=[callback], max_epochs=3, gradient_clip_val=1.0).fit(module, loader)
@@ -70,6 +73,7 @@ class FlexLoRALightning(Callback):
         self._adapter: Adapter | None = None
         self._kept: Mapping[str, Any] = {}
         self._losses: list[Tensor] = []
+        self._curves: Curves | None = None
         self._regularizer: Tensor | None = None
         self._rate = 0.0
         self._samples = 0
@@ -135,6 +139,7 @@ class FlexLoRALightning(Callback):
         clip = getattr(pl_module, CLIPPING)
         setattr(pl_module, CLIPPING, self._clipping(clip))
         self._losses = []
+        self._curves = Curves(self.adapter)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Start the clock of a step."""
@@ -156,14 +161,15 @@ class FlexLoRALightning(Callback):
         losses, self._losses = self._losses, []
         samples, self._samples = self._samples * trainer.world_size, 0
         regularizer, self._regularizer = self._regularizer, None
-        recorder.step(
-            step,
-            torch.stack(losses).sum() if losses else None,
-            regularizer,
-            learning_rate=self._rate,
-            samples=samples or None,
-            step_s=time.monotonic() - self._began,
-        )
+        loss, seconds = torch.stack(losses).sum() if losses else None, time.monotonic() - self._began
+        plan = recorder.step(step, loss, regularizer, learning_rate=self._rate, samples=samples or None, step_s=seconds)
+        if self._curves is not None and trainer.loggers:
+            budget = recorder.allocator.decider.ceiling(step, recorder.config)
+            self._curves.step(loss, regularizer, budget, None if plan is None else recorder.allocator.last)
+            if trainer.log_every_n_steps and step % trainer.log_every_n_steps == 0:
+                numbers = self._curves.take()
+                for logger in trainer.loggers:
+                    logger.log_metrics(numbers, step=step)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Note which metrics are there already: those of training."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +22,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import alone, check_agreement
+from flexlora.integrations.trackers import Reports
 from flexlora.reallocation import Reallocation
 from flexlora.run_header import matrix_table, versions
 from flexlora.run_log import RunWriter, add_eval
@@ -63,6 +64,8 @@ class Recorder:
         *,
         header: Mapping[str, Any] | None = None,
         resume_from: int | None = None,
+        report_to: Sequence[str] = (),
+        report_every: int = 10,
     ) -> None:
         """Open the log.
 
@@ -73,9 +76,12 @@ class Recorder:
             folder: run folder, such as ``runs/mine``: the app lists what is below ``runs/``.
             header: further keys for the header of the log: ``task``, ``model``, ``data``, ``config`` (flat options).
             resume_from: go on with the run in ``folder`` from this step; call ``restore`` too.
+            report_to: where to show rank and entropy beside the loss: ``tensorboard``, ``wandb``, ``trackio``. Without
+                a folder nothing is shown.
+            report_every: steps between two reports; events are shown at once.
 
         Raises:
-            FlexLoRAError: the optimizer does not train the adapter, or total_steps is missing.
+            FlexLoRAError: the optimizer does not train the adapter, total_steps is missing, or a tracker is.
             RunLogError: the folder holds a run already, or cannot be written.
         """
         self.adapter = adapter
@@ -90,7 +96,10 @@ class Recorder:
         self._undefined: int | None = None
         self._waiting: list[_Waiting] = []
         self._began = self._stepped = self._drained = time.monotonic()
+        self._reports = Reports(adapter, report_to, report_every) if report_to else None
         self._writer = self._open(header or {}, resume_from)
+        if self._reports is not None and self.folder is not None:
+            self._reports.open(self.folder, config.to_dict(), self.first_step)
         self._closed = False
         if self._writer is not None and not resume_from:
             self._spectrum(0, adapter.flat_weights().float(), complete=True)
@@ -153,6 +162,9 @@ class Recorder:
             check_agreement(self.adapter, event)
             if self._writer is not None:
                 self._writer.event(**event.record())
+        if self._reports is not None:
+            budget, last = self.allocator.decider.ceiling(t, self.config), t == self.config.total_steps
+            self._reports.step(t, task_loss, regularizer, budget, None if plan is None else event, last=last)
         self._stepped = time.monotonic()
         return plan
 
@@ -162,6 +174,8 @@ class Recorder:
             add_eval(self.folder, t, split, metrics, samples)
         elif self._writer is not None:
             self._writer.eval(t, split, metrics, samples=samples)
+            if self._reports is not None:
+                self._reports.eval(t, metrics, split)
 
     def note(self, kind: str, **fields: Any) -> None:
         """Log something that happened after the last step."""
@@ -179,6 +193,8 @@ class Recorder:
         if self._closed:
             return
         self._closed = True
+        if self._reports is not None:
+            self._reports.close()
         self.allocator.moves.young.detach()
         if self._writer is None:
             return

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import ExportableState
 
 from flexlora.adapter import Adapter, attach
@@ -22,6 +23,7 @@ from flexlora.integrations.recorder import Recorder
 from flexlora.integrations.resuming import about_checkpoint, check_checkpoint, choose_folder, kept_state, scheduled
 from flexlora.integrations.saving import SmallCheckpoints, frozen
 from flexlora.integrations.sharding import Replicated, shard_base_only
+from flexlora.integrations.trackers import Curves, show_first
 from flexlora.integrations.training_loop import LoopWatch
 from flexlora.optimizer_state import DecayFree, innermost
 
@@ -89,6 +91,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self._regularizer: Tensor | None = None
         self._began = time.monotonic()
         self._small: SmallCheckpoints | None = None
+        self._curves: Curves | None = None
         self._digests: dict[int, str] = {}
         self.adapter.model.register_load_state_dict_post_hook(self._expect_trained_only)
 
@@ -149,6 +152,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self._decay_free = DecayFree(recorder.allocator.optimizer, self.adapter.parameters)
         self._loss.attach(self.adapter.model, wrapped=args.world_size > 1)
         self._small = SmallCheckpoints(self.adapter.model)
+        self._curves = Curves(self.adapter)
+        show_first(self, get_reporting_integration_callbacks(args.report_to))
 
     def keep_loss(self, loss: Tensor) -> None:
         """Take over the loss of a step that was replayed as a graph: the model was not called."""
@@ -185,7 +190,11 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
                 "The log's task loss stays empty: no backward() was seen of a tensor made of the model's output."
                 " An autograd.Function around the loss hides it, and so does torch.autograd.backward([loss])."
             )
-        recorder.step(state.global_step + 1, loss, regularizer, samples=samples, step_s=seconds)
+        t = state.global_step + 1
+        plan = recorder.step(t, loss, regularizer, samples=samples, step_s=seconds)
+        if self._curves is not None:
+            budget = recorder.allocator.decider.ceiling(t, recorder.config)
+            self._curves.step(loss, regularizer, budget, None if plan is None else recorder.allocator.last)
         if recorder.lost and args.world_size == 1 and not control.should_training_stop:
             # Several processes must stop at the same step; there the others know nothing.
             _warn(f"{recorder.lost} Training stops.")
@@ -199,9 +208,9 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         logs: dict[str, Any] | None = None,
         **more: Any,
     ) -> None:
-        """Add the regulariser and the total rank to what other loggers show."""
-        if logs is not None and self.recorder is not None and "loss" in logs:
-            logs["total_rank"] = sum(self.adapter.ranks().values())
+        """Add rank and entropy to what is shown of the loss, see ``Curves``."""
+        if logs is not None and self._curves is not None and "loss" in logs:
+            logs.update(self._curves.take())
 
     def on_evaluate(
         self,
@@ -257,6 +266,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             if self._small is not None:
                 self._small.undo()
                 self._small = None
+            self._curves = None
             self._ended, recorder, self.recorder = self.recorder or self._ended, self.recorder, None
             if recorder is not None:
                 recorder.close(reason, message)

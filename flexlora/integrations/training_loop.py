@@ -23,8 +23,8 @@ class LoopWatch:
         """Begin to watch; to be called while training begins, by the thread that trains."""
         self._left = left
         self._ident = threading.get_ident()
-        self._began = [frame for frame in _stack(sys._getframe(1)) if not isinstance(_owner(frame), TrainerCallback)]
-        trainers = [frame for frame in self._began if hasattr(_owner(frame), "callback_handler")]
+        self._began = [frame for frame in stack(sys._getframe(1)) if not isinstance(owner(frame), TrainerCallback)]
+        trainers = [frame for frame in self._began if hasattr(owner(frame), "callback_handler")]
         # The outermost call of the Trainer, until a step shows which one is the loop.
         self._loop: FrameType | None = trainers[-1] if trainers else None
         self._ended = threading.Event()
@@ -33,7 +33,7 @@ class LoopWatch:
     def stepping(self) -> None:
         """Tell that a step begins: the loop is known from the first one on."""
         if self._began:
-            here = set(_stack(sys._getframe(1)))
+            here = set(stack(sys._getframe(1)))
             self._loop = next((frame for frame in self._began if frame in here), self._loop)
             self._began = []
 
@@ -60,13 +60,13 @@ class LoopWatch:
                 continue
             top = sys._current_frames().get(self._ident)
             # Twice: a generator that stops while it is looked at has no caller for a moment.
-            missed = 0 if loop in _stack(top) else missed + 1
+            missed = 0 if loop in stack(top) else missed + 1
             if missed > 1:
                 self._left(self.shown())
                 return
 
 
-def _stack(frame: FrameType | None) -> list[FrameType]:
+def stack(frame: FrameType | None) -> list[FrameType]:
     """Return the calls from the innermost on."""
     found = []
     while frame is not None:
@@ -75,7 +75,7 @@ def _stack(frame: FrameType | None) -> list[FrameType]:
     return found
 
 
-def _owner(frame: FrameType) -> object:
+def owner(frame: FrameType) -> object:
     """Return the object whose method a call is, None for a function."""
     # Only of methods: looking at the variables of a call may keep them alive for as long as it lasts.
     return frame.f_locals.get("self") if frame.f_code.co_varnames[:1] == ("self",) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
@@ -215,6 +216,15 @@ def test_evaluations_are_logged_and_clipping_is_given_back(tmp_path):
     assert "configure_gradient_clipping" not in vars(module)
     callback.adapter.export_peft(tmp_path / "peft")
     assert (tmp_path / "peft" / "adapter_model.safetensors").exists()
+
+
+def test_its_loggers_show_rank_beside_the_loss(tmp_path):
+    logger = lightning.loggers.CSVLogger(tmp_path, name="csv", version="")
+    callback, _ = fit(tmp_path, logger=logger, log_every_n_steps=4)
+    rows = list(csv.DictReader((tmp_path / "csv" / "metrics.csv").read_text().splitlines()))
+    shown = {int(row["step"]): float(row["flexlora/total_rank"]) for row in rows if row["flexlora/total_rank"]}
+    assert sorted(shown) == list(range(4, STEPS + 1, 4)) and shown[STEPS] == sum(callback.adapter.ranks().values())
+    assert any(row["train_loss"] for row in rows)
 
 
 def test_what_fails_ends_the_log_as_failed(tmp_path):
