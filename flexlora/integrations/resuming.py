@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerState
 
 from flexlora.adapter import Adapter, matrix_parameters
@@ -93,9 +94,11 @@ def choose_folder(first: Path, before: Path | None, step: int, kept: Mapping[str
 
 
 def check_checkpoint(
-    adapter: Adapter, optimizer: Optimizer, config: FlexLoRAConfig, step: int, kept: Mapping[str, Any]
+    adapter: Adapter, optimizer: Optimizer, schedule: Any, config: FlexLoRAConfig, step: int, kept: Mapping[str, Any]
 ) -> None:
     """Refuse a checkpoint from which nothing goes on as it was, before its log is touched; fit its optimizer's state.
+
+    ``schedule`` is that of the learning rate.
 
     Raises:
         FlexLoRAError: the adapter was not loaded, there is no optimizer, or the settings are others.
@@ -105,7 +108,9 @@ def check_checkpoint(
             f"The Trainer did not load the adapter of the checkpoint of step {step}: its weights lie "
             "under other names or are damaged. Resume from another checkpoint, or start anew."
         )
-    if (kept.get("moments") or kept["ages"]) and not _moments(adapter, optimizer):
+    lost = (kept.get("moments") or kept["ages"]) and not _moments(adapter, optimizer)
+    schedule = getattr(schedule, "scheduler", schedule)
+    if lost or (isinstance(schedule, LambdaLR) and not schedule.last_epoch):
         raise FlexLoRAError(
             f"The checkpoint of step {step} holds no optimizer, as with save_only_model=True: nothing goes on as it "
             "was from it. Save without save_only_model, or start anew."

@@ -131,11 +131,12 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         kept = kept_state(state, KEY) if step else {}
         config = scheduled(self._asked, state.max_steps, kept)
         if step:
-            check_checkpoint(self.adapter, innermost(more["optimizer"]), config, step, kept)
+            optimizer = innermost(more["optimizer"])
+            check_checkpoint(self.adapter, optimizer, more.get("lr_scheduler"), config, step, kept)
         folder = resume = None
         if self._first_folder is not None and state.is_world_process_zero:
-            before = self._ended.folder if self._ended is not None else None
-            self.folder, resume = choose_folder(self._first_folder, before, step, kept)
+            earlier = self._ended.folder if self._ended is not None else None
+            self.folder, resume = choose_folder(self._first_folder, earlier, step, kept)
             folder = self.folder
         self.recorder = recorder = Recorder(
             self.adapter,
@@ -147,8 +148,12 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         )
         self.config = config
         self._watch = LoopWatch(self._left)
+        before = self._ended.allocator if self._ended is not None else None
         if step:
             recorder.restore(kept)
+        elif before is not None and before.optimizer is recorder.allocator.optimizer:
+            # A Trainer that trains again keeps its optimizer, which has its counts from before.
+            recorder.allocator.moves.young.born.update(before.moves.young.born)
         self._decay_free = DecayFree(recorder.allocator.optimizer, self.adapter.parameters)
         self._loss.attach(self.adapter.model, wrapped=args.world_size > 1)
         self._small = SmallCheckpoints(self.adapter.model)

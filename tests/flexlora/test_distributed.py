@@ -81,7 +81,7 @@ def launched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     recipes = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
     blocks = re.findall(r"```python\n(.*?)```", recipes.read_text(encoding="utf-8"), re.DOTALL)
-    (recipe,) = (block for block in blocks if "Trainer(" in block)
+    (recipe,) = (block for block in blocks if "FlexLoRACallback(" in block)
     (folder / "recipe.py").write_text(MODEL_AND_DATA + recipe, encoding="utf-8")
     (folder / "train.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]

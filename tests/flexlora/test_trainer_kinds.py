@@ -410,12 +410,15 @@ def test_resuming_after_the_last_event_says_nothing_false(make_bert, tmp_path):
         shorter.train(resume_from_checkpoint=str(out / "checkpoint-22"))
 
 
-def test_a_checkpoint_without_optimizer_is_refused_and_leaves_no_log(make_bert, tmp_path):
+@pytest.mark.parametrize("optim", ["adamw_torch", "sgd"])
+def test_a_checkpoint_without_optimizer_is_refused_and_leaves_no_log(optim, make_bert, tmp_path):
+    """SGD keeps nothing: there the learning rate would begin anew."""
     out = tmp_path / "out"
-    more = {"save_strategy": "steps", "save_steps": 10, "save_only_model": True}
+    more = {"save_strategy": "steps", "save_steps": 10, "save_only_model": True, "optim": optim}
     build(make_bert(), tmp_path / "run", out=out, **more).train()
+    again = build(make_bert(), tmp_path / "new", out=out, optim=optim)
     with pytest.raises(FlexLoRAError, match="checkpoint of step 10 holds no optimizer, as with save_only_model=True"):
-        build(make_bert(), tmp_path / "new", out=out).train(resume_from_checkpoint=str(out / "checkpoint-10"))
+        again.train(resume_from_checkpoint=str(out / "checkpoint-10"))
     assert not (tmp_path / "new").exists()
     assert read_run(tmp_path / "run").state == "finished"
 
@@ -484,6 +487,30 @@ def test_evaluations_after_training_are_in_the_log(make_bert, tmp_path):
     assert [record["split"] for record in glance_run(str(tmp_path / "run")).evals] == ["validation", "test"]
     with pytest.raises(RunLogError, match="does not exist"):
         add_eval(tmp_path / "nowhere", 1, "test", {"loss": 1.0})
+
+
+def test_a_trainer_that_trains_again_keeps_the_ages_of_its_directions(make_bert, tmp_path):
+    ages = []
+
+    class Looks(TrainerCallback):
+        def look(self):
+            named = callback.adapter.named_parameters()
+            ages.append(callback.recorder.allocator.moves.young.state(named))
+
+        def on_train_begin(self, args, state, control, **more):
+            self.look()
+
+        def on_step_end(self, args, state, control, **more):
+            if state.global_step == STEPS:
+                self.look()
+
+    model = make_bert()
+    callback = FlexLoRACallback(model, FlexLoRAConfig(**SETTINGS))
+    settings = arguments(tmp_path)
+    trainer = Trainer(model=model, args=settings, train_dataset=Rows("bert"), callbacks=[callback, Looks()])
+    trainer.train()
+    trainer.train()
+    assert ages[0] == {} and ages[1] == ages[2] and any(ages[1].values())
 
 
 def test_two_trainers_one_after_the_other(make_bert, tmp_path):
