@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -151,6 +152,12 @@ class Adapter:
         from flexlora.adapter_files import export_peft
 
         return export_peft(self, Path(folder))
+
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """Upload what ``export_peft`` writes, with a model card; options are those of ``flexlora.hub.push_to_hub``."""
+        from flexlora.hub import push_to_hub
+
+        return push_to_hub(self, repository, **options)
 
 
 def attach(model: nn.Module, config: FlexLoRAConfig, *, spare_slots: int | None = None) -> Adapter:

@@ -1,4 +1,4 @@
-"""The command: ``python -m flexlora.export CHECKPOINT --out FOLDER [--base-model NAME] [--overwrite] [--json]``."""
+"""The command: ``python -m flexlora.export CHECKPOINT --out FOLDER [--card] [--overwrite] [--json]``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ EPILOG = """examples:
   python -m flexlora.export out/checkpoint-500 --out my_adapter     # a Trainer's checkpoint
   python -m flexlora.export runs/demo --out my_adapter              # a run folder, finished or not
   python -m flexlora.export saved --out my_adapter --json           # what adapter.save wrote
+  python -m flexlora.export runs/demo --out my_adapter --card --control runs/random --license apache-2.0
 
 Nothing is trained and no base model is loaded: what was trained is in the file.
 """
@@ -56,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", type=Path, help="a Trainer's checkpoint-N, a run folder, or one of adapter.save")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the PEFT adapter goes")
     parser.add_argument("--base-model", metavar="NAME", help="the base model as PEFT should name it")
+    parser.add_argument("--card", action="store_true", help="write README.md, a model card, and a picture of the ranks")
+    parser.add_argument("--run", type=Path, metavar="RUN", help="run folder for the card (default: where it lies in)")
+    parser.add_argument(
+        "--control", type=Path, action="append", default=[], metavar="RUN", help="a run to compare with; repeats"
+    )
+    parser.add_argument("--license", metavar="NAME", help="for the card, as the hub spells it: apache-2.0")
     parser.add_argument("--overwrite", action="store_true", help="replace an adapter that is there")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     return parser
@@ -64,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
 def _export(options: argparse.Namespace) -> dict[str, Any]:
     if (options.out / "adapter_config.json").exists() and not options.overwrite:
         raise FlexLoRAError(f"{options.out} holds an adapter already. Choose another --out, or add --overwrite.")
+    if not options.card and (options.run or options.control or options.license):
+        raise FlexLoRAError("--run, --control and --license are for the model card: add --card.")
     if options.out.exists() and not options.out.is_dir():
         raise FlexLoRAError(f"{options.out} is a file. --out is the folder that the adapter goes to.")
     # torch costs over a second to import: only once the request is known to be good.
@@ -71,6 +80,12 @@ def _export(options: argparse.Namespace) -> dict[str, Any]:
 
     stored = read_stored(options.checkpoint)
     stored.export_peft(options.out, options.base_model)
+    card = None
+    if options.card:
+        from flexlora.model_card import write_model_card
+
+        run = options.run or stored.run
+        card = str(write_model_card(options.out, run, controls=options.control, license=options.license))
     ranks = stored.ranks()
     return {
         "checkpoint": str(options.checkpoint),
@@ -80,6 +95,7 @@ def _export(options: argparse.Namespace) -> dict[str, Any]:
         "total_rank": sum(ranks.values()),
         "ranks": ranks,
         "head": sorted(stored.head),
+        "card": card,
     }
 
 

@@ -109,7 +109,7 @@ def test_values_and_events_are_those_of_attach_bit_for_bit(kind, make, tmp_path,
     assert run.header["matrices"] == own_run.header["matrices"]
     losses = run.log.steps["task_loss"]
     assert np.array_equal(losses, own_run.log.steps["task_loss"]) and not np.isnan(losses).any()
-    assert "'total_rank': " in capsys.readouterr().out
+    assert "total_rank': " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])

@@ -207,7 +207,7 @@ def test_processes_without_a_folder_show_nothing(make_bert, token_batch, monkeyp
 def test_the_recipe_runs_and_the_docs_name_what_is_shown(make_bert, token_batch, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[2] / "docs" / "trackers.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    block, _ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     exec(block, {"model": make_bert(), "batches": [token_batch] * 40})
     shown, files = curves(tmp_path / "runs" / "mine" / "tensorboard")
     names = {*shown, *files.Tags()["histograms"]}
