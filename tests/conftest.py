@@ -28,6 +28,7 @@ LONGEST = (
     "flexlora/test_methods.py",
     "flexlora/test_killed_runs.py",
     "test_contributing.py",
+    "flexlora/test_trainer_kinds.py",
     "flexlora/test_trainer.py",
     "flexlora/test_train_command.py",
     "app/test_train.py",
