@@ -122,7 +122,7 @@ def test_the_command_serves_and_the_check_of_health_sees_it(tmp_path):
     path = os.pathsep.join([str(command.parent), os.environ.get("PATH", "")])
     environment = {**kept, "PYTHONPATH": str(ROOT), "PORT": port, "PATH": path}
     (line,) = instructions("CMD")
-    (check,) = re.findall(r"CMD (\[.*)", *instructions("HEALTHCHECK"))
+    (check,) = re.findall(r"CMD (\[.*)", instructions("HEALTHCHECK")[0])
     checked = [sys.executable, *json.loads(check)[1:]]
     assert json.loads(check)[0] == "python"
     assert subprocess.run(checked, env=environment, capture_output=True, check=False).returncode != 0

@@ -229,6 +229,8 @@ def imported(folder: str) -> set[str]:
 
 
 # Streamlit serves by Starlette, transformers brings tokenizers, TensorBoard protobuf, and Kaleido Choreographer.
+# The plug-in for Axolotl is for those who have that, and what it requires.
+HOSTS = {"axolotl", "pydantic"}
 BROUGHT = {"app": {"starlette"}, "flexlora": {"tokenizers"}, "analysis": {"protobuf", "choreographer"}}
 
 
@@ -241,7 +243,7 @@ BROUGHT = {"app": {"starlette"}, "flexlora": {"tokenizers"}, "analysis": {"proto
     ],
 )
 def test_what_a_package_imports_is_declared(folder, extras):
-    assert imported(folder) - set(declared(*extras)) == BROUGHT[folder]
+    assert imported(folder) - set(declared(*extras)) - HOSTS == BROUGHT[folder]
 
 
 def test_the_pinned_versions_are_within_the_declared_ranges():

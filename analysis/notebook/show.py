@@ -34,7 +34,7 @@ class LiveShow:
 
     def __init__(self, folder: Path, every_s: float) -> None:
         """Show what is there, and begin to follow."""
-        from IPython.display import HTML, display
+        from IPython.display import HTML, display  # pyright: ignore[reportMissingImports]
 
         self.folder, self._every_s, self._html = folder, every_s, HTML
         self._name = new_name()
@@ -127,7 +127,7 @@ def show(run: Run | RunLog | str | Path, live: bool = True, every_s: float = 2.0
     found = load_run(folder)
     if live and found.state == "running":
         return LiveShow(folder, every_s)
-    from IPython.display import HTML, display
+    from IPython.display import HTML, display  # pyright: ignore[reportMissingImports]
 
     display(HTML(framed(page_of(found).html, new_name(), title_of(found))))
     return None
@@ -136,7 +136,7 @@ def show(run: Run | RunLog | str | Path, live: bool = True, every_s: float = 2.0
 def in_notebook() -> bool:
     """Return whether a kernel shows what code displays."""
     try:
-        from IPython.core.getipython import get_ipython
+        from IPython.core.getipython import get_ipython  # pyright: ignore[reportMissingImports]
     except ImportError:
         return False
     return getattr(get_ipython(), "kernel", None) is not None
