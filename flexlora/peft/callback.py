@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from flexlora.adapter import Adapter
+from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.errors import FlexLoRAError
 from flexlora.integrations import FlexLoRACallback as OwnCallback
 from flexlora.integrations.agreement import digest
@@ -57,6 +58,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         """Find the adapter, and refuse what cannot work."""
         tuner = _tuner(more.get("model"))
         tuner.tended = True
+        _widen(tuner.adapter)
         method = tuner.config_in_use.method
         if method == "flexlora":
             self._inner = OwnCallback(tuner.adapter, folder=self.folder)
@@ -131,6 +133,13 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
                 "FlexLoRACallback(checkpoint=...)."
             )
         return tensors or {}
+
+
+def _widen(adapter: Adapter) -> None:
+    """Give P, λ and Q back at least fp32: TRL narrows what is trained beside a quantised base, before its optimizer."""
+    for matrix in adapter.matrices.values():
+        for part in (*matrix_parameters(matrix), matrix.mask):
+            part.data = part.data.to(torch.promote_types(part.dtype, torch.float32))
 
 
 def _checkpoint(args: TrainingArguments, step: int) -> Path:

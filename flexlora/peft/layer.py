@@ -28,6 +28,7 @@ class FlexLoRALayer(nn.Module, BaseTunerLayer):
         base_layer: the frozen layer.
         flexlora_directions: adapter name → its ``FlexLoRALinear``, whose base is ``base_layer`` too.
         rows: adapter name of each row of a mixed batch, while one runs.
+        beams: rows that generation makes of each of them.
     """
 
     adapter_layer_names = ("flexlora_directions",)
@@ -39,6 +40,7 @@ class FlexLoRALayer(nn.Module, BaseTunerLayer):
         self.flexlora_directions = nn.ModuleDict()
         self.in_features, self.out_features = linear_shape(base_layer) or (0, 0)
         self.rows: Sequence[str] | None = None
+        self.beams = 1
         self.merged_adapters = []
         self._disable_adapters = False
         self._active_adapter = active
@@ -138,6 +140,8 @@ class FlexLoRALayer(nn.Module, BaseTunerLayer):
             yield from (self.matrix(name) for name in self.active_adapters if name in self.flexlora_directions)
 
     def _mixed(self, x: Tensor, rows: Sequence[str]) -> Tensor:
+        if len(x) == len(rows) * self.beams:
+            rows = [row for row in rows for _ in range(self.beams)]
         if len(rows) != len(x):
             raise FlexLoRAError(
                 f"adapter_names has {len(rows)} names, and {type(self.base_layer).__name__} gets {len(x)} rows: this "

@@ -46,6 +46,8 @@ class MethodLoop:
         self.adapter, self.config = adapter, config
         self.optimizer = innermost(optimizer)
         trained = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
+        if not adapter.parameters():
+            raise FlexLoRAError("Nothing of this adapter is trained: inference_mode=False, or is_trainable=True.")
         if not all(id(parameter) in trained for parameter in adapter.parameters()):
             raise FlexLoRAError(
                 "The optimizer does not train this adapter: make it from the parameters of the PEFT model that require "

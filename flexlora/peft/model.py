@@ -218,11 +218,11 @@ class FlexLoRAModel(BaseTuner):
         hooks = [module.register_forward_pre_hook(told, with_kwargs=True) for module in whole]
         try:
             for layer in layers:
-                layer.rows = rows
+                layer.rows, layer.beams = rows, more.get("num_beams") or 1
             yield
         finally:
             for layer in layers:
-                layer.rows = None
+                layer.rows, layer.beams = None, 1
             for hook in hooks:
                 hook.remove()
 

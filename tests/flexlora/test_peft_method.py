@@ -283,6 +283,21 @@ def test_several_adapters_are_added_switched_mixed_and_deleted(make, tuned):
     assert torch.equal(logits(model), first) and list(model.base_model.adapters) == ["default"]
 
 
+def test_generation_mixes_adapters_beams_included(tuned):
+    model = tuned("llama", target_modules=["q_proj"])
+    with torch.no_grad():
+        for matrix in model.base_model.adapter.matrices.values():
+            matrix.lam[: matrix.rank] = 2.0
+    ids = batch("llama", rows=2)["input_ids"]
+    for beams in (1, 2):
+        more = {"max_new_tokens": 4, "do_sample": False, "num_beams": beams, "pad_token_id": 0}
+        mixed = model.generate(input_ids=ids, adapter_names=["default", "__base__"], **more)
+        alone = model.generate(input_ids=ids[:1], **more)
+        with model.disable_adapter():
+            base = model.generate(input_ids=ids[1:], **more)
+        assert torch.equal(mixed[:1], alone) and torch.equal(mixed[1:], base)
+
+
 def test_active_together_adapters_add_up(make, tuned):
     model = tuned("llama", target_modules=["q_proj", "v_proj"])
     model.add_adapter("second", FlexLoRAConfig(r=2, target_modules=["q_proj", "k_proj"], task_type="CAUSAL_LM"))
@@ -322,6 +337,13 @@ def test_saving_writes_each_adapter_in_its_folder(make, tuned, tmp_path):
     other = tuned()
     other.load_adapter(tmp_path, "default")
     model.set_adapter("default")
+    torch.testing.assert_close(logits(other), logits(model), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="Cannot combine adapters with different peft types"):
+        other.load_adapter(tmp_path / "second", "second")
+    other.add_adapter("second", FlexLoRAConfig(r=2, target_modules=["query"], task_type="SEQ_CLS"))
+    other.load_adapter(tmp_path / "second", "second")
+    other.set_adapter("second")
+    model.set_adapter("second")
     torch.testing.assert_close(logits(other), logits(model), atol=1e-5, rtol=0)
 
 
@@ -454,6 +476,9 @@ def test_training_that_nobody_tends_is_told_once(tuned):
     assert "model.base_model.bind(optimizer)" in str(own[0].message)
     with pytest.raises(FlexLoRAError, match=r"Call model\.base_model\.bind\(optimizer\)"):
         model.base_model.update_and_allocate(1)
+    with pytest.raises(FlexLoRAError, match="Nothing of this adapter is trained"):
+        frozen = tuned(target_modules=["query"], inference_mode=True)
+        frozen.base_model.bind(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
     with pytest.raises(FlexLoRAError, match="does not train this adapter"):
         model.base_model.bind(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
 

@@ -203,6 +203,17 @@ def test_what_cannot_work_is_refused_before_training(make, tmp_path):
         _ = FlexLoRACallback().adapter
 
 
+def test_what_a_trainer_narrowed_is_widened_before_its_optimizer(make, tmp_path):
+    """TRL casts what is trained beside a quantised base to bf16, in which small moves of λ are lost."""
+    model = tuned(make, "bert", target_modules=["query"])
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.bfloat16()
+    callback = FlexLoRACallback()
+    trainer_of(model, "bert", tmp_path, callback)
+    assert {parameter.dtype for parameter in callback.adapter.parameters()} == {torch.float32}
+
+
 def test_a_callback_that_joins_later_finds_the_model_too(make, tmp_path):
     trainer = trainer_of(tuned(make, "bert"), "bert", tmp_path, TrainerCallback())
     callback = FlexLoRACallback()
