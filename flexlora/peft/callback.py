@@ -29,7 +29,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         Trainer(model=model, args=args, train_dataset=data, callbacks=[FlexLoRACallback()]).train()
         SFTTrainer(model, args, train_dataset=data, peft_config=FlexLoRAConfig(), callbacks=[FlexLoRACallback()])
 
-    Method flexlora is trained, logged and resumed by ``flexlora.integrations.FlexLoRACallback``. Checkpoints hold the
+    Method flexlora is trained, logged and resumed by ``flexlora.integrations.FlexLoRACallback``, the others by
+    ``MethodCallback``. Checkpoints hold the
     plain LoRA, and ``flexlora.safetensors`` beside it, from which training goes on bit for bit.
     """
 
@@ -37,7 +38,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         """Wait for the Trainer.
 
         Args:
-            folder: run folder, such as ``runs/mine``; None = no log. For method flexlora.
+            folder: run folder, such as ``runs/mine``; None = no log.
             checkpoint: folder that training resumes from, where it was moved out of the Trainer's ``output_dir``.
         """
         self.folder = folder
@@ -62,13 +63,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         method = tuner.config_in_use.method
         if method == "flexlora":
             self._inner = OwnCallback(tuner.adapter, folder=self.folder)
-        elif self.folder is not None:
-            raise FlexLoRAError(
-                f"A run log under PEFT is written for method flexlora, not for {method}: leave folder out, or train by "
-                f"python -m flexlora.train --method {method}."
-            )
         else:
-            self._inner = MethodCallback(tuner)
+            self._inner = MethodCallback(tuner, self.folder)
         self._inner.on_init_end(args, state, control, **more)
 
     def on_train_begin(
@@ -105,7 +101,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
 
     def close(self, reason: str | None = None, message: str | None = None) -> None:
         """End the log and let go of model and optimizer, as after training that was interrupted."""
-        if isinstance(self._inner, OwnCallback):
+        if self._inner is not None:
             self._inner.close(reason, message)
 
     def state(self) -> dict[str, Any]:

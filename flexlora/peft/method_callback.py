@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -11,22 +13,28 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
+from flexlora.peft.method_log import MethodLog
 from flexlora.peft.method_loop import MethodLoop
 from flexlora.peft.model import FlexLoRAModel
+from flexlora.run_log.format import HEADER
 
 
 class MethodCallback(TrainerCallback):
-    """Binds the method to the Trainer's optimizer, and lets it act after each step. It writes no log.
+    """Binds the method to the Trainer's optimizer, lets it act after each step, and writes the log.
 
     Attributes:
         tuner: whose active adapter is trained.
         adapter: the adapted matrices.
+        folder: the run log; None = nothing is written.
         loop: the method at work; None outside of training.
+        log: what is written; None outside of training, and without a folder.
     """
 
-    def __init__(self, tuner: FlexLoRAModel) -> None:
+    def __init__(self, tuner: FlexLoRAModel, folder: str | Path | None = None) -> None:
         self.tuner, self.adapter, self.config = tuner, tuner.adapter, tuner.adapter.config
+        self.folder = None if folder is None else Path(folder)
         self.loop: MethodLoop | None = None
+        self.log: MethodLog | None = None
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Refuse what cannot work, before anything is trained."""
@@ -48,15 +56,22 @@ class MethodCallback(TrainerCallback):
                 FlexLoRAWarning,
                 stacklevel=2,
             )
+        self.close()
         self.tuner.bind(more["optimizer"], total or state.max_steps)
-        self.loop = self.tuner.loop
+        self.loop, step = self.tuner.loop, state.global_step
+        if self.folder is not None:
+            resume = step if step and (self.folder / HEADER).exists() else None
+            method = self.tuner.config_in_use.method
+            self.log = MethodLog(self.loop, method, self.folder, _header(args), resume)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Let the method act, while the gradients of the step are still there."""
         if self.loop is not None:
-            self.loop.update(state.global_step + 1)
+            samples = args.train_batch_size * args.gradient_accumulation_steps
+            record = None if self.log is None else functools.partial(self.log.record, samples=samples)
+            self.loop.update(state.global_step + 1, record)
 
     def on_log(
         self,
@@ -71,13 +86,42 @@ class MethodCallback(TrainerCallback):
             logs["total_rank"] = sum(self.adapter.ranks().values())
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
-        """Let go of the optimizer."""
+        """End the log, and let go of the optimizer."""
+        self.close()
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Log the metrics of an evaluation during training."""
+        numbers = {key: value for key, value in (metrics or {}).items() if isinstance(value, int | float)}
+        kept = {
+            key.removeprefix("eval_"): float(value)
+            for key, value in numbers.items()
+            if not key.endswith(("_runtime", "_per_second", "epoch"))
+        }
+        if self.log is not None and kept:
+            self.log.eval(state.global_step, kept)
+
+    def close(self, *_: Any) -> None:
+        """End the log and let go of the optimizer, as after training that was interrupted."""
+        if self.log is not None:
+            self.log.close()
+            self.log = None
         self.tuner.release()
+        self.loop = None
 
     def state(self) -> dict[str, Any]:
         """Return what ``trainer_state.json`` keeps."""
         if self.loop is None:
             return {"args": {}, "attributes": {}}
+        if self.log is not None:
+            # No checkpoint is ahead of its log.
+            self.log.writer.flush()
         return {"args": {}, "attributes": {"method": self.loop.state()[0], "digest": digest(self.adapter)}}
 
     def tensors(self) -> Mapping[str, Tensor]:
@@ -88,3 +132,14 @@ class MethodCallback(TrainerCallback):
         """Go on with the method as it was."""
         if self.loop is not None:
             self.loop.restore(kept["method"], tensors)
+
+
+def _header(args: TrainingArguments) -> dict[str, Any]:
+    options = {
+        "batch_size": args.train_batch_size,
+        "gradient_accumulation_steps": args.gradient_accumulation_steps,
+        "learning_rate": args.learning_rate,
+        "max_grad_norm": args.max_grad_norm,
+        "precision": "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32",
+    }
+    return {"source": "flexlora.peft.FlexLoRACallback", "config": options}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +33,7 @@ class MethodLoop:
         done: finished optimizer steps.
         events: what was moved, one a finished event.
         regularizer: its unweighted value at the last step; None before.
+        penalty: the method's own term of the loss there, weighted; None = it has none.
     """
 
     def __init__(self, adapter: Adapter, method: str, config: AdapterConfig, optimizer: Optimizer) -> None:
@@ -58,6 +59,7 @@ class MethodLoop:
         self.events: list[Event] = []
         self.done = 0
         self.regularizer: Tensor | None = None
+        self.penalty: Tensor | None = None
         self._prepared = 0
         self._rate: float | None = getattr(config, OWN_RATES[method]) if method in OWN_RATES else None
         own = list(self.dynamics.parameters().values())
@@ -78,18 +80,24 @@ class MethodLoop:
             self._prepared = self.done + 1
             self.dynamics.before_step(self._prepared)
 
-    def update(self, step: int) -> Event | None:
+    def update(self, step: int, record: Callable[..., None] | None = None) -> Event | None:
         """Let the method act after ``step`` finished optimizer steps, counted from 1; return its event, if any.
+
+        ``record(step)`` is called before the event, and ``record(step, event)`` after it.
 
         Call it before ``zero_grad()``: some methods score gradients. After the last step it leaves the adapter as it
         should be saved.
         """
         self.dynamics.after_step(step)
         self.done = step
+        if record is not None:
+            record(step)
         event = None
         if self.dynamics.is_event(step):
             event = self.dynamics.event(step)
             self.events.append(event)
+            if record is not None:
+                record(step, event)
         if step == self.config.total_steps:
             self.dynamics.finish()
         return event
@@ -139,9 +147,9 @@ class MethodLoop:
 
     def _before_optimizer(self) -> None:
         self.regularizer = self.adapter.add_regularization_gradient()
-        penalty = self.dynamics.penalty(self.done + 1)
-        if penalty is not None:
-            penalty.backward()
+        self.penalty = self.dynamics.penalty(self.done + 1)
+        if self.penalty is not None:
+            self.penalty.backward()
         self._part()
 
     def _after_optimizer(self) -> None:
