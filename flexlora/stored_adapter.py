@@ -111,6 +111,9 @@ def read_stored(path: str | Path) -> StoredAdapter:
         raise FlexLoRAError(
             f"{path} is no folder. Give a Trainer's checkpoint-N, a run folder, or one of Adapter.save."
         )
+    if (folder / "adapter_config.json").exists():
+        # Also a Trainer's checkpoint of a PeftModel.
+        raise FlexLoRAError(f"{folder} is a PEFT adapter already.")
     try:
         for name, read in READERS.items():
             if (folder / name).exists():
@@ -211,8 +214,6 @@ READERS: dict[str, Callable[[Path], StoredAdapter]] = {
 
 
 def _not_an_adapter(folder: Path) -> str:
-    if (folder / "adapter_config.json").exists():
-        return f"{folder} is a PEFT adapter already."
     inside = sorted(path.name for path in folder.glob("checkpoint-*"))
     if inside:
         return f"{folder} holds several checkpoints: give one of them, such as {folder / inside[-1]}."

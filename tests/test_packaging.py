@@ -228,10 +228,15 @@ def imported(folder: str) -> set[str]:
     return {canonicalize_name(distributions[name][0]) for name in found - own if name in distributions}
 
 
-# Streamlit serves by Starlette, transformers brings tokenizers, TensorBoard protobuf, and Kaleido Choreographer.
-# The plug-in for Axolotl is for those who have that, and what it requires.
-HOSTS = {"axolotl", "pydantic"}
-BROUGHT = {"app": {"starlette"}, "flexlora": {"tokenizers"}, "analysis": {"protobuf", "choreographer"}}
+# Streamlit serves by Starlette, transformers brings tokenizers and the hub's client, TensorBoard protobuf, and Kaleido
+# Choreographer.
+BROUGHT = {
+    "app": {"starlette"},
+    "flexlora": {"tokenizers", "huggingface-hub"},
+    "analysis": {"protobuf", "choreographer"},
+}
+# The plug-in for Axolotl and the callback for Lightning are for those who have them, and what they require.
+HOSTS = {"axolotl", "pydantic", "lightning", "pytorch-lightning"}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import Trainer, TrainingArguments
 
 from app.command import main as flexlora
@@ -67,6 +68,52 @@ def test_a_trainers_checkpoint_is_exported_as_the_live_model_is(checkpoint, make
     left = PeftModel.from_pretrained(make_gpt2(), str(checkpoint / "live"))(input_ids=ids).logits
     right = PeftModel.from_pretrained(make_gpt2(), str(tmp_path / "peft"))(input_ids=ids).logits
     assert torch.equal(left, right)
+
+
+class Plain(nn.Module):
+    """Of such the Trainer saves all weights, frozen ones too."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.embed = nn.Embedding(40, 8)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+        self.head = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 2))
+
+    def forward(self, input_ids, labels):
+        x = self.embed(input_ids).mean(1)
+        for layer in self.layers:
+            x = x + torch.tanh(layer(x))
+        logits = self.head(x)
+        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_plain_module_is_exported_without_its_frozen_weights(part, tmp_path):
+    """Also where the adapted model is a part of what the Trainer saves."""
+
+    class Around(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, input_ids, labels):
+            return self.inner(input_ids, labels)
+
+    model = Plain()
+    callback = FlexLoRACallback(model, FlexLoRAConfig(**SETTINGS))
+    args = TrainingArguments(
+        str(tmp_path / "out"), max_steps=12, save_steps=12, learning_rate=5e-3, report_to=[], disable_tqdm=True,
+        use_cpu=True, dataloader_pin_memory=False, remove_unused_columns=False,
+    )  # fmt: skip
+    rows = [{"input_ids": torch.arange(6) + index, "labels": index % 2} for index in range(32)]
+    whole = Around(model) if part else model
+    Trainer(model=whole, args=args, train_dataset=rows, callbacks=[callback]).train()
+    callback.adapter.export_peft(tmp_path / "live")
+    source = tmp_path / "out" / "checkpoint-12"
+    assert any(name.endswith("embed.weight") for name in load_file(source / "model.safetensors"))
+    assert flexlora(["export", str(source), "--out", str(tmp_path / "peft")]) == 0
+    assert_same_export(tmp_path / "live", tmp_path / "peft")
 
 
 def test_a_saved_adapter_is_exported_as_the_live_model_is(checkpoint, tmp_path):
