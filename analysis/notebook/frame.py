@@ -25,6 +25,8 @@ from analysis.why import why_cards
 WHOLE_BYTES = 1_200_000
 """Payload up to which every λ is in the page: notebooks keep it, and their servers drop more than 1 MB a second."""
 HEIGHT_PX = 740
+LEAST_WIDTH_PX = 840
+"""Narrower, the player would stack its pictures and have its clock below the frame's edge; outputs scroll sideways."""
 
 _HERE = Path(__file__).parent
 
@@ -118,9 +120,10 @@ def framed(html: str, name: str, title: str) -> str:
         name: of the frame; the page finds it as ``window.name``.
         title: what the frame is called for those who do not see it.
     """
+    size = f"width:100%;min-width:{LEAST_WIDTH_PX}px;height:{HEIGHT_PX}px"
     return (
         f'<iframe name="{escape(name)}" title="{escape(title)}" sandbox="allow-scripts allow-downloads" '
-        f'style="width:100%;height:{HEIGHT_PX}px;border:0" srcdoc="{escape(html)}"></iframe>'
+        f'style="{size};border:0" srcdoc="{escape(html)}"></iframe>'
     )
 
 

@@ -76,6 +76,15 @@ def test_a_saved_notebook_plays_with_the_network_off(make_run, logged, open_page
     frame.locator(f'.fl-player[data-step="{logged.steps}"]').wait_for(timeout=TIMEOUT_MS)
 
 
+def test_the_clock_is_in_sight_in_a_narrow_output(make_run, open_page, tmp_path):
+    frame = frame_html(load_run(make_run(tmp_path / "run")))
+    page = open_page(f'<div style="width:600px;overflow-x:auto">{frame}</div>')
+    inner = page.frame_locator("iframe")
+    inner.locator(".fl-player[data-step]").wait_for(timeout=TIMEOUT_MS)
+    play, outer = inner.locator(".fl-play").bounding_box(), page.locator("iframe").bounding_box()
+    assert play["y"] + play["height"] < outer["y"] + outer["height"]
+
+
 def test_a_frame_reaches_nothing_of_the_notebook_around_it(make_run, open_page, tmp_path):
     page = open_page(frame_html(load_run(make_run(tmp_path / "run"))))
     page.frame_locator("iframe").locator(".fl-player[data-step]").wait_for(timeout=TIMEOUT_MS)
