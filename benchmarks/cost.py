@@ -276,8 +276,17 @@ def measure_point(options: argparse.Namespace, plan: Plan, given: Sequence[str])
     found = document(plan, field, whole, " ".join(["python benchmarks/cost.py", *given]))
     print(text(found))
     if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        # A file comes with the package: seven digits are more than a clock has.
+        options.json.write_text(json.dumps(_short(found), separators=(",", ":")) + "\n", encoding="utf-8")
     return any(not own.failed for own in field.found.values())
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if abs(value) < 1e9 else value
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    return {key: _short(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 if __name__ == "__main__":
