@@ -110,6 +110,7 @@ class FlexLoRAConfig(PeftConfig):
         self.trainable_token_indices = trainable_token_indices
         self.method, self.preset, self.settings = method, preset, _own_options(options)
         self._lora: LoraConfig | None = None
+        self._found: tuple[str, ...] = ()
         super().__post_init__()
         if method in REFUSED:
             raise FlexLoRAError(f"method={method!r} cannot work through PEFT: {REFUSED[method]}. Use flexlora.train.")
@@ -122,8 +123,8 @@ class FlexLoRAConfig(PeftConfig):
         Raises:
             FlexLoRAError: any value that cannot work.
         """
-        whole = self.modules_to_save
-        if whole is not None and module_names is not None:
+        whole = [name for name in self.modules_to_save or () if name not in self._found]
+        if module_names is not None:
             ends = {name.rpartition(".")[2] for name in module_names}
             whole = [name for name in whole if name not in PEFT_ADDS or name in ends]
         given = {
@@ -139,6 +140,13 @@ class FlexLoRAConfig(PeftConfig):
         return find_method(self.method).config(
             self.preset, {key: value for key, value in given.items() if value is not None} | self.settings
         )
+
+    def add_whole(self, names: Collection[str]) -> None:
+        """Have PEFT train, wrap and save these modules of the model too; another model has others."""
+        asked = [name for name in self.modules_to_save or () if name not in self._found]
+        self._found = tuple(names)
+        # Its own entries stay, which PEFT looks for again.
+        self.modules_to_save = list(dict.fromkeys([*asked, *names])) or None
 
     def keep_lora(self, lora: LoraConfig) -> None:
         """Keep the plain LoRA that the weights read out last belong to: ``save_pretrained`` writes it."""

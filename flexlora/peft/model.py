@@ -136,15 +136,15 @@ class FlexLoRAModel(BaseTuner):
             raise FlexLoRAError(f"{adapter_name} has a {type(config).__name__}; this model holds FlexLoRA adapters.")
         names = [name for name, _ in model.named_modules()]
         held, whole = made(model, config.method, config.own(names))
-        # What PEFT trains whole, wraps and saves; its own entries are kept, which it looks for again.
-        config.modules_to_save = list(dict.fromkeys([*(config.modules_to_save or []), *whole])) or None
-        # PEFT would warn of exclusions that it did not see.
-        excluded, config.exclude_modules = config.exclude_modules, None
+        config.add_whole(whole)
+        # PEFT would warn of exclusions that it did not see, and write names over all-linear.
+        asked = config.target_modules, config.exclude_modules
+        config.target_modules, config.exclude_modules = list(held.matrices), None
         self._making = held.matrices
         try:
             super().inject_adapter(model, adapter_name, *args, **more)
         finally:
-            config.exclude_modules, self._making = excluded, {}
+            (config.target_modules, config.exclude_modules), self._making = asked, {}
         self.adapters[adapter_name] = held
 
     def delete_adapter(self, adapter_name: str) -> None:
