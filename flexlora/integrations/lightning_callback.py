@@ -111,7 +111,7 @@ class FlexLoRALightning(Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Take up random numbers where a checkpoint between two epochs left them: the loader draws its order next."""
         if self._kept.get("between_epochs"):
-            _restore_random(self._kept["random"])
+            _restore_random(self._kept["random"], trainer.global_rank)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Build the allocator, open the log; go on from a checkpoint if the Trainer does."""
@@ -134,7 +134,7 @@ class FlexLoRALightning(Callback):
             recorder.restore(kept["recorder"])
             recorder.last_step = step
             if not kept["between_epochs"]:
-                _restore_random(kept["random"])
+                _restore_random(kept["random"], trainer.global_rank)
             self._kept = {}
         clip = getattr(pl_module, CLIPPING)
         setattr(pl_module, CLIPPING, self._clipping(clip))
@@ -209,8 +209,7 @@ class FlexLoRALightning(Callback):
             checkpoint["flexlora"] = {
                 "recorder": self.recorder.state(),
                 "between_epochs": bool(trainer.is_last_batch),
-                "random": {"cpu": torch.get_rng_state()}
-                | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}),
+                "random": _random_states(trainer),
             }
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -292,10 +291,22 @@ def _size_of(batch: Any) -> int:
     return next((part.shape[0] for part in parts if isinstance(part, Tensor) and part.dim()), 0)
 
 
-def _restore_random(state: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(state["cpu"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
+def _random_states(trainer: Any) -> dict[str, Tensor]:
+    """Return the state of torch's generators in every process, a row each: only the first one writes checkpoints."""
+    states = {"cpu": torch.get_rng_state()}
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    if trainer.world_size == 1:
+        return {key: state.unsqueeze(0) for key, state in states.items()}
+    return {key: trainer.strategy.all_gather(state.to(device)).cpu() for key, state in states.items()}
+
+
+def _restore_random(states: Mapping[str, Tensor], rank: int) -> None:
+    own = {key: rows[min(rank, len(rows) - 1)].cpu().clone() for key, rows in states.items()}
+    torch.set_rng_state(own["cpu"])
+    if "cuda" in own and torch.cuda.is_available():
+        torch.cuda.set_rng_state(own["cuda"])
 
 
 def _warn(message: str) -> None:

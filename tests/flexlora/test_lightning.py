@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +207,44 @@ def test_storage_that_grew_is_resumed(tmp_path):
     assert resumed.adapter.ranks() == whole.adapter.ranks()
     pairs = zip(resumed.adapter.parameters(), whole.adapter.parameters(), strict=True)
     assert all(torch.equal(its, mine) for its, mine in pairs)
+
+
+TWO_PROCESSES = """
+import importlib.util, json, os, sys, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+spec = importlib.util.spec_from_file_location("runs", sys.argv[1])
+runs = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(runs)
+folder, resume, seed = Path(sys.argv[2]), sys.argv[3] or None, int(sys.argv[4])
+save = runs.lightning.callbacks.ModelCheckpoint(folder / "saved", every_n_train_steps=8, save_top_k=-1)
+module = runs.Module(0.2)
+# Each process draws dropout of its own.
+runs.torch.manual_seed(seed + int(os.environ.get("LOCAL_RANK", 0)))
+config = runs.FlexLoRAConfig(**runs.SETTINGS, max_rank=8)
+callback, trainer = runs.fit(
+    folder, module=module, config=config, resume=resume, callbacks=[save], enable_checkpointing=True,
+    strategy="ddp", devices=2, max_epochs=6,
+)
+total = [float(part.double().sum()) for part in callback.adapter.parameters()]
+(folder / f"{seed}-{trainer.global_rank}.json").write_text(json.dumps([trainer.global_step, total]))
+"""
+
+
+def test_two_processes_agree_and_resume_bit_for_bit(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    found = []
+    for seed in (1, 50):
+        resume = next((path for path in (tmp_path / "saved").glob("*") if "step=8." in path.name), "")
+        command = [sys.executable, str(script), __file__, str(tmp_path), str(resume), str(seed)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        found += [json.loads((tmp_path / f"{seed}-{rank}.json").read_text()) for rank in (0, 1)]
+        run = load_run(tmp_path / "run")
+        assert run.state == "finished" and len(run.events) == 5 and run.config["processes"] == 2
+    assert found[0][0] == STEPS and all(one == found[0] for one in found)
+    assert [note["kind"] for note in run.notes] == ["resumed_from"]
 
 
 def test_evaluations_are_logged_and_clipping_is_given_back(tmp_path):

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from analysis.runs import load_run
-from flexlora import FlexLoRAConfig, attach
+from flexlora import FlexLoRAConfig, attach, integrations
 from flexlora.errors import FlexLoRAError
 from flexlora.importance import effective_rank, spectral_entropy
 from flexlora.integrations import FlexLoRACallback, Recorder
@@ -195,6 +195,14 @@ def test_what_is_missing_is_told_before_a_log_is_begun(name, told, make_bert, to
     with pytest.raises(FlexLoRAError, match=told) as error:
         record(make_bert(), token_batch, tmp_path / "run", report_to=[name])
     assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+
+
+def test_a_missing_lightning_is_told_in_one_line(monkeypatch):
+    for name in ("lightning", "lightning.pytorch", "pytorch_lightning"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "flexlora.integrations.lightning_callback", raising=False)
+    with pytest.raises(FlexLoRAError, match="FlexLoRALightning needs Lightning: pip install lightning"):
+        _ = integrations.FlexLoRALightning
 
 
 def test_processes_without_a_folder_show_nothing(make_bert, token_batch, monkeypatch):
