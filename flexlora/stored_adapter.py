@@ -214,9 +214,9 @@ READERS: dict[str, Callable[[Path], StoredAdapter]] = {
 
 
 def _not_an_adapter(folder: Path) -> str:
-    inside = sorted(path.name for path in folder.glob("checkpoint-*"))
-    if inside:
-        return f"{folder} holds several checkpoints: give one of them, such as {folder / inside[-1]}."
+    steps = sorted(int(path.name[11:]) for path in folder.glob("checkpoint-*") if path.name[11:].isdecimal())
+    if steps:
+        return f"{folder} is where checkpoints lie: give one of them, such as {folder / f'checkpoint-{steps[-1]}'}."
     return (
         f"{folder} holds no adapter: neither {TRAINER_STATE} (a Trainer's checkpoint) nor {adapter_files.CONFIG} "
         f"(Adapter.save), {FILE} (a checkpoint of the Lab) or {HEADER} (a run folder)."

@@ -183,7 +183,9 @@ def test_wrong_input_is_one_clear_line(checkpoint, tmp_path, capsys):
 
     assert "is no folder" in told(tmp_path / "nowhere")
     assert "holds no adapter: neither trainer_state.json" in told(tmp_path)
-    assert "give one of them, such as" in told(checkpoint / "out")
+    (tmp_path / "out" / "checkpoint-9").mkdir(parents=True)
+    (tmp_path / "out" / "checkpoint-10").mkdir()
+    assert f"give one of them, such as {tmp_path / 'out' / 'checkpoint-10'}." in told(tmp_path / "out")
     assert "is a PEFT adapter already" in told(checkpoint / "live")
     assert "holds no weights" in told(checkpoint / "run")
     broken = shutil.copytree(checkpoint / "out" / "checkpoint-12", tmp_path / "broken")
