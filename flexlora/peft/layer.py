@@ -127,14 +127,6 @@ class FlexLoRALayer(nn.Module, BaseTunerLayer):
         self._still.pop(adapter_name, None)
         super().delete_adapter(adapter_name)
 
-    def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
-        """True: what acts is ΔW, of low rank already."""
-        return True
-
-    def get_delta_weight(self, adapter_name: str) -> Tensor:
-        """Return ΔW as the frozen layer stores its weight, fp64."""
-        return self._delta(adapter_name)
-
     def _acting(self) -> Iterator[FlexLoRALinear]:
         if not self.disable_adapters and not self.merged:
             yield from (self.matrix(name) for name in self.active_adapters if name in self.flexlora_directions)

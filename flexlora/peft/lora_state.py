@@ -131,5 +131,5 @@ def _write(
         if layer.trains_values(adapter_name) and size:
             p, lam, q = p / p.norm(), size, q / q.norm()
         elif not q.any():
-            lam, q = 0.0, before[slot] if slot in held else gaussian(matrix.in_features, None, generator)
+            lam, q = 0.0, before[slot] if slot in held else gaussian(matrix.in_features, None, generator).to(before)
         matrix.fill(slot, p, lam, q)

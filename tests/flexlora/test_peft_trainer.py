@@ -208,6 +208,19 @@ def test_what_cannot_work_is_refused_before_training(make, tmp_path):
         _ = FlexLoRACallback().adapter
 
 
+@pytest.mark.parametrize("method", ["flexlora", "adalora"])
+def test_a_trainer_trains_twice(method, make, tmp_path):
+    model = peft.get_peft_model(make["bert"](), FlexLoRAConfig(method=method, r=6, task_type="SEQ_CLS", **WINDOW))
+    callback = FlexLoRACallback()
+    trainer = trainer_of(model, "bert", tmp_path, callback)
+    trainer.train()
+    first, total = callback.adapter.flat_weights(), sum(callback.adapter.ranks().values())
+    trainer.train()
+    assert not torch.equal(callback.adapter.flat_weights(), first)
+    assert sum(callback.adapter.ranks().values()) == total
+    assert not any(model.base_model._loops.values())
+
+
 def test_what_a_trainer_narrowed_is_widened_before_its_optimizer(make, tmp_path):
     """TRL casts what is trained beside a quantised base to bf16, in which small moves of λ are lost."""
     model = tuned(make, "bert", target_modules=["query"])
