@@ -138,7 +138,9 @@ def _ask(scope: str, key: str, field: Field[Any], default: Any, settings: dict[s
     label, help_text, widget = key.replace("_", " "), full_help(field), f"{scope}_{key}"
     choices, kind = field.metadata.get("choices"), str(field.type)
     if choices:
-        value = select(label, choices, widget, index=list(choices).index(default), help=help_text)
+        # None is a choice where it is the default: it is found out, or has no part.
+        options = [*([None] if default is None else []), *choices]
+        value = select(label, options, widget, index=options.index(default), help=help_text, format_func=_shown)
     elif key in MAIN and isinstance(default, int):
         # The default is part of the key: a derived number follows what it is derived from.
         least, own = int(field.metadata.get("least") or 0), f"{widget}_{default}"

@@ -148,7 +148,7 @@ class LogFiles:
         held = [name for name in (HEADER, *FILES) if disk.size(self.folder / name)]
         if held:
             raise RunLogError(
-                f"{self.folder} holds a run already ({held[0]}). Choose another folder, or resume this run."
+                f"{self.folder} holds a run already ({held[0]}). Choose another folder, or resume this run (--resume)."
             )
 
 

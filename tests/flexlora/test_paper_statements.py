@@ -63,6 +63,9 @@ STATED = {
 
 SILENT = {
     "target_modules",
+    "exclude_modules",
+    "layers_to_transform",
+    "modules_to_save",
     "initial_rank",
     "max_rank",
     "alpha",
