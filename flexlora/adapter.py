@@ -241,10 +241,8 @@ def places_of(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
     """Return id of a module → every parent and name it is reached by: one layer may stand in several places."""
     found: dict[int, list[tuple[nn.Module, str]]] = {}
     for parent in model.modules():
-        for name, child in parent.named_children():
-            found.setdefault(id(child), []).append((parent, name))
-        # named_children leaves out a second name in one parent.
+        # Not named_children, which leaves out a second name in one parent.
         for name, child in parent._modules.items():
-            if child is not None and (parent, name) not in found[id(child)]:
-                found[id(child)].append((parent, name))
+            if child is not None:
+                found.setdefault(id(child), []).append((parent, name))
     return found

@@ -33,6 +33,7 @@ def trained_whole(model: nn.Module, modules_to_save: Sequence[str] | None) -> li
     """
     named = {plain_name(name): module for name, module in model.named_modules() if name}
     chosen = [*head_modules(model)]
+    _check_written(modules_to_save or (), "modules_to_save")
     for entry in modules_to_save or ():
         found = [module for name, module in named.items() if matches(entry, name)]
         if not found:
@@ -106,17 +107,21 @@ def ambiguous(names: Iterable[str], others: Iterable[str]) -> bool:
 def _picked(
     model: nn.Module, linear: Mapping[str, nn.Module], entries: Sequence[str], option: str
 ) -> dict[str, nn.Module]:
-    for entry in entries:
-        try:
-            re.compile(entry)
-        except re.error as error:
-            raise FlexLoRAError(f"{option} {entry!r} is neither a name nor a regular expression: {error}.") from error
+    _check_written(entries, option)
     unmatched = [entry for entry in entries if not any(matches(entry, name) for name in linear)]
     if unmatched:
         raise FlexLoRAError(
             f"{option} {', '.join(unmatched)!r} matches no linear layer of {type(model).__name__}. {_exist(linear)}"
         )
     return {name: module for name, module in linear.items() if any(matches(entry, name) for entry in entries)}
+
+
+def _check_written(entries: Sequence[str], option: str) -> None:
+    for entry in entries:
+        try:
+            re.compile(entry)
+        except re.error as error:
+            raise FlexLoRAError(f"{option} {entry!r} is neither a name nor a regular expression: {error}.") from error
 
 
 def _in_layers(model: nn.Module, chosen: Mapping[str, nn.Module], layers: Sequence[int]) -> dict[str, nn.Module]:

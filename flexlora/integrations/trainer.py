@@ -18,6 +18,7 @@ from flexlora.adapter import Adapter, attach
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
+from flexlora.integrations.evaluations import evaluation
 from flexlora.integrations.losses import StepLoss
 from flexlora.integrations.recorder import Recorder
 from flexlora.integrations.resuming import about_checkpoint, check_checkpoint, choose_folder, kept_state, scheduled
@@ -227,18 +228,9 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
     ) -> None:
         """Log the metrics of an evaluation."""
         recorder = self.recorder or self._ended
-        if recorder is None or not metrics:
-            return
-        prefix = next((key.removesuffix("_runtime") for key in metrics if key.endswith("_runtime")), "eval")
-        named = prefix if prefix.partition("_")[0] != "eval" else "eval"
-        left_out = ("_runtime", "_per_second", "_preparation_time", "epoch")
-        kept = {
-            key.removeprefix(f"{named}_"): float(value)
-            for key, value in metrics.items()
-            if isinstance(value, int | float) and not key.endswith(left_out)
-        }
-        if kept:
-            recorder.eval(state.global_step, kept, split="validation" if named == "eval" else named)
+        split, numbers = evaluation(metrics)
+        if recorder is not None and numbers:
+            recorder.eval(state.global_step, numbers, split=split)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """End the log, and say so when no event ever fired."""

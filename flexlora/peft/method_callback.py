@@ -13,6 +13,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
+from flexlora.integrations.evaluations import evaluation
+from flexlora.integrations.trackers import PREFIX
 from flexlora.peft.method_log import MethodLog
 from flexlora.peft.method_loop import MethodLoop
 from flexlora.peft.model import FlexLoRAModel
@@ -83,7 +85,7 @@ class MethodCallback(TrainerCallback):
     ) -> None:
         """Add the total rank to what other loggers show."""
         if logs is not None and self.loop is not None and "loss" in logs:
-            logs["total_rank"] = sum(self.adapter.ranks().values())
+            logs[f"{PREFIX}total_rank"] = sum(self.adapter.ranks().values())
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """End the log, and let go of the optimizer."""
@@ -98,14 +100,9 @@ class MethodCallback(TrainerCallback):
         **more: Any,
     ) -> None:
         """Log the metrics of an evaluation during training."""
-        numbers = {key: value for key, value in (metrics or {}).items() if isinstance(value, int | float)}
-        kept = {
-            key.removeprefix("eval_"): float(value)
-            for key, value in numbers.items()
-            if not key.endswith(("_runtime", "_per_second", "epoch"))
-        }
-        if self.log is not None and kept:
-            self.log.eval(state.global_step, kept)
+        split, numbers = evaluation(metrics)
+        if self.log is not None and numbers:
+            self.log.eval(state.global_step, numbers, split)
 
     def close(self, *_: Any) -> None:
         """End the log and let go of the optimizer, as after training that was interrupted."""

@@ -92,9 +92,9 @@ class MethodLog:
         self._last = step
         self._spectrum(step, complete=loop.dynamics.is_event(step) or step == loop.config.total_steps)
 
-    def eval(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write what an evaluation found."""
-        self.writer.eval(step, "validation", metrics)
+    def eval(self, step: int, metrics: Mapping[str, float], split: str) -> None:
+        """Write what an evaluation of a split found."""
+        self.writer.eval(step, split, metrics)
 
     def close(self) -> None:
         """Write the end of the log."""

@@ -272,6 +272,7 @@ def test_targets_are_chosen_as_peft_chooses_them():
     for bad, told in (
         ({"target_modules": ("quarry",)}, "target_modules 'quarry' matches no linear layer"),
         ({"target_modules": ("(",)}, "neither a name nor a regular expression"),
+        ({"target_modules": None, "modules_to_save": ("(",)}, "modules_to_save '\\(' is neither a name nor a regular"),
         ({"target_modules": None, "exclude_modules": ("quarry",)}, "exclude_modules 'quarry' matches no linear"),
         (
             {"target_modules": None, "layers_to_transform": (7,)},
