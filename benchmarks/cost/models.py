@@ -128,17 +128,19 @@ def _llama(shape: Shape) -> nn.Module:
 def _pack(model: nn.Module, device: torch.device) -> None:
     """Put bitsandbytes' 4-bit layers in the place of the body's linear ones, one after another."""
     try:
-        from bitsandbytes.nn import Linear4bit
+        from bitsandbytes.nn import Linear4bit, Params4bit
     except ImportError:
         raise CostError("not available: pip install bitsandbytes") from None
     for name, module in list(model.named_modules()):
         if type(module) is nn.Linear and ".layers." in name:
             parent, _, leaf = name.rpartition(".")
-            packed = Linear4bit(
-                module.in_features, module.out_features, module.bias is not None, torch.bfloat16, quant_type="nf4"
-            )
-            packed.load_state_dict(module.state_dict())
-            setattr(model.get_submodule(parent), leaf, packed.to(device))
+            # Weights of its own would be drawn on the host, minutes for nothing.
+            with torch.device("meta"):
+                packed = Linear4bit(module.in_features, module.out_features, False, torch.bfloat16, quant_type="nf4")
+            weight = Params4bit(module.weight.data, requires_grad=False, quant_type="nf4", module=packed)
+            packed.weight = weight.to(device)
+            packed.bias = module.bias
+            setattr(model.get_submodule(parent), leaf, packed)
     # By this PEFT tells such layers from plain ones.
     setattr(model, "is_loaded_in_4bit", True)  # noqa: B010 - a module may hold any attribute
 
