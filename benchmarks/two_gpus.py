@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
@@ -63,7 +64,27 @@ def make_model(options: argparse.Namespace) -> BertForSequenceClassification:
 def with_trainer(
     options: argparse.Namespace, config: FlexLoRAConfig, folder: Path
 ) -> tuple[list[str], list[float], int]:
-    """Train under the Trainer; return the hashes, the times of the steps and the number of events."""
+    """Train under the Trainer, and again from the checkpoint in the middle; return hashes, times and number of events.
+
+    Raises:
+        AssertionError: what was resumed ends in other bits, or what was exported is not what was trained.
+    """
+    callback, watch, times = _under_trainer(options, config, folder)
+    resumed, again, _ = _under_trainer(options, config, folder, options.steps // 2)
+    assert again.hashes == watch.hashes[-len(again.hashes) :], "the resumed run ends in other bits"
+    # Every process takes part: the base is in all of them.
+    exported = resumed.adapter.export_peft(folder / f"peft{dist.get_rank()}")
+    if dist.get_rank() == 0:
+        tensors = load_file(exported / "adapter_model.safetensors")
+        rank = sum(len(tensor) for name, tensor in tensors.items() if "lora_A" in name)
+        assert rank == sum(matrix.rank for matrix in callback.adapter.matrices.values())
+        print(f"Trainer: resumed at step {options.steps // 2}, the same bits at its end; exported {rank} directions")
+    return watch.hashes, times, len(callback.config.event_steps())
+
+
+def _under_trainer(
+    options: argparse.Namespace, config: FlexLoRAConfig, folder: Path, resume_at: int = 0
+) -> tuple[FlexLoRACallback, Watch, list[float]]:
     model = make_model(options)
     generator = torch.Generator().manual_seed(1)
     rows = [
@@ -74,11 +95,13 @@ def with_trainer(
     watch = Watch(callback)
     args = TrainingArguments(
         str(folder / "out"), max_steps=options.steps, per_device_train_batch_size=options.batch_size, report_to=[],
-        save_strategy="no", disable_tqdm=True, learning_rate=1e-3, use_cpu=options.backend == "gloo",
+        save_strategy="steps", save_steps=options.steps // 2, disable_tqdm=True, learning_rate=1e-3,
+        use_cpu=options.backend == "gloo",
         bf16=options.backend == "nccl", logging_steps=1000, ddp_backend=options.backend, **_sharding(options),
     )  # fmt: skip
-    Trainer(model=model, args=args, train_dataset=rows, callbacks=[callback, watch]).train()
-    return watch.hashes, list(np.diff(watch.began)), len(callback.config.event_steps())
+    trainer = Trainer(model=model, args=args, train_dataset=rows, callbacks=[callback, watch])
+    trainer.train(resume_from_checkpoint=str(folder / "out" / f"checkpoint-{resume_at}") if resume_at else None)
+    return callback, watch, list(np.diff(watch.began))
 
 
 def with_recorder(
@@ -153,7 +176,10 @@ def main() -> None:
     )
     for name, train in (("Recorder", with_recorder), ("Trainer", with_trainer)):
         with tempfile.TemporaryDirectory() as scratch:
-            hashes, times, events = train(options, config, Path(scratch))
+            shared = [scratch]
+            dist.broadcast_object_list(shared)
+            hashes, times, events = train(options, config, Path(shared[0]))
+            dist.barrier()
         found: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(found, hashes)
         if dist.get_rank() == 0:
