@@ -59,6 +59,6 @@ else:
     st.html(STYLE)
     page = st.navigation(list(pages().values()), position="top")
     # One title a page. The player fills its page: there it is only read aloud.
-    seen = "lab-title" if page.title not in ("Explore", "Train") else "lab-unseen"
+    seen = "lab-title" if page.title not in ("Explore", "Playground", "Train") else "lab-unseen"
     st.html(f'<h1 class="{seen}">{page.title}</h1>')
     page.run()

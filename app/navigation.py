@@ -4,19 +4,20 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 import links
-from app_pages import adapters, compare, explore, methods, runs, train, what_if
+from app_pages import adapters, compare, explore, methods, playground, runs, train, what_if
 
 
 def pages() -> dict[str, StreamlitPage]:
     """Makes the pages for one run of the script: whether a page may run is kept in it, so that two never share one."""
     made = {
         "Explore": st.Page(explore.page, title="Explore", url_path="explore", default=True),
+        "Playground": st.Page(playground.page, title="Playground", url_path="playground"),
         "Train": st.Page(train.page, title="Train", url_path="train"),
         "Compare": st.Page(compare.page, title="Compare", url_path="compare"),
-        "Runs": st.Page(runs.page, title="Runs", url_path="runs"),
         "What-if": st.Page(what_if.page, title="What-if", url_path="what-if"),
         "Adapters": st.Page(adapters.page, title="Adapters", url_path="adapters"),
         "Methods": st.Page(methods.page, title="Methods", url_path="methods"),
+        "Runs": st.Page(runs.page, title="Runs", url_path="runs"),
     }
     links.register(made)
     return made

@@ -18,6 +18,7 @@ ENTRIES = (
     "player/source/frame.js",
     "player/source/words.js",
     "schedule/editor.js",
+    "playground/component.js",
     "runs/picker.js",
     "runs/gallery.js",
 )

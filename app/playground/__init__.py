@@ -1,0 +1,14 @@
+"""The playground: two trainings race in the browser, on a truth that the visitor paints; and five toys."""
+
+from __future__ import annotations
+
+from streamlit.components.v2 import component
+
+from assets import loader
+
+_mount = component("flexlora_playground", js=loader("playground/component.js"))
+
+
+def playground(key: str) -> None:
+    """Shows the playground. All of it runs in the browser: the server hands out its modules, and no numbers."""
+    _mount(key=key, data={})

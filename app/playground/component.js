@@ -1,0 +1,19 @@
+/** What Streamlit calls: once to mount the playground, and again with each new theme. */
+
+import { Page } from "./ui/page.js";
+
+/** @type {WeakMap<object, Page>} */
+const PAGES = new WeakMap();
+
+/** @param {{parentElement: Element | ShadowRoot}} component @returns {() => void} called by Streamlit when the element goes */
+export default function render({ parentElement }) {
+  const page = PAGES.get(parentElement) ?? new Page(parentElement);
+  PAGES.set(parentElement, page);
+  page.draw();
+  // Streamlit also cleans up a render that a newer one overtook: only an element that has left the page is gone.
+  return () => window.setTimeout(() => {
+    if (page.root.isConnected || PAGES.get(parentElement) !== page) return;
+    page.close();
+    PAGES.delete(parentElement);
+  }, 500);
+}

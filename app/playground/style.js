@@ -1,0 +1,50 @@
+/** The playground's style, beside the player's, whose buttons, lists and sliders it uses. */
+
+const CSS = `
+.pg-page { --fl-line: color-mix(in srgb, var(--st-text-color) 14%, transparent); --fl-muted: color-mix(in srgb, var(--st-text-color) 66%, var(--st-background-color));
+  container: playground / inline-size; font: 400 14px/1.45 var(--st-font); color: var(--st-text-color); font-variant-numeric: tabular-nums; padding-bottom: 24px; }
+.pg-page *, .pg-page *::before { box-sizing: border-box; }
+.pg-page [hidden] { display: none; }
+.pg-page h2 { margin: 0; padding: 0; font: 600 17px/1.3 var(--st-font); letter-spacing: 0; }
+.pg-page h3 { margin: 0; padding: 0; font: 600 12px/20px var(--st-font); letter-spacing: 0; }
+.pg-page p { margin: 0; text-wrap: pretty; }
+.pg-page button:focus-visible, .pg-page select:focus-visible, .pg-page input:focus-visible, .pg-page summary:focus-visible, .pg-page [tabindex]:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; border-radius: 4px; }
+.pg-tabs { display: flex; flex-wrap: wrap; gap: 4px; margin: 0 0 12px; border-bottom: 1px solid var(--fl-line); }
+.pg-tab { padding: 6px 12px; border: 0; border-bottom: 2px solid transparent; margin-bottom: -1px; background: none; color: var(--fl-muted); font: inherit; cursor: pointer; }
+.pg-tab[aria-selected="true"] { border-bottom-color: var(--st-primary-color); color: var(--st-text-color); font-weight: 600; }
+.pg-tab:hover { color: var(--st-text-color); }
+.pg-note { margin: 0 0 10px !important; padding: 6px 12px; border-radius: 8px; background: color-mix(in srgb, var(--st-primary-color) 9%, var(--st-background-color)); }
+.pg-toy { display: grid; gap: 12px; max-width: 1180px; }
+.pg-question { font-size: 16px; }
+.pg-row { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; }
+.pg-row .fl-button { border-color: var(--fl-line); } .pg-row .fl-primary { border-color: transparent; } .pg-page .fl-button:disabled { opacity: 0.5; cursor: default; }
+.pg-page .fl-primary { background: var(--st-primary-color); color: var(--st-background-color); font-weight: 600; }
+.pg-page .fl-primary:hover { background: color-mix(in srgb, var(--st-primary-color) 85%, var(--st-text-color)); }
+.pg-columns { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 20px; } .pg-halves { grid-template-columns: repeat(2, minmax(0, 620px)); } .pg-two { grid-template-columns: minmax(0, 1.2fr) minmax(0, 1fr); }
+.pg-columns > * { min-width: 0; }
+.pg-bars { position: relative; max-width: 620px; user-select: none; } .pg-draggable { touch-action: none; cursor: ns-resize; }
+.pg-bars canvas, .pg-chart canvas { position: absolute; inset: 0; display: block; } .pg-chart { position: relative; min-height: 240px; }
+.pg-handles { position: absolute; inset: 0; pointer-events: none; }
+.pg-handle { position: absolute; left: -11px; top: -11px; width: 22px; height: 22px; }
+.pg-handle::after { content: ""; position: absolute; inset: 7px 2px; border-radius: 4px; background: var(--st-background-color); border: 2px solid var(--st-primary-color); }
+.pg-draggable:hover .pg-handle::after, .pg-handle:focus-visible::after { background: var(--st-primary-color); }
+.pg-facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 10px; margin: 0; }
+.pg-facts > div { padding: 8px 12px; border: 1px solid var(--fl-line); border-radius: 8px; } .pg-facts dt { color: var(--fl-muted); font-size: 12.5px; } .pg-facts dd { margin: 0; font-size: 20px; font-weight: 600; line-height: 1.3; } .pg-facts .pg-from { font-size: 12px; font-weight: 400; color: var(--fl-muted); }
+.pg-verdict { min-height: 2.9em; font-size: 15px; max-width: 900px; } .pg-won { color: var(--st-primary-color); font-weight: 600; }
+.pg-slider { display: inline-flex; align-items: center; gap: 10px; } .pg-slider .fl-slider { width: 190px; } .pg-slider output { min-width: 52px; font-weight: 600; }
+.pg-scroll { overflow-x: auto; }
+.pg-table { width: 100%; border-collapse: collapse; } .pg-table th, .pg-table td { padding: 6px 10px; text-align: right; font-weight: 400; white-space: nowrap; border-bottom: 1px solid var(--fl-line); }
+.pg-table thead th { color: var(--fl-muted); font-size: 12.5px; } .pg-table th:first-child { text-align: left; padding-left: 0; font-weight: 600; } .pg-table small { display: block; max-width: 210px; font-weight: 400; font-size: 12px; white-space: normal; color: var(--fl-muted); }
+.pg-table td[style] { background: linear-gradient(to left, color-mix(in srgb, var(--st-primary-color) 22%, transparent) calc(var(--share) * 100%), transparent 0); }
+@container playground (max-width: 900px) { .pg-columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-halves { grid-template-columns: repeat(2, minmax(0, 620px)); } .pg-two { grid-template-columns: minmax(0, 1fr); } }
+@container playground (max-width: 620px) { .pg-columns, .pg-halves { grid-template-columns: minmax(0, 1fr); } .pg-tab { padding: 6px 8px; } .pg-facts { grid-template-columns: 1fr 1fr; } }
+`;
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(CSS);
+
+/** @param {Node} node inside the document or a shadow in it */
+export function dressPlayground(node) {
+  const root = /** @type {Document | ShadowRoot} */ (node.getRootNode());
+  if (!root.adoptedStyleSheets.includes(sheet)) root.adoptedStyleSheets.push(sheet);
+}
