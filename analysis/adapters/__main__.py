@@ -12,12 +12,24 @@ from tqdm import tqdm
 
 from analysis.adapters.adapter import Place, open_adapter
 from analysis.adapters.comparison import Comparison, compare_adapters
-from analysis.adapters.compression import DTYPES, compress_adapter, config_snippet, total_error, truncation_errors
+from analysis.adapters.compression import compress_adapter, total_error, truncation_errors
+from analysis.adapters.dtypes import DTYPES
 from analysis.adapters.files import MAX_CONFIG_BYTES, AdapterError
+from analysis.adapters.orders import ORDERS
+from analysis.adapters.settings import config_snippet
+from analysis.adapters.sizes import size_at, size_now
 from analysis.adapters.spectra import AdapterSpectra, analyse_adapter
-from analysis.adapters.suggestion import ORDERS, TARGETS, Suggestion, flexlora_moves, suggest_ranks
+from analysis.adapters.suggestion import Suggestion, flexlora_moves, suggest_ranks, suggest_sizes
 from analysis.adapters.tables import TABLE_FILES, adapter_report
-from analysis.adapters.words import CAVEAT, describe_moves, describe_suggestion
+from analysis.adapters.targets import SIZES, TARGETS
+from analysis.adapters.words import (
+    CAVEAT,
+    describe_bound,
+    describe_moves,
+    describe_sizes,
+    describe_suggestion,
+    size_warnings,
+)
 from analysis.command import CommandParser, run_command, text_table
 from analysis.outside import read_json
 
@@ -25,6 +37,8 @@ COLUMNS = ("matrix", "rank", "rank_99", "entropy", "effective_rank", "stable_ran
 EPILOG = """examples:
   python -m analysis.adapters my_adapter
   python -m analysis.adapters my_adapter --energy 0.99 --out smaller
+  python -m analysis.adapters my_adapter --curve
+  python -m analysis.adapters my_adapter --bytes 2000000 --dtype BF16 --out smaller
   python -m analysis.adapters my_adapter --rank 64 --by spectral_entropy
   python -m analysis.adapters my_adapter --compare other_adapter --json
 """
@@ -45,17 +59,24 @@ def _parser() -> CommandParser:
     parser.add_argument("adapter", type=Path, help="folder that PEFT saved, or a safetensors file")
     targets = parser.add_mutually_exclusive_group()
     for name, meaning in TARGETS.items():
-        kind = float if name == "energy" else int
-        targets.add_argument(f"--{name}", type=kind, metavar="N", help=f"shrink to this: {meaning}")
+        short = ("--params",) if name == "parameters" else ()
+        kind = int if name in SIZES else float
+        targets.add_argument(*short, f"--{name}", dest=name, type=kind, metavar="N", help=f"shrink to this: {meaning}")
     parser.add_argument(
         "--by",
         default="least_error",
         choices=list(ORDERS),
         help="which matrix gives the next direction (default %(default)s)",
     )
+    parser.add_argument(
+        "--drop", action="store_true", help="let a matrix lose every direction (least_error only): it is left out then"
+    )
+    parser.add_argument(
+        "--curve", action="store_true", help="error at several sizes of the file, all matrices under one budget"
+    )
     parser.add_argument("--out", type=Path, help="write the shrunk adapter into this new folder")
     parser.add_argument(
-        "--dtype", default="F32", choices=list(DTYPES), help="type of the factors that --out writes (default F32)"
+        "--dtype", choices=list(DTYPES), help="type of the factors that --out writes (default: the type they have)"
     )
     parser.add_argument(
         "--moves", type=int, metavar="B", help="what one event of FlexLoRA's rule with budget B would move"
@@ -75,6 +96,8 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     target = next((name for name in TARGETS if getattr(options, name) is not None), None)
     if options.out and target is None:
         raise AdapterError(f"--out needs a target: one of --{', --'.join(TARGETS)}.")
+    if options.drop and options.by != "least_error":
+        raise AdapterError(f"--drop needs --by least_error: {options.by} keeps a direction of every matrix.")
     if options.table and options.table.suffix.lstrip(".") not in TABLE_FILES:
         raise AdapterError(f"--table {options.table} must end with one of: .{', .'.join(TABLE_FILES)}.")
     adapter = open_adapter(options.adapter)
@@ -86,8 +109,12 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     text = [*report["sentences"], *(f"Note: {line}" for line in report["notices"]), ""]
     text.append(text_table(spectra.table(), COLUMNS, right=COLUMNS[1:]))
     if target is not None:
-        suggestion = suggest_ranks(spectra, target, getattr(options, target), options.by)
+        value = getattr(options, target)
+        suggestion = suggest_ranks(spectra, target, value, options.by, int(not options.drop), options.dtype)
         report["suggestion"], lines = _suggested(spectra, suggestion, options)
+        text += ["", *lines]
+    if options.curve:
+        report["curve"], lines = _curve(spectra, options)
         text += ["", *lines]
     if options.moves is not None:
         moves = flexlora_moves(spectra, options.moves)
@@ -124,21 +151,47 @@ def _suggested(
     else:
         errors = truncation_errors(spectra, suggestion.ranks)
     whole = total_error(errors, spectra)
+    before, after = size_now(spectra.adapter), size_at(spectra.adapter, suggestion.ranks, options.dtype)
+    warnings = size_warnings(before, after, suggestion.error, whole["relative"])
     report = {
         **vars(suggestion),
         "error": whole,
+        "bytes_before": vars(before),
+        "bytes_after": vars(after),
+        "warnings": warnings,
         "matrix_errors": [vars(error) for error in errors],
         "lora_config": snippet,
         "written": str(options.out) if options.out else None,
     }
     lines = [
         describe_suggestion(spectra, suggestion),
+        describe_sizes(before, after),
         f"Error of ΔW: {whole['relative']:.2%} in the Frobenius norm ({whole['frobenius']:.4g}), at most "
-        f"{whole['spectral']:.4g} in the spectral norm of a matrix.",
+        f"{whole['spectral']:.4g} in the spectral norm of a matrix. {describe_bound(suggestion)}".rstrip(),
+        *(f"Warning: {line}" for line in warnings),
         "",
         snippet,
     ]
     return report, lines + ([f"\nWritten to {options.out}."] if options.out else [])
+
+
+def _curve(spectra: AdapterSpectra, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
+    found = suggest_sizes(spectra, least=int(not options.drop), dtype=options.dtype)
+    rows = [
+        {
+            "bytes": size_at(spectra.adapter, one.ranks, options.dtype).total,
+            "parameters": one.parameters,
+            "total_rank": one.total_rank,
+            "error": one.error,
+            "least_possible": one.bound,
+            "energy_kept": one.energy_kept,
+        }
+        for one in found
+    ]
+    return rows, [
+        "Error against size, by the singular values, one budget over all matrices:",
+        text_table(rows, list(rows[0]), list(rows[0])),
+    ]
 
 
 def _compared(comparison: Comparison, name: str) -> tuple[dict[str, Any], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,10 +80,13 @@ class Adapter:
         Raises:
             AdapterError: there is none of this name.
         """
-        for matrix in self.matrices:
-            if matrix.name == name:
-                return matrix
-        raise AdapterError(f"The adapter has no matrix {name!r}. It has {len(self.matrices)}, see the table.")
+        if name not in self._by_name:
+            raise AdapterError(f"The adapter has no matrix {name!r}. It has {len(self.matrices)}, see the table.")
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, AdapterMatrix]:
+        return {matrix.name: matrix for matrix in self.matrices}
 
     def factors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return B (out, r) and A (r, in), float64; AdaLoRA's λ is multiplied into A, the scale is not."""

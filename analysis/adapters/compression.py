@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-import pprint
-import re
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
+from analysis.adapters.dtypes import rounded, stored
 from analysis.adapters.files import CONFIG, WEIGHTS, AdapterError, NewTensor, TensorFile, write_tensors
-from analysis.adapters.keys import PREFIX, copy_word
-from analysis.adapters.scales import pattern_key
+from analysis.adapters.keys import PREFIX
+from analysis.adapters.settings import kept, may_go, new_config
+from analysis.adapters.sizes import carried_tensors, factor_dtype, planned_factors
 from analysis.adapters.spectra import AdapterSpectra, Progress, factored_svd
 from analysis.outside import expanded, new_folder
 from flexlora.spectra import true_singular_values
-
-_ADALORA_ONLY = (
-    "target_r", "init_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight", "total_step",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,82 +74,26 @@ def total_error(errors: list[TruncationError], spectra: AdapterSpectra) -> dict[
     }
 
 
-def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
-    """Return ``r``, ``lora_alpha``, ``rank_pattern`` and ``alpha_pattern`` that give each matrix its rank and keep s.
-
-    The most frequent values stand in ``r`` and ``lora_alpha``, the others in the patterns.
-    """
-    kept = _kept(adapter, ranks)
-    names = [matrix.name for matrix in kept]
-    alphas = {matrix.name: _alpha(adapter, matrix, ranks[matrix.name]) for matrix in kept}
-    # Copies go by the name of what they are copies of.
-    others = [name for name in adapter.skipped if not copy_word(name)]
-    keys = {name: _unambiguous(name, [*names, *others]) for name in names}
-    if others and adapter.config is not None:
-        # What was not analysed keeps the rank it has, so what names it must stay; PEFT takes the first key that fits.
-        old = adapter.config
-        return {
-            "r": old.get("r"),
-            "lora_alpha": old.get("lora_alpha"),
-            "rank_pattern": _before({keys[name]: ranks[name] for name in names}, old.get("rank_pattern")),
-            "alpha_pattern": _before({keys[name]: alphas[name] for name in names}, old.get("alpha_pattern")),
-        }
-    r = Counter(ranks[name] for name in names).most_common(1)[0][0]
-    alpha = Counter(alphas.values()).most_common(1)[0][0]
-    return {
-        "r": r,
-        "lora_alpha": alpha,
-        "rank_pattern": {keys[name]: ranks[name] for name in names if ranks[name] != r},
-        "alpha_pattern": {keys[name]: alphas[name] for name in names if alphas[name] != alpha},
-    }
-
-
-def _before(first: dict[str, Any], then: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {**first, **{key: value for key, value in (then or {}).items() if key not in first}}
-
-
-def config_snippet(adapter: Adapter, ranks: Mapping[str, int]) -> str:
-    """Return the ``LoraConfig`` of these ranks as Python source, to train anew with."""
-    settings = lora_settings(adapter, ranks)
-    config = adapter.config or {}
-    targets = [matrix.name for matrix in _kept(adapter, ranks)]
-    whole = len(targets) == len(adapter.matrices)
-    given = config.get("target_modules")
-    fields: dict[str, Any] = {
-        "task_type": config.get("task_type"),
-        "target_modules": given if isinstance(given, str | list) and given and whole else targets,
-        **settings,
-    }
-    fields |= {key: True for key in ("use_rslora", "use_dora", "fan_in_fan_out") if config.get(key)}
-    if saved := config.get("modules_to_save"):
-        fields["modules_to_save"] = saved
-    lines = []
-    for key, value in fields.items():
-        if value not in (None, {}):
-            text = pprint.pformat(value, width=100, sort_dicts=False).replace("\n", "\n    ")
-            lines.append(f"    {key}={text},")
-    return "\n".join(["from peft import LoraConfig", "", "config = LoraConfig(", *lines, ")"])
-
-
 def compress_adapter(
     spectra: AdapterSpectra,
     ranks: Mapping[str, int],
     folder: str | Path,
     progress: Progress | None = None,
-    dtype: str = "F32",
+    dtype: str | None = None,
 ) -> list[TruncationError]:
     """Write the best approximation of every ΔW at the given ranks as a PEFT LoRA adapter.
 
     B' = U √Σ and A' = √Σ Vᵀ of B A, with the same s. Heads, biases, magnitudes and layers that were not analysed are
-    copied unchanged. AdaLoRA becomes a plain LoRA with the same ΔW. Second copies of factors below ``modules_to_save``
-    are left out: they would have another rank than the configuration says. So are matrices of rank 0, whose ΔW is 0.
+    copied unchanged, and so are the factors of a matrix whose rank and type stay. AdaLoRA becomes a plain LoRA with the
+    same ΔW. Second copies of factors below ``modules_to_save`` are left out: they would have another rank than the
+    configuration says. So are matrices of rank 0, whose ΔW is 0.
 
     Args:
         spectra: an analysed adapter.
-        ranks: matrix → directions to keep, from 1 to its rank.
+        ranks: matrix → directions to keep, up to its rank; 0 leaves the matrix out.
         folder: must not exist yet, or be empty.
         progress: called after each matrix.
-        dtype: key of ``DTYPES``, in which the factors are written.
+        dtype: key of ``DTYPES``, in which the factors are written; None keeps the type that each has.
 
     Returns:
         What each matrix loses, measured on the numbers that were written: truncation and rounding.
@@ -166,75 +105,51 @@ def compress_adapter(
     folder = expanded(folder, AdapterError)
     adapter = spectra.adapter
     _check_ranks(spectra, ranks)
-    _check_writable(adapter, dtype)
-    tensors = _carried(adapter)
-    errors: list[TruncationError] = []
+    _check_writable(adapter)
+    norms = {name: float(np.linalg.norm(values)) for name, values in spectra.singular_values.items()}
+    config, tensors = new_config(adapter, ranks), carried_tensors(adapter)
+    # How the original began does not matter to finished weights, and would only cost time when they are loaded.
+    config |= {"inference_mode": True, "init_lora_weights": True}
+    gone = [matrix for matrix in adapter.matrices if not ranks[matrix.name]]
+    errors = [_lost(matrix, 0, spectra.singular_values[matrix.name], norms[matrix.name]) for matrix in gone]
 
     # Both factors come from one decomposition; one matrix is held at a time.
     @lru_cache(maxsize=1)
-    def written(name: str) -> tuple[bytes, bytes]:
-        matrix, whole = adapter.find(name), float(np.linalg.norm(spectra.singular_values[name]))
-        A, B = (DTYPES[dtype](factor) for factor in _truncated(adapter, matrix, ranks[name]))
-        errors.append(_measured(adapter, matrix, A, B, whole))
+    def written(name: str) -> dict[str, bytes]:
+        found, error = _factors(adapter, adapter.find(name), ranks[name], dtype, norms[name])
+        errors.append(error)
         if progress is not None:
             progress(len(errors), len(adapter.matrices))
-        return _stored(A, dtype), _stored(B, dtype)
+        return found
 
-    for matrix in _kept(adapter, ranks):
-        shapes = {"A": (ranks[matrix.name], matrix.in_features), "B": (matrix.out_features, ranks[matrix.name])}
-        for place, (part, shape) in enumerate(shapes.items()):
-            tensors[f"{PREFIX}{matrix.name}.lora_{part}.weight"] = NewTensor(
-                dtype, shape, lambda name=matrix.name, place=place: written(name)[place]
-            )
-    _write(folder, tensors, _config(adapter, ranks))
+    planned = planned_factors(adapter, ranks, dtype)
+    for matrix in kept(adapter, ranks):
+        for part in ("A", "B"):
+            tensor = f"{PREFIX}{matrix.name}.lora_{part}.weight"
+            tensors[tensor] = planned[tensor]._replace(data=lambda name=matrix.name, part=part: written(name)[part])
+    _write(folder, tensors, config)
     return errors
 
 
-def _bfloat16(array: np.ndarray) -> np.ndarray:
-    """Round to the nearest bfloat16, the half way to even; returned as float32 with an empty lower half."""
-    bits = array.astype("<f4").view("<u4")
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype("<u4").view("<f4")
-
-
-def _float16(array: np.ndarray) -> np.ndarray:
-    if np.abs(array).max(initial=0.0) > np.finfo("<f2").max:
-        raise AdapterError("The factors hold numbers too large for F16. Write F32 or BF16.")
-    return array.astype("<f2")
-
-
-DTYPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "F32": lambda array: array.astype("<f4"),
-    "BF16": _bfloat16,
-    "F16": _float16,
-}
-"""Type of the factors in a written file → f(array) → the array rounded to it."""
-
-
-def _stored(array: np.ndarray, dtype: str) -> bytes:
-    array = np.ascontiguousarray(array)
-    return (array.view("<u4") >> 16).astype("<u2").tobytes() if dtype == "BF16" else array.tobytes()
-
-
-def _measured(
-    adapter: Adapter, matrix: AdapterMatrix, new_A: np.ndarray, new_B: np.ndarray, whole: float
-) -> TruncationError:
-    """Return the error of factors as written: the singular values of s · (B A − B' A'), a product of wider factors."""
+def _factors(
+    adapter: Adapter, matrix: AdapterMatrix, rank: int, dtype: str | None, whole: float
+) -> tuple[dict[str, bytes], TruncationError]:
+    """Return part → bytes of the new factors, and what they lose of a ΔW of norm ``whole``."""
+    parts = adapter.parts[matrix.name]
+    types = {part: factor_dtype(adapter, matrix.name, part, dtype) for part in ("A", "B")}
+    own = {part: parts.get(f"lora_{part}") for part in types}
+    if rank == matrix.rank and "lora_E" not in parts:
+        same = {part: tensor.name for part, tensor in own.items() if tensor and tensor.dtype == types[part]}
+        if len(same) == len(types):
+            raw = {part: adapter.file.raw(name) for part, name in same.items()}
+            return raw, _lost(matrix, rank, np.zeros(0), whole)
     B, A = adapter.factors(matrix.name)
-    signs = np.concatenate([np.ones(matrix.rank), -np.ones(new_A.shape[0])])
-    lost = true_singular_values(np.hstack([B, new_B]), signs, np.vstack([A, new_A]), matrix.scale)
-    return _lost(matrix, new_A.shape[0], lost, whole)
-
-
-def _kept(adapter: Adapter, ranks: Mapping[str, int]) -> list[AdapterMatrix]:
-    """Return the matrices that a LoRA can hold: AdaLoRA may leave one without a direction, PEFT's LoRA may not.
-
-    Raises:
-        AdapterError: none is left.
-    """
-    found = [matrix for matrix in adapter.matrices if ranks[matrix.name]]
-    if not found:
-        raise AdapterError("Every matrix has rank 0: there is no adapter to write.")
-    return found
+    made = dict(zip("AB", _truncated(B, A, rank), strict=True))
+    new = {part: rounded(factor, types[part]) for part, factor in made.items()}
+    # The singular values of s · (B A − B' A'), a product of wider factors.
+    signs = np.concatenate([np.ones(matrix.rank), -np.ones(rank)])
+    lost = true_singular_values(np.hstack([B, new["B"]]), signs, np.vstack([A, new["A"]]), matrix.scale)
+    return {part: stored(new[part], types[part]) for part in new}, _lost(matrix, rank, lost, whole)
 
 
 def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
@@ -242,13 +157,13 @@ def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
         raise AdapterError(f"{spectra.broken[0]} holds NaN or infinity, so this adapter cannot be compressed.")
     for matrix in spectra.adapter.matrices:
         asked = ranks.get(matrix.name)
-        if asked is None or not min(1, matrix.rank) <= asked <= matrix.rank:
-            raise AdapterError(f"{matrix.name}: rank {asked} was asked for; it can keep 1 to {matrix.rank}.")
+        if asked is None or not 0 <= asked <= matrix.rank:
+            raise AdapterError(f"{matrix.name}: rank {asked} was asked for; it can keep 0 to {matrix.rank}.")
+        if not asked and matrix.rank and not may_go(spectra.adapter, matrix):
+            raise AdapterError(f"{matrix.name} has a magnitude or a bias of its own: it must keep a direction.")
 
 
-def _check_writable(adapter: Adapter, dtype: str) -> None:
-    if dtype not in DTYPES:
-        raise AdapterError(f"Unknown type {dtype!r}. Choose one of: {', '.join(DTYPES)}.")
+def _check_writable(adapter: Adapter) -> None:
     if adapter.config is None:
         raise AdapterError("Without adapter_config.json the scale is unknown, so no adapter can be written.")
     if adapter.starts_relative:
@@ -259,51 +174,15 @@ def _check_writable(adapter: Adapter, dtype: str) -> None:
         )
 
 
-def _truncated(adapter: Adapter, matrix: AdapterMatrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+def _truncated(B: np.ndarray, A: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Return A' (rank, in) and B' (out, rank) with B' A' = the best approximation of B A."""
-    U, values, V = factored_svd(*adapter.factors(matrix.name))
+    U, values, V = factored_svd(B, A)
     found = min(rank, values.size)
     root = np.sqrt(values[:found])
-    new_B, new_A = np.zeros((matrix.out_features, rank)), np.zeros((rank, matrix.in_features))
+    new_B, new_A = np.zeros((len(B), rank)), np.zeros((rank, A.shape[1]))
     new_B[:, :found] = U[:, :found] * root
     new_A[:found] = (V[:, :found] * root).T
     return new_A, new_B
-
-
-def _carried(adapter: Adapter) -> dict[str, NewTensor]:
-    factors = ("lora_A", "lora_B", "lora_E")
-    own = {tensor.name for parts in adapter.parts.values() for part, tensor in parts.items() if part in factors}
-    return {
-        name: NewTensor(tensor.dtype, tensor.shape, partial(adapter.file.raw, name))
-        for name, tensor in adapter.file.tensors.items()
-        if name not in own and not (copy_word(name) and "lora_" in name)
-    }
-
-
-def _alpha(adapter: Adapter, matrix: AdapterMatrix, rank: int) -> float:
-    stabilised = bool((adapter.config or {}).get("use_rslora")) and adapter.kind == "LORA"
-    # Rounded to 12 digits: 16 · (3 / 8) shall be 6 and not 5.999...
-    return float(f"{matrix.scale * (rank**0.5 if stabilised else rank):.12g}")
-
-
-def _unambiguous(name: str, names: list[str]) -> str:
-    """Return a pattern that names one matrix only: PEFT matches the ends of names."""
-    plain = [other for other in names if pattern_key([name], other)]
-    return name if plain == [name] else "^" + re.escape(name)
-
-
-def _config(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
-    config = {key: value for key, value in (adapter.config or {}).items() if key not in _ADALORA_ONLY}
-    config |= {**lora_settings(adapter, ranks), "peft_type": "LORA", "inference_mode": True}
-    if adapter.kind == "ADALORA":
-        config["use_rslora"] = False
-    kept = _kept(adapter, ranks)
-    if len(kept) < len(adapter.matrices):
-        # A pattern for whole names: a list of names would also name what ends like one of them.
-        config["target_modules"] = "|".join(re.escape(matrix.name) for matrix in kept)
-    # How the original began does not matter to finished weights, and would only cost time when they are loaded.
-    config["init_lora_weights"] = True
-    return config
 
 
 def _write(folder: Path, tensors: Mapping[str, NewTensor], config: dict[str, Any]) -> None:

@@ -28,12 +28,13 @@ _CONVERT = (
     "It holds pickled objects, which can run code when they are opened. In an environment that trusts the file: "
     "safetensors.torch.save_file(torch.load({name!r}, weights_only=True), 'adapter_model.safetensors')"
 )
-_ITEM_BYTES = {
+ITEM_BYTES = {
     **dict.fromkeys(("F64", "I64", "U64"), 8),
     **dict.fromkeys(("F32", "I32", "U32"), 4),
     **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
     **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1),
 }
+"""Type as safetensors names it → bytes of one number."""
 _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
@@ -135,21 +136,33 @@ def write_tensors(path: Path, tensors: Mapping[str, NewTensor]) -> None:
         AdapterError: a tensor's bytes do not fit its shape.
         OSError: the file cannot be written.
     """
+    text, sizes = _header(tensors)
+    with path.open("wb") as file:
+        file.write(text)
+        for (name, tensor), size in zip(tensors.items(), sizes, strict=True):
+            data = tensor.data()
+            if len(data) != size:
+                raise AdapterError(f"{name} takes {len(data)} bytes, not the {size} of its shape.")
+            file.write(data)
+
+
+def written_bytes(tensors: Mapping[str, NewTensor]) -> int:
+    """Return the size of the file that ``write_tensors`` would write."""
+    text, sizes = _header(tensors)
+    return len(text) + sum(sizes)
+
+
+def _header(tensors: Mapping[str, NewTensor]) -> tuple[bytes, list[int]]:
+    """Return what stands before the numbers, and the bytes of each tensor."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
+    end, sizes = 0, []
     for name, tensor in tensors.items():
-        start, end = end, end + math.prod(tensor.shape) * _ITEM_BYTES[tensor.dtype]
-        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [start, end]}
+        sizes.append(math.prod(tensor.shape) * ITEM_BYTES[tensor.dtype])
+        header[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [end, end + sizes[-1]]}
+        end += sizes[-1]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, tensor in tensors.items():
-            first, last = header[name]["data_offsets"]
-            data = tensor.data()
-            if len(data) != last - first:
-                raise AdapterError(f"{name} takes {len(data)} bytes, not the {last - first} of its shape.")
-            file.write(data)
+    return len(text).to_bytes(8, "little") + text, sizes
 
 
 def find_adapter(path: str | Path) -> tuple[Path, dict[str, Any] | None]:

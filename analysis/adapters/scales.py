@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import regex
-
 from analysis.adapters.files import AdapterError, number
-from analysis.outside import shown
+from analysis.adapters.patterns import pattern_key
 
 ADALORA_EPSILON = 1e-5
 """PEFT adds it to the rank by which AdaLoRA's alpha is divided."""
-
-PATTERN_SECONDS = 1.0
-"""A pattern comes with the file and may be built to take for ever; no real one takes a millisecond."""
 
 
 def matrix_scale(config: Mapping[str, Any] | None, kind: str, module: str, rank: int) -> float:
@@ -53,24 +48,6 @@ def configured_rank(config: Mapping[str, Any] | None, kind: str, module: str) ->
     key = pattern_key(patterns, module)
     found = config.get("r") if key is None else patterns[key]
     return found if isinstance(found, int) else None
-
-
-def pattern_key(patterns: Iterable[str], module: str) -> str | None:
-    """Return the first key that names a module, as PEFT matches them: a regular expression for the end of the name.
-
-    Raises:
-        AdapterError: a key is no regular expression, or one that takes longer than ``PATTERN_SECONDS``.
-    """
-    for key in patterns:
-        try:
-            # Not the standard library's: it has no way to give up on a pattern.
-            if regex.match(rf"(.*\.)?({key})$", module, timeout=PATTERN_SECONDS):
-                return key
-        except TimeoutError as error:
-            raise AdapterError(f"The pattern {shown(key)} takes too long to match. Write it more simply.") from error
-        except (regex.error, OverflowError, RecursionError) as error:
-            raise AdapterError(f"The pattern {shown(key)} is no regular expression: {str(error)[:100]}.") from error
-    return None
 
 
 def _pattern(config: Mapping[str, Any], key: str) -> dict[str, Any]:

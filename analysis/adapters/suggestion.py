@@ -2,78 +2,20 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import AdapterSpectra
-from flexlora.allocation import least_energy_first
-from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA
+from analysis.adapters.targets import SIZES, BudgetProblem
+from flexlora.importance import IMPORTANCES
 from flexlora.reallocation import Reallocation, plan_reallocation
 
-Order = Callable[[Mapping[str, np.ndarray], Mapping[str, int]], list[str]]
-"""f(matrix → σ descending, matrix → price of a direction) → matrices in the order in which each gives one direction."""
-
-
-def least_error(spectra: Mapping[str, np.ndarray], price: Mapping[str, int]) -> list[str]:
-    """Give up the direction with the least energy σ² for what it costs: the least error in the Frobenius norm."""
-    return [name for name, place in least_energy_first(spectra, price) if place]
-
-
-def uniform(spectra: Mapping[str, np.ndarray], price: Mapping[str, int]) -> list[str]:
-    """Give up the last direction of the matrices of the highest rank: the control, one rank for all."""
-    entries = [(-place, number, name) for number, (name, v) in enumerate(spectra.items()) for place in range(1, v.size)]
-    return [name for *_, name in sorted(entries)]
-
-
-def by_importance(measure: str) -> Order:
-    """Return the order in which FlexLoRA's rule prunes: the least important matrix gives its smallest direction.
-
-    Importance is scored anew after each prune, as in an event with ``direction="prune_only"`` and a budget of 1.
-    Departs from that in one thing: directions with σ = 0 go first, for they change nothing.
-    """
-    score = IMPORTANCES[measure]
-
-    def order(spectra: Mapping[str, np.ndarray], price: Mapping[str, int]) -> list[str]:
-        names = list(spectra)
-
-        def entry(number: int, rank: int) -> tuple[float, int, int]:
-            values = spectra[names[number]][:rank]
-            found = score(values) if values[-1] > 0 else None
-            return (-np.inf if found is None else round(found, 9)), number, rank
-
-        heap = [entry(number, spectra[name].size) for number, name in enumerate(names) if spectra[name].size > 1]
-        heapq.heapify(heap)
-        found = []
-        while heap:
-            _, number, rank = heap[0]
-            found.append(names[number])
-            if rank > 2:
-                heapq.heapreplace(heap, entry(number, rank - 1))
-            else:
-                heapq.heappop(heap)
-        return found
-
-    order.__doc__ = by_importance.__doc__
-    return order
-
-
-ORDERS: dict[str, Order] = {
-    "least_error": least_error,
-    **{measure: by_importance(measure) for measure in SCORED_BY_LAMBDA},
-    "uniform": uniform,
-}
-"""Name → order in which matrices give up directions. Sensitivity is absent: it needs gradients."""
-
-TARGETS: dict[str, str] = {
-    "rank": "total rank, in directions",
-    "parameters": "parameters of all directions, Σ rank · (in + out)",
-    "energy": "share of the energy Σσ² of all matrices that is kept, above 0 and at most 1",
-}
-"""Target → what its value means."""
+SHARES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)
+"""Of a size: where a curve is told in numbers."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +23,16 @@ class Suggestion:
     """A rank for each matrix.
 
     Attributes:
-        ranks: matrix → rank, at least 1 where the matrix had any.
+        ranks: matrix → rank.
         by: key of ``ORDERS``.
         target: key of ``TARGETS``.
         value: what was asked for.
         total_rank: Σ ranks.
         parameters: Σ rank · (in + out).
         energy_kept: share of Σσ² of all matrices.
+        error: ‖ΔW − ΔW'‖_F / ‖ΔW‖_F over all matrices, by the singular values.
+        bound: what no choice of ranks under the same target can beat: a lower bound of ``error`` for a size, of
+            ``parameters`` for energy or error. None for other orders than ``least_error``.
     """
 
     ranks: dict[str, int]
@@ -97,73 +42,68 @@ class Suggestion:
     total_rank: int
     parameters: int
     energy_kept: float
+    error: float
+    bound: float | None
 
 
-def suggest_ranks(spectra: AdapterSpectra, target: str, value: float, by: str = "least_error") -> Suggestion:
-    """Shrink an adapter to a target; each matrix keeps its largest directions, and at least one.
-
-    Args:
-        spectra: an analysed adapter; matrices that hold NaN or infinity keep their rank.
-        target: key of ``TARGETS``: what ``value`` bounds. Rank and parameters are upper bounds, energy a lower one.
-        value: the bound.
-        by: key of ``ORDERS``: which matrix gives the next direction.
-
-    Raises:
-        AdapterError: an unknown key, or a target that cannot be met.
-    """
-    if by not in ORDERS:
-        raise AdapterError(f"Unknown order {by!r}. Choose one of: {', '.join(ORDERS)}.")
-    if target not in TARGETS:
-        raise AdapterError(f"Unknown target {target!r}. Choose one of: {', '.join(TARGETS)}.")
-    finite = spectra.finite()
-    costs = {matrix.name: matrix.cost for matrix in spectra.adapter.matrices}
-    price = costs if target == "parameters" else dict.fromkeys(costs, 1)
-    order = ORDERS[by](finite, price)
-    ranks = {matrix.name: matrix.rank for matrix in spectra.adapter.matrices}
-    for name in order[: _prunes(order, ranks, finite, price, target, value)]:
-        ranks[name] -= 1
-    energies = {name: np.square(values) for name, values in finite.items()}
-    whole = sum(float(energy.sum()) for energy in energies.values())
-    kept = sum(float(energy[: ranks[name]].sum()) for name, energy in energies.items())
-    return Suggestion(
-        ranks=ranks,
-        by=by,
-        target=target,
-        value=value,
-        total_rank=sum(ranks.values()),
-        parameters=sum(rank * costs[name] for name, rank in ranks.items()),
-        energy_kept=kept / whole if whole else 1.0,
-    )
-
-
-def _prunes(
-    order: list[str],
-    ranks: Mapping[str, int],
-    finite: Mapping[str, np.ndarray],
-    price: Mapping[str, int],
+def suggest_ranks(
+    spectra: AdapterSpectra,
     target: str,
     value: float,
-) -> int:
-    """Return how many directions of the order have to go, or may go where energy is the target."""
-    if target == "energy":
-        if not 0 < value <= 1:
-            raise AdapterError(f"energy={value:g} must be above 0 and at most 1, such as 0.99.")
-        left = dict(ranks)
-        dropped = np.zeros(len(order))
-        for number, name in enumerate(order):
-            left[name] -= 1
-            dropped[number] = float(finite[name][left[name]]) ** 2
-        whole = sum(float(np.square(values).sum()) for values in finite.values())
-        return int(np.searchsorted(np.cumsum(dropped), (1 - value) * whole, side="right")) if whole else len(order)
-    spent = sum(rank * price[name] for name, rank in ranks.items())
-    saved = np.concatenate([[0], np.cumsum([price[name] for name in order])]).astype(np.int64)
-    least = int(spent - saved[-1])
-    if not value >= least:
-        raise AdapterError(
-            f"{target}={value:g} cannot be met: every matrix keeps at least one direction, which takes {least:,}. "
-            f"The adapter has {spent:,}; choose between the two."
-        )
-    return int(np.searchsorted(saved, spent - value, side="left"))
+    by: str = "least_error",
+    least: int = 1,
+    dtype: str | None = None,
+) -> Suggestion:
+    """Shrink an adapter to a target; each matrix keeps its largest directions.
+
+    What ``least_error`` guarantees is said in ``analysis.adapters.budget``; arguments as those of ``BudgetProblem``.
+
+    Raises:
+        AdapterError: an unknown key, a target that cannot be met, or an adapter that does nothing.
+    """
+    return _suggestion(BudgetProblem(spectra, target, by, least, dtype), value)
+
+
+def suggest_sizes(
+    spectra: AdapterSpectra, target: str = "bytes", values: Sequence[float] | None = None, **options: Any
+) -> list[Suggestion]:
+    """Return one suggestion a value, all from one pass; those that cannot be met are left out.
+
+    ``values`` None stands for ``SHARES`` of what the adapter has now, for a target that is a size; ``options`` as of
+    ``suggest_ranks``.
+
+    Raises:
+        AdapterError: as ``suggest_ranks``, and where no value can be met.
+    """
+    problem = BudgetProblem(spectra, target, **({"by": "least_error", "least": 1, "dtype": None} | options))
+    if values is None:
+        whole = problem.whole_size()
+        values = [int(share * whole) for share in SHARES] if target in SIZES else SHARES
+    found: list[Suggestion] = []
+    refused: AdapterError | None = None
+    for value in values:
+        try:
+            found.append(_suggestion(problem, value))
+        except AdapterError as error:
+            refused = error
+    if not found and refused is not None:
+        raise refused
+    return found
+
+
+def _suggestion(problem: BudgetProblem, value: float) -> Suggestion:
+    cut = problem.cut(value)
+    ranks = problem.ranks(cut)
+    parameters = sum(ranks[matrix.name] * matrix.cost for matrix in problem.adapter.matrices)
+    lost = min(1.0, cut.lost / problem.whole) if problem.whole else 0.0
+    bound = None
+    if problem.by == "least_error" and problem.whole:
+        of_error = problem.target in SIZES
+        bound = float(np.sqrt(cut.least / problem.whole)) if of_error else float(np.ceil(cut.least + problem.fixed))
+    total = sum(ranks.values())
+    return Suggestion(
+        ranks, problem.by, problem.target, value, total, parameters, 1.0 - lost, float(np.sqrt(lost)), bound
+    )
 
 
 def flexlora_moves(spectra: AdapterSpectra, budget: int, measure: str = "spectral_entropy") -> Reallocation:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.adapters.adapter import AdapterMatrix
+from analysis.adapters.sizes import FileSize
 from analysis.adapters.spectra import AdapterSpectra, is_dead, rank_for_energy
 from analysis.adapters.suggestion import Suggestion
+from analysis.adapters.targets import SIZES
 from flexlora.importance import spectral_entropy
 from flexlora.matrix_names import module_type_order, place_label
 from flexlora.reallocation import Reallocation
 
 SHARE = 0.99
+ROUNDING = 0.02
+"""Below this share of ‖ΔW‖ an error of rounding is not worth a warning: bfloat16 alone makes .003."""
 CAVEAT = "A finished adapter only shows where training ended: no measurement here says that moving rank would help."
 
 
@@ -52,6 +56,48 @@ def describe_suggestion(spectra: AdapterSpectra, suggestion: Suggestion) -> str:
         f"{suggestion.parameters:,} ({suggestion.parameters / max(1, adapter.parameters):.0%}); "
         f"{suggestion.energy_kept:.2%} of the energy stays. {changed} of {len(adapter.matrices)} "
         f"{'matrix' if len(adapter.matrices) == 1 else 'matrices'} changed; ranks {told}."
+    )
+
+
+def describe_sizes(before: FileSize, after: FileSize) -> str:
+    """Return one sentence: bytes and type before and after, and how much of the file is no factor."""
+    kept = "the same type" if before.dtypes == after.dtypes else f"{before.dtypes} → {after.dtypes}"
+    beside = f"; {_bytes(after.carried)} of it heads, biases and the like, copied as they are" if after.carried else ""
+    share = after.total / max(1, before.total)
+    return f"File {_bytes(before.total)} → {_bytes(after.total)} ({share:.0%}), {kept} ({after.dtypes}){beside}."
+
+
+def describe_bound(suggestion: Suggestion) -> str:
+    """Return what the choice of ranks guarantees, in one sentence; empty for an order that guarantees nothing."""
+    if suggestion.bound is None:
+        return ""
+    if suggestion.target not in SIZES:
+        return f"No choice of ranks with this error has fewer than {suggestion.bound:,.0f} parameters."
+    if suggestion.error <= suggestion.bound + 1e-12:
+        return f"No choice of ranks within these {suggestion.target} has less."
+    return f"No choice of ranks within these {suggestion.target} has less than {suggestion.bound:.4%}."
+
+
+def size_warnings(before: FileSize, after: FileSize, by_spectrum: float, stated: float) -> list[str]:
+    """Return what is wrong with a file to be written: larger than the one it comes from, or spoilt by rounding.
+
+    ``by_spectrum`` and ``stated`` are relative errors: without rounding, and as measured in what was written.
+    """
+    found = []
+    # The header is ours, and its few bytes are no reason to worry.
+    if after.factors + after.carried > before.factors + before.carried:
+        found.append(
+            f"the result takes {_bytes(after.total)}, more than the input's {_bytes(before.total)} ({before.dtypes} → "
+            f"{after.dtypes}). Keep the input's type, or ask for fewer directions."
+        )
+    if stated > max(2 * by_spectrum, ROUNDING):
+        found.append(f"rounding to {after.dtypes} makes most of the error: {by_spectrum:.2%} without it. Ask for F32.")
+    return found
+
+
+def _bytes(count: int) -> str:
+    return (
+        f"{count:,} bytes" if count < 10_000 else f"{count / 1e3:,.1f} kB" if count < 1e7 else f"{count / 1e6:,.1f} MB"
     )
 
 

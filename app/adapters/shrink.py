@@ -21,6 +21,7 @@ from analysis.adapters import (
     compress_adapter,
     config_snippet,
     describe_suggestion,
+    size_now,
     suggest_ranks,
     total_error,
     truncation_errors,
@@ -29,7 +30,15 @@ from charts import chart
 from runs.store import allowed, plain, runs_root
 from widgets import download, progress, select
 
-TARGET_NAMES = {"rank": "total rank", "parameters": "parameters", "energy": "energy that stays"}
+TARGET_NAMES = {
+    "rank": "total rank",
+    "parameters": "parameters",
+    "bytes": "bytes of the file",
+    "energy": "energy that stays",
+    "error": "error of ΔW",
+}
+SAME = "as it is"
+"""Type of the numbers that a written adapter has: that of the one it comes from."""
 
 
 def shrink_section(source: Source) -> None:
@@ -70,11 +79,11 @@ def _ask_suggestion(spectra: AdapterSpectra) -> Suggestion | None:
     first, named = list(TARGETS).index("energy"), TARGET_NAMES.get
     target = select("Target", [*TARGETS], "adapters_target", columns[0], index=first, format_func=named)
     key = f"adapters_value_{target}_{total}_{adapter.parameters}"
-    if target == "energy":
-        label, shown = "keep at least", "%.3f"
-        numbers: tuple[Any, ...] = (0.01, 1.0, 0.99, 0.01)
+    if target in ("energy", "error"):
+        label, shown = "keep at least" if target == "energy" else "at most", "%.3f"
+        numbers: tuple[Any, ...] = (0.01, 1.0, 0.99, 0.01) if target == "energy" else (0.0, 0.99, 0.1, 0.01)
     else:
-        whole = total if target == "rank" else adapter.parameters
+        whole = {"rank": total, "parameters": adapter.parameters, "bytes": size_now(adapter).total}[target]
         start = max(count, whole // 2) if target == "rank" else whole // 2
         label, shown, numbers = f"at most, of {whole:,}", None, (0, whole, start, 1)
     value = columns[1].number_input(
@@ -122,7 +131,8 @@ def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion) -> N
         key=f"adapters_out_{source.label}_{suggestion.total_rank}",
         help="A new folder, on the machine that runs the Lab. PEFT loads it.",
     )
-    dtype = select("Numbers", list(DTYPES), "adapters_dtype", columns[1])
+    asked = select("Numbers", [SAME, *DTYPES], "adapters_dtype", columns[1])
+    dtype = None if asked == SAME else asked
     with columns[2].container(horizontal=True):
         here = st.button("Write", key="adapters_write", type="primary", icon=":material/save:")
         away = st.button("Make a zip", key="adapters_zip", icon=":material/folder_zip:")
@@ -141,7 +151,7 @@ def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion) -> N
         st.error(plain(str(error)), icon=":material/error:")
 
 
-def _zipped(spectra: AdapterSpectra, suggestion: Suggestion, dtype: str, count: Any) -> bytes:
+def _zipped(spectra: AdapterSpectra, suggestion: Suggestion, dtype: str | None, count: Any) -> bytes:
     buffer = io.BytesIO()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "adapter"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import peft
 import pytest
+import regex
 import torch
 from peft import AdaLoraConfig, LoraConfig, PeftModel, get_peft_model
 from torch import nn
@@ -29,6 +30,7 @@ from analysis.adapters import (
     AdapterError,
     analyse_adapter,
     compress_adapter,
+    config_snippet,
     describe_adapter,
     lora_settings,
     open_adapter,
@@ -355,3 +357,34 @@ def test_a_matrix_that_adalora_emptied_is_not_adapted_again(tmp_path):
     assert ranks == {"query": 3, "inner.query": 0}
     compress_adapter(spectra, ranks, tmp_path / "small")
     assert set(deltas(reloaded(Twins, tmp_path / "small"))) == {"query"}
+
+
+def test_the_snippet_is_the_configuration(tmp_path, write_adapter):
+    ranks = {"model.layers.1.q_proj": 3, "model.layers.2.q_proj": 2}
+    factors = {name: (np.ones((6, r)) * np.arange(1, r + 1), np.eye(r, 5)) for name, r in ranks.items()}
+    settings = {
+        "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "lora_dropout": 0.1,
+        "exclude_modules": ["model.layers.0.q_proj"], "layers_to_transform": [1, 2], "layers_pattern": "layers",
+        "bias": "lora_only", "layer_replication": [[0, 3]], "target_parameters": ["mlp.experts.down"],
+        "trainable_token_indices": [1, 5], "init_lora_weights": "orthogonal", "rank_pattern": {"layers.1.q_proj": 3},
+        "alpha_pattern": {"layers.1.q_proj": 5}, "modules_to_save": ["score"], "use_rslora": True,
+        "fan_in_fan_out": True, "ensure_weight_tying": True,
+    }  # fmt: skip
+    adapter = open_adapter(write_adapter(tmp_path / "a", factors, **settings))
+    found: dict = {}
+    exec(config_snippet(adapter, ranks), found)
+    expected = LoraConfig(**settings).to_dict()
+    assert found["config"].to_dict() == expected
+
+
+def test_the_snippet_of_fewer_matrices_names_those_and_no_layers(tmp_path, write_adapter):
+    factors = {f"model.layers.{n}.q_proj": (np.ones((6, 1)) * (n + 1), np.eye(1, 5)) for n in range(3)}
+    config = {"r": 1, "target_modules": ["q_proj"], "layers_to_transform": [0, 1, 2]}
+    adapter = open_adapter(write_adapter(tmp_path / "a", factors, **config))
+    ranks = suggest_ranks(analyse_adapter(adapter), "rank", 1, least=0).ranks
+    assert list(ranks.values()) == [0, 0, 1]
+    found: dict = {}
+    exec(config_snippet(adapter, ranks), found)
+    assert found["config"].layers_to_transform is None
+    assert regex.fullmatch(found["config"].target_modules, "model.layers.2.q_proj")
+    assert not regex.fullmatch(found["config"].target_modules, "model.layers.1.q_proj")

@@ -1,0 +1,47 @@
+"""The types in which factors are written: rounding to them, and their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from analysis.adapters.files import AdapterError
+
+
+def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return float numbers rounded to a type, a key of ``DTYPES``, in an array that holds them exactly.
+
+    Raises:
+        AdapterError: an unknown type, or numbers too large for it.
+    """
+    if dtype not in DTYPES:
+        raise AdapterError(f"Unknown type {dtype!r}. Choose one of: {', '.join(DTYPES)}.")
+    return DTYPES[dtype](array)
+
+
+def stored(array: np.ndarray, dtype: str) -> bytes:
+    """Return the bytes of an array that ``rounded`` returned, as a safetensors file holds them."""
+    array = np.ascontiguousarray(array)
+    return (array.view("<u4") >> 16).astype("<u2").tobytes() if dtype == "BF16" else array.tobytes()
+
+
+def _bfloat16(array: np.ndarray) -> np.ndarray:
+    """Round to the nearest bfloat16, the half way to even; returned as float32 with an empty lower half."""
+    bits = array.astype("<f4").view("<u4")
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype("<u4").view("<f4")
+
+
+def _float16(array: np.ndarray) -> np.ndarray:
+    if np.abs(array).max(initial=0.0) > np.finfo("<f2").max:
+        raise AdapterError("The factors hold numbers too large for F16. Write F32 or BF16.")
+    return array.astype("<f2")
+
+
+DTYPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "F64": lambda array: array.astype("<f8"),
+    "F32": lambda array: array.astype("<f4"),
+    "BF16": _bfloat16,
+    "F16": _float16,
+}
+"""Type of the factors in a written file → f(array) → the array rounded to it."""
