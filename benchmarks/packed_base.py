@@ -90,8 +90,8 @@ def train_packed(bits: int, options: argparse.Namespace) -> None:
     ranks = sorted(set(adapter.ranks().values()))
     print(
         f"{bits} bits: loss {losses[0]:.3f} to {losses[-1]:.3f}, ranks {ranks[0]} to {ranks[-1]}; logits differ by "
-        f"{(ours - theirs).abs().max():.1e} at most of {ours.abs().max():.1f}, and by {(ours - shaken).abs().max():.1e} "
-        "where what was trained is changed in its last bits",
+        f"{(ours - theirs).abs().max():.1e} at most of {ours.abs().max():.1f}, and by "
+        f"{(ours - shaken).abs().max():.1e} where what was trained is changed in its last bits",
         flush=True,
     )
 

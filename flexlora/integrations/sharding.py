@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -48,10 +49,16 @@ class Replicated(nn.Module):
             for parameter in self.trained:
                 dist.broadcast(parameter, src=0)
         self._waiting = False
-        self._hooks = [parameter.register_post_accumulate_grad_hook(self._wait) for parameter in self.trained]
+        self._hooks: list[Any] = [
+            parameter.register_post_accumulate_grad_hook(self._wait) for parameter in self.trained
+        ]
+        head = set(adapter.head_parameters())
+        for module in adapter.model.modules():
+            if not head.isdisjoint(module.parameters(recurse=False)):
+                self._hooks += own_precision(module)
 
     def detach(self) -> None:
-        """Average no more."""
+        """Average no more, and let a head compute as it did."""
         for hook in self._hooks:
             hook.remove()
 
@@ -82,6 +89,30 @@ class Replicated(nn.Module):
                     parameter.grad.copy_(part.view_as(parameter))
                 elif count:
                     parameter.grad = part.view_as(parameter).clone()
+
+
+def own_precision(module: nn.Module) -> list[Any]:
+    """Let a module compute in its parameters' dtype between layers of another; return the handles that end it.
+
+    FSDP2's mixed precision casts what it shards, and what enters that: it has no autocast. A head that it leaves alone
+    would be given another dtype than its own. Under autocast nothing is done.
+    """
+    entered: list[torch.dtype | None] = []
+
+    def before(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        first = next((x for x in inputs if isinstance(x, Tensor) and x.is_floating_point()), None)
+        own = next(module.parameters(recurse=False)).dtype
+        cast = first is not None and first.dtype != own and not torch.is_autocast_enabled(first.device.type)
+        entered.append(first.dtype if first is not None and cast else None)
+        if not cast:
+            return inputs
+        return tuple(x.to(own) if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
+
+    def after(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        dtype = entered.pop() if entered else None
+        return output.to(dtype) if dtype is not None and isinstance(output, Tensor) else output
+
+    return [module.register_forward_pre_hook(before), module.register_forward_hook(after, always_call=False)]
 
 
 def shard_base_only(adapter: Adapter) -> Replicated:

@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 from peft import PeftModel
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import LlamaConfig, LlamaForSequenceClassification
 from flexlora import FlexLoRAConfig, attach
@@ -48,7 +48,8 @@ def batches(start, steps):
 
 def train(kind, draw, stop=None, state=None):
     settings = FlexLoRAConfig(initial_rank=draw.randint(2, 4), max_rank=6, total_steps=16, warmup_steps=1,
-        final_steps=2, interval=draw.randint(1, 3), initial_budget=draw.randint(1, 4), schedule="constant")
+        final_steps=2, interval=draw.randint(1, 3), initial_budget=draw.randint(1, 4), schedule="constant",
+        modules_to_save=["score", "norm"] if kind == "mixed" else None)
     accumulated, checkpointing = draw.choice([1, 2]), draw.random() < 0.5
     model = make()
     if checkpointing:
@@ -63,12 +64,13 @@ def train(kind, draw, stop=None, state=None):
             matrix.slots = list(slots)
             matrix.mask.copy_(mask)
     net, replicated = model, None
-    if kind == "sharded":
+    if kind in ("sharded", "mixed"):
         replicated = Replicated(adapter)
-        ignored = set(replicated.parameters())
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16) if kind == "mixed" else MixedPrecisionPolicy()
+        how = {"mesh": mesh, "ignored_params": set(replicated.parameters()), "mp_policy": policy}
         for layer in model.model.layers:
-            fully_shard(layer, mesh=mesh, ignored_params=ignored)
-        fully_shard(model, mesh=mesh, ignored_params=ignored)
+            fully_shard(layer, **how)
+        fully_shard(model, **how)
     else:
         net = DistributedDataParallel(model, find_unused_parameters=False)
     optimizer = torch.optim.AdamW(adapter.trainable_parameters(), lr=1e-2, weight_decay=0.0)
@@ -101,10 +103,11 @@ for number in range(3):
     plain, told, _ = train("plain", random.Random(seed))
     sharded, also, model = train("sharded", random.Random(seed))
     weight = model.model.layers[0].self_attn.q_proj.base.weight
+    mixed = train("mixed", random.Random(seed))[1]
     half = train("sharded", random.Random(seed), stop=8)
     again = train("sharded", random.Random(seed), state=half)[1]
     found[seed] = {
-        "resumed": again,
+        "resumed": again, "mixed": mixed,
         "plain": told, "sharded": also, "held": weight.to_local().numel(), "whole": weight.numel(),
         "ranks": [plain.ranks(), sharded.ranks()],
         "apart": max(float((a - b).abs().max().detach()) for a, b in
@@ -165,6 +168,12 @@ def test_a_sharded_base_trains_what_plain_data_parallelism_trains(found):
 def test_a_sharded_run_is_resumed_bit_for_bit(found):
     for one in draws(found).values():
         assert one["resumed"] == one["sharded"][8:]
+
+
+def test_a_base_that_is_cast_gives_heads_and_norms_what_they_compute_with(found):
+    for key, one in draws(found).items():
+        assert [digest for digest, _ in one["mixed"]] == [digest for digest, _ in found[1][key]["mixed"]], key
+        assert all(abs(plain - mixed) < 0.1 for (_, plain), (_, mixed) in zip(one["plain"], one["mixed"], strict=True))
 
 
 def test_each_process_holds_its_share_of_the_base(found):
