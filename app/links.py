@@ -28,6 +28,18 @@ def go(name: str, **wishes: object) -> None:
     st.switch_page(_PAGES[name])
 
 
+def has(name: str) -> bool:
+    """Return whether a page of that name is registered."""
+    return name in _PAGES
+
+
+def follow(address: str, query: Mapping[str, str]) -> None:
+    """Leaves for a page by its name in the address, empty for the first one; for none that there is, stays."""
+    for page in _PAGES.values():
+        if page.url_path == address:
+            st.switch_page(page, query_params=dict(query))
+
+
 def explore(run: str) -> None:
     """Leaves for a run in Explore, at an address that a reload finds again."""
     st.session_state["explore_run"] = run

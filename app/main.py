@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 import assets
+from classroom.room import class_of_server
 from jobs.visitor import BrowserCookie
 from player import first_page
 from runs import answers
@@ -46,10 +47,24 @@ STYLE = """<style>
   outline: 2px solid; outline-offset: 2px; }
 </style>"""
 
+CLASS_BAR_REM = 2.6
+"""Height of the bar of a class, the gap below it included."""
+
 if get_script_run_ctx(suppress_warning=True) is None:
-    base = first_page.base_path()
-    routes = [*first_page.routes(base), assets.route(base), *answers.routes(base)]
-    app = st.App(__file__, lifespan=first_page.lifespan, middleware=[Middleware(BrowserCookie)], routes=routes)
+    base, room = first_page.base_path(), class_of_server()
+    routes = [
+        *first_page.routes(base, 0.0 if room is None else CLASS_BAR_REM),
+        assets.route(base),
+        *answers.routes(base),
+    ]
+    middleware = [Middleware(BrowserCookie)]
+    if room is not None:
+        from classroom.gate import Gate
+        from classroom.routes import routes as class_routes
+
+        # Before `answers`, which takes every other address below lab/.
+        routes, middleware = [*class_routes(base, room), *routes], [*middleware, Middleware(Gate, room=room, base=base)]
+    app = st.App(__file__, lifespan=first_page.lifespan, middleware=middleware, routes=routes)
 else:
     # A page can only be made in the run of a script.
     from navigation import pages
@@ -58,6 +73,10 @@ else:
     st.logo(LOGO)
     st.html(STYLE)
     page = st.navigation(list(pages().values()), position="top")
+    if (room := class_of_server()) is not None:
+        from classroom.bar import class_bar
+
+        class_bar(room)
     # One title a page. The player fills its page: there it is only read aloud.
     seen = "lab-title" if page.title not in ("Explore", "Playground", "Train") else "lab-unseen"
     st.html(f'<h1 class="{seen}">{page.title}</h1>')

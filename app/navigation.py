@@ -4,7 +4,8 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 import links
-from app_pages import adapters, compare, explore, methods, playground, runs, train, what_if
+from app_pages import adapters, classroom, compare, explore, methods, playground, runs, train, what_if
+from classroom.room import class_of_server
 
 
 def pages() -> dict[str, StreamlitPage]:
@@ -19,5 +20,7 @@ def pages() -> dict[str, StreamlitPage]:
         "Methods": st.Page(methods.page, title="Methods", url_path="methods"),
         "Runs": st.Page(runs.page, title="Runs", url_path="runs"),
     }
+    if class_of_server() is not None:
+        made["Class"] = st.Page(classroom.page, title="Class", url_path="class")
     links.register(made)
     return made

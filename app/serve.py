@@ -27,10 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         runs = _runs_folder(options.runs)
         _check_address(options.host, options.port)
+        addresses, told = _made_class(options, runs) if options.classroom else ([], "")
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    if options.host not in HERE:
+    if options.classroom:
+        os.environ["FLEXLORA_LAB_CLASS"] = " ".join(addresses)
+        sys.stderr.write(told)
+    elif options.host not in HERE:
         sys.stderr.write("The Lab has no passwords: whoever reaches this port can start and stop runs.\n")
     os.environ["FLEXLORA_LAB_RUNS"] = str(runs)
     if options.files:
@@ -50,7 +54,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default=HERE[1], help="address to listen on (default %(default)s: this machine only)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of your runs (default ./runs)")
     parser.add_argument("--files", type=Path, help="the folder in which visitors may name files by their paths")
+    group = parser.add_argument_group("a class (docs/workshop.md)")
+    group.add_argument(
+        "--class", dest="classroom", action="store_true", help="let in only who has its code, and give it a leader"
+    )
+    group.add_argument("--name", help="what the class is called; the first time it is Class")
+    group.add_argument("--address", help="how others reach this server, where that is not what it sees: behind Docker")
+    group.add_argument("--new-codes", action="store_true", help="make new codes; members stay")
     return parser
+
+
+def _made_class(options: argparse.Namespace, runs: Path) -> tuple[list[str], str]:
+    """Make the class, or find it as it was; return its addresses and what to print."""
+    # Imported here: most servers have no class.
+    from .classroom import announce, codes
+
+    if codes.is_served(runs):
+        raise ValueError(f"Another server holds the class in {runs}. Stop it, or give another --runs folder.")
+    name = " ".join((options.name or "").split())
+    if len(name) > codes.LONGEST_NAME:
+        raise ValueError(f"--name has {len(name)} characters: give at most {codes.LONGEST_NAME}.")
+    addresses = announce.addresses_of(options.host, options.port, options.address)
+    known, token = None if options.new_codes else codes.read_codes(runs), None
+    if known is None:
+        known, token = codes.make_codes(runs, name or "Class")
+    elif name and name != known.name:
+        known = codes.rename_class(runs, known, name)
+    return addresses, announce.announcement(known, token, addresses, only_here=options.host in HERE)
 
 
 def _runs_folder(folder: Path) -> Path:

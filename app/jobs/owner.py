@@ -11,6 +11,7 @@ from typing import Literal
 
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log.disk import put_bytes
+from jobs import sharing
 
 OWNER_FILE = "owner.json"
 """In a run folder: whose run it is. Without it, or with a damaged one, the run is nobody's in particular."""
@@ -38,11 +39,16 @@ class Owner:
 
 
 def may(owner: Owner, action: Action, whose: str | None) -> bool:
-    """Return whether somebody may do something with a run.
+    """Return whether somebody may do something with a run: its owner may, and who leads the class.
 
     ``whose`` is the key of the run's owner; None = nobody in particular, as for a run of the command line.
     """
-    return action == "watch" or whose is None or whose == owner.key
+    return action == "watch" or owns(owner, whose) or sharing.leads(owner.key)
+
+
+def owns(owner: Owner, whose: str | None) -> bool:
+    """Return whether a run is somebody's, or nobody's in particular."""
+    return whose is None or whose == owner.key
 
 
 def refusal(owner: Owner, action: Action, folder: Path) -> str | None:

@@ -14,6 +14,8 @@ from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
 from flexlora.job import new_run_folder
 from flexlora.run_log import RunLogError
+from jobs import sharing
+from jobs.caps import refused_size
 from jobs.live import LiveJob, Outcome, Request
 from jobs.owner import Owner, may, refusal, write_owner
 from jobs.queue_file import Offer, give_back, read_queue, write_queue
@@ -160,6 +162,29 @@ class Registry:
                 self._end(live, "cancelled")
                 self._keep(live.folder.parent)
 
+    def stop(self, by: Owner, live: LiveJob) -> None:
+        """Stop a job that trains, or take one out of the line.
+
+        Raises:
+            FlexLoRAError: it is somebody else's.
+        """
+        if live.launched:
+            self.send(by, live, {"command": "stop"})
+            return
+        if not may(by, "stop", live.owner.key):
+            raise FlexLoRAError(f"{live.folder.name} waits for another browser, and only that one may take it back.")
+        self.cancel(live.owner)
+
+    def stop_all(self, by: Owner) -> int:
+        """Stop everything that trains or waits and that somebody may stop; return how many jobs."""
+        with self._lock:
+            # Those that wait come first: none begins meanwhile.
+            jobs = [*self._waiting, *([self._running] if self._running else [])]
+            mine = [live for live in jobs if may(by, "stop", live.owner.key)]
+            for live in mine:
+                self.stop(by, live)
+            return len(mine)
+
     def send(self, owner: Owner, live: LiveJob, command: dict[str, Any]) -> None:
         """Pass a command to a job that trains.
 
@@ -224,6 +249,9 @@ class Registry:
     def _check(self, owner: Owner, request: Request, replace: bool) -> None:
         if self._closed:
             raise FlexLoRAError("This server is ending. Start it again, then start the run.")
+        caps = sharing.caps_of(owner.key)
+        if caps is not None and (too_large := refused_size(caps, request.job)):
+            raise FlexLoRAError(too_large)
         busy = self.busy_with(owner)
         if busy is not None and not replace:
             raise FlexLoRAError(f"Your run {busy.folder.name} is {busy.state}: everybody has one job at a time.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 
 import streamlit as st
 from starlette.datastructures import MutableHeaders
@@ -21,10 +22,14 @@ _STATE = "visitor_secret"
 
 def visitor() -> Owner:
     """Return who looks at the page: a browser, or one session of a browser that keeps no cookie."""
-    secret = st.context.cookies.get(COOKIE)
-    if isinstance(secret, str) and _SECRET.fullmatch(secret):
-        return Owner.of(secret)
-    return Owner.of(st.session_state.setdefault(_STATE, secrets.token_urlsafe(32)), lasting=False)
+    browser = browser_of(st.context.cookies)
+    return browser or Owner.of(st.session_state.setdefault(_STATE, secrets.token_urlsafe(32)), lasting=False)
+
+
+def browser_of(cookies: Mapping[str, str]) -> Owner | None:
+    """Return the browser that sends these cookies; None for one that keeps none."""
+    secret = cookies.get(COOKIE)
+    return Owner.of(secret) if isinstance(secret, str) and _SECRET.fullmatch(secret) else None
 
 
 class BrowserCookie:

@@ -29,29 +29,35 @@ _COLOURS = ("primaryColor", "backgroundColor", "secondaryBackgroundColor", "text
 # Where the page puts the player, under the bar of pages and the row with the picker: see STYLE in main.py. And what
 # Streamlit shows meanwhile: bars in the place of a page, and a ground that is not the theme's yet.
 _STYLE = (
-    ".lab-early { position: fixed; z-index: 1; inset: 7.25rem 0 0; padding: 0 1.5rem; "
+    ".lab-early { position: fixed; z-index: 1; inset: calc(7.25rem + var(--lab-bar, 0rem)) 0 0; padding: 0 1.5rem; "
     '--st-font: "Source Sans", sans-serif; --st-code-font: "Source Code", monospace; } '
     "[data-testid=stAppSkeleton] { display: none !important; } "
     "body:has(> .lab-early) .stApp { background: transparent !important; } "
 )
 
 
-def routes(base: str) -> list[Route]:
-    """What the server answers in Streamlit's place; ``base`` is where the app is, without a slash at its end."""
+def routes(base: str, bar_rem: float = 0.0) -> list[Route]:
+    """What the server answers in Streamlit's place.
+
+    ``base`` is where the app is, without a slash at its end; ``bar_rem`` what stands above every page, in rem.
+    """
 
     async def explore(request: Request) -> Response:
         """Streamlit knows its first page by the address without a name only."""
         query = request.url.query
         return RedirectResponse(f"{base}/{query and '?'}{query}", headers={"Cache-Control": "no-cache"})
 
-    return [Route(f"{base}/", _page), Route(f"{base}/explore", explore)]
+    async def first(request: Request) -> Response:
+        return await _page(request, bar_rem)
+
+    return [Route(f"{base}/", first), Route(f"{base}/explore", explore)]
 
 
-async def _page(request: Request) -> Response:
+async def _page(request: Request, bar_rem: float) -> Response:
     """Streamlit's page with the player. It depends on the run, so a browser keeps none."""
     run = await run_in_threadpool(begin, request.query_params.get("run", ""))
     page = Path(get_static_dir(), "index.html").read_bytes()
-    text = with_player(page, run) if run else page
+    text = with_player(page, run, bar_rem) if run else page
     headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return HTMLResponse(text, headers=headers)
@@ -86,12 +92,13 @@ def base_path() -> str:
     return f"/{base}" if base else ""
 
 
-def with_player(page: bytes, run: str) -> bytes:
+def with_player(page: bytes, run: str, bar_rem: float = 0.0) -> bytes:
     """Return Streamlit's page with what draws a run, named by its key, at once; one without a head stays as it is."""
     # First of all: Streamlit's own scripts, which its page names next, take a second.
     own = (
         f'<link rel="preload" as="fetch" crossorigin href="./lab/run/{quote(run)}">{_same_for_all()}'
         f'<script id="lab-early" type="module" async data-run="{escape(run)}">import "{EARLY}";</script>'
+        + (f"<style>:root {{ --lab-bar: {bar_rem}rem; }}</style>" if bar_rem else "")
     )
     return page.replace(b"<head>", b"<head>" + own.encode(), 1)
 

@@ -16,7 +16,7 @@ from files import stamp
 from flexlora.run_log import Glance, RunLogError, glance_run, run_state
 from flexlora.run_log.format import CHECKSUMS, HEADER
 from flexlora.run_log.pieces import DATA
-from jobs.owner import Owner, may, read_owner
+from jobs.owner import Owner, owns, read_owner
 from runs.notes import Notes, read_notes
 
 DAMAGED = "damaged"
@@ -40,6 +40,7 @@ class RunRow:
         parent: name of the run whose settings it was edited from, or empty.
         step: the last recorded one.
         steps: how many the run was made for.
+        rank: directions a matrix that its configuration asks for at the end; None where it does not tell.
         matrices: how many are adapted.
         created: when it began, or was imported; None where the header does not tell.
         measured: what ``result`` is, such as "test accuracy"; empty without an evaluation.
@@ -65,6 +66,7 @@ class RunRow:
     parent: str = ""
     step: int = 0
     steps: int = 0
+    rank: int | None = None
     matrices: int = 0
     created: datetime | None = None
     measured: str = ""
@@ -100,7 +102,7 @@ def whose(key: str, folder: Path, me: Owner) -> str:
         return BUNDLED
     # A run of a study is its study's owner's.
     held = folder.parent.parent if key.count("/") > 1 else folder
-    return YOURS if may(me, "remove", read_owner(held)) else OTHERS
+    return YOURS if owns(me, read_owner(held)) else OTHERS
 
 
 def read_row(key: str, folder: Path) -> RunRow:
@@ -125,6 +127,7 @@ def read_row(key: str, folder: Path) -> RunRow:
         parent=_text(header.get("parent")),
         step=found.step,
         steps=planned if isinstance(planned, int) and planned > 0 else found.step,
+        rank=rank if isinstance(rank := config.get("target_rank") or config.get("initial_rank"), int) else None,
         matrices=len(header["matrices"]),
         created=_date(header.get("created_unix_s")),
         measured=measured,

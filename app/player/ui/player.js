@@ -8,6 +8,7 @@ import { penFor } from "../pen/draw.js";
 import { EventList } from "./event_list.js";
 import { Feed } from "../source/feed.js";
 import { fitHeight, sizesOf } from "../pen/fit.js";
+import { followClass } from "./following.js";
 import { keyAction } from "./keys.js";
 import { holdScales } from "../model/live_scales.js";
 import { MAPS } from "../views/maps.js";
@@ -103,6 +104,7 @@ export class Player {
     document.fonts.addEventListener("loadingdone", () => this.resize(), { signal });
     this.nodes.picker.addEventListener("change", () => this.select(Number(this.nodes.picker.value)));
     listenToPointer(this);
+    followClass(this);
   }
 
   /** What to show: another run, another view, a new theme, or a rerun that changed nothing. @param {Request} request @param {SetState} setStateValue */

@@ -1,0 +1,1 @@
+"""A class on one server: who is in it, what its leader shows, what it answers."""

@@ -1,0 +1,29 @@
+"""What the leader does on the page, and what is said when it cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Concatenate
+
+import streamlit as st
+
+from classroom.room import Given, Room
+from classroom.state import ClassState
+from flexlora.errors import FlexLoRAError
+from jobs.visitor import visitor
+
+FAULT = "class_fault"
+
+
+def act_on(
+    room: Room, what: Callable[Concatenate[ClassState, Given], ClassState], *given: Given.args, **more: Given.kwargs
+) -> bool:
+    """Let the leader change the class; return whether it has changed, else the page says why not."""
+    try:
+        if not room.leads(visitor().key):
+            raise FlexLoRAError("Only the leader of the class may do that.")
+        room.change(what, *given, **more)
+    except FlexLoRAError as error:
+        st.session_state[FAULT] = str(error)
+        return False
+    return True
