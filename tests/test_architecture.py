@@ -206,7 +206,9 @@ RULES = {
         ("from links import go", "import pages"),
     ),
     "the rooms of the app know no page": Rule(
-        lambda: python_files("app/adapters", "app/compare", "app/jobs", "app/player", "app/runs", "app/schedule"),
+        lambda: python_files(
+            "app/adapters", "app/classroom", "app/compare", "app/jobs", "app/player", "app/runs", "app/schedule"
+        ),
         never_imports("app_pages", "navigation"),
         ("from app_pages.train import page", "def f():\n    import navigation"),
         ("from runs.store import plain",),

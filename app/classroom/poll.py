@@ -10,7 +10,7 @@ from classroom.error import ClassError
 from classroom.text import line_of, whole_of
 
 LONGEST_QUESTION, LONGEST_CHOICE = 200, 80
-CHOICES = range(2, 9)
+CHOICE_COUNTS = range(2, 9)
 MOST_POLLS = 100
 
 
@@ -56,8 +56,8 @@ def new_poll(number: int, question: object, choices: object) -> Poll:
     Raises:
         ClassError: the question or a choice is empty or too long, there are too few or too many, or two are the same.
     """
-    if not isinstance(choices, Sequence) or isinstance(choices, str) or len(choices) not in CHOICES:
-        raise ClassError(f"A poll has {CHOICES[0]} to {CHOICES[-1]} choices, one a line.")
+    if not isinstance(choices, Sequence) or isinstance(choices, str) or len(choices) not in CHOICE_COUNTS:
+        raise ClassError(f"A poll has {CHOICE_COUNTS[0]} to {CHOICE_COUNTS[-1]} choices, one a line.")
     lines = tuple(line_of(choice, "A choice", LONGEST_CHOICE) for choice in choices)
     if len({line.casefold() for line in lines}) < len(lines):
         raise ClassError("Two choices are the same.")

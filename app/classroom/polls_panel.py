@@ -12,13 +12,13 @@ from classroom.room import Room
 from classroom.state import asked, turned
 from runs.store import plain
 
-QUESTION, CHOICES = "class_question", "class_choices"
+QUESTION, ANSWERS = "class_question", "class_choices"
 
 
 def ask_panel(room: Room) -> None:
     """Draw the form of a new poll."""
     st.text_input("Question", key=QUESTION, max_chars=200)
-    st.text_area("Choices, one a line", key=CHOICES, height=110, max_chars=700)
+    st.text_area("Choices, one a line", key=ANSWERS, height=110, max_chars=700)
     st.button(
         "Ask the class", key="class_ask", type="primary", icon=":material/how_to_vote:", on_click=_ask, args=(room,)
     )
@@ -26,9 +26,9 @@ def ask_panel(room: Room) -> None:
 
 def _ask(room: Room) -> None:
     state = st.session_state
-    lines = [line for line in state[CHOICES].splitlines() if line.strip()]
+    lines = [line for line in state[ANSWERS].splitlines() if line.strip()]
     if act_on(room, asked, state[QUESTION], lines):
-        state[QUESTION] = state[CHOICES] = ""
+        state[QUESTION] = state[ANSWERS] = ""
 
 
 def polls_panel(room: Room, *, leads: bool) -> None:

@@ -50,6 +50,7 @@ class Room:
         except OSError as error:
             raise FlexLoRAError(f"{self.folder} cannot be written: {error.strerror or error}.") from error
         if is_locked_elsewhere(self._held):
+            self._held.close()
             raise FlexLoRAError("Another server holds this class already. Stop it, or use another --runs folder.")
         self.notice = ""
         self._state = self._read()

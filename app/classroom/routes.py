@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import streamlit as st
 from starlette.concurrency import run_in_threadpool
@@ -81,9 +81,9 @@ async def _state(room: Room, request: Request) -> Response:
 
 async def _told(change: Change, room: Room, request: Request) -> Response:
     """Answers a JSON object that changes the class as `_state` does, with what holds now."""
-    key = _member(room, request)
+    key, body = _member(room, request), await _body(request)
     try:
-        told = json.loads(await _body(request))
+        told = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise ClassError("This is no JSON.") from error
     if not isinstance(told, dict):
@@ -178,9 +178,8 @@ def _check_leader(room: Room, key: str) -> None:
 def _check_origin(request: Request) -> None:
     """A page of another site may send a form here, and browsers say from where it came."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
-    if site not in ("same-origin", "none") or (
-        origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
-    ):
+    foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host", "")
+    if foreign or site not in ("same-origin", "none"):
         raise ClassError("This came from a page of another site.", 403)
 
 
@@ -195,17 +194,15 @@ async def _body(request: Request) -> bytes:
 
 
 async def _form(request: Request) -> dict[str, str]:
+    body = await _body(request)
     try:
-        text = (await _body(request)).decode()
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=10))
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=10))
     except ValueError as error:
-        if isinstance(error, ClassError):
-            raise
         raise ClassError("This is no form.") from error
 
 
 def _own(base: str, to: str) -> str:
     """Return an address of this app to go on to; whatever else was asked for is its first page."""
-    path = urlsplit(to) if to.isprintable() else urlsplit("")
-    safe = to.startswith(f"{base}/") and not to.startswith("//") and "\\" not in to and not path.netloc
-    return to if safe and not path.path.startswith((f"{base}/lab/", f"{base}/_stcore/")) else f"{base}/"
+    path = to.partition("?")[0]
+    safe = to.isprintable() and "\\" not in to and path.startswith(f"{base}/") and not path.startswith("//")
+    return to if safe and not path.startswith((f"{base}/lab/", f"{base}/_stcore/")) else f"{base}/"

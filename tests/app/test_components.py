@@ -21,6 +21,7 @@ ENTRIES = (
     "playground/component.js",
     "runs/picker.js",
     "runs/gallery.js",
+    "classroom/bar.js",
 )
 MODULES = sorted({name for entry in ENTRIES for name in module_closure(entry)})
 TEXTS = {name: module_text(name) for name in MODULES}
