@@ -47,8 +47,8 @@ STYLE = """<style>
   outline: 2px solid; outline-offset: 2px; }
 </style>"""
 
+# Height of the bar of a class, the gap below it included.
 CLASS_BAR_REM = 2.6
-"""Height of the bar of a class, the gap below it included."""
 
 if get_script_run_ctx(suppress_warning=True) is None:
     base, room = first_page.base_path(), class_of_server()

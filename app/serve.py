@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--name", help="what the class is called; the first time it is Class")
     group.add_argument("--address", help="how others reach this server, where that is not what it sees: behind Docker")
-    group.add_argument("--new-codes", action="store_true", help="make new codes; members stay")
+    group.add_argument(
+        "--new-codes", action="store_true", help="make new codes; members stay, leaders need the new link"
+    )
     return parser
 
 

@@ -20,7 +20,8 @@ TICK_S = 2.0
 BESIDE = "beside_class"
 """Key of what holds two columns, which a narrow window shows below each other: see STYLE in main.py."""
 STYLE = """<style>
-.lab-code { margin: 0; font: 700 3.2rem/1.2 monospace; letter-spacing: 0.08em; white-space: nowrap; }
+.lab-code { margin: 0;
+  font: 700 clamp(1.6rem, 3vw, 3.2rem)/1.2 monospace; letter-spacing: 0.08em; white-space: nowrap; }
 </style>"""
 
 

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec
 from classroom.attempts import Attempts
 from classroom.codes import FOLDER, LOCK, read_codes
 from classroom.error import ClassError
-from classroom.state import ClassState, joined, next_version, seen_by
+from classroom.state import ClassState, joined, led_by, next_version, seen_by
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log.disk import is_locked_elsewhere, put_bytes
 from jobs import sharing
@@ -53,7 +53,7 @@ class Room:
             self._held.close()
             raise FlexLoRAError("Another server holds this class already. Stop it, or use another --runs folder.")
         self.notice = ""
-        self._state = self._read()
+        self._state = led_by(self._read(), codes.leader)
         self._tell_jobs()
 
     @property

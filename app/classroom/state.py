@@ -30,6 +30,7 @@ class ClassState:
         board: what the board of results compares; None = there is none.
         progress: key of a member → how far in the lessons.
         caps: how large a member's job may be.
+        token: what is kept of the token by which its leaders lead.
     """
 
     version: int = 0
@@ -40,6 +41,7 @@ class ClassState:
     board: Board | None = None
     progress: Mapping[str, Progress] = field(default_factory=dict)
     caps: Caps = field(default_factory=Caps)
+    token: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON holds it."""
@@ -67,6 +69,7 @@ class ClassState:
                     for key, own in held["progress"].items()
                 },
                 Caps.of(held["caps"]),
+                str(held["token"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ClassError(f"This is no class: {error}") from error
@@ -81,6 +84,14 @@ def joined(state: ClassState, key: str, name: object, now_unix_s: float, *, lead
     since = now_unix_s if before is None else before.joined_unix_s
     member = Member(name_of(name, taken), since, leads or (before is not None and before.leads))
     return replace(state, members={**state.members, key: member})
+
+
+def led_by(state: ClassState, token: str) -> ClassState:
+    """Return the class under a leader's token: who led it by another one is a member like others."""
+    if state.token == token:
+        return state
+    members = {key: replace(member, leads=False) for key, member in state.members.items()}
+    return replace(state, members=members, token=token)
 
 
 def removed(state: ClassState, key: str) -> ClassState:

@@ -312,6 +312,14 @@ def test_codes_members_and_the_lead_are_there_after_a_restart_and_one_server_hol
     room = Room(tmp_path)
     assert room.state == before and room.codes == school.codes
     assert [sharing.leads(key) for key in before.members] == [True, False]
+    room.close()
+    room = Room(tmp_path)
+    assert room.state == before
+    room.close()
+    codes, _ = make_codes(tmp_path, "School")
+    room = Room(tmp_path)
+    assert len(room.state.members) == 2 and not any(member.leads for member in room.state.members.values())
+    assert room.state.token == codes.leader, "new codes: who led by the old ones does no more"
     assert all(COOKIE in client.cookies for client in (leader, student)), "the cookie is who they are"
     room.close()
 
