@@ -29,6 +29,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, without a full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def listed(names: list[str], most: int = 4) -> str:
     """Return some of the names, quoted, and how many more there are."""
     told = ", ".join(shown(name) for name in names[:most])

@@ -29,6 +29,7 @@ TORCH_FREE = (
     "config",
     "settings",
     "matrix_names",
+    "matrix_places",
     "rank_targets",
     "spectra",
     "ragged",

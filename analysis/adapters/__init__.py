@@ -6,6 +6,7 @@ from analysis.adapters.compression import TruncationError, compress_adapter, tot
 from analysis.adapters.dtypes import DTYPES
 from analysis.adapters.files import AdapterError
 from analysis.adapters.orders import ORDERS
+from analysis.adapters.places import SeveralAdapters
 from analysis.adapters.settings import config_snippet, lora_settings
 from analysis.adapters.sizes import FileSize, size_at, size_now
 from analysis.adapters.spectra import AdapterSpectra, analyse_adapter, energy_kept, is_dead, rank_for_energy

@@ -1,4 +1,4 @@
-"""``open_adapter``: a PEFT adapter as a list of matrices whose factors are read when they are asked for."""
+"""``open_adapter``: an adapter as a list of matrices whose factors are read when they are asked for."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.adapters.files import AdapterError, Tensor, TensorFile, find_adapter
-from analysis.adapters.keys import check_kind, sort_tensors
-from analysis.adapters.scales import configured_rank, matrix_scale
-from analysis.outside import expanded
-from flexlora.matrix_names import describe_matrix
+from analysis.adapters.files import AdapterError, TensorStore
+from analysis.adapters.formats import Entry, Opened, read_contents
+from analysis.adapters.formats.peft_words import is_relative
+from analysis.adapters.formats.products import LOW_RANK
+from analysis.adapters.formats.record import LINEAR
+from analysis.adapters.places import find_adapter
+from flexlora.matrix_places import natural_order, place_matrices
 
 Place = tuple[int | None, str]
 """Layer and module type of a matrix."""
 
-_RELATIVE = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Initialisations that also change the frozen weights, so that ΔW is not counted from the pretrained ones."""
-
 
 class AdapterMatrix(NamedTuple):
-    """One adapted weight matrix; ΔW = scale · B A."""
+    """One adapted weight matrix; ΔW = scale · B A.
+
+    ``in_features`` of a convolution counts its kernel; ``rank`` is never more than in or out. ``block`` names where the
+    layer stands when the model has several stacks of layers: with ``module_type`` it is unlike that of any other matrix
+    of the adapter; empty = the layer does.
+    """
 
     name: str
     layer: int | None
@@ -33,11 +37,21 @@ class AdapterMatrix(NamedTuple):
     out_features: int
     rank: int
     scale: float
+    block: str = ""
+    layer_kind: str = LINEAR
+    kernel: tuple[int, ...] = ()
+    stored: int | None = None
+    """Numbers that the file holds for it; None = rank · (in + out)."""
 
     @property
     def cost(self) -> int:
         """Parameters of one direction as PEFT stores it: in + out."""
         return self.in_features + self.out_features
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that the file holds for it."""
+        return self.rank * self.cost if self.stored is None else self.stored
 
 
 @dataclass(frozen=True)
@@ -46,33 +60,41 @@ class Adapter:
 
     Attributes:
         name: of the folder, or of the file.
+        format: key of ``FORMATS``: who wrote it.
         config: content of ``adapter_config.json``; None when there is none.
-        kind: ``LORA`` or ``ADALORA``.
-        matrices: in the order of the file.
+        kind: ``LORA``, ``ADALORA``, ``LOHA``, ``LOKR``, or several joined by " + ".
+        label: the kind as people say it.
+        matrices: in natural order of their names.
         carried: tensors beside the matrices, which a compressed adapter keeps as they are.
         skipped: module → why it is not analysed.
         notices: one line for each thing to know before believing the numbers.
+        file: where the tensors lie.
+        entries: name of a matrix → how its ΔW is made of them.
+        keeps: what must live as long as the file.
     """
 
     name: str
+    format: str
     config: dict[str, Any] | None
     kind: str
+    label: str
     matrices: list[AdapterMatrix]
     carried: list[str]
     skipped: dict[str, str]
     notices: list[str]
-    file: TensorFile
-    parts: dict[str, dict[str, Tensor]]
+    file: TensorStore
+    entries: dict[str, Entry]
+    keeps: object | None = None
 
     @property
     def parameters(self) -> int:
-        """Parameters of all directions: Σ rank · (in + out)."""
-        return sum(matrix.rank * matrix.cost for matrix in self.matrices)
+        """Numbers that the file holds for all matrices."""
+        return sum(matrix.parameters for matrix in self.matrices)
 
     @property
     def starts_relative(self) -> bool:
         """True where the start changed the frozen weights too (PiSSA, OLoRA, ...): s · B A is not the whole change."""
-        return _start(self.config).startswith(_RELATIVE)
+        return is_relative(self.config)
 
     def find(self, name: str) -> AdapterMatrix:
         """Return a matrix by name.
@@ -89,12 +111,8 @@ class Adapter:
         return {matrix.name: matrix for matrix in self.matrices}
 
     def factors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return B (out, r) and A (r, in), float64; AdaLoRA's λ is multiplied into A, the scale is not."""
-        parts = self.parts[name]
-        A, B = self.file.read(parts["lora_A"].name), self.file.read(parts["lora_B"].name)
-        if "lora_E" in parts:
-            A = A * self.file.read(parts["lora_E"].name)
-        return B, A
+        """Return B (out, rank) and A (rank, in), float64; a diagonal between them is multiplied into A, s is not."""
+        return self.entries[name].product.factors(self.file.read)
 
     def mapped(self, places: Mapping[str, Place]) -> Adapter:
         """Return the same adapter with the layer and module type of some matrices corrected.
@@ -105,7 +123,7 @@ class Adapter:
         for name in places:
             self.find(name)
         matrices = [
-            matrix._replace(layer=places[matrix.name][0], module_type=places[matrix.name][1])
+            matrix._replace(layer=places[matrix.name][0], module_type=places[matrix.name][1], block="")
             if matrix.name in places
             else matrix
             for matrix in self.matrices
@@ -114,53 +132,77 @@ class Adapter:
 
 
 def open_adapter(path: str | Path) -> Adapter:
-    """Open a PEFT adapter: a folder, or a safetensors file.
+    """Open an adapter in any of ``FORMATS``: a folder, a file, a zip, or ``owner/name`` of the hub (as text).
 
-    LoRA (also rsLoRA and weight-decomposed) and AdaLoRA, of linear layers. No weights are read yet.
+    No weights are read yet.
 
     Raises:
+        SeveralAdapters: a folder that holds more than one.
         AdapterError: what is there is no such adapter, in one line that says what to do.
     """
-    weights, config = find_adapter(path)
-    file = TensorFile(weights)
-    kind = check_kind(config, file.tensors)
-    contents = sort_tensors(file.tensors, config)
-    matrices, notices = [], _notices(config, contents.factors)
-    for module, parts in contents.factors.items():
-        rank, in_features = parts["lora_A"].shape
-        layer, module_type = describe_matrix(module)
-        scale = matrix_scale(config, kind, module, rank) if rank else 0.0
-        matrices.append(AdapterMatrix(module, layer, module_type, in_features, parts["lora_B"].shape[0], rank, scale))
-        asked = configured_rank(config, kind, module)
-        if asked is not None and asked != rank:
-            notices.append(
-                f"{module} has rank {rank} in the file but {asked} in the configuration; the file's is used."
-            )
-    if not matrices:
+    found = find_adapter(path)
+    key, contents = read_contents(Opened(found.store, found.config))
+    entries = sorted(contents.entries, key=lambda entry: natural_order(entry.name))
+    if not entries:
         reasons = ", ".join(sorted(set(contents.skipped.values())))
-        raise AdapterError(f"No linear layer is adapted here, only: {reasons}. There is nothing to analyse.")
-    name = expanded(path, AdapterError).resolve().name
-    return Adapter(name, config, kind, matrices, contents.carried, contents.skipped, notices, file, contents.factors)
-
-
-def _start(config: Mapping[str, Any] | None) -> str:
-    return str((config or {}).get("init_lora_weights", "")).lower()
-
-
-def _notices(config: Mapping[str, Any] | None, factors: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
-    found = []
-    if config is None:
-        found.append("No adapter_config.json: the scale alpha / r is unknown and taken as 1. Only norms depend on it.")
-    decomposed = sum("lora_magnitude_vector" in parts for parts in factors.values())
-    if decomposed:
-        found.append(
-            f"Weight-decomposed (DoRA) in {decomposed} matrices: what is shown is s · B A. The learned magnitudes "
-            "rescale the rows of W0 + s · B A and need the base model."
+        raise AdapterError(f"No weight is adapted here, only: {reasons}. There is nothing to analyse.")
+    places = place_matrices([entry.name for entry in entries])
+    matrices = [
+        AdapterMatrix(
+            entry.name,
+            places[entry.name].layer,
+            places[entry.name].module_type,
+            entry.product.shape[1],
+            entry.product.shape[0],
+            entry.product.rank,
+            entry.scale,
+            places[entry.name].block,
+            entry.layer_kind,
+            entry.kernel,
+            entry.product.parameters,
         )
-    start = _start(config)
-    if start.startswith(_RELATIVE):
+        for entry in entries
+    ]
+    return Adapter(
+        found.name,
+        key,
+        found.config,
+        contents.kind,
+        contents.label,
+        matrices,
+        contents.carried,
+        contents.skipped,
+        [*contents.notices, *_notices(entries), *_beside(found.beside)],
+        found.store,
+        {entry.name: entry for entry in entries},
+        found.keeps,
+    )
+
+
+def _notices(entries: list[Entry]) -> list[str]:
+    """Return what is to know of ranks, one line a kind and not one a matrix."""
+    found = []
+    unlike = [e for e in entries if e.asked_rank is not None and e.asked_rank != e.product.directions]
+    if unlike:
+        first = unlike[0]
+        more = f", and {len(unlike) - 1} more" if len(unlike) > 1 else ""
         found.append(
-            f"Initialised by {start}, which changes the frozen weights too: s · B A is not the change from the "
-            "pretrained ones unless the adapter was converted when it was saved."
+            f"{first.name} has rank {first.product.directions} in the file but {first.asked_rank} in the configuration"
+            f"{more}; the file's is used."
+        )
+    wide = [e for e in entries if e.product.directions > e.product.rank and LOW_RANK in e.product.form]
+    if wide:
+        first = wide[0]
+        more = f", and {len(wide) - 1} more" if len(wide) > 1 else ""
+        found.append(
+            f"{first.name} is stored at r = {first.product.directions}, but {first.product.shape[0]} × "
+            f"{first.product.shape[1]} has at most {first.product.rank} directions{more}: rank is counted as that."
         )
     return found
+
+
+def _beside(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    told = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return [f"Folders below hold adapters of their own, which are not opened here: {told}."]

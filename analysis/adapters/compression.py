@@ -14,9 +14,9 @@ import numpy as np
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.dtypes import rounded, stored
 from analysis.adapters.files import CONFIG, WEIGHTS, AdapterError, NewTensor, TensorFile, write_tensors
-from analysis.adapters.keys import PREFIX
-from analysis.adapters.settings import kept, may_go, new_config
-from analysis.adapters.sizes import carried_tensors, factor_dtype, planned_factors
+from analysis.adapters.formats.record import EXPERT
+from analysis.adapters.settings import RESHAPED, is_plain, kept, may_go, new_config
+from analysis.adapters.sizes import carried_tensors, factor_dtype, planned_factors, stored_factor, written_names
 from analysis.adapters.spectra import AdapterSpectra, Progress, factored_svd
 from analysis.outside import expanded, new_folder
 from flexlora.spectra import true_singular_values
@@ -110,8 +110,11 @@ def compress_adapter(
     config, tensors = new_config(adapter, ranks), carried_tensors(adapter)
     # How the original began does not matter to finished weights, and would only cost time when they are loaded.
     config |= {"inference_mode": True, "init_lora_weights": True}
+    # What these stored in another shape is written as plain factors.
+    config = {key: value for key, value in config.items() if key not in RESHAPED}
     gone = [matrix for matrix in adapter.matrices if not ranks[matrix.name]]
     errors = [_lost(matrix, 0, spectra.singular_values[matrix.name], norms[matrix.name]) for matrix in gone]
+    errors += [_lost(m, m.rank, np.zeros(0), norms[m.name]) for m in adapter.matrices if m.layer_kind == EXPERT]
 
     # Both factors come from one decomposition; one matrix is held at a time.
     @lru_cache(maxsize=1)
@@ -124,8 +127,7 @@ def compress_adapter(
 
     planned = planned_factors(adapter, ranks, dtype)
     for matrix in kept(adapter, ranks):
-        for part in ("A", "B"):
-            tensor = f"{PREFIX}{matrix.name}.lora_{part}.weight"
+        for part, tensor in written_names(matrix).items():
             tensors[tensor] = planned[tensor]._replace(data=lambda name=matrix.name, part=part: written(name)[part])
     _write(folder, tensors, config)
     return errors
@@ -135,11 +137,11 @@ def _factors(
     adapter: Adapter, matrix: AdapterMatrix, rank: int, dtype: str | None, whole: float
 ) -> tuple[dict[str, bytes], TruncationError]:
     """Return part → bytes of the new factors, and what they lose of a ΔW of norm ``whole``."""
-    parts = adapter.parts[matrix.name]
     types = {part: factor_dtype(adapter, matrix.name, part, dtype) for part in ("A", "B")}
-    own = {part: parts.get(f"lora_{part}") for part in types}
-    if rank == matrix.rank and "lora_E" not in parts:
-        same = {part: tensor.name for part, tensor in own.items() if tensor and tensor.dtype == types[part]}
+    product = adapter.entries[matrix.name].product
+    if product.plain and rank == product.directions:
+        own = {part: stored_factor(adapter, matrix.name, part) for part in types}
+        same = {part: tensor.name for part, tensor in own.items() if tensor.dtype == types[part]}
         if len(same) == len(types):
             raw = {part: adapter.file.raw(name) for part, name in same.items()}
             return raw, _lost(matrix, rank, np.zeros(0), whole)
@@ -159,13 +161,28 @@ def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
         asked = ranks.get(matrix.name)
         if asked is None or not 0 <= asked <= matrix.rank:
             raise AdapterError(f"{matrix.name}: rank {asked} was asked for; it can keep 0 to {matrix.rank}.")
+        if matrix.layer_kind == EXPERT and asked != matrix.rank:
+            raise AdapterError(f"{matrix.name} shares its rank with the other experts: it keeps all {matrix.rank}.")
         if not asked and matrix.rank and not may_go(spectra.adapter, matrix):
             raise AdapterError(f"{matrix.name} has a magnitude or a bias of its own: it must keep a direction.")
 
 
 def _check_writable(adapter: Adapter) -> None:
-    if adapter.config is None:
+    if adapter.config is None and adapter.format == "peft":
         raise AdapterError("Without adapter_config.json the scale is unknown, so no adapter can be written.")
+    if adapter.config is None or not is_plain(adapter):
+        raise AdapterError(
+            f"This is {adapter.label} as {adapter.format} stores it: only LoRA and AdaLoRA of PEFT are written smaller."
+        )
+    grouped = [m.name for m in adapter.matrices if m.kernel and not adapter.entries[m.name].product.plain]
+    if grouped:
+        raise AdapterError(
+            f"{grouped[0]} adapts a grouped convolution, whose factors cannot be written at other ranks."
+        )
+    if adapter.config.get("kasa_config"):
+        raise AdapterError(
+            "KaSA counts from weights that it changed, and PEFT would change them anew at the new ranks."
+        )
     if adapter.starts_relative:
         raise AdapterError(
             f"This adapter began with init_lora_weights={adapter.config.get('init_lora_weights')!r} and counts from "

@@ -1,4 +1,4 @@
-"""Adapter files: find them, check them, read one tensor at a time. Nothing is unpickled and nothing is read whole."""
+"""Adapter files: check them, read one tensor at a time, write them. Nothing is unpickled and nothing is read whole."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from analysis.outside import OutsideError, existing, read_json, shown
+from analysis.adapters.damage import what_it_is
+from analysis.outside import OutsideError, first_line, shown
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -22,12 +23,9 @@ MAX_NUMBER = 1e30
 """Beyond it a scale is a slip of the pen, and squares of σ would leave float64."""
 MAX_CONFIG_BYTES = 16 << 20
 """A rank pattern of a large AdaLoRA adapter takes a few hundred kilobytes."""
+MAX_HEADER_BYTES = 100 << 20
+"""What the safetensors library allows."""
 
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_CONVERT = (
-    "It holds pickled objects, which can run code when they are opened. In an environment that trusts the file: "
-    "safetensors.torch.save_file(torch.load({name!r}, weights_only=True), 'adapter_model.safetensors')"
-)
 ITEM_BYTES = {
     **dict.fromkeys(("F64", "I64", "U64"), 8),
     **dict.fromkeys(("F32", "I32", "U32"), 4),
@@ -53,13 +51,32 @@ class Tensor:
     nbytes: int
 
 
-class TensorFile:
-    """A checked safetensors file, read a tensor at a time.
+class TensorStore(Protocol):
+    """Tensors that are read one at a time, wherever they lie.
 
     Attributes:
-        path: of the file.
+        path: of the file, or of the folder that holds several.
         tensors: name → where it lies, in the file's order.
+        metadata: what the file says beside them, as text.
+        size: bytes of it all.
     """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    size: int
+
+    def raw(self, name: str) -> bytes:
+        """Return a tensor's bytes as stored."""
+        ...
+
+    def read(self, name: str) -> np.ndarray:
+        """Return a tensor as float64; ``AdapterError`` where it holds no plain floating-point numbers."""
+        ...
+
+
+class TensorFile:
+    """A checked safetensors file, read a tensor at a time: a ``TensorStore``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,8 +88,11 @@ class TensorFile:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length))
         except (SafetensorError, OSError, ValueError) as error:
-            raise AdapterError(f"{path.name} is no complete safetensors file: {_first_line(error)}.") from error
-        header.pop("__metadata__", None)
+            told = what_it_is(path) or f"{path.name} is no complete safetensors file: {first_line(error)}."
+            raise AdapterError(told) from error
+        self.size = path.stat().st_size
+        found = header.pop("__metadata__", None) or {}
+        self.metadata = {str(key): str(value) for key, value in found.items()}
         strange = next((name for name in header if not name.isprintable()), None)
         if strange is not None:
             raise AdapterError(
@@ -110,13 +130,45 @@ class TensorFile:
             raise AdapterError(
                 f"{name} holds {tensor.dtype} numbers. Adapters in {', '.join(_FLOATS)} can be opened; save it as one."
             )
-        array = np.frombuffer(self.raw(name), _FLOATS[tensor.dtype]).reshape(tensor.shape)
-        if tensor.dtype == "BF16":
-            # bfloat16 is the upper half of float32; numpy has no such type.
-            wide = np.zeros((*tensor.shape, 2), "<u2")
-            wide[..., 1] = array
-            array = wide.view("<f4")[..., 0]
-        return array.astype(np.float64)
+        return floats(self.raw(name), tensor.dtype).reshape(tensor.shape)
+
+
+class Shards:
+    """Several safetensors files that an index holds together: a ``TensorStore``."""
+
+    def __init__(self, path: Path, files: list[TensorFile]) -> None:
+        self.path, self.size = path, sum(file.size for file in files)
+        self.tensors: dict[str, Tensor] = {}
+        self.metadata: dict[str, str] = {}
+        self._file: dict[str, TensorFile] = {}
+        for file in files:
+            twice = next((name for name in file.tensors if name in self.tensors), None)
+            if twice is not None:
+                raise AdapterError(
+                    f"{twice} stands in {self._file[twice].path.name} and in {file.path.name}: once is right."
+                )
+            self.tensors |= file.tensors
+            self.metadata |= file.metadata
+            self._file |= dict.fromkeys(file.tensors, file)
+
+    def raw(self, name: str) -> bytes:
+        """Return a tensor's bytes as stored."""
+        return self._file[name].raw(name)
+
+    def read(self, name: str) -> np.ndarray:
+        """Return a tensor as float64; ``AdapterError`` where it holds no plain floating-point numbers."""
+        return self._file[name].read(name)
+
+
+def floats(data: bytes, dtype: str) -> np.ndarray:
+    """Return stored numbers of a floating-point type, as safetensors names it, as float64 (n,)."""
+    array = np.frombuffer(data, _FLOATS[dtype])
+    if dtype == "BF16":
+        # bfloat16 is the upper half of float32; numpy has no such type.
+        wide = np.zeros((array.size, 2), "<u2")
+        wide[:, 1] = array
+        array = wide.view("<f4")[:, 0]
+    return array.astype(np.float64)
 
 
 class NewTensor(NamedTuple):
@@ -165,72 +217,6 @@ def _header(tensors: Mapping[str, NewTensor]) -> tuple[bytes, list[int]]:
     return len(text).to_bytes(8, "little") + text, sizes
 
 
-def find_adapter(path: str | Path) -> tuple[Path, dict[str, Any] | None]:
-    """Return the weights file and the configuration of an adapter; None for a file with no configuration beside it.
-
-    ``path`` is a folder as PEFT writes it, or a safetensors file.
-
-    Raises:
-        AdapterError: nothing there, no adapter, a pickle, a link that leads out of the folder, or a bad configuration.
-    """
-    path = existing(path, AdapterError, f"Give a folder with {CONFIG} and {WEIGHTS}, or a safetensors file.")
-    if path.is_dir():
-        return _weights_in(path), _read_config(path / CONFIG)
-    if path.suffix in _PICKLES:
-        raise AdapterError(f"{path.name} is not opened. {_CONVERT.format(name=path.name)}")
-    if path.suffix != ".safetensors":
-        raise AdapterError(f"{path.name} is no safetensors file. Give one, or a folder with {CONFIG} and {WEIGHTS}.")
-    beside = path.parent / CONFIG
-    return _inside(path, path.parent), _read_config(beside) if beside.exists() else None
-
-
-def _weights_in(folder: Path) -> Path:
-    weights = folder / WEIGHTS
-    pickle = next((file for file in sorted(folder.glob("adapter_model*")) if file.suffix in _PICKLES), None)
-    if not weights.exists():
-        if weights.is_symlink():
-            raise AdapterError(f"{WEIGHTS} in {folder} is a link to a file that does not exist.")
-        if pickle is not None:
-            raise AdapterError(f"{folder} has only {pickle.name}. {_CONVERT.format(name=pickle.name)}")
-        if (folder / OWN_WEIGHTS).exists():
-            raise AdapterError(
-                f"{folder} holds an adapter as the Lab saves it. Write it for PEFT first: "
-                f"flexlora.adapter_files.load_adapter(model, {folder.name!r}).export_peft('for_peft')."
-            )
-        found = ", ".join(sorted(file.name for file in folder.iterdir())[:6]) or "nothing"
-        raise AdapterError(f"{folder} has no {WEIGHTS}; it holds {found}. Give the folder that PEFT saved.")
-    if not (folder / CONFIG).exists():
-        raise AdapterError(
-            f"{folder} has no {CONFIG}, so the scale alpha / r is unknown. Add it, or give {WEIGHTS} itself: "
-            "everything but the scale is then shown."
-        )
-    return _inside(weights, folder)
-
-
-def _inside(file: Path, folder: Path) -> Path:
-    """Follow links only within the folder, or from a hub snapshot to the blobs of the same repository."""
-    real, home = file.resolve(), folder.resolve()
-    allowed = [home]
-    if home.parent.name == "snapshots":
-        allowed.append(home.parent.parent / "blobs")
-    if not any(real.is_relative_to(place) for place in allowed):
-        raise AdapterError(f"{file.name} is a link that leads out of {folder}. Copy the file itself into the folder.")
-    if not real.is_file():
-        raise AdapterError(f"{file.name} is not a file.")
-    return real
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    real = _inside(path, path.parent)
-    try:
-        config = read_json(real, MAX_CONFIG_BYTES)
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"{CONFIG} cannot be read as JSON: {_first_line(error)}.") from error
-    if not isinstance(config, dict):
-        raise AdapterError(f"{CONFIG} holds {type(config).__name__}, not the settings of an adapter.")
-    return config
-
-
 def number(config: dict[str, Any], key: str, default: float | None = None) -> float:
     """Return a number of a configuration, at most ``MAX_NUMBER`` in magnitude.
 
@@ -244,7 +230,3 @@ def number(config: dict[str, Any], key: str, default: float | None = None) -> fl
             f"{CONFIG} has {key}={shown(value)}; a number within ±{MAX_NUMBER:g} is needed to know the scale of ΔW."
         )
     return float(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from analysis.adapters.files import CONFIG, MAX_CONFIG_BYTES, OWN_WEIGHTS, WEIGHTS, AdapterError, TensorFile
-from analysis.adapters.keys import PREFIX
+from analysis.adapters.formats.peft import PREFIX
 from analysis.outside import read_json
 
 OWN_CONFIG = "adapter.json"

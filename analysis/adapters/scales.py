@@ -34,10 +34,19 @@ def matrix_scale(config: Mapping[str, Any] | None, kind: str, module: str, rank:
             )
         alpha = number(config, "lora_alpha", 8)
         return (alpha if alpha > 0 else initial) / (initial + ADALORA_EPSILON)
-    patterns = _pattern(config, "alpha_pattern")
-    key = pattern_key(patterns, module)
-    alpha = number(config, "lora_alpha", 8) if key is None else number(patterns, key)
+    alpha = pattern_number(config, "alpha_pattern", module, "lora_alpha", 8)
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def pattern_number(config: Mapping[str, Any], patterns: str, module: str, key: str, default: float) -> float:
+    """Return what a configuration says of one module: by its first pattern that fits, else ``key``, else the default.
+
+    Raises:
+        AdapterError: it is no number, or a pattern is none.
+    """
+    found = _pattern(config, patterns)
+    own = pattern_key(found, module)
+    return number(dict(config), key, default) if own is None else number(found, own)
 
 
 def configured_rank(config: Mapping[str, Any] | None, kind: str, module: str) -> int | None:

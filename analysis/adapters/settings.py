@@ -10,7 +10,8 @@ from typing import Any
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.files import AdapterError
-from analysis.adapters.keys import copy_word
+from analysis.adapters.formats.peft import copy_word
+from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.patterns import unambiguous
 from analysis.adapters.scales import configured_rank
 
@@ -29,6 +30,9 @@ _DEFAULTS: dict[str, Any] = {
 }
 """Settings whose default is something; those of which it is None, False or empty need no line."""
 
+RESHAPED = ("use_bdlora", "use_qalora", "qalora_group_size")
+"""Settings under which PEFT stores factors in another shape."""
+
 _FIRST = ("task_type", "target_modules", "r", "lora_alpha", "rank_pattern", "alpha_pattern")
 _BY_LAYER = ("layers_to_transform", "layers_pattern")
 """PEFT takes them with a list of modules only."""
@@ -42,9 +46,10 @@ def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
     """
     matrices = kept(adapter, ranks)
     names = [matrix.name for matrix in matrices]
-    old = adapter.config
-    # Copies go by the name of what they are copies of.
+    old = adapter.config if is_plain(adapter) else None
+    # Copies go by the name of what they are copies of; experts share a rank, and keep it.
     others = [name for name in adapter.skipped if not copy_word(name)]
+    others += [matrix.name for matrix in adapter.matrices if matrix.layer_kind == EXPERT]
     if old is not None and _unchanged(adapter, ranks):
         return {key: old.get(key) or {} if key.endswith("_pattern") else old.get(key) for key in _FIRST[2:]}
     alphas = {matrix.name: _alpha(adapter, matrix, ranks[matrix.name]) for matrix in matrices}
@@ -57,6 +62,8 @@ def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
             "rank_pattern": _before({keys[name]: ranks[name] for name in names}, old.get("rank_pattern")),
             "alpha_pattern": _before({keys[name]: alphas[name] for name in names}, old.get("alpha_pattern")),
         }
+    if not names:
+        raise AdapterError("Only experts are adapted here, which share their ranks: there is nothing to set.")
     r = Counter(ranks[name] for name in names).most_common(1)[0][0]
     alpha = Counter(alphas.values()).most_common(1)[0][0]
     return {
@@ -70,12 +77,15 @@ def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
 def new_config(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
     """Return the adapter's configuration with other ranks, as a plain LoRA; matrices of rank 0 are not adapted."""
     config = {key: value for key, value in (adapter.config or {}).items() if key not in _ADALORA_ONLY}
+    if not is_plain(adapter):
+        config = {key: config[key] for key in ("task_type", "modules_to_save") if key in config}
     config |= {**lora_settings(adapter, ranks), "peft_type": "LORA"}
     if adapter.kind == "ADALORA":
         config["use_rslora"] = False
     matrices = kept(adapter, ranks)
     given = config.get("target_modules")
-    if len(matrices) < len(adapter.matrices) or not (isinstance(given, str | list) and given):
+    experts = sum(matrix.layer_kind == EXPERT for matrix in adapter.matrices)
+    if len(matrices) + experts < len(adapter.matrices) or not (experts or (isinstance(given, str | list) and given)):
         # A pattern for whole names: a list of names would also name what ends like one of them.
         config["target_modules"] = "|".join(re.escape(matrix.name) for matrix in matrices)
         config = {key: value for key, value in config.items() if key not in _BY_LAYER}
@@ -102,20 +112,25 @@ def config_snippet(adapter: Adapter, ranks: Mapping[str, int]) -> str:
 
 
 def kept(adapter: Adapter, ranks: Mapping[str, int]) -> list[AdapterMatrix]:
-    """Return the matrices that keep a direction: PEFT's LoRA can hold no other.
+    """Return the matrices that keep a direction, and share it with no other: PEFT's LoRA can hold no others.
 
     Raises:
         AdapterError: none is left.
     """
-    found = [matrix for matrix in adapter.matrices if ranks[matrix.name]]
-    if not found:
+    found = [matrix for matrix in adapter.matrices if ranks[matrix.name] and matrix.layer_kind != EXPERT]
+    if not found and not any(matrix.layer_kind == EXPERT for matrix in adapter.matrices):
         raise AdapterError("Every matrix has rank 0: there is no adapter to write.")
     return found
 
 
 def may_go(adapter: Adapter, matrix: AdapterMatrix) -> bool:
     """Return whether leaving a matrix out means ΔW = 0 there: not with a magnitude or a bias beside the factors."""
-    return "lora_magnitude_vector" not in adapter.parts[matrix.name] and not (adapter.config or {}).get("lora_bias")
+    return not adapter.entries[matrix.name].magnitude and not (adapter.config or {}).get("lora_bias")
+
+
+def is_plain(adapter: Adapter) -> bool:
+    """Return whether the configuration is that of a LoRA or AdaLoRA of PEFT."""
+    return adapter.format == "peft" and adapter.kind in ("LORA", "ADALORA")
 
 
 def _unchanged(adapter: Adapter, ranks: Mapping[str, int]) -> bool:

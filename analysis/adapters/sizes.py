@@ -10,9 +10,8 @@ from functools import partial
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.dtypes import DTYPES
 from analysis.adapters.files import ITEM_BYTES, AdapterError, NewTensor, Tensor, written_bytes
-from analysis.adapters.keys import PREFIX, copy_word
-
-_FACTORS = ("lora_A", "lora_B", "lora_E")
+from analysis.adapters.formats.peft import PREFIX, copy_word
+from analysis.adapters.formats.record import EMBEDDING, EXPERT
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,10 @@ class FileSize:
 
 def size_now(adapter: Adapter) -> FileSize:
     """Return what the adapter's file takes."""
-    tensors = [tensor for parts in adapter.parts.values() for part, tensor in parts.items() if part in _FACTORS]
+    tensors = list(_own_tensors(adapter).values())
     factors = sum(tensor.nbytes for tensor in tensors)
     whole = sum(tensor.nbytes for tensor in adapter.file.tensors.values())
-    return FileSize(adapter.file.path.stat().st_size, factors, whole - factors, _told([t.dtype for t in tensors]))
+    return FileSize(adapter.file.size, factors, whole - factors, _told([t.dtype for t in tensors]))
 
 
 def size_at(adapter: Adapter, ranks: Mapping[str, int], dtype: str | None = None) -> FileSize:
@@ -53,16 +52,36 @@ def planned_factors(adapter: Adapter, ranks: Mapping[str, int], dtype: str | Non
     found = {}
     for matrix in adapter.matrices:
         rank = ranks[matrix.name]
-        for part, shape in (("A", (rank, matrix.in_features)), ("B", (matrix.out_features, rank))):
-            if rank:
-                name = f"{PREFIX}{matrix.name}.lora_{part}.weight"
-                found[name] = NewTensor(factor_dtype(adapter, matrix.name, part, dtype), shape, bytes)
+        if not rank or matrix.layer_kind == EXPERT:
+            continue
+        ones = (1,) * len(matrix.kernel)
+        inputs = (matrix.in_features // math.prod(matrix.kernel), *matrix.kernel)
+        shapes = {"A": (rank, *inputs), "B": (matrix.out_features, rank, *ones)}
+        for part, name in written_names(matrix).items():
+            found[name] = NewTensor(factor_dtype(adapter, matrix.name, part, dtype), shapes[part], bytes)
     return found
+
+
+def written_names(matrix: AdapterMatrix) -> dict[str, str]:
+    """Return part (A or B) → the name that PEFT gives it in a file."""
+    form = "lora_embedding_{}" if matrix.layer_kind == EMBEDDING else "lora_{}.weight"
+    return {part: f"{PREFIX}{matrix.name}.{form.format(part)}" for part in "AB"}
+
+
+def stored_factor(adapter: Adapter, matrix: str, part: str) -> Tensor:
+    """Return the tensor that holds factor ``part`` (A or B) of a matrix, or the first one that it is made of."""
+    tensors = adapter.entries[matrix].product.tensors
+    return tensors[min("BA".index(part), len(tensors) - 1)]
+
+
+def _own_tensors(adapter: Adapter) -> dict[str, Tensor]:
+    return {tensor.name: tensor for entry in adapter.entries.values() for tensor in entry.product.tensors}
 
 
 def carried_tensors(adapter: Adapter) -> dict[str, NewTensor]:
     """Return what is written as it is; second copies of factors are not, they would have another rank."""
-    own = {tensor.name for parts in adapter.parts.values() for part, tensor in parts.items() if part in _FACTORS}
+    shared = [entry.product.tensors for entry in adapter.entries.values() if entry.layer_kind == EXPERT]
+    own = set(_own_tensors(adapter)) - {tensor.name for tensors in shared for tensor in tensors}
     return {
         name: NewTensor(tensor.dtype, tensor.shape, partial(adapter.file.raw, name))
         for name, tensor in adapter.file.tensors.items()
@@ -80,8 +99,8 @@ def factor_dtype(adapter: Adapter, matrix: str, part: str, dtype: str | None = N
         if dtype not in DTYPES:
             raise AdapterError(f"Unknown type {dtype!r}. Choose one of: {', '.join(DTYPES)}.")
         return dtype
-    stored: Tensor | None = adapter.parts[matrix].get(f"lora_{part}")
-    return stored.dtype if stored is not None and stored.dtype in DTYPES else "F32"
+    own = stored_factor(adapter, matrix, part).dtype
+    return own if own in DTYPES else "F32"
 
 
 def direction_bytes(adapter: Adapter, matrix: AdapterMatrix, dtype: str | None = None) -> int:

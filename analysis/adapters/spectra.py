@@ -81,9 +81,8 @@ def analyse_adapter(adapter: Adapter, progress: Progress | None = None, threads:
 
     def one(matrix: AdapterMatrix) -> np.ndarray:
         nonlocal done
-        B, A = adapter.factors(matrix.name)
         with np.errstate(all="ignore"):
-            values = true_singular_values(B, np.ones(matrix.rank), A, matrix.scale)
+            values = _singular_values(adapter, matrix)
             if not np.isfinite(np.square(values).sum()):
                 values = np.full(matrix.rank, np.nan)
         with lock:
@@ -96,6 +95,14 @@ def analyse_adapter(adapter: Adapter, progress: Progress | None = None, threads:
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
         found = list(pool.map(one, adapter.matrices))
     return AdapterSpectra(adapter, dict(zip((m.name for m in adapter.matrices), found, strict=True)))
+
+
+def _singular_values(adapter: Adapter, matrix: AdapterMatrix) -> np.ndarray:
+    product, read = adapter.entries[matrix.name].product, adapter.file.read
+    if product.values is not None:
+        return abs(matrix.scale) * product.values(read)[: matrix.rank]
+    B, A = product.factors(read)
+    return true_singular_values(B, np.ones(matrix.rank), A, matrix.scale)
 
 
 def factored_svd(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -142,7 +149,7 @@ def _row(matrix: AdapterMatrix, values: np.ndarray) -> dict[str, Any]:
         "in_features": matrix.in_features,
         "out_features": matrix.out_features,
         "rank": matrix.rank,
-        "parameters": matrix.rank * matrix.cost,
+        "parameters": matrix.parameters,
         "scale": matrix.scale,
         "state": "live" if live else "dead" if dead else "not finite",
         "entropy": spectral_entropy(values),

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.budget import BudgetCurve, Cut, least_error_curve, ordered_curve
 from analysis.adapters.files import AdapterError
+from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.orders import ORDERS
 from analysis.adapters.settings import may_go
 from analysis.adapters.sizes import direction_bytes, size_at, size_now
@@ -54,7 +55,10 @@ class BudgetProblem:
                 raise AdapterError(f"Unknown {kind} {asked!r}. Choose one of: {', '.join(known)}.")
         self.adapter, self.target, self.by, self.dtype = spectra.adapter, target, by, dtype
         self.least = least if by == "least_error" else max(1, least)
-        finite = spectra.finite()
+        # Experts share their factors' rank, and keep it.
+        finite = {
+            name: values for name, values in spectra.finite().items() if self.adapter.find(name).layer_kind != EXPERT
+        }
         self.names = list(finite)
         top = max((float(values.max(initial=0.0)) for values in finite.values()), default=0.0)
         if finite and not top:

@@ -27,10 +27,10 @@ def describe_adapter(spectra: AdapterSpectra) -> list[str]:
     found = [_what(spectra)]
     dead = len(rows) - len(live)
     if dead and not live:
-        return [*found, "Every matrix is dead: ΔW is exactly 0 (B = 0), so these matrices change nothing."]
+        return [*found, f"Every matrix is dead: ΔW is exactly 0 ({_why_dead(rows)}), so these matrices change nothing."]
     if dead:
         count = f"{dead} of {len(rows)} {'matrix' if len(rows) == 1 else 'matrices'} {'is' if dead == 1 else 'are'}"
-        found.append(f"{count} dead: ΔW is exactly 0 there (B = 0), their directions are unused.")
+        found.append(f"{count} dead: ΔW is exactly 0 there ({_why_dead(rows)}), their directions are unused.")
     elif live and not spectra.broken:
         found.append("Every ΔW differs from 0: the adapter is live.")
     if live:
@@ -42,6 +42,12 @@ def describe_adapter(spectra: AdapterSpectra) -> list[str]:
         reasons = ", ".join(sorted(set(adapter.skipped.values())))
         found.append(f"{len(adapter.skipped)} more left aside: {reasons}.")
     return found
+
+
+def _why_dead(rows: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
+    """Return why the dead among the matrices change nothing."""
+    scales = [matrix.scale for matrix, values in rows if is_dead(values)]
+    return "alpha = 0" if not any(scales) else "B = 0" if all(scales) else "B = 0 or alpha = 0"
 
 
 def describe_suggestion(spectra: AdapterSpectra, suggestion: Suggestion) -> str:
@@ -114,7 +120,7 @@ def describe_moves(spectra: AdapterSpectra, moves: Reallocation) -> str:
 
 def adapter_label(matrix: AdapterMatrix) -> str:
     """Return a short name: "layer 3 ffn_out"."""
-    return place_label(matrix.layer, matrix.module_type)
+    return f"{matrix.block} {matrix.module_type}" if matrix.block else place_label(matrix.layer, matrix.module_type)
 
 
 def _what(spectra: AdapterSpectra) -> str:
@@ -122,14 +128,11 @@ def _what(spectra: AdapterSpectra) -> str:
     ranks = sorted({matrix.rank for matrix in adapter.matrices})
     told = f"r = {ranks[0]}" if len(ranks) == 1 else f"r = {ranks[0]} to {ranks[-1]}"
     config = adapter.config or {}
-    kind = "AdaLoRA" if adapter.kind == "ADALORA" else "rsLoRA" if config.get("use_rslora") else "LoRA"
-    if config.get("use_dora"):
-        kind = "weight-decomposed (DoRA) " + kind
     base = config.get("base_model_name_or_path")
     for_model = f" for {base}" if isinstance(base, str) and base else ""
     count, directions = len(adapter.matrices), sum(matrix.rank for matrix in adapter.matrices)
     return (
-        f"{kind}{for_model}: {count} {'matrix' if count == 1 else 'matrices'}, {told}, "
+        f"{adapter.label}{for_model}: {count} {'matrix' if count == 1 else 'matrices'}, {told}, "
         f"{directions:,} direction{'' if directions == 1 else 's'}, {adapter.parameters:,} parameters."
     )
 

@@ -15,6 +15,7 @@ from analysis.figures.scales import Scale
 from analysis.figures.theme import EXTENDED, PRUNED, TRUE, names_of, styled
 from analysis.runs import Matrix
 from flexlora.matrix_names import module_type_order, place_label
+from flexlora.matrix_places import natural_order
 
 MANY_LAYERS = 20
 """More layers than this lie along x, as in the player."""
@@ -71,20 +72,44 @@ class Panel(NamedTuple):
     extended: np.ndarray | None = None
 
 
+class Row(NamedTuple):
+    """A row of a map: a block by its name, or a layer by its number."""
+
+    block: str
+    layer: int | None
+
+    @property
+    def order(self) -> list[tuple[int, int, str]]:
+        """What to sort rows by: blocks in natural order, layers by number."""
+        return natural_order(self.block) if self.block else [(0, self.layer or 0, "")]
+
+
+def row_of_matrix(matrix: Placed) -> Row:
+    """Return the row in which a matrix stands."""
+    block = getattr(matrix, "block", "")
+    return Row(block, None if block else matrix.layer)
+
+
 def adapter_grid(matrices: Sequence[Placed]) -> Grid:
-    """Return layer × module type; matrices that would share a cell get columns of their own."""
-    seen: dict[tuple[int | None, str], int] = {}
+    """Return layer × module type, or block × module type where a model has several stacks of layers.
+
+    Matrices that would share a cell get columns of their own.
+    """
+    seen: dict[tuple[Row, str], int] = {}
     column_of: dict[str, tuple[str, int]] = {}
+    row_of = {matrix.name: row_of_matrix(matrix) for matrix in matrices}
     for matrix in matrices:
-        number = seen.get((matrix.layer, matrix.module_type), 0)
-        seen[matrix.layer, matrix.module_type] = number + 1
+        row = row_of[matrix.name]
+        number = seen.get((row, matrix.module_type), 0)
+        seen[row, matrix.module_type] = number + 1
         column_of[matrix.name] = (matrix.module_type, number)
-    layers = sorted({m.layer for m in matrices}, key=lambda layer: (layer is None, layer or 0))
+    layers = sorted(set(row_of.values()), key=lambda row: (row.block == "" and row.layer is None, row.order))
     order = {kind: place for place, kind in enumerate(module_type_order({m.module_type for m in matrices}))}
     columns = sorted(set(column_of.values()), key=lambda column: (order[column[0]], column[1]))
-    rows = ["–" if layer is None else str(layer) for layer in layers]
+    rows = [row.block or ("–" if row.layer is None else str(row.layer)) for row in layers]
     labels = [kind if not number else f"{kind} ({number + 1})" for kind, number in columns]
-    place = {m.name: (layers.index(m.layer), columns.index(column_of[m.name])) for m in matrices}
+    at = {row: number for number, row in enumerate(layers)}, {column: number for number, column in enumerate(columns)}
+    place = {m.name: (at[0][row_of[m.name]], at[1][column_of[m.name]]) for m in matrices}
     return Grid(rows, labels, place)
 
 
@@ -148,7 +173,7 @@ def draw_maps(
     styled(figure, title=title, x="", y="")
     for number, panel in enumerate(panels):
         at = {"row": number // side + 1, "col": number % side + 1}
-        labels = [f"{place_label(matrix.layer, matrix.module_type)}<br>{matrix.name}" for matrix in matrices]
+        labels = [f"{_label(matrix)}<br>{matrix.name}" for matrix in matrices]
         own = panel._replace(told=[f"{label}<br>{told}" for label, told in zip(labels, panel.told, strict=True)])
         _add_cells(figure, grid, places, own, at, side)
         _add_undefined(figure, places, own, at)
@@ -170,6 +195,11 @@ def draw_maps(
         height=height, margin={"t": 70, "b": 80}, barmode="overlay", legend={"y": -0.16, "yanchor": "top"}
     )
     return figure.update_annotations(font={"size": 12})
+
+
+def _label(matrix: Placed) -> str:
+    block = getattr(matrix, "block", "")
+    return f"{block} {matrix.module_type}" if block else place_label(matrix.layer, matrix.module_type)
 
 
 def summed(grid: Grid, matrices: Sequence[Placed], ranks: np.ndarray) -> Grid:

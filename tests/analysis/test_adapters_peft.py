@@ -113,7 +113,6 @@ VARIANTS["mixed with patterns"] = (
     Mixed,
     lambda: lora(target_modules=["embed", "conv", "fc1"], rank_pattern={"conv": 3, "fc1": 6}, alpha_pattern={"fc1": 3}),
 )
-SKIPPED = {key: {"embed": "an embedding", "conv": "a convolution"} for key in ("mixed", "mixed with patterns")}
 
 
 def filled(make: Callable[[], nn.Module], config: Any, dtype: torch.dtype = torch.float32) -> PeftModel:
@@ -138,14 +137,16 @@ def saved(model: PeftModel, folder: Path) -> Path:
 
 
 def deltas(model: nn.Module) -> dict[str, np.ndarray]:
-    """Name of every adapted linear layer → ΔW (out, in) as PEFT computes it."""
+    """Name of every adapted layer → ΔW as PEFT computes it, (out, in · kernel); an embedding's is turned."""
     found = {}
     for name, module in model.named_modules():
         base = getattr(module, "base_layer", None)
-        if hasattr(module, "get_delta_weight") and not isinstance(base, nn.Conv2d | nn.Embedding):
+        if hasattr(module, "get_delta_weight"):
             delta = module.get_delta_weight("default").detach().double().numpy()
             own = name.removeprefix(PREFIX)
-            found[own] = delta.T if getattr(module, "fan_in_fan_out", False) else delta
+            delta = delta.reshape(len(delta), -1)
+            turned = getattr(module, "fan_in_fan_out", False) or isinstance(base, nn.Embedding)
+            found[own] = delta.T if turned else delta
     return found
 
 
@@ -175,8 +176,8 @@ def test_singular_values_are_those_of_the_delta_that_peft_computes(variant, tmp_
     model = filled(make, config())
     adapter = open_adapter(saved(model, tmp_path / "a"))
     check(analyse_adapter(adapter), deltas(model))
-    assert adapter.skipped == SKIPPED.get(variant, {})
-    kinds = {"dora": "Weight-decomposed", "pissa": "Initialised by pissa"}
+    assert adapter.skipped == {}
+    kinds = {"dora": "Weight-decomposed", "pissa": "Initialised by pissa", "lora bias": "4 layers also learned a bias"}
     assert len(adapter.notices) == (variant in kinds)
     assert all(kinds[variant] in notice for notice in adapter.notices)
 
@@ -264,7 +265,7 @@ def test_a_dead_adapter_is_called_dead(tmp_path):
     assert "Every matrix is dead" in describe_adapter(spectra)[-1]
 
 
-def test_parameters_of_experts_are_left_aside_by_name(tmp_path):
+def test_experts_that_share_factors_are_matrices_of_their_own_and_keep_their_rank(tmp_path):
     class Experts(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -279,9 +280,19 @@ def test_parameters_of_experts_are_left_aside_by_name(tmp_path):
 
     config = lora(target_modules=["fc1"], target_parameters=["experts.weight"])
     model = filled(Model, config)
-    adapter = open_adapter(saved(model, tmp_path / "a"))
-    assert [matrix.name for matrix in adapter.matrices] == ["fc1"]
-    assert list(adapter.skipped) == ["experts"]
+    folder = saved(model, tmp_path / "a")
+    spectra = analyse_adapter(open_adapter(folder))
+    stack = model.base_model.model.experts.get_delta_weight("default").detach().double().numpy()
+    own = {f"experts.{number}.weight": delta for number, delta in enumerate(stack)}
+    check(spectra, own | {"fc1": deltas(model)["fc1"]})
+    ranks = {matrix.name: matrix.rank for matrix in spectra.adapter.matrices} | {"fc1": 1}
+    compress_adapter(spectra, ranks, tmp_path / "small")
+    again = reloaded(Model, tmp_path / "small").base_model.model
+    assert np.array_equal(again.experts.get_delta_weight("default").detach().double().numpy(), stack)
+    assert again.fc1.r["default"] == 1
+    with pytest.raises(AdapterError, match="shares its rank with the other experts"):
+        compress_adapter(spectra, ranks | {"experts.1.weight": 1}, tmp_path / "never")
+    assert suggest_ranks(spectra, "energy", 0.5).ranks["experts.1.weight"] == 4
 
 
 def test_a_copy_below_modules_to_save_is_one_matrix(tmp_path):

@@ -1,0 +1,272 @@
+"""Where an adapter lies: a file, a folder, one of several in a folder, a zip, a repository of the hub."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.adapters import hub
+from analysis.adapters.damage import pointer_or_page, what_it_is
+from analysis.adapters.files import (
+    CONFIG,
+    MAX_CONFIG_BYTES,
+    OWN_WEIGHTS,
+    WEIGHTS,
+    AdapterError,
+    Shards,
+    TensorFile,
+    TensorStore,
+)
+from analysis.adapters.formats.gguf import GgufFile
+from analysis.adapters.formats.others import check_peft_type
+from analysis.outside import existing, expanded, first_line, read_json
+from flexlora.matrix_places import natural_order
+
+INDEX = f"{WEIGHTS}.index.json"
+KNOWN_WEIGHTS = (WEIGHTS, INDEX, "adapters.safetensors", "pytorch_lora_weights.safetensors")
+"""File names that are weights of an adapter, whatever else lies in the folder: PEFT's, MLX's, those of diffusers."""
+SUFFIXES = (".safetensors", ".gguf")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+DEPTH = 2
+"""Folders below the given one in which adapters are looked for: runs of trainers hold checkpoints in folders."""
+MOST_LOOKED = 2000
+MAX_UNPACKED = 8 << 30
+
+_RECIPE = (
+    "It holds pickled objects, which can run code when they are opened. Where you trust it, and torch is installed, "
+    "this makes a file that opens here: python -c \"import torch, safetensors.torch as s; t = torch.load('{name}', "
+    "weights_only=True, map_location='cpu'); "
+    "s.save_file({{k: v.contiguous().clone() for k, v in t.items()}}, '{out}')\""
+)
+
+
+class SeveralAdapters(AdapterError):
+    """A folder that holds several adapters; ``choices`` are their paths, in natural order."""
+
+    def __init__(self, folder: Path, choices: list[Path]) -> None:
+        names = [choice.relative_to(folder).as_posix() for choice in choices]
+        told = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+        super().__init__(f"{folder} holds {len(names)} adapters: {told}. Give one of them, such as {choices[-1]}.")
+        self.choices = choices
+
+
+class Found(NamedTuple):
+    """An adapter's files.
+
+    Attributes:
+        name: of the folder or the file.
+        store: its tensors.
+        config: content of ``adapter_config.json``; None = there is none.
+        beside: adapters in folders below, which are not opened.
+        keeps: what must live as long as the store.
+    """
+
+    name: str
+    store: TensorStore
+    config: dict[str, Any] | None
+    beside: list[str]
+    keeps: object | None = None
+
+
+def find_adapter(path: str | Path) -> Found:
+    """Return the files of an adapter: a folder, a safetensors or GGUF file, a zip of one, or ``owner/name`` of the hub.
+
+    Raises:
+        SeveralAdapters: a folder that holds more than one.
+        AdapterError: nothing there, no adapter, a pickle, a link that leads out of the folder, or a bad configuration.
+    """
+    if hub.is_name(path) and not _there(path):
+        return _in_folder(hub.fetch(str(path)))._replace(name=str(path).rpartition("/")[2])
+    path = existing(
+        path, AdapterError, f"Give a folder with {CONFIG} and {WEIGHTS}, a safetensors or GGUF file, or a zip of one."
+    )
+    if path.is_dir():
+        return _in_folder(path)
+    if path.suffix == ".zip":
+        return _unzipped(path)
+    if path.suffix in PICKLES:
+        raise AdapterError(f"{path.name} is not opened. {recipe(path.name)}")
+    if path.name.endswith(".index.json"):
+        return _opened(path, path.parent)
+    if path.suffix not in SUFFIXES:
+        raise AdapterError(f"{path.name} is no safetensors file. Give one, or a folder with {CONFIG} and {WEIGHTS}.")
+    return _opened(path, path.parent)._replace(name=path.resolve().name)
+
+
+def recipe(name: str) -> str:
+    """Return how a pickle becomes a safetensors file, as one command."""
+    out = WEIGHTS if name.startswith("adapter_model") else f"{Path(name).stem}.safetensors"
+    return _RECIPE.format(name=name, out=out)
+
+
+def _there(path: str | Path) -> bool:
+    try:
+        return expanded(path, AdapterError).exists()
+    except (OSError, ValueError):
+        return True
+
+
+def _in_folder(folder: Path) -> Found:
+    weights = next((folder / name for name in KNOWN_WEIGHTS if _is_file(folder / name)), None)
+    loose = _loose(folder) if weights is None else []
+    below = _below(folder, DEPTH)
+    if weights is not None:
+        if weights.name in (WEIGHTS, INDEX) and not (folder / CONFIG).exists():
+            raise AdapterError(
+                f"{folder} has no {CONFIG}, so the scale alpha / r is unknown. Add it, or give {weights.name} itself: "
+                "everything but the scale is then shown."
+            )
+        return _opened(weights, folder)._replace(beside=[place.relative_to(folder).as_posix() for place in below])
+    choices = sorted([*loose, *below], key=lambda place: natural_order(place.as_posix()))
+    if len(choices) == 1:
+        only = choices[0]
+        return _in_folder(only) if only.is_dir() else _opened(only, folder)
+    if choices:
+        raise SeveralAdapters(folder, choices)
+    raise AdapterError(_without(folder))
+
+
+def _without(folder: Path) -> str:
+    """Return what a folder without an adapter holds, and what to do."""
+    if (folder / WEIGHTS).is_symlink():
+        return f"{WEIGHTS} in {folder} is a link to a file that does not exist."
+    if (folder / WEIGHTS).exists():
+        return f"{WEIGHTS} is not a file."
+    _check_kind(folder)
+    pickles = sorted(file for file in folder.iterdir() if file.suffix in PICKLES)
+    weights = [file for file in pickles if file.name.startswith("adapter_model")] or pickles
+    if weights:
+        return f"{folder} has only {weights[0].name}. {recipe(weights[0].name)}"
+    if (folder / OWN_WEIGHTS).exists():
+        return (
+            f"{folder} holds an adapter as the Lab saves it. Write it for PEFT first: "
+            f"flexlora.adapter_files.load_adapter(model, {folder.name!r}).export_peft('for_peft')."
+        )
+    found = ", ".join(sorted(file.name for file in folder.iterdir())[:6]) or "nothing"
+    return f"{folder} has no {WEIGHTS}; it holds {found}. Give the folder that PEFT saved."
+
+
+def _check_kind(folder: Path) -> None:
+    """Say at once that a configuration is of a kind that is not read, before anybody converts its weights."""
+    if (folder / CONFIG).exists() and "peft_type" in (config := _read_config(folder / CONFIG, folder)):
+        check_peft_type(config)
+
+
+def _loose(folder: Path) -> list[Path]:
+    """Return files of weights under any name; those of the Lab and of an optimizer are none."""
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix in SUFFIXES and file.name not in (OWN_WEIGHTS, "optimizer.safetensors") and file.is_file()
+    )
+
+
+def _below(folder: Path, depth: int) -> list[Path]:
+    """Return folders below this one that hold an adapter of a known name, in natural order."""
+    found: list[Path] = []
+    for place in list(_folders(folder))[:MOST_LOOKED]:
+        if any(_is_file(place / name) for name in KNOWN_WEIGHTS):
+            found.append(place)
+        elif depth > 1:
+            found += _below(place, depth - 1)
+    return sorted(found, key=lambda place: natural_order(place.as_posix()))
+
+
+def _folders(folder: Path) -> Iterable[Path]:
+    try:
+        return [
+            place for place in folder.iterdir() if place.is_dir() and not place.is_symlink() and place.name[0] != "."
+        ]
+    except OSError:
+        return []
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file()
+
+
+def _opened(weights: Path, folder: Path) -> Found:
+    """Open one file of weights, with the configuration beside it."""
+    config = _read_config(folder / CONFIG, folder) if (folder / CONFIG).exists() else None
+    if weights.name.endswith(".index.json"):
+        store: TensorStore = _shards(weights, folder)
+    elif weights.suffix == ".gguf":
+        store = GgufFile(_inside(weights, folder))
+    else:
+        store = TensorFile(_inside(weights, folder))
+    return Found(folder.resolve().name, store, config, [])
+
+
+def _shards(index: Path, folder: Path) -> Shards:
+    try:
+        found = read_json(_inside(index, folder), MAX_CONFIG_BYTES)["weight_map"]
+        names = sorted(set(found.values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        told = what_it_is(index) or f"{index.name} says nothing of the files that it is of: {first_line(error)}."
+        raise AdapterError(told) from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or not (folder / name).exists():
+            raise AdapterError(f"{index.name} names {name!r}, which is not in {folder}. All of its files are needed.")
+    return Shards(folder, [TensorFile(_inside(folder / name, folder)) for name in names])
+
+
+def _unzipped(path: Path) -> Found:
+    """Unpack what an adapter is made of into a folder that lives as long as the adapter."""
+    place = tempfile.TemporaryDirectory(prefix="adapter-")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wanted = [
+                item
+                for item in archive.infolist()
+                if not item.is_dir()
+                and (Path(item.filename).suffix in (*SUFFIXES, ".json"))
+                and not Path(item.filename).name.startswith("._")
+            ]
+            if sum(item.file_size for item in wanted) > MAX_UNPACKED:
+                raise AdapterError(f"{path.name} unpacks to more than {MAX_UNPACKED >> 30} GiB. Unpack it yourself.")
+            if not any(Path(item.filename).suffix in SUFFIXES for item in wanted):
+                held = ", ".join(archive.namelist()[:6]) or "nothing"
+                raise AdapterError(f"{path.name} holds no safetensors or GGUF file; it holds {held}.")
+            for item in wanted:
+                archive.extract(item, place.name)
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        raise AdapterError(pointer_or_page(path) or f"{path.name} cannot be unpacked: {first_line(error)}.") from error
+    try:
+        return _in_folder(Path(place.name))._replace(name=path.stem, keeps=place)
+    except SeveralAdapters as error:
+        names = ", ".join(choice.relative_to(place.name).as_posix() for choice in error.choices[:12])
+        raise AdapterError(
+            f"{path.name} holds {len(error.choices)} adapters: {names}. Unpack it and give one of them."
+        ) from error
+
+
+def _inside(file: Path, folder: Path) -> Path:
+    """Follow links only within the folder, or from a hub snapshot to the blobs of the same repository."""
+    real, home = file.resolve(), folder.resolve()
+    allowed = [home]
+    parents = [home, *home.parents[:DEPTH]]
+    snapshot = next((place for place in parents if place.parent.name == "snapshots"), None)
+    if snapshot is not None:
+        allowed.append(snapshot.parent.parent / "blobs")
+    if not any(real.is_relative_to(place) for place in allowed):
+        raise AdapterError(f"{file.name} is a link that leads out of {folder}. Copy the file itself into the folder.")
+    if not real.is_file():
+        raise AdapterError(f"{file.name} is not a file.")
+    return real
+
+
+def _read_config(path: Path, folder: Path) -> dict[str, Any]:
+    real = _inside(path, folder)
+    try:
+        config = read_json(real, MAX_CONFIG_BYTES)
+    except (OSError, ValueError) as error:
+        told = what_it_is(real) or f"{CONFIG} cannot be read as JSON: {first_line(error)}."
+        # A link into a store of blobs has no name of its own.
+        raise AdapterError(told.replace(real.name, CONFIG)) from error
+    if not isinstance(config, dict):
+        raise AdapterError(f"{CONFIG} holds {type(config).__name__}, not the settings of an adapter.")
+    return config

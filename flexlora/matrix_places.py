@@ -1,0 +1,124 @@
+"""Where the matrices of one model stand beside each other: every one in a cell of its own, in natural order."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from flexlora.matrix_names import describe_matrix, kind_of_tail, split_name
+
+GENERIC = ("model", "layers", "layer", "blocks", "block", "h")
+"""Words of a path that are left out of a block's name where the others tell it."""
+WRAPPERS = frozenset(
+    {
+        "_orig_mod", "base_model", "base_layer", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
+        "model", "language_model", "text_model", "default",
+    }
+)  # fmt: skip
+"""Words that a wrapper or another class of the same model puts into a name."""
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+class MatrixPlace(NamedTuple):
+    """A cell of the map.
+
+    Attributes:
+        layer: the first number in the name; None without one.
+        module_type: as ``describe_matrix`` says it, with the words before it that tell it from others of its block.
+        block: which stack and layer of several, such as ``down_blocks.1.attentions.0``; empty where the layer tells.
+    """
+
+    layer: int | None
+    module_type: str
+    block: str = ""
+
+
+def natural_order(name: str) -> list[tuple[int, int, str]]:
+    """Return what to sort names by: 2 before 10, an encoder before its decoder."""
+    parts = _DIGITS.split(name.replace("decoder", "encoder~"))
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def plain_path(name: str) -> str:
+    """Return a name without what wrappers and renamed classes put into it, so that one model's names agree."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def place_matrices(names: Sequence[str]) -> dict[str, MatrixPlace]:
+    """Return name → its place; no two of them share (block or layer, module type).
+
+    Layer and type suffice for most models. Where they do not (U-Nets, towers, experts), the block is the path up to the
+    last number that counts layers, as the model names it, without words that all blocks have.
+    """
+    plain = {name: describe_matrix(name) for name in names}
+    if len(set(plain.values())) == len(plain):
+        return {name: MatrixPlace(*place) for name, place in plain.items()}
+    split = {name: split_name(name) for name in names}
+    kinds = _kinds(split.values())
+    blocks = _block_names({head for head, _ in split.values()})
+    found = {name: MatrixPlace(plain[name][0], kinds[tail], blocks[head]) for name, (head, tail) in split.items()}
+    if len({(place.block, place.module_type) for place in found.values()}) < len(found):
+        return {name: MatrixPlace(plain[name][0], plain[name][1], name) for name in names}
+    return found
+
+
+Words = tuple[str, ...]
+
+
+def _kinds(split: Iterable[tuple[Words, Words]]) -> dict[Words, str]:
+    """Return tail of a name → its module type, with more words where a block has two tails of one type."""
+    pairs = list(split)
+    kind = {tail: kind_of_tail(tail) for _, tail in pairs}
+    seen: dict[tuple[Words, str], Words] = {}
+    unclear = set()
+    for head, tail in pairs:
+        if seen.setdefault((head, kind[tail]), tail) != tail:
+            unclear.add(kind[tail])
+    for one in unclear:
+        group = [tail for tail, own in kind.items() if own == one]
+        common = set.intersection(*(set(tail) for tail in group))
+        labels = {tail: ".".join([*(word for word in tail[:-1] if word not in common), one]) for tail in group}
+        if len(set(labels.values())) < len(group):
+            labels = {tail: ".".join(tail) for tail in group}
+        kind |= labels
+    return kind
+
+
+def _block_names(heads: set[Words]) -> dict[Words, str]:
+    """Return path of a block → the shortest name that it has among the others."""
+    paths = [head for head in heads if head]
+    start = 0
+    while paths and len({path[: start + 1] for path in paths}) == 1 and all(len(p) > start + 2 for p in paths):
+        start += 1
+    # A number means nothing without the word before it.
+    start -= start > 0 and any(path[start].isdecimal() for path in paths)
+    found = {head: head[start:] for head in heads}
+    pairs: dict[str, set[str]] = {}
+    for head in found.values():
+        for word, number in itertools.pairwise(head[1:]):
+            if number.isdecimal() and not word.isdecimal():
+                pairs.setdefault(word, set()).add(number)
+    for word, numbers in pairs.items():
+        if len(numbers) == 1:
+            found = _shorter(found, {head: _without_pair(own, word) for head, own in found.items()})
+    for word in GENERIC:
+        found = _shorter(found, {head: tuple(part for part in own if part != word) for head, own in found.items()})
+    return {head: ".".join(own) for head, own in found.items()}
+
+
+def _shorter(before: dict[Words, Words], after: dict[Words, Words]) -> dict[Words, Words]:
+    """Return ``after`` where it still tells all apart and leaves none without a name."""
+    whole = len(set(after.values())) == len(after) and all(own for head, own in after.items() if head)
+    return after if whole else before
+
+
+def _without_pair(words: Words, word: str) -> Words:
+    """Return words without one word and the number after it, unless it comes first or nothing that counts is left."""
+    if word not in words[1:]:
+        return words
+    at = words.index(word, 1)
+    rest = words[:at] + words[at + 2 :]
+    return rest if any(part.isdecimal() for part in rest) else words
