@@ -31,6 +31,18 @@ def pool_ends(
         entries.extend((float(own[place]), name, slots[name][place]) for place in lowest.tolist())
     entries.sort(key=lambda entry: entry[0])
     ranks = {name: len(own) for name, own in slots.items()}
+    while True:
+        taken, given = _ends(entries, dict(ranks), limits, budget)
+        count = min(len(taken), len(given))
+        if len(taken) == count:
+            return taken, given[:count]
+        # A direction that is not taken after all leaves no room for another.
+        budget = count
+
+
+def _ends(
+    entries: list[Entry], ranks: dict[str, int], limits: Mapping[str, int], budget: int
+) -> tuple[list[Entry], list[Entry]]:
     taken: list[Entry] = []
     for entry in entries:
         if len(taken) < budget and ranks[entry[1]] > 1:
@@ -41,8 +53,7 @@ def pool_ends(
         if len(given) < budget and entry not in taken and ranks[entry[1]] < limits[entry[1]]:
             ranks[entry[1]] += 1
             given.append(entry)
-    count = min(len(taken), len(given))
-    return taken[:count], given[:count]
+    return taken, given
 
 
 def at_zero(

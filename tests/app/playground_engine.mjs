@@ -1,11 +1,11 @@
-/** Trainings of the playground's engine: reads {engine, runs: [{settings, changes}]} as JSON, answers with what each was through. */
+/** Trainings of the playground's engine: reads {engine, runs: [{settings, changes}]} as JSON, answers with what each was through, and with the table of settings. */
 
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
 const { engine, runs } = JSON.parse(readFileSync(0, "utf-8"));
 const load = (name) => import(`${pathToFileURL(engine)}/${name}.js`);
-const [{ Training }, { commandOf }] = await Promise.all(["training", "settings"].map(load));
+const [{ Training }, { commandOf, SETTINGS, PRESETS, completed }] = await Promise.all(["training", "settings"].map(load));
 
 function through({ settings, changes = {} }) {
   try {
@@ -32,4 +32,4 @@ function through({ settings, changes = {} }) {
   }
 }
 
-process.stdout.write(JSON.stringify(runs.map(through)));
+process.stdout.write(JSON.stringify({ runs: runs.map(through), settings: SETTINGS, presets: PRESETS, defaults: completed() }));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -98,6 +99,13 @@ def test_elalora_prunes_the_lowest_of_the_pool_and_extends_the_owners_of_its_hig
     assert len(taken) == len(given) and not set(taken) & set(given)
     taken, given = pool_ends(scores, slots, {**limits, "b": 3}, pool=2, budget=2)
     assert [entry[1] for entry in given] == ["c"] and len(taken) == 1
+    # All would lose one, but few have room: nobody is given the room of a direction that stays after all.
+    full = {name: np.arange(1.0, 7.0) + place / 10 for place, name in enumerate("abc")}
+    limits, slots = dict.fromkeys(full, 6), {name: list(range(6)) for name in full}
+    for budget in range(1, 19):
+        taken, given = pool_ends(full, slots, limits, pool=6, budget=budget)
+        lost, got = (Counter(entry[1] for entry in half) for half in (taken, given))
+        assert len(taken) == len(given) > 0 and all(1 <= 6 - lost[name] + got[name] <= 6 for name in full)
 
 
 def test_l1ra_gives_what_reached_zero_to_the_matrices_that_lost_nothing_in_turn():
