@@ -27,7 +27,7 @@ export function completed(drawn) {
   const known = drawn.flatMap((value, i) => (value === null ? [] : [i]));
   return drawn.map((value, i) => {
     if (value !== null || !known.length) return value;
-    const [before, after] = [known.findLast((at) => at < i), known.find((at) => at > i)];
+    const [before, after] = [known.filter((at) => at < i).at(-1), known.find((at) => at > i)];
     const ends = [before ?? /** @type {number} */ (after), after ?? /** @type {number} */ (before)];
     const [from, to] = ends.map((at) => /** @type {number} */ (drawn[at]));
     return ends[0] === ends[1] ? from : from + ((to - from) * (i - ends[0])) / (ends[1] - ends[0]);
@@ -150,7 +150,7 @@ export class Drawing {
     event.preventDefault();
     event.stopPropagation();
     if (move !== undefined) return this.point(Math.min(x.length - 1, Math.max(given, place + move)))?.focus();
-    const before = this.drawn[place] ?? this.drawn.slice(0, place).findLast((value) => value !== null) ?? (low + high) / 2;
+    const before = this.drawn[place] ?? this.drawn.slice(0, place).filter((value) => value !== null).at(-1) ?? (low + high) / 2;
     this.drawn[place] = Math.min(high, Math.max(low, before + /** @type {number} */ (turn) * (high - low) * KEY_SHARE));
     return this.draw();
   }

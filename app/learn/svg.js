@@ -34,10 +34,10 @@ export function plot(width, height, label, low, high, margins = {}) {
 /** @param {Plot} own @param {number} low @param {number} high @param {(value: number) => string} say */
 export function drawLevels({ root, width, edges, y }, low, high, say) {
   const step = niceStep((high - low) / 4);
-  for (let level = Math.ceil(low / step - 1e-9) * step; level <= high + 1e-9 * step; level += step) {
+  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + 1e-9 * step; value += step) {
     root.append(
-      svg("line", { class: "ln-grid", x1: edges.left, x2: width - edges.right, y1: y(level), y2: y(level) }),
-      svg("text", { class: "ln-tick", x: edges.left - 8, y: y(level) + 4, "text-anchor": "end", text: say(level) }),
+      svg("line", { class: "ln-grid", x1: edges.left, x2: width - edges.right, y1: y(value), y2: y(value) }),
+      svg("text", { class: "ln-tick", x: edges.left - 8, y: y(value) + 4, "text-anchor": "end", text: say(value) }),
     );
   }
 }
