@@ -54,6 +54,7 @@ def facts(lab: Material) -> dict[str, Any]:
         "wins": sum(difference > 0 for difference in differences),
         "ties": sum(difference == 0 for difference in differences),
         "losses": sum(difference < 0 for difference in differences),
+        "seed_points": 100 * (max(differences) - min(differences)),
         "best_seed": signed(max(differences), 3),
         "worst_seed": signed(min(differences), 3),
         "seed_bars": [{"label": f"seed {seed}", "mean": value} for seed, value in zip(seeds, differences, strict=True)],

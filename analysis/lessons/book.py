@@ -11,6 +11,7 @@ import yaml
 from analysis.lessons import better, event, moving, schedule, spectrum, zero_impact
 from analysis.lessons.material import RUNS, Material
 from analysis.lessons.quiz import quiz
+from analysis.lessons.words import sentence
 from analysis.player_modules import FOLDER
 
 LESSONS: dict[str, Callable[[Material], dict[str, Any]]] = {
@@ -59,6 +60,9 @@ def filled_lesson(name: str, facts: Mapping[str, Any], number: int) -> dict[str,
         KeyError: it names a number that the facts do not have.
     """
     lesson = filled(lesson_source(name), facts)
+    for step in lesson["steps"]:
+        for part in (step, step.get("reveal", {})):
+            part["text"] = [sentence(text) for text in part.get("text", [])]
     minutes = reading_minutes(lesson)
     steps = [{key: value for key, value in step.items() if key not in _UNSHOWN} for step in lesson["steps"]]
     return {**lesson, "number": number, "minutes": round(minutes), "steps": steps}

@@ -9,12 +9,12 @@ import numpy as np
 from analysis.directions import directions_at
 from analysis.glossary.moment import Moment
 from analysis.lessons.material import RUN, Material
-from analysis.lessons.words import decimals, ends_of, percent, signed
+from analysis.lessons.words import decimals, ends_of, percent, sentence, signed
 from analysis.metrics import active_parameters, matrix_label
 from analysis.runs import Run, exact_event
 from analysis.stages import Stages, stages_of
 from analysis.why import why_card
-from analysis.why.wording import ordinal
+from analysis.why.wording import standing
 
 
 def facts(lab: Material) -> dict[str, Any]:
@@ -73,8 +73,12 @@ def facts(lab: Material) -> dict[str, Any]:
 
 def _told(run: Run, stages: Stages, labels: dict[str, str]) -> dict[str, str]:
     """What is said of each matrix that might be picked as the next to lose a direction."""
+
+    def placed(order: float) -> str:
+        return standing(int(order), "lowest", len(labels))
+
     return {
-        name: f"{labels[name]}: entropy {stages.score[place]:.3f}, {ordinal(int(stages.order[place]))} lowest."
+        name: f"{sentence(labels[name])}: entropy {stages.score[place]:.3f}, {placed(stages.order[place])}."
         for name, place in run.places.items()
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.glossary.moment import Moment
 from analysis.lessons.material import REFERENCE, RUN, Material
-from analysis.lessons.words import ends_of, percent
+from analysis.lessons.words import ends_of, percent, sentence
 from analysis.metrics import churn, final_ranks, gross_moves, matrix_label, net_moves, net_share, spectrum_gap
 from analysis.runs import Run, exact_event
 from analysis.stability import order_stability
@@ -51,7 +51,7 @@ def facts(lab: Material) -> dict[str, Any]:
         "top_bars": top.shares.tolist(),
         "other": run.matrices[int(ranks.argmin())].name,
         "change_told": {
-            m.name: f"{matrix_label(m)} went from {run.ranks[0, place]} to {ranks[place]}."
+            m.name: f"{sentence(matrix_label(m))} went from {run.ranks[0, place]} to {ranks[place]}."
             for place, m in enumerate(run.matrices)
         },
         "gross": gross_moves(run),
@@ -109,13 +109,10 @@ def _closeness(run: Run) -> dict[str, Any]:
 def _stability(run: Run) -> dict[str, Any]:
     """Mean Spearman correlation of the order of matrices from event to event, over the events that moved something."""
     moved = max(event["step"] for event in run.events if event["prune"])
-    mean = {
-        found.measure: float(found.correlation[found.steps <= moved].mean())
-        for found in order_stability(run)
-    }
+    mean = {found.measure: float(found.correlation[found.steps <= moved].mean()) for found in order_stability(run)}
     shown = {
         "spectral_entropy": "entropy",
-        "sensitivity": "sensitivity (λ times gradient)",
+        "sensitivity": "sensitivity",
         "frobenius_norm": "√energy",
         "random": "random numbers",
     }

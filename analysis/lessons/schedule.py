@@ -101,7 +101,10 @@ def _started(config: FlexLoRAConfig, b0: int) -> dict[str, Any]:
         "value": sum(curve),
         "label": f"b0 = {b0}",
         "bars": [budget / START_BUDGETS[-1] for budget in curve],
-        "numbers": [["moves allowed", str(sum(curve))], ["last event that moves", f"step {active[-1]}" if active else "–"]],
+        "numbers": [
+            ["moves allowed", str(sum(curve))],
+            ["last event that moves", f"step {active[-1]}" if active else "–"],
+        ],
     }
 
 

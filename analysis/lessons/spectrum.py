@@ -8,9 +8,9 @@ import numpy as np
 
 from analysis.glossary.moment import Moment
 from analysis.lessons.material import RUN, Material
-from analysis.lessons.words import decimals, ends_of, sum_text
+from analysis.lessons.words import decimals, ends_of, sentence, sum_text
 from analysis.metrics import matrix_label
-from analysis.why.wording import ordinal
+from analysis.why.wording import ordinal, standing
 from flexlora.importance import frobenius_norm, spectral_entropy
 
 DIRECTIONS = 8
@@ -43,7 +43,7 @@ def facts(lab: Material) -> dict[str, Any]:
         "cost": first.out_features + first.in_features + 1,
         "largest": largest,
         "largest_rank": int(ranks.max()),
-        "rank_told": {m.name: f"{matrix_label(m)} has rank {ranks[i]}." for i, m in enumerate(run.matrices)},
+        "rank_told": {m.name: f"{sentence(matrix_label(m))} has rank {ranks[i]}." for i, m in enumerate(run.matrices)},
         "low": low,
         "low_label": matrix_label(first),
         "low_rank": at[low].rank,
@@ -53,6 +53,9 @@ def facts(lab: Material) -> dict[str, Any]:
         "low_entropy": at[low].entropy,
         "low_sum": sum_text(at[low].shares),
         "low_bars": at[low].shares.tolist(),
+        "low_sizes": at[low].weights.tolist(),
+        "low_sizes_top": float(at[low].weights[0]) * 1.15,
+        "high_bars": at[high].shares.tolist(),
         "high": high,
         "high_label": matrix_label(run.matrices[run.place_of(high)]),
         "high_rank": at[high].rank,
@@ -68,7 +71,8 @@ def facts(lab: Material) -> dict[str, Any]:
         "loud_place": ordinal(int((entropy < entropy[run.place_of(loud)]).sum()) + 1),
         "energy_ratio": float(run.energy[record, run.place_of(loud)] / run.energy[record, run.place_of(high)]),
         "energy_told": {
-            m.name: f"{matrix_label(m)} has energy {run.energy[record, i]:.4f}: {ordinal(places[m.name])} lowest."
+            m.name: f"{sentence(matrix_label(m))} has energy {run.energy[record, i]:.4f}: "
+            f"{standing(len(places) + 1 - places[m.name], 'highest', len(places))}."
             for i, m in enumerate(run.matrices)
         },
         "decays": [_decay(q) for q in DECAYS],

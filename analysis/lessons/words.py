@@ -44,3 +44,8 @@ def signed(value: float, digits: int) -> str:
     """Return a number with its sign: "+0.012", "−0.021"."""
     text = f"{abs(value):.{digits}f}"
     return text if not float(text) else f"{'−' if value < 0 else '+'}{text}"
+
+
+def sentence(text: str) -> str:
+    """Return a text that begins a sentence."""
+    return text[:1].upper() + text[1:]

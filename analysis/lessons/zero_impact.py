@@ -79,7 +79,11 @@ def _loss(run: Run, step: int) -> dict[str, Any]:
 
 def _taken(run: Run, step: int) -> dict[str, Any]:
     """What the prunes of an event, and of all events, take of ‖ΔW‖² of their matrices, P and Q orthonormal."""
-    shares = {(event["step"], move["matrix"]): _share(run, event["step"], move) for event in run.events for move in event["prune"]}
+    shares = {
+        (event["step"], move["matrix"]): _share(run, event["step"], move)
+        for event in run.events
+        for move in event["prune"]
+    }
     own = {matrix: share for (at, matrix), share in shares.items() if at == step}
     (worst_step, worst), most = max(shares.items(), key=lambda pair: pair[1])
     label = matrix_label(run.matrices[run.place_of(max(own, key=lambda name: own[name]))])
@@ -130,7 +134,7 @@ def _fallen(run: Run) -> dict[str, Any]:
         for move in event["extend"]:
             place = run.place_of(move["matrix"])
             found.append((run.entropy[record + 1, place] - run.entropy[record, place], record, place))
-    change, record, place = min(found)
+    _, record, place = min(found)
     rank, before = int(run.ranks[record, place]), float(run.entropy[record, place])
     values = run.singular_values(int(run.steps[record]))[run.matrices[place].name]
     at_once = spectral_entropy(np.append(values, 0.0))

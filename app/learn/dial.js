@@ -31,7 +31,12 @@ export class Dial {
   turn(place) {
     this.place = place;
     this.slider.value = String(place);
-    this.draw();
+  }
+
+  /** @param {[number, number]} goal where the value has to lie; it turns to the first such place, unless it stands in one */
+  reach([low, high]) {
+    const inside = (/** @type {Frame} */ { value }) => low <= value && value <= high;
+    if (!inside(this.frame)) this.turn(this.frames.findIndex(inside));
   }
 
   draw() {

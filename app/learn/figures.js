@@ -1,6 +1,6 @@
 /** Pictures of lessons beside the player: what an update is made of, bars, lines, intervals. Their numbers come from Python. */
 
-import { drawLevels, level, percent, plot, svg } from "./svg.js";
+import { drawLevels, level, niceStep, percent, plot, svg } from "./svg.js";
 
 /**
  * @typedef {Record<string, any> & object} Figure
@@ -104,12 +104,14 @@ function drawIntervals({ title, rows, x_label, margin = 0 }, width, height, hidd
   const reach = Math.max(...ends.map(Math.abs), margin, 1e-9) * 1.15;
   const left = Math.min(190, 24 + Math.max(...rows.map((/** @type {any} */ row) => row.label.length)) * 7.4);
   const said = rows.map((/** @type {any} */ { label, mean, low, high }) => `${label} ${level(Number(mean.toFixed(4)))}${low === undefined ? "" : ` from ${level(Number(low.toFixed(4)))} to ${level(Number(high.toFixed(4)))}`}`);
-  const tall = Math.min(height, 90 + rows.length * 64);
+  const tall = Math.min(height, 110 + rows.length * 84);
   const own = plot(width, tall, hidden ? `${title}: not shown yet` : `${title}: ${said.join("; ")}`, 0, 1, { left, bottom: 56 });
   const across = (/** @type {number} */ value) => own.x((value + reach) / (2 * reach));
   const [top, bottom] = [own.edges.top, tall - own.edges.bottom];
   if (margin) own.root.append(svg("rect", { class: "ln-margin", x: across(-margin), y: top, width: across(margin) - across(-margin), height: bottom - top }));
-  for (const value of [-1, -0.5, 0, 0.5, 1].map((share) => Number((share * reach * 0.87).toPrecision(1)))) {
+  const step = niceStep(reach / 3);
+  const most = Math.floor(reach / step);
+  for (const value of Array.from({ length: 2 * most + 1 }, (_, i) => (i - most) * step)) {
     own.root.append(svg("line", { class: value ? "ln-grid" : "ln-zero", x1: across(value), x2: across(value), y1: top, y2: bottom }), svg("text", { class: "ln-tick", x: across(value), y: bottom + 18, "text-anchor": "middle", text: value ? `${value > 0 ? "+" : ""}${level(value)}` : "0" }));
   }
   rows.forEach((/** @type {any} */ { label, mean, low, high }, /** @type {number} */ i) => {

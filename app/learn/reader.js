@@ -203,7 +203,7 @@ export class Reader {
     this.memory.finish(this.lesson.key, view.step.key, right);
     this.tell("answered", view, right);
     if (view === this.current) {
-      if (view.step.ask.kind !== "dial") this.stage.show(this.lesson, view.step, true, false);
+      if (!view.found || view.step.reveal?.stage) this.stage.show(this.lesson, view.step, true, false);
       this.lay();
       view.reveal.scrollIntoView({ block: "nearest", behavior: this.behaviour });
     }

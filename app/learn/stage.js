@@ -60,10 +60,11 @@ export class Stage {
     }
     if (shown.dial) {
       const dial = /** @type {Dial} */ (this.keep(place, () => new Dial(shown.dial, this.hears.turned)));
+      if (answered && step.ask?.kind === "dial") dial.reach(step.ask.goal);
       return this.bring(dial.root, () => dial.draw());
     }
     if (shown.figure) return this.showFigure(shown.figure, Boolean(shown.figure.hidden) && !answered);
-    return this.showView(shown.view, shown.play ?? false);
+    return this.showView(answered && shown === step.stage ? withAnswer(shown.view, step.ask) : shown.view, shown.play ?? false);
   }
 
   /** @template T @param {string} place @param {() => T} make @returns {T} */
@@ -104,6 +105,7 @@ export class Stage {
     this.host.inert = front;
     this.root.classList.toggle("ln-fronted", front);
     this.run.hidden = !this.behind;
+    this.run.textContent = this.behind?.figure ? "See the whole curve" : "See it in the run";
   }
 
   /** @param {Record<string, any>} view @param {boolean | "event"} play the named stage, or the event from there on */
@@ -164,4 +166,9 @@ export class Stage {
     this.resizer.disconnect();
     this.player?.destroy();
   }
+}
+
+/** What was looked for, where the reader has not found it. @param {Record<string, any>} view @param {any} ask @returns {Record<string, any>} */
+function withAnswer(view, ask) {
+  return ask?.kind === "select" ? { ...view, [ask.field]: ask.answers[0] } : view;
 }

@@ -19,6 +19,7 @@ export class StepView {
     this.tell = answered;
     this.answered = told;
     this.tries = 0;
+    this.found = false;
     this.heading = element("h2", { tabindex: "-1" }, [element("span", { class: "ln-place", text: `${lesson.number}.${place}` }), ` ${step.title}`]);
     this.status = element("p", { class: "ln-status", "aria-live": "polite" });
     this.reveal = element("div", { class: "ln-reveal", hidden: "" }, [
@@ -66,7 +67,10 @@ export class StepView {
     const { ask, stage } = this.step;
     if (this.answered || ask?.kind !== "select") return;
     const value = view[ask.field];
-    if (ask.answers.includes(value)) return this.finish(this.tries === 0);
+    if (ask.answers.includes(value)) {
+      this.found = true;
+      return this.finish(this.tries === 0);
+    }
     if (value === (stage.view?.[ask.field] ?? null) || value === this.before) return;
     this.before = value;
     this.tries += 1;
@@ -76,7 +80,10 @@ export class StepView {
   /** @param {{value: number}} frame of a dial */
   turned({ value }) {
     const { ask } = this.step;
-    if (!this.answered && ask?.kind === "dial" && ask.goal[0] <= value && value <= ask.goal[1]) this.finish(true);
+    if (!this.answered && ask?.kind === "dial" && ask.goal[0] <= value && value <= ask.goal[1]) {
+      this.found = true;
+      this.finish(true);
+    }
   }
 
   /** @param {number} distance of a curve from the true one */
@@ -103,8 +110,7 @@ export class StepView {
     this.reveal.hidden = !this.step.reveal;
     this.root.classList.add("ln-answered");
     if (this.giveUp) this.giveUp.hidden = true;
-    if (right !== null && ask.kind !== "choose") this.status.textContent = ask.kind === "draw" ? (right ? "Close." : "Compare the two curves.") : right ? "Yes." : "Here is the answer.";
-    if (ask?.kind === "dial" && right) this.status.textContent = "Yes.";
+    this.status.textContent = "";
     this.options?.forEach((node, i) => {
       node.disabled = true;
       node.classList.toggle("ln-right", i === ask.right);
@@ -112,12 +118,13 @@ export class StepView {
       const mark = i === ask.right ? "✓" : i === this.chosen ? "✗" : "";
       if (mark) node.append(element("span", { class: "ln-mark", text: mark, "aria-label": mark === "✓" ? "right" : "wrong" }));
     });
-    if (right !== null) this.reveal.prepend(element("p", { class: right ? "ln-verdict ln-yes" : "ln-verdict ln-no", role: "status", text: verdict(ask.kind, right) }));
+    if (right !== null) this.reveal.prepend(element("p", { class: right || this.found ? "ln-verdict ln-yes" : "ln-verdict ln-no", role: "status", text: verdict(ask.kind, right, this.found) }));
   }
 }
 
-/** @param {string} kind @param {boolean} right @returns {string} */
-function verdict(kind, right) {
+/** @param {string} kind @param {boolean} right @param {boolean} found by the reader, on the stage @returns {string} */
+function verdict(kind, right, found) {
   if (kind === "draw") return right ? "Close to what happened." : "It went otherwise.";
-  return right ? "Right." : kind === "choose" ? "Not quite." : "This is it:";
+  if (kind === "choose") return right ? "Right." : "Not quite.";
+  return found ? "Found it." : "It is on the stage now.";
 }

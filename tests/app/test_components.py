@@ -19,6 +19,8 @@ ENTRIES = (
     "player/source/words.js",
     "schedule/editor.js",
     "playground/component.js",
+    "learn/component.js",
+    "learn/file.js",
     "runs/picker.js",
     "runs/gallery.js",
     "classroom/bar.js",
