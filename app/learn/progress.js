@@ -3,14 +3,15 @@
 export const PROGRESS = "lab-progress";
 
 /**
- * @typedef {object} Progress
- * @property {"opened" | "answered" | "finished" | "quiz"} what
+ * @typedef {object} Progress told once for each answer, and for a step without a question when it is opened
  * @property {string} lesson key of it, or "quiz"
  * @property {string} step key of it, or the phase of the quiz
  * @property {boolean | null} right null = nothing was asked, or it was told at once
- * @property {string | null} version of the lesson that was read, where it has two
+ * @property {string} version of the lesson that was read; "one" where there is no other
  * @property {number} [score] of a quiz: how many answers were right
  */
+
+export const ONLY_VERSION = "one";
 
 /** @param {Element} root of the reader; the event rises out of it, also out of a shadow @param {Progress} progress */
 export function tellProgress(root, progress) {

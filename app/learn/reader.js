@@ -5,7 +5,7 @@ import { readPalette } from "../player/pen/palette.js";
 import { addressOf, askedPlace, exploreLink, pageLink } from "./address.js";
 import { versionOf } from "./coin.js";
 import { Memory } from "./memory.js";
-import { tellProgress } from "./progress.js";
+import { ONLY_VERSION, tellProgress } from "./progress.js";
 import { QuizView } from "./quiz.js";
 import { Stage } from "./stage.js";
 import { StepView } from "./step.js";
@@ -153,15 +153,14 @@ export class Reader {
     if (!view || (place === this.place && !scroll)) return;
     const changed = place !== this.place;
     this.place = place;
-    if (view.told || !view.step.ask) this.memory.finish(this.lesson.key, view.step.key, null);
     this.memory.keep({ lesson: this.lesson.key, step: view.step.key });
     window.history.replaceState({}, "", addressOf(this.served, { lesson: this.lesson.key, step: view.step.key }));
+    if (changed && view.told) this.finish(view, null);
     this.lay();
     if (scroll) this.scrollTo(view);
     if (focus) view.heading.focus({ preventScroll: true });
     if (!changed) return;
     this.stage.show(this.lesson, view.step, view.answered, view.told);
-    this.tell("opened", view, null);
   }
 
   /** Steps behind an open question stay out of sight: they tell its answer. */
@@ -200,8 +199,7 @@ export class Reader {
 
   /** @param {StepView} view @param {boolean} right */
   answered(view, right) {
-    this.memory.finish(this.lesson.key, view.step.key, right);
-    this.tell("answered", view, right);
+    this.finish(view, right);
     if (view === this.current) {
       if (!view.found || view.step.reveal?.stage) this.stage.show(this.lesson, view.step, true, false);
       this.lay();
@@ -209,9 +207,10 @@ export class Reader {
     }
   }
 
-  /** @param {"opened" | "answered" | "finished"} what @param {StepView} view @param {boolean | null} right */
-  tell(what, view, right) {
-    tellProgress(this.root, { what, lesson: this.lesson.key, step: view.step.key, right, version: this.version ?? null });
+  /** @param {StepView} view @param {boolean | null} right */
+  finish({ lesson, step }, right) {
+    this.memory.finish(lesson.key, step.key, right);
+    tellProgress(this.root, { lesson: lesson.key, step: step.key, right, version: this.version ?? ONLY_VERSION });
   }
 
   /** @param {1 | -1} by */
@@ -222,7 +221,6 @@ export class Reader {
     const place = this.place + by;
     if (this.views[place]) return this.activate(place, true);
     const other = this.book.lessons[this.lesson.number - 1 + by];
-    if (by > 0 && view) this.tell("finished", view, null);
     if (other) this.go(other.key, by > 0 ? other.steps[0].key : other.steps[other.steps.length - 1].key);
     else if (by > 0) this.showQuiz("after");
   }
@@ -232,7 +230,7 @@ export class Reader {
     this.quiz = phase;
     const view = new QuizView(phase, this.book.quiz, this.memory, {
       done: (own, score) => {
-        tellProgress(this.root, { what: "quiz", lesson: "quiz", step: own, right: null, version: null, score });
+        tellProgress(this.root, { lesson: "quiz", step: own, right: null, version: ONLY_VERSION, score });
         this.drawNav();
       },
       go: (lesson, step) => this.go(lesson, step),
