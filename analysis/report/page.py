@@ -22,8 +22,6 @@ from flexlora.errors import FlexLoRAError
 from flexlora.run_log.disk import put_bytes
 
 _HERE = Path(__file__).parent
-STYLE = _HERE / "page.css"
-"""Of a page without a server: its colours by the names that the player reads."""
 
 
 class ReportError(FlexLoRAError):
@@ -96,19 +94,18 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         name=escape(name),
         about=escape(describe_run(run)),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in (*run.notices, *contents.notes)),
-        style=STYLE.read_text(encoding="utf-8"),
+        style=(_HERE / "page.css").read_text(encoding="utf-8"),
         tables=report_tables(run),
-        request=packed(json.dumps(request).encode()),
-        run=packed(contents.payload),
-        parcels=packed(contents.parcels),
-        cards=packed(json.dumps(contents.cards, separators=(",", ":")).encode()),
-        told=packed(as_json(told_in_file(run))),
+        request=_packed(json.dumps(request).encode()),
+        run=_packed(contents.payload),
+        parcels=_packed(contents.parcels),
+        cards=_packed(json.dumps(contents.cards, separators=(",", ":")).encode()),
+        told=_packed(as_json(told_in_file(run))),
         modules=as_json({"imports": modules}).decode().replace("<", "\\u003c"),
     )
     # A path in a header may be no text; UTF-8 has no place for that.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def packed(data: bytes) -> str:
-    """Return bytes as text for a page: base64 of gzip, the same each time."""
+def _packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()

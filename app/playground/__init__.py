@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from streamlit.components.v2 import component
 
+from analysis.player_modules import FOLDER
 from assets import loader
 
-_mount = component("flexlora_playground", js=loader("playground/component.js"))
+_mount = component(
+    "flexlora_playground",
+    js=loader("playground/component.js"),
+    # The editor of schedules brings no style along.
+    css=(FOLDER / "schedule/editor.css").read_text(encoding="utf-8"),
+)
 
 
 def playground(key: str) -> None:

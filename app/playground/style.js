@@ -36,8 +36,27 @@ const CSS = `
 .pg-table { width: 100%; border-collapse: collapse; } .pg-table th, .pg-table td { padding: 6px 10px; text-align: right; font-weight: 400; white-space: nowrap; border-bottom: 1px solid var(--fl-line); }
 .pg-table thead th { color: var(--fl-muted); font-size: 12.5px; } .pg-table th:first-child { text-align: left; padding-left: 0; font-weight: 600; } .pg-table small { display: block; max-width: 210px; font-weight: 400; font-size: 12px; white-space: normal; color: var(--fl-muted); }
 .pg-table td[style] { background: linear-gradient(to left, color-mix(in srgb, var(--st-primary-color) 22%, transparent) calc(var(--share) * 100%), transparent 0); }
+.pg-race { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; }
+.pg-look { min-height: 2.9em; font-size: 15px; max-width: 1180px; }
+.pg-small { font-size: 12.5px; color: var(--fl-muted); } .pg-tight { gap: 6px; } .pg-trouble { color: color-mix(in srgb, #c2410c 80%, var(--st-text-color)); } .pg-trouble:empty { display: none; }
+.pg-maps { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; } .pg-below { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; margin-top: 4px; }
+.pg-below .pg-chart { min-height: 210px; }
+.pg-panel { display: flex; flex-direction: column; gap: 6px; min-width: 0; } .pg-panel header { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; min-height: 28px; } .pg-page .pg-panel h3 { font-size: 14px; }
+.pg-map { position: relative; height: 236px; } .pg-map canvas { position: absolute; inset: 0; display: block; } .pg-paint { cursor: crosshair; touch-action: none; }
+.pg-painter { display: grid; gap: 6px; } .pg-score { font-size: 14px; font-weight: 600; min-height: 2.7em; } .pg-score small { display: block; font-size: 12.5px; font-weight: 400; } .pg-brushes .fl-choice { padding: 2px 8px; }
+.pg-badge { display: inline-block; min-width: 20px; padding: 0 5px; border-radius: 5px; text-align: center; font-weight: 700; color: var(--st-background-color); background: var(--pg-own, var(--pg-a)); }
+.pg-page { --pg-a: light-dark(#0b58a8, #6fb6ff); --pg-b: light-dark(#ad4700, #ffa04d); } .pg-badge-b, .pg-side-b .pg-badge { --pg-own: var(--pg-b); }
+.pg-moves { height: 184px; margin: 0; padding: 0 4px 0 0; overflow-y: auto; list-style: none; font-size: 12.5px; scrollbar-width: thin; } .pg-moves li { margin: 0 0 4px; padding: 0; } .pg-moves .pg-badge { min-width: 16px; padding: 0 3px; font-size: 11px; line-height: 15px; border-radius: 4px; }
+.pg-bar .fl-readout { margin: 0 4px; } .pg-bar .fl-primary { min-width: 68px; } .pg-tries { margin-top: 4px; } .pg-page .pg-try[aria-pressed="true"] { border-color: var(--st-primary-color); background: color-mix(in srgb, var(--st-primary-color) 16%, transparent); font-weight: 600; }
+.pg-details { border-top: 1px solid var(--fl-line); padding-top: 8px; } .pg-details summary { cursor: pointer; font-weight: 600; } .pg-details[open] summary { margin-bottom: 8px; }
+.pg-two-even { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+.pg-settingsbox { display: grid; gap: 8px; max-width: 1000px; } .pg-shared { display: flex; flex-wrap: wrap; gap: 8px 20px; } .pg-shared label { display: grid; gap: 2px; font-size: 12.5px; } .pg-number { width: 96px; cursor: text; }
+.pg-settings td, .pg-settings th { vertical-align: top; } .pg-settings td { text-align: left; } .pg-settings small { max-width: 420px; } .pg-settings thead th { text-align: left; }
+.pg-commands { display: grid; gap: 8px; } .pg-commands .fl-command { margin-top: 2px; }
+@container playground (max-width: 1100px) { .pg-maps { gap: 14px; } .pg-below { gap: 14px; } }
+@container playground (max-width: 820px) { .pg-maps { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-maps > :first-child { grid-column: 1 / -1; } .pg-panel header .fl-select { max-width: 100%; } .pg-below, .pg-two-even { grid-template-columns: minmax(0, 1fr); } .pg-map { height: 200px; } .pg-look { min-height: 0; } }
 @container playground (max-width: 900px) { .pg-columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-halves { grid-template-columns: repeat(2, minmax(0, 620px)); } .pg-two { grid-template-columns: minmax(0, 1fr); } }
-@container playground (max-width: 620px) { .pg-columns, .pg-halves { grid-template-columns: minmax(0, 1fr); } .pg-tab { padding: 6px 8px; } .pg-facts { grid-template-columns: 1fr 1fr; } }
+@container playground (max-width: 620px) { .pg-settings small { display: none; } .pg-settings th, .pg-settings td { padding: 6px 4px; } .pg-settings .fl-select { max-width: 96px; } .pg-settings th { white-space: normal; } .pg-columns, .pg-halves { grid-template-columns: minmax(0, 1fr); } .pg-tab { padding: 6px 8px; } .pg-facts { grid-template-columns: 1fr 1fr; } }
 `;
 
 const sheet = new CSSStyleSheet();

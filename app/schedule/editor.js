@@ -25,7 +25,7 @@ const HEADROOM = 1.3;
 const KEY_PAUSE_MS = 350;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
-class ScheduleEditor {
+export class ScheduleEditor {
   /** @param {Element | ShadowRoot} parent */
   constructor(parent) {
     this.canvas = /** @type {HTMLCanvasElement} */ (element("canvas", { role: "img" }));

@@ -28,7 +28,8 @@ PLAYER = "[data-testid=stMain] .fl-player[data-step]"
 PAGES = {
     "/?side=why&step=20": f"{PLAYER} .fl-verdict",
     "/?step=20&stage=prune&with=runs/soft": PLAYER,
-    "/playground": ".pg-page .pg-facts dd",
+    "/playground": ".pg-race[data-step]",
+    "/playground#show=price": ".pg-page .pg-facts dd",
     "/playground#show=starts": ".pg-page .pg-table td",
     "/train": ".fl-handle",
     "/runs": "[data-testid=stDataFrame] canvas",

@@ -1,12 +1,8 @@
-"""The playground's toys compute what the package computes, over random inputs; its links hold what they say."""
+"""The playground's toys compute what the package computes, over random inputs."""
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,21 +10,9 @@ import pytest
 from analysis.adapters import energy_kept
 from flexlora.importance import effective_rank, spectral_entropy
 from flexlora.spectra import true_singular_values
-
-APP = Path(__file__).resolve().parents[2] / "app"
-NODE = shutil.which("node")
-TABS = ["spectrum", "zero", "starts", "cut", "price"]
+from tests.app.playground_script import NODE, answers
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node runs the playground's modules here; it is not installed")
-
-
-def answers(*cases: list) -> list:
-    """What the scripts give for each [module, function, ...arguments]."""
-    script = str(Path(__file__).with_name("playground_toys.mjs"))
-    asked = json.dumps({"app": str(APP), "cases": cases})
-    told = subprocess.run([str(NODE), script], input=asked, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    return json.loads(told.stdout)
 
 
 def spectra(rng: np.random.Generator, count: int) -> list[list[float]]:
@@ -176,27 +160,3 @@ def test_half_is_reached_in_two_ways_that_differ():
         ["toys/spectrum", "waysWith", [], [1, 1, 1, 1]],
     )
     assert first == again == [3] and second == [3, 8] and other == []
-
-
-@pytest.mark.parametrize("shown", [{"show": "zero", "values": []}, {"show": "spectrum", "values": [1, 0.25, -3]}])
-def test_a_link_comes_back(shown):
-    (text,) = answers(["ui/link", "linkOf", shown, TABS])
-    (read,) = answers(["ui/link", "readLink", f"#{text}", TABS])
-    assert read == {"shown": shown, "notes": []}
-
-
-@pytest.mark.parametrize(
-    "text", ["show=nowhere", "values=1,x", "values=", "values=1e99", "values=" + ",".join("1" * 40), "show=%3Cb%3E"]
-)
-def test_a_link_that_cannot_be_is_told_and_gives_the_defaults(text):
-    (read,) = answers(["ui/link", "readLink", text, TABS])
-    assert read["shown"] == {"show": "spectrum", "values": []} and len(read["notes"]) == 1
-
-
-def test_an_empty_link_says_nothing():
-    assert answers(
-        ["ui/link", "readLink", "", TABS], ["ui/link", "linkOf", {"show": "spectrum", "values": []}, TABS]
-    ) == [
-        {"shown": {"show": "spectrum", "values": []}, "notes": []},
-        "",
-    ]

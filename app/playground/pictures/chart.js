@@ -14,6 +14,7 @@ import { formatNumber, niceTicks } from "../../player/model/format.js";
  * @property {number[]} [dash]
  * @property {number} [width]
  * @property {boolean} [dots]
+ * @property {boolean} [steps] each value holds until the next
  */
 
 /**
@@ -81,10 +82,10 @@ export function drawChart(pen, palette, box, input) {
   if (input.below) pen.text((left + right) / 2, bottom + 12, input.below, { fill: palette.muted, align: "center", size: 11 });
   if (input.now !== undefined) pen.line(x(input.now), top, x(input.now), bottom, { stroke: palette.faint });
   pen.clipped({ x: left - 4, y: top - 4, w: right - left + 8, h: bottom - top + 8 }, () => {
-    for (const { xs, ys, colour, dash, width, dots } of input.series) {
+    for (const { xs, ys, colour, dash, width, dots, steps } of input.series) {
       const across = Array.from(xs, x);
       const up = Array.from(ys, y);
-      pen.path(across, up, { stroke: colour, width: width ?? 2, dash });
+      pen.path(across, up, { stroke: colour, width: width ?? 2, dash, steps });
       if (dots || across.length === 1) across.forEach((place, i) => Number.isFinite(up[i]) && pen.glyph("circle", place, up[i], 3, { fill: colour }));
     }
   });

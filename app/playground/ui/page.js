@@ -5,12 +5,17 @@ import { readPalette } from "../../player/pen/palette.js";
 import { dress } from "../../player/style.js";
 import { dressPlayground } from "../style.js";
 import { TOYS } from "../toys/all.js";
+import { firstChoices } from "./choices.js";
 import { linkOf, readLink } from "./link.js";
+import { RaceRoom } from "./race_room.js";
 import { ToyRoom } from "./toy_room.js";
 
-const LINK_PAUSE_MS = 250; // a drag is one change of the address
+/** @import { Choices } from "./choices.js" */
 
-const TABS = TOYS.map(({ key }) => key);
+const LINK_PAUSE_MS = 250; // a drag is one change of the address
+const RACE = "race";
+const LABELS = /** @type {[string, string][]} */ ([[RACE, "Race"], ...TOYS.map(({ key, label }) => [key, label])]);
+const TABS = LABELS.map(([key]) => key);
 
 export class Page {
   /** @param {Element | ShadowRoot} parent */
@@ -23,7 +28,8 @@ export class Page {
     parent.append(this.root);
     dress(this.root);
     dressPlayground(this.root);
-    /** @type {ToyRoom | null} */
+    this.choices = firstChoices();
+    /** @type {ToyRoom | RaceRoom | null} */
     this.room = null;
     this.timer = 0;
     this.width = 0;
@@ -41,19 +47,21 @@ export class Page {
     const { shown, notes } = readLink(window.location.hash, TABS);
     this.note.textContent = notes.join(" ");
     this.note.hidden = !notes.length;
-    this.show(shown.show, shown.values);
+    this.show(shown.show, shown.values, shown.choices);
   }
 
-  /** @param {string} key @param {number[]} values */
-  show(key, values) {
+  /** @param {string} key @param {number[]} values of a toy @param {Choices} choices of the race */
+  show(key, values, choices) {
     this.room?.close();
-    const toy = TOYS.find((other) => other.key === key) ?? TOYS[0];
+    this.choices = choices;
+    const toy = TOYS.find((other) => other.key === key);
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.room = new ToyRoom(toy, { palette: () => readPalette(this.root), still, changed: () => this.remember() }, values);
+    const hall = { palette: () => readPalette(this.root), still, changed: () => this.remember(), copy: () => this.copyLink() };
+    this.room = toy ? new ToyRoom(toy, hall, values) : new RaceRoom(hall, choices);
     this.body.replaceChildren(this.room.host);
-    this.room.begin();
     this.root.dataset.show = key;
-    this.tabs.replaceChildren(...TOYS.map((other) => this.tab(other.key, other.label, other.key === key)));
+    this.tabs.replaceChildren(...LABELS.map(([other, label]) => this.tab(other, label, other === key)));
+    this.room.begin();
   }
 
   /** @param {string} key @param {string} label @param {boolean} chosen */
@@ -63,6 +71,7 @@ export class Page {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!by) return;
       event.preventDefault();
+      event.stopPropagation();
       this.choose(TABS[(TABS.indexOf(key) + by + TABS.length) % TABS.length]);
       /** @type {HTMLElement | null} */ (this.tabs.querySelector("[aria-selected=true]"))?.focus();
     });
@@ -72,7 +81,8 @@ export class Page {
   /** @param {string} key */
   choose(key) {
     this.note.hidden = true;
-    this.show(key, []);
+    if (this.room instanceof RaceRoom) this.choices = this.room.choices;
+    this.show(key, [], this.choices);
     this.remember();
   }
 
@@ -82,9 +92,22 @@ export class Page {
   }
 
   writeAddress() {
-    const link = linkOf({ show: this.root.dataset.show ?? TABS[0], values: this.room?.values ?? [] }, TABS);
+    window.clearTimeout(this.timer);
+    if (this.room instanceof RaceRoom) this.choices = this.room.choices;
+    const link = linkOf({ show: this.root.dataset.show ?? RACE, values: this.room?.values ?? [], choices: this.choices }, TABS);
     const place = window.location.href.split("#")[0];
     window.history.replaceState(window.history.state, "", link ? `${place}#${link}` : place);
+  }
+
+  /** @returns {Promise<string>} what came of it */
+  async copyLink() {
+    this.writeAddress();
+    try {
+      await navigator.clipboard.writeText(window.location.href);
+      return "Copied";
+    } catch {
+      return "In the address bar";
+    }
   }
 
   draw() {

@@ -1,4 +1,4 @@
-/** What the playground's toys compute and what its link says: reads {app, cases} as JSON, a case is [module, function, ...arguments]; answers with the results. */
+/** Functions of the playground: reads {app, cases} as JSON, a case is [module, function, ...arguments]; answers with the results. */
 
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -8,6 +8,7 @@ const modules = new Map();
 for (const [name] of cases) if (!modules.has(name)) modules.set(name, await import(`${pathToFileURL(app)}/playground/${name}.js`));
 
 const OWN = {
+  "ui/experiments": ({ EXPERIMENTS }) => EXPERIMENTS,
   /** A start from given draws, its gradient, and what is left after steps. */
   "toys/direction": ({ WAYS, gradientOf, stepped, lossOf }, start, wanted, [p, q, P, Q], steps) => {
     const first = WAYS[start].start(p, q, P, Q);

@@ -1,0 +1,51 @@
+/** Races to try, each with the question that it answers. */
+
+import { SLOWLY } from "./choices.js";
+
+/** @import { Choices } from "./choices.js" */
+/** @typedef {{key: string, label: string, look: string, choices: Choices}} Experiment */
+
+
+/** @type {Experiment[]} */
+export const EXPERIMENTS = [
+  {
+    key: "chance", label: "Does it beat chance?",
+    look: "A follows the entropy, B draws its moves by lot. Guess first: which one ends with fewer directions misplaced, and by how much?",
+    choices: { scenario: "agree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "random" } },
+  },
+  {
+    key: "upside_down", label: "Turn the rule over",
+    look: "B follows the same entropy, but takes where A gives. If the entropy knows anything, A and B must part. Watch the misplaced directions.",
+    choices: { scenario: "agree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "inverted" } },
+  },
+  {
+    key: "energy", label: "Small and wide",
+    look: "Here the matrices that need most rank carry the least energy. A goes by entropy, which ignores size; B by the Frobenius norm, which is nothing but size.",
+    choices: { scenario: "disagree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "frobenius_norm" } },
+  },
+  {
+    key: "fail", label: "Make it fail",
+    look: "The matrices that need most have one crucial direction with nearly all of their energy, beside weak flat ones. To the entropy they look uneven: watch A take rank away where it is needed. B never moves.",
+    choices: { scenario: "spike", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "still" } },
+  },
+  {
+    key: "nothing", label: "Nothing to find",
+    look: "Every matrix needs the same. A moves rank all the same. Does it cost anything against B, which never moves?",
+    choices: { scenario: "uniform", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "still" } },
+  },
+  {
+    key: "dead", label: "Born dead",
+    look: "B's new directions start with p, λ and q all 0: their gradients are 0 for ever. They count as rank, and do nothing.",
+    choices: { scenario: "agree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, new_direction: "all_zero" } },
+  },
+  {
+    key: "signed", label: "Cut by sign",
+    look: "B prunes the smallest signed λ, as the released code does: a large negative λ goes first. Watch B's loss at each event.",
+    choices: { scenario: "agree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, prune_rule: "signed" } },
+  },
+  {
+    key: "knowing", label: "Know the truth",
+    look: "B moves towards the painted ranks, which it knows: nobody can decide better. How much loss is left for a rule to gain?",
+    choices: { scenario: "agree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "oracle" } },
+  },
+];

@@ -1,0 +1,270 @@
+/** The race: a truth to paint, two contestants, and how they stand. */
+
+import { element, penFor } from "../../player/pen/draw.js";
+import { iconButton } from "../../player/ui/transport.js";
+import { drawChart, endsOf } from "../pictures/chart.js";
+import { KINDS } from "../pictures/rank_map.js";
+import { commandOf } from "../engine/settings.js";
+import { Runner } from "../runner.js";
+import { copyOf, ruleOf, settingsOf, SIDES, trouble, truthOfChoices, withSetting } from "./choices.js";
+import { Contestant, sideColour } from "./contestant.js";
+import { EXPERIMENTS } from "./experiments.js";
+import { Ledger } from "./ledger.js";
+import { Painter } from "./painter.js";
+import { ruleName } from "./rules.js";
+import { ScheduleDesk } from "./schedule_desk.js";
+import { SettingsPanel } from "./settings_panel.js";
+import { verdictWords } from "./verdict.js";
+import { eventWords } from "./words.js";
+import { POLICIES } from "../engine/policies.js";
+
+/** @import { Palette } from "../../player/pen/palette.js" */
+/** @import { Report } from "../driver.js" */
+/** @import { Choices, Side } from "./choices.js" */
+/** @typedef {{palette: () => Palette, still: boolean, changed: () => void, copy: () => Promise<string>}} Hall */
+
+const PACES = /** @type {[string, number | null][]} */ ([["10 steps a second", 10], ["20 steps a second", 20], ["40 steps a second", 40], ["80 steps a second", 80], ["as fast as it goes", null]]);
+const PRESETS = ["agree", "disagree", "spike", "uniform"];
+const LOOK = "Two trainings look for the left map: how many directions (its rank) each weight matrix needs. Watch rank move in A and B: 4/7 has 4 and needs 7, a frame has found it. The left map is yours to paint.";
+const CHART_HEIGHT = 210;
+const LEAST_TOP = 9;
+
+export class RaceRoom {
+  /** @param {Hall} hall @param {Choices} choices */
+  constructor(hall, choices) {
+    this.hall = hall;
+    this.choices = choices;
+    this.frame = 0;
+    this.runner = new Runner((report) => this.hear(report));
+    this.playing = false;
+    this.finished = false;
+    /** A race was begun, and nothing of it came yet: what comes may still be of the last one. */
+    this.waiting = true;
+    /** A, B, and who has the true ranks from the start. */
+    this.ledgers = [new Ledger(), new Ledger(), new Ledger()];
+    /** @type {string[]} */
+    this.names = [];
+    this.shownEvents = 0;
+    this.truth = truthOfChoices(choices);
+    this.given = 0;
+    this.look = element("p", { class: "pg-look", text: LOOK, "aria-live": "polite" });
+    this.painter = new Painter((scenario) => this.offer({ ...copyOf(this.choices), scenario }));
+    this.contestants = SIDES.map((side) => new Contestant(side, (rule) => this.giveRule(side, rule)));
+    this.charts = [element("canvas", { role: "img" }), element("canvas", { role: "img" })];
+    this.moves = element("ol", { class: "pg-moves", tabindex: "0", "aria-label": "Moves of each event" });
+    this.settings = new SettingsPanel((next) => this.offer(next));
+    this.schedules = SIDES.map((side) => new ScheduleDesk(side, (own) => this.offer({ ...copyOf(this.choices), [side]: { ...this.choices[side], ...own } })));
+    this.commands = element("div", { class: "pg-commands" });
+    this.host = this.build();
+  }
+
+  build() {
+    const button = (/** @type {string} */ text, /** @type {() => void} */ act) => element("button", { type: "button", class: "fl-button fl-text", text, onclick: act });
+    this.playButton = element("button", { type: "button", class: "fl-button fl-text fl-primary pg-play", text: "Play", onclick: () => this.toggle() });
+    this.readout = element("output", { class: "fl-readout" });
+    this.pace = element("select", { class: "fl-select", "aria-label": "Pace", onchange: () => this.setPace() }, PACES.map(([label], i) => element("option", { value: String(i), text: label })));
+    this.pace.value = "2";
+    this.presets = element("select", { class: "fl-select", "aria-label": "Truth", onchange: () => this.presets && this.offer({ ...copyOf(this.choices), scenario: this.presets.value }) }, [...PRESETS, "painted"].map((key) => element("option", { value: key, text: key })));
+    const copy = button("Copy link", async () => {
+      copy.textContent = await this.hall.copy();
+      window.setTimeout(() => (copy.textContent = "Copy link"), 1600);
+    });
+    this.bar = element("div", { class: "pg-row pg-bar", role: "toolbar", "aria-label": "Race" }, [
+      this.playButton, iconButton("forward", "One step (→)", () => this.move({ kind: "step", count: 1 })), iconButton("eventForward", "To the next event (shift →)", () => this.move({ kind: "event" })),
+      iconButton("first", "From the start (Home)", () => this.restart(false)), element("label", { class: "fl-label" }, [element("span", { text: "Pace" }), this.pace]), this.readout, element("span", { class: "fl-space" }), copy,
+    ]);
+    this.tries = EXPERIMENTS.map((experiment) => element("button", { type: "button", class: "fl-button fl-text pg-try", "aria-pressed": "false", text: experiment.label, onclick: () => this.try(experiment) }));
+    const truth = element("section", { class: "pg-panel" }, [element("header", {}, [element("h3", { text: "What is needed" }), this.presets]), this.painter.node]);
+    const charts = this.charts.map((canvas) => element("section", { class: "pg-chart" }, [canvas]));
+    const details = (/** @type {string} */ label, /** @type {Node[]} */ nodes) => element("details", { class: "pg-details" }, [element("summary", { text: label }), ...nodes]);
+    this.planned = details("The schedules: drag them", [element("div", { class: "pg-columns pg-two-even" }, this.schedules.map((desk) => desk.node))]);
+    this.planned.addEventListener("toggle", () => this.showSchedules());
+    return element("div", { class: "pg-race" }, [
+      this.look, this.bar,
+      element("div", { class: "pg-maps" }, [truth, ...this.contestants.map((contestant) => contestant.node)]),
+      element("div", { class: "pg-below" }, [...charts, element("section", { class: "pg-panel" }, [element("h3", { text: "What moved, the latest first" }), this.moves])]),
+      element("div", { class: "pg-row pg-tries" }, [element("h3", { text: "Try:" }), ...this.tries]),
+      this.planned, details("All settings", [this.settings.node]), details("The same in Python", [this.commands]),
+    ]);
+  }
+
+  /** Once it is on the page, and has a width. */
+  begin() {
+    this.keys = (/** @type {KeyboardEvent} */ event) => this.pressed(event);
+    document.addEventListener("keydown", this.keys);
+    this.restart(!this.hall.still);
+  }
+
+  close() {
+    this.runner.close();
+    cancelAnimationFrame(this.frame);
+    if (this.keys) document.removeEventListener("keydown", this.keys);
+  }
+
+  get values() {
+    return [];
+  }
+
+  /** @param {Choices} next @returns {string | null} why it cannot be */
+  offer(next) {
+    const told = trouble(next);
+    if (told) return told;
+    this.choices = next;
+    this.forget();
+    this.hall.changed();
+    this.restart(this.playing || this.finished);
+    return null;
+  }
+
+  /** @param {Side} side @param {string} rule */
+  giveRule(side, rule) {
+    const next = copyOf(this.choices);
+    next[side] = withSetting(next[side], "policy", rule === "spectral_entropy" ? undefined : rule);
+    // What belonged to another rule would be refused.
+    if (POLICIES[rule].kind !== "moves" || next[side].direction === "both") return void this.offer(next);
+    delete next[side].direction;
+    this.offer(next);
+  }
+
+  /** @param {import("./experiments.js").Experiment} experiment */
+  try(experiment) {
+    this.choices = copyOf(experiment.choices);
+    this.hall.changed();
+    this.restart(!this.hall.still);
+    this.look.textContent = experiment.look;
+    this.tries?.forEach((node, i) => node.setAttribute("aria-pressed", String(EXPERIMENTS[i] === experiment)));
+    this.host.scrollIntoView({ block: "start", behavior: this.hall.still ? "auto" : "smooth" });
+  }
+
+  /** The question of an experiment is no longer what is shown. */
+  forget() {
+    this.look.textContent = LOOK;
+    for (const node of this.tries ?? []) node.setAttribute("aria-pressed", "false");
+  }
+
+  /** @param {boolean} playing */
+  restart(playing) {
+    const { choices } = this;
+    this.ledgers = [new Ledger(), new Ledger(), new Ledger()];
+    this.moves.replaceChildren();
+    this.shownEvents = 0;
+    this.host.dataset.finished = "false";
+    SIDES.forEach((side, i) => this.contestants[i].follow(ruleOf(choices[side])));
+    if (this.presets) this.presets.value = PRESETS.includes(choices.scenario) ? choices.scenario : "painted";
+    const [a, b] = SIDES.map((side) => settingsOf(choices, side));
+    const oracle = settingsOf({ ...choices, a: { policy: "true_ranks" } }, "a");
+    Object.assign(this, { waiting: true, playing, finished: false });
+    this.runner.send({ kind: "start", lanes: [a, b, oracle] });
+    this.truth = truthOfChoices(choices);
+    this.given = 3 * a.layers * a.initial_rank;
+    this.names = Array.from({ length: 3 * a.layers }, (_, place) => `layers.${Math.floor(place / 3)}.${KINDS[place % 3]}`);
+    this.settings.show(choices);
+    this.showSchedules();
+    this.commands.replaceChildren(...[a, b].map((settings, i) => element("p", {}, [element("b", { text: `${SIDES[i].toUpperCase()} ` }), element("code", { class: "fl-command", text: commandOf(settings, `runs/playground-${SIDES[i]}`) })])));
+    this.setPace();
+    if (playing) this.runner.send({ kind: "play" });
+    this.draw();
+  }
+
+  showSchedules() {
+    if (this.planned?.open) this.schedules.forEach((desk, i) => desk.show(settingsOf(this.choices, SIDES[i])));
+  }
+
+  setPace() {
+    this.runner.send({ kind: "speed", stepsPerSecond: PACES[Number(this.pace?.value ?? 2)][1] });
+  }
+
+  toggle() {
+    if (this.finished) return this.restart(true);
+    this.playing = !this.playing;
+    this.runner.send({ kind: this.playing ? "play" : "pause" });
+    this.schedule();
+  }
+
+  /** @param {import("../driver.js").Order} order */
+  move(order) {
+    if (this.finished) return;
+    this.playing = false;
+    this.runner.send(order);
+  }
+
+  /** @param {KeyboardEvent} event */
+  pressed(event) {
+    const target = event.composedPath()[0];
+    if (event.ctrlKey || event.metaKey || event.altKey || !(target instanceof Element) || target.matches("input, select, textarea, [role=slider], canvas.pg-paint, [role=tab]")) return;
+    if (target.closest("button, a, summary") && (event.key === " " || event.key === "Enter")) return;
+    const act = { " ": () => this.toggle(), ArrowRight: () => this.move(event.shiftKey ? { kind: "event" } : { kind: "step", count: 1 }), Home: () => this.restart(false) }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  /** @param {Report} report */
+  hear(report) {
+    if (report.kind === "error") {
+      this.playing = false;
+      this.look.textContent = report.message;
+    }
+    if (report.kind !== "snapshot") return;
+    const { race, playing } = report;
+    if (this.waiting && race.step) return;
+    this.waiting = false;
+    race.lanes.forEach((snapshot, i) => this.ledgers[i].add(snapshot));
+    // The order to play may still be on its way.
+    if (race.step) this.playing = playing;
+    this.finished = race.finished;
+    this.schedule();
+  }
+
+  schedule() {
+    if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    this.frame = 0;
+    const last = this.ledgers[0].last;
+    if (!last || !this.host.isConnected) return;
+    const palette = this.hall.palette();
+    const truth = this.truth;
+    const most = Math.max(LEAST_TOP, ...truth.ranks);
+    this.painter.show(truth, this.given, most, palette);
+    const now = performance.now();
+    const glows = this.contestants.map((contestant, i) => contestant.draw(this.ledgers[i], most, palette, now, this.hall.still));
+    this.drawCharts(palette, last.step, last.steps);
+    this.tellMoves();
+    const { playing, finished } = this;
+    if (this.playButton) this.playButton.textContent = playing ? "Pause" : finished ? "Again" : last.step ? "Go on" : "Play";
+    if (this.readout) this.readout.textContent = `step ${last.step} of ${last.steps}`;
+    if (finished && this.host.dataset.finished !== "true") this.look.textContent = verdictWords(this.ledgers, SIDES.map((side) => ruleName(ruleOf(this.choices[side]))));
+    Object.assign(this.host.dataset, { step: String(last.step), finished: String(finished), moved: String(this.ledgers[0].moves) });
+    if (glows.includes(true)) this.schedule();
+  }
+
+  /** @param {Palette} palette @param {number} step @param {number} steps */
+  drawCharts(palette, step, steps) {
+    const looks = [...SIDES.map((side) => ({ label: side.toUpperCase(), colour: sideColour(palette, side), dash: side === "b" ? [6, 3] : undefined })), { label: "true ranks", colour: palette.muted, dash: [2, 3] }];
+    const marks = [...new Set(this.ledgers.slice(0, 2).flatMap(({ events }) => events.map((event) => event.step)))];
+    const common = { x: /** @type {[number, number]} */ ([0, steps]), now: step, below: "step", marks };
+    const loss = this.ledgers.map(({ validation }, i) => ({ ...looks[i], xs: validation.steps, ys: validation.losses }));
+    const way = this.ledgers.slice(0, 2).map(({ way: { steps: at, misplaced } }, i) => ({ ...looks[i], xs: [...at, step], ys: [...misplaced, misplaced[misplaced.length - 1]], steps: true }));
+    const inputs = [
+      { ...common, series: way, y: endsOf(way.map(({ ys }) => ys)), title: "directions misplaced" },
+      { ...common, series: loss, y: endsOf(loss.map(({ ys }) => ys), true), log: true, title: "loss on unseen data", right: 76 },
+    ];
+    this.charts.forEach((canvas, i) => {
+      const width = canvas.parentElement?.clientWidth ?? 0;
+      if (width) drawChart(penFor(canvas, width, CHART_HEIGHT, palette.font), palette, { x: 0, y: 0, w: width, h: CHART_HEIGHT }, inputs[i]);
+      canvas.setAttribute("aria-label", `${inputs[i].title}: ${inputs[i].series.map(({ label, ys }) => `${label} ${Number(ys[ys.length - 1]?.toPrecision(3))}`).join(", ")}`);
+    });
+  }
+
+  /** The events that came since it was told last. */
+  tellMoves() {
+    // Where b(t) is 0 nothing could move.
+    const all = SIDES.flatMap((side, i) => this.ledgers[i].events.filter(({ budget }) => budget).map((event) => ({ side, event })));
+    if (all.length === this.shownEvents) return;
+    this.shownEvents = all.length;
+    all.sort((one, other) => other.event.step - one.event.step || one.side.localeCompare(other.side));
+    this.moves.replaceChildren(...all.map(({ side, event }) => element("li", {}, [element("span", { class: `pg-badge pg-badge-${side}`, text: side.toUpperCase() }), ` ${eventWords(event, this.names)}`])));
+  }
+}

@@ -1,0 +1,73 @@
+"""The Playground in a real browser: paint, play, moves, a link that restores all of it."""
+
+from __future__ import annotations
+
+RACE = ".pg-race[data-step]"
+TIMEOUT_MS = 40_000
+
+
+def told(page) -> dict[str, str]:
+    return page.locator(RACE).evaluate("node => ({ ...node.dataset })")
+
+
+def test_paint_play_and_share(open_page):
+    page = open_page("/playground#layers=2&steps=120&truth=1,1,1,7,7,7")
+    noise: list[str] = []
+    page.on("console", lambda line: noise.append(line.text) if line.type == "error" else None)
+    page.wait_for_selector(RACE, timeout=TIMEOUT_MS)
+    # Something moves without a press.
+    page.wait_for_selector(".pg-moves li", timeout=TIMEOUT_MS)
+    assert "left map" in page.locator(".pg-look").inner_text()
+    assert page.locator(".pg-moves li").last.inner_text().split("step")[1].startswith(" 40: layers.")
+
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_selector("text=Go on")
+    # A stroke over two matrices of layer 0.
+    page.get_by_role("button", name="paint rank 16").click()
+    canvas = page.locator("canvas.pg-paint")
+    box = canvas.bounding_box()
+    y = box["y"] + 20 + (box["height"] - 20) / 4
+    page.mouse.move(box["x"] + 58 + (box["width"] - 58) / 6, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 58 + (box["width"] - 58) / 2, y, steps=4)
+    page.mouse.up()
+    page.wait_for_function("location.hash.includes('truth=16,16,1,7')", timeout=TIMEOUT_MS)
+    # The keyboard changes the third.
+    canvas.focus()
+    for key in ("ArrowRight", "+"):
+        page.keyboard.press(key)
+    page.wait_for_function("location.hash.includes('truth=16,16,2,7')", timeout=TIMEOUT_MS)
+    assert page.locator(".pg-painter p").inner_text().startswith("layers.0.down needs 2")
+
+    page.get_by_label("Rule of contestant B").select_option("oracle")
+    page.get_by_label("Pace").select_option("as fast as it goes")
+    page.get_by_role("button", name="To the next event").click()
+    page.wait_for_selector(".pg-race[data-step='40']", timeout=TIMEOUT_MS)
+    words = page.locator(".pg-moves li").all_inner_texts()
+    assert len(words) == 2 and all("step 40: layers." in line and "gained one" in line for line in words)
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_selector(".pg-race[data-finished=true]", timeout=TIMEOUT_MS)
+    assert int(told(page)["moved"]) > 0
+    verdict = page.locator(".pg-look").inner_text()
+    assert verdict.startswith("A (FlexLoRA") and "B (oracle" in verdict
+    page.get_by_text("The same in Python").click()
+    commands = page.locator(".pg-commands code").all_inner_texts()
+    assert "scenario=16,16,2,7,7,7" in commands[0] and "--set policy=oracle" in commands[1]
+
+    # Numbers that cannot be are told where they stand, and nothing is lost.
+    page.get_by_text("All settings", exact=True).click()
+    page.get_by_label("steps between events of A").fill("90")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=No room for an event")
+    assert page.get_by_label("steps between events of A").input_value() == "20"
+
+    address = page.url
+    other = open_page(address[address.index("/playground") :], new=True)
+    other.wait_for_selector(RACE, timeout=TIMEOUT_MS)
+    assert other.get_by_label("Rule of contestant B").input_value() == "oracle"
+    assert "layers.0.mix needs 16" in other.locator("canvas.pg-paint").get_attribute("aria-label")
+    other.wait_for_selector(".pg-moves li", timeout=TIMEOUT_MS)
+    # The same seed, the same race: what the link shows is what was seen.
+    assert other.locator(".pg-moves li").last.inner_text() == page.locator(".pg-moves li").last.inner_text()
+    # Streamlit asks for its own health below a page's name, where nothing is.
+    assert [line for line in noise if "404" not in line] == []

@@ -1,0 +1,116 @@
+"""The playground's address holds what is shown: it comes back, and what cannot be is told and left out."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.app.playground_script import NODE, answers
+
+TABS = ["race", "spectrum", "zero", "starts", "cut", "price"]
+
+pytestmark = pytest.mark.skipif(NODE is None, reason="node runs the playground's modules here; it is not installed")
+
+
+def first() -> dict:
+    return answers(["ui/choices", "firstChoices"])[0]
+
+
+def read(text: str) -> dict:
+    return answers(["ui/link", "readLink", text, TABS])[0]
+
+
+def drawn(rng: random.Random) -> dict:
+    """Choices as somebody might have made them."""
+    layers = rng.choice([1, 2, 6])
+    painted = ",".join(rng.choice(["1", "4", "16", "3:0.5", "2:0"]) for _ in range(3 * layers))
+    shared = {"layers": layers, "seed": rng.randrange(2**32), "noise": rng.choice([0, 0.25]), "profile": "geometric"}
+    own = [
+        {"policy": rng.choice(["random", "oracle", "still", "true_ranks", "nuclear_norm"])},
+        {"schedule": "points", "points": [[30, 4], [120, 1.5]], "initial_budget": rng.randrange(1, 20)},
+        {"preset": "reference", "regularization_weight": 1e-5, "prune_rule": "magnitude"},
+        {"warmup_steps": 3, "interval": 7, "new_direction": "all_zero", "direction": "both"},
+        {},
+    ]
+    scenario = rng.choice(["agree", "uniform", painted])
+    return {"scenario": scenario, "shared": shared, "a": rng.choice(own), "b": rng.choice(own)}
+
+
+def test_choices_come_back():
+    rng = random.Random(3)
+    shown = [{"show": "race", "values": [], "choices": drawn(rng)} for _ in range(30)]
+    shown += [{"show": "zero", "values": [1, 0.25, -3], "choices": first()}]
+    texts = answers(*(["ui/link", "linkOf", one, TABS] for one in shown))
+    assert len(set(texts)) > 25
+    for one, found in zip(shown, answers(*(["ui/link", "readLink", f"#{text}", TABS] for text in texts)), strict=True):
+        assert found == {"shown": one, "notes": []}
+
+
+def test_an_empty_link_is_a_first_visit():
+    shown = {"show": "race", "values": [], "choices": first()}
+    assert read("") == read("#") == {"shown": shown, "notes": []}
+    assert answers(["ui/link", "linkOf", shown, TABS]) == [""]
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("show=nowhere", "nowhere"),
+        ("show=%3Cb%3E", "There are"),
+        ("values=1,x", "numbers"),
+        ("values=", "numbers"),
+        ("values=1e99", "numbers"),
+        ("values=" + ",".join("1" * 40), "numbers"),
+        ("seed=-1", "at least 0"),
+        ("seed=1.5", "not a whole number"),
+        ("steps=1e9", "at most"),
+        ("layers=30", "at most 8"),
+        ("a.policy=nobody", "one of spectral_entropy, "),
+        ("b.points=1:2,3", "knots"),
+        ("truth=1,2,3", "matrices"),
+        ("truth=banana", "Unknown scenario"),
+        ("truth=" + "1," * 900, "not a scenario"),
+        ("a.interval=300", "No room"),
+        ("c.interval=3", "nothing that can be set"),
+        ("__proto__=1", "nothing that can be set"),
+    ],
+)
+def test_what_cannot_be_is_told_and_the_defaults_stay(text, told):
+    found = read(text)
+    assert found["shown"] == {"show": "race", "values": [], "choices": first()}
+    assert len(found["notes"]) == 1 and told in found["notes"][0] and len(found["notes"][0]) < 500
+
+
+def test_of_two_only_the_bad_one_is_left_out():
+    found = read("seed=7&truth=1,2,3&a.initial_budget=9")
+    assert found["shown"]["choices"]["shared"] == {"seed": 7}
+    assert found["shown"]["choices"]["scenario"] == first()["scenario"]
+    assert found["shown"]["choices"]["a"]["initial_budget"] == 9
+    assert len(found["notes"]) == 1
+
+
+def test_moves_are_told_in_words():
+    names = [f"layers.{place}.mix" for place in range(6)]
+    moves = [{"matrix": place} for place in range(6)]
+    cases = [
+        {"step": 40, "prune": [moves[2]], "extend": [moves[0]]},
+        {"step": 50, "prune": moves[:2], "extend": [moves[3], moves[3]]},
+        {"step": 60, "prune": moves[:5], "extend": []},
+        {"step": 70, "prune": [], "extend": []},
+    ]
+    assert answers(*(["ui/words", "eventWords", case, names] for case in cases)) == [
+        "step 40: layers.2.mix lost its smallest direction; layers.0.mix gained one",
+        "step 50: layers.0.mix and layers.1.mix lost their smallest direction; layers.3.mix (2 times) gained one",
+        "step 60: layers.0.mix, layers.1.mix, layers.2.mix and 2 more lost their smallest direction",
+        "step 70: nothing moved",
+    ]
+
+
+def test_every_experiment_can_be_trained_and_linked():
+    experiments = answers(["ui/experiments", "experiments"])[0]
+    assert len({one["key"] for one in experiments}) == len(experiments) > 5
+    assert answers(*(["ui/choices", "trouble", one["choices"]] for one in experiments)) == [None] * len(experiments)
+    texts = answers(*(["ui/link", "linkOf", {"show": "race", "values": [], **one}, TABS] for one in experiments))
+    for one, text in zip(experiments, texts, strict=True):
+        assert read(text)["shown"]["choices"] == one["choices"] and read(text)["notes"] == []
