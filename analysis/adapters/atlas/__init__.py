@@ -1,0 +1,1 @@
+"""What spectra of adapters usually look like."""
