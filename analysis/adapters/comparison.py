@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,8 @@ def compare_adapters(first: Adapter, second: Adapter, progress: Progress | None 
         if progress is not None:
             progress(number, len(pairs))
     names = {matrix.name for matrix in first.matrices}
+    notices += base_notices((first, second), ("the first", "the second"))
+    notices += [f"The second: {notice}" for notice in second.notices]
     return Comparison(
         overlaps,
         [matrix.name for matrix in first.matrices if matrix.name not in own],
@@ -95,7 +98,7 @@ def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: Adap
     pair = (first.factors(matrix.name), second.factors(other.name))
     if not all(np.isfinite(factor).all() for factors in pair for factor in factors):
         return None
-    (U1, s1, V1), (U2, s2, V2) = (_subspaces(*factors) for factors in pair)
+    (U1, s1, V1), (U2, s2, V2) = (subspaces(*factors) for factors in pair)
     outputs, inputs = U1.T @ U2, V1.T @ V2  # (k1, k2) each
     live = bool(s1.size and s2.size)
     sign = np.sign(matrix.scale) * np.sign(other.scale)
@@ -119,11 +122,44 @@ def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: Adap
     )
 
 
-def _subspaces(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def subspaces(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return U (out, k), σ (k,) and V (in, k) of B A without directions that are rounding."""
     U, values, V = factored_svd(B, A)
     count = int(np.count_nonzero(values > RELATIVE_TOLERANCE * values.max(initial=0.0)))
     return U[:, :count], values[:count], V[:, :count]
+
+
+def base_notices(adapters: Sequence[Adapter], labels: Sequence[str]) -> list[str]:
+    """Return a line where the configurations name different base models: directions of those mean different things."""
+    bases: dict[str, list[str]] = {}
+    for adapter, label in zip(adapters, labels, strict=True):
+        base = (adapter.config or {}).get("base_model_name_or_path")
+        if isinstance(base, str) and base:
+            bases.setdefault(base, []).append(label)
+    if len(bases) < 2:
+        return []
+    told = "; ".join(f"{', '.join(own)}: {base}" for base, own in bases.items())
+    return [
+        f"The base models differ ({told}): overlap compares directions of unlike weights, and merging makes no sense."
+    ]
+
+
+def same_shape(adapters: Sequence[Adapter]) -> list[AdapterMatrix]:
+    """Return the matrices of the first that all have by the same name and shape.
+
+    Raises:
+        AdapterError: there is none.
+    """
+    first, *others = adapters
+    shapes = [{m.name: (m.in_features, m.out_features) for m in other.matrices} for other in others]
+    found = [m for m in first.matrices if all(own.get(m.name) == (m.in_features, m.out_features) for own in shapes)]
+    if not found:
+        begin = ", ".join(adapter.matrices[0].name for adapter in adapters[:3])
+        raise AdapterError(
+            "The adapters have no matrix of the same name and shape: they belong to different models or modules. "
+            f"They begin with {begin}."
+        )
+    return found
 
 
 def _cosines(products: np.ndarray) -> np.ndarray:

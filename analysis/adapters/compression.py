@@ -129,7 +129,7 @@ def compress_adapter(
     for matrix in kept(adapter, ranks):
         for part, tensor in written_names(matrix).items():
             tensors[tensor] = planned[tensor]._replace(data=lambda name=matrix.name, part=part: written(name)[part])
-    _write(folder, tensors, config)
+    write_adapter(folder, tensors, config)
     return errors
 
 
@@ -202,7 +202,12 @@ def _truncated(B: np.ndarray, A: np.ndarray, rank: int) -> tuple[np.ndarray, np.
     return new_A, new_B
 
 
-def _write(folder: Path, tensors: Mapping[str, NewTensor], config: dict[str, Any]) -> None:
+def write_adapter(folder: Path, tensors: Mapping[str, NewTensor], config: dict[str, Any]) -> None:
+    """Write both files of a PEFT adapter into a new folder: all or nothing.
+
+    Raises:
+        AdapterError: the folder cannot be written.
+    """
     try:
         with new_folder(folder, AdapterError) as made:
             write_tensors(made / WEIGHTS, tensors)

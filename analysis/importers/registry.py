@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from analysis.importers.checkpoints import KIND, checkpoint_rows, import_checkpoints, is_checkpoints
 from analysis.importers.errors import Imported, LogImportError
 from analysis.importers.history import RankHistory, write_history
 from analysis.importers.mapping import Row, corrected_rows, proposed_rows
@@ -56,6 +57,7 @@ def _ranks_only(kind: str, title: str, detect: Callable[[Path], bool], read: Cal
 IMPORTERS: dict[str, Importer] = {
     "run_folder": Importer("a run folder of the Lab", is_run_folder, folder_rows, import_folder),
     "run_zip": Importer("a zip of a run folder", is_zip, zip_rows, import_zip),
+    KIND: Importer("checkpoints of a PEFT training", is_checkpoints, checkpoint_rows, import_checkpoints),
     "rank_log_csv": _ranks_only(
         "rank_log_csv", "the rank_log.csv of the released FlexLoRA code", is_rank_log, read_rank_log
     ),

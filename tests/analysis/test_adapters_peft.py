@@ -38,6 +38,7 @@ from analysis.adapters import (
     truncation_errors,
 )
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, TensorFile, write_tensors
+from analysis.adapters.merging import MERGES, merge_adapters
 
 PREFIX = "base_model.model."
 
@@ -399,3 +400,42 @@ def test_the_snippet_of_fewer_matrices_names_those_and_no_layers(tmp_path, write
     assert found["config"].layers_to_transform is None
     assert regex.fullmatch(found["config"].target_modules, "model.layers.2.q_proj")
     assert not regex.fullmatch(found["config"].target_modules, "model.layers.1.q_proj")
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [0.5, -1.0, 2.0]])
+@pytest.mark.parametrize("density", [0.3, 0.99])
+def test_ties_is_what_peft_makes_of_the_same_updates(weights, density):
+    from peft.utils.merge_utils import ties
+
+    rng = np.random.default_rng(0)
+    deltas = [rng.normal(size=(7, 9)) for _ in weights]
+    theirs = ties([torch.from_numpy(delta) for delta in deltas], torch.tensor(weights, dtype=torch.float64), density)
+    assert MERGES["ties"](deltas, weights, density, rng) == pytest.approx(theirs.numpy())
+
+
+def test_a_merged_adapter_loads_in_peft_and_is_the_sum(tmp_path):
+    folders = [saved(filled(bert, lora(r=rank, lora_alpha=5)), tmp_path / f"{rank}") for rank in (2, 3)]
+    parts = [deltas(reloaded(bert, folder)) for folder in folders]
+    merge_adapters([open_adapter(folder) for folder in folders], tmp_path / "merged", weights=[0.5, 2.0])
+    found = deltas(reloaded(bert, tmp_path / "merged"))
+    for name, delta in found.items():
+        assert delta == pytest.approx(0.5 * parts[0][name] + 2.0 * parts[1][name], abs=1e-5)
+
+
+@pytest.mark.parametrize("variant", [key for key in VARIANTS if key not in ("adalora", "pissa")])
+def test_the_snippet_adapts_the_same_matrices_at_the_ranks_it_names(variant, tmp_path):
+    make, config = VARIANTS[variant]
+    adapter = open_adapter(saved(filled(make, config()), tmp_path / "a"))
+    own = {matrix.name: matrix.rank for matrix in adapter.matrices}
+    for ranks in (own, {name: max(1, rank - 1) for name, rank in own.items()}):
+        found: dict[str, Any] = {}
+        exec(config_snippet(adapter, ranks), found)
+        model = filled(make, found["config"])
+        made = {
+            name.removeprefix(PREFIX): (module.r["default"], module.scaling["default"])
+            for name, module in model.named_modules()
+            if hasattr(module, "get_delta_weight")
+        }
+        assert made.keys() - adapter.skipped.keys() == own.keys()
+        for matrix in adapter.matrices:
+            assert made[matrix.name] == (ranks[matrix.name], pytest.approx(matrix.scale))

@@ -703,7 +703,10 @@ class TestDetection:
             "rank_log_csv": rank_log,
             "adalora_tensorboard": tmp_path / "tb",
             "peft_result": tmp_path / "result.json",
+            "peft_checkpoints": tmp_path / "output",
         }
+        (tmp_path / "output" / "checkpoint-7").mkdir(parents=True)
+        (tmp_path / "output" / "checkpoint-7" / "adapter_model.safetensors").touch()
         paths["peft_result"].write_text('{"run_info": {}, "train_info": {}, "meta_info": {}}', encoding="utf-8")
         assert set(paths) == set(IMPORTERS)
         for kind, path in paths.items():

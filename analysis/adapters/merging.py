@@ -1,0 +1,246 @@
+"""Several adapters of one model as one: linear, TIES and DARE, on ΔW itself, one matrix at a time.
+
+``linear`` is exact: the factors stand side by side, B = [w₁ s₁ B₁, w₂ s₂ B₂, …]. TIES (Yadav et al., NeurIPS 2023) and
+DARE (Yu et al., ICML 2024) choose among the entries of ΔW, by the same rules as PEFT's ``ties_svd`` and
+``dare_linear_svd``; what they make is not of low rank, and its best approximation at the sum of the ranks is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.adapters.adapter import Adapter, AdapterMatrix
+from analysis.adapters.comparison import base_notices, same_shape
+from analysis.adapters.compression import write_adapter
+from analysis.adapters.dtypes import rounded, stored
+from analysis.adapters.files import AdapterError, NewTensor
+from analysis.adapters.keys import PREFIX
+from analysis.adapters.patterns import unambiguous
+from analysis.adapters.sizes import carried_tensors
+from analysis.adapters.spectra import Progress, factored_svd
+from flexlora.spectra import true_singular_values
+
+Dense = Callable[[Sequence[np.ndarray], Sequence[float], float, np.random.Generator], np.ndarray]
+"""f(ΔW of each adapter, weights, density, generator) → the merged ΔW."""
+SMALL = 1024
+"""Up to this side a merged ΔW is decomposed exactly; beyond it by subspace iteration."""
+
+
+def ties(
+    deltas: Sequence[np.ndarray], weights: Sequence[float], density: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Keep each ΔW's largest entries, elect a sign for every entry by their sum, average what has that sign."""
+    trimmed = np.stack([_largest(delta, density) for delta in deltas])
+    agree = np.sign(trimmed) == np.where(trimmed.sum(axis=0) >= 0, 1.0, -1.0)
+    weighted = trimmed * np.asarray(weights).reshape(-1, 1, 1)
+    return np.asarray((weighted * agree).sum(axis=0) / np.maximum(agree.sum(axis=0), 1))
+
+
+def dare(
+    deltas: Sequence[np.ndarray], weights: Sequence[float], density: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Keep a random share of each ΔW's entries, divided by that share; add them."""
+    masks = [rng.random(delta.shape) < density for delta in deltas]
+    return np.asarray(
+        sum(w * delta * mask / density for w, delta, mask in zip(weights, deltas, masks, strict=True)), np.float64
+    )
+
+
+MERGES: dict[str, Dense | None] = {"linear": None, "ties": ties, "dare": dare}
+"""Name → how; None = exactly, by factors."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What a merge wrote.
+
+    Attributes:
+        error: ‖merged ΔW − written ΔW‖_F / ‖merged ΔW‖_F over all matrices: what the rank and the type could not hold.
+        norm: ‖merged ΔW‖_F.
+        apart: √Σ w²‖ΔW‖²_F, the norm if the adapters were orthogonal: less is cancelled, more adds up.
+        notices: one line for each thing to know.
+    """
+
+    error: float
+    norm: float
+    apart: float
+    notices: tuple[str, ...]
+
+
+def merge_adapters(
+    adapters: Sequence[Adapter],
+    folder: str | Path,
+    how: str = "linear",
+    weights: Sequence[float] | None = None,
+    density: float = 0.5,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Merge:
+    """Write Σ w ΔW, or what TIES or DARE make of the ΔW, as a plain LoRA with s = 1, in float32.
+
+    Only matrices that all adapters have are merged. Heads and biases are those of the first.
+
+    Args:
+        adapters: two or more of one model.
+        folder: must not exist yet, or be empty.
+        how: key of ``MERGES``.
+        weights: one an adapter; None = 1 each.
+        density: of TIES and DARE: share of the entries that stay, above 0 and at most 1.
+        seed: of DARE's choice.
+        progress: called after each matrix.
+
+    Raises:
+        AdapterError: what cannot be merged, in one line that says why.
+    """
+    used = _checked(adapters, how, weights, density)
+    common = same_shape(adapters)
+    ranks = {matrix.name: _rank(adapters, matrix) for matrix in common}
+    sums, rng, done = np.zeros(3), np.random.default_rng(seed), [0]
+
+    # Both factors come from one decomposition; one matrix is held at a time.
+    @lru_cache(maxsize=1)
+    def made(name: str) -> dict[str, bytes]:
+        found, own = _merged(adapters, common[places[name]], ranks[name], MERGES[how], used, density, rng)
+        sums[:] += own
+        done[0] += 1
+        if progress is not None:
+            progress(done[0], len(common))
+        return found
+
+    places = {matrix.name: place for place, matrix in enumerate(common)}
+    tensors = carried_tensors(adapters[0])
+    for matrix in common:
+        rank = ranks[matrix.name]
+        for part, shape in (("A", (rank, matrix.in_features)), ("B", (matrix.out_features, rank))):
+            key = f"{PREFIX}{matrix.name}.lora_{part}.weight"
+            tensors[key] = NewTensor("F32", shape, lambda name=matrix.name, part=part: made(name)[part])
+    write_adapter(Path(folder), tensors, _config(adapters[0], ranks))
+    lost, norm, apart = np.sqrt(sums)
+    notices = [*base_notices(adapters, [adapter.name for adapter in adapters]), *_left(adapters, common)]
+    return Merge(float(lost / norm) if norm else 0.0, float(norm), float(apart), tuple(notices))
+
+
+def _merged(
+    adapters: Sequence[Adapter],
+    matrix: AdapterMatrix,
+    rank: int,
+    dense: Dense | None,
+    weights: Sequence[float],
+    density: float,
+    rng: np.random.Generator,
+) -> tuple[dict[str, bytes], np.ndarray]:
+    """Return part → bytes, and the squares of what is lost, of the merged norm, and of the norm if orthogonal."""
+    own = [(adapter.find(matrix.name).scale, *adapter.factors(matrix.name)) for adapter in adapters]
+    if dense is None:
+        B = np.hstack([w * s * left for w, (s, left, _) in zip(weights, own, strict=True)])
+        A = np.vstack([right for *_, right in own])
+        whole = true_singular_values(B, np.ones(len(A)), A)
+        if rank < len(A):
+            U, values, V = factored_svd(B, A)
+            new_B, new_A = U[:, :rank] * np.sqrt(values[:rank]), (V[:, :rank] * np.sqrt(values[:rank])).T
+        else:
+            new_B, new_A = B, A
+        new_B, new_A = rounded(new_B, "F32"), rounded(new_A, "F32")
+        signs = np.concatenate([np.ones(len(A)), -np.ones(rank)])
+        lost = true_singular_values(np.hstack([B, new_B]), signs, np.vstack([A, new_A]))
+    else:
+        delta = dense([s * left @ right for s, left, right in own], weights, density, rng)
+        whole = delta
+        new_B, new_A = (rounded(factor, "F32") for factor in _best(delta, rank))
+        lost = delta - new_B.astype(np.float64) @ new_A
+    apart = sum(
+        (w * s) ** 2 * float(np.sum((left.T @ left) * (right @ right.T)))
+        for w, (s, left, right) in zip(weights, own, strict=True)
+    )
+    sums = np.array([np.square(lost).sum(), np.square(whole).sum(), apart])
+    return {"A": stored(new_A, "F32"), "B": stored(new_B, "F32")}, sums
+
+
+def _best(delta: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return B (out, rank) and A (rank, in) of the largest directions, √σ in each."""
+    if min(delta.shape) <= SMALL:
+        U, values, Vt = np.linalg.svd(delta, full_matrices=False)
+    else:
+        # A few more columns than asked for, and four rounds: enough where the spectrum falls at all.
+        sketch = np.random.default_rng(0).normal(size=(delta.shape[1], rank + 8))
+        for _ in range(4):
+            basis = np.linalg.qr(delta @ sketch)[0]
+            sketch = np.linalg.qr(delta.T @ basis)[0]
+        basis = np.linalg.qr(delta @ sketch)[0]
+        small, values, Vt = np.linalg.svd(basis.T @ delta, full_matrices=False)
+        U = basis @ small
+    root = np.sqrt(values[:rank])
+    return U[:, :rank] * root, root[:, None] * Vt[:rank]
+
+
+def _largest(delta: np.ndarray, density: float) -> np.ndarray:
+    """Return ΔW with all but its largest entries set to 0; ``density`` is the share that stays."""
+    count = int(density * delta.size)
+    if count >= delta.size:
+        return delta
+    flat = np.abs(delta).ravel()
+    kept = np.zeros(delta.size, bool)
+    kept[np.argpartition(flat, delta.size - count)[delta.size - count :]] = True
+    return np.where(kept.reshape(delta.shape), delta, 0.0)
+
+
+def _rank(adapters: Sequence[Adapter], matrix: AdapterMatrix) -> int:
+    ranks = [adapter.find(matrix.name).rank for adapter in adapters]
+    return max(1, min(sum(ranks), matrix.in_features, matrix.out_features))
+
+
+def _config(first: Adapter, ranks: dict[str, int]) -> dict[str, Any]:
+    """Return a configuration with s = 1: alpha is r everywhere."""
+    config = {key: (first.config or {}).get(key) for key in ("base_model_name_or_path", "task_type", "modules_to_save")}
+    keys = unambiguous(list(ranks))
+    r = Counter(ranks.values()).most_common(1)[0][0]
+    pattern = {keys[name]: rank for name, rank in ranks.items() if rank != r}
+    return {
+        **{key: value for key, value in config.items() if value is not None},
+        "peft_type": "LORA",
+        "r": r,
+        "lora_alpha": r,
+        "rank_pattern": pattern,
+        "alpha_pattern": pattern,
+        "target_modules": "|".join(re.escape(name) for name in ranks),
+        "fan_in_fan_out": bool((first.config or {}).get("fan_in_fan_out")),
+        "inference_mode": True,
+    }
+
+
+def _left(adapters: Sequence[Adapter], common: Sequence[AdapterMatrix]) -> list[str]:
+    names, found = {matrix.name for matrix in common}, []
+    for adapter in adapters:
+        own = [matrix.name for matrix in adapter.matrices if matrix.name not in names]
+        if own:
+            found.append(f"{len(own)} matrices of {adapter.name} are not in all others and are left out: {own[0]}.")
+    if adapters[0].carried:
+        found.append(f"Heads and biases are those of {adapters[0].name}: {len(adapters[0].carried)} tensors.")
+    return found
+
+
+def _checked(adapters: Sequence[Adapter], how: str, weights: Sequence[float] | None, density: float) -> Sequence[float]:
+    if how not in MERGES:
+        raise AdapterError(f"Unknown merge {how!r}. Choose one of: {', '.join(MERGES)}.")
+    if len(adapters) < 2:
+        raise AdapterError(f"{len(adapters)} adapter was given; merging takes two or more.")
+    used = [1.0] * len(adapters) if weights is None else list(weights)
+    if len(used) != len(adapters) or not np.isfinite(used).all():
+        raise AdapterError(f"{len(used)} weights for {len(adapters)} adapters: one finite number each is needed.")
+    if not 0 < density <= 1:
+        raise AdapterError(f"density={density:g} must be above 0 and at most 1, such as 0.5.")
+    for adapter in adapters:
+        if adapter.config is None:
+            raise AdapterError(f"{adapter.name} has no adapter_config.json: its scale is unknown.")
+        if adapter.starts_relative or adapter.config.get("use_dora"):
+            what = "DoRA" if adapter.config.get("use_dora") else "weights that its start changed"
+            raise AdapterError(f"{adapter.name} has {what}: its ΔW is not the whole change, so it cannot be merged.")
+    return used

@@ -1,0 +1,164 @@
+"""Several adapters: compared, merged, and as the checkpoints of one training."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.adapters import AdapterError, analyse_adapter, compare_adapters, open_adapter
+from analysis.adapters.many import compare_many
+from analysis.adapters.merging import MERGES, merge_adapters
+from analysis.importers import LogImportError, detect_kind, import_log, propose_mapping
+from analysis.importers.checkpoints import KIND
+from analysis.runs import load_run
+
+NAMES = ("layers.0.q_proj", "layers.1.q_proj", "layers.1.v_proj")
+
+
+@pytest.fixture
+def make(tmp_path, write_adapter):
+    """f(name, seed, rank, **config) → an opened adapter of random factors; the same seed gives the same A."""
+
+    def made(name: str, seed: int, rank: int = 2, names=NAMES, **config):
+        rng = np.random.default_rng(seed)
+        factors = {key: (rng.normal(size=(12, rank)), rng.normal(size=(rank, 10))) for key in names}
+        return open_adapter(write_adapter(tmp_path / name, factors, r=rank, **config))
+
+    return made
+
+
+def dense(adapter, name):
+    B, A = adapter.factors(name)
+    return adapter.find(name).scale * B @ A
+
+
+def test_many_are_compared_as_two_are(make):
+    adapters = [make("a", 0, lora_alpha=2), make("b", 1, 3, lora_alpha=-4), make("c", 2)]
+    found = compare_many(adapters)
+    pair = compare_adapters(adapters[0], adapters[1])
+    for place, overlap in enumerate(pair.overlaps):
+        assert found.overlaps["output"][place, 0, 1] == pytest.approx(overlap.output_overlap)
+        assert found.overlaps["input"][place, 1, 0] == pytest.approx(overlap.input_overlap)
+        assert found.chances["output"][place, 0, 1] == pytest.approx(overlap.output_chance)
+    for i, first in enumerate(adapters):
+        for j, second in enumerate(adapters):
+            products = [float((dense(first, name) * dense(second, name)).sum()) for name in NAMES]
+            assert found.products[:, i, j] == pytest.approx(products)
+    whole = [np.concatenate([dense(adapter, name).ravel() for name in NAMES]) for adapter in adapters]
+    expected = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a in whole] for b in whole]
+    assert found.cosines() == pytest.approx(np.array(expected))
+    assert np.diagonal(found.overall("output")) == pytest.approx(1)
+    assert found.by_layer("input")[1] == pytest.approx(found.overlaps["input"][1:].mean(axis=0))
+    assert found.same_starts() == []
+
+
+def test_a_shared_start_another_base_and_dead_matrices_are_told(make, tmp_path, write_adapter):
+    rng = np.random.default_rng(0)
+    start = {name: rng.normal(size=(2, 10)) for name in NAMES}
+    paths = []
+    for seed, base in ((1, "base/cased"), (2, "base/uncased")):
+        own = np.random.default_rng(seed)
+        factors = {k: (own.normal(size=(12, 2)), A + 0.1 * own.normal(size=A.shape)) for k, A in start.items()}
+        factors[NAMES[0]] = (np.zeros((12, 2)), factors[NAMES[0]][1])
+        paths.append(write_adapter(tmp_path / f"s{seed}", factors, r=2, base_model_name_or_path=base))
+    found = compare_many([open_adapter(path) for path in paths])
+    ((first, second, cosine),) = found.same_starts()
+    assert (first, second) == ("s1", "s2") and cosine > 0.9
+    assert any("base models differ" in line and "base/uncased" in line for line in found.notices)
+    assert np.isnan(found.overlaps["output"][0]).all()
+    assert np.isfinite(found.overall("output")).all()
+    two = compare_adapters(*(open_adapter(path) for path in paths))
+    assert any("base models differ" in line for line in two.notices)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.floats(-2, 2), st.integers(1, 7))
+def test_a_linear_merge_is_the_weighted_sum(tmp_path_factory, adapter_writer, seed, weight, rank):
+    home, rng = tmp_path_factory.mktemp("merge"), np.random.default_rng(seed)
+    adapters = []
+    for number, (own, alpha) in enumerate(((rank, 4), (6, -3))):
+        factors = {name: (rng.normal(size=(12, own)), rng.normal(size=(own, 10))) for name in NAMES}
+        adapters.append(open_adapter(adapter_writer(home / f"{number}", factors, r=own, lora_alpha=alpha)))
+    merge = merge_adapters(adapters, home / "out", weights=[1.0, weight])
+    merged = open_adapter(home / "out")
+    lost = norm = 0.0
+    for name in NAMES:
+        expected = dense(adapters[0], name) + weight * dense(adapters[1], name)
+        assert dense(merged, name) == pytest.approx(expected, abs=1e-4)
+        lost += float(np.square(dense(merged, name) - expected).sum())
+        norm += float(np.square(expected).sum())
+    assert merge.norm == pytest.approx(np.sqrt(norm))
+    assert merge.error == pytest.approx(np.sqrt(lost / norm), abs=1e-9)
+
+
+@pytest.mark.parametrize("how", ["ties", "dare"])
+def test_the_error_of_a_merge_is_what_the_rank_could_not_hold(make, tmp_path, how):
+    adapters = [make("a", 0), make("b", 1)]
+    merge = merge_adapters(adapters, tmp_path / "out", how, density=0.6, seed=3)
+    merged, rng = open_adapter(tmp_path / "out"), np.random.default_rng(3)
+    lost = norm = 0.0
+    for name in NAMES:
+        whole = MERGES[how]([dense(adapter, name) for adapter in adapters], [1.0, 1.0], 0.6, rng)
+        lost += float(np.square(whole - dense(merged, name)).sum())
+        norm += float(np.square(whole).sum())
+        assert merged.find(name).rank == 4
+    assert 0 < merge.error == pytest.approx(np.sqrt(lost / norm))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"how": "mean"}, "Unknown merge 'mean'. Choose one of: linear, ties, dare."),
+        ({"weights": [1.0]}, "1 weights for 2 adapters"),
+        ({"density": 0.0}, "density=0 must be above 0"),
+    ],
+)
+def test_a_merge_that_cannot_be_names_what_can(make, tmp_path, change, says):
+    with pytest.raises(AdapterError, match=says):
+        merge_adapters([make("a", 0), make("b", 1)], tmp_path / "out", **change)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def training(tmp_path, write_adapter):
+    """A folder as the Trainer leaves it: three checkpoints, B growing from 0, and the history of the last."""
+    rng, home = np.random.default_rng(0), tmp_path / "output"
+    B, A = rng.normal(size=(12, 3)), rng.normal(size=(3, 10))
+    for step, grown in ((5, 0.5), (10, 1.0), (100, 2.0)):
+        factors = {name: (grown * (n + 1) * B, A) for n, name in enumerate(NAMES)}
+        folder = write_adapter(home / f"checkpoint-{step}", factors, r=3, lora_alpha=6)
+        history = [
+            {"step": 5, "loss": 0.7, "learning_rate": 1e-3},
+            {"step": 10, "eval_accuracy": 0.5, "eval_runtime": 3.0},
+        ]
+        (folder / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    (home / "checkpoint-final").mkdir()
+    return home
+
+
+def test_checkpoints_become_a_run_with_their_own_spectra(training, tmp_path):
+    assert detect_kind(training) == KIND
+    assert [row["name"] for row in propose_mapping(training)] == list(NAMES)
+    done = import_log(training, tmp_path / "run")
+    run = load_run(done.folder)
+    assert run.steps.tolist() == [5, 10, 100] and done.records == 3
+    for step in (5, 10, 100):
+        own = analyse_adapter(open_adapter(training / f"checkpoint-{step}")).singular_values
+        for name, values in run.singular_values(step).items():
+            assert values == pytest.approx(own[name], rel=1e-6)
+    assert (np.diff(run.energy, axis=0) > 0).all()
+    assert run.evals[0]["metrics"] == {"accuracy": 0.5}
+    assert run.header["method"] == "lora"
+    steps, losses = run.metrics["task_loss"]
+    assert steps.tolist() == [5] and losses.tolist() == [0.7]
+
+
+def test_checkpoints_of_unlike_adapters_are_refused_by_name(training, tmp_path, write_adapter):
+    write_adapter(training / "checkpoint-200", {"other.q_proj": (np.ones((3, 1)), np.ones((1, 3)))}, r=1)
+    with pytest.raises(LogImportError, match="checkpoint-200 has other matrices than the first checkpoint"):
+        import_log(training, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
