@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from analysis.adapters.comparison import base_notices, same_shape
 from analysis.adapters.compression import write_adapter
 from analysis.adapters.dtypes import rounded, stored
 from analysis.adapters.files import AdapterError, NewTensor
-from analysis.adapters.keys import PREFIX
+from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.patterns import unambiguous
-from analysis.adapters.sizes import carried_tensors
+from analysis.adapters.sizes import carried_tensors, written_names, written_shapes
 from analysis.adapters.spectra import Progress, factored_svd
 from flexlora.spectra import true_singular_values
 
@@ -118,14 +118,18 @@ def merge_adapters(
     places = {matrix.name: place for place, matrix in enumerate(common)}
     tensors = carried_tensors(adapters[0])
     for matrix in common:
-        rank = ranks[matrix.name]
-        for part, shape in (("A", (rank, matrix.in_features)), ("B", (matrix.out_features, rank))):
-            key = f"{PREFIX}{matrix.name}.lora_{part}.weight"
-            tensors[key] = NewTensor("F32", shape, lambda name=matrix.name, part=part: made(name)[part])
+        shapes = written_shapes(matrix, ranks[matrix.name])
+        for part, tensor in written_names(matrix).items():
+            data = partial(_part, made, matrix.name, part)
+            tensors[tensor] = NewTensor("F32", shapes[part], data)
     write_adapter(Path(folder), tensors, _config(adapters[0], ranks))
     lost, norm, apart = np.sqrt(sums)
     notices = [*base_notices(adapters, [adapter.name for adapter in adapters]), *_left(adapters, common)]
     return Merge(float(lost / norm) if norm else 0.0, float(norm), float(apart), tuple(notices))
+
+
+def _part(made: Callable[[str], dict[str, bytes]], name: str, part: str) -> bytes:
+    return made(name)[part]
 
 
 def _merged(
@@ -238,8 +242,11 @@ def _checked(adapters: Sequence[Adapter], how: str, weights: Sequence[float] | N
     if not 0 < density <= 1:
         raise AdapterError(f"density={density:g} must be above 0 and at most 1, such as 0.5.")
     for adapter in adapters:
-        if adapter.config is None:
-            raise AdapterError(f"{adapter.name} has no adapter_config.json: its scale is unknown.")
+        if adapter.config is None or adapter.format != "peft" or any(m.layer_kind == EXPERT for m in adapter.matrices):
+            raise AdapterError(
+                f"{adapter.name} is {adapter.label} as {adapter.format} stores it: only adapters of PEFT with their "
+                "adapter_config.json, and without factors that experts share, are merged."
+            )
         if adapter.starts_relative or adapter.config.get("use_dora"):
             what = "DoRA" if adapter.config.get("use_dora") else "weights that its start changed"
             raise AdapterError(f"{adapter.name} has {what}: its ΔW is not the whole change, so it cannot be merged.")

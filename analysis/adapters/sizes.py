@@ -54,12 +54,16 @@ def planned_factors(adapter: Adapter, ranks: Mapping[str, int], dtype: str | Non
         rank = ranks[matrix.name]
         if not rank or matrix.layer_kind == EXPERT:
             continue
-        ones = (1,) * len(matrix.kernel)
-        inputs = (matrix.in_features // math.prod(matrix.kernel), *matrix.kernel)
-        shapes = {"A": (rank, *inputs), "B": (matrix.out_features, rank, *ones)}
+        shapes = written_shapes(matrix, rank)
         for part, name in written_names(matrix).items():
             found[name] = NewTensor(factor_dtype(adapter, matrix.name, part, dtype), shapes[part], bytes)
     return found
+
+
+def written_shapes(matrix: AdapterMatrix, rank: int) -> dict[str, tuple[int, ...]]:
+    """Return part (A or B) → the shape that PEFT gives it, of a convolution with its kernel."""
+    inputs = (matrix.in_features // math.prod(matrix.kernel), *matrix.kernel)
+    return {"A": (rank, *inputs), "B": (matrix.out_features, rank, *(1,) * len(matrix.kernel))}
 
 
 def written_names(matrix: AdapterMatrix) -> dict[str, str]:

@@ -81,8 +81,8 @@ def import_checkpoints(path: Path, out: Path, mapping: Iterable[Mapping[str, Any
     with new_folder(out, LogImportError) as made, RunWriter(made, {**header, "name": out.name}) as writer:
         for step, values in _spectra(folders, shapes, names):
             writer.spectrum(step, values, values)
-        for step, fields in _losses(state):
-            writer.step(step, **fields)
+        for step, loss, rate in _losses(state):
+            writer.step(step, task_loss=loss, loss=loss, learning_rate=rate)
         for step, metrics in _evaluations(state):
             writer.eval(step, "validation", metrics)
         for notice in notices:
@@ -143,15 +143,11 @@ def _state(folder: Path, notices: list[str]) -> list[dict[str, Any]]:
         return []
 
 
-def _losses(history: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield step, ascending and once each, and fields of ``RunWriter.step``."""
-    found: dict[int, dict[str, float]] = {}
-    for entry in history:
-        if "loss" in entry:
-            loss, rate = _number(entry["loss"]), _number(entry.get("learning_rate"))
-            fields = {"task_loss": loss, "loss": loss, "learning_rate": rate}
-            found[int(entry["step"])] = {key: value for key, value in fields.items() if value is not None}
-    yield from sorted(found.items())
+def _losses(history: list[dict[str, Any]]) -> Iterator[tuple[int, float | None, float | None]]:
+    """Yield step, ascending and once each, loss and learning rate."""
+    logged = {int(entry["step"]): entry for entry in history if "loss" in entry}
+    for step, entry in sorted(logged.items()):
+        yield step, _number(entry["loss"]), _number(entry.get("learning_rate"))
 
 
 def _evaluations(history: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, float]]]:
