@@ -30,15 +30,13 @@ REASONS: dict[str, str] = {
         ),
         _INPUTS,
     ),
-    **dict.fromkeys(
-        ("OFT", "BOFT", "HRA", "ROAD", "OSF", "PSOFT", "HIRA", "MISS", "BONE", "DEFT", "FROD", "PEANUT", "GLORA"), _BASE
-    ),
+    **dict.fromkeys(("OFT", "BOFT", "HRA", "ROAD", "OSF", "PSOFT", "HIRA", "DEFT", "FROD", "PEANUT", "GLORA"), _BASE),
     "IA3": "it multiplies activations: ΔW = diag(l) W0 is a function of the base weights, which the file does not hold",
     "VERA": "its A and B are shared, random, and cut to the inputs of each layer: how many those are only the "
     "base model tells, also where vera_A and vera_B are in the file and need not be drawn from their seed",
-    **dict.fromkeys(("PVERA", "RANDLORA", "VBLORA", "UNILORA", "TINYLORA", "FOURIERFT", "WAVEFT", "ADAMSS"), _SEED),
+    **dict.fromkeys(("PVERA", "RANDLORA", "UNILORA", "TINYLORA", "FOURIERFT", "WAVEFT", "ADAMSS"), _SEED),
     **dict.fromkeys(("POLY", "XLORA", "LILY"), _ROUTED),
-    **dict.fromkeys(("C3A", "SHIRA", "GRALORA", "DELORA", "SUPERTUNING"), _OTHER),
+    **dict.fromkeys(("C3A", "SHIRA", "GRALORA", "DELORA", "SUPERTUNING", "MISS", "BONE", "VBLORA"), _OTHER),
     **dict.fromkeys(("LN_TUNING", "BEFT"), "it trains norms or biases, no weight matrix: there is no ΔW to decompose"),
     "TRAINABLE_TOKENS": "it retrains rows of the embedding: what they were before only the base model tells",
     "SHADOW": "it is a model of its own beside the base: there is no ΔW",

@@ -40,8 +40,8 @@ _FACTOR = re.compile(
     r"^(?P<module>.+?)\.(?P<part>lora_(?:A|B|E|diag|embedding_A|embedding_B|magnitude_vector))"
     r"(?:\.(?P<adapter>(?!(?:weight|bias)$)[^.]+))?(?:\.(?P<leaf>weight|bias))?$"
 )
-_BESIDE = re.compile(r"\.lora_(?:monteclora_sampler|ranknum|dropout)\b|\.(?:lora_\w+)\.base_layer\.")
-"""Of LoRA, and no part of ΔW: the sampler of MonteCLoRA, counters of AdaLoRA."""
+_BESIDE = re.compile(r"\.lora_(?:monteclora_sampler|velora_\w+|ranknum|dropout)\b|\.(?:lora_\w+)\.base_layer\.")
+"""Of LoRA, and no part of ΔW: of the training of MonteCLoRA and VeLoRA, counters of AdaLoRA."""
 _UNKNOWN = re.compile(r"\.(lora_\w+)")
 
 Parts = dict[str, Tensor]
