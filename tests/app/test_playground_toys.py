@@ -24,20 +24,19 @@ def spectra(rng: np.random.Generator, count: int) -> list[list[float]]:
 
 
 def test_measures_are_those_of_the_package():
-    rng = np.random.default_rng(1)
-    cases = spectra(rng, 60)
-    measures = {"spectralEntropy": spectral_entropy, "effectiveRank": effective_rank}
-    found = iter(
-        answers(*([["toys/measures", name, values] for values in cases for name in (*measures, "energyKept")]))
-    )
+    cases = spectra(np.random.default_rng(1), 60)
+    measures = {
+        ("engine/importance", "spectralEntropy"): spectral_entropy,
+        ("toys/measures", "effectiveRank"): effective_rank,
+    }
+    asked = [[*name, values] for values in cases for name in (*measures, ("toys/measures", "energyKept"))]
+    found = iter(answers(*asked))
     for values in cases:
-        for name, measure in measures.items():
+        for measure in measures.values():
             own, expected = next(found), measure(values)
-            assert own == (expected if expected is None else pytest.approx(expected, rel=1e-12, abs=1e-12)), (
-                name,
-                values,
-            )
-        kept = energy_kept(np.sort(np.abs(np.array(values) / (np.abs(values).max() or 1 if values else 1)))[::-1])
+            assert own == (expected if expected is None else pytest.approx(expected, rel=1e-12, abs=1e-12)), values
+        sizes = np.sort(np.abs(values))[::-1]
+        kept = energy_kept(sizes / sizes[0] if sizes.size and sizes[0] else sizes)
         assert next(found) == pytest.approx(kept.tolist(), abs=1e-12), values
 
 

@@ -12,7 +12,7 @@ import { SIDES } from "../views/sides.js";
 import { SORTS } from "../model/sorts.js";
 import { TableDialog } from "./table_dialog.js";
 import { TakeOut } from "./take_out.js";
-import { iconButton } from "./transport.js";
+import { iconButton } from "./icons.js";
 
 /** @param {any} player its transport, event list, list of matrices, help and card are built already @returns {Record<string, any>} nodes by name */
 export function buildStage(player) {

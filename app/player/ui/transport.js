@@ -3,6 +3,7 @@
 import { castOf } from "../film/cast.js";
 import { laterRecord } from "../film/choreography.js";
 import { element } from "../pen/draw.js";
+import { icon, iconButton } from "./icons.js";
 import { noEvent } from "./sentence.js";
 import { closable } from "./take_out.js";
 
@@ -10,19 +11,6 @@ import { closable } from "./take_out.js";
 
 export const SPEEDS = [0.25, 0.5, 1, 2, 4, 8];
 const SLOW = "slow";
-
-export const ICONS = {
-  first: "M3 3h2v10H3zM13 3v10L6 8z",
-  eventBack: "M8 3v10L2 8zM14 3v10L8 8z",
-  back: "M11 3v10L4 8z",
-  play: "M4 2.5v11l9.5-5.5z",
-  pause: "M4 3h3v10H4zM9 3h3v10H9z",
-  forward: "M5 3l7 5-7 5z",
-  eventForward: "M2 3l6 5-6 5zM8 3l6 5-6 5z",
-  last: "M11 3h2v10h-2zM3 3l7 5-7 5z",
-  takeOut: "M7 2h2v6h3.5L8 12.5 3.5 8H7zM2.5 13.5h11V15h-11z",
-  table: "M2 3h12v2.5H2zM2 6.8h5.4v2.5H2zM8.6 6.8H14v2.5H8.6zM2 10.6h5.4v2.5H2zM8.6 10.6H14v2.5H8.6z",
-};
 
 const KEYS = [
   ["space", "play or pause"],
@@ -44,22 +32,6 @@ const KEYS = [
   ["?", "this list"],
 ];
 
-/** @param {keyof typeof ICONS} name @param {string} label @param {() => void} act @returns {HTMLButtonElement} */
-export function iconButton(name, label, act) {
-  return element("button", { type: "button", class: `fl-button fl-${name}`, "aria-label": label, title: label, onclick: act }, [icon(name)]);
-}
-
-/** @param {keyof typeof ICONS} name @returns {SVGSVGElement} */
-function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
-}
-
 export class Transport {
   /**
    * @param {Clock} clock
@@ -67,7 +39,7 @@ export class Transport {
    */
   constructor(clock, actions) {
     this.clock = clock;
-    const button = (/** @type {keyof typeof ICONS} */ name, /** @type {string} */ label, /** @type {() => void} */ move) =>
+    const button = (/** @type {keyof typeof import("./icons.js").ICONS} */ name, /** @type {string} */ label, /** @type {() => void} */ move) =>
       iconButton(name, label, () => {
         move();
         actions.commit();

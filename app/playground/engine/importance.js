@@ -14,7 +14,7 @@ function scaledOf(values) {
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 /** Shares of the energy; null where there is none. @param {Values} values */
-function sharesOf(values) {
+export function sharesOf(values) {
   const found = scaledOf(values);
   if (!found?.peak) return null;
   const squares = found.scaled.map((value) => value * value);

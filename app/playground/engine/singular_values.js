@@ -51,8 +51,8 @@ function inner(x, y) {
   return sum;
 }
 
-/** Singular values of a square matrix by rotations of its columns until they are orthogonal. @param {Float64Array[]} columns @returns {number[]} descending */
-function jacobi(columns) {
+/** Singular values of a matrix by rotations of its columns until they are orthogonal. @param {Float64Array[]} columns @returns {number[]} descending */
+export function jacobi(columns) {
   for (let sweep = 0, turned = true; turned && sweep < 60; sweep += 1) {
     turned = false;
     for (let a = 0; a < columns.length; a += 1) {

@@ -6,7 +6,7 @@ import { Bars } from "../pictures/bars.js";
 import { drawChart, endsOf } from "../pictures/chart.js";
 import { gaussianRows } from "./draws.js";
 import { Fit } from "./fit.js";
-import { spectralEntropy } from "./measures.js";
+import { spectralEntropy } from "../engine/importance.js";
 import { orthonormal, trueSingularValues, update } from "./small_matrix.js";
 import { button, Facts, row, slider, Verdict } from "./toy.js";
 

@@ -1,5 +1,7 @@
 /** Matrices small enough to be arrays of rows, and what the toys compute with them. */
 
+import { jacobi } from "../engine/singular_values.js";
+
 /** @typedef {number[][]} Matrix rows */
 
 /** @param {Matrix} matrix @returns {Matrix} */
@@ -36,29 +38,10 @@ export function update(P, lam, Q) {
   return product(transposed(P), scaled);
 }
 
-/** Singular values by Jacobi's rotations of columns. @param {Matrix} matrix @returns {number[]} descending */
+/** @param {Matrix} matrix @returns {number[]} descending */
 export function singularValues(matrix) {
-  const columns = matrix.length >= matrix[0].length ? transposed(matrix) : matrix.map((row) => [...row]);
-  for (let sweep = 0; sweep < 60; sweep += 1) {
-    let turned = false;
-    for (let i = 0; i < columns.length; i += 1) {
-      for (let j = i + 1; j < columns.length; j += 1) turned = rotate(columns[i], columns[j]) || turned;
-    }
-    if (!turned) break;
-  }
-  return columns.map((column) => Math.sqrt(dot(column, column))).sort((a, b) => b - a);
-}
-
-/** Makes two columns orthogonal. @param {number[]} a @param {number[]} b @returns {boolean} they were not */
-function rotate(a, b) {
-  const [aa, bb, ab] = [dot(a, a), dot(b, b), dot(a, b)];
-  if (Math.abs(ab) <= 1e-15 * Math.sqrt(aa * bb)) return false;
-  const zeta = (bb - aa) / (2 * ab);
-  const tangent = (zeta >= 0 ? 1 : -1) / (Math.abs(zeta) + Math.hypot(1, zeta));
-  const cosine = 1 / Math.hypot(1, tangent);
-  const sine = cosine * tangent;
-  for (let k = 0; k < a.length; k += 1) [a[k], b[k]] = [cosine * a[k] - sine * b[k], sine * a[k] + cosine * b[k]];
-  return true;
+  const columns = matrix.length >= matrix[0].length ? transposed(matrix) : matrix;
+  return jacobi(columns.map((column) => Float64Array.from(column)));
 }
 
 /** The singular values of P diag(λ) Q itself, which λ holds only where P and Q are orthonormal; `flexlora.spectra`. @param {Matrix} P @param {number[]} lam @param {Matrix} Q @returns {number[]} as many as λ, descending */

@@ -3,7 +3,8 @@
 import { element } from "../../player/pen/draw.js";
 import { formatEntropy, formatNumber } from "../../player/model/format.js";
 import { Bars } from "../pictures/bars.js";
-import { effectiveRank, energy, energyKept, energyShares, spectralEntropy } from "./measures.js";
+import { energyOf, sharesOf, spectralEntropy } from "../engine/importance.js";
+import { effectiveRank, energyKept } from "./measures.js";
 import { button, Facts, row, Verdict } from "./toy.js";
 
 /** @import { Desk, OpenToy, Toy } from "./toy.js" */
@@ -22,7 +23,7 @@ const TIMES = 10;
 export function waysWith(found, values) {
   const entropy = spectralEntropy(values);
   if (entropy === null || Math.abs(entropy - GOAL) > NEAR) return found;
-  const carrying = (energyShares(values) ?? []).filter((share) => share > CARRIES).length;
+  const carrying = (sharesOf(values) ?? []).filter((share) => share > CARRIES).length;
   return found.every((other) => Math.abs(other - carrying) >= OTHERWISE) ? [...found, carrying] : found;
 }
 
@@ -59,9 +60,9 @@ class SpectrumToy {
     const by = this.times === 1 ? TIMES : 1 / TIMES;
     this.times = this.times === 1 ? TIMES : 1;
     this.bars.options.most = this.times;
-    const before = energy(this.values);
+    const before = energyOf(this.values);
     const next = this.values.map((value) => Number((value * by).toPrecision(6)));
-    this.put(next, `Every λ times ${by === TIMES ? "10" : "0.1"}: the energy went from ${formatNumber(before)} to ${formatNumber(energy(next))}, entropy and effective rank did not move. They read shares, not sizes.`);
+    this.put(next, `Every λ times ${by === TIMES ? "10" : "0.1"}: the energy went from ${formatNumber(before)} to ${formatNumber(energyOf(next))}, entropy and effective rank did not move. They read shares, not sizes.`);
   }
 
   flip() {
@@ -87,7 +88,7 @@ class SpectrumToy {
     const palette = this.desk.palette();
     const kept = energyKept(values);
     this.bars.draw(palette, values, { fill: (i) => (values[i] < 0 ? palette.pruned : palette.extended) });
-    const energies = energy(values);
+    const energies = energyOf(values);
     this.shares.draw(palette, values.map((value) => (energies ? value ** 2 / energies : 0)), { fill: () => palette.accent });
     this.scaleButton.textContent = this.times === 1 ? "Scale × 10" : "Scale × 0.1";
     const effective = effectiveRank(values);

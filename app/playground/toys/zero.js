@@ -5,7 +5,8 @@ import { formatEntropy, formatNumber } from "../../player/model/format.js";
 import { Bars } from "../pictures/bars.js";
 import { drawChart } from "../pictures/chart.js";
 import { gaussianRows } from "./draws.js";
-import { spectralEntropy, zeroFactor } from "./measures.js";
+import { spectralEntropy } from "../engine/importance.js";
+import { zeroFactor } from "./measures.js";
 import { dot, transposed, update } from "./small_matrix.js";
 import { button, Facts, row, Verdict } from "./toy.js";
 

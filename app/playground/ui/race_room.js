@@ -1,7 +1,7 @@
 /** The race: a truth to paint, two contestants, and how they stand. */
 
 import { element, penFor } from "../../player/pen/draw.js";
-import { iconButton } from "../../player/ui/transport.js";
+import { iconButton } from "../../player/ui/icons.js";
 import { drawChart, endsOf } from "../pictures/chart.js";
 import { KINDS } from "../pictures/rank_map.js";
 import { commandOf } from "../engine/settings.js";
