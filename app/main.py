@@ -77,7 +77,7 @@ else:
         from classroom.bar import class_bar
 
         class_bar(room)
-    # One title a page. The player fills its page: there it is only read aloud.
-    seen = "lab-title" if page.title not in ("Explore", "Playground", "Train") else "lab-unseen"
+    # One title a page. The player fills its page, and so does the reader: there it is only read aloud.
+    seen = "lab-title" if page.title not in ("Explore", "Learn", "Playground", "Train") else "lab-unseen"
     st.html(f'<h1 class="{seen}">{page.title}</h1>')
     page.run()

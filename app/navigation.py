@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 import links
-from app_pages import adapters, classroom, compare, explore, methods, playground, runs, train, what_if
+from app_pages import adapters, classroom, compare, explore, learn, methods, playground, runs, train, what_if
 from classroom.room import class_of_server
 
 
@@ -13,6 +13,7 @@ def pages() -> dict[str, StreamlitPage]:
     made = {
         "Explore": st.Page(explore.page, title="Explore", url_path="explore", default=True),
         "Playground": st.Page(playground.page, title="Playground", url_path="playground"),
+        "Learn": st.Page(learn.page, title="Learn", url_path="learn"),
         "Train": st.Page(train.page, title="Train", url_path="train"),
         "Compare": st.Page(compare.page, title="Compare", url_path="compare"),
         "What-if": st.Page(what_if.page, title="What-if", url_path="what-if"),

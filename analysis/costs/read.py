@@ -18,7 +18,7 @@ RUNS = ("", "graph", "compile", "compile+graph")
 """How a contestant is run: eagerly first."""
 COUNTS = ("layers", "hidden", "batch", "length", "rank", "interval", "matrices")
 """Numbers of a shape, all at least 1."""
-ORDER = ("base", "8b", "8b-plain", "minilm", "words")
+ORDER = ("base", "8b", "8b-plain", "8b-4bit", "minilm", "words")
 """Names of shapes as they are told; others follow by file name."""
 QUANTITIES_OF_A_STEP = (
     "step_ms_median", "step_ms_mean", "event_ms_median", "kernels", "launches", "busy_ms", "peak_bytes", "held_bytes",
@@ -185,6 +185,7 @@ def _measurement(file: str, document: dict[str, Any]) -> Measurement:
     shape = document["shape"]
     numbers = {key: _count(shape[key], key) for key in COUNTS}
     flags = {key: bool(shape[key]) for key in ("half_weights", "autocast", "checkpointing")}
+    flags["packed"] = bool(shape.get("packed"))
     contestants = tuple(_contestant(one) for one in document["contestants"])
     names = [one.name for one in contestants]
     if not names or len(set(names)) < len(names):

@@ -59,7 +59,11 @@ def title(found: Measurement) -> str:
     shape = found.shape
     apart = ", checkpointing" if shape["checkpointing"] else ""
     apart += ", 4-bit weights" if shape.get("packed") else ""
-    apart += ", compiled" if any("compile" in run for run in found.runs()) else ""
+    compiled = any("compile" in run for run in found.runs())
+    apart += ", compiled" if compiled else ""
+    # A short table stands beside the whole one of its shape, by the names that are in it.
+    others = [label(one.method) for one in found.contestants if one.method != "peft_lora"]
+    apart += f", {' and '.join(others)} alone" if len(others) <= 2 and not compiled else ""
     return (
         f"{_model(found)}, {shape['batch']} × {shape['length']} tokens, rank {shape['rank']}{apart} ({_short(found)})"
     )

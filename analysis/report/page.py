@@ -22,6 +22,8 @@ from flexlora.errors import FlexLoRAError
 from flexlora.run_log.disk import put_bytes
 
 _HERE = Path(__file__).parent
+STYLE = _HERE / "page.css"
+"""Of a page without a server: its colours by the names that the player reads."""
 
 
 class ReportError(FlexLoRAError):
@@ -94,18 +96,19 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
         name=escape(name),
         about=escape(describe_run(run)),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in (*run.notices, *contents.notes)),
-        style=(_HERE / "page.css").read_text(encoding="utf-8"),
+        style=STYLE.read_text(encoding="utf-8"),
         tables=report_tables(run),
-        request=_packed(json.dumps(request).encode()),
-        run=_packed(contents.payload),
-        parcels=_packed(contents.parcels),
-        cards=_packed(json.dumps(contents.cards, separators=(",", ":")).encode()),
-        told=_packed(as_json(told_in_file(run))),
+        request=packed(json.dumps(request).encode()),
+        run=packed(contents.payload),
+        parcels=packed(contents.parcels),
+        cards=packed(json.dumps(contents.cards, separators=(",", ":")).encode()),
+        told=packed(as_json(told_in_file(run))),
         modules=as_json({"imports": modules}).decode().replace("<", "\\u003c"),
     )
     # A path in a header may be no text; UTF-8 has no place for that.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _packed(data: bytes) -> str:
+def packed(data: bytes) -> str:
+    """Return bytes as text for a page: base64 of gzip, the same each time."""
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()

@@ -9,6 +9,8 @@ import streamlit as st
 
 from flexlora.config import FlexLoRAConfig
 from flexlora.job import Job
+from jobs import sharing
+from jobs.caps import describe_caps, refused_size
 from jobs.form import job_form
 from jobs.line import line_panel, progress_text
 from jobs.live import LiveJob, Request
@@ -134,6 +136,10 @@ def _player(key: str, live: LiveJob) -> None:
 
 
 def _start_row(job: Job | None, live: LiveJob | None, me: Owner) -> None:
+    if (caps := sharing.caps_of(me.key)) is not None:
+        too_large = job and refused_size(caps, job)
+        st.caption(describe_caps(caps) if not too_large else f":material/block: {plain(too_large)}")
+        job = None if too_large else job
     with st.container(horizontal=True, vertical_alignment="center"):
         press = partial(st.session_state.update, {PRESSED: True})
         act("Start", "train_start", ":material/play_arrow:", press, type="primary", disabled=job is None)

@@ -15,10 +15,10 @@ from jobs.visitor import visitor
 FAULT = "class_fault"
 
 
-def act_on(
+def taken(
     room: Room, what: Callable[Concatenate[ClassState, Given], ClassState], *given: Given.args, **more: Given.kwargs
 ) -> bool:
-    """Let the leader change the class; return whether it has changed, else the page says why not."""
+    """Let the leader change the class; return whether that was taken, else the page says why not."""
     try:
         if not room.leads(visitor().key):
             raise FlexLoRAError("Only the leader of the class may do that.")
@@ -27,3 +27,10 @@ def act_on(
         st.session_state[FAULT] = str(error)
         return False
     return True
+
+
+def act_on(
+    room: Room, what: Callable[Concatenate[ClassState, Given], ClassState], *given: Given.args, **more: Given.kwargs
+) -> None:
+    """Do so as what a button calls."""
+    taken(room, what, *given, **more)

@@ -39,7 +39,7 @@ def jobs_panel(registry: Registry, me: Owner) -> None:
     with st.popover("Stop all", icon=":material/stop:", key="class_stop_all"):
         count = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}"
         st.markdown(f"Stop {count}? What has trained keeps its log and can be resumed; what waits leaves the line.")
-        st.button(f"Stop {count}", key="class_stop_all_now", type="primary", on_click=registry.stop_all, args=(me,))
+        st.button(f"Stop {count}", key="class_stop_all_now", type="primary", on_click=_stop_all, args=(registry, me))
 
 
 def steering(registry: Registry, me: Owner) -> None:
@@ -66,6 +66,10 @@ def caps_panel(room: Room) -> None:
         "Set", key="class_caps", disabled=wanted == caps, on_click=act_on, args=(room, capped, wanted),
         help="Holds for every Start from now on; what trains goes on",
     )  # fmt: skip
+
+
+def _stop_all(registry: Registry, me: Owner) -> None:
+    registry.stop_all(me)
 
 
 def _stop(registry: Registry, me: Owner, live: LiveJob) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from classroom.acting import act_on
+from classroom.acting import act_on, taken
 from classroom.poll import Poll
 from classroom.room import Room
 from classroom.state import asked, turned
@@ -27,7 +27,7 @@ def ask_panel(room: Room) -> None:
 def _ask(room: Room) -> None:
     state = st.session_state
     lines = [line for line in state[ANSWERS].splitlines() if line.strip()]
-    if act_on(room, asked, state[QUESTION], lines):
+    if taken(room, asked, state[QUESTION], lines):
         state[QUESTION] = state[ANSWERS] = ""
 
 

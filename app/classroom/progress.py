@@ -19,7 +19,7 @@ class Answered:
 
     Attributes:
         version: of the lesson; another version begins anew.
-        steps: step → whether the latest answer there was right, None where there is nothing to answer.
+        steps: step → whether the latest answer there was right, None where none was given.
     """
 
     version: str
@@ -58,11 +58,14 @@ class Standing:
 def noted(progress: Progress, told: Mapping[str, Any]) -> Progress:
     """Return a member's progress after an event {lesson, step, right, version} of the Learn page.
 
+    A step that is opened again keeps its answer. ``version`` is null for a lesson that has one only.
+
     Raises:
         ClassError: a field is missing or of another kind, or there is no room for more.
     """
     lesson = line_of(told.get("lesson"), "lesson", LONGEST)
-    step, version = _name(told.get("step"), "step"), _name(told.get("version"), "version")
+    step = _name(told.get("step"), "step")
+    version = "" if told.get("version") is None else _name(told["version"], "version")
     right = told.get("right")
     if right is not None and not isinstance(right, bool):
         raise ClassError("right is true, false or null.")
@@ -70,7 +73,7 @@ def noted(progress: Progress, told: Mapping[str, Any]) -> Progress:
     held = before.steps if before is not None and before.version == version else {}
     if (before is None and len(progress) >= MOST_LESSONS) or (step not in held and len(held) >= MOST_STEPS):
         raise ClassError(f"At most {MOST_LESSONS} lessons of {MOST_STEPS} steps are kept.")
-    return {**progress, lesson: Answered(version, {**held, step: right})}
+    return {**progress, lesson: Answered(version, {**held, step: held.get(step) if right is None else right})}
 
 
 def standings(everybody: Iterable[Progress]) -> list[Standing]:

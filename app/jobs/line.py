@@ -7,6 +7,7 @@ import streamlit as st
 from jobs.live import LiveJob
 from jobs.owner import Owner
 from jobs.registry import Line, Registry
+from jobs.sharing import name_of
 from jobs.study_job import StudyJob
 from links import explore
 from runs.store import plain
@@ -67,7 +68,7 @@ def describe_line(line: Line, me: Owner) -> str:
     running, told = line.running, []
     mine = next((place for place, live in enumerate(line.waiting) if live.owner == me), None)
     if running is not None and running.owner != me:
-        told.append(f"Another browser's run **{plain(running.folder.name)}** is {progress_text(running)}.")
+        told.append(f"{whose_run(running.owner.key)} **{plain(running.folder.name)}** is {progress_text(running)}.")
     if mine is not None:
         told.append(_turn(line, mine, me))
     others = len(line.waiting) - (mine is not None)
@@ -78,6 +79,12 @@ def describe_line(line: Line, me: Owner) -> str:
     if line.patience_s is not None and own:
         told.append(f"The pause makes way for them in {duration(line.patience_s)}; the run can be resumed.")
     return " ".join(told)
+
+
+def whose_run(key: str | None) -> str:
+    """Return how a sentence about somebody else's run begins; members of a class have names."""
+    name = name_of(key)
+    return "Another browser's run" if name is None else f"The run of {plain(name)}"
 
 
 def progress_text(live: LiveJob) -> str:

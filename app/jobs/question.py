@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import streamlit as st
 
@@ -11,22 +12,34 @@ from flexlora.job import Job
 from flexlora.run_log import RunLogError, glance_run, run_state
 from jobs.line import progress_text
 from jobs.live import LiveJob, Request
-from jobs.owner import Owner
+from jobs.owner import Owner, read_owner
+from jobs.recorded import is_long, nearest_recorded
 from jobs.registry import Registry
-from links import explore
+from jobs.sharing import name_of
+from links import explore, go, has
 from runs.replays import trained_already
-from runs.rows import BUNDLED, OTHERS, YOURS, whose
+from runs.rows import BUNDLED, OTHERS, YOURS, RunRow, describe_row, whose
 from runs.store import RunEntry, plain, runs_root
 
 ASKED = "train_asked"
 WHOSE = {YOURS: "Your run", OTHERS: "Another browser's run", BUNDLED: "The bundled run"}
 MESSAGE = "train_message"
+PLAYGROUND = "Playground"
+
+
+class _Asked(NamedTuple):
+    """What a question is about: the request, a run of the same job, and a recorded one to look at meanwhile."""
+
+    request: Request
+    same: RunEntry | None
+    recorded: RunRow | None = None
 
 
 def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = False, replace: bool = False) -> None:
     """Start a job, or put the question that comes before it; the page runs again.
 
-    ``again``: also when the log has that job already; ``replace``: also in the place of the viewer's own job.
+    ``again``: also when the log has that job already, or many wait.
+    ``replace``: also in the place of the viewer's own job.
     """
     state = st.session_state
     state.pop(ASKED, None)
@@ -37,8 +50,10 @@ def ask_for(registry: Registry, me: Owner, request: Request, *, again: bool = Fa
     job = request.job
     new = not again and request.folder is None
     same = _same_job(registry, job) if new and isinstance(job, Job) else None
-    if same is not None or (mine is not None and not replace):
-        state[ASKED] = request, same
+    waits = new and not replace and registry.waiting_of(me) is None and is_long(registry.line())
+    recorded = nearest_recorded(job) if waits and same is None and isinstance(job, Job) else None
+    if same is not None or recorded is not None or (mine is not None and not replace):
+        state[ASKED] = _Asked(request, same, recorded)
     else:
         try:
             registry.start(me, request, runs_root(), replace=replace)
@@ -86,14 +101,18 @@ def _forget() -> None:
 
 
 def _ask(registry: Registry, me: Owner) -> None:
-    request, same = st.session_state[ASKED]
+    request, same, recorded = st.session_state[ASKED]
+    if recorded is not None:
+        _ask_to_wait(registry, me, request, recorded)
+        return
     if same is None:
         look, key = "", "train_replace"
         text, train = _obstacle(registry.busy_with(me), len(registry.line().waiting))
     else:
         live, key = registry.find(same.folder), "train_again"
         state = "trained to its end" if live is None else progress_text(live)
-        who = WHOSE[whose(same.key, same.folder, me)]
+        name, where = name_of(read_owner(same.folder)), whose(same.key, same.folder, me)
+        who = f"The run of {plain(name)}" if name is not None and where == OTHERS else WHOSE[where]
         text = f"{who} **{plain(same.folder.name)}** is exactly this job, {state}."
         look, train = ("Look at it", "Train it again") if live is None else ("Watch it in Explore", "Train it anyway")
         look = look if live is None or live.has_log else ""
@@ -107,6 +126,25 @@ def _ask(registry: Registry, me: Owner) -> None:
         if st.button("Never mind", key="train_never_mind"):
             _forget()
             st.rerun()
+
+
+def _ask_to_wait(registry: Registry, me: Owner, request: Request, recorded: RunRow) -> None:
+    """Many wait: what is there already comes first."""
+    waiting = len(registry.line().waiting)
+    ahead = " The Playground trains in your browser at once, without a line." if has(PLAYGROUND) else ""
+    st.markdown(
+        f"{waiting} runs wait already. The recorded run **{plain(recorded.name)}** is like yours: "
+        f"{plain(describe_row(recorded))}.{ahead}"
+    )
+    with st.container(horizontal=True):
+        if st.button("Look at it now", key="train_recorded", type="primary", icon=":material/explore:"):
+            _forget()
+            explore(recorded.key)
+        if has(PLAYGROUND) and st.button("Playground", key="train_playground", icon=":material/toys:"):
+            _forget()
+            go(PLAYGROUND)
+        if st.button("Wait in line", key="train_wait", icon=":material/hourglass_top:"):
+            ask_for(registry, me, request, again=True)
 
 
 def _obstacle(mine: LiveJob | None, waiting: int) -> tuple[str, str]:

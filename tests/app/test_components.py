@@ -20,6 +20,8 @@ ENTRIES = (
     "schedule/editor.js",
     "playground/component.js",
     "playground/worker.js",
+    "learn/component.js",
+    "learn/file.js",
     "runs/picker.js",
     "runs/gallery.js",
     "classroom/bar.js",

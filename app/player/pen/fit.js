@@ -7,8 +7,9 @@
  */
 export function fitHeight(root) {
   const place = root.getRootNode();
-  const holder = place instanceof ShadowRoot ? place.host : (root.parentElement ?? root);
-  const top = Math.max(0, holder.getBoundingClientRect().top + (holder.closest("[data-testid=stMain]")?.scrollTop ?? 0));
+  const host = place instanceof ShadowRoot ? place.host : root;
+  const holder = root.parentElement ?? host;
+  const top = Math.max(0, holder.getBoundingClientRect().top + (host.closest("[data-testid=stMain]")?.scrollTop ?? 0));
   // The film's row needs its words: what lies below may scroll.
   const least = root.classList.contains("fl-slow") ? 660 : 560;
   const height = `${Math.max(least, Math.min(1100, window.innerHeight - top - 56))}px`;

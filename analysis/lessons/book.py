@@ -1,0 +1,97 @@
+"""``lesson_book``: the lessons as data, their texts and pictures filled with the numbers of the runs that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import yaml
+
+from analysis.lessons import better, event, moving, schedule, spectrum, zero_impact
+from analysis.lessons.material import RUNS, Material
+from analysis.lessons.quiz import quiz
+from analysis.lessons.words import sentence
+from analysis.player_modules import FOLDER
+
+LESSONS: dict[str, Callable[[Material], dict[str, Any]]] = {
+    "1_spectrum": spectrum.facts,
+    "2_event": event.facts,
+    "3_zero_impact": zero_impact.facts,
+    "4_schedule": schedule.facts,
+    "5_moving": moving.facts,
+    "6_better": better.facts,
+}
+"""Name of a lesson's file → what its numbers are computed by."""
+WORDS_A_MINUTE, ACTION_S = 200, 20
+_UNSHOWN = ("claims",)
+
+
+@cache
+def lesson_source(name: str) -> dict[str, Any]:
+    """Return a lesson as it is written, its names of numbers not yet filled.
+
+    Raises:
+        FileNotFoundError: there is no such lesson, as where the package was installed without its app.
+    """
+    return yaml.safe_load((FOLDER / "learn/lessons" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def lesson_book(lab: Material) -> dict[str, Any]:
+    """Return what the reader shows: ``lessons``, ``quiz`` and the ``runs`` that the lessons look at.
+
+    Raises:
+        RunLogError: a run cannot be read.
+        FlexLoRAError: the study cannot be read.
+    """
+    lessons = [filled_lesson(name, facts(lab), number) for number, (name, facts) in enumerate(LESSONS.items(), 1)]
+    return {"lessons": lessons, "quiz": quiz(), "runs": list(RUNS)}
+
+
+def filled_lesson(name: str, facts: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return a lesson with its numbers.
+
+    Args:
+        name: one of ``LESSONS``.
+        facts: of the runs that it shows.
+        number: its place, from 1.
+
+    Raises:
+        KeyError: it names a number that the facts do not have.
+    """
+    lesson = filled(lesson_source(name), facts)
+    for step in lesson["steps"]:
+        for part in (step, step.get("reveal", {})):
+            part["text"] = [sentence(text) for text in part.get("text", [])]
+    minutes = reading_minutes(lesson)
+    steps = [{key: value for key, value in step.items() if key not in _UNSHOWN} for step in lesson["steps"]]
+    return {**lesson, "number": number, "minutes": round(minutes), "steps": steps}
+
+
+def filled(source: Any, facts: Mapping[str, Any]) -> Any:
+    """Return a part of a lesson with every ``{number}`` in a text and every ``$fact`` in its place.
+
+    Raises:
+        KeyError: a name that the facts do not have.
+    """
+    if isinstance(source, str):
+        return facts[source[1:]] if source.startswith("$") else source.format_map(facts)
+    if isinstance(source, list):
+        return [filled(item, facts) for item in source]
+    if isinstance(source, dict):
+        return {key: value if key in _UNSHOWN else filled(value, facts) for key, value in source.items()}
+    return source
+
+
+def reading_minutes(lesson: Mapping[str, Any]) -> float:
+    """Return how long a lesson takes: its words at 200 a minute, and 20 s for each thing that it asks to do."""
+    words = sum(len(text.split()) for step in lesson["steps"] for text in _read(step))
+    actions = sum("ask" in step for step in lesson["steps"])
+    return words / WORDS_A_MINUTE + actions * ACTION_S / 60
+
+
+def _read(step: Mapping[str, Any]) -> list[str]:
+    """Everything of a step that is read, its answer too."""
+    ask, reveal = step.get("ask") or {}, step.get("reveal") or {}
+    texts = [step["title"], step.get("formula", ""), ask.get("question", ""), reveal.get("formula", "")]
+    return [*texts, *step["text"], *ask.get("options", []), *reveal.get("text", [])]

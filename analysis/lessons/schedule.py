@@ -1,0 +1,130 @@
+"""Lesson 4: how many directions may move, and what another schedule would have done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+from analysis.lessons.material import RUN, Material
+from analysis.lessons.words import ends_of
+from analysis.metrics import gross_moves, net_moves
+from analysis.run_config import config_at
+from analysis.runs import Run
+from analysis.what_if import Decisions, logged_decisions, replay
+from flexlora.config import FlexLoRAConfig
+
+START_BUDGETS = (2, 4, 6, 8, 10, 12, 14, 16, 20, 24)
+WANTED_MOVES = 100
+SKETCHED = 6
+
+
+def facts(lab: Material) -> dict[str, Any]:
+    """Return the numbers of the lesson."""
+    run = lab.run(RUN)
+    config = cast(FlexLoRAConfig, config_at(run, 1))
+    step, _, _ = ends_of(run)
+    span = run.total_steps - int(config.final_steps or 0)
+    left = 1 - (step - int(config.warmup_steps or 0)) / span
+    moved = [event["step"] for event in run.events if event["prune"]]
+    events = [int(at) for at in config.event_steps()]
+    curve = [config.budget(at) for at in events]
+    return {
+        "run": RUN,
+        "step": step,
+        "total_steps": run.total_steps,
+        "warmup": config.warmup_steps,
+        "final": config.final_steps,
+        "window_end": span,
+        "interval": config.interval,
+        "b0": config.initial_budget,
+        "left": left,
+        "raw": config.initial_budget * left**3,
+        "budget": config.budget(step),
+        "events": len(events),
+        "active": len(moved),
+        "idle": len(events) - len(moved),
+        "last_moved": moved[-1],
+        "last_answers": [moved[-1]],
+        "last": int(run.steps[-1]),
+        "last_share": moved[-1] / run.total_steps,
+        "wanted": WANTED_MOVES,
+        "own_curve": [{"label": "b(t)", "values": curve}],
+        "gross": gross_moves(run),
+        "moved_first_half": sum(len(event["prune"]) for event in run.events[: len(moved) // 2]),
+        "half_events": len(moved) // 2,
+        "event_steps": events,
+        "event_budgets": curve,
+        **_sketch(events, curve),
+        **_others(config),
+        "dial": [_started(config, b0) for b0 in START_BUDGETS],
+        **_doubled(run, config),
+    }
+
+
+def _sketch(events: list[int], curve: list[int]) -> dict[str, Any]:
+    """The events at which b(t) is guessed: evenly spread, the first and last among them."""
+    places = np.linspace(0, len(events) - 1, SKETCHED).round().astype(int)
+    return {
+        "sketch_steps": [events[place] for place in places],
+        "first_sketched": events[places[0]],
+        "last_sketched": events[places[-1]],
+        "sketch_budgets": [curve[place] for place in places],
+        "sketch_top": max(curve) + 1,
+    }
+
+
+def _others(config: FlexLoRAConfig) -> dict[str, Any]:
+    """Moves that three shapes allow over the run, all from the same b0."""
+    curves = {
+        key: [replace(config, schedule=key).budget(int(at)) for at in config.event_steps()]
+        for key in ("paper", "reference", "constant")
+    }
+    return {
+        **{f"{key}_moves": sum(curve) for key, curve in curves.items()},
+        "shapes": [
+            {"label": "paper", "values": curves["paper"]},
+            {"label": "released code, switched on", "values": curves["reference"]},
+            {"label": "released code, as it comes", "values": curves["constant"]},
+        ],
+        "shapes_top": max(max(curve) for curve in curves.values()) + 1,
+        "half_more": round(1.5 * sum(curves["paper"])),
+        "constant_ratio": sum(curves["constant"]) / sum(curves["paper"]),
+    }
+
+
+def _started(config: FlexLoRAConfig, b0: int) -> dict[str, Any]:
+    curve = [replace(config, initial_budget=b0).budget(int(at)) for at in config.event_steps()]
+    active = [int(at) for at, budget in zip(config.event_steps(), curve, strict=True) if budget]
+    return {
+        "value": sum(curve),
+        "label": f"b0 = {b0}",
+        "bars": [budget / START_BUDGETS[-1] for budget in curve],
+        "numbers": [
+            ["moves allowed", str(sum(curve))],
+            ["last event that moves", f"step {active[-1]}" if active else "–"],
+        ],
+    }
+
+
+def _doubled(run: Run, config: FlexLoRAConfig) -> dict[str, Any]:
+    """What twice the b0 would have moved, on frozen spectra; and the run itself replayed, which must agree."""
+    own = logged_decisions(run)
+    twice = replay(run, replace(config, initial_budget=2 * config.initial_budget), "frozen")
+    same = replay(run, config, "exact")
+    return {
+        "twice_b0": 2 * config.initial_budget,
+        "twice_gross": twice.moves,
+        "twice_net": _net(run, twice),
+        "own_net": net_moves(run),
+        "double_net": 2 * net_moves(run),
+        "gross_ratio": twice.moves / own.moves,
+        "net_ratio": _net(run, twice) / net_moves(run),
+        "replay_agrees": bool((same.prune == own.prune).all() and (same.extend == own.extend).all()),
+    }
+
+
+def _net(run: Run, decisions: Decisions) -> float:
+    assert decisions.final_ranks is not None
+    return float(np.maximum(decisions.final_ranks - run.ranks[0], 0).sum())

@@ -1,0 +1,51 @@
+"""Numbers of a lesson as a reader sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from analysis.metrics import instructive_event
+from analysis.runs import Run, exact_event
+
+
+def ends_of(run: Run) -> tuple[int, str, str]:
+    """Return the step of the most instructive event, the matrix of the lowest score there, and that of the highest.
+
+    Raises:
+        ValueError: the run has no event that moves in both directions.
+    """
+    step = instructive_event(run)
+    event = None if step is None else exact_event(run, step)
+    if step is None or event is None or not event["prune"] or not event["extend"]:
+        raise ValueError("a lesson needs a run with an event that takes and gives directions")
+    return step, event["prune"][0]["matrix"], event["extend"][0]["matrix"]
+
+
+def decimals(values: Iterable[float], digits: int) -> str:
+    """Return numbers in a row: "0.77, 0.16, 0.06"."""
+    return ", ".join(f"{value:.{digits}f}" for value in values)
+
+
+def sum_text(shares: np.ndarray) -> str:
+    """Return the sum of entropy's formula with its numbers: "0.77·ln 0.77 + 0.16·ln 0.16 + …"."""
+    terms = [f"{share:.2f}·ln {share:.2f}" for share in shares[:2]]
+    return " + ".join([*terms, "…"] if len(shares) > 2 else terms)
+
+
+def percent(share: float) -> str:
+    """Return a share with as many digits as it needs: "44 %", "0.48 %"."""
+    digits = 0 if abs(share) >= 0.1 else 1 if abs(share) >= 0.01 else 2
+    return f"{100 * share:.{digits}f} %"
+
+
+def signed(value: float, digits: int) -> str:
+    """Return a number with its sign: "+0.012", "−0.021"."""
+    text = f"{abs(value):.{digits}f}"
+    return text if not float(text) else f"{'−' if value < 0 else '+'}{text}"
+
+
+def sentence(text: str) -> str:
+    """Return a text that begins a sentence."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,58 @@
+/** A slider over pictures that were computed beforehand: each place has its bars and its numbers. */
+
+import { element } from "../player/pen/draw.js";
+import { svg } from "./svg.js";
+
+/** @typedef {{value: number, label: string, bars: number[], numbers: [string, string][]}} Frame value: what a goal is about; bars: from 0 to 1 */
+/** @typedef {{frames: Frame[], start: number, title: string}} DialData */
+
+export class Dial {
+  /** @param {DialData} data @param {(frame: Frame) => void} turned by the reader */
+  constructor({ frames, start, title }, turned) {
+    this.frames = frames;
+    this.place = start;
+    this.picture = element("div", { class: "ln-picture" });
+    this.label = element("output", { class: "ln-diallabel" });
+    this.numbers = element("dl", { class: "ln-numbers", "aria-live": "polite" });
+    this.slider = element("input", { type: "range", class: "ln-slider", min: "0", max: String(frames.length - 1), value: String(start), "aria-label": title });
+    this.slider.addEventListener("input", () => {
+      this.place = Number(this.slider.value);
+      this.draw();
+      turned(this.frame);
+    });
+    this.root = element("div", { class: "ln-dial" }, [element("h3", { text: title }), this.picture, this.label, this.slider, this.numbers]);
+  }
+
+  get frame() {
+    return this.frames[this.place];
+  }
+
+  /** @param {number} place */
+  turn(place) {
+    this.place = place;
+    this.slider.value = String(place);
+  }
+
+  /** @param {[number, number]} goal where the value has to lie; it turns to the first such place, unless it stands in one */
+  reach([low, high]) {
+    const inside = (/** @type {Frame} */ { value }) => low <= value && value <= high;
+    if (!inside(this.frame)) this.turn(this.frames.findIndex(inside));
+  }
+
+  draw() {
+    const { bars, label, numbers } = this.frame;
+    const [width, height] = [Math.max(200, this.picture.clientWidth), Math.max(120, this.picture.clientHeight)];
+    const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${bars.length} bars: ${label}` });
+    const step = width / Math.max(8, bars.length);
+    const thick = Math.min(56, step * 0.7);
+    root.append(svg("line", { class: "ln-axis", x1: 0, x2: width, y1: height - 8, y2: height - 8 }));
+    bars.forEach((bar, i) => {
+      const tall = Math.max(1.5, bar * (height - 28));
+      root.append(svg("rect", { class: bar ? "ln-bar" : "ln-bar ln-new", x: (i + 0.5) * step - thick / 2, y: height - 8 - tall, width: thick, height: tall, rx: 2 }));
+    });
+    this.picture.replaceChildren(root);
+    this.label.textContent = label;
+    this.slider.setAttribute("aria-valuetext", `${label}: ${numbers.map((pair) => pair.join(" ")).join(", ")}`);
+    this.numbers.replaceChildren(...numbers.flatMap(([name, text]) => [element("dt", { text: name }), element("dd", { text })]));
+  }
+}

@@ -1,0 +1,157 @@
+/** A curve that the reader draws before the true one is shown: by pointer, or point by point with the arrow keys. */
+
+import { element } from "../player/pen/draw.js";
+import { drawLevels, level, plot, svg } from "./svg.js";
+
+/**
+ * @typedef {object} DrawAsk
+ * @property {number[]} x ascending
+ * @property {number[]} truth one value each
+ * @property {number} low @property {number} high of the axis
+ * @property {number} tolerance mean distance that still counts as right, as a share of the axis
+ * @property {number} given how many points from the left are told
+ * @property {number} [mark] x of the event
+ * @property {string} unit
+ */
+
+const KEY_SHARE = 1 / 24;
+
+/** @param {DrawAsk} ask @param {(number | null)[]} drawn a value each, null = not drawn @returns {number} mean distance from the truth over what was not given, as a share of the axis */
+export function distance({ truth, low, high, given }, drawn) {
+  const asked = truth.map((value, i) => Math.abs(value - (drawn[i] ?? value))).slice(given);
+  return asked.reduce((sum, own) => sum + own, 0) / asked.length / (high - low);
+}
+
+/** @param {(number | null)[]} drawn @returns {(number | null)[]} what was not drawn lies between its neighbours, or goes on level */
+export function completed(drawn) {
+  const known = drawn.flatMap((value, i) => (value === null ? [] : [i]));
+  return drawn.map((value, i) => {
+    if (value !== null || !known.length) return value;
+    const [before, after] = [known.filter((at) => at < i).at(-1), known.find((at) => at > i)];
+    const ends = [before ?? /** @type {number} */ (after), after ?? /** @type {number} */ (before)];
+    const [from, to] = ends.map((at) => /** @type {number} */ (drawn[at]));
+    return ends[0] === ends[1] ? from : from + ((to - from) * (i - ends[0])) / (ends[1] - ends[0]);
+  });
+}
+
+export class Drawing {
+  /** @param {DrawAsk} ask @param {string} question @param {(share: number) => void} done mean distance */
+  constructor(ask, question, done) {
+    this.ask = ask;
+    /** @type {(number | null)[]} */
+    this.drawn = ask.x.map((_, i) => (i < ask.given ? ask.truth[i] : null));
+    this.revealed = false;
+    this.last = -1;
+    this.picture = element("div", { class: "ln-picture ln-drawing" });
+    this.button = element("button", { type: "button", class: "ln-button ln-main", text: "Show what happened" });
+    this.button.addEventListener("click", () => {
+      this.drawn = completed(this.drawn);
+      this.reveal();
+      done(distance(ask, this.drawn));
+    });
+    this.hint = element("p", { class: "ln-hint", text: "Drag across the picture. With keys: Tab to a point, ↑ ↓ move it, ← → go to the next." });
+    this.root = element("div", { class: "ln-dial" }, [element("h3", { text: question }), this.picture, element("div", { class: "ln-row" }, [this.button, this.hint])]);
+    this.picture.addEventListener("pointerdown", (event) => this.press(event));
+    this.picture.addEventListener("pointermove", (event) => event.buttons && this.trace(event));
+    this.picture.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** Shows the truth; a reader who drew nothing sees it alone. */
+  reveal() {
+    this.revealed = true;
+    this.button.hidden = true;
+    this.hint.textContent = this.drawn.some((value, i) => value !== null && i >= this.ask.given) ? "Dashed: what you drew. Solid: what the log has." : "What the log has.";
+    this.draw();
+  }
+
+  get open() {
+    return !this.revealed;
+  }
+
+  draw() {
+    const { x, truth, low, high, mark, unit } = this.ask;
+    const [width, height] = [Math.max(240, this.picture.clientWidth), Math.max(180, this.picture.clientHeight)];
+    const own = plot(width, height, this.revealed ? `${unit}: ${truth.map((value, i) => `step ${x[i]} ${level(Number(value.toPrecision(3)))}`).join(", ")}` : `${unit}, to be drawn`, low, high, { top: 30 });
+    if (this.open) own.root.removeAttribute("role");
+    this.plot = own;
+    drawLevels(own, low, high, level);
+    const across = this.across;
+    if (mark !== undefined) own.root.append(svg("line", { class: "ln-event", x1: across(x.indexOf(mark)), x2: across(x.indexOf(mark)), y1: own.edges.top, y2: own.y(low) }), svg("text", { class: "ln-tick", x: across(x.indexOf(mark)) + 6, y: own.edges.top + 4, text: "event" }));
+    x.forEach((step, i) => own.root.append(svg("text", { class: "ln-tick", x: across(i), y: own.y(low) + 20, "text-anchor": "middle", text: i % Math.ceil((x.length * 34) / width) ? "" : String(step) })));
+    own.root.append(svg("text", { class: "ln-tick", x: 8, y: 16, text: unit }), svg("text", { class: "ln-tick", x: own.x(0.5), y: height - 4, "text-anchor": "middle", text: "step" }));
+    if (this.revealed) own.root.append(svg("polyline", { class: "ln-line ln-line0", points: truth.map((value, i) => `${across(i)},${own.y(value)}`).join(" ") }));
+    const mine = this.drawn.flatMap((value, i) => (value === null ? [] : [`${across(i)},${own.y(value)}`]));
+    own.root.append(svg("polyline", { class: "ln-line ln-mine", points: mine.join(" ") }));
+    this.drawPoints(own);
+    const held = this.held;
+    this.picture.replaceChildren(own.root);
+    if (held >= 0) this.point(held)?.focus();
+  }
+
+  /** @param {import("./svg.js").Plot} own */
+  drawPoints(own) {
+    const { x, low, high, given, unit } = this.ask;
+    this.drawn.forEach((value, i) => {
+      const attributes = { class: `ln-point${value === null ? " ln-undrawn" : ""}`, cx: this.across(i), cy: own.y(value ?? (low + high) / 2), r: i < given ? 4 : 7 };
+      const free = this.open && i >= given;
+      const spoken = { tabindex: 0, role: "slider", "data-point": i, "aria-label": `${unit} at step ${x[i]}`, "aria-orientation": "vertical", "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": value ?? (low + high) / 2, "aria-valuetext": value === null ? "not drawn" : level(Number(value.toPrecision(3))) };
+      own.root.append(svg("circle", free ? { ...attributes, ...spoken } : attributes));
+    });
+  }
+
+  /** @type {(place: number) => number} */
+  across = (place) => /** @type {import("./svg.js").Plot} */ (this.plot).x(0.03 + (0.94 * place) / (this.ask.x.length - 1));
+
+  /** @param {number} i @returns {SVGElement | null} */
+  point(i) {
+    return this.picture.querySelector(`[data-point="${i}"]`);
+  }
+
+  /** Place of the point that has the keyboard, −1 = none. */
+  get held() {
+    const active = /** @type {Document | ShadowRoot} */ (this.picture.getRootNode()).activeElement;
+    return active && this.picture.contains(active) ? Number(active.getAttribute("data-point") ?? -1) : -1;
+  }
+
+  /** @param {PointerEvent} event */
+  press(event) {
+    if (!this.open) return;
+    event.preventDefault();
+    this.picture.setPointerCapture(event.pointerId);
+    this.last = -1;
+    this.trace(event);
+  }
+
+  /** @param {PointerEvent} event */
+  trace(event) {
+    const { x, low, high, given } = this.ask;
+    const own = this.plot;
+    if (!this.open || !own) return;
+    const box = own.root.getBoundingClientRect();
+    const share = ((event.clientX - box.left - own.x(0)) / (own.x(1) - own.x(0)) - 0.03) / 0.94;
+    const place = Math.min(x.length - 1, Math.max(given, Math.round(share * (x.length - 1))));
+    const value = low + ((own.y(low) - (event.clientY - box.top)) / (own.y(low) - own.y(high))) * (high - low);
+    const from = this.last < 0 ? place : this.last;
+    // A fast hand passes points between two events: they lie on its way.
+    const start = this.drawn[from] ?? value;
+    const end = Math.min(high, Math.max(low, value));
+    for (let i = Math.min(from, place); i <= Math.max(from, place); i += 1) if (i >= given) this.drawn[i] = place === from ? end : start + ((end - start) * (i - from)) / (place - from);
+    this.last = place;
+    this.draw();
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const place = this.held;
+    const { x, low, high, given } = this.ask;
+    const turn = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (place < 0 || !this.open || (turn === undefined && move === undefined)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (move !== undefined) return this.point(Math.min(x.length - 1, Math.max(given, place + move)))?.focus();
+    const before = this.drawn[place] ?? this.drawn.slice(0, place).filter((value) => value !== null).at(-1) ?? (low + high) / 2;
+    this.drawn[place] = Math.min(high, Math.max(low, before + /** @type {number} */ (turn) * (high - low) * KEY_SHARE));
+    return this.draw();
+  }
+}

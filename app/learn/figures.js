@@ -1,0 +1,126 @@
+/** Pictures of lessons beside the player: what an update is made of, bars, lines, intervals. Their numbers come from Python. */
+
+import { drawLevels, level, niceStep, percent, plot, svg } from "./svg.js";
+
+/**
+ * @typedef {Record<string, any> & object} Figure
+ * @property {"update" | "bars" | "lines" | "intervals"} kind
+ * @property {string} [title]
+ * @property {boolean} [hidden] its values are shown only once the reader has answered
+ */
+
+/** @type {Record<string, (figure: any, width: number, height: number, hidden: boolean) => SVGElement>} */
+const DRAWN = { update: drawUpdate, bars: drawBars, lines: drawLines, intervals: drawIntervals };
+
+/** @param {Figure} figure @param {number} width @param {number} height @param {boolean} hidden @returns {SVGElement} */
+export function drawFigure(figure, width, height, hidden) {
+  return DRAWN[figure.kind](figure, width, height, hidden);
+}
+
+/** ΔW = s · P diag(λ) Q as blocks: sizes of matrices are to no scale, λ as tall as its share. @param {any} figure @param {number} width @param {number} height */
+function drawUpdate({ rank, rows, columns, weights }, width, height) {
+  const side = Math.min(190, width * 0.2, height * 0.42);
+  const thin = Math.max(9, Math.min(18, side / 10));
+  const [strip, gap] = [rank * thin, 10];
+  const wide = [side, strip, strip, side];
+  const total = wide.reduce((sum, own) => sum + own, 0);
+  const signs = ["=  s ·", "·", "·"];
+  const room = Math.max(26, Math.min(76, (width - total - 40) / signs.length));
+  const middle = height / 2 - 10;
+  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `ΔW of ${rows} × ${columns} is a product: P with ${rank} columns, ${rank} numbers λ, Q with ${rank} rows` });
+  let x = Math.max(8, (width - total - room * signs.length) / 2);
+  const sign = (/** @type {string} */ text) => {
+    root.append(svg("text", { class: "ln-big", x: x + room / 2, y: middle + 7, "text-anchor": "middle", text: room < 60 ? text.replace("=  s ·", "=s·") : text }));
+    x += room;
+  };
+  const name = (/** @type {number} */ at, /** @type {number} */ below, /** @type {string[]} */ lines) =>
+    root.append(...lines.map((text, i) => svg("text", { class: i ? "ln-tick" : "ln-name", x: at, y: below + 22 + 18 * i, "text-anchor": "middle", text })));
+  root.append(svg("rect", { class: "ln-block", x, y: middle - side / 2, width: side, height: side, rx: 4 }));
+  name(x + side / 2, middle + side / 2, ["ΔW", `${rows} × ${columns}`]);
+  x += side;
+  sign(signs[0]);
+  for (let i = 0; i < rank; i += 1) root.append(svg("rect", { class: `ln-direction ln-direction${i % 4}`, x: x + i * thin, y: middle - side / 2, width: thin - 2, height: side, rx: 2 }));
+  name(x + strip / 2, middle + side / 2, ["P", "columns p"]);
+  x += strip;
+  sign(signs[1]);
+  const top = Math.max(...weights);
+  for (let i = 0; i < rank; i += 1) {
+    const size = Math.max(3, (thin - 2) * Math.sqrt(weights[i] / top));
+    root.append(svg("rect", { class: `ln-direction ln-direction${i % 4}`, x: x + (i + 0.5) * thin - size / 2, y: middle - strip / 2 + (i + 0.5) * thin - size / 2, width: size, height: size, rx: 2 }));
+  }
+  root.append(svg("rect", { class: "ln-frame", x: x - gap / 2, y: middle - strip / 2 - gap / 2, width: strip + gap, height: strip + gap, rx: 3 }));
+  name(x + strip / 2, middle + side / 2, ["diag(λ)", `${rank} numbers`]);
+  x += strip;
+  sign(signs[2]);
+  for (let i = 0; i < rank; i += 1) root.append(svg("rect", { class: `ln-direction ln-direction${i % 4}`, x, y: middle - strip / 2 + i * thin, width: side, height: thin - 2, rx: 2 }));
+  name(x + side / 2, middle + side / 2, ["Q", "rows q"]);
+  return root;
+}
+
+/** @param {any} figure @param {number} width @param {number} height @param {boolean} hidden */
+function drawBars({ title, values, labels = [], top, percent: shares = false }, width, height, hidden) {
+  const long = Math.max(0, ...labels.map((/** @type {string} */ text) => text.length));
+  const turned = long * 7.2 > (width - 80) / values.length;
+  const own = plot(width, height, hidden ? `${title}: not shown yet` : `${title}: ${values.map((/** @type {number} */ value, /** @type {number} */ i) => `${labels[i] ?? i + 1} ${shares ? percent(value) : level(value)}`).join(", ")}`, 0, top, { bottom: turned ? Math.min(130, 28 + long * 5.4) : 42, left: 68 });
+  drawLevels(own, 0, top, shares ? percent : level);
+  const step = 1 / values.length;
+  const thick = Math.min(64, (own.x(step) - own.x(0)) * 0.66);
+  values.forEach((/** @type {number} */ value, /** @type {number} */ i) => {
+    const x = own.x((i + 0.5) * step);
+    if (hidden) own.root.append(svg("text", { class: "ln-big ln-muted", x, y: own.y(0) - 12, "text-anchor": "middle", text: "?" }));
+    else {
+      const high = Math.max(1.5, own.y(0) - own.y(value));
+      own.root.append(svg("rect", { class: "ln-bar", x: x - thick / 2, y: own.y(0) - high, width: thick, height: high, rx: 2 }));
+      if (values.length <= 10) own.root.append(svg("text", { class: "ln-value", x, y: own.y(0) - high - 6, "text-anchor": "middle", text: shares ? percent(Number(value.toPrecision(2))) : level(value) }));
+    }
+    const below = own.y(0) + 18;
+    if (labels[i]) own.root.append(svg("text", { class: "ln-tick", x, y: below, "text-anchor": turned ? "end" : "middle", ...(turned ? { transform: `rotate(-38 ${x} ${below})` } : {}), text: labels[i] }));
+  });
+  return own.root;
+}
+
+/** @param {any} figure @param {number} width @param {number} height */
+function drawLines({ title, x: steps, series, top, x_label, y_label }, width, height) {
+  const own = plot(width, height, `${title}: ${series.map((/** @type {{label: string, values: number[]}} */ { label, values }) => `${label} from ${level(values[0])} to ${level(values[values.length - 1])}`).join("; ")}`, 0, top, { top: 30 + 20 * series.length });
+  drawLevels(own, 0, top, level);
+  const [first, last] = [steps[0], steps[steps.length - 1]];
+  const across = (/** @type {number} */ step) => own.x((step - first) / (last - first));
+  series.forEach((/** @type {{label: string, values: number[]}} */ { label, values }, /** @type {number} */ i) => {
+    const points = values.map((value, n) => `${across(steps[n])},${own.y(value)}`).join(" ");
+    own.root.append(
+      svg("polyline", { class: `ln-line ln-line${i}`, points }),
+      svg("line", { class: `ln-line ln-line${i}`, x1: own.edges.left, x2: own.edges.left + 28, y1: 14 + 20 * i, y2: 14 + 20 * i }),
+      svg("text", { class: "ln-label", x: own.edges.left + 36, y: 18 + 20 * i, text: label }),
+    );
+  });
+  for (const step of [first, steps[Math.floor(steps.length / 2)], last]) own.root.append(svg("text", { class: "ln-tick", x: across(step), y: own.y(0) + 18, "text-anchor": "middle", text: String(step) }));
+  own.root.append(svg("text", { class: "ln-tick", x: own.x(0.5), y: height - 4, "text-anchor": "middle", text: x_label }), svg("text", { class: "ln-tick", x: 12, y: own.edges.top - 10, text: y_label }));
+  return own.root;
+}
+
+/** @param {any} figure @param {number} width @param {number} height @param {boolean} hidden */
+function drawIntervals({ title, rows, x_label, margin = 0 }, width, height, hidden) {
+  const ends = rows.flatMap((/** @type {any} */ { mean, low = mean, high = mean }) => [low, high]);
+  const reach = Math.max(...ends.map(Math.abs), margin, 1e-9) * 1.15;
+  const left = Math.min(190, 24 + Math.max(...rows.map((/** @type {any} */ row) => row.label.length)) * 7.4);
+  const said = rows.map((/** @type {any} */ { label, mean, low, high }) => `${label} ${level(Number(mean.toFixed(4)))}${low === undefined ? "" : ` from ${level(Number(low.toFixed(4)))} to ${level(Number(high.toFixed(4)))}`}`);
+  const tall = Math.min(height, 110 + rows.length * 84);
+  const own = plot(width, tall, hidden ? `${title}: not shown yet` : `${title}: ${said.join("; ")}`, 0, 1, { left, bottom: 56 });
+  const across = (/** @type {number} */ value) => own.x((value + reach) / (2 * reach));
+  const [top, bottom] = [own.edges.top, tall - own.edges.bottom];
+  if (margin) own.root.append(svg("rect", { class: "ln-margin", x: across(-margin), y: top, width: across(margin) - across(-margin), height: bottom - top }));
+  const step = niceStep(reach / 3);
+  const most = Math.floor(reach / step);
+  for (const value of Array.from({ length: 2 * most + 1 }, (_, i) => (i - most) * step)) {
+    own.root.append(svg("line", { class: value ? "ln-grid" : "ln-zero", x1: across(value), x2: across(value), y1: top, y2: bottom }), svg("text", { class: "ln-tick", x: across(value), y: bottom + 18, "text-anchor": "middle", text: value ? `${value > 0 ? "+" : ""}${level(value)}` : "0" }));
+  }
+  rows.forEach((/** @type {any} */ { label, mean, low, high }, /** @type {number} */ i) => {
+    const y = top + ((i + 0.5) / rows.length) * (bottom - top);
+    own.root.append(svg("text", { class: "ln-label", x: left - 12, y: y + 4, "text-anchor": "end", text: label }));
+    if (hidden) return own.root.append(svg("text", { class: "ln-big ln-muted", x: across(0), y: y + 6, "text-anchor": "middle", text: "?" }));
+    if (low !== undefined) own.root.append(svg("line", { class: "ln-interval", x1: across(low), x2: across(high), y1: y, y2: y }));
+    return own.root.append(svg("circle", { class: "ln-dot", cx: across(mean), cy: y, r: 6 }));
+  });
+  own.root.append(svg("text", { class: "ln-tick", x: own.x(0.5), y: tall - 8, "text-anchor": "middle", text: margin ? `${x_label}; shaded: ± ${margin}, no difference that matters` : x_label }));
+  return own.root;
+}

@@ -1,0 +1,98 @@
+/** The quiz before and after: eight questions, what they led to, and the results as CSV without names. */
+
+import { element } from "../player/pen/draw.js";
+import { takeAway } from "./csv.js";
+
+/** @import { Memory } from "./memory.js" */
+/** @typedef {{concept: string, teaches: [string, string], text: string, options: string[], right: number}} Question */
+
+const TITLES = { before: "Quiz, before the lessons", after: "Quiz, after the lessons" };
+
+export class QuizView {
+  /** @param {"before" | "after"} phase @param {Record<string, Question[]>} quiz @param {Memory} memory @param {{done: (phase: string, score: number) => void, go: (lesson: string, step: string) => void, titleOf: (lesson: string, step: string) => string, start: () => void}} acts */
+  constructor(phase, quiz, memory, acts) {
+    this.phase = phase;
+    this.quiz = quiz;
+    this.memory = memory;
+    this.acts = acts;
+    this.heading = element("h2", { tabindex: "-1", text: TITLES[phase] });
+    this.place = element("div", {});
+    this.root = element("div", { class: "ln-quiz" }, [this.heading, this.place]);
+    this.draw();
+  }
+
+  get questions() {
+    return this.quiz[this.phase];
+  }
+
+  draw() {
+    const taken = this.memory.now.quiz[this.phase];
+    this.place.replaceChildren(...(taken ? this.result(taken) : [this.form()]));
+  }
+
+  form() {
+    const warning = element("p", { class: "ln-status", role: "alert" });
+    const fields = this.questions.map(({ text, options }, i) =>
+      element("fieldset", { class: "ln-field" }, [
+        element("legend", { text: `${i + 1}. ${text}` }),
+        ...options.map((option, n) => element("label", {}, [element("input", { type: "radio", name: `q${i}`, value: String(n) }), ` ${option}`])),
+      ]),
+    );
+    const form = element("form", {}, [
+      element("p", { text: "Eight questions, about three minutes. A guess is fine. The answers stay in this browser." }),
+      ...fields,
+      element("div", { class: "ln-row" }, [element("button", { class: "ln-button ln-main", text: "Check my answers" }), warning]),
+    ]);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const chosen = this.questions.map((_, i) => Number(new FormData(form).get(`q${i}`) ?? -1));
+      const open = chosen.flatMap((choice, i) => (choice < 0 ? [i + 1] : []));
+      if (open.length) {
+        warning.textContent = `Not answered yet: ${open.join(", ")}.`;
+        /** @type {HTMLElement | null} */ (form.querySelector(`[name=q${open[0] - 1}]`))?.focus();
+        return;
+      }
+      this.memory.keep({ quiz: { ...this.memory.now.quiz, [this.phase]: chosen } });
+      this.acts.done(this.phase, this.score(chosen));
+      this.draw();
+      this.heading.focus();
+    });
+    return form;
+  }
+
+  /** @param {number[]} chosen @param {Question[]} questions */
+  score(chosen, questions = this.questions) {
+    return questions.filter(({ right }, i) => chosen[i] === right).length;
+  }
+
+  /** @param {number[]} taken @returns {HTMLElement[]} */
+  result(taken) {
+    const before = this.memory.now.quiz.before;
+    const count = this.questions.length;
+    const other = this.phase === "after" && before ? ` Before the lessons: ${this.score(before, this.quiz.before)} of ${count}.` : "";
+    const rows = this.questions.map(({ text, options, right, teaches: [lesson, step] }, i) => {
+      const well = taken[i] === right;
+      const lines = [element("b", { text: `${well ? "✓" : "✗"} ${text}` }), element("p", { text: well ? `${options[right]}` : `You chose: ${options[taken[i]] ?? "nothing"}.` })];
+      if (!well) lines.push(element("button", { type: "button", class: "ln-button", text: `Learn it: ${this.acts.titleOf(lesson, step)}`, onclick: () => this.acts.go(lesson, step) }));
+      return element("li", { class: well ? "ln-well" : "ln-missed" }, lines);
+    });
+    const buttons = [
+      element("button", { type: "button", class: "ln-button ln-main", text: "To the lessons", onclick: () => this.acts.start() }),
+      element("button", { type: "button", class: "ln-button", text: "Answers as CSV", onclick: () => takeAway(this.quiz, this.memory) }),
+      element("button", { type: "button", class: "ln-button", text: "Take it again", onclick: () => this.again() }),
+    ];
+    return [
+      element("p", { class: "ln-score", role: "status", text: `${this.score(taken)} of ${count} right.${other}` }),
+      element("ol", { class: "ln-results" }, rows),
+      element("div", { class: "ln-row" }, buttons),
+      element("p", { class: "ln-hint", text: "The file has a random code and no name. python -m analysis.lessons effect *.csv compares many." }),
+    ];
+  }
+
+  again() {
+    const { [this.phase]: _, ...others } = this.memory.now.quiz;
+    this.memory.keep({ quiz: others });
+    this.draw();
+    this.heading.focus();
+  }
+}

@@ -1,0 +1,166 @@
+"""The lessons: every claim holds for its run, every number is filled, and no step opens on its answer."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis.lessons import LESSONS, lesson_book, material, missing
+from analysis.lessons import spectrum as first_lesson
+from analysis.lessons.book import filled, filled_lesson, lesson_source, reading_minutes
+from analysis.lessons.material import RUN, Material
+from analysis.lessons.quiz import PHASES, RULES, quiz
+
+SAMPLES = Path(__file__).parents[2] / "sample_runs"
+STEPS = [(name, step["key"]) for name in LESSONS for step in lesson_source(name)["steps"]]
+USED_IN_CLAIMS = {function.__name__: function for function in (abs, all, any, len, max, min, round, set)}
+TOLD_BY_NOBODY = ("0.5", "0.0000001", "1.3 with 1.9")
+"""Decimals that are no result: a goal, an option that is wrong, the paper's own table."""
+
+
+@pytest.fixture(scope="module")
+def lab() -> Material:
+    assert missing(SAMPLES) == []
+    return material(SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def facts(lab):
+    return {name: found(lab) for name, found in LESSONS.items()}
+
+
+@pytest.fixture(scope="module")
+def book(lab):
+    return lesson_book(lab)
+
+
+def source_of(name, key):
+    return next(step for step in lesson_source(name)["steps"] if step["key"] == key)
+
+
+def names_in(claim: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(claim)) if isinstance(node, ast.Name)} - set(USED_IN_CLAIMS)
+
+
+@pytest.mark.parametrize(("name", "key"), STEPS)
+def test_what_a_step_claims_holds_for_its_run(name, key, facts):
+    claims = source_of(name, key)["claims"]
+    assert claims
+    for claim in claims:
+        # What it names beside its own loop variables are the run's facts: it could be false.
+        assert names_in(claim) & set(facts[name]), claim
+        assert eval(claim, {"__builtins__": {}, **USED_IN_CLAIMS, **facts[name]}), claim
+
+
+def test_a_claim_that_is_false_is_noticed(facts):
+    assert not eval("low_entropy > high_entropy", {"__builtins__": {}, **facts["1_spectrum"]})
+
+
+def texts_of(part):
+    if isinstance(part, str):
+        return [part]
+    items = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return [text for item in items for text in texts_of(item)]
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_no_measured_number_is_written_into_a_text(name):
+    for step in lesson_source(name)["steps"]:
+        shown = {key: value for key, value in step.items() if key != "claims"}
+        for text in texts_of(shown):
+            written = re.sub(r"\{[^}]*\}", "", text)
+            for allowed in TOLD_BY_NOBODY:
+                written = written.replace(allowed, "")
+            assert not re.search(r"\d[.,]\d|\d{3}", written), text
+
+
+def test_another_run_gives_other_numbers(lab):
+    other = Material(lambda _: lab.run(RUN), lab.study)
+    same = filled_lesson("1_spectrum", first_lesson.facts(other), 1)
+    from analysis.runs import load_run
+
+    digits = load_run(SAMPLES / "digits-flexlora-paper")
+    told = filled_lesson("1_spectrum", first_lesson.facts(Material(lambda _: digits, lab.study)), 1)
+    pairs = list(zip(same["steps"], told["steps"], strict=True))
+    assert sum(one["text"] != two["text"] for one, two in pairs) >= 5
+
+
+def test_everything_is_filled_and_the_book_is_json(book):
+    text = json.dumps(book, allow_nan=False)
+    assert json.loads(text) == book
+    for part in texts_of(book["lessons"]):
+        assert not re.search(r"\{\w+|^\$", part), part
+    assert filled({"a": "$x", "b": ["{y:.1f}"]}, {"x": [1], "y": 2.0}) == {"a": [1], "b": ["2.0"]}
+    with pytest.raises(KeyError):
+        filled("{nothing}", {})
+
+
+def test_six_lessons_fit_into_45_minutes_and_each_into_9(book):
+    minutes = [reading_minutes(lesson) for lesson in book["lessons"]]
+    assert len(minutes) == 6
+    assert sum(minutes) <= 45 and max(minutes) <= 9 and min(minutes) > 3
+
+
+def test_a_step_asks_what_can_be_answered_and_does_not_open_on_its_answer(book):
+    keys = [(lesson["key"], step["key"]) for lesson in book["lessons"] for step in lesson["steps"]]
+    assert len(keys) == len(set(keys))
+    for lesson in book["lessons"]:
+        for step in lesson["steps"]:
+            check_ask(step)
+
+
+def check_ask(step):
+    ask, stage = step["ask"], step["stage"]
+    assert step["reveal"]["text"], step["key"]
+    if ask["kind"] == "choose":
+        assert len(set(ask["options"])) == len(ask["options"]) > ask["right"] >= 0, step["key"]
+    elif ask["kind"] == "select":
+        assert ask["answers"] and stage["view"].get(ask["field"]) not in ask["answers"], step["key"]
+    elif ask["kind"] == "dial":
+        low, high = ask["goal"]
+        reached = [low <= frame["value"] <= high for frame in stage["dial"]["frames"]]
+        assert any(reached) and not reached[stage["dial"]["start"]], step["key"]
+    else:
+        assert ask["kind"] == "draw"
+        assert len(ask["x"]) == len(ask["truth"]) > ask["given"]
+        assert all(ask["low"] <= value <= ask["high"] for value in ask["truth"]), step["key"]
+        assert ask.get("mark", ask["x"][0]) in ask["x"]
+
+
+def test_the_options_of_a_lesson_are_not_always_right_at_the_same_place(book):
+    for lesson in book["lessons"]:
+        places = [step["ask"]["right"] for step in lesson["steps"] if step["ask"]["kind"] == "choose"]
+        assert len(set(places)) > 1, lesson["key"]
+
+
+def test_the_quiz_asks_the_same_concepts_twice_with_other_words_and_numbers(book):
+    before, after = (book["quiz"][phase] for phase in PHASES)
+    assert [one["concept"] for one in before] == [two["concept"] for two in after] == list(RULES)
+    assert len(before) == 8
+    steps = {(lesson["key"], step["key"]) for lesson in book["lessons"] for step in lesson["steps"]}
+    taught = set()
+    for one, two in zip(before, after, strict=True):
+        assert one["text"] != two["text"]
+        assert tuple(one["teaches"]) in steps
+        taught.add(one["teaches"][0])
+        for question in (one, two):
+            assert 0 <= question["right"] < len(question["options"]) == len(set(question["options"]))
+    assert len(taught) >= 4
+
+
+def test_right_options_of_the_quiz_are_found_by_the_package():
+    assert [RULES["even"]([[1, 1], [1, 5]]), RULES["even"]([[1, 5], [1, 1]])] == [0, 1]
+    assert RULES["smallest"]([0.3, -0.2]) == 1
+    assert [RULES["said"](-0.1, 0.1), RULES["said"](0.1, 0.2), RULES["said"](-0.2, -0.1)] == [1, 2, 0]
+    assert [RULES["impact"](0.1, 0), RULES["impact"](0, 0.1), RULES["impact"](1, 1), RULES["impact"](0, 0)] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+    assert RULES["extended"]([1, 1]) == 0 and RULES["scaled"]([3, 1], 7) == 1
+    assert {question["right"] for questions in quiz().values() for question in questions} >= {0, 1, 2}
