@@ -56,7 +56,7 @@ const CSS = `
 @container playground (max-width: 1100px) { .pg-maps { gap: 14px; } .pg-below { gap: 14px; } }
 @container playground (max-width: 820px) { .pg-maps { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-maps > :first-child { grid-column: 1 / -1; } .pg-panel header .fl-select { max-width: 100%; } .pg-below, .pg-two-even { grid-template-columns: minmax(0, 1fr); } .pg-map { height: 200px; } .pg-look { min-height: 0; } }
 @container playground (max-width: 900px) { .pg-columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-halves { grid-template-columns: repeat(2, minmax(0, 620px)); } .pg-two { grid-template-columns: minmax(0, 1fr); } }
-@container playground (max-width: 620px) { .pg-settings small { display: none; } .pg-settings th, .pg-settings td { padding: 6px 4px; } .pg-settings .fl-select { max-width: 96px; } .pg-settings th { white-space: normal; } .pg-columns, .pg-halves { grid-template-columns: minmax(0, 1fr); } .pg-tab { padding: 6px 8px; } .pg-facts { grid-template-columns: 1fr 1fr; } }
+@container playground (max-width: 620px) { .pg-table th, .pg-table td { padding: 6px 5px; } .pg-table small { max-width: 92px; } .pg-settings small { display: none; } .pg-settings th, .pg-settings td { padding: 6px 4px; } .pg-settings .fl-select { max-width: 96px; } .pg-settings th { white-space: normal; } .pg-columns, .pg-halves { grid-template-columns: minmax(0, 1fr); } .pg-tab { padding: 6px 8px; } .pg-facts { grid-template-columns: 1fr 1fr; } }
 `;
 
 const sheet = new CSSStyleSheet();

@@ -17,10 +17,11 @@ const RIGHT = orthonormal(gaussianRows(22, 3, IN));
 const WANTED = update(LEFT.slice(1), [1.6, 0.5], RIGHT.slice(1));
 const P = LEFT.slice(0, 1);
 const Q = RIGHT.slice(0, 1);
-const RATE = 0.12;
+const RATE = 0.3;
 const FRAME_STEPS = 1;
-const LAST = 120;
+const LAST = 60;
 const SLOW = 3; // frames a step
+const LEARNED = 0.5; // of the first loss
 const LENGTH = (/** @type {number[]} */ vector) => Math.sqrt(dot(vector, vector));
 
 /** @returns {Record<string, Direction>} each start, from the same two draws */
@@ -106,13 +107,15 @@ class StartsToy {
     this.verdict.tell(this.words(rows));
   }
 
-  /** @param {{key: string, slope: Direction}[]} rows */
+  /** @param {{key: string, slope: Direction, losses: number[]}[]} rows */
   words(rows) {
     const dead = rows.find(({ key }) => key === "all_zero")?.slope;
     const none = dead && [...dead.p, dead.lam, ...dead.q].every((value) => value === 0);
     if (!this.steps) return "Step 0: with p and q random and λ = 0 only λ has a gradient, for ∂p and ∂q are multiplied by λ. With all three 0, every gradient is. Take a step.";
-    if (this.steps < 8) return "λ moved first; now p and q have gradients, too. all_zero: still exactly 0.";
-    return none ? `After ${this.steps} steps the three others have learned. all_zero has gradients of exactly 0, and will have for ever: each is a product that holds two of p, λ and q.` : "";
+    const learned = rows.filter(({ losses }) => losses[losses.length - 1] < LEARNED * losses[0]).map(({ key }) => key);
+    const dull = none ? `all_zero has gradients of exactly 0 after ${this.steps} steps, and will have for ever: each is a product that holds two of p, λ and q.` : "";
+    if (!learned.length) return `λ moved first; now p and q have gradients, too, and grow. ${dull}`;
+    return `${learned.join(", ")} ${learned.length > 1 ? "have" : "has"} taken more than half of the loss away. ${dull}`;
   }
 }
 

@@ -17,7 +17,7 @@ const MOST = 10;
 const [OUT, IN] = [8, 7];
 const P = gaussianRows(11, MOST, OUT);
 const Q = gaussianRows(12, MOST, IN);
-const INPUT = gaussianRows(13, 1, IN)[0].map((value) => value * 8);
+const INPUT = gaussianRows(13, 1, IN)[0].map((value) => value * 5);
 
 /** @param {number[]} lam @returns {number[]} P diag(λ) Q x of one input */
 export function outputOf(lam) {
