@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> CommandParser:
     parser = CommandParser(
         "analysis.adapters",
-        description="Show what is inside a PEFT adapter: spectra, entropy, wasted rank; suggest ranks; write a smaller "
+        description="Show what is inside an adapter: spectra, entropy, wasted rank; suggest ranks; write a smaller "
         "one. Needs neither the base model nor torch.",
         epilog=EPILOG,
     )
-    parser.add_argument("adapter", type=Path, help="folder that PEFT saved, or a safetensors file")
+    parser.add_argument("adapter", type=Path, help="folder, safetensors or GGUF file, zip, or owner/name of the hub")
     targets = parser.add_mutually_exclusive_group()
     for name, meaning in TARGETS.items():
         short = ("--params",) if name == "parameters" else ()
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         raise AdapterError(f"--drop needs --by least_error: {options.by} keeps a direction of every matrix.")
     if options.table and options.table.suffix.lstrip(".") not in TABLE_FILES:
         raise AdapterError(f"--table {options.table} must end with one of: .{', .'.join(TABLE_FILES)}.")
-    adapter = open_adapter(options.adapter)
+    adapter = open_adapter(str(options.adapter))
     if options.map:
         adapter = adapter.mapped(_read_map(options.map))
     with tqdm(total=len(adapter.matrices), unit="matrix", file=sys.stderr, disable=None, leave=False) as bar:
@@ -121,7 +121,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         report["moves"] = {"budget": moves.budget, "prune": moves.prune, "extend": moves.extend, "rules": moves.rules}
         text += ["", describe_moves(spectra, moves), CAVEAT]
     if options.compare:
-        comparison = compare_adapters(adapter, open_adapter(options.compare))
+        comparison = compare_adapters(adapter, open_adapter(str(options.compare)))
         report["comparison"], lines = _compared(comparison, options.compare.name)
         text += ["", *lines]
     if options.table:

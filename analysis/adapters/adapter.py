@@ -70,7 +70,6 @@ class Adapter:
         notices: one line for each thing to know before believing the numbers.
         file: where the tensors lie.
         entries: name of a matrix → how its ΔW is made of them.
-        keeps: what must live as long as the file.
     """
 
     name: str
@@ -84,7 +83,6 @@ class Adapter:
     notices: list[str]
     file: TensorStore
     entries: dict[str, Entry]
-    keeps: object | None = None
 
     @property
     def parameters(self) -> int:
@@ -95,6 +93,14 @@ class Adapter:
     def starts_relative(self) -> bool:
         """True where the start changed the frozen weights too (PiSSA, OLoRA, ...): s · B A is not the whole change."""
         return is_relative(self.config)
+
+    @property
+    def base_model(self) -> str | None:
+        """Name of the model that it was trained on, as its files say it."""
+        config, said = self.config or {}, self.file.metadata
+        found = config.get("base_model_name_or_path") or config.get("model")
+        found = found or said.get("ss_sd_model_name") or said.get("general.base_model.0.name")
+        return found if isinstance(found, str) and found else None
 
     def find(self, name: str) -> AdapterMatrix:
         """Return a matrix by name.
@@ -175,7 +181,6 @@ def open_adapter(path: str | Path) -> Adapter:
         [*contents.notices, *_notices(entries), *_beside(found.beside)],
         found.store,
         {entry.name: entry for entry in entries},
-        found.keeps,
     )
 
 

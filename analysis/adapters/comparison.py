@@ -10,6 +10,7 @@ import numpy as np
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import Progress, factored_svd
+from flexlora.matrix_places import plain_path
 
 RELATIVE_TOLERANCE = 1e-7
 """Directions below this share of the largest σ are rounding of float32 factors and span nothing."""
@@ -54,15 +55,15 @@ class Comparison:
 
 
 def compare_adapters(first: Adapter, second: Adapter, progress: Progress | None = None) -> Comparison:
-    """Compare matrix by matrix, by name.
+    """Compare matrix by matrix, by name; a name is the same under another wrapper, too (``_orig_mod``, ...).
 
     Raises:
         AdapterError: no matrix has the same name and shape in both.
     """
-    own = {matrix.name: matrix for matrix in second.matrices}
-    notices, pairs = [], []
+    partner, notices = _partners(first, second)
+    pairs = []
     for matrix in first.matrices:
-        other = own.get(matrix.name)
+        other = partner.get(matrix.name)
         if other is None:
             continue
         if (matrix.in_features, matrix.out_features) == (other.in_features, other.out_features):
@@ -83,22 +84,46 @@ def compare_adapters(first: Adapter, second: Adapter, progress: Progress | None 
             overlaps.append(found)
         if progress is not None:
             progress(number, len(pairs))
-    names = {matrix.name for matrix in first.matrices}
+    taken = {matrix.name for matrix in partner.values()}
     notices += base_notices((first, second), ("the first", "the second"))
     notices += [f"The second: {notice}" for notice in second.notices]
     return Comparison(
         overlaps,
-        [matrix.name for matrix in first.matrices if matrix.name not in own],
-        [matrix.name for matrix in second.matrices if matrix.name not in names],
+        [matrix.name for matrix in first.matrices if matrix.name not in partner],
+        [matrix.name for matrix in second.matrices if matrix.name not in taken],
         notices,
     )
+
+
+def _partners(first: Adapter, second: Adapter) -> tuple[dict[str, AdapterMatrix], list[str]]:
+    """Return name in the first → the same matrix of the second, and a notice where they differ by what wraps them."""
+    own = {matrix.name: matrix for matrix in second.matrices}
+    found = {matrix.name: own[matrix.name] for matrix in first.matrices if matrix.name in own}
+    plain = _by_plain_path([matrix.name for matrix in first.matrices if matrix.name not in found])
+    others = _by_plain_path([name for name in own if name not in found])
+    renamed = {name: own[others[path]] for path, name in plain.items() if path in others}
+    if not renamed:
+        return found, []
+    one, other = next(iter(renamed.items()))
+    many = "1 matrix is" if len(renamed) == 1 else f"{len(renamed)} matrices are"
+    return found | renamed, [f"{many} named by another wrapper of the model, and compared: {one} with {other.name}."]
+
+
+def _by_plain_path(names: list[str]) -> dict[str, str]:
+    """Return path without wrappers → name, where one name alone has it."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(plain_path(name), []).append(name)
+    return {path: own[0] for path, own in found.items() if len(own) == 1}
 
 
 def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: AdapterMatrix) -> Overlap | None:
     pair = (first.factors(matrix.name), second.factors(other.name))
     if not all(np.isfinite(factor).all() for factors in pair for factor in factors):
         return None
-    (U1, s1, V1), (U2, s2, V2) = (subspaces(*factors) for factors in pair)
+    # With alpha = 0, ΔW is 0 whatever B A spans.
+    scales = bool(matrix.scale), bool(other.scale)
+    (U1, s1, V1), (U2, s2, V2) = (subspaces(B * scale, A) for (B, A), scale in zip(pair, scales, strict=True))
     outputs, inputs = U1.T @ U2, V1.T @ V2  # (k1, k2) each
     live = bool(s1.size and s2.size)
     sign = np.sign(matrix.scale) * np.sign(other.scale)
@@ -133,9 +158,8 @@ def base_notices(adapters: Sequence[Adapter], labels: Sequence[str]) -> list[str
     """Return a line where the configurations name different base models: directions of those mean different things."""
     bases: dict[str, list[str]] = {}
     for adapter, label in zip(adapters, labels, strict=True):
-        base = (adapter.config or {}).get("base_model_name_or_path")
-        if isinstance(base, str) and base:
-            bases.setdefault(base, []).append(label)
+        if adapter.base_model:
+            bases.setdefault(adapter.base_model, []).append(label)
     if len(bases) < 2:
         return []
     told = "; ".join(f"{', '.join(own)}: {base}" for base, own in bases.items())

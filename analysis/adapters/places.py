@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -62,14 +64,12 @@ class Found(NamedTuple):
         store: its tensors.
         config: content of ``adapter_config.json``; None = there is none.
         beside: adapters in folders below, which are not opened.
-        keeps: what must live as long as the store.
     """
 
     name: str
     store: TensorStore
     config: dict[str, Any] | None
     beside: list[str]
-    keeps: object | None = None
 
 
 def find_adapter(path: str | Path) -> Found:
@@ -216,7 +216,24 @@ def _shards(index: Path, folder: Path) -> Shards:
 
 def _unzipped(path: Path) -> Found:
     """Unpack what an adapter is made of into a folder that lives as long as the adapter."""
-    place = tempfile.TemporaryDirectory(prefix="adapter-")
+    place = Path(tempfile.mkdtemp(prefix="adapter-"))
+    try:
+        found = _in_folder(_extracted(path, place))
+    except SeveralAdapters as error:
+        shutil.rmtree(place, ignore_errors=True)
+        names = ", ".join(choice.relative_to(place).as_posix() for choice in error.choices[:12])
+        raise AdapterError(
+            f"{path.name} holds {len(error.choices)} adapters: {names}. Unpack it and give one of them."
+        ) from error
+    except AdapterError:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    weakref.finalize(found.store, shutil.rmtree, place, ignore_errors=True)
+    return found._replace(name=path.stem)
+
+
+def _extracted(path: Path, place: Path) -> Path:
+    """Unpack weights and configurations of a zip into a folder; return the folder."""
     try:
         with zipfile.ZipFile(path) as archive:
             wanted = [
@@ -232,16 +249,10 @@ def _unzipped(path: Path) -> Found:
                 held = ", ".join(archive.namelist()[:6]) or "nothing"
                 raise AdapterError(f"{path.name} holds no safetensors or GGUF file; it holds {held}.")
             for item in wanted:
-                archive.extract(item, place.name)
+                archive.extract(item, place)
     except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
         raise AdapterError(pointer_or_page(path) or f"{path.name} cannot be unpacked: {first_line(error)}.") from error
-    try:
-        return _in_folder(Path(place.name))._replace(name=path.stem, keeps=place)
-    except SeveralAdapters as error:
-        names = ", ".join(choice.relative_to(place.name).as_posix() for choice in error.choices[:12])
-        raise AdapterError(
-            f"{path.name} holds {len(error.choices)} adapters: {names}. Unpack it and give one of them."
-        ) from error
+    return place
 
 
 def _inside(file: Path, folder: Path) -> Path:

@@ -45,8 +45,9 @@ def adapter_report(spectra: AdapterSpectra) -> dict[str, Any]:
     ]
     return {
         "adapter": adapter.name,
+        "format": adapter.format,
         "kind": adapter.kind,
-        "base_model": (adapter.config or {}).get("base_model_name_or_path"),
+        "base_model": adapter.base_model,
         "total_rank": sum(matrix.rank for matrix in adapter.matrices),
         "parameters": adapter.parameters,
         "matrices": rows,

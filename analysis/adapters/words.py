@@ -127,9 +127,7 @@ def _what(spectra: AdapterSpectra) -> str:
     adapter = spectra.adapter
     ranks = sorted({matrix.rank for matrix in adapter.matrices})
     told = f"r = {ranks[0]}" if len(ranks) == 1 else f"r = {ranks[0]} to {ranks[-1]}"
-    config = adapter.config or {}
-    base = config.get("base_model_name_or_path")
-    for_model = f" for {base}" if isinstance(base, str) and base else ""
+    for_model = f" for {adapter.base_model}" if adapter.base_model else ""
     count, directions = len(adapter.matrices), sum(matrix.rank for matrix in adapter.matrices)
     return (
         f"{adapter.label}{for_model}: {count} {'matrix' if count == 1 else 'matrices'}, {told}, "

@@ -192,7 +192,8 @@ def made(make: Callable[[], nn.Module], config: Any, folder: Path) -> nn.Module:
 def deltas(model: nn.Module) -> dict[str, np.ndarray]:
     """Name of every adapted weight → ΔW as PEFT computes it, (out, in · kernel)."""
     found = {}
-    for name, module in model.named_modules():
+    modules: list[tuple[str, Any]] = list(model.named_modules())
+    for name, module in modules:
         if not hasattr(module, "get_delta_weight"):
             continue
         own, base = name.removeprefix(PREFIX), module.get_base_layer()

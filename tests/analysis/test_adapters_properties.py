@@ -239,3 +239,32 @@ def test_the_rule_conserves_total_rank_and_mapping_changes_only_what_it_is_told(
     mapped = spectra.adapter.mapped({first.name: (None, "special")})
     assert mapped.matrices == [first._replace(layer=None, module_type="special"), *others]
     assert spectra.adapter.matrices[0] == first
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "base_model.model.", "language_model.", "module."])
+def test_one_model_under_another_wrapper_is_compared(make, prefix):
+    factors = random_factors(3)
+    other = {f"{prefix}{name}": pair for name, pair in factors.items()}
+    found = compare_adapters(make(factors), make(other))
+    assert [overlap.similarity for overlap in found.overlaps] == pytest.approx([1.0] * 3)
+    assert not found.only_first and not found.only_second
+    told = (
+        f"3 matrices are named by another wrapper of the model, and compared: layer.0.query with {prefix}layer.0.query."
+    )
+    assert found.notices[0] == told
+
+
+def test_an_adapter_with_alpha_0_overlaps_with_nothing(make):
+    factors = random_factors(4)
+    for overlap in compare_adapters(make(factors), make(factors, lora_alpha=0)).overlaps:
+        assert overlap.ranks[0] and not overlap.ranks[1]
+        assert overlap.output_overlap is None and overlap.similarity is None
+
+
+def test_bases_that_differ_and_notices_of_the_second_are_told(make):
+    factors = random_factors(5)
+    first = make(factors, base_model_name_or_path="toy/cased")
+    second = make(factors, base_model_name_or_path="toy/uncased", init_lora_weights="pissa")
+    notices = compare_adapters(first, second).notices
+    assert any("toy/cased" in notice and "toy/uncased" in notice for notice in notices)
+    assert any(notice.startswith("The second: Initialised by pissa") for notice in notices)
