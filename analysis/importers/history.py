@@ -105,7 +105,7 @@ def write_history(out: Path, history: RankHistory, rows: Sequence[Row], kind: st
         "config": {},
         "matrices": matrix_table(rows),
         "singular_values": UNKNOWN,
-        "source": {"kind": kind, "steps": "as logged", "files": [_fingerprint(path) for path in history.files]},
+        "source": {"kind": kind, "steps": "as logged", "files": [fingerprint(path) for path in history.files]},
     }
     with RunWriter(out, header) as writer:
         for step, row in records:
@@ -139,7 +139,8 @@ def rank(text: str) -> int | None:
     return int(head)
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Return name, size and SHA-256 of a file that was imported."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}

@@ -13,6 +13,7 @@ from analysis.importers.errors import Imported, LogImportError
 from analysis.importers.history import RankHistory, write_history
 from analysis.importers.mapping import Row, corrected_rows, proposed_rows
 from analysis.importers.peft_result import is_peft_result, read_peft_result
+from analysis.importers.playground import import_playground, is_playground, playground_rows
 from analysis.importers.rank_csv import is_rank_log, read_rank_log
 from analysis.importers.run_folder import folder_rows, import_folder, import_zip, is_run_folder, is_zip, zip_rows
 from analysis.importers.tensorboard_events import is_adalora_log, read_adalora_log
@@ -58,6 +59,7 @@ IMPORTERS: dict[str, Importer] = {
     "run_folder": Importer("a run folder of the Lab", is_run_folder, folder_rows, import_folder),
     "run_zip": Importer("a zip of a run folder", is_zip, zip_rows, import_zip),
     KIND: Importer("checkpoints of a PEFT training", is_checkpoints, checkpoint_rows, import_checkpoints),
+    "playground": Importer("a run saved in the Playground", is_playground, playground_rows, import_playground),
     "rank_log_csv": _ranks_only(
         "rank_log_csv", "the rank_log.csv of the released FlexLoRA code", is_rank_log, read_rank_log
     ),

@@ -2,6 +2,7 @@
 
 import { transferable } from "./engine/training.js";
 import { Race } from "./race.js";
+import { recordOf } from "./record.js";
 
 /** @import { Given } from "./engine/settings.js" */
 /** @import { RaceSnapshot } from "./race.js" */
@@ -15,12 +16,14 @@ import { Race } from "./race.js";
  *   | {kind: "speed", stepsPerSecond: number | null}
  *   | {kind: "change", lane: number, changes: Given}
  *   | {kind: "snapshot"}
+ *   | {kind: "record", lane: number}
  *   | {kind: "stop"}} Order `step`: make so many steps and pause; `event`: play to the next event; `speed`: null = as fast as it goes; `snapshot`: all of it from the first step on
  */
 
 /**
  * @typedef {{kind: "ready"}
  *   | {kind: "snapshot", race: RaceSnapshot, playing: boolean, stepsPerSecond: number | null}
+ *   | {kind: "record", lane: number, text: string}
  *   | {kind: "error", message: string}} Report of a snapshot: what is new since the last one, and the pace of late
  */
 
@@ -86,11 +89,11 @@ export class Driver {
     if (order.kind === "event") return this.play(Infinity, true);
     if (order.kind === "step") return this.play(this.race.done + order.count, false);
     if (order.kind === "pause") return this.halt();
-    if (order.kind === "change") {
-      const lane = this.race.lanes[order.lane];
-      if (!lane) throw new Error(`There is no lane ${order.lane}: the race has ${this.race.lanes.length}.`);
-      lane.change(order.changes);
-    }
+    if (order.kind === "snapshot") return this.show(0);
+    const lane = this.race.lanes[order.lane];
+    if (!lane) throw new Error(`There is no lane ${order.lane}: the race has ${this.race.lanes.length}.`);
+    if (order.kind === "record") return this.tell({ kind: "record", lane: order.lane, text: recordOf(lane) }, []);
+    lane.change(order.changes);
     return this.show(0);
   }
 

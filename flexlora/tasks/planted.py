@@ -15,12 +15,10 @@ from torch import Tensor, nn
 from flexlora.errors import FlexLoRAError
 from flexlora.linear import FlexLoRALinear
 from flexlora.planted import Planted, PlantedSize, distance
+from flexlora.planted.info import HELD_OUT, TRAIN_ROWS, model_name, task_info
 from flexlora.planted.options import PlantedOptions
 from flexlora.tasks.data import Split, TaskData
 
-TRAIN_ROWS = 1 << 20
-"""Rows of the training split; a step takes the next ones, from the first again after the last."""
-HELD_OUT = {"validation": 512, "test": 2048}
 BLOCK = 1024
 """Rows that are drawn at a time."""
 KEPT = 8
@@ -118,8 +116,7 @@ def load(seed: int, control: str, options: PlantedOptions) -> TaskData:
         key: value for key in ("width", "layers", "true_rank", "noise") if (value := getattr(options, key)) is not None
     }
     planted, held_out = _planted(options.scenario or "agree", seed, PlantedSize(**given), options.profile)
-    names = planted.size.names
-    true_ranks = dict(zip(names, planted.truth.ranks, strict=True))
+    true_ranks = dict(zip(planted.size.names, planted.truth.ranks, strict=True))
 
     def evaluate(model: nn.Module, split: Split, *, max_samples: int | None = None) -> dict[str, float]:
         return {"loss": _loss(model, split, max_samples), "distance": distance(*_ranks(model, true_ranks))}
@@ -129,20 +126,10 @@ def load(seed: int, control: str, options: PlantedOptions) -> TaskData:
         train=DrawnRows(planted),
         validation=held_out["validation"],
         test=held_out["test"],
-        model_name=f"frozen residual network of {planted.size.layers} layers, width {planted.size.width}",
+        model_name=model_name(planted),
         label_names=(),
         majority=math.nan,
-        info={
-            "label_names": [],
-            "majority": None,
-            "sizes": {"train": TRAIN_ROWS, **HELD_OUT},
-            "control": control,
-            "scenario": options.scenario or "agree",
-            "noise": planted.size.noise,
-            "true_ranks": true_ranks,
-            "true_energies": dict(zip(names, planted.truth.energies, strict=True)),
-            "profiles": dict(zip(names, planted.truth.profiles, strict=True)),
-        },
+        info=task_info(planted, options.scenario or "agree"),
         evaluate=evaluate,
         rows=next_rows,
     )

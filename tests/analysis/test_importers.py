@@ -704,9 +704,11 @@ class TestDetection:
             "adalora_tensorboard": tmp_path / "tb",
             "peft_result": tmp_path / "result.json",
             "peft_checkpoints": tmp_path / "output",
+            "playground": tmp_path / "planted.flexlora.json",
         }
         (tmp_path / "output" / "checkpoint-7").mkdir(parents=True)
         (tmp_path / "output" / "checkpoint-7" / "adapter_model.safetensors").touch()
+        paths["playground"].write_text('{"flexlora_playground":1,"settings":{}}', encoding="utf-8")
         paths["peft_result"].write_text('{"run_info": {}, "train_info": {}, "meta_info": {}}', encoding="utf-8")
         assert set(paths) == set(IMPORTERS)
         for kind, path in paths.items():

@@ -25,6 +25,7 @@ import { componentNorms, SMOOTHED } from "./smoothing.js";
  * @property {number} budget b(t), the most that may be pruned and the most that may be extended
  * @property {string} measure importance or policy that decided
  * @property {Scores} importances the measure's own score of each matrix, null = undefined; of a policy that moves pairs, the change in rank
+ * @property {Scores} sensitivities mean |λ · ∂L/∂λ| of each matrix, whatever decides
  * @property {Scores} decided what the plan went by: rules for rank 1 and λ = 0 applied; Infinity = before all others
  * @property {Move[]} prune in order
  * @property {Move[]} extend in order
@@ -72,6 +73,7 @@ export class Allocator {
     const ranks = adapter.ranks();
     const logged = adapter.matrices.map((matrix) => matrix.logged());
     const { own, decided, plan, budget, adaptive } = this.decide(step, ranks, logged);
+    const sensitivities = this.scores("sensitivity", logged);
     this.adaptive.observe(decided, ranks, plan.prune, plan.extend, settings.adaptive_churn);
     for (const matrix of plan.extend) this.extendedAt.set(matrix, step);
     const prune = plan.prune.map((matrix) => this.prune(matrix, logged[matrix]));
@@ -85,7 +87,7 @@ export class Allocator {
     this.released ||= settings.lr_at_event === "peak";
     const rules = [...new Set([...plan.rules, ...[...prune, ...extend].flatMap((move) => move.rules)])];
     const measure = settings.policy ?? settings.importance;
-    return { step, budget, measure, importances: own, decided, prune, extend, refused: [...plan.refused], rules, ranks: adapter.ranks(), adaptive };
+    return { step, budget, measure, importances: own, sensitivities, decided, prune, extend, refused: [...plan.refused], rules, ranks: adapter.ranks(), adaptive };
   }
 
   /** @param {number} step @param {number[]} ranks @param {number[][]} logged λ of each matrix */

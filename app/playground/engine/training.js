@@ -53,6 +53,8 @@ export class Training {
    */
   constructor(given = {}, planted) {
     this.settings = completed(given);
+    /** As it began: some may have changed since. */
+    this.begun = this.settings;
     this.planted = planted ?? new Planted(this.settings);
     const { truth, names } = this.planted;
     const { initial_rank: rank, width } = this.settings;
