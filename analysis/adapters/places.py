@@ -97,6 +97,18 @@ def find_adapter(path: str | Path) -> Found:
     return _opened(path, path.parent)._replace(name=path.resolve().name)
 
 
+def several_in(path: Path) -> list[Path]:
+    """Return the adapters of a folder that has none of its own and more than one below it, in natural order."""
+    try:
+        if path.is_dir():
+            _in_folder(path)
+    except SeveralAdapters as error:
+        return error.choices
+    except (AdapterError, OSError):
+        return []
+    return []
+
+
 def recipe(name: str) -> str:
     """Return how a pickle becomes a safetensors file, as one command."""
     out = WEIGHTS if name.startswith("adapter_model") else f"{Path(name).stem}.safetensors"

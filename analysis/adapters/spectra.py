@@ -6,16 +6,20 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
+from analysis.adapters.formats.products import Read
 from flexlora.importance import effective_rank, spectral_entropy
 from flexlora.spectra import true_singular_values
 
 THREADS = 2
+RECENT = 4
+"""Tensors that are kept while the experts that share them are analysed."""
 SHARES = (0.9, 0.99)
 """Shares of a matrix's energy for which the table says how many directions hold them."""
 
@@ -78,11 +82,13 @@ def analyse_adapter(adapter: Adapter, progress: Progress | None = None, threads:
         AdapterError: numbers of a type that cannot be read.
     """
     lock, done = threading.Lock(), 0
+    # Experts have their factors in one tensor, which is not read anew for each.
+    recent = lru_cache(maxsize=RECENT)(adapter.file.read)
 
     def one(matrix: AdapterMatrix) -> np.ndarray:
         nonlocal done
         with np.errstate(all="ignore"):
-            values = _singular_values(adapter, matrix)
+            values = _singular_values(adapter, matrix, recent)
             if not np.isfinite(np.square(values).sum()):
                 values = np.full(matrix.rank, np.nan)
         with lock:
@@ -97,8 +103,9 @@ def analyse_adapter(adapter: Adapter, progress: Progress | None = None, threads:
     return AdapterSpectra(adapter, dict(zip((m.name for m in adapter.matrices), found, strict=True)))
 
 
-def _singular_values(adapter: Adapter, matrix: AdapterMatrix) -> np.ndarray:
-    product, read = adapter.entries[matrix.name].product, adapter.file.read
+def _singular_values(adapter: Adapter, matrix: AdapterMatrix, recent: Read) -> np.ndarray:
+    product = adapter.entries[matrix.name].product
+    read = recent if product.share > 1 else adapter.file.read
     if product.values is not None:
         return abs(matrix.scale) * product.values(read)[: matrix.rank]
     B, A = product.factors(read)

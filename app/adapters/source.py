@@ -16,13 +16,17 @@ import streamlit as st
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
 from analysis.adapters.files import CONFIG, OWN_WEIGHTS, WEIGHTS
 from analysis.adapters.own import OWN_CONFIG, is_own, peft_files
+from analysis.adapters.places import KNOWN_WEIGHTS, SUFFIXES, several_in
 from files import Kept, Uploaded, stamp
 from runs.store import named, plain
-from widgets import progress
+from widgets import progress, select
 
 MAX_MIB = 500
 MAX_BYTES = MAX_MIB << 20
 """Uploaded files together, unpacked."""
+
+ENDINGS = (*SUFFIXES, ".json")
+"""Of the files that an adapter is made of."""
 
 MAX_KEPT = 4
 """Analysed adapters that a session remembers."""
@@ -47,12 +51,12 @@ def ask_source(key: str, label: str) -> Source | None:
         typed = st.text_input(
             label,
             key=f"{key}_path",
-            placeholder="path of a folder, or of a .safetensors file, on the machine that runs the Lab",
+            placeholder="path of a folder, a .safetensors or .gguf file or a zip, on the machine that runs the Lab",
             persist_state="session",
         ).strip()
     with right:
         files = st.file_uploader(
-            f"or upload {CONFIG} and {WEIGHTS} (or a zip of both)",
+            f"or upload {CONFIG} and {WEIGHTS} (or a zip of both), or one file of another format",
             accept_multiple_files=True,
             max_upload_size=MAX_MIB,
             key=f"{key}_files",
@@ -61,7 +65,7 @@ def ask_source(key: str, label: str) -> Source | None:
         st.session_state.pop(f"{key}_last", None)
         return None
     try:
-        path = _keep(files) if files else named(typed, AdapterError)
+        path = _keep(files) if files else _chosen(named(typed, AdapterError), key)
         name = Path(files[0].name).stem if files and len(files) == 1 else None
         if not files and path.is_dir() and is_own(path):
             # "adapter" is what every run calls its own.
@@ -92,9 +96,21 @@ def mapped(source: Source) -> AdapterSpectra:
     return AdapterSpectra(source.spectra.adapter.mapped(kept), source.spectra.singular_values)
 
 
+def _chosen(path: Path, key: str) -> Path:
+    """Return a path, or the one of several adapters in its folder that the visitor chooses."""
+    choices = {choice.relative_to(path).as_posix(): choice for choice in several_in(path)}
+    if not choices:
+        return path
+    asked = select(f"{len(choices)} adapters in this folder", list(choices), f"{key}_choice_{path}")
+    return choices.get(asked, path)
+
+
 def _analyse(path: Path) -> AdapterSpectra:
     """Analyse an adapter once for as long as its files stay the same."""
-    ident = (path, stamp(*((path / WEIGHTS, path / CONFIG) if path.is_dir() else (path, path.parent / CONFIG))))
+    files = (
+        [file for file in path.iterdir() if file.suffix in ENDINGS] if path.is_dir() else [path, path.parent / CONFIG]
+    )
+    ident = (path, stamp(*sorted(files)))
     kept: dict[Any, AdapterSpectra] = st.session_state.setdefault("adapters_kept", {})
     if ident in kept:
         return kept[ident]
@@ -122,7 +138,9 @@ def _keep(files: Sequence[Uploaded]) -> Path:
     key = "+".join(file.file_id for file in files)
     if key not in kept:
         kept[key] = Kept(_contents(files), "adapter-")
-    return kept[key].folder
+    folder = kept[key].folder
+    # A file of another format stands alone; without a configuration a folder would be asked for one.
+    return folder if (folder / CONFIG).exists() else next(f for f in folder.iterdir() if f.suffix not in (".json",))
 
 
 def _converted(folder: Path) -> Path:
@@ -146,7 +164,7 @@ def _contents(files: Sequence[Uploaded]) -> dict[str, Any]:
             found |= _unzipped(file)
         else:
             found[_kept_name(file.name)] = file.getbuffer()
-    if WEIGHTS not in found and not any(name.startswith("adapter_model") for name in found):
+    if not any(name.startswith("adapter_model") for name in found):
         raise AdapterError(f"No weights among {', '.join(file.name for file in files)}: {WEIGHTS} is needed too.")
     return found
 
@@ -159,11 +177,17 @@ def _kept_name(name: str) -> str:
     return CONFIG if base.endswith(".json") else "adapter_model" + Path(base).suffix
 
 
+def _is_part(name: str) -> bool:
+    """Return whether a file in a zip is weights or the configuration of an adapter."""
+    known = name in KNOWN_WEIGHTS or Path(name).suffix in SUFFIXES
+    return (known and not name.startswith("._") and name != OWN_WEIGHTS) or name == CONFIG
+
+
 def _unzipped(file: Uploaded) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(file.getbuffer())) as archive:
-            own = [item for item in archive.infolist() if Path(item.filename).name in (WEIGHTS, CONFIG)]
-            names = [Path(item.filename).name for item in own]
+            own = [item for item in archive.infolist() if _is_part(Path(item.filename).name)]
+            names = [_kept_name(item.filename) for item in own]
             if len(set(names)) < len(names):
                 raise AdapterError(f"{file.name} holds several adapters. Pack one into a zip.")
             if sum(item.file_size for item in own) > MAX_BYTES:

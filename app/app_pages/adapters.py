@@ -1,4 +1,4 @@
-"""Adapters: look inside any PEFT adapter, shrink it, hold it against another."""
+"""Adapters: look inside any adapter, shrink it, hold it against another."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from widgets import switch
 
 INTRODUCTION = """
 A LoRA adapter adds **ΔW = s · B A** to each weight matrix. Its singular values say how many of its directions do
-anything. Opened here are LoRA, rsLoRA, DoRA and AdaLoRA adapters as PEFT saves them; the base model is not needed, and
-nothing leaves this machine.
+anything. Opened here are adapters of PEFT (every LoRA, AdaLoRA, LoHa, LoKr), of diffusers, kohya and ComfyUI, of MLX
+and llama.cpp; the base model is not needed, and nothing leaves this machine.
 """
 
 SECTIONS = {

@@ -66,7 +66,7 @@ def show(page, view):
 def test_before_anything_is_opened_the_page_says_what_it_is_for(page):
     page.run()
     assert not page.exception
-    assert "LoRA, rsLoRA, DoRA and AdaLoRA" in text(page)
+    assert "every LoRA, AdaLoRA, LoHa, LoKr" in text(page)
 
 
 def test_an_adapter_opens_by_path_and_the_address_follows(opened, tmp_path):
@@ -185,6 +185,34 @@ def test_two_adapters_are_compared_and_strangers_are_told_so(opened, tmp_path):
     assert "no matrix of the same name and shape" in opened.warning[0].value
 
 
+def test_a_folder_of_checkpoints_offers_a_choice(page, tmp_path):
+    for number in (200, 1000):
+        make(tmp_path / "run" / f"checkpoint-{number}", seed=number)
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(tmp_path / "run")).run()
+    choice = page.selectbox(key=f"adapters_choice_{tmp_path / 'run'}")
+    assert choice.label == "2 adapters in this folder"
+    assert choice.options == ["checkpoint-200", "checkpoint-1000"]
+    assert "**checkpoint-200.**" in text(page)
+    choice.set_value("checkpoint-1000").run()
+    assert not page.exception and not page.error
+    assert "**checkpoint-1000.**" in text(page)
+    assert page.query_params["adapter"] == str(tmp_path / "run")
+
+
+def test_a_file_of_another_format_opens_by_path(page, tmp_path):
+    tensors = {}
+    for part, shape in (("down", (2, 8)), ("up", (6, 2))):
+        data = np.ones(shape, "<f4")
+        tensors[f"lora_unet_mid_block_attn1_to_q.lora_{part}.weight"] = NewTensor("F32", shape, data.tobytes)
+    write_tensors(tmp_path / "style.safetensors", tensors)
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(tmp_path / "style.safetensors")).run()
+    assert not page.exception
+    assert "LoRA: 1 matrix, r = 2" in text(page).replace("\\", "")
+    assert "no alpha in the file" in text(page)
+
+
 def upload(name, content):
     return SimpleNamespace(name=name, size=len(content), file_id=name, getbuffer=lambda: memoryview(content))
 
@@ -209,6 +237,17 @@ def test_uploads_keep_only_the_names_an_adapter_has(tmp_path):
     ):
         found = _contents(files)
         assert {name: bytes(content) for name, content in found.items()} == {WEIGHTS: weights, CONFIG: config}
+
+
+@pytest.mark.parametrize("name", ["style.safetensors", "lora.gguf"])
+def test_a_file_that_stands_alone_is_opened_without_a_configuration(name, monkeypatch):
+    from adapters import source
+
+    monkeypatch.setattr(source.st, "session_state", {})
+    path = source._keep([upload(name, b"x" * 10)])
+    assert path.is_file() and path.suffix == Path(name).suffix
+    both = source._keep([upload("a.safetensors", b"x"), upload("c.json", b"{}")])
+    assert both.is_dir()
 
 
 @pytest.mark.parametrize(
