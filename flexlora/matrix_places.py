@@ -72,13 +72,14 @@ def _kinds(split: Iterable[tuple[Words, Words]]) -> dict[Words, str]:
     """Return tail of a name → its module type, with more words where a block has two tails of one type."""
     pairs = list(split)
     kind = {tail: kind_of_tail(tail) for _, tail in pairs}
-    seen: dict[tuple[Words, str], Words] = {}
-    unclear = set()
+    beside: dict[tuple[Words, str], set[Words]] = {}
     for head, tail in pairs:
-        if seen.setdefault((head, kind[tail]), tail) != tail:
-            unclear.add(kind[tail])
-    for one in unclear:
-        group = [tail for tail, own in kind.items() if own == one]
+        beside.setdefault((head, kind[tail]), set()).add(tail)
+    unclear: dict[str, set[Words]] = {}
+    for (_, one), tails in beside.items():
+        if len(tails) > 1:
+            unclear.setdefault(one, set()).update(tails)
+    for one, group in unclear.items():
         common = set.intersection(*(set(tail) for tail in group))
         labels = {tail: ".".join([*(word for word in tail[:-1] if word not in common), one]) for tail in group}
         if len(set(labels.values())) < len(group):

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis.adapters.formats import FORMATS
+from analysis.adapters.formats.others import REASONS
+from analysis.adapters.formats.record import Format
 from analysis.costs import find_measurements, find_series, written
 from analysis.glossary import GLOSSARY, Term
 from flexlora.importance import IMPORTANCES, Measure
@@ -55,11 +58,27 @@ def architecture_row(one: Architecture):
     return one.kind, f"`{one.model}`", *cells, "; ".join(note for note in notes if note) or "–"
 
 
+def format_row(own: Format):
+    return own.label, own.files, own.holds, own.aside
+
+
+def refused_rows():
+    reasons: dict[str, list[str]] = {}
+    for kind, reason in REASONS.items():
+        reasons.setdefault(reason, []).append(f"`{kind}`")
+    return [(", ".join(kinds), reason) for reason, kinds in reasons.items()]
+
+
 def term_row(term: Term):
     return f"**{term.label}**", term.definition, term.formula
 
 
 RENDERED = {
+    ("adapters.md", "formats"): table(
+        ("whose", "what it looks like", "what is read", "what is named and left aside"),
+        map(format_row, (FORMATS[-1], *FORMATS[:-1])),
+    ),
+    ("adapters.md", "refused"): table(("`peft_type`", "not read, because"), refused_rows()),
     ("cost.md", "costs"): cost_tables(),
     ("explore.md", "glossary"): table(("word", "what it means", "formula"), map(term_row, GLOSSARY.values())),
     ("fidelity.md", "measures"): table(

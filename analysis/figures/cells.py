@@ -185,7 +185,8 @@ def draw_maps(
         row, column = grid.place[selected]
         ends = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
         figure.add_shape(type="rect", **ends, line={"color": PRUNED, "width": 3})
-    names = ("layer", "module type") if grid.sideways else ("module type", "layer")
+    layer = "block" if any(getattr(matrix, "block", "") for matrix in matrices) else "layer"
+    names = (layer, "module type") if grid.sideways else ("module type", layer)
     for axis, name in zip((figure.update_xaxes, figure.update_yaxes), names, strict=True):
         axis(title=None if panels[0].title else name, showgrid=False)
     row_px = max(10, min(ROW_PX, MAX_PX // max(1, len(grid.rows) * rows)))
