@@ -24,6 +24,7 @@ from flexlora.run_log.disk import put_bytes
 _HERE = Path(__file__).parent
 STYLE = _HERE / "page.css"
 """Of a page without a server: its colours by the names that the player reads."""
+_LINK = ' · <a href="{}">Try the method in the playground</a>'
 
 
 class ReportError(FlexLoRAError):
@@ -66,8 +67,13 @@ def write_report(run: Run, out: str | Path, *, overwrite: bool = False) -> Repor
     return Report(path, path.stat().st_size, contents.notes)
 
 
-def report_html(run: Run, contents: Contents | None = None) -> str:
+def report_html(run: Run, contents: Contents | None = None, playground: str | None = None) -> str:
     """Return the report as text.
+
+    Args:
+        run: a recorded run.
+        contents: what goes into it; None = what ``report_contents`` says.
+        playground: address of a page where the method trains in the browser, seen from the report.
 
     Raises:
         ReportError: the player's modules are not beside this package.
@@ -94,7 +100,7 @@ def report_html(run: Run, contents: Contents | None = None) -> str:
     text = Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(f"{name}: rank over time"),
         name=escape(name),
-        about=escape(describe_run(run)),
+        about=escape(describe_run(run)) + (_LINK.format(escape(playground, quote=True)) if playground else ""),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in (*run.notices, *contents.notes)),
         style=STYLE.read_text(encoding="utf-8"),
         tables=report_tables(run),
