@@ -11,7 +11,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 # The wheel installs the repository's `app` under the name of the distribution.
 FOLDER = next((found for found in (_ROOT / "flexlora_lab", _ROOT / "app") if found.is_dir()), _ROOT / "app")
 
-_COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|// [^\n]*)\n", re.MULTILINE | re.DOTALL)
+# A comment ends where it first ends: what follows on its line is code.
+_COMMENT = re.compile(r"^ *(?:/\*\*(?:(?!\*/).)*\*/|// [^\n]*)\n", re.MULTILINE | re.DOTALL)
 _IMPORT = re.compile(r'^((?:import|export) (?:.* from )?)"(\.{1,2}/[\w/.-]+)";$', re.MULTILINE)
 
 
