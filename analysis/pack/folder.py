@@ -13,7 +13,7 @@ from analysis.lessons.material import RUNS, material, missing
 from analysis.lessons.page import lessons_html
 from analysis.pack.pages import PackedRun, about_text, index_html, playground_html
 from analysis.report.page import report_html
-from analysis.runs import load_run
+from analysis.runs import Run, load_run
 from flexlora.errors import FlexLoRAError
 
 FULL_BYTES = 15_000_000
@@ -71,10 +71,10 @@ def write_pack(
     _check(folder, archive, overwrite)
     if lacking := missing(samples):
         raise FlexLoRAError(f"{samples} lacks {', '.join(lacking)}; name the folder by --samples.")
-    names = _names(runs)
+    more = {name: load_run(path) for name, path in zip(_names(runs), runs, strict=True)}
     with tempfile.TemporaryDirectory(dir=folder.resolve().parent, prefix=".pack-") as scratch:
         made = Path(scratch, "pack")
-        written = _write_pages(made, samples, dict(zip(names, runs, strict=True)), report)
+        written = _write_pages(made, samples, more, report)
         _zip(made, Path(scratch, "zip"), folder.name)
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -105,13 +105,13 @@ def _names(runs: Sequence[Path]) -> list[str]:
     return names
 
 
-def _write_pages(made: Path, samples: Path, more: dict[str, Path], report: Callable[[str], None]) -> list[PackedRun]:
+def _write_pages(made: Path, samples: Path, more: dict[str, Run], report: Callable[[str], None]) -> list[PackedRun]:
     lab = material(samples)
     (made / "runs").mkdir(parents=True)
     written = []
     known = (*RUNS, *(name for name in EXAMPLES if (samples / name).is_dir() and name not in more))
     for name in (*known, *more):
-        run = lab.run(name) if name in known else load_run(more[name])
+        run = lab.run(name) if name in known else more[name]
         _put(made / "runs" / f"{name}.html", report_html(run, playground="../playground.html"), report)
         written.append(PackedRun.of(name, run))
     _put(made / "lessons.html", lessons_html(lab), report)

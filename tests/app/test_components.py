@@ -19,6 +19,7 @@ ENTRIES = (
     "player/source/words.js",
     "schedule/editor.js",
     "playground/component.js",
+    "playground/file.js",
     "playground/worker.js",
     "learn/component.js",
     "learn/file.js",
