@@ -1,5 +1,6 @@
 /** Pictures of lessons beside the player: what an update is made of, bars, lines, intervals. Their numbers come from Python. */
 
+import { drawUpdate } from "./update_figure.js";
 import { drawLevels, level, niceStep, percent, plot, svg } from "./svg.js";
 
 /**
@@ -15,46 +16,6 @@ const DRAWN = { update: drawUpdate, bars: drawBars, lines: drawLines, intervals:
 /** @param {Figure} figure @param {number} width @param {number} height @param {boolean} hidden @returns {SVGElement} */
 export function drawFigure(figure, width, height, hidden) {
   return DRAWN[figure.kind](figure, width, height, hidden);
-}
-
-/** ΔW = s · P diag(λ) Q as blocks: sizes of matrices are to no scale, λ as tall as its share. @param {any} figure @param {number} width @param {number} height */
-function drawUpdate({ rank, rows, columns, weights }, width, height) {
-  const side = Math.min(190, width * 0.2, height * 0.42);
-  const thin = Math.max(9, Math.min(18, side / 10));
-  const [strip, gap] = [rank * thin, 10];
-  const wide = [side, strip, strip, side];
-  const total = wide.reduce((sum, own) => sum + own, 0);
-  const signs = ["=  s ·", "·", "·"];
-  const room = Math.max(26, Math.min(76, (width - total - 40) / signs.length));
-  const middle = height / 2 - 10;
-  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `ΔW of ${rows} × ${columns} is a product: P with ${rank} columns, ${rank} numbers λ, Q with ${rank} rows` });
-  let x = Math.max(8, (width - total - room * signs.length) / 2);
-  const sign = (/** @type {string} */ text) => {
-    root.append(svg("text", { class: "ln-big", x: x + room / 2, y: middle + 7, "text-anchor": "middle", text: room < 60 ? text.replace("=  s ·", "=s·") : text }));
-    x += room;
-  };
-  const name = (/** @type {number} */ at, /** @type {number} */ below, /** @type {string[]} */ lines) =>
-    root.append(...lines.map((text, i) => svg("text", { class: i ? "ln-tick" : "ln-name", x: at, y: below + 22 + 18 * i, "text-anchor": "middle", text })));
-  root.append(svg("rect", { class: "ln-block", x, y: middle - side / 2, width: side, height: side, rx: 4 }));
-  name(x + side / 2, middle + side / 2, ["ΔW", `${rows} × ${columns}`]);
-  x += side;
-  sign(signs[0]);
-  for (let i = 0; i < rank; i += 1) root.append(svg("rect", { class: `ln-direction ln-direction${i % 4}`, x: x + i * thin, y: middle - side / 2, width: thin - 2, height: side, rx: 2 }));
-  name(x + strip / 2, middle + side / 2, ["P", "columns p"]);
-  x += strip;
-  sign(signs[1]);
-  const top = Math.max(...weights);
-  for (let i = 0; i < rank; i += 1) {
-    const size = Math.max(3, (thin - 2) * Math.sqrt(weights[i] / top));
-    root.append(svg("rect", { class: `ln-direction ln-direction${i % 4}`, x: x + (i + 0.5) * thin - size / 2, y: middle - strip / 2 + (i + 0.5) * thin - size / 2, width: size, height: size, rx: 2 }));
-  }
-  root.append(svg("rect", { class: "ln-frame", x: x - gap / 2, y: middle - strip / 2 - gap / 2, width: strip + gap, height: strip + gap, rx: 3 }));
-  name(x + strip / 2, middle + side / 2, ["diag(λ)", `${rank} numbers`]);
-  x += strip;
-  sign(signs[2]);
-  for (let i = 0; i < rank; i += 1) root.append(svg("rect", { class: `ln-direction ln-direction${i % 4}`, x, y: middle - strip / 2 + i * thin, width: side, height: thin - 2, rx: 2 }));
-  name(x + side / 2, middle + side / 2, ["Q", "rows q"]);
-  return root;
 }
 
 /** @param {any} figure @param {number} width @param {number} height @param {boolean} hidden */

@@ -195,6 +195,8 @@ export class Reader {
       tab("Quiz after", this.quiz === "after", quiz.after ? "✓" : "", () => this.showQuiz("after")),
     );
     if (held >= 0) /** @type {HTMLElement} */ (this.nav.children[held])?.focus();
+    const here = /** @type {HTMLElement | null} */ (this.nav.querySelector("[aria-current]"));
+    if (here) this.nav.scrollLeft = here.offsetLeft - this.nav.offsetLeft - 40;
   }
 
   /** @param {StepView} view @param {boolean} right */

@@ -2,14 +2,14 @@
 
 const CSS = `
 .ln { --ln-line: color-mix(in srgb, var(--st-text-color) 14%, transparent); --ln-muted: color-mix(in srgb, var(--st-text-color) 72%, var(--st-background-color)); --ln-soft: color-mix(in srgb, var(--st-primary-color) 9%, var(--st-background-color));
-  color: var(--st-text-color); font: 400 16px/1.5 var(--st-font); font-variant-numeric: tabular-nums; }
+  color: var(--st-text-color); font: 400 16px/1.5 var(--st-font); font-variant-numeric: tabular-nums; container: reader / inline-size; scroll-margin-top: 4rem; }
 .ln [hidden] { display: none; } .ln *, .ln *::before { box-sizing: border-box; }
 .ln-nav { display: flex; flex-wrap: wrap; gap: 4px; margin-bottom: 10px; padding-bottom: 8px; border-bottom: 1px solid var(--ln-line); }
 .ln-tab { display: inline-flex; align-items: baseline; gap: 6px; padding: 4px 10px; border: 1px solid transparent; border-radius: 7px; background: none; color: inherit; font: 400 14px/1.4 var(--st-font); cursor: pointer; }
 .ln-tab:hover { background: color-mix(in srgb, var(--st-text-color) 7%, transparent); }
 .ln-tab[aria-current] { background: color-mix(in srgb, var(--st-primary-color) 16%, transparent); font-weight: 600; }
 .ln-state { color: var(--ln-muted); font-size: 12.5px; font-weight: 400; }
-.ln-body { display: grid; grid-template-columns: minmax(330px, 0.44fr) minmax(0, 1fr); gap: 26px; height: var(--ln-height, 640px); }
+.ln-body { display: grid; grid-template-columns: minmax(310px, 0.44fr) minmax(0, 1fr); gap: 26px; height: var(--ln-height, 640px); }
 .ln-column { display: flex; flex-direction: column; min-height: 0; min-width: 0; }
 .ln-text { position: relative; flex: 1; min-height: 0; overflow-y: auto; padding-right: 12px; scrollbar-width: thin; outline: none; }
 .ln-welcome { padding: 0 0 4px; } .ln-about { margin: 0 0 8px; color: var(--ln-muted); font-size: 14.5px; }
@@ -63,7 +63,10 @@ const CSS = `
 .ln-score { font-size: 20px; font-weight: 600; } .ln-results { padding: 0; list-style: none; } .ln-results li { margin: 0 0 10px; padding: 8px 14px; border-left: 3px solid var(--fl-extended); } .ln-results .ln-missed { border-left-color: var(--fl-pruned); } .ln-results p { margin: 2px 0 6px; }
 .ln-narrow .ln-body { display: block; height: auto; } .ln-narrow .ln-text { overflow: visible; padding: 0; } .ln-narrow :is(.ln-step:not([aria-current]), .ln-rest) { display: none; }
 .ln-narrow .ln-step { padding-left: 12px; } .ln-narrow .ln-bar { position: sticky; bottom: 0; z-index: 4; padding: 8px 0; background: var(--st-background-color); } .ln-narrow .ln-stage { margin-top: 16px; } .ln-narrow .ln-dial { height: 460px; } .ln-narrow .ln-dial h3 { padding-right: 0; } .ln-narrow .ln-torun { position: static; margin-bottom: 8px; justify-self: start; order: -1; }
-.ln-narrow .ln-nav { flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .ln-narrow .ln-tab { white-space: nowrap; }
+.ln-narrow .ln-welcome:not(:has(+ .ln-step[aria-current])) { display: none; }
+@container reader (max-width: 1150px) { .ln-nav { flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .ln-tab { flex: none; padding: 4px 8px; font-size: 13px; white-space: nowrap; } }
+/* Beside a text the player has no room for its list of events. */
+@media (min-width: 821px) { @container player (max-width: 772px) { .ln .fl-hero { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); } .ln :is(.fl-eventpanel, .fl-bar .fl-label) { display: none; } } }
 `;
 
 const sheet = new CSSStyleSheet();
