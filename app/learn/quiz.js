@@ -49,7 +49,8 @@ export class QuizView {
       const open = chosen.flatMap((choice, i) => (choice < 0 ? [i + 1] : []));
       if (open.length) {
         warning.textContent = `Not answered yet: ${open.join(", ")}.`;
-        /** @type {HTMLElement | null} */ (form.querySelector(`[name=q${open[0] - 1}]`))?.focus();
+        const first = /** @type {HTMLElement | null} */ (form.querySelector(`[name=q${open[0] - 1}]`));
+        first?.focus();
         return;
       }
       this.memory.keep({ quiz: { ...this.memory.now.quiz, [this.phase]: chosen } });

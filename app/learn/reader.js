@@ -16,6 +16,7 @@ import { dressLessons } from "./style.js";
 /** @typedef {{lessons: Lesson[], quiz: Record<"before" | "after", import("./quiz.js").Question[]>, runs: string[]}} Book analysis/lessons/book.py */
 
 const NARROW_PX = 860;
+const LONGEST_SCROLL_MS = 1500;
 const TYPING = "input:not([type=range]), textarea, select, [contenteditable=true]";
 
 export class Reader {
@@ -34,6 +35,7 @@ export class Reader {
     this.lesson = book.lessons[0];
     this.place = 0;
     this.still = 0;
+    this.furthest = 0;
     this.gone = new AbortController();
     this.stage = new Stage(sourceOf, served, {
       looked: (view) => this.current?.looked(view),
@@ -74,6 +76,7 @@ export class Reader {
     document.addEventListener("keydown", (event) => this.key(event), { signal });
     window.addEventListener("resize", () => this.fit(), { signal });
     this.text.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    for (const kind of ["scrollend", "wheel", "touchstart"]) this.text.addEventListener(kind, () => (this.still = 0), { passive: true });
     this.resizer = new ResizeObserver(() => this.fit());
     this.resizer.observe(this.root);
   }
@@ -84,7 +87,7 @@ export class Reader {
     const { now } = this.memory;
     this.fit();
     if (quiz) this.showQuiz(quiz);
-    else this.go(lesson || now.lesson, (lesson ? step : now.step) ?? "", false);
+    else this.go(lesson || now.lesson, (lesson ? step : now.step) ?? "", document.activeElement === document.body);
   }
 
   /** @param {string} key @returns {Lesson} */
@@ -120,6 +123,7 @@ export class Reader {
     for (const view of this.views) if (!told && typeof this.memory.now.done[this.placeOf(view)] === "boolean") view.restore();
     this.text.replaceChildren(this.welcome(lesson), ...this.views.map((view) => view.root), element("div", { class: "ln-rest" }));
     this.place = -1;
+    this.furthest = 0;
   }
 
   /** @param {StepView} view */
@@ -166,7 +170,9 @@ export class Reader {
   /** Steps behind an open question stay out of sight: they tell its answer. */
   lay() {
     const open = this.views.findIndex((view) => !view.answered && !(this.placeOf(view) in this.memory.now.done));
-    const last = Math.max(this.place, open < 0 ? this.views.length - 1 : open);
+    // Who was further on may go back and forth.
+    this.furthest = Math.max(this.furthest, this.place);
+    const last = Math.max(this.furthest, open < 0 ? this.views.length - 1 : open);
     this.views.forEach((view, i) => {
       view.root.hidden = i > last;
       if (i === this.place) view.root.setAttribute("aria-current", "step");
@@ -264,7 +270,7 @@ export class Reader {
   /** @param {StepView} view */
   scrollTo(view) {
     // What passes on the way is not meant.
-    this.still = performance.now() + 900;
+    this.still = performance.now() + LONGEST_SCROLL_MS;
     const { text } = this;
     if (this.narrow) this.root.scrollIntoView({ block: "start", behavior: this.behaviour });
     else text.scrollTo({ top: this.place ? view.root.offsetTop : 0, behavior: this.behaviour });

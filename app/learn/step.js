@@ -6,6 +6,7 @@ import { marked, paragraphs } from "./text.js";
 /** @import { Lesson, Step } from "./reader.js" */
 
 const LETTERS = "ABCDEF";
+const STAY_MS = 700;
 
 export class StepView {
   /**
@@ -19,6 +20,7 @@ export class StepView {
     this.tell = answered;
     this.answered = told;
     this.tries = 0;
+    this.pause = 0;
     this.found = false;
     this.heading = element("h2", { tabindex: "-1" }, [element("span", { class: "ln-place", text: `${lesson.number}.${place}` }), ` ${step.title}`]);
     this.status = element("p", { class: "ln-status", "aria-live": "polite" });
@@ -67,11 +69,20 @@ export class StepView {
     const { ask, stage } = this.step;
     if (this.answered || ask?.kind !== "select") return;
     const value = view[ask.field];
+    window.clearTimeout(this.pause);
     if (ask.answers.includes(value)) {
       this.found = true;
       return this.finish(this.tries === 0);
     }
     if (value === (stage.view?.[ask.field] ?? null) || value === this.before) return;
+    // Keys pass other matrices on their way: only what is stayed at is an answer.
+    this.pause = window.setTimeout(() => this.miss(value), STAY_MS);
+  }
+
+  /** @param {any} value */
+  miss(value) {
+    if (this.answered) return;
+    const { ask } = this.step;
     this.before = value;
     this.tries += 1;
     this.status.textContent = `${ask.told?.[value] ?? `Now: ${ask.field} ${value ?? "–"}.`} Not that one.`;

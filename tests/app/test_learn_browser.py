@@ -1,0 +1,211 @@
+"""The lessons as a file in a real browser, without a server: played by keyboard alone, answered right and wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from analysis.lessons import lesson_book, material
+from analysis.lessons.effect import read_answers
+from analysis.lessons.page import lessons_html
+
+SAMPLES = Path(__file__).parents[2] / "sample_runs"
+TIMEOUT_MS = 40_000
+ALL = os.environ.get("FLEXLORA_ALL_LESSONS") == "1"
+"""Set, all six lessons are played; two take part in every run of the tests."""
+PLAYED = [0, 1, 2, 3, 4, 5] if ALL else [0, 3]
+WATCH = """window.told = [];
+document.addEventListener("lab-progress", ({ detail }) => window.told.push(detail));"""
+
+
+@pytest.fixture(scope="module")
+def lab():
+    return material(SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def book(lab):
+    return lesson_book(lab)
+
+
+@pytest.fixture(scope="module")
+def address(lab, tmp_path_factory):
+    path = tmp_path_factory.mktemp("lessons") / "lessons.html"
+    path.write_text(lessons_html(lab), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(browser, address):
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce", offline=True)
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_default_timeout(TIMEOUT_MS)
+    page.add_init_script(WATCH)
+    yield page
+    context.close()
+    assert not errors
+
+
+class Learner:
+    """Plays with the keyboard."""
+
+    def __init__(self, page):
+        self.page = page
+
+    @property
+    def here(self):
+        return self.page.locator(".ln-step[aria-current]")
+
+    def open(self, address):
+        self.page.goto("about:blank")
+        self.page.goto(address)
+        self.here.wait_for()
+
+    def tab_to(self, selector):
+        """The element that the keyboard reaches first among those that match."""
+        for _ in range(90):
+            self.page.keyboard.press("Tab")
+            if self.page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+        pytest.fail(f"Tab does not reach {selector}")
+
+    def play(self, lesson, number):
+        step = lesson["steps"][number]
+        self.page.wait_for_selector(f"#ln-{lesson['key']}-{step['key']}[aria-current]")
+        wish = number % 2 == 0
+        right = getattr(self, step["ask"]["kind"])(step, wish)
+        self.page.wait_for_selector(f"#ln-{lesson['key']}-{step['key']}.ln-answered")
+        assert self.here.locator(".ln-reveal").is_visible()
+        assert step["reveal"]["text"][0][:30].replace("*", "")[:12] in self.here.inner_text()
+        told = self.page.evaluate("told.at(-1)")
+        assert (told["lesson"], told["step"]) == (lesson["key"], step["key"])
+        if right is not None:
+            assert told["right"] is right
+        if self.page.evaluate("document.activeElement.matches('select')"):
+            # There a letter looks for an entry.
+            self.page.keyboard.press("Tab")
+        self.page.keyboard.press("n")
+
+    def choose(self, step, wish):
+        right = step["ask"]["right"]
+        place = right if wish else (right + 1) % len(step["ask"]["options"])
+        self.tab_to(f".ln-step[aria-current] .ln-option:nth-of-type({place + 1})")
+        self.page.keyboard.press("Enter")
+        return wish
+
+    def select(self, step, wish):
+        ask, view = step["ask"], step["stage"]["view"]
+        self.page.wait_for_selector(f'.fl-player[data-step="{view["step"]}"]')
+        if ask["field"] == "step":
+            while int(self.page.locator(".fl-player").get_attribute("data-step")) < ask["answers"][0]:
+                self.page.keyboard.press("Shift+ArrowRight")
+                self.page.wait_for_timeout(40)
+            return None
+        if ask["field"] == "stage":
+            self.tab_to(".ln-step[aria-current] .ln-button")
+            self.page.keyboard.press("Enter")
+            return False
+        self.tab_to("select.fl-matrix")
+        names = self.page.eval_on_selector_all("select.fl-matrix option", "all => all.map((own) => own.title)")
+        by = names.index(ask["answers"][0]) - names.index(view["matrix"])
+        for _ in range(abs(by)):
+            self.page.keyboard.press("ArrowDown" if by > 0 else "ArrowUp")
+        return None
+
+    def dial(self, step, wish):
+        self.tab_to("input.ln-slider")
+        key = "ArrowLeft" if step["stage"]["dial"]["start"] else "ArrowRight"
+        for _ in step["stage"]["dial"]["frames"]:
+            if "ln-answered" in (self.here.get_attribute("class") or ""):
+                break
+            self.page.keyboard.press(key)
+        return True
+
+    def draw(self, step, wish):
+        ask = step["ask"]
+        self.tab_to(f'.ln-point[data-point="{ask["given"]}"]')
+        low, high = ask["low"], ask["high"]
+        value = ask["truth"][ask["given"] - 1] if ask["given"] else (low + high) / 2
+        for place in range(ask["given"], len(ask["x"])):
+            aim = ask["truth"][place] if wish else high
+            turns = round((aim - value) / (high - low) * 24)
+            for _ in range(abs(turns) or 2):
+                self.page.keyboard.press("ArrowUp" if turns > 0 or (not turns and _ == 0) else "ArrowDown")
+            value += turns * (high - low) / 24
+            self.page.keyboard.press("ArrowRight")
+        self.tab_to(".ln-dial .ln-main")
+        self.page.keyboard.press("Enter")
+        return wish
+
+
+@pytest.mark.parametrize("place", PLAYED)
+def test_a_lesson_is_played_with_the_keyboard_alone(page, address, book, place):
+    lesson, learner = book["lessons"][place], Learner(page)
+    learner.open(f"{address}#lesson={lesson['key']}&step={lesson['steps'][0]['key']}&version=a")
+    for number in range(len(lesson["steps"])):
+        learner.play(lesson, number)
+    following = book["lessons"][place + 1]["key"] if place < 5 else "quiz=after"
+    page.wait_for_function("key => location.hash.includes(key)", arg=following)
+    asked = [told["step"] for told in page.evaluate("told") if told["lesson"] == lesson["key"]]
+    assert asked == [step["key"] for step in lesson["steps"]]
+
+
+def test_place_and_answers_are_found_again_and_a_link_opens_its_step(page, address):
+    learner = Learner(page)
+    learner.open(f"{address}#lesson=better&step=interval")
+    assert page.locator(".ln-step:visible").count() >= 3
+    learner.tab_to(".ln-step[aria-current] .ln-option")
+    page.keyboard.press("Enter")
+    learner.open(address)
+    assert learner.here.get_attribute("id") == "ln-better-interval"
+    assert "ln-answered" in learner.here.get_attribute("class")
+    page.keyboard.press("b")
+    assert learner.here.get_attribute("id") == "ln-better-seeds"
+
+
+def test_what_lies_behind_an_open_question_is_not_told(page, address):
+    learner = Learner(page)
+    learner.open(f"{address}#lesson=spectrum&step=update")
+    assert page.locator(".ln-step:visible").count() == 1
+    assert page.locator(".ln-reveal:visible").count() == 0
+    page.keyboard.press("n")
+    assert page.locator(".ln-step:visible").count() == 2
+
+
+def test_a_lesson_of_two_versions_keeps_the_one_that_fell_and_a_leader_may_fix_it(page, address):
+    learner = Learner(page)
+    learner.open(f"{address}#lesson=zero_impact&step=nothing")
+    fell = page.evaluate("JSON.parse(localStorage['flexlora-learn']).versions.zero_impact")
+    assert fell in ("a", "b")
+    learner.open(f"{address}#lesson=zero_impact&step=nothing")
+    assert page.evaluate("JSON.parse(localStorage['flexlora-learn']).versions.zero_impact") == fell
+    for version, open_questions in (("b", 0), ("a", 3)):
+        learner.open(f"{address}#lesson=zero_impact&step=nothing&version={version}")
+        assert learner.here.locator(".ln-option").count() == open_questions
+        assert learner.here.locator(".ln-reveal").is_visible() == (version == "b")
+
+
+def test_the_quiz_points_to_what_was_missed_and_hands_out_answers_without_a_name(page, address, book):
+    page.goto(f"{address}#quiz=before")
+    questions = book["quiz"]["before"]
+    page.get_by_role("button", name="Check my answers").press("Enter")
+    assert "Not answered yet: 1, 2" in page.get_by_role("alert").first.inner_text()
+    for number, question in enumerate(questions):
+        wrong = number in (0, 4)
+        chosen = (question["right"] + wrong) % len(question["options"])
+        page.locator(f"[name=q{number}]").nth(chosen).press("Space")
+    page.get_by_role("button", name="Check my answers").press("Enter")
+    assert page.locator(".ln-score").inner_text().startswith("6 of 8 right")
+    assert page.locator(".ln-missed").count() == 2
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Answers as CSV").press("Enter")
+    (learner,) = read_answers([Path(download.value.path()).read_text(encoding="utf-8")])
+    assert learner.scores == {"before": 6 / 8} and len(learner.code) == 8
+    assert not learner.concepts["before"][questions[0]["concept"]]
+    page.locator(".ln-missed button").first.press("Enter")
+    lesson, step = questions[0]["teaches"]
+    page.wait_for_selector(f"#ln-{lesson}-{step}[aria-current]")
+    assert page.evaluate("told.find((one) => one.lesson === 'quiz').score") == 6
