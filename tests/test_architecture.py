@@ -214,6 +214,7 @@ RULES = {
             "app/jobs",
             "app/learn",
             "app/player",
+            "app/playground",
             "app/runs",
             "app/schedule",
         ),

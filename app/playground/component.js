@@ -5,10 +5,11 @@ import { Page } from "./ui/page.js";
 /** @type {WeakMap<object, Page>} */
 const PAGES = new WeakMap();
 
-/** @param {{parentElement: Element | ShadowRoot}} component @returns {() => void} called by Streamlit when the element goes */
-export default function render({ parentElement }) {
+/** @param {{data: {trouble: string | null}, parentElement: Element | ShadowRoot, setTriggerValue: (name: string, value: unknown) => void}} component @returns {() => void} called by Streamlit when the element goes */
+export default function render({ data, parentElement, setTriggerValue }) {
   const page = PAGES.get(parentElement) ?? new Page(parentElement);
   PAGES.set(parentElement, page);
+  page.accept(data.trouble, (training) => setTriggerValue("opened", training));
   page.draw();
   // Streamlit also cleans up a render that a newer one overtook: only an element that has left the page is gone.
   return () => window.setTimeout(() => {

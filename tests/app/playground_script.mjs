@@ -8,6 +8,13 @@ const modules = new Map();
 for (const [name] of cases) if (!modules.has(name)) modules.set(name, await import(`${pathToFileURL(app)}/playground/${name}.js`));
 
 const OWN = {
+  /** Distance to the truth at the start and at the end, and the share of moves towards it. */
+  "engine/training": ({ Training }, given) => {
+    const training = new Training(given);
+    while (!training.finished) training.step();
+    const { first, last, towards } = training.snapshot().scores;
+    return [first, last, towards];
+  },
   "ui/experiments": ({ EXPERIMENTS }) => EXPERIMENTS,
   /** A start from given draws, its gradient, and what is left after steps. */
   "toys/direction": ({ WAYS, gradientOf, stepped, lossOf }, start, wanted, [p, q, P, Q], steps) => {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flexlora.run_log import read_run
+
 RACE = ".pg-race[data-step]"
 TIMEOUT_MS = 40_000
 
@@ -10,7 +12,7 @@ def told(page) -> dict[str, str]:
     return page.locator(RACE).evaluate("node => ({ ...node.dataset })")
 
 
-def test_paint_play_and_share(open_page):
+def test_paint_play_and_share(open_page, served_root):
     page = open_page("/playground#layers=2&steps=120&truth=1,1,1,7,7,7")
     noise: list[str] = []
     page.on("console", lambda line: noise.append(line.text) if line.type == "error" else None)
@@ -50,7 +52,7 @@ def test_paint_play_and_share(open_page):
     assert int(told(page)["moved"]) > 0
     verdict = page.locator(".pg-look").inner_text()
     assert verdict.startswith("A (FlexLoRA") and "B (oracle" in verdict
-    page.get_by_text("The same in Python").click()
+    page.get_by_text("Take it along").click()
     commands = page.locator(".pg-commands code").all_inner_texts()
     assert "scenario=16,16,2,7,7,7" in commands[0] and "--set policy=oracle" in commands[1]
 
@@ -71,3 +73,9 @@ def test_paint_play_and_share(open_page):
     assert other.locator(".pg-moves li").last.inner_text() == page.locator(".pg-moves li").last.inner_text()
     # Streamlit asks for its own health below a page's name, where nothing is.
     assert [line for line in noise if "404" not in line] == []
+
+    # The same training, as a run of the visitor's.
+    page.get_by_role("button", name="Open A in the player").click()
+    page.wait_for_selector(".fl-player[data-step]", timeout=TIMEOUT_MS)
+    assert "run=runs%2Fplayground-a" in page.url
+    assert read_run(served_root / "runs" / "playground-a").header["config"]["seed"] == 0

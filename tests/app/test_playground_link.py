@@ -114,3 +114,11 @@ def test_every_experiment_can_be_trained_and_linked():
     texts = answers(*(["ui/link", "linkOf", {"show": "race", "values": [], **one}, TABS] for one in experiments))
     for one, text in zip(experiments, texts, strict=True):
         assert read(text)["shown"]["choices"] == one["choices"] and read(text)["notes"] == []
+
+
+def test_a_first_visit_shows_what_the_docs_say():
+    """docs/playground.md, What a first visit shows: seed 0."""
+    choices = first()
+    settings = answers(*(["ui/choices", "settingsOf", choices, side] for side in "ab"))
+    entropy, chance = answers(*(["engine/training", one] for one in settings))
+    assert [round(value, 2) for value in (*entropy, *chance[:2])] == [0.38, 0.25, 0.75, 0.38, 0.43]

@@ -31,6 +31,8 @@ export class Page {
     this.choices = firstChoices();
     /** @type {ToyRoom | RaceRoom | null} */
     this.room = null;
+    /** @type {(training: {name: string, text: string}) => void} */
+    this.send = () => {};
     this.timer = 0;
     this.width = 0;
     this.sizes = new ResizeObserver(() => {
@@ -50,13 +52,21 @@ export class Page {
     this.show(shown.show, shown.values, shown.choices);
   }
 
+  /** @param {string | null} trouble with what was to be opened last @param {(training: {name: string, text: string}) => void} send to the server, which opens it */
+  accept(trouble, send) {
+    this.send = send;
+    if (!trouble) return;
+    this.note.textContent = trouble;
+    this.note.hidden = false;
+  }
+
   /** @param {string} key @param {number[]} values of a toy @param {Choices} choices of the race */
   show(key, values, choices) {
     this.room?.close();
     this.choices = choices;
     const toy = TOYS.find((other) => other.key === key);
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const hall = { palette: () => readPalette(this.root), still, changed: () => this.remember(), copy: () => this.copyLink() };
+    const hall = { palette: () => readPalette(this.root), still, changed: () => this.remember(), copy: () => this.copyLink(), open: (/** @type {string} */ name, /** @type {string} */ text) => this.send({ name, text }) };
     this.room = toy ? new ToyRoom(toy, hall, values) : new RaceRoom(hall, choices);
     this.body.replaceChildren(this.room.host);
     this.root.dataset.show = key;
