@@ -31,13 +31,12 @@ import numpy as np
 from analysis.adapters import (
     AdapterSpectra,
     analyse_adapter,
-    open_adapter,
     suggest_ranks,
     total_error,
     truncation_errors,
 )
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
-from analysis.adapters.own import is_own, peft_files
+from analysis.adapters.own import open_any
 
 SHARES = (0.75, 0.5, 0.25)
 SAMPLES = Path(__file__).parents[1] / "sample_runs" / "adapters"
@@ -113,17 +112,6 @@ def random_adapter(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def opened(path: Path, made: Path) -> AdapterSpectra:
-    """Open an adapter of PEFT or of the Lab."""
-    if is_own(path):
-        folder = made / path.name
-        folder.mkdir()
-        for name, content in peft_files(path).items():
-            (folder / name).write_bytes(content)
-        path = folder
-    return analyse_adapter(open_adapter(path))
-
-
 def cell(spectra: AdapterSpectra, name: str, limit: float) -> str:
     """Return what a rule and one budget lose within a number of parameters."""
     ranks = largest_within(spectra, RULES[name], limit)
@@ -144,7 +132,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         own = [path for path in sorted(SAMPLES.iterdir()) if path.is_dir()]
         for path in [*own, *options.adapters, random_adapter(Path(made) / "random")]:
-            spectra = opened(path, Path(made))
+            spectra = analyse_adapter(open_any(path))
             sizes = f"{len(spectra.adapter.matrices)} matrices, {spectra.adapter.parameters:,} parameters"
             head = " | ".join(f"≤ {share:.0%}" for share in SHARES)
             sys.stdout.write(f"\n{path.name}: {sizes}\n\n| rule | {head} |\n|{'---|' * (len(SHARES) + 1)}\n")

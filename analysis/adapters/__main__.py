@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from analysis.adapters.adapter import Place, open_adapter
-from analysis.adapters.comparison import Comparison, compare_adapters
-from analysis.adapters.compression import compress_adapter, total_error, truncation_errors
+from analysis.adapters.adapter import Adapter, Place
+from analysis.adapters.comparison import compare_adapters
+from analysis.adapters.doctor import examine, examine_together
 from analysis.adapters.dtypes import DTYPES
 from analysis.adapters.files import MAX_CONFIG_BYTES, AdapterError
+from analysis.adapters.merging import MERGES, merge_adapters
 from analysis.adapters.orders import ORDERS
-from analysis.adapters.settings import config_snippet
-from analysis.adapters.sizes import size_at, size_now
-from analysis.adapters.spectra import AdapterSpectra, analyse_adapter
-from analysis.adapters.suggestion import Suggestion, flexlora_moves, suggest_ranks, suggest_sizes
+from analysis.adapters.own import open_any
+from analysis.adapters.sections import (
+    Section,
+    curve_section,
+    doctor_section,
+    many_section,
+    merge_section,
+    pair_section,
+    shrunk_section,
+    usual_section,
+)
+from analysis.adapters.spectra import analyse_adapter
+from analysis.adapters.suggestion import flexlora_moves, suggest_ranks
 from analysis.adapters.tables import TABLE_FILES, adapter_report
 from analysis.adapters.targets import SIZES, TARGETS
-from analysis.adapters.words import (
-    CAVEAT,
-    describe_bound,
-    describe_moves,
-    describe_sizes,
-    describe_suggestion,
-    size_warnings,
-)
+from analysis.adapters.words import CAVEAT, describe_moves
 from analysis.command import CommandParser, run_command, text_table
 from analysis.outside import read_json
 
@@ -40,7 +43,8 @@ EPILOG = """examples:
   python -m analysis.adapters my_adapter --curve
   python -m analysis.adapters my_adapter --bytes 2000000 --dtype BF16 --out smaller
   python -m analysis.adapters my_adapter --rank 64 --by spectral_entropy
-  python -m analysis.adapters my_adapter --compare other_adapter --json
+  python -m analysis.adapters my_adapter --compare other_adapter third_adapter --json
+  python -m analysis.adapters my_adapter --merge other_adapter --how ties --out merged
 """
 
 
@@ -81,7 +85,16 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--moves", type=int, metavar="B", help="what one event of FlexLoRA's rule with budget B would move"
     )
-    parser.add_argument("--compare", type=Path, metavar="OTHER", help="a second adapter: how far do they overlap")
+    several = parser.add_mutually_exclusive_group()
+    several.add_argument(
+        "--compare", type=Path, nargs="+", metavar="OTHER", help="further adapters: how far do they overlap"
+    )
+    several.add_argument("--merge", type=Path, nargs="+", metavar="OTHER", help="further adapters to merge into --out")
+    parser.add_argument("--how", default="linear", choices=list(MERGES), help="how to merge (default %(default)s)")
+    parser.add_argument("--weights", type=float, nargs="+", metavar="W", help="of each adapter in a merge (default 1)")
+    parser.add_argument(
+        "--density", type=float, default=0.5, metavar="D", help="share of entries that TIES and DARE keep (default .5)"
+    )
     parser.add_argument(
         "--map",
         type=Path,
@@ -94,39 +107,57 @@ def _parser() -> CommandParser:
 
 def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     target = next((name for name in TARGETS if getattr(options, name) is not None), None)
-    if options.out and target is None:
+    if options.merge and (options.out is None or target is not None):
+        raise AdapterError("--merge needs --out, the new folder, and no target: shrink the merged adapter afterwards.")
+    if options.out and target is None and not options.merge:
         raise AdapterError(f"--out needs a target: one of --{', --'.join(TARGETS)}.")
     if options.drop and options.by != "least_error":
         raise AdapterError(f"--drop needs --by least_error: {options.by} keeps a direction of every matrix.")
     if options.table and options.table.suffix.lstrip(".") not in TABLE_FILES:
         raise AdapterError(f"--table {options.table} must end with one of: .{', .'.join(TABLE_FILES)}.")
-    adapter = open_adapter(str(options.adapter))
+    adapter = open_any(str(options.adapter))
     if options.map:
         adapter = adapter.mapped(_read_map(options.map))
     with tqdm(total=len(adapter.matrices), unit="matrix", file=sys.stderr, disable=None, leave=False) as bar:
         spectra = analyse_adapter(adapter, lambda done, _: bar.update(done - bar.n))
     report = adapter_report(spectra)
     text = [*report["sentences"], *(f"Note: {line}" for line in report["notices"]), ""]
-    text.append(text_table(spectra.table(), COLUMNS, right=COLUMNS[1:]))
+    report["findings"], lines = doctor_section(examine(spectra))
+    text += [*lines, "", text_table(spectra.table(), COLUMNS, right=COLUMNS[1:])]
+
+    def add(key: str, section: Section) -> None:
+        report[key] = section[0]
+        text.extend(["", *section[1]] if section[1] else [])
+
+    add("usual", usual_section(spectra))
+    least = int(not options.drop)
     if target is not None:
-        value = getattr(options, target)
-        suggestion = suggest_ranks(spectra, target, value, options.by, int(not options.drop), options.dtype)
-        report["suggestion"], lines = _suggested(spectra, suggestion, options)
-        text += ["", *lines]
+        suggestion = suggest_ranks(spectra, target, getattr(options, target), options.by, least, options.dtype)
+        add("suggestion", shrunk_section(spectra, suggestion, options.out, options.dtype))
     if options.curve:
-        report["curve"], lines = _curve(spectra, options)
-        text += ["", *lines]
+        add("curve", curve_section(spectra, least, options.dtype))
     if options.moves is not None:
         moves = flexlora_moves(spectra, options.moves)
         report["moves"] = {"budget": moves.budget, "prune": moves.prune, "extend": moves.extend, "rules": moves.rules}
         text += ["", describe_moves(spectra, moves), CAVEAT]
-    if options.compare:
-        comparison = compare_adapters(adapter, open_adapter(str(options.compare)))
-        report["comparison"], lines = _compared(comparison, options.compare.name)
-        text += ["", *lines]
+    _several(options, adapter, add)
     if options.table:
         options.table.write_bytes(TABLE_FILES[options.table.suffix.lstrip(".")](spectra))
     return report, "\n".join(text)
+
+
+def _several(options: argparse.Namespace, adapter: Adapter, add: Callable[[str, Section], None]) -> None:
+    """Compare, and merge, with the interference told before."""
+    others = [open_any(str(path)) for path in options.merge or options.compare or ()]
+    if not others:
+        return
+    if options.compare and len(others) == 1:
+        add("comparison", pair_section(compare_adapters(adapter, others[0]), options.compare[0].name))
+    compared, findings = examine_together([adapter, *others])
+    add("together", many_section(compared, findings))
+    if options.merge:
+        merge = merge_adapters([adapter, *others], options.out, options.how, options.weights, options.density)
+        add("merge", merge_section(merge, options.out))
 
 
 def _read_map(path: Path) -> dict[str, Place]:
@@ -140,83 +171,6 @@ def _read_map(path: Path) -> dict[str, Place]:
             f'{path} cannot be used as a map: {error}. It must be JSON like {{"model.layers.0.q": [0, "query"]}}.'
         ) from error
     return places
-
-
-def _suggested(
-    spectra: AdapterSpectra, suggestion: Suggestion, options: argparse.Namespace
-) -> tuple[dict[str, Any], list[str]]:
-    snippet = config_snippet(spectra.adapter, suggestion.ranks)
-    if options.out:
-        errors = compress_adapter(spectra, suggestion.ranks, options.out, dtype=options.dtype)
-    else:
-        errors = truncation_errors(spectra, suggestion.ranks)
-    whole = total_error(errors, spectra)
-    before, after = size_now(spectra.adapter), size_at(spectra.adapter, suggestion.ranks, options.dtype)
-    warnings = size_warnings(before, after, suggestion.error, whole["relative"])
-    report = {
-        **vars(suggestion),
-        "error": whole,
-        "bytes_before": vars(before),
-        "bytes_after": vars(after),
-        "warnings": warnings,
-        "matrix_errors": [vars(error) for error in errors],
-        "lora_config": snippet,
-        "written": str(options.out) if options.out else None,
-    }
-    lines = [
-        describe_suggestion(spectra, suggestion),
-        describe_sizes(before, after),
-        f"Error of ΔW: {whole['relative']:.2%} in the Frobenius norm ({whole['frobenius']:.4g}), at most "
-        f"{whole['spectral']:.4g} in the spectral norm of a matrix. {describe_bound(suggestion)}".rstrip(),
-        *(f"Warning: {line}" for line in warnings),
-        "",
-        snippet,
-    ]
-    return report, lines + ([f"\nWritten to {options.out}."] if options.out else [])
-
-
-def _curve(spectra: AdapterSpectra, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
-    found = suggest_sizes(spectra, least=int(not options.drop), dtype=options.dtype)
-    rows = [
-        {
-            "bytes": size_at(spectra.adapter, one.ranks, options.dtype).total,
-            "parameters": one.parameters,
-            "total_rank": one.total_rank,
-            "error": one.error,
-            "least_possible": one.bound,
-            "energy_kept": one.energy_kept,
-        }
-        for one in found
-    ]
-    return rows, [
-        "Error against size, by the singular values, one budget over all matrices:",
-        text_table(rows, list(rows[0]), list(rows[0])),
-    ]
-
-
-def _compared(comparison: Comparison, name: str) -> tuple[dict[str, Any], list[str]]:
-    rows = [
-        {
-            **vars(overlap),
-            "output_cosines": overlap.output_cosines.tolist(),
-            "input_cosines": overlap.input_cosines.tolist(),
-        }
-        for overlap in comparison.overlaps
-    ]
-    lines = [f"Overlap with {name} (0 = orthogonal, 1 = contained; chance in brackets), cosine of both ΔW:"]
-    for overlap in comparison.overlaps:
-        if overlap.output_overlap is None or overlap.input_overlap is None:
-            lines.append(f"  {overlap.matrix}: dead in one of them")
-            continue
-        lines.append(
-            f"  {overlap.matrix}: output {overlap.output_overlap:.3f} ({overlap.output_chance:.3f}), "
-            f"input {overlap.input_overlap:.3f} ({overlap.input_chance:.3f}), cosine {overlap.similarity:+.3f}"
-        )
-    for names, which in ((comparison.only_first, "the first"), (comparison.only_second, "the second")):
-        if names:
-            lines.append(f"Only in {which}: {len(names)}, such as {names[0]}.")
-    lines += [f"Note: {line}" for line in comparison.notices]
-    return {**vars(comparison), "overlaps": rows}, lines
 
 
 if __name__ == "__main__":

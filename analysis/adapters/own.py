@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 import json
+import shutil
+import weakref
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
+from analysis.adapters.adapter import Adapter, open_adapter
 from analysis.adapters.files import CONFIG, MAX_CONFIG_BYTES, OWN_WEIGHTS, WEIGHTS, AdapterError, TensorFile
 from analysis.adapters.formats.peft import PREFIX
-from analysis.outside import read_json
+from analysis.outside import expanded, read_json
 
 OWN_CONFIG = "adapter.json"
+RUN_ADAPTER = "adapter"
+"""Folder of a run in which its adapter lies."""
 
 
 def is_own(folder: Path) -> bool:
     """Return whether a folder holds an adapter of the Lab, and none of PEFT beside it."""
     return (folder / OWN_WEIGHTS).is_file() and not (folder / WEIGHTS).exists()
+
+
+class _Made:
+    """A folder of files that goes when nobody holds this any more."""
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        self.folder = Path(mkdtemp(prefix="adapter-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        for name, content in contents.items():
+            (self.folder / name).write_bytes(content)
+
+
+def open_any(path: str | Path) -> Adapter:
+    """Open an adapter of any format, also as the Lab saves it: its folder, or the run folder that holds it.
+
+    Raises:
+        AdapterError: as ``open_adapter`` and ``peft_files``.
+    """
+    try:
+        folder = expanded(path, AdapterError)
+        own = next((place for place in (folder, folder / RUN_ADAPTER) if is_own(place)), None)
+    except OSError:
+        own = None
+    if own is None:
+        return open_adapter(path)
+    made = _Made(peft_files(own))
+    name = own.parent.name if own.name == RUN_ADAPTER else own.name
+    return replace(open_adapter(made.folder), name=name, keeps=made)
 
 
 def peft_files(folder: Path) -> dict[str, bytes]:

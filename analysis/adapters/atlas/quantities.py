@@ -23,7 +23,7 @@ def _rank_99(singular_values: np.ndarray) -> float:
     return float(np.searchsorted(held, 0.99 * (1 - 1e-12)) + 1) / len(singular_values)
 
 
-QUANTITIES: dict[str, Quantity] = {
+OF_A_MATRIX: dict[str, Quantity] = {
     "entropy": spectral_entropy,
     "effective_rank": effective_rank,
     "stable_rank": lambda values: 1.0 / float(shares(values)[0]),
@@ -72,5 +72,5 @@ def of_adapter(layers: Sequence[int | None], spectra: Sequence[np.ndarray]) -> d
 def measured(spectra: Sequence[np.ndarray]) -> dict[str, list[float]]:
     """Return quantity → its values over the matrices that are alive and finite and have more than one direction."""
     live = [values for values in spectra if len(values) > 1 and np.isfinite(values).all() and values[0] > 0]
-    found = {name: [quantity(values) for values in live] for name, quantity in QUANTITIES.items()}
+    found = {name: [quantity(values) for values in live] for name, quantity in OF_A_MATRIX.items()}
     return {name: [value for value in own if value is not None] for name, own in found.items()}

@@ -1,0 +1,86 @@
+"""Numbers that cannot be right, or that their type cannot hold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.adapters.doctor.finding import LOOK, WRONG, Check, Examined, Finding
+
+STEP_F16 = 2.0**-24
+"""Distance of neighbouring numbers of float16 near 0."""
+LOST = 0.01
+"""Share of a factor's root mean square that rounding may make up."""
+LARGEST_F16 = float(np.finfo(np.float16).max)
+
+
+def _not_finite(examined: Examined) -> Finding | None:
+    found = examined.spectra.broken
+    if not found:
+        return None
+    return Finding(
+        "not_finite",
+        WRONG,
+        f"NaN or infinity {examined.named(found)}: the model's output becomes NaN.",
+        "Training diverged, or float16 overflowed: take an earlier checkpoint, a lower rate, or bfloat16.",
+        len(found),
+        tuple(found),
+    )
+
+
+def _underflow(examined: Examined) -> Finding | None:
+    lost = {
+        name: max(_rounding(rms) for rms, dtype in zip(own.rms, own.dtypes, strict=True) if dtype == "F16")
+        for name, own in examined.factors.items()
+        if "F16" in own.dtypes
+    }
+    found = [name for name, share in lost.items() if share > LOST]
+    if not found:
+        return None
+    most = max(lost[name] for name in found)
+    return Finding(
+        "underflow",
+        LOOK,
+        f"Stored in F16, the numbers are so small {examined.named(found)} that rounding is {most:.0%} of their size.",
+        "Save it in BF16 or F32, from the numbers that were trained.",
+        most,
+        tuple(found),
+    )
+
+
+def _rounding(rms: float) -> float:
+    """Return the rounding error of a factor as a share of its root mean square; 0 for one that is 0."""
+    return STEP_F16 / np.sqrt(12) / rms if 0 < rms < np.inf else 0.0
+
+
+def _overflow(examined: Examined) -> Finding | None:
+    found = [name for name, own in examined.factors.items() if LARGEST_F16 < own.largest < np.inf]
+    if not found:
+        return None
+    largest = max(examined.factors[name].largest for name in found)
+    return Finding(
+        "overflow",
+        LOOK,
+        f"Numbers up to {largest:.3g} {examined.named(found)}: in float16, which ends at 65,504, they become infinity.",
+        "Never load it in float16. Factors of like size say the same: resizing with --energy 1 makes them so.",
+        largest,
+        tuple(found),
+    )
+
+
+NUMBERS = (
+    Check("not_finite", "NaN or infinity", "any", "0 · NaN is NaN", _not_finite),
+    Check(
+        "underflow",
+        "Too small for its type",
+        f"stored in F16, and rounding is more than {LOST:.0%} of the root mean square of A or B",
+        "near 0 the numbers of float16 are 6e-8 apart, so that rounding errs by 1.7e-8; A and B are usually 1e-4 to 1",
+        _underflow,
+    ),
+    Check(
+        "overflow",
+        "Too large for float16",
+        "any number above 65,504",
+        "the largest number of float16",
+        _overflow,
+    ),
+)

@@ -1,0 +1,240 @@
+"""The doctor finds every planted defect, names its number and matrices, and finds nothing in healthy adapters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from analysis.adapters import analyse_adapter, open_adapter
+from analysis.adapters.__main__ import main
+from analysis.adapters.atlas import KINDS, load_atlas, of_adapter
+from analysis.adapters.atlas.beside import LABELS, beside_atlas
+from analysis.adapters.doctor import CHECKS, LEVELS, THRESHOLDS, examine, examine_together
+from analysis.adapters.doctor.pairs import COSINE
+from analysis.adapters.doctor.shape import ONE_LAYER, SPIKE
+from analysis.adapters.files import CONFIG, WEIGHTS
+from analysis.adapters.own import open_any, peft_files
+
+SAMPLES = sorted((Path(__file__).parents[2] / "sample_runs" / "adapters").iterdir())
+HEALTHY = SAMPLES[-1]
+
+
+class Patient:
+    """A healthy adapter in memory, to be spoilt and written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, files = folder, peft_files(HEALTHY)
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        self.arrays = load_file(folder / WEIGHTS)
+        self.config = json.loads(files[CONFIG])
+
+    def factor(self, part: str) -> list[str]:
+        return [name for name in self.arrays if f"lora_{part}" in name]
+
+    def scaled(self, factor: float, *names: str) -> None:
+        for name in names:
+            self.arrays[name] = self.arrays[name] * np.float32(factor)
+
+    def opened(self):
+        save_file({name: np.ascontiguousarray(array) for name, array in self.arrays.items()}, self.folder / WEIGHTS)
+        (self.folder / CONFIG).write_text(json.dumps(self.config))
+        return open_adapter(self.folder)
+
+
+def dead(patient: Patient) -> None:
+    patient.scaled(0, *patient.factor("B"))
+
+
+def dead_in_two(patient: Patient) -> None:
+    patient.scaled(0, *patient.factor("B")[:2])
+
+
+def alpha_zero(patient: Patient) -> None:
+    patient.config |= {"lora_alpha": 0, "alpha_pattern": {}}
+
+
+def no_head(patient: Patient) -> None:
+    patient.config["task_type"] = "SEQ_CLS"
+
+
+def spike(patient: Patient) -> None:
+    adapter = patient.opened()
+    middle = np.median([values[0] for values in analyse_adapter(adapter).singular_values.values()])
+    A, B = patient.factor("A")[3], patient.factor("B")[3]
+    (out, _), (_, inputs) = patient.arrays[B].shape, patient.arrays[A].shape
+    patient.arrays[B][:, 0] = 13 * middle / adapter.matrices[0].scale / np.sqrt(out)
+    patient.arrays[A][0] = 1 / np.sqrt(inputs)
+
+
+def padded(patient: Patient) -> None:
+    for A, B in zip(patient.factor("A"), patient.factor("B"), strict=True):
+        a, b = patient.arrays[A], patient.arrays[B]
+        patient.arrays[A] = np.vstack([a, np.ones_like(a)])
+        patient.arrays[B] = np.hstack([b, np.zeros_like(b)])
+    for key in ("rank_pattern", "alpha_pattern"):
+        patient.config[key] = {name: 2 * value for name, value in patient.config[key].items()}
+
+
+def noise(patient: Patient) -> None:
+    rng = np.random.default_rng(0)
+    for name, array in patient.arrays.items():
+        patient.arrays[name] = rng.normal(size=array.shape).astype(np.float32)
+
+
+def one_layer(patient: Patient) -> None:
+    patient.scaled(
+        1e-3, *[name for name in patient.factor("B") if ".layer.2." not in name and ".layers.2." not in name]
+    )
+
+
+def underflow(patient: Patient) -> None:
+    for name in patient.factor("B"):
+        patient.arrays[name] = (patient.arrays[name] * 1e-6 / np.abs(patient.arrays[name]).max()).astype(np.float16)
+
+
+def overflow(patient: Patient) -> None:
+    patient.scaled(1e7, *patient.factor("B"))
+    patient.scaled(1e-7, *patient.factor("A"))
+
+
+def scale(patient: Patient) -> None:
+    patient.config |= {"use_rslora": False, "alpha_pattern": {}, "lora_alpha": 1024}
+
+
+def not_finite(patient: Patient) -> None:
+    patient.arrays[patient.factor("A")[0]][0, 0] = np.nan
+
+
+DEFECTS = {
+    dead: ("dead", "wrong", "B = 0 in all 36 matrices"),
+    dead_in_two: ("dead", "look", "B = 0 in 2 of 36 matrices (layer"),
+    alpha_zero: ("alpha_zero", "wrong", "alpha = 0 in all 36 matrices"),
+    no_head: ("no_head", "wrong", "task_type is SEQ_CLS, and 0 tensors of a head"),
+    spike: ("spike", "look", "rank-1 spike in 1 of 36 matrices"),
+    padded: ("unused", "look", "288 of 576 directions are never used"),
+    noise: ("noisy_tail", "note", "The smaller half of the directions holds"),
+    one_layer: ("one_layer", "look", "100% of the energy lies in layer 2, one of 6 places"),
+    underflow: ("underflow", "look", "Stored in F16"),
+    overflow: ("overflow", "look", "become infinity"),
+    scale: ("scale", "look", "s = 128 in all 36 matrices"),
+    not_finite: ("not_finite", "wrong", "NaN or infinity in 1 of 36 matrices"),
+}
+
+
+@pytest.mark.parametrize("plant", DEFECTS, ids=lambda plant: plant.__name__)
+def test_a_planted_defect_is_the_one_that_is_found(plant, tmp_path):
+    patient = Patient(tmp_path / "a")
+    plant(patient)
+    key, level, says = DEFECTS[plant]
+    (finding,) = examine(analyse_adapter(patient.opened()))
+    assert (finding.check, finding.level) == (key, level)
+    assert says in finding.text and finding.advice.endswith(".")
+    assert "\n" not in finding.text + finding.advice
+    names = {matrix.name for matrix in patient.opened().matrices}
+    assert set(finding.matrices) <= names
+
+
+def test_every_check_has_a_planted_defect_a_threshold_and_a_reason():
+    assert {key for key, *_ in DEFECTS.values()} == set(CHECKS)
+    for key, check in CHECKS.items():
+        assert check.key == key and check.threshold and check.evidence
+    assert set(THRESHOLDS) == {"interference", "shared_start"}
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_healthy_adapters_have_no_finding(path, tmp_path):
+    assert examine(analyse_adapter(open_any(path))) == []
+
+
+def test_a_healthy_adapter_with_a_head_is_not_told_that_it_has_none(tmp_path):
+    patient = Patient(tmp_path / "a")
+    no_head(patient)
+    patient.arrays["base_model.model.classifier.weight"] = np.ones((2, 4), np.float32)
+    assert examine(analyse_adapter(patient.opened())) == []
+
+
+def test_interference_and_a_shared_start_are_found_between_two(tmp_path):
+    first, second, third = (Patient(tmp_path / name) for name in ("a", "b", "c"))
+    rng = np.random.default_rng(0)
+    second.scaled(-1, *second.factor("B"))
+    for name in third.factor("B"):
+        third.arrays[name] = rng.normal(size=third.arrays[name].shape).astype(np.float32)
+    _, findings = examine_together([first.opened(), second.opened()])
+    assert [finding.check for finding in findings] == ["interference", "shared_start"]
+    assert "work against each other: the cosine of their ΔW is -1.00" in findings[0].text
+    _, findings = examine_together([first.opened(), third.opened()])
+    assert [finding.check for finding in findings] == ["shared_start"]
+    for name in third.factor("A"):
+        third.arrays[name] = rng.normal(size=third.arrays[name].shape).astype(np.float32)
+    _, findings = examine_together([first.opened(), third.opened()])
+    assert findings == []
+
+
+def test_the_command_tells_findings_and_the_usual(tmp_path, capsys):
+    patient = Patient(tmp_path / "a")
+    dead_in_two(patient)
+    patient.opened()
+    assert main([str(patient.folder)]) == 0
+    out = capsys.readouterr().out
+    assert "12 checks: 1 to look at." in out.replace(f"{len(CHECKS)} checks", "12 checks")
+    assert "Look: B = 0 in 2 of 36 matrices" in out and "not what is good" in out
+    assert main([str(patient.folder), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["findings"][0]["check"] == "dead" and report["findings"][0]["threshold"]
+    assert {row["quantity"] for row in report["usual"]} == set(LABELS)
+
+
+class TestAtlas:
+    def test_every_group_has_every_quantity_at_ascending_levels(self):
+        atlas = load_atlas()
+        assert {"real", "shuffled", "random"} <= {group.kind for group in atlas.groups} <= set(KINDS)
+        assert atlas.levels[0] == 0 and atlas.levels[-1] == 100
+        for group in atlas.groups:
+            for values in [*group.of_a_matrix.values(), *group.of_an_adapter.values()]:
+                assert len(values) == len(atlas.levels) and (np.diff(values) >= 0).all()
+
+    def test_a_quantile_is_found_again_as_its_percentile(self):
+        atlas = load_atlas()
+        for level in (5, 25, 50, 90):
+            value = atlas.quantile("entropy", 8, level)
+            assert atlas.percentile("entropy", value, 8) == pytest.approx(level, abs=1e-6)
+        assert atlas.percentile("entropy", 2.0, 8) == 100 and atlas.percentile("entropy", -1.0, 8) == 0
+
+    def test_training_leaves_other_spectra_than_gaussian_factors(self):
+        # What the check of a noisy tail rests on: the groups lie apart.
+        for rank in (4, 8, 16):
+            low = load_atlas().quantile("tail_share", rank, 5, "random")
+            assert load_atlas().quantile("tail_share", rank, 75) < low
+
+    def test_no_adapter_of_the_atlas_comes_near_the_thresholds(self):
+        atlas = load_atlas()
+        trained = [group for group in atlas.groups if group.kind in ("real", "shuffled")]
+        assert max(group.of_an_adapter["spike"][-1] for group in trained) < SPIKE / 2
+        assert max(group.of_an_adapter["layer_concentration"][-1] for group in trained) / 6 < ONE_LAYER / 1.5
+        assert max(abs(value) for kind in ("real", "shuffled") for value in atlas.cosines[kind]) < COSINE
+
+    def test_the_file_is_small_and_says_what_was_trained(self):
+        assert (Path(load_atlas.__wrapped__.__globals__["FILE"])).stat().st_size < 200_000
+        real = [run for run in load_atlas().runs if run["kind"] == "real"]
+        assert len(real) >= 4 and all(run["accuracy"] > run["majority"] for run in real)
+
+    def test_beside_gives_the_middle_matrix(self):
+        spectra = analyse_adapter(open_any(HEALTHY))
+        found = {row.quantity: row for row in beside_atlas(spectra)}
+        entropies = [row["entropy"] for row in spectra.table()]
+        assert found["entropy"].value == pytest.approx(np.median(entropies))
+        assert found["layer_concentration"].value == pytest.approx(
+            of_adapter([m.layer for m in spectra.adapter.matrices], list(spectra.singular_values.values()))[
+                "layer_concentration"
+            ]
+        )
+
+
+def test_levels_are_in_order():
+    assert LEVELS == ("wrong", "look", "note")
