@@ -60,7 +60,7 @@ def compare_adapters(first: Adapter, second: Adapter, progress: Progress | None 
     Raises:
         AdapterError: no matrix has the same name and shape in both.
     """
-    partner, notices = _partners(first, second)
+    partner, notices = partners(first, second)
     pairs = []
     for matrix in first.matrices:
         other = partner.get(matrix.name)
@@ -95,7 +95,7 @@ def compare_adapters(first: Adapter, second: Adapter, progress: Progress | None 
     )
 
 
-def _partners(first: Adapter, second: Adapter) -> tuple[dict[str, AdapterMatrix], list[str]]:
+def partners(first: Adapter, second: Adapter) -> tuple[dict[str, AdapterMatrix], list[str]]:
     """Return name in the first → the same matrix of the second, and a notice where they differ by what wraps them."""
     own = {matrix.name: matrix for matrix in second.matrices}
     found = {matrix.name: own[matrix.name] for matrix in first.matrices if matrix.name in own}
@@ -168,15 +168,19 @@ def base_notices(adapters: Sequence[Adapter], labels: Sequence[str]) -> list[str
     ]
 
 
-def same_shape(adapters: Sequence[Adapter]) -> list[AdapterMatrix]:
-    """Return the matrices of the first that all have by the same name and shape.
+def same_shape(adapters: Sequence[Adapter]) -> list[tuple[AdapterMatrix, ...]]:
+    """Return the matrices that all have, one of each adapter, in the order of the first.
 
     Raises:
-        AdapterError: there is none.
+        AdapterError: there is none of one shape.
     """
     first, *others = adapters
-    shapes = [{m.name: (m.in_features, m.out_features) for m in other.matrices} for other in others]
-    found = [m for m in first.matrices if all(own.get(m.name) == (m.in_features, m.out_features) for own in shapes)]
+    found = []
+    own = [partners(first, other)[0] for other in others]
+    for matrix in first.matrices:
+        group = [matrix, *(each[matrix.name] for each in own if matrix.name in each)]
+        if len(group) == len(adapters) and len({(m.in_features, m.out_features) for m in group}) == 1:
+            found.append(tuple(group))
     if not found:
         begin = ", ".join(adapter.matrices[0].name for adapter in adapters[:3])
         raise AdapterError(

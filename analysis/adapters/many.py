@@ -92,15 +92,17 @@ def compare_many(
     """
     if len(adapters) < 2:
         raise AdapterError(f"{len(adapters)} adapter was given; comparing takes two or more.")
-    common = same_shape(adapters)
+    groups = same_shape(adapters)
+    common = [group[0] for group in groups]
     labels = tuple(names) if names is not None else _labels(adapters)
     count, size = len(common), len(adapters)
     overlaps = {side: np.full((count, size, size), np.nan) for side in SIDES}
     chances = {side: np.full((count, size, size), np.nan) for side in SIDES}
     products, starts = np.zeros((count, size, size)), np.full((count, size, size), np.nan)
     broken = []
-    for place, matrix in enumerate(common):
-        factors = [(adapter.find(matrix.name).scale, *adapter.factors(matrix.name)) for adapter in adapters]
+    for place, group in enumerate(groups):
+        matrix = group[0]
+        factors = [(one.scale, *adapter.factors(one.name)) for adapter, one in zip(adapters, group, strict=True)]
         if not all(np.isfinite(part).all() for own in factors for part in own[1:]):
             broken.append(matrix.name)
             continue
@@ -117,7 +119,7 @@ def compare_many(
             starts[place, [i, j], [j, i]] = _same_rows(factors[i][2], factors[j][2])
         if progress is not None:
             progress(place + 1, count)
-    notices = [*base_notices(adapters, labels), *_left_out(adapters, common, labels)]
+    notices = [*base_notices(adapters, labels), *_left_out(adapters, groups, labels)]
     if broken:
         notices.append(f"{len(broken)} matrices hold NaN or infinity in one adapter and are not compared: {broken[0]}.")
     return Comparisons(labels, tuple(common), overlaps, chances, products, mean_of(starts), tuple(notices))
@@ -151,9 +153,12 @@ def _labels(adapters: Sequence[Adapter]) -> tuple[str, ...]:
     )
 
 
-def _left_out(adapters: Sequence[Adapter], common: Sequence[AdapterMatrix], labels: Sequence[str]) -> list[str]:
-    found, names = [], {matrix.name for matrix in common}
-    for adapter, label in zip(adapters, labels, strict=True):
+def _left_out(
+    adapters: Sequence[Adapter], groups: Sequence[tuple[AdapterMatrix, ...]], labels: Sequence[str]
+) -> list[str]:
+    found = []
+    for place, (adapter, label) in enumerate(zip(adapters, labels, strict=True)):
+        names = {group[place].name for group in groups}
         own = [matrix.name for matrix in adapter.matrices if matrix.name not in names]
         if own:
             found.append(f"{len(own)} of {len(adapter.matrices)} matrices of {label} are not in all others: {own[0]}.")

@@ -101,14 +101,15 @@ def merge_adapters(
         AdapterError: what cannot be merged, in one line that says why.
     """
     used = _checked(adapters, how, weights, density)
-    common = same_shape(adapters)
-    ranks = {matrix.name: _rank(adapters, matrix) for matrix in common}
+    groups = same_shape(adapters)
+    common = [group[0] for group in groups]
+    ranks = {group[0].name: _rank(group) for group in groups}
     sums, rng, done = np.zeros(3), np.random.default_rng(seed), [0]
 
     # Both factors come from one decomposition; one matrix is held at a time.
     @lru_cache(maxsize=1)
     def made(name: str) -> dict[str, bytes]:
-        found, own = _merged(adapters, common[places[name]], ranks[name], MERGES[how], used, density, rng)
+        found, own = _merged(adapters, groups[places[name]], ranks[name], MERGES[how], used, density, rng)
         sums[:] += own
         done[0] += 1
         if progress is not None:
@@ -124,7 +125,7 @@ def merge_adapters(
             tensors[tensor] = NewTensor("F32", shapes[part], data)
     write_adapter(Path(folder), tensors, _config(adapters[0], ranks))
     lost, norm, apart = np.sqrt(sums)
-    notices = [*base_notices(adapters, [adapter.name for adapter in adapters]), *_left(adapters, common)]
+    notices = [*base_notices(adapters, [adapter.name for adapter in adapters]), *_left(adapters, groups)]
     return Merge(float(lost / norm) if norm else 0.0, float(norm), float(apart), tuple(notices))
 
 
@@ -134,7 +135,7 @@ def _part(made: Callable[[str], dict[str, bytes]], name: str, part: str) -> byte
 
 def _merged(
     adapters: Sequence[Adapter],
-    matrix: AdapterMatrix,
+    group: Sequence[AdapterMatrix],
     rank: int,
     dense: Dense | None,
     weights: Sequence[float],
@@ -142,7 +143,7 @@ def _merged(
     rng: np.random.Generator,
 ) -> tuple[dict[str, bytes], np.ndarray]:
     """Return part → bytes, and the squares of what is lost, of the merged norm, and of the norm if orthogonal."""
-    own = [(adapter.find(matrix.name).scale, *adapter.factors(matrix.name)) for adapter in adapters]
+    own = [(one.scale, *adapter.factors(one.name)) for adapter, one in zip(adapters, group, strict=True)]
     if dense is None:
         B = np.hstack([w * s * left for w, (s, left, _) in zip(weights, own, strict=True)])
         A = np.vstack([right for *_, right in own])
@@ -196,9 +197,8 @@ def _largest(delta: np.ndarray, density: float) -> np.ndarray:
     return np.where(kept.reshape(delta.shape), delta, 0.0)
 
 
-def _rank(adapters: Sequence[Adapter], matrix: AdapterMatrix) -> int:
-    ranks = [adapter.find(matrix.name).rank for adapter in adapters]
-    return max(1, min(sum(ranks), matrix.in_features, matrix.out_features))
+def _rank(group: Sequence[AdapterMatrix]) -> int:
+    return max(1, min(sum(matrix.rank for matrix in group), group[0].in_features, group[0].out_features))
 
 
 def _config(first: Adapter, ranks: dict[str, int]) -> dict[str, Any]:
@@ -220,9 +220,10 @@ def _config(first: Adapter, ranks: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _left(adapters: Sequence[Adapter], common: Sequence[AdapterMatrix]) -> list[str]:
-    names, found = {matrix.name for matrix in common}, []
-    for adapter in adapters:
+def _left(adapters: Sequence[Adapter], groups: Sequence[tuple[AdapterMatrix, ...]]) -> list[str]:
+    found = []
+    for place, adapter in enumerate(adapters):
+        names = {group[place].name for group in groups}
         own = [matrix.name for matrix in adapter.matrices if matrix.name not in names]
         if own:
             found.append(f"{len(own)} matrices of {adapter.name} are not in all others and are left out: {own[0]}.")

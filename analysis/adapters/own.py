@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import weakref
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -29,16 +28,6 @@ def is_own(folder: Path) -> bool:
     return (folder / OWN_WEIGHTS).is_file() and not (folder / WEIGHTS).exists()
 
 
-class _Made:
-    """A folder of files that goes when nobody holds this any more."""
-
-    def __init__(self, contents: Mapping[str, bytes]) -> None:
-        self.folder = Path(mkdtemp(prefix="adapter-"))
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-        for name, content in contents.items():
-            (self.folder / name).write_bytes(content)
-
-
 def open_any(path: str | Path) -> Adapter:
     """Open an adapter of any format, also as the Lab saves it: its folder, or the run folder that holds it.
 
@@ -52,9 +41,14 @@ def open_any(path: str | Path) -> Adapter:
         own = None
     if own is None:
         return open_adapter(path)
-    made = _Made(peft_files(own))
-    name = own.parent.name if own.name == RUN_ADAPTER else own.name
-    return replace(open_adapter(made.folder), name=name, keeps=made)
+    contents = peft_files(own)
+    made = Path(mkdtemp(prefix="adapter-"))
+    for name, content in contents.items():
+        (made / name).write_bytes(content)
+    found = open_adapter(made)
+    # The folder lives as long as the file is held.
+    weakref.finalize(found.file, shutil.rmtree, made, ignore_errors=True)
+    return replace(found, name=own.parent.name if own.name == RUN_ADAPTER else own.name)
 
 
 def peft_files(folder: Path) -> dict[str, bytes]:
