@@ -12,13 +12,13 @@ from runs.store import plain
 def progress_panel(room: Room) -> None:
     """Draw a table a lesson: who came how far, and how many were right."""
     state = room.state
-    found = standings(state.progress.values())
+    members = {key for key, member in state.members.items() if not member.leads}
+    found = standings(own for key, own in state.progress.items() if key in members)
     if not found:
         st.caption("Nobody has begun a lesson yet.")
         return
-    learners = sum(not member.leads for member in state.members.values())
     for lesson in found:
-        st.markdown(f"**{plain(lesson.lesson)}** · begun by {lesson.begun} of {learners}")
+        st.markdown(f"**{plain(lesson.lesson)}** · begun by {lesson.begun} of {len(members)}")
         st.table(
             {
                 "step": [plain(step) for step in lesson.steps],

@@ -4,6 +4,7 @@ import { element } from "../player/pen/draw.js";
 import { readPalette } from "../player/pen/palette.js";
 import { addressOf, askedPlace, exploreLink, pageLink } from "./address.js";
 import { versionOf } from "./coin.js";
+import { followClass } from "./following.js";
 import { Memory } from "./memory.js";
 import { ONLY_VERSION, tellProgress } from "./progress.js";
 import { QuizView } from "./quiz.js";
@@ -75,6 +76,7 @@ export class Reader {
     const { signal } = this.gone;
     document.addEventListener("keydown", (event) => this.key(event), { signal });
     window.addEventListener("resize", () => this.fit(), { signal });
+    followClass(this);
     this.text.addEventListener("scroll", () => this.scrolled(), { passive: true });
     for (const kind of ["scrollend", "wheel", "touchstart"]) this.text.addEventListener(kind, () => (this.still = 0), { passive: true });
     this.resizer = new ResizeObserver(() => this.fit());

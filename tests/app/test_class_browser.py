@@ -33,13 +33,12 @@ class Class:
 
 @pytest.fixture
 def served_class(tmp_path, make_run):
-    make_run(tmp_path / "samples" / "test-paper")
     make_run(tmp_path / "runs" / "other")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path / "log"
-    environment = {**os.environ, "FLEXLORA_LAB_SAMPLES": str(tmp_path / "samples"), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", SERVE, "--class", "--name", "<b>School</b>", "--port", str(port)]
     with log.open("w") as output, subprocess.Popen(
         [*command, "--runs", str(tmp_path / "runs")], cwd=tmp_path, env=environment, stdout=output,
@@ -135,6 +134,19 @@ def test_a_leader_and_two_students(served_class, newcomer):
     for student in (ann, ben):
         student.wait_for_url("**/methods")
 
+    # A presenter's keys turn the steps of the lesson; what a student did there is counted.
+    leader.goto(f"{served_class.address}/learn")
+    leader.wait_for_function("new URLSearchParams(location.search).has('lesson')")
+    leader.get_by_role("button", name="Present", exact=True).click()
+    for _ in range(2):
+        before = leader.evaluate("location.search")
+        leader.keyboard.press("PageDown")
+        leader.wait_for_function("before => location.search !== before", arg=before)
+        at = leader.evaluate("location.pathname + location.search")
+        for student in (ann, ben):
+            student.wait_for_function("at => location.pathname + location.search === at", arg=at)
+    leader.keyboard.press("Escape")
+
     # The leader's own page leads nobody. One vote each; counts when they are shown.
     leader.get_by_role("link", name="Class").first.click()
     leader.get_by_label("Question").fill("Which?")
@@ -142,9 +154,10 @@ def test_a_leader_and_two_students(served_class, newcomer):
     leader.keyboard.press("Control+Enter")
     leader.get_by_role("button", name="Ask the class").click()
     for student, choice in ((ann, "one"), (ben, "one"), (ben, "two")):
-        student.get_by_role("button", name=choice).click()
+        student.locator(".cl-choice", has_text=choice).click()
         student.wait_for_selector(f".cl-choice[aria-pressed=true]:has-text('{choice}')")
-    assert ann.locator(".cl-count").count() == 0 and "/methods" in ann.url
+    assert ann.locator(".cl-count").count() == 0 and "/learn?" in ann.url
+    leader.wait_for_selector("text=begun by 2 of 2")
     leader.get_by_role("button", name="Show everybody").click()
     ann.wait_for_selector(".cl-count")
     assert ann.locator(".cl-count").all_inner_texts() == ["1", "1"]
@@ -156,6 +169,15 @@ def test_a_leader_and_two_students(served_class, newcomer):
     assert status == 403
     for page in (leader, ann, ben):
         assert page.evaluate("window.hacked") is None
-    request = urllib.request.Request(f"{served_class.address}/lab/run/test-paper")
+    request = urllib.request.Request(f"{served_class.address}/lab/run/runs/other")
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(request)
+
+
+def test_the_worksheet_prints_on_two_pages(browser):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((ROOT / "docs" / "worksheet.html").as_uri())
+    printed = page.pdf(prefer_css_page_size=True)
+    context.close()
+    assert re.findall(rb"/Count (\d+)", printed) == [b"2"]

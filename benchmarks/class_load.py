@@ -1,0 +1,392 @@
+"""A class of thirty at one server: does everybody see each step in time, and does training go on?
+
+python benchmarks/class_load.py [--sessions 30] [--waves 3] [--steps 12] [--alone 25]
+
+Everything runs on this machine, over loopback: the server, the browsers and the clients share its cores, which the
+laptops of a class would not. What is real and what is not:
+
+- One leader and two students are real browsers (Chromium). The leader presses keys and follows links in it.
+- The others join over HTTP, keep the long poll of the class's bar open, and hold a session of the app on its WebSocket,
+  with the parts of pages that run again by themselves. They fetch the page and, in Explore, the run's payload, and run
+  the script of each page that the leader goes to. They draw nothing and fetch none of the page's files, which browsers
+  keep. A step within one run costs a browser no question to the server, so here it ends with the news of it.
+- One job trains (the leader's), and five members' jobs wait, started by the button in browsers that then leave.
+
+Prints one JSON object: failed sessions, seconds from the leader's key to each session (median, p95, longest) for steps
+of one run and for another page, the server's memory after each wave, training steps a second with the class and alone
+before and after it, and whether two Starts at one instant both came to their end. Exits with 1 when a session failed or
+a run did not end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import httpx2
+import psutil
+from first_picture import ARGUMENTS, ROOT, free_port, wait_until_healthy
+from playwright.sync_api import Browser, Page, sync_playwright
+from streamlit_client import StreamlitSession
+from two_browsers import PRESS, settled, state_of
+
+sys.path.insert(0, str(ROOT))
+from flexlora.run_log import RunLogError, glance_run
+
+SERVE = "import sys; from app.serve import main; sys.exit(main(sys.argv[1:]))"
+RUN = "words-flexlora-paper"
+LATE_S = 8.0
+"""A session that has not seen a step by then has failed."""
+GONE_S = 35.0
+"""A session that was left is forgotten by the server after 30 s."""
+WAITING = 5
+SEEN = """() => { window.seen = {}; const look = () => { const at = location.pathname + location.search;
+    window.seen[at] ??= Date.now() / 1000; setTimeout(look, 15); }; look(); }"""
+
+
+@dataclass
+class Times:
+    """Seconds from a key of the leader to each session."""
+
+    steps: list[float] = field(default_factory=list)
+    pages: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Member:
+    """A member without a browser."""
+
+    client: httpx2.AsyncClient
+    session: StreamlitSession
+    seen: list[tuple[int, float]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    at: tuple[str, dict[str, str]] = ("", {})
+
+
+async def join(address: str, code: str, number: int) -> Member:
+    """Join over HTTP, open a session, run the first page."""
+    client = httpx2.AsyncClient(base_url=address, timeout=30, follow_redirects=False)
+    await client.get("/", headers={"accept": "text/html"})
+    answer = await client.post("/lab/class/join", data={"code": code, "name": f"Member {number}"})
+    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    member = Member(client, StreamlitSession(address, cookies))
+    if answer.status_code != 303:
+        member.faults.append(f"join: {answer.status_code} {answer.text[:80]}")
+        return member
+    await client.get("/", headers={"accept": "text/html"})
+    await member.session.open()
+    await go(member, "", {"run": RUN})
+    return member
+
+
+async def go(member: Member, page: str, query: dict[str, str]) -> None:
+    """Show a page, with what its browser fetches of the run."""
+    await member.session.run(page, query)
+    if not page:
+        (await member.client.get(f"/lab/run/{query.get('run', RUN)}")).raise_for_status()
+    member.at = (page, query)
+
+
+async def follow(member: Member) -> None:
+    """Keep the long poll open and go where the leader goes, until cancelled."""
+    version = -1
+    while True:
+        answer = await member.client.get(f"/lab/class/state?since={version}")
+        if answer.status_code == 204:
+            continue
+        answer.raise_for_status()
+        told = answer.json()
+        version, lead = told["version"], told["lead"]
+        page, query = lead["page"], lead["query"]
+        if not lead["on"]:
+            continue
+        if (page, query.get("run")) != (member.at[0], member.at[1].get("run")):
+            await go(member, page, query)
+        member.seen.append((lead["number"], time.time()))
+
+
+async def watched(member: Member) -> None:
+    """Follow; whatever goes wrong is a fault of the session."""
+    try:
+        await follow(member)
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # every kind of failure counts alike
+        member.faults.append(f"{type(error).__name__}: {error}"[:200])
+
+
+class Crowd:
+    """The members without browsers, in a thread with a loop of their own."""
+
+    def __init__(self, address: str, code: str) -> None:
+        self._address, self._code = address, code
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.members: list[Member] = []
+
+    def come(self, count: int) -> None:
+        """All at once."""
+        self._do(self._come(count))
+
+    def leave(self) -> list[str]:
+        """All at once; return what went wrong."""
+        faults = [fault for member in self.members for fault in (*member.faults, *member.session.errors)]
+        self._do(self._leave())
+        self.members = []
+        return faults
+
+    async def _come(self, count: int) -> None:
+        self.members = [*await asyncio.gather(*(join(self._address, self._code, n) for n in range(count)))]
+        self._tasks = [asyncio.create_task(watched(member)) for member in self.members]
+
+    async def _leave(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for member in self.members:
+            await member.session.close()
+            await member.client.aclose()
+
+    def _do(self, work) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(180)
+
+
+def enter(browser: Browser, address: str, path: str, name: str, code: str = "") -> Page:
+    """Join by the page, as the leader without a code; return the page that one comes to."""
+    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    page.set_default_timeout(60_000)
+    page.goto(address + path)
+    if code:
+        page.fill("[name=code]", code)
+    page.fill("[name=name]", name)
+    page.click("button")
+    page.wait_for_selector(".cl-row")
+    return page
+
+
+def set_up(page: Page, address: str, task: str, seed: int, steps: int) -> None:
+    """Fill in Train's form."""
+    page.goto(f"{address}/train")
+    page.get_by_role("combobox", name="Task").click()
+    page.get_by_text(task, exact=True).last.click()
+    for name, value in (("Steps", steps), ("Seed", seed)):
+        settled(page)
+        page.get_by_role("spinbutton", name=name, exact=True).fill(str(value))
+        page.keyboard.press("Enter")
+    settled(page)
+
+
+def step_now(folder: Path) -> int:
+    """Return how many steps a log has."""
+    try:
+        return glance_run(folder).step
+    except RunLogError:
+        return 0
+
+
+class Pace:
+    """Steps a second of a log between two moments."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._step, self._at = folder, step_now(folder), time.monotonic()
+
+    def so_far(self) -> float:
+        """Return it."""
+        return (step_now(self._folder) - self._step) / (time.monotonic() - self._at)
+
+
+def alone(folder: Path, seconds: float) -> float:
+    """Return the pace of a log while nobody asks for anything."""
+    pace = Pace(folder)
+    time.sleep(seconds)
+    return pace.so_far()
+
+
+def lead(leader: Page, students: list[Page], crowd: Crowd, moves: int, times: Times) -> list[str]:
+    """Let the leader go through steps of a run and to other pages; return which sessions missed one."""
+    missed: list[str] = []
+    links = {moves // 3: "Methods", moves // 3 + 1: "Explore", 2 * moves // 3: "Runs", 2 * moves // 3 + 1: "Explore"}
+    for move in range(moves):
+        for student in students:
+            student.evaluate("window.seen = {}")
+        before, began = leader.evaluate("location.href"), time.time()
+        if move in links:
+            leader.get_by_role("link", name=links[move]).first.click()
+        else:
+            leader.keyboard.press("ArrowRight")
+        leader.wait_for_function("before => location.href !== before", arg=before)
+        # A page writes its own address some time after it was opened.
+        leader.wait_for_timeout(1500)
+        if links.get(move, "Explore") == "Explore":
+            # The next key is for the player.
+            leader.wait_for_selector(".fl-player[data-step]")
+        told = leader.evaluate("async () => (await (await fetch('lab/class/state?since=-1&wait=0')).json()).lead")
+        deadline = began + LATE_S
+        while time.time() < deadline and not all(seen_at(member, told["number"]) for member in crowd.members):
+            time.sleep(0.02)
+        into = times.pages if move in links else times.steps
+        sys.stderr.write(f"move {move}: {leader.url}\n")
+        for number, member in enumerate(crowd.members):
+            seen = seen_at(member, told["number"])
+            into.append(seen - began) if seen else missed.append(f"member {number} missed move {move}")
+        wanted = leader.evaluate("location.pathname + location.search")
+        for number, student in enumerate(students):
+            seen = student.evaluate("at => window.seen[at]", wanted)
+            into.append(seen - began) if seen else missed.append(f"browser {number} missed {wanted}")
+    return missed
+
+
+def seen_at(member: Member, number: int) -> float | None:
+    """Return when a member had a move of the leader, or a later one."""
+    return next((at for own, at in member.seen if own >= number), None)
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    """Return median, p95 and longest of some seconds."""
+    order = sorted(values)
+    return {
+        "count": len(order),
+        "median_s": round(median(order), 2),
+        "p95_s": round(order[int(0.95 * (len(order) - 1))], 2),
+        "longest_s": round(order[-1], 2),
+    }
+
+
+def wave(
+    browser: Browser, leader: Page, address: str, code: str, count: int, moves: int, times: Times, number: int
+) -> list[str]:
+    """One class: everybody joins at once, follows, and leaves; return what went wrong."""
+    crowd = Crowd(address, code)
+    crowd.come(count - 3)
+    students = [enter(browser, address, "/", f"Student {number}.{place}", code) for place in (1, 2)]
+    for student in students:
+        student.wait_for_selector(".fl-player .fl-top")
+        student.evaluate(SEEN)
+    leader.goto(f"{address}/?run={RUN}&step={60 + number}")
+    leader.wait_for_selector(".fl-player .fl-top")
+    leader.wait_for_timeout(3000)
+    missed = lead(leader, students, crowd, moves, times)
+    for student in students:
+        student.context.close()
+    return [*missed, *crowd.leave()]
+
+
+def two_at_once(browser: Browser, address: str, code: str, runs: Path) -> dict[str, object]:
+    """Two members press Start at the same instant; do both runs come to their end?"""
+    pages = [enter(browser, address, "/train", f"Starter {seed}", code) for seed in (901, 902)]
+    for seed, page in zip((901, 902), pages, strict=True):
+        set_up(page, address, "Digits (toy)", seed, 60)
+    at = time.time() * 1000 + 1500
+    for page in pages:
+        page.evaluate(f"(args) => {{ window.pressed = ({PRESS})(args) }}", [at, ".st-key-train_start button"])
+    pressed = [float(page.evaluate("() => window.pressed")) for page in pages]
+    folders = [runs / f"digits-flexlora-paper-s{seed}" for seed in (901, 902)]
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and [state_of(folder) for folder in folders] != ["finished"] * 2:
+        time.sleep(1)
+    for page in pages:
+        page.context.close()
+    return {"apart_ms": round(abs(pressed[0] - pressed[1])), "states": [state_of(folder) for folder in folders]}
+
+
+def measure(browser: Browser, server: subprocess.Popen[bytes], address: str, printed: str, runs: Path, options) -> dict:
+    """Return what the module's docstring promises."""
+    found, link = re.search(r"Code +(\w+) (\w+)", printed), re.search(r"(/lab/class/leader\?token=\S+)", printed)
+    assert found and link, printed
+    code, process, times = found[1] + found[2], psutil.Process(server.pid), Times()
+    leader = enter(browser, address, link[1], "Leader")
+    set_up(leader, address, "Word sentiment", 900, 20_000)
+    leader.click(".st-key-train_start button")
+    folder = runs / "words-flexlora-paper-s900"
+    while step_now(folder) < 20:
+        leader.wait_for_timeout(500)
+    for number in range(WAITING):
+        page = enter(browser, address, "/train", f"Waiting {number}", code)
+        set_up(page, address, "Digits (toy)", 910 + number, 60)
+        page.click(".st-key-train_start button")
+        in_line, asked = page.locator(".st-key-train_line", has_text="Yours"), page.locator(".st-key-train_wait button")
+        in_line.or_(asked).first.wait_for()
+        if asked.count():
+            asked.click()
+        in_line.wait_for()
+        page.context.close()
+    leader.goto("about:blank")
+    time.sleep(GONE_S)
+    memory, faults, paces, before = [process.memory_info().rss], [], [], alone(folder, options.alone)
+    leader.goto(f"{address}/?run={RUN}&step=50")
+    leader.wait_for_selector(".fl-player .fl-top")
+    leader.get_by_role("button", name="Follow me").click()
+    for number in range(options.waves):
+        pace = Pace(folder)
+        faults += wave(browser, leader, address, code, options.sessions, options.steps, times, number)
+        paces.append(pace.so_far())
+        leader.goto("about:blank")
+        time.sleep(GONE_S)
+        memory.append(process.memory_info().rss)
+    after = alone(folder, options.alone)
+    waited = len([path for path in runs.glob("digits-*") if not (path / "run.json").exists()])
+    leader.goto(f"{address}/class")
+    leader.get_by_role("button", name="Stop all").click()
+    leader.get_by_role("button", name=re.compile("Stop [0-9]+ jobs?")).click()
+    leader.wait_for_selector("text=Nothing trains, and nobody waits.")
+    return {
+        "sessions": options.sessions,
+        "faults": faults,
+        "step_of_one_run": summary(times.steps),
+        "another_page": summary(times.pages),
+        "memory_mb": [round(size / 2**20) for size in memory],
+        "training_steps_s": {"alone_before": round(before, 2), "alone_after": round(after, 2),
+                             "waves": [round(own, 2) for own in paces]},
+        "training_share": round(min(paces) / ((before + after) / 2), 2),
+        "waited_all_along": waited,
+        "two_starts": two_at_once(browser, address, code, runs),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+    }  # fmt: skip
+
+
+def main() -> int:
+    """Serve a class, let it be attended, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sessions", type=int, default=30)
+    parser.add_argument("--waves", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=12, help="moves of the leader in a wave; four are to other pages")
+    parser.add_argument("--alone", type=float, default=25.0, help="seconds in which training alone is timed")
+    options = parser.parse_args()
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    load, port = os.getloadavg(), free_port()
+    address = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        runs, log = Path(folder) / "runs", Path(folder) / "log"
+        command = [sys.executable, "-c", SERVE, "--class", "--port", str(port), "--runs", str(runs)]
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )  # fmt: skip
+        try:
+            wait_until_healthy(address)
+            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS.split())
+            found = measure(browser, server, address, log.read_text(), runs, options)
+            browser.close()
+        finally:
+            server.kill()
+            server.wait()
+    found["load_average_before"] = [round(value, 1) for value in load]
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    return bool(found["faults"]) or found["two_starts"]["states"] != ["finished", "finished"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
