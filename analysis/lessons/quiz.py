@@ -19,7 +19,7 @@ PHASES = ("before", "after")
 
 def even(spectra: Sequence[Sequence[float]]) -> int:
     """Return which spectrum has the highest entropy."""
-    return int(np.argmax([spectral_entropy(own) for own in spectra]))
+    return int(np.argmax([spectral_entropy(own) or 0.0 for own in spectra]))
 
 
 def scaled(spectrum: Sequence[float], factor: float) -> int:
@@ -51,7 +51,7 @@ def extended(spectrum: Sequence[float]) -> int:
     return 1 if math.isclose(before, after) else 0 if after < before else 2
 
 
-def allowed(step: int, budgets: Sequence[int], **window: int) -> int:
+def allowed(step: int, budgets: Sequence[int], **window: Any) -> int:
     """Return which of some numbers the paper's schedule allows at a step."""
     return list(budgets).index(SCHEDULES["paper"](step, **window))
 

@@ -92,6 +92,7 @@ export class Drawing {
   drawPoints(own) {
     const { x, low, high, given, unit } = this.ask;
     this.drawn.forEach((value, i) => {
+      if (this.revealed && value === null) return;
       const attributes = { class: `ln-point${value === null ? " ln-undrawn" : ""}`, cx: this.across(i), cy: own.y(value ?? (low + high) / 2), r: i < given ? 4 : 7 };
       const free = this.open && i >= given;
       const spoken = { tabindex: 0, role: "slider", "data-point": i, "aria-label": `${unit} at step ${x[i]}`, "aria-orientation": "vertical", "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": value ?? (low + high) / 2, "aria-valuetext": value === null ? "not drawn" : level(Number(value.toPrecision(3))) };

@@ -73,7 +73,7 @@ export class QuizView {
     const other = this.phase === "after" && before ? ` Before the lessons: ${this.score(before, this.quiz.before)} of ${count}.` : "";
     const rows = this.questions.map(({ text, options, right, teaches: [lesson, step] }, i) => {
       const well = taken[i] === right;
-      const lines = [element("b", { text: `${well ? "✓" : "✗"} ${text}` }), element("p", { text: well ? `${options[right]}` : `You chose: ${options[taken[i]] ?? "nothing"}.` })];
+      const lines = [element("b", { text: `${well ? "✓" : "✗"} ${text}` }), element("p", { text: well ? `${options[right]}` : `You chose: ${options[taken[i]] ?? "nothing"}` })];
       if (!well) lines.push(element("button", { type: "button", class: "ln-button", text: `Learn it: ${this.acts.titleOf(lesson, step)}`, onclick: () => this.acts.go(lesson, step) }));
       return element("li", { class: well ? "ln-well" : "ln-missed" }, lines);
     });

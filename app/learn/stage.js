@@ -53,7 +53,7 @@ export class Stage {
     const shown = (answered && step.reveal?.stage) || step.stage;
     this.behind = null;
     if (step.ask?.kind === "draw") {
-      const drawing = /** @type {Drawing} */ (this.keep(place, () => new Drawing(step.ask, step.ask.question, this.hears.drawn)));
+      const drawing = /** @type {Drawing} */ (this.keep(place, () => new Drawing(step.ask, told ? step.title : step.ask.question, this.hears.drawn)));
       if (answered && drawing.open) drawing.reveal();
       this.behind = answered || told ? shown : null;
       return this.bring(drawing.root, () => drawing.draw());

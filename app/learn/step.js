@@ -32,7 +32,7 @@ export class StepView {
       this.heading,
       ...paragraphs(step.text),
       ...(step.formula ? [element("code", { class: "ln-formula", text: step.formula })] : []),
-      ...(step.ask ? [this.question()] : []),
+      ...(step.ask && (!told || step.ask.kind === "choose") ? [this.question()] : []),
       this.reveal,
       element("p", { class: "ln-links" }, links),
     ]);

@@ -16,7 +16,7 @@ const CSS = `
 .ln-inline { padding: 0; border: 0; background: none; color: var(--st-primary-color); font: inherit; text-decoration: underline; cursor: pointer; }
 .ln-step { padding: 12px 14px 10px; margin-bottom: 10px; border-left: 3px solid var(--ln-line); }
 .ln-step[aria-current] { border-left-color: var(--st-primary-color); }
-.ln-step:not([aria-current]) { opacity: 0.72; }
+.ln-step:not([aria-current]) { opacity: 0.86; }
 .ln h2 { margin: 0 0 8px; padding: 0; font: 600 19px/1.3 var(--st-font); letter-spacing: 0; } .ln h2:focus { outline: none; }
 .ln-place { color: var(--ln-muted); font-weight: 400; }
 .ln p { margin: 0 0 10px; text-wrap: pretty; }
@@ -60,7 +60,7 @@ const CSS = `
 .ln-point { fill: var(--fl-pruned); stroke: var(--st-background-color); stroke-width: 1.5; } .ln-undrawn { fill: var(--st-background-color); stroke: var(--ln-muted); stroke-dasharray: 2 2; }
 .ln-interval { stroke: var(--st-primary-color); stroke-width: 3; } .ln-dot { fill: var(--st-primary-color); stroke: var(--st-background-color); stroke-width: 2; } .ln-margin { fill: color-mix(in srgb, var(--st-primary-color) 12%, transparent); }
 .ln-quiz { max-width: 760px; } .ln-field { margin: 0 0 14px; padding: 12px 14px; border: 1px solid var(--ln-line); border-radius: 8px; } .ln-field legend { float: left; width: 100%; margin-bottom: 6px; padding: 0; font-weight: 600; } .ln-field label { display: block; clear: both; padding: 3px 0; cursor: pointer; } .ln-field input { accent-color: var(--st-primary-color); }
-.ln-score { font-size: 20px; font-weight: 600; } .ln-results { padding: 0; list-style: none; } .ln-results li { margin: 0 0 10px; padding: 8px 14px; border-left: 3px solid var(--fl-extended); } .ln-results .ln-missed { border-left-color: var(--fl-pruned); } .ln-results p { margin: 2px 0 6px; }
+.ln-score { font-size: 20px; font-weight: 600; } .ln-results { padding: 0; list-style: none; } .ln-results li { margin: 0 0 10px; padding: 8px 14px; border-left: 3px solid var(--fl-extended); } .ln-results .ln-missed { border-left-color: var(--fl-pruned); } .ln-results p { margin: 2px 0 6px; } .ln-quiz > div > .ln-hint { margin-top: 10px; }
 .ln-narrow .ln-body { display: block; height: auto; } .ln-narrow .ln-text { overflow: visible; padding: 0; } .ln-narrow :is(.ln-step:not([aria-current]), .ln-rest) { display: none; }
 .ln-narrow .ln-step { padding-left: 12px; } .ln-narrow .ln-bar { position: sticky; bottom: 0; z-index: 4; padding: 8px 0; background: var(--st-background-color); } .ln-narrow .ln-stage { margin-top: 16px; } .ln-narrow .ln-dial { height: 460px; } .ln-narrow .ln-dial h3 { padding-right: 0; } .ln-narrow .ln-torun { position: static; margin-bottom: 8px; justify-self: start; order: -1; }
 .ln-narrow .ln-welcome:not(:has(+ .ln-step[aria-current])) { display: none; }
