@@ -118,7 +118,8 @@ class Adapter:
 
     def factors(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return B (out, rank) and A (rank, in), float64; a diagonal between them is multiplied into A, s is not."""
-        return self.entries[name].product.factors(self.file.read)
+        with np.errstate(all="ignore"):
+            return self.entries[name].product.factors(self.file.read)
 
     def mapped(self, places: Mapping[str, Place]) -> Adapter:
         """Return the same adapter with the layer and module type of some matrices corrected.

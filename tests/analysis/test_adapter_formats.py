@@ -534,3 +534,38 @@ def test_a_half_of_a_pair_is_named_in_every_format(tmp_path):
 def test_every_format_says_what_it_is():
     assert len({own.read for own in FORMATS}) == len(FORMATS)
     assert all(own.label and own.files and own.holds for own in FORMATS)
+
+
+def test_a_matrix_that_would_not_fit_into_memory_is_refused_before_it_is_formed(tmp_path):
+    header, end = {}, 0
+    for part, shape in (
+        ("w1_a", (40_000, 300)),
+        ("w1_b", (300, 40_000)),
+        ("w2_a", (40_000, 300)),
+        ("w2_b", (300, 40_000)),
+    ):
+        size = 2 * shape[0] * shape[1]
+        header[f"lora_unet_a.hada_{part}"] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    with (tmp_path / "x.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        # Sparse: nothing is read of it.
+        file.truncate(8 + len(text) + end)
+    with pytest.raises(AdapterError, match="would take 12 GiB to form"):
+        open_adapter(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"use_qalora": True, "qalora_group_size": 10**30}, "qalora_group_size is 1"),
+        ({"use_qalora": True, "qalora_group_size": 1 << 19}, "inputs by its configuration"),
+        ({"use_bdlora": {"target_modules_bd_a": ["q_proj"], "nblocks": 1 << 40}}, "cannot be"),
+        ({"use_bdlora": True}, "does not say how many blocks"),
+        ({"target_parameters": ["q_proj.weight"], "r": 7}, "how many experts share them is unknown"),
+    ],
+)
+def test_a_configuration_that_asks_for_the_impossible_is_one_line(tmp_path, more, says):
+    with pytest.raises(AdapterError, match=says):
+        open_adapter(peft_folder(tmp_path / "a", **more))

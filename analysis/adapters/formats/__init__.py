@@ -12,7 +12,7 @@ from analysis.adapters.formats.others import check_peft_type
 from analysis.adapters.formats.peft import PEFT
 from analysis.adapters.formats.record import Contents, Entry, Format, Opened
 
-FORMATS: tuple[Format, ...] = (LYCORIS_OF_PEFT, DIFFUSERS, KOHYA, MLX, GGUF, PEFT)
+FORMATS: tuple[Format, ...] = (LYCORIS_OF_PEFT, DIFFUSERS, KOHYA, GGUF, MLX, PEFT)
 """In the order in which they are asked; the first that knows a file reads it."""
 
 __all__ = ["FORMATS", "Contents", "Entry", "Format", "Opened", "read_contents"]

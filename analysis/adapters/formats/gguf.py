@@ -13,7 +13,17 @@ import numpy as np
 from analysis.adapters.damage import what_it_is
 from analysis.adapters.files import MAX_HEADER_BYTES, AdapterError, Tensor, floats, number
 from analysis.adapters.formats.products import low_rank
-from analysis.adapters.formats.record import EMBEDDING, EXPERT, LINEAR, Contents, Entry, Format, Opened, check_product
+from analysis.adapters.formats.record import (
+    EMBEDDING,
+    EXPERT,
+    LINEAR,
+    Contents,
+    Entry,
+    Format,
+    Opened,
+    check_product,
+    refuse_shapes,
+)
 
 MAGIC = b"GGUF"
 _VALUES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -170,11 +180,12 @@ def _entries(module: str, parts: dict[str, Tensor], alpha: float) -> list[Entry]
             )
             for n, one in enumerate(of)
         ]
-    two = len(A.shape) == len(B.shape) == 2
+    if not len(A.shape) == len(B.shape) == 2:
+        refuse_shapes(module, told)
     # llama.cpp keeps the A of an embedding transposed.
-    turned = two and A.shape[0] != B.shape[1] and A.shape[1] == B.shape[1]
-    rank, columns = (A.shape[1], A.shape[0]) if turned else (A.shape[0], A.shape[-1])
-    check_product(module, (rank, B.shape[1]) if two else (0, 1), (B.shape[0], columns), told)
+    turned = A.shape[0] != B.shape[1] and A.shape[1] == B.shape[1]
+    rank, columns = A.shape[::-1] if turned else A.shape
+    check_product(module, (rank, B.shape[1]), (B.shape[0], columns), told)
     product = low_rank(B, A, (B.shape[0], columns), rank, change_A=np.transpose if turned else None)
     return [Entry(module, product, alpha / rank if alpha and rank else 1.0, EMBEDDING if turned else LINEAR)]
 

@@ -10,7 +10,16 @@ import numpy as np
 
 from analysis.adapters.files import AdapterError, Tensor, number
 from analysis.adapters.formats.products import Product, low_rank
-from analysis.adapters.formats.record import EXPERT, LINEAR, Contents, Entry, Format, Opened, check_product
+from analysis.adapters.formats.record import (
+    EXPERT,
+    LINEAR,
+    Contents,
+    Entry,
+    Format,
+    Opened,
+    check_product,
+    refuse_shapes,
+)
 from analysis.outside import shown
 
 _PART = re.compile(r"^(?P<module>.+)\.(?P<part>lora_a|lora_b|m)$")
@@ -86,12 +95,13 @@ def _entries(module: str, parts: dict[str, Tensor], scale: float) -> list[Entry]
     if missing:
         raise AdapterError(f"{module} has no {missing[0]} in this file: a factor without its partner says nothing.")
     A, B = parts["lora_a"], parts["lora_b"]
-    if len(B.shape) == 3:
+    if len(B.shape) == 3 and len(A.shape) in (2, 3):
         return _experts(module, A, B, scale)
-    two = len(A.shape) == len(B.shape) == 2
-    shape = (B.shape[1], A.shape[0]) if two else (0, 0)
     told = f"lora_a has shape {list(A.shape)} and lora_b {list(B.shape)}, transposed"
-    check_product(module, (A.shape[1], B.shape[0]) if two else (0, 1), shape, told)
+    if not len(A.shape) == len(B.shape) == 2:
+        refuse_shapes(module, told)
+    shape = B.shape[1], A.shape[0]
+    check_product(module, (A.shape[1], B.shape[0]), shape, told)
     product = low_rank(B, A, shape, A.shape[1], change_A=np.transpose, change_B=np.transpose)
     return [Entry(module, product, scale, LINEAR)]
 
@@ -99,7 +109,7 @@ def _entries(module: str, parts: dict[str, Tensor], scale: float) -> list[Entry]
 def _experts(module: str, A: Tensor, B: Tensor, scale: float) -> list[Entry]:
     """Return one entry an expert: A (experts · r, in) or (experts, r, in), B (experts, out, r)."""
     experts, out, rank = B.shape
-    rows = A.shape[0] if len(A.shape) == 2 else A.shape[0] * A.shape[1] if len(A.shape) == 3 else -1
+    rows = A.shape[0] if len(A.shape) == 2 else A.shape[0] * A.shape[1]
     told = f"lora_a has shape {list(A.shape)} and lora_b {list(B.shape)} of {experts} experts"
     check_product(module, (rows, experts * rank), (out, A.shape[-1]), told)
     owner, _, last = module.rpartition(".")

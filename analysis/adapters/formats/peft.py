@@ -28,6 +28,7 @@ from analysis.adapters.formats.record import (
     refuse_shapes,
 )
 from analysis.adapters.scales import configured_rank, matrix_scale
+from analysis.outside import shown
 
 PREFIX = "base_model.model."
 """PEFT puts it before every module name."""
@@ -43,6 +44,9 @@ _FACTOR = re.compile(
 _BESIDE = re.compile(r"\.lora_(?:monteclora_sampler|velora_\w+|ranknum|dropout)\b|\.(?:lora_\w+)\.base_layer\.")
 """Of LoRA, and no part of ΔW: of the training of MonteCLoRA and VeLoRA, counters of AdaLoRA."""
 _UNKNOWN = re.compile(r"\.(lora_\w+)")
+
+MOST_INPUTS = 1 << 20
+"""A configuration may say more than a file holds; no layer has so many."""
 
 Parts = dict[str, Tensor]
 """Part (``lora_A``, ``lora_B``, ``lora_E``, ...) → tensor."""
@@ -153,8 +157,8 @@ def _matrix(module: str, parts: Parts, config: dict[str, Any] | None, kind: str)
             changes["change_B"] = partial(block_diagonal, blocks=blocks)
     elif settings.get("use_qalora"):
         group = settings.get("qalora_group_size", 16)
-        if not isinstance(group, int) or group < 1:
-            raise AdapterError(f"qalora_group_size is {group!r}; a whole number above 0 is needed.")
+        if isinstance(group, bool) or not isinstance(group, int) or not 0 < group <= MOST_INPUTS:
+            raise AdapterError(f"qalora_group_size is {shown(group)}; a whole number above 0 is needed.")
         shape = (shape[0], shape[1] * group)
         changes["change_A"] = partial(_pooled, group=group)
     elif convolution and ranks[1] and ranks[0] > ranks[1] and not ranks[0] % ranks[1]:
@@ -164,6 +168,10 @@ def _matrix(module: str, parts: Parts, config: dict[str, Any] | None, kind: str)
         ranks = (ranks[0], ranks[0])
         changes["change_B"] = partial(_grouped, groups=groups)
     check_product(module, ranks, shape, told_shapes(A, B))
+    if changes and shape[1] > MOST_INPUTS:
+        raise AdapterError(
+            f"{module} would have {shape[1]:,} inputs by its configuration; at most {MOST_INPUTS:,} are read."
+        )
     middle = _middle(module, parts, settings, ranks[0])
     scale = matrix_scale(config, kind, module, ranks[0]) if ranks[0] else 0.0
     return Entry(
@@ -195,9 +203,10 @@ def _embedding(module: str, parts: Parts, config: dict[str, Any] | None, kind: s
     """ΔW of an embedding as a map from the vocabulary: PEFT stores its transpose."""
     names = ("lora_embedding_A", "lora_embedding_B")
     A, B = pair_of(module, parts, names)
-    two = len(A.shape) == len(B.shape) == 2
-    shape = (B.shape[0], A.shape[1]) if two else (0, 0)
-    check_product(module, (A.shape[0], B.shape[1]) if two else (0, 1), shape, told_shapes(A, B, names))
+    if not len(A.shape) == len(B.shape) == 2:
+        refuse_shapes(module, told_shapes(A, B, names))
+    shape = B.shape[0], A.shape[1]
+    check_product(module, (A.shape[0], B.shape[1]), shape, told_shapes(A, B, names))
     rank = A.shape[0]
     scale = matrix_scale(config, kind, module, rank) if rank else 0.0
     asked, magnitude = configured_rank(config, kind, module), "lora_magnitude_vector" in parts

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.adapters.files import AdapterError, Tensor
 from analysis.adapters.formats.products import low_rank
-from analysis.adapters.formats.record import EXPERT, LINEAR, Entry, check_product
+from analysis.adapters.formats.record import EXPERT, LINEAR, Entry, check_product, refuse_shapes
 from analysis.adapters.scales import configured_rank, matrix_scale
 
 _LAST = ("down", "w2", "out", "fc2")
@@ -57,7 +57,9 @@ def read_experts(module: str, parts: dict[str, Tensor], targets: Sequence[str], 
     rank = configured_rank(config, "LORA", own) or 0
     two = len(A.shape) == len(B.shape) == 2
     told = f"lora_A has shape {list(A.shape)} and lora_B {list(B.shape)}"
-    check_product(own, (A.shape[0], B.shape[1]) if two else (0, 1), (B.shape[0], A.shape[-1]), told)
+    if not two:
+        refuse_shapes(own, told)
+    check_product(own, (A.shape[0], B.shape[1]), (B.shape[0], A.shape[1]), told)
     if rank < 1 or A.shape[0] % rank:
         raise AdapterError(
             f"{own}: {told}. Its rows are no multiple of r={rank}, so how many experts share them is unknown."

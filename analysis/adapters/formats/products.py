@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.adapters.files import Tensor
+from analysis.adapters.files import AdapterError, Tensor
+
+MOST_NUMBERS = 1 << 28
+"""Numbers of one ΔW, or of its factors, that are held at once: 2 GiB."""
 
 Read = Callable[[str], np.ndarray]
 """f(name of a tensor) → its numbers, float64."""
@@ -102,6 +105,8 @@ def hadamard(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Product:
     if math.prod(ranks) >= min(shape):
         return dense(shape, tensors, lambda read: np.multiply(*(_whole(read, part) for part in (first, second))))
 
+    _check_size(tensors, math.prod(ranks) * sum(shape))
+
     def load(read: Read) -> tuple[np.ndarray, np.ndarray]:
         (a1, b1), (a2, b2) = _plain(read, first), _plain(read, second)
         B = (a1[:, :, None] * a2[:, None, :]).reshape(shape[0], -1)
@@ -120,6 +125,7 @@ def kronecker(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Product:
     ranks = _plain_rank(first), _plain_rank(second)
 
     def load(read: Read) -> tuple[np.ndarray, np.ndarray]:
+        _check_size((*first, *second), math.prod(ranks) * (out1 * out2 + in1 * in2))
         (a1, b1), (a2, b2) = _plain(read, first), _plain(read, second)
         return np.kron(a1, a2), np.kron(b1, b2)
 
@@ -132,6 +138,7 @@ def kronecker(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Product:
 
 def dense(shape: tuple[int, int], tensors: tuple[Tensor, ...], form: Callable[[Read], np.ndarray]) -> Product:
     """Return a ΔW that is formed whole, one at a time: ``form`` returns it, of any shape with as many numbers."""
+    _check_size(tensors, math.prod(shape))
 
     def load(read: Read) -> tuple[np.ndarray, np.ndarray]:
         return thin(form(read).reshape(shape))
@@ -140,6 +147,15 @@ def dense(shape: tuple[int, int], tensors: tuple[Tensor, ...], form: Callable[[R
         return dense_values(form(read).reshape(shape))
 
     return Product(shape, min(shape), tensors, load, values, form=DENSE)
+
+
+def _check_size(tensors: tuple[Tensor, ...], numbers: int) -> None:
+    """Raise ``AdapterError`` for what would not fit into memory when it is formed."""
+    if numbers > MOST_NUMBERS:
+        raise AdapterError(
+            f"{tensors[0].name} is of a matrix that would take {numbers * 8 / 2**30:,.0f} GiB to form; "
+            f"{MOST_NUMBERS * 8 >> 30} are allowed."
+        )
 
 
 def thin(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
