@@ -7,15 +7,9 @@ from typing import Any
 
 from streamlit.components.v2 import component
 
-from analysis.player_modules import FOLDER
 from assets import loader
 
-_mount = component(
-    "flexlora_playground",
-    js=loader("playground/component.js"),
-    # The editor of schedules brings no style along.
-    css=(FOLDER / "schedule/editor.css").read_text(encoding="utf-8"),
-)
+_mount = component("flexlora_playground", js=loader("playground/component.js"))
 
 
 def playground(key: str, trouble: str | None = None) -> Mapping[str, Any] | None:

@@ -7,7 +7,7 @@ const PAGES = new WeakMap();
 
 /** @param {{data: {trouble: string | null}, parentElement: Element | ShadowRoot, setTriggerValue: (name: string, value: unknown) => void}} component @returns {() => void} called by Streamlit when the element goes */
 export default function render({ data, parentElement, setTriggerValue }) {
-  const page = PAGES.get(parentElement) ?? new Page(parentElement);
+  const page = PAGES.get(parentElement) ?? new Page(parentElement, (training) => setTriggerValue("opened", training));
   PAGES.set(parentElement, page);
   page.accept(data.trouble, (training) => setTriggerValue("opened", training));
   page.draw();

@@ -4,6 +4,7 @@ import { element } from "../player/pen/draw.js";
 import { budgets, eventSteps, readOuts } from "./curve.js";
 import { handlesOf, withKnot } from "./handles.js";
 import { drawPlot, plotScale } from "./plot.js";
+import { dressSchedule } from "./style.js";
 
 /** @import { Here, Settings, Shape } from "./curve.js" */
 
@@ -54,6 +55,7 @@ export class ScheduleEditor {
 
   /** @param {EditorData} data @param {(name: string, value: unknown) => void} send */
   accept(data, send) {
+    dressSchedule(this.host);
     this.send = send;
     const fresh = data.serial !== this.data.serial;
     this.data = data;

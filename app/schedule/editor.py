@@ -9,16 +9,11 @@ from typing import Any, NamedTuple
 from streamlit.components.v2 import component
 
 from analysis.from_here import Here
-from analysis.player_modules import FOLDER
 from assets import loader
 from flexlora.config import FlexLoRAConfig
 from flexlora.schedules import CONFIGURABLE, Schedule
 
-_mount = component(
-    "flexlora_schedule_editor",
-    js=loader("schedule/editor.js"),
-    css=(FOLDER / "schedule/editor.css").read_text(encoding="utf-8"),
-)
+_mount = component("flexlora_schedule_editor", js=loader("schedule/editor.js"))
 
 
 class AdapterSize(NamedTuple):

@@ -18,8 +18,8 @@ const LABELS = /** @type {[string, string][]} */ ([[RACE, "Race"], ...TOYS.map((
 const TABS = LABELS.map(([key]) => key);
 
 export class Page {
-  /** @param {Element | ShadowRoot} parent */
-  constructor(parent) {
+  /** @param {Element | ShadowRoot} parent @param {((training: {name: string, text: string}) => void) | null} [send] to a server that opens a training; null = the page is a file */
+  constructor(parent, send = null) {
     this.note = element("p", { class: "pg-note", role: "status" });
     this.note.hidden = true;
     this.tabs = element("div", { class: "pg-tabs", role: "tablist", "aria-label": "Playground" });
@@ -31,8 +31,8 @@ export class Page {
     this.choices = firstChoices();
     /** @type {ToyRoom | RaceRoom | null} */
     this.room = null;
-    /** @type {(training: {name: string, text: string}) => void} */
-    this.send = () => {};
+    /** To the server, which opens a training; null = the page is a file. @type {((training: {name: string, text: string}) => void) | null} */
+    this.send = send;
     this.timer = 0;
     this.width = 0;
     this.sizes = new ResizeObserver(() => {
@@ -66,7 +66,7 @@ export class Page {
     this.choices = choices;
     const toy = TOYS.find((other) => other.key === key);
     const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const hall = { palette: () => readPalette(this.root), still, changed: () => this.remember(), copy: () => this.copyLink(), open: (/** @type {string} */ name, /** @type {string} */ text) => this.send({ name, text }) };
+    const hall = { palette: () => readPalette(this.root), still, changed: () => this.remember(), copy: () => this.copyLink(), served: this.send !== null, take: (/** @type {string} */ name, /** @type {string} */ text) => (this.send ? this.send({ name, text }) : save(name, text)) };
     this.room = toy ? new ToyRoom(toy, hall, values) : new RaceRoom(hall, choices);
     this.body.replaceChildren(this.room.host);
     this.root.dataset.show = key;
@@ -131,4 +131,11 @@ export class Page {
     window.removeEventListener("hashchange", this.follow);
     this.sizes.disconnect();
   }
+}
+
+/** @param {string} name @param {string} text of a training, as a file that Runs imports */
+function save(name, text) {
+  const address = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  element("a", { href: address, download: `${name}.flexlora.json` }).click();
+  window.setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }

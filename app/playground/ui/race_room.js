@@ -21,7 +21,7 @@ import { POLICIES } from "../engine/policies.js";
 /** @import { Palette } from "../../player/pen/palette.js" */
 /** @import { Report } from "../driver.js" */
 /** @import { Choices, Side } from "./choices.js" */
-/** @typedef {{palette: () => Palette, still: boolean, changed: () => void, copy: () => Promise<string>, open: (name: string, text: string) => void}} Hall */
+/** @typedef {{palette: () => Palette, still: boolean, changed: () => void, copy: () => Promise<string>, served: boolean, take: (name: string, text: string) => void}} Hall */
 
 const PACES = /** @type {[string, number | null][]} */ ([["10 steps a second", 10], ["20 steps a second", 20], ["40 steps a second", 40], ["80 steps a second", 80], ["as fast as it goes", null]]);
 const PRESETS = ["agree", "disagree", "spike", "uniform"];
@@ -74,8 +74,8 @@ export class RaceRoom {
       iconButton("first", "From the start (Home)", () => this.restart(false)), element("label", { class: "fl-label" }, [element("span", { text: "Pace" }), this.pace]), this.readout, element("span", { class: "fl-space" }), copy,
     ]);
     this.tries = EXPERIMENTS.map((experiment) => element("button", { type: "button", class: "fl-button fl-text pg-try", "aria-pressed": "false", text: experiment.label, onclick: () => this.try(experiment) }));
-    this.takers = element("div", { class: "pg-row" }, SIDES.map((side, lane) => button(`Open ${side.toUpperCase()} in the player`, () => this.runner.send({ kind: "record", lane }))));
-    this.takers.append(element("span", { class: "pg-small", text: "as a run of yours, up to this step: every spectrum, event and reason. The commands make the same runs in Python." }));
+    this.takers = element("div", { class: "pg-row" }, SIDES.map((side, lane) => button(this.hall.served ? `Open ${side.toUpperCase()} in the player` : `Save ${side.toUpperCase()} as a file`, () => this.runner.send({ kind: "record", lane }))));
+    this.takers.append(element("span", { class: "pg-small", text: `${this.hall.served ? "as a run of yours" : "that Runs of the Lab imports"}, up to this step: every spectrum, event and reason. The commands make the same runs in Python.` }));
     const truth = element("section", { class: "pg-panel" }, [element("header", {}, [element("h3", { text: "What is needed" }), this.presets]), this.painter.node]);
     const charts = this.charts.map((canvas) => element("section", { class: "pg-chart" }, [canvas]));
     const details = (/** @type {string} */ label, /** @type {Node[]} */ nodes) => element("details", { class: "pg-details" }, [element("summary", { text: label }), ...nodes]);
@@ -207,7 +207,7 @@ export class RaceRoom {
       this.playing = false;
       this.look.textContent = report.message;
     }
-    if (report.kind === "record") this.hall.open(`playground-${SIDES[report.lane]}`, report.text);
+    if (report.kind === "record") this.hall.take(`playground-${SIDES[report.lane]}`, report.text);
     if (report.kind !== "snapshot") return;
     const { race, playing } = report;
     if (this.waiting && race.step) return;

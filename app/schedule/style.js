@@ -1,3 +1,6 @@
+/** The style of the schedule editor, which it brings along: one sheet for all editors of a page. */
+
+const CSS = `
 .fl-schedule { font: 400 13px/1.35 var(--st-font); color: var(--st-text-color); font-variant-numeric: tabular-nums; }
 .fl-plot { position: relative; height: 190px; touch-action: none; user-select: none; }
 .fl-plot canvas { position: absolute; inset: 0; display: block; }
@@ -12,3 +15,13 @@
 .fl-handle:active { cursor: grabbing; }
 .fl-facts { display: flex; flex-wrap: wrap; gap: 2px 18px; font-size: 12.5px; color: color-mix(in srgb, var(--st-text-color) 66%, var(--st-background-color)); }
 .fl-facts b { color: var(--st-text-color); font-weight: 600; }
+`;
+
+const sheet = new CSSStyleSheet();
+sheet.replaceSync(CSS);
+
+/** @param {Node} node inside the document or a shadow in it */
+export function dressSchedule(node) {
+  const root = /** @type {Document | ShadowRoot} */ (node.getRootNode());
+  if (!root.adoptedStyleSheets.includes(sheet)) root.adoptedStyleSheets.push(sheet);
+}
