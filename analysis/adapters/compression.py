@@ -106,6 +106,7 @@ def compress_adapter(
     adapter = spectra.adapter
     _check_ranks(spectra, ranks)
     _check_writable(adapter)
+    _check_attention(adapter, ranks)
     norms = {name: float(np.linalg.norm(values)) for name, values in spectra.singular_values.items()}
     config, tensors = new_config(adapter, ranks), carried_tensors(adapter)
     # How the original began does not matter to finished weights, and would only cost time when they are loaded.
@@ -189,6 +190,16 @@ def _check_writable(adapter: Adapter) -> None:
             "changed weights, which PEFT would derive anew at the old ranks. Convert it first: "
             "model.save_pretrained(folder, path_initial_model_for_weight_conversion=...)."
         )
+
+
+def _check_attention(adapter: Adapter, ranks: Mapping[str, int]) -> None:
+    """Refuse unlike ranks in ``nn.MultiheadAttention``: PEFT gives its output projection the rank of its input's."""
+    for name, rank in ranks.items():
+        owner = name.removesuffix(".base_layer.out_proj")
+        if owner != name and ranks.get(owner, rank) != rank:
+            raise AdapterError(
+                f"{owner} and its out_proj share a rank under PEFT; {ranks[owner]} and {rank} were asked for."
+            )
 
 
 def _truncated(B: np.ndarray, A: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,8 +30,8 @@ _DEFAULTS: dict[str, Any] = {
 }
 """Settings whose default is something; those of which it is None, False or empty need no line."""
 
-RESHAPED = ("use_bdlora", "use_qalora", "qalora_group_size")
-"""Settings under which PEFT stores factors in another shape."""
+RESHAPED = ("use_bdlora", "use_qalora", "qalora_group_size", "monteclora_config")
+"""Settings under which PEFT stores factors in another shape, or tensors of the rank's size beside them."""
 
 _FIRST = ("task_type", "target_modules", "r", "lora_alpha", "rank_pattern", "alpha_pattern")
 _BY_LAYER = ("layers_to_transform", "layers_pattern")

@@ -89,7 +89,7 @@ def carried_tensors(adapter: Adapter) -> dict[str, NewTensor]:
     return {
         name: NewTensor(tensor.dtype, tensor.shape, partial(adapter.file.raw, name))
         for name, tensor in adapter.file.tensors.items()
-        if name not in own and not (copy_word(name) and "lora_" in name)
+        if name not in own and not (copy_word(name) and "lora_" in name) and ".lora_monteclora_sampler" not in name
     }
 
 

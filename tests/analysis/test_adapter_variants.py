@@ -21,7 +21,14 @@ from peft.tuners.lora.variants import BdLoraLinearVariant, KasaLinearVariant, QA
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from analysis.adapters import AdapterError, analyse_adapter, describe_adapter, open_adapter
+from analysis.adapters import (
+    AdapterError,
+    analyse_adapter,
+    compress_adapter,
+    describe_adapter,
+    open_adapter,
+    suggest_ranks,
+)
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
 from analysis.adapters.formats.others import READ, REASONS
 from analysis.adapters.formats.peft_keys import KNOWN_KEYS
@@ -257,6 +264,50 @@ def test_the_numbers_are_those_of_the_change_that_peft_computes(option, tmp_path
     assert len({(m.block or m.layer, m.module_type) for m in spectra.adapter.matrices}) == len(expected)
     if option == "alpha 0":
         assert "alpha = 0" in describe_adapter(spectra)[-1]
+
+
+SMALLER = (
+    "use_bdlora A", "use_bdlora B", "monteclora_config", "velora_config", "convolution 1d", "convolution 3d",
+    "embedding", "dora of convolutions", "layer_replication", "two parameters", "rank above the sides",
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("option", SMALLER)
+def test_what_is_written_smaller_is_what_peft_loads(option, tmp_path):
+    make, config = LORA[option]
+    before = deltas(made(make, config(), tmp_path / "a"))
+    spectra = analyse_adapter(open_adapter(tmp_path / "a"))
+    ranks = suggest_ranks(spectra, "energy", 0.8).ranks
+    errors = compress_adapter(spectra, ranks, tmp_path / "small")
+    torch.manual_seed(0)
+    after = deltas(peft.PeftModel.from_pretrained(make(), str(tmp_path / "small")))
+    assert set(before) == set(after) == {error.matrix for error in errors}
+    for error in errors:
+        lost = np.linalg.norm(before[error.matrix] - after[error.matrix])
+        assert error.frobenius == pytest.approx(lost, abs=1e-4 * np.linalg.norm(before[error.matrix]))
+
+
+@pytest.mark.parametrize("option", ["kasa_config", "grouped convolution", "init olora"])
+def test_what_cannot_be_written_smaller_says_why(option, tmp_path):
+    make, config = LORA[option]
+    made(make, config(), tmp_path / "a")
+    spectra = analyse_adapter(open_adapter(tmp_path / "a"))
+    with pytest.raises(AdapterError, match=r"changed|grouped convolution"):
+        compress_adapter(spectra, dict.fromkeys(spectra.singular_values, 1), tmp_path / "small")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_both_halves_of_an_attention_keep_one_rank(tmp_path):
+    make, config = LORA["attention"]
+    model = made(make, config(), tmp_path / "a")
+    spectra = analyse_adapter(open_adapter(tmp_path / "a"))
+    one, other = spectra.singular_values
+    with pytest.raises(AdapterError, match="share a rank under PEFT; 3 and 2 were asked for"):
+        compress_adapter(spectra, {one: 3, other: 2}, tmp_path / "no")
+    compress_adapter(spectra, {one: 2, other: 2}, tmp_path / "small")
+    after = deltas(peft.PeftModel.from_pretrained(make(), str(tmp_path / "small")))
+    assert set(after) == set(deltas(model))
 
 
 TOLD = {

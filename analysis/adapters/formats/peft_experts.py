@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.adapters.files import AdapterError, Tensor
 from analysis.adapters.formats.products import low_rank
-from analysis.adapters.formats.record import EXPERT, LINEAR, Entry, check_product, refuse_shapes
+from analysis.adapters.formats.record import EXPERT, Entry, check_product, refuse_shapes
 from analysis.adapters.scales import configured_rank, matrix_scale
 
 _LAST = ("down", "w2", "out", "fc2")
@@ -66,7 +66,7 @@ def read_experts(module: str, parts: dict[str, Tensor], targets: Sequence[str], 
         )
     experts, scale = A.shape[0] // rank, matrix_scale(config, "LORA", own, rank)
     if experts == 1:
-        return [Entry(own, low_rank(B, A, (B.shape[0], A.shape[1]), rank), scale, LINEAR, (), rank)]
+        return [Entry(own, low_rank(B, A, (B.shape[0], A.shape[1]), rank), scale, EXPERT, (), rank)]
     shape = (B.shape[0], A.shape[1])
     return [
         Entry(
