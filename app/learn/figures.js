@@ -10,6 +10,8 @@ import { drawLevels, level, niceStep, percent, plot, svg } from "./svg.js";
  * @property {boolean} [hidden] its values are shown only once the reader has answered
  */
 
+const NARROW_PX = 460;
+
 /** @type {Record<string, (figure: any, width: number, height: number, hidden: boolean) => SVGElement>} */
 const DRAWN = { update: drawUpdate, bars: drawBars, lines: drawLines, intervals: drawIntervals };
 
@@ -63,25 +65,27 @@ function drawLines({ title, x: steps, series, top, x_label, y_label }, width, he
 function drawIntervals({ title, rows, x_label, margin = 0 }, width, height, hidden) {
   const ends = rows.flatMap((/** @type {any} */ { mean, low = mean, high = mean }) => [low, high]);
   const reach = Math.max(...ends.map(Math.abs), margin, 1e-9) * 1.15;
-  const left = Math.min(190, 24 + Math.max(...rows.map((/** @type {any} */ row) => row.label.length)) * 7.4);
+  const narrow = width < NARROW_PX;
+  const left = narrow ? 20 : Math.min(190, 24 + Math.max(...rows.map((/** @type {any} */ row) => row.label.length)) * 7.4);
   const said = rows.map((/** @type {any} */ { label, mean, low, high }) => `${label} ${level(Number(mean.toFixed(4)))}${low === undefined ? "" : ` from ${level(Number(low.toFixed(4)))} to ${level(Number(high.toFixed(4)))}`}`);
   const tall = Math.min(height, 110 + rows.length * 84);
-  const own = plot(width, tall, hidden ? `${title}: not shown yet` : `${title}: ${said.join("; ")}`, 0, 1, { left, bottom: 56 });
+  const own = plot(width, tall, hidden ? `${title}: not shown yet` : `${title}: ${said.join("; ")}`, 0, 1, { left, bottom: margin ? 74 : 56 });
   const across = (/** @type {number} */ value) => own.x((value + reach) / (2 * reach));
   const [top, bottom] = [own.edges.top, tall - own.edges.bottom];
   if (margin) own.root.append(svg("rect", { class: "ln-margin", x: across(-margin), y: top, width: across(margin) - across(-margin), height: bottom - top }));
-  const step = niceStep(reach / 3);
+  const step = niceStep(reach / (narrow ? 1.9 : 3));
   const most = Math.floor(reach / step);
   for (const value of Array.from({ length: 2 * most + 1 }, (_, i) => (i - most) * step)) {
     own.root.append(svg("line", { class: value ? "ln-grid" : "ln-zero", x1: across(value), x2: across(value), y1: top, y2: bottom }), svg("text", { class: "ln-tick", x: across(value), y: bottom + 18, "text-anchor": "middle", text: value ? `${value > 0 ? "+" : ""}${level(value)}` : "0" }));
   }
   rows.forEach((/** @type {any} */ { label, mean, low, high }, /** @type {number} */ i) => {
     const y = top + ((i + 0.5) / rows.length) * (bottom - top);
-    own.root.append(svg("text", { class: "ln-label", x: left - 12, y: y + 4, "text-anchor": "end", text: label }));
+    own.root.append(svg("text", { class: "ln-label", ...(narrow ? { x: left, y: y - 16 } : { x: left - 12, y: y + 4, "text-anchor": "end" }), text: label }));
     if (hidden) return own.root.append(svg("text", { class: "ln-big ln-muted", x: across(0), y: y + 6, "text-anchor": "middle", text: "?" }));
     if (low !== undefined) own.root.append(svg("line", { class: "ln-interval", x1: across(low), x2: across(high), y1: y, y2: y }));
     return own.root.append(svg("circle", { class: "ln-dot", cx: across(mean), cy: y, r: 6 }));
   });
-  own.root.append(svg("text", { class: "ln-tick", x: own.x(0.5), y: tall - 8, "text-anchor": "middle", text: margin ? `${x_label}; shaded: ± ${margin}, no difference that matters` : x_label }));
+  const below = margin ? [x_label, `shaded: ± ${margin}, no difference that matters`] : [x_label];
+  below.forEach((text, i) => own.root.append(svg("text", { class: "ln-tick", x: own.x(0.5), y: tall - 8 - 18 * (below.length - 1 - i), "text-anchor": "middle", text })));
   return own.root;
 }
