@@ -82,7 +82,9 @@ def _made_class(options: argparse.Namespace, runs: Path) -> tuple[list[str], str
         known, token = codes.make_codes(runs, name or "Class")
     elif name and name != known.name:
         known = codes.rename_class(runs, known, name)
-    return addresses, announce.announcement(known, token, addresses, only_here=options.host in HERE)
+    encoding = sys.stderr.encoding or "utf-8"
+    only_here = options.host in HERE
+    return addresses, announce.announcement(known, token, addresses, only_here=only_here, encoding=encoding)
 
 
 def _runs_folder(folder: Path) -> Path:

@@ -10,7 +10,8 @@ laptops of a class would not. What is real and what is not:
   with the parts of pages that run again by themselves. They fetch the page and, in Explore, the run's payload, and run
   the script of each page that the leader goes to. They draw nothing and fetch none of the page's files, which browsers
   keep. A step within one run costs a browser no question to the server, so here it ends with the news of it.
-- One job trains (the leader's), and five members' jobs wait, started by the button in browsers that then leave.
+- One job trains (the leader's, started in the browser), and five members' jobs wait, started by the page's own button
+  over the WebSocket by members who then leave.
 
 Prints one JSON object: failed sessions, seconds from the leader's key to each session (median, p95, longest) for steps
 of one run and for another page, the server's memory after each wave, training steps a second with the class and alone
@@ -91,6 +92,25 @@ async def join(address: str, code: str, number: int) -> Member:
     return member
 
 
+async def start_all(address: str, code: str, seeds: list[int]) -> None:
+    """Let a member for each seed put a short job into the line by Train's button, and leave."""
+    for seed in seeds:
+        member = await join(address, code, seed)
+        await member.session.run("train", {}, 60)
+        for label, value in (("Task", "Digits (toy)"), ("Steps", 60), ("Seed", seed)):
+            await member.session.put(label, value)
+        await member.session.press("Start")
+        # The page runs again to put the question; so does its answer.
+        await asyncio.sleep(2)
+        if member.session.has("Wait in line"):
+            await member.session.press("Wait in line")
+            await asyncio.sleep(2)
+        await member.session.close()
+        await member.client.aclose()
+        if member.session.errors:
+            raise RuntimeError(f"seed {seed}: {member.session.errors}")
+
+
 async def go(member: Member, page: str, query: dict[str, str]) -> None:
     """Show a page, with what its browser fetches of the run."""
     await member.session.run(page, query)
@@ -141,6 +161,10 @@ class Crowd:
         """All at once."""
         self._do(self._come(count))
 
+    def start(self, seeds: list[int]) -> None:
+        """Put a job for each seed into the line."""
+        self._do(start_all(self._address, self._code, seeds))
+
     def leave(self) -> list[str]:
         """All at once; return what went wrong."""
         faults = [fault for member in self.members for fault in (*member.faults, *member.session.errors)]
@@ -161,7 +185,7 @@ class Crowd:
             await member.client.aclose()
 
     def _do(self, work) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(180)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(300)
 
 
 def enter(browser: Browser, address: str, path: str, name: str, code: str = "") -> Page:
@@ -313,16 +337,7 @@ def measure(browser: Browser, server: subprocess.Popen[bytes], address: str, pri
     folder = runs / "words-flexlora-paper-s900"
     while step_now(folder) < 20:
         leader.wait_for_timeout(500)
-    for number in range(WAITING):
-        page = enter(browser, address, "/train", f"Waiting {number}", code)
-        set_up(page, address, "Digits (toy)", 910 + number, 60)
-        page.click(".st-key-train_start button")
-        in_line, asked = page.locator(".st-key-train_line", has_text="Yours"), page.locator(".st-key-train_wait button")
-        in_line.or_(asked).first.wait_for()
-        if asked.count():
-            asked.click()
-        in_line.wait_for()
-        page.context.close()
+    Crowd(address, code).start([910 + number for number in range(WAITING)])
     leader.goto("about:blank")
     time.sleep(GONE_S)
     memory, faults, paces, before = [process.memory_info().rss], [], [], alone(folder, options.alone)
@@ -338,6 +353,7 @@ def measure(browser: Browser, server: subprocess.Popen[bytes], address: str, pri
         memory.append(process.memory_info().rss)
     after = alone(folder, options.alone)
     waited = len([path for path in runs.glob("digits-*") if not (path / "run.json").exists()])
+    sys.stderr.write(f"{waited} waited all along\n")
     leader.goto(f"{address}/class")
     leader.get_by_role("button", name="Stop all").click()
     leader.get_by_role("button", name=re.compile("Stop [0-9]+ jobs?")).click()

@@ -28,7 +28,9 @@ def addresses_of(host: str, port: int, given: str | None = None) -> list[str]:
     return [f"http://{f'[{name}]' if ':' in name else name}:{port}" for name in names]
 
 
-def announcement(codes: Codes, token: str | None, addresses: list[str], *, only_here: bool) -> str:
+def announcement(
+    codes: Codes, token: str | None, addresses: list[str], *, only_here: bool, encoding: str = "utf-8"
+) -> str:
     """Return the text for the terminal.
 
     Args:
@@ -36,6 +38,7 @@ def announcement(codes: Codes, token: str | None, addresses: list[str], *, only_
         token: the leader's, where it was made just now; None afterwards, as it is kept nowhere.
         addresses: from `addresses_of`.
         only_here: no other machine reaches the server.
+        encoding: of the terminal; one that lacks half blocks gets no QR code.
     """
     join = f"{addresses[0]}/?code={codes.code}"
     leader = (
@@ -56,7 +59,7 @@ def announcement(codes: Codes, token: str | None, addresses: list[str], *, only_
         f"Code       {codes.code[:3]} {codes.code[3:]}",
         f"Leader     {leader}",
         "",
-        qr_text(join),
+        qr_text(join, encoding),
         f"The picture is {join}",
         warned,
         "",
@@ -64,7 +67,7 @@ def announcement(codes: Codes, token: str | None, addresses: list[str], *, only_
     return "\n".join(lines)
 
 
-def qr_text(address: str) -> str:
+def qr_text(address: str, encoding: str = "utf-8") -> str:
     """Return an address as a QR code of half blocks for a terminal, or why there is none."""
     try:
         import segno
@@ -72,6 +75,10 @@ def qr_text(address: str) -> str:
         return "(No QR code: segno is not installed.)"
     text = io.StringIO()
     segno.make(address, error="m").terminal(out=text, border=2, compact=True)
+    try:
+        text.getvalue().encode(encoding)
+    except UnicodeEncodeError:
+        return "(No QR code: this terminal has no signs for it. The page Class shows it.)"
     return text.getvalue()
 
 

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "<img src=x onerror=window.hacked=1>Ann"
 SERVE = "import sys; from app.serve import main; sys.exit(main(sys.argv[1:]))"
 WAIT_MS = 60_000
+STEPS_SEEN = """() => { window.steps = new Set(); const look = () => {
+    window.steps.add(new URLSearchParams(location.search).get("step") ?? 0); setTimeout(look, 20); }; look(); }"""
 
 
 class Class:
@@ -130,6 +132,12 @@ def test_a_leader_and_two_students(served_class, newcomer):
     is_at(ben, 13)
     ben.get_by_role("button", name="Follow again").click()
     is_at(ben, 14)
+    # While the leader's clock moves, its address stays; others see it move all the same.
+    ann.evaluate(STEPS_SEEN)
+    leader.keyboard.press(" ")
+    is_at(ann, 40)
+    between = [int(step) for step in ann.evaluate("[...window.steps]") if 14 < int(step) < 40]
+    assert between and between == sorted(between)
     leader.get_by_role("link", name="Methods").first.click()
     for student in (ann, ben):
         student.wait_for_url("**/methods")
