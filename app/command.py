@@ -30,7 +30,7 @@ COMMANDS = {
     "study": Command("flexlora.study.__main__", "make every run of a study file, and one table of them", "train"),
     "report": Command("analysis.report.__main__", "write a run as one HTML file"),
     "pack": Command("analysis.pack.__main__", "write lessons, playground and runs as files that need no server"),
-    "adapters": Command("analysis.adapters.__main__", "show what is inside a PEFT adapter, shrink it", "app"),
+    "adapters": Command("analysis.adapters.__main__", "show what is inside an adapter, shrink it", "app"),
     "export": Command("flexlora.export", "make a PEFT adapter of a checkpoint, without training", "train,peft"),
     "leaderboard": Command("analysis.leaderboard.__main__", "put PEFT's method comparison and our runs on one board"),
     "import": Command("analysis.importers.__main__", "turn a log from elsewhere into a run folder", "tensorboard"),

@@ -1,4 +1,4 @@
-"""What is inside a PEFT adapter: spectra, wasted rank, a better ``rank_pattern``, a smaller adapter. Torch-free."""
+"""What is inside an adapter: spectra, wasted rank, a better ``rank_pattern``, a smaller adapter. Torch-free."""
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix, open_adapter
 from analysis.adapters.comparison import Comparison, Overlap, compare_adapters

@@ -1,1 +1,1 @@
-"""PEFT adapters in the app: where they come from, what is shown, what is made smaller."""
+"""Adapters in the app: where they come from, what is shown, what is made smaller."""

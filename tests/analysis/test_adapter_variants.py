@@ -405,6 +405,16 @@ def test_what_a_later_peft_adds_is_let_through_where_it_is_off(tmp_path, more):
     assert open_adapter(_write(tmp_path, pair(), **more)).notices == []
 
 
+def test_a_configuration_without_a_kind_is_read_by_its_tensors(tmp_path):
+    _write(tmp_path, pair())
+    (tmp_path / CONFIG).write_text(json.dumps({"r": 3, "lora_alpha": 12}))
+    adapter = open_adapter(tmp_path)
+    assert (adapter.kind, adapter.matrices[0].scale, adapter.notices) == ("LORA", 4.0, [])
+    (tmp_path / CONFIG).write_text(json.dumps({"r": 3, "lora_alpha": 12, "use_xyz": True}))
+    with pytest.raises(AdapterError, match="use_xyz"):
+        open_adapter(tmp_path)
+
+
 def test_a_factor_that_is_not_known_is_refused_by_its_name(tmp_path):
     arrays = pair() | {f"{PREFIX}fc.lora_C.weight": np.ones((3, 3))}
     with pytest.raises(AdapterError, match="lora_C, which this version does not know"):

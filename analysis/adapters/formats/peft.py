@@ -253,8 +253,8 @@ def _is_lora(opened: Opened) -> bool:
 
 
 def _read(opened: Opened) -> Contents:
-    if opened.config is not None:
-        return read_lora(opened, str(opened.config.get("peft_type")))
+    if opened.config is not None and "peft_type" in opened.config:
+        return read_lora(opened, str(opened.config["peft_type"]))
     return read_lora(opened, "ADALORA" if any(".lora_E" in name for name in opened.tensors) else "LORA")
 
 
