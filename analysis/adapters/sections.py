@@ -152,7 +152,9 @@ def many_section(found: Comparisons, findings: Sequence[Finding]) -> Section:
 
 def pair_rows(found: Comparisons) -> list[dict[str, Any]]:
     """Return one row for every two adapters: overlaps, what chance gives, cosine; None = undefined."""
-    means = {side: found.overall(side) for side in SIDES} | {f"chance_{side}": found.chance(side) for side in SIDES}
+    means = {}
+    for side in SIDES:
+        means |= {side: found.overall(side), f"chance_{side}": found.chance(side)}
     means["cosine"] = found.cosines()
     return [
         {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import plotly.graph_objects as go
 
 from analysis.figures import curves, maps, spectra, stability
+from analysis.figures.adapter_sizes import ADAPTER_SIZE_FIGURES
 from analysis.figures.adapters import ADAPTER_FIGURES
 from analysis.figures.costs import COST_FIGURES
 from analysis.figures.study import STUDY_FIGURES
@@ -38,6 +39,7 @@ RUN_FIGURES: dict[str, Callable[..., go.Figure]] = {
 FIGURES: dict[str, Callable[..., go.Figure]] = {
     **RUN_FIGURES,
     **ADAPTER_FIGURES,
+    **ADAPTER_SIZE_FIGURES,
     **WHAT_IF_FIGURES,
     **STUDY_FIGURES,
     **COST_FIGURES,

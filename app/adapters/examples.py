@@ -19,6 +19,8 @@ BUNDLED_FOLDER = "adapters"
 ADAPTER = "adapter"
 """Folder of a run in which its adapter lies."""
 
+RECENT = "adapters_recent"
+MOST_RECENT = 8
 MOST = 24
 """Own ones that are offered, the newest."""
 
@@ -36,9 +38,26 @@ def own_adapters() -> dict[str, str]:
     return {entry.folder.name: f"{typed_path(entry)}/{ADAPTER}" for entry in kept[:MOST]}
 
 
+def recent_adapters() -> dict[str, str]:
+    """Return name → path of the adapters that this session opened by path, newest first, but those offered anyway."""
+    offered = {*bundled_adapters().values(), *own_adapters().values()}
+    found: dict[str, str] = st.session_state.get(RECENT, {})
+    return {name: path for path, name in reversed(found.items()) if path not in offered}
+
+
+def remember(name: str, path: str) -> None:
+    """Keep a path that opened among the recent ones."""
+    found: dict[str, str] = st.session_state.setdefault(RECENT, {})
+    found.pop(path, None)
+    found[path] = name
+    while len(found) > MOST_RECENT:
+        del found[next(iter(found))]
+
+
 def offer_adapters() -> None:
     """Draw a button for each."""
-    for title, found in (("Examples", bundled_adapters()), ("Of your runs", own_adapters())):
+    groups = (("Recent", recent_adapters()), ("Of your runs", own_adapters()), ("Examples", bundled_adapters()))
+    for title, found in groups:
         if not found:
             continue
         st.markdown(f"## {title}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from adapters.source import Source, mapped
+from adapters.zips import zipped
 from analysis.adapters import (
     DTYPES,
     ORDERS,
@@ -21,11 +20,13 @@ from analysis.adapters import (
     compress_adapter,
     config_snippet,
     describe_suggestion,
+    size_at,
     size_now,
     suggest_ranks,
     total_error,
     truncation_errors,
 )
+from analysis.adapters.words import describe_bound, describe_sizes
 from charts import chart
 from runs.store import allowed, plain, runs_root
 from widgets import download, progress, select
@@ -51,6 +52,8 @@ def shrink_section(source: Source) -> None:
     if spectra.broken:
         st.info("Matrices with NaN cannot be truncated, so errors are not stated.", icon=":material/info:")
         return
+    before, after = size_now(spectra.adapter), size_at(spectra.adapter, suggestion.ranks)
+    st.markdown(plain(f"{describe_sizes(before, after)} {describe_bound(suggestion)}"))
     errors = truncation_errors(spectra, suggestion.ranks)
     whole = total_error(errors, spectra)
     st.caption(
@@ -62,6 +65,8 @@ def shrink_section(source: Source) -> None:
     with left:
         told = "Rank of each matrix now, and the rank that would stay"
         chart("adapters_change", told, "rank_change_map", spectra, suggestion.ranks)
+        told = "Error of ΔW against the number of parameters, one budget over all matrices"
+        chart("adapters_curve", told, "size_curve", spectra, {"chosen": suggestion})
         with st.expander("Error of each matrix"):
             st.dataframe([vars(error) for error in errors], hide_index=True, key="adapters_errors")
     with right:
@@ -81,14 +86,12 @@ def _ask_suggestion(spectra: AdapterSpectra) -> Suggestion | None:
     key = f"adapters_value_{target}_{total}_{adapter.parameters}"
     if target in ("energy", "error"):
         label, shown = "keep at least" if target == "energy" else "at most", "%.3f"
-        numbers: tuple[Any, ...] = (0.01, 1.0, 0.99, 0.01) if target == "energy" else (0.0, 0.99, 0.1, 0.01)
+        numbers: tuple[Any, ...] = (0.01, 1.0, 0.99, 0.001) if target == "energy" else (0.0, 0.99, 0.1, 0.005)
     else:
         whole = {"rank": total, "parameters": adapter.parameters, "bytes": size_now(adapter).total}[target]
         start = max(count, whole // 2) if target == "rank" else whole // 2
         label, shown, numbers = f"at most, of {whole:,}", None, (0, whole, start, 1)
-    value = columns[1].number_input(
-        label, *numbers, format=shown, key=key, help=TARGETS[target], persist_state="session"
-    )
+    value = columns[1].slider(label, *numbers, format=shown, key=key, help=TARGETS[target], persist_state="session")
     by = select(
         "Which matrix gives the next direction",
         list(ORDERS),
@@ -152,11 +155,7 @@ def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion) -> N
 
 
 def _zipped(spectra: AdapterSpectra, suggestion: Suggestion, dtype: str | None, count: Any) -> bytes:
-    buffer = io.BytesIO()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "adapter"
         compress_adapter(spectra, suggestion.ranks, folder, count, dtype)
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for file in sorted(folder.iterdir()):
-                archive.write(file, file.name)
-    return buffer.getvalue()
+        return zipped(folder)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from adapters.examples import offer_adapters
+from adapters.checkpoints import offer_checkpoints
+from adapters.examples import offer_adapters, remember
+from adapters.findings import say_findings, usual_section
+from adapters.report import offer_report
+from adapters.several import several_section
 from adapters.shrink import shrink_section
 from adapters.source import Source, ask_source
 from adapters.views import compare_section, map_section, moves_section, table_section
@@ -24,6 +28,8 @@ SECTIONS = {
     "Shrink it": shrink_section,
     "Where rank would move": moves_section,
     "Compare": compare_section,
+    "Several": several_section,
+    "What is usual": usual_section,
 }
 
 
@@ -44,9 +50,14 @@ def page() -> None:
     typed = st.session_state.get("adapters_path", "").strip()
     if typed and not st.session_state.get("adapters_files"):
         st.query_params["adapter"] = typed
+        remember(source.label, typed)
+        offer_checkpoints(typed)
+    say_findings(source)
     _say(source)
-    with st.popover("Open another", icon=":material/folder_open:"):
-        offer_adapters()
+    with st.container(horizontal=True):
+        with st.popover("Open another", icon=":material/folder_open:"):
+            offer_adapters()
+        offer_report(source)
     SECTIONS[switch("View", list(SECTIONS), "adapters_view", label_visibility="collapsed")](source)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.adapters import analyse_adapter, compare_adapters, energy_kept, open_adapter, suggest_ranks
+from analysis.adapters.many import compare_many
 from analysis.entropy_scale import range_of
 from analysis.figures import FIGURES
 from analysis.figures.adapters import ADAPTER_FIGURES, MAP_COLOURS
@@ -117,3 +118,20 @@ def test_every_figure_is_in_the_registry_and_an_unknown_colour_is_named(spectra)
     assert set(ADAPTER_FIGURES) <= set(FIGURES)
     with pytest.raises(ValueError, match="mauve"):
         FIGURES["adapter_map"](spectra, "mauve")
+
+
+def test_the_size_curve_ends_where_everything_stays_and_falls_with_size(spectra):
+    chosen = suggest_ranks(spectra, "rank", 11)
+    figure = FIGURES["size_curve"](spectra, {"chosen": chosen})
+    line, point = figure.data
+    assert line.x[0] == spectra.adapter.parameters and line.y[0] == 0
+    assert (np.diff(line.x) < 0).all() and (np.diff(line.y) >= 0).all()
+    assert (point.x[0], point.y[0]) == (chosen.parameters, chosen.error)
+
+
+def test_the_overlap_matrix_is_that_of_the_side_and_layer(spectra):
+    compared = compare_many([spectra.adapter, spectra.adapter])
+    figure = FIGURES["overlap_matrix"](compared, "input")
+    assert np.array(figure.data[0].z) == pytest.approx(compared.overall("input"))
+    with pytest.raises(ValueError, match="unknown side"):
+        FIGURES["overlap_matrix"](compared, "middle")

@@ -135,12 +135,12 @@ def test_a_corrected_mapping_outlives_a_look_at_another_view_until_it_is_reset(o
 def test_a_suggestion_follows_its_target_and_every_order_stands_beside_it(opened):
     show(opened, "Shrink it")
     opened.selectbox(key="adapters_target").set_value("rank").run()
-    opened.number_input[0].set_value(5).run()
+    opened.slider[0].set_value(5).run()
     assert not opened.exception
     assert "Total rank 12 → 5" in text(opened)
     orders = opened.dataframe[-1].value
     assert set(orders["total rank"]) == {5}
-    opened.number_input[0].set_value(2).run()
+    opened.slider[0].set_value(2).run()
     assert not opened.exception
     assert "every matrix keeps at least one direction" in opened.error[0].value
 
@@ -148,7 +148,7 @@ def test_a_suggestion_follows_its_target_and_every_order_stands_beside_it(opened
 def test_the_smaller_adapter_is_written_where_asked_and_never_over_another(opened, tmp_path):
     show(opened, "Shrink it")
     opened.selectbox(key="adapters_target").set_value("rank").run()
-    opened.number_input[0].set_value(6).run()
+    opened.slider[0].set_value(6).run()
     out = next(widget for widget in opened.text_input if widget.key.startswith("adapters_out"))
     out.set_value(str(tmp_path / "small"))
     opened.button(key="adapters_write").click().run()
@@ -306,3 +306,42 @@ def test_bundled_adapters_and_those_of_own_runs_open_with_one_click(page, roots,
         assert not page.exception
         assert "36 matrices" in text(page)
     assert "**mine.**" in text(page)
+
+
+def test_findings_stand_on_top_and_the_usual_beside(page, tmp_path):
+    folder = make(tmp_path / "a", lora_alpha=0)
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(folder)).run()
+    assert not page.exception
+    assert "alpha = 0 in all 3 matrices" in text(page) and "11 checks: 1 wrong." in text(page)
+    page.text_input(key="adapters_path").set_value(str(make(tmp_path / "b"))).run()
+    show(page, "What is usual")
+    assert "not what is good" in text(page)
+    assert "entropy" in page.dataframe[0].value["quantity"].tolist()
+
+
+def test_several_adapters_are_compared_and_merged(opened, tmp_path):
+    others = [make(tmp_path / "second", seed=1), make(tmp_path / "third", base_model_name_or_path="other/base")]
+    show(opened, "Several")
+    opened.text_area(key="adapters_many_paths").set_value("\n".join(map(str, others))).run()
+    assert not opened.exception
+    assert len(opened.dataframe[-1].value) == 3
+    assert "mine and third agree" in text(opened) and "the cosine of their ΔW is" in text(opened)
+    opened.button(key="adapters_merge").click().run()
+    assert not opened.exception and not opened.error
+    assert "Error of what was written: 0.00%." in text(opened)
+    opened.text_area(key="adapters_many_paths").set_value(str(tmp_path / "nobody")).run()
+    assert "cannot be opened" in opened.error[0].value
+
+
+def test_a_report_is_one_file_that_says_what_the_page_says(tmp_path):
+    from analysis.adapters import analyse_adapter
+    from analysis.adapters.doctor import examine
+    from analysis.report.adapter import adapter_html
+
+    spectra = analyse_adapter(open_adapter(make(tmp_path / "a")))
+    html = adapter_html(spectra, examine(spectra), "<mine>")
+    assert "&lt;mine&gt;" in html and "<script" not in html and "http" not in html
+    for name in NAMES:
+        assert name in html
+    assert html.count("<figure>") == len(NAMES) and "Error against size" in html

@@ -1,0 +1,85 @@
+"""Error of an adapter against its size, and the overlap of many adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+
+from analysis.adapters import AdapterSpectra, Suggestion
+from analysis.adapters.files import AdapterError
+from analysis.adapters.many import Comparisons
+from analysis.adapters.targets import BudgetProblem
+from analysis.figures.scales import VIOLETS
+from analysis.figures.theme import EXTENDED, PRUNED, capital, empty_figure, styled
+
+MOST_POINTS = 400
+"""Steps of a curve that are drawn."""
+
+
+def size_curve(spectra: AdapterSpectra, chosen: Mapping[str, Suggestion] | None = None) -> go.Figure:
+    """Draw the least error of ΔW against the number of parameters, and what was chosen (label → suggestion) on it."""
+    title = "Error against size, one budget over all matrices"
+    try:
+        problem = BudgetProblem(spectra, "parameters", "least_error", 1, None)
+    except AdapterError as error:
+        return empty_figure(title, str(error))
+    curve = problem.curve
+    steps = np.unique(np.linspace(0, len(curve.owners), min(MOST_POINTS, len(curve.owners) + 1)).astype(int))
+    lost = curve.lost[steps] / (problem.whole or 1.0)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=curve.price[steps] + problem.fixed,
+        y=np.sqrt(np.minimum(lost, 1.0)),
+        mode="lines",
+        name="least error",
+        line={"color": EXTENDED, "width": 2},
+        hovertemplate="%{x:,} parameters<br>error %{y:.2%}<extra></extra>",
+    )
+    for label, one in (chosen or {}).items():
+        figure.add_scatter(
+            x=[one.parameters],
+            y=[one.error],
+            mode="markers",
+            name=f"{label}: {one.by.replace('_', ' ')}",
+            marker={"color": PRUNED, "size": 12, "symbol": "diamond"},
+            hovertemplate=f"{label}<br>%{{x:,}} parameters<br>error %{{y:.2%}}<extra></extra>",
+        )
+    styled(figure, title=title, x="parameters of all directions", y="‖ΔW − ΔW'‖_F / ‖ΔW‖_F")
+    figure.update_xaxes(rangemode="tozero")
+    return figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+
+
+def overlap_matrix(compared: Comparisons, side: str = "output", layer: int | None = None) -> go.Figure:
+    """Draw the mean overlap of every two adapters as a matrix, over all matrices or those of one layer.
+
+    ``side`` is ``output`` or ``input``, else ValueError; a cell says what chance gives.
+    """
+    if side not in compared.overlaps:
+        raise ValueError(f"unknown side {side!r}; choose output or input")
+    values = compared.overall(side) if layer is None else compared.by_layer(side)[layer]
+    chance = compared.chance(side)
+    texts = [["–" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            x=list(compared.names),
+            y=list(compared.names),
+            text=texts,
+            texttemplate="%{text}",
+            customdata=chance,
+            zmin=0,
+            zmax=1,
+            colorscale=list(VIOLETS),
+            colorbar={"title": "overlap", "thickness": 12},
+            hovertemplate="%{y}<br>%{x}<br>overlap %{z:.3f}, by chance %{customdata:.3f}<extra></extra>",
+        )
+    )
+    where = "all matrices" if layer is None else f"layer {layer}"
+    styled(figure, title=f"{capital(side)} overlap, {where}", x="", y="")
+    figure.update_yaxes(autorange="reversed")
+    return figure.update_layout(height=140 + 60 * max(3, len(compared.names)))
+
+
+ADAPTER_SIZE_FIGURES = {figure.__name__: figure for figure in (size_curve, overlap_matrix)}

@@ -1,0 +1,121 @@
+"""``adapter_html``: what is known about an adapter as one HTML file, without scripts, server or network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from analysis.adapters import AdapterSpectra, adapter_label, describe_adapter, suggest_sizes
+from analysis.adapters.atlas.beside import LABELS, beside_atlas, caution
+from analysis.adapters.doctor import CHECKS, Finding, verdict
+from analysis.adapters.files import AdapterError
+from analysis.adapters.sizes import size_at
+from analysis.report.tables import html_table
+
+MOST_SPECTRA = 400
+"""Matrices whose spectrum is drawn."""
+WIDTH, HEIGHT, GAP = 132, 44, 2
+_STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+_OWN_STYLE = """
+.spectra { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 10px 12px; }
+.spectra figure { margin: 0; } .spectra figcaption { font-size: 12px; overflow-wrap: anywhere; }
+.spectra rect { fill: var(--st-primary-color); } .spectra line { stroke: currentColor; opacity: .35; }
+"""
+
+
+def adapter_html(spectra: AdapterSpectra, findings: Sequence[Finding], name: str) -> str:
+    """Return the report of an adapter as text; ``findings`` are those of ``analysis.adapters.doctor.examine``."""
+    first, *rest = describe_adapter(spectra)
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in spectra.notices)
+    sections = [
+        ("Findings", _findings(findings)),
+        ("Error against size, one budget over all matrices", _sizes(spectra)),
+        ("Beside what is usual", _usual(spectra)),
+        ("Spectra", _spectra(spectra)),
+        ("Matrices", _matrices(spectra)),
+    ]
+    body = "".join(f"<section><h2>{escape(title)}</h2>{content}</section>" for title, content in sections if content)
+    text = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(name)}: inside an adapter</title><style>{_STYLE}{_OWN_STYLE}</style></head><body><main>"
+        f'<h1>{escape(name)}</h1><p class="about">{escape(first)}</p><p>{escape(" ".join(rest))}</p>{notes}{body}'
+        "</main></body></html>"
+    )
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    rows = [
+        (
+            finding.level,
+            finding.text,
+            finding.advice,
+            CHECKS[finding.check].threshold if finding.check in CHECKS else "",
+        )
+        for finding in findings
+    ]
+    table = html_table(("level", "found", "what to do", "it speaks when"), rows) if rows else ""
+    return f"<p>{escape(verdict(findings))}</p>{table}"
+
+
+def _sizes(spectra: AdapterSpectra) -> str:
+    try:
+        found = suggest_sizes(spectra)
+    except AdapterError as error:
+        return f"<p>{escape(str(error))}</p>"
+    rows = [
+        (
+            size_at(spectra.adapter, one.ranks).total,
+            one.parameters,
+            one.total_rank,
+            f"{one.error:.2%}",
+            f"{one.bound:.2%}",
+        )
+        for one in found
+        if one.bound is not None
+    ]
+    return html_table(("bytes", "parameters", "total rank", "error of ΔW", "no choice of ranks has less than"), rows)
+
+
+def _usual(spectra: AdapterSpectra) -> str:
+    rows = [
+        (LABELS[row.quantity], row.value, row.low, row.high, f"{row.percentile:.0f} %") for row in beside_atlas(spectra)
+    ]
+    if not rows:
+        return ""
+    return f"<p>{escape(caution())}</p>{html_table(('quantity', 'here', 'low', 'high', 'percentile'), rows)}"
+
+
+def _spectra(spectra: AdapterSpectra) -> str:
+    rows = [(matrix, values) for matrix, values in spectra.rows() if values.size and np.isfinite(values).all()]
+    drawn = "".join(
+        f"<figure>{_bars(values)}<figcaption>{escape(adapter_label(matrix))}, σ₁ {values[0]:.3g}</figcaption></figure>"
+        for matrix, values in rows[:MOST_SPECTRA]
+    )
+    more = f"<p>and {len(rows) - MOST_SPECTRA} more</p>" if len(rows) > MOST_SPECTRA else ""
+    return f'<div class="spectra">{drawn}</div>{more}' if drawn else ""
+
+
+def _bars(values: np.ndarray) -> str:
+    """Draw σ as bars, the largest as high as the picture."""
+    step = WIDTH / len(values)
+    heights = values / values[0] * HEIGHT if values[0] > 0 else np.zeros(len(values))
+    bars = "".join(
+        f'<rect x="{place * step:.1f}" y="{HEIGHT - height:.1f}" width="{max(0.5, step - min(GAP, step / 3)):.1f}" '
+        f'height="{height:.1f}"/>'
+        for place, height in enumerate(heights)
+    )
+    told = ", ".join(f"{value:.3g}" for value in values[:8])
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 1}" role="img" aria-label="σ: {told}">{bars}'
+        f'<line x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/></svg>'
+    )
+
+
+def _matrices(spectra: AdapterSpectra) -> str:
+    keys = ("matrix", "rank", "rank_99", "entropy", "effective_rank", "stable_rank", "norm", "state")
+    return html_table(keys, [tuple(row[key] for key in keys) for row in spectra.table()])

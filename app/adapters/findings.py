@@ -1,0 +1,78 @@
+"""What the doctor found, on top of an adapter; the atlas's numbers beside its own."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from adapters.source import Source, mapped
+from analysis.adapters import AdapterSpectra
+from analysis.adapters.atlas.beside import LABELS, beside_atlas, caution
+from analysis.adapters.doctor import CHECKS, Finding, examine, verdict
+from runs.store import plain
+
+ICONS = {"wrong": ":material/error:", "look": ":material/warning:", "note": ":material/info:"}
+COLOURS = {"wrong": "red", "look": "orange", "note": "blue"}
+CLEAR = ":material/check_circle:"
+
+
+def findings_of(spectra: AdapterSpectra) -> list[Finding]:
+    """Return the findings of an adapter, made once for as long as it is open: the checks read every factor."""
+    kept: tuple[AdapterSpectra, list[Finding]] | None = st.session_state.get("adapters_findings")
+    if kept is None or kept[0] is not spectra:
+        with st.spinner("Looking for defects …"):
+            kept = (spectra, examine(spectra))
+        st.session_state["adapters_findings"] = kept
+    return kept[1]
+
+
+def say_findings(source: Source) -> None:
+    """Draw a line a finding, the worst first, and what was looked for."""
+    found = findings_of(source.spectra)
+    with st.container(border=True):
+        for finding in found:
+            told = (
+                f":{COLOURS[finding.level]}[{ICONS[finding.level]}] **{plain(finding.text)}** {plain(finding.advice)}"
+            )
+            st.markdown(told)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if not found:
+                st.markdown(f":green[{CLEAR}] {verdict(found)}")
+            else:
+                st.caption(verdict(found))
+            with st.popover("What is checked", icon=":material/stethoscope:"):
+                for check in CHECKS.values():
+                    st.markdown(f"**{check.label}**: {plain(check.threshold)}  \n:small[{plain(check.evidence)}]")
+
+
+def usual_section(source: Source) -> None:
+    """Draw the adapter's numbers beside those of the atlas."""
+    rows = beside_atlas(mapped(source))
+    if not rows:
+        st.info("No matrix has a defined spectrum.", icon=":material/info:")
+        return
+    st.caption(
+        f"{caution()} Of a matrix the middle one is shown; low and high hold 90 % of the atlas's matrices at the "
+        "nearest rank, percentile says how many lie below."
+    )
+    st.dataframe(
+        [
+            {
+                "quantity": LABELS[row.quantity],
+                "here": row.value,
+                "low": row.low,
+                "high": row.high,
+                "percentile": row.percentile,
+                "of random factors": row.untrained,
+            }
+            for row in rows
+        ],
+        hide_index=True,
+        key="adapters_usual",
+        column_config={
+            **{name: st.column_config.NumberColumn(name, format="%.3g") for name in ("here", "low", "high")},
+            "percentile": st.column_config.ProgressColumn("percentile", min_value=0, max_value=100, format="%.0f %%"),
+            "of random factors": st.column_config.ProgressColumn(
+                "percentile among random factors", min_value=0, max_value=100, format="%.0f %%"
+            ),
+        },
+    )
