@@ -100,7 +100,8 @@ def find_adapter(path: str | Path) -> Found:
 def several_in(path: Path) -> list[Path]:
     """Return the adapters of a folder that has none of its own and more than one below it, in natural order."""
     try:
-        if path.is_dir():
+        # The root of a disk is no folder of adapters: what lies two levels below it is everybody's.
+        if path.is_dir() and path.resolve() != path.resolve().parent:
             _in_folder(path)
     except SeveralAdapters as error:
         return error.choices
