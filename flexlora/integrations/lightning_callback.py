@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 from flexlora.adapter import Adapter, attach
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.integrations.folders import choose_folder
 from flexlora.integrations.recorder import Recorder
 from flexlora.integrations.trackers import Curves
-from flexlora.run_log.format import HEADER
 
 if TYPE_CHECKING:
     Callback = object
@@ -51,7 +51,8 @@ class FlexLoRALightning(Callback):
 
     Attributes:
         config: with ``total_steps`` from the start of training on.
-        folder: the run log; None = nothing is written.
+        folder: the log of the latest training; None = nothing is written. Training anew has a folder of its own,
+            ``runs/mine-2``, where there is a run already.
         recorder: allocates and writes; None outside of training.
     """
 
@@ -69,6 +70,8 @@ class FlexLoRALightning(Callback):
         self.config = FlexLoRAConfig() if config is None else config
         self.folder = None if folder is None else Path(folder)
         self.recorder: Recorder | None = None
+        self._first_folder = self.folder
+        self._last_folder: Path | None = None
         self._part = part
         self._adapter: Adapter | None = None
         self._kept: Mapping[str, Any] = {}
@@ -123,8 +126,10 @@ class FlexLoRALightning(Callback):
                 "start anew."
             )
         self.config = _scheduled(self.config, trainer, kept)
-        folder = self.folder if trainer.is_global_zero else None
-        resume = step if step and folder is not None and (folder / HEADER).exists() else None
+        folder = resume = None
+        if self._first_folder is not None and trainer.is_global_zero:
+            folder, resume = choose_folder(self._first_folder, self._last_folder, step, kept)
+            self.folder = self._last_folder = folder
         optimizer: Optimizer = trainer.optimizers[0]
         header = _header(trainer, optimizer)
         self.recorder = recorder = Recorder(
@@ -208,6 +213,7 @@ class FlexLoRALightning(Callback):
         if self.recorder is not None:
             checkpoint["flexlora"] = {
                 "recorder": self.recorder.state(),
+                "folder": None if self.folder is None else self.folder.name,
                 "between_epochs": bool(trainer.is_last_batch),
                 "random": _random_states(trainer),
             }

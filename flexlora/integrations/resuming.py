@@ -1,4 +1,4 @@
-"""From where a training begins: schedule, log and optimizer of a checkpoint, or of a training before it."""
+"""From where a training begins: schedule and optimizer of a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
 from flexlora.integrations.recorder import check_settings
-from flexlora.run_log import discard_empty
-from flexlora.run_log.format import HEADER
 from flexlora.state_rows import fit_state
 
 
@@ -66,31 +64,6 @@ def scheduled(config: FlexLoRAConfig, last: int, kept: Mapping[str, Any]) -> Fle
     if config.initial_budget and not any(t <= last for t in config.event_steps()):
         _warn(f"No event is due in steps 1 to {last}: no rank will move.")
     return config
-
-
-def choose_folder(first: Path, before: Path | None, step: int, kept: Mapping[str, Any]) -> tuple[Path, int | None]:
-    """Return where to log, and the step from which the log there is gone on with; None = a new one.
-
-    Args:
-        first: the folder that was asked for.
-        before: the log of the training before this one, by the same callback.
-        step: finished steps; 0 = training begins anew.
-        kept: what the checkpoint says.
-    """
-    if step:
-        name = str(kept.get("folder") or "")
-        own = first.with_name(name) if name.startswith(f"{first.name}-") else first
-        folder = own if (own / HEADER).exists() else first
-        return folder, step if (folder / HEADER).exists() else None
-    if before is None or not (before / HEADER).exists():
-        return first, None
-    if discard_empty(before):
-        return before, None
-    number = 2
-    while (folder := first.with_name(f"{first.name}-{number}")).exists():
-        number += 1
-    _warn(f"{before} holds the training before this one, which is logged in {folder}.")
-    return folder, None
 
 
 def check_checkpoint(

@@ -211,21 +211,25 @@ class Reports:
         self._trackers = []
 
 
-def show_first(callback: Any, reporters: Sequence[type]) -> None:
-    """Have the Trainer that is calling ask ``callback`` before what it reports to, so that its numbers are shown, too.
+def show_first(callback: Any) -> None:
+    """Have the Trainer that is calling ask ``callback`` before what reports, so that its numbers are shown, too.
 
     The Trainer puts the integrations of ``report_to`` before the callbacks that it was given, and hands all of them one
-    dictionary of numbers, one after another. No callback is given the list that it stands in; it is the caller's.
+    dictionary of numbers, one after another. No callback is given the list that it stands in; it is the caller's. A
+    callback that works inside of another stands in no list; the outer one calls this.
     """
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
     from flexlora.integrations.training_loop import owner, stack
 
+    reporters = tuple(INTEGRATION_TO_CALLBACK.values())
     for frame in stack(sys._getframe(1)):
         handler = owner(frame)
         listed = getattr(handler, "callbacks", None)
         if not isinstance(listed, list) or not any(one is callback for one in listed):
             continue
         others = [one for one in listed if one is not callback]
-        place = next((place for place, one in enumerate(others) if isinstance(one, tuple(reporters))), len(others))
+        place = next((place for place, one in enumerate(others) if isinstance(one, reporters)), len(others))
         if place < len(others):
             # A list of its own: the caller is going through the other one.
             handler.callbacks = [*others[:place], callback, *others[place:]]  # pyright: ignore

@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import ExportableState
 
 from flexlora.adapter import Adapter, attach
@@ -19,9 +18,10 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
 from flexlora.integrations.evaluations import evaluation
+from flexlora.integrations.folders import choose_folder
 from flexlora.integrations.losses import StepLoss
 from flexlora.integrations.recorder import Recorder
-from flexlora.integrations.resuming import about_checkpoint, check_checkpoint, choose_folder, kept_state, scheduled
+from flexlora.integrations.resuming import about_checkpoint, check_checkpoint, kept_state, scheduled
 from flexlora.integrations.saving import SmallCheckpoints, frozen
 from flexlora.integrations.sharding import Replicated, shard_base_only
 from flexlora.integrations.trackers import Curves, show_first
@@ -44,8 +44,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
     the frozen weights.
 
     Training that is left by an exception or an interrupt ends its log within two seconds. ``train`` may be called
-    again, of the same Trainer or of another one of the same model: resuming goes on with the log of the checkpoint;
-    training anew has a folder of its own, ``runs/mine-2``, where the one before recorded a step.
+    again, of the same Trainer, of another one of the same model, or by another process: resuming goes on with the log
+    of the checkpoint; training anew has a folder of its own, ``runs/mine-2``, where there is a run already.
 
     Attributes:
         adapter: the adapted matrices.
@@ -159,7 +159,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self._loss.attach(self.adapter.model, wrapped=args.world_size > 1)
         self._small = SmallCheckpoints(self.adapter.model)
         self._curves = Curves(self.adapter)
-        show_first(self, get_reporting_integration_callbacks(args.report_to))
+        show_first(self)
 
     def keep_loss(self, loss: Tensor) -> None:
         """Take over the loss of a step that was replayed as a graph: the model was not called."""

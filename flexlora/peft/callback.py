@@ -14,12 +14,11 @@ from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.errors import FlexLoRAError
 from flexlora.integrations import FlexLoRACallback as OwnCallback
 from flexlora.integrations.agreement import digest
+from flexlora.integrations.trackers import show_first
+from flexlora.integrations.trainer import KEY
 from flexlora.peft.exact_state import FILE, load_exact, save_exact
 from flexlora.peft.method_callback import MethodCallback
 from flexlora.peft.model import FlexLoRAModel
-
-KEY = "FlexLoRACallback"
-"""Under which the Trainer keeps this callback's state: that of ``flexlora.integrations``, which reads it."""
 
 
 class FlexLoRACallback(TrainerCallback, ExportableState):
@@ -41,7 +40,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             folder: run folder, such as ``runs/mine``; None = no log.
             checkpoint: folder that training resumes from, where it was moved out of the Trainer's ``output_dir``.
         """
-        self.folder = folder
+        self._asked_folder = folder
         self.checkpoint = checkpoint
         self._inner: OwnCallback | MethodCallback | None = None
 
@@ -49,6 +48,11 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
     def adapter(self) -> Adapter:
         """The adapted matrices."""
         return self._found().adapter
+
+    @property
+    def folder(self) -> str | Path | None:
+        """The log of the latest training, ``runs/mine-2`` where there was a run already; None = nothing is written."""
+        return self._asked_folder if self._inner is None else self._inner.folder
 
     @property
     def recorder(self) -> Any:
@@ -62,9 +66,9 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         _widen(tuner.adapter)
         method = tuner.config_in_use.method
         if method == "flexlora":
-            self._inner = OwnCallback(tuner.adapter, folder=self.folder)
+            self._inner = OwnCallback(tuner.adapter, folder=self._asked_folder)
         else:
-            self._inner = MethodCallback(tuner, self.folder)
+            self._inner = MethodCallback(tuner, self._asked_folder)
         self._inner.on_init_end(args, state, control, **more)
 
     def on_train_begin(
@@ -82,6 +86,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         inner.on_train_begin(args, state, control, **more)
         if kept and isinstance(inner, MethodCallback):
             inner.restore(kept, tensors)
+        show_first(self)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Write the exact state into the checkpoint."""

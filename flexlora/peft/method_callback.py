@@ -14,11 +14,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
 from flexlora.integrations.evaluations import evaluation
+from flexlora.integrations.folders import choose_folder
+from flexlora.integrations.resuming import kept_state
 from flexlora.integrations.trackers import PREFIX
+from flexlora.integrations.trainer import KEY
 from flexlora.peft.method_log import MethodLog
 from flexlora.peft.method_loop import MethodLoop
 from flexlora.peft.model import FlexLoRAModel
-from flexlora.run_log.format import HEADER
 
 
 class MethodCallback(TrainerCallback):
@@ -27,7 +29,7 @@ class MethodCallback(TrainerCallback):
     Attributes:
         tuner: whose active adapter is trained.
         adapter: the adapted matrices.
-        folder: the run log; None = nothing is written.
+        folder: the log of the latest training; None = nothing is written.
         loop: the method at work; None outside of training.
         log: what is written; None outside of training, and without a folder.
     """
@@ -35,6 +37,8 @@ class MethodCallback(TrainerCallback):
     def __init__(self, tuner: FlexLoRAModel, folder: str | Path | None = None) -> None:
         self.tuner, self.adapter, self.config = tuner, tuner.adapter, tuner.adapter.config
         self.folder = None if folder is None else Path(folder)
+        self._first_folder = self.folder
+        self._last_folder: Path | None = None
         self.loop: MethodLoop | None = None
         self.log: MethodLog | None = None
 
@@ -61,8 +65,10 @@ class MethodCallback(TrainerCallback):
         self.close()
         self.tuner.bind(more["optimizer"], total or state.max_steps)
         self.loop, step = self.tuner.loop, state.global_step
-        if self.folder is not None:
-            resume = step if step and (self.folder / HEADER).exists() else None
+        if self._first_folder is not None:
+            kept = kept_state(state, KEY) if step else {}
+            self.folder, resume = choose_folder(self._first_folder, self._last_folder, step, kept)
+            self._last_folder = self.folder
             method = self.tuner.config_in_use.method
             self.log = MethodLog(self.loop, method, self.folder, _header(args), resume)
 
@@ -119,7 +125,9 @@ class MethodCallback(TrainerCallback):
         if self.log is not None:
             # No checkpoint is ahead of its log.
             self.log.writer.flush()
-        return {"args": {}, "attributes": {"method": self.loop.state()[0], "digest": digest(self.adapter)}}
+        folder = None if self.folder is None else self.folder.name
+        kept = {"method": self.loop.state()[0], "digest": digest(self.adapter), "folder": folder}
+        return {"args": {}, "attributes": kept}
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Return what the exact state keeps of the method."""

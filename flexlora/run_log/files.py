@@ -31,6 +31,12 @@ from flexlora.run_log.writing_process import beat, refuse_beside_writer, release
 FILES = (SCALARS, SPECTRA, LINES, CHECKSUMS)
 
 
+def holds_run(folder: Path) -> str | None:
+    """Return the first file of a run, or of what is left of one, that lies in a folder; None = there is none."""
+    # Empty files are what a start leaves that failed before it wrote its header.
+    return next((name for name in (HEADER, *FILES) if disk.size(folder / name)), None)
+
+
 class LogFiles:
     """Opened by ``begin``, ``go_on`` or ``join``; whatever fails raises OSError.
 
@@ -144,11 +150,11 @@ class LogFiles:
         self.closed = False
 
     def _refuse_beside_run(self) -> None:
-        # Empty files are what a start leaves that failed before it wrote its header.
-        held = [name for name in (HEADER, *FILES) if disk.size(self.folder / name)]
+        held = holds_run(self.folder)
         if held:
             raise RunLogError(
-                f"{self.folder} holds a run already ({held[0]}). Choose another folder, or resume this run (--resume)."
+                f"{self.folder} holds a run already ({held}). Choose another folder, or go on with this run from its "
+                "checkpoint."
             )
 
 

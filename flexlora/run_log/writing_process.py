@@ -90,7 +90,7 @@ def refuse_beside_writer(folder: Path, handle: Any = None) -> None:
     if not locked and (process is None or process.released or not process.may_write(folder)):
         return
     if process is not None and process.pid == os.getpid():
-        raise RunLogError(f"{folder} is being written by this very process. Close the log that is open, then resume.")
+        raise RunLogError(f"{folder} is being written by this very process. Close that log first.")
     which = "" if process is None else f" ({process.pid} on {process.host or 'this machine'})"
     told = f"{folder} is being trained by another process{which}, running or suspended. Stop that one first."
     raise RunLogError(told)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from analysis.runs import load_run
 from flexlora import FlexLoRAConfig, attach
-from flexlora.errors import FlexLoRAError
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations import Recorder
 
 lightning = pytest.importorskip("lightning.pytorch", reason="pip install lightning")
@@ -194,6 +194,14 @@ def test_a_resumed_run_is_the_whole_one_bit_for_bit(within, tmp_path):
     assert [note["resumed_from"] for note in notes if note["kind"] == "resumed_from"] == [step]
     mine, its = whole.state_dict(), resumed.state_dict()
     assert mine.keys() == its.keys() and all(torch.equal(mine[key], its[key]) for key in mine)
+
+
+def test_a_script_that_runs_again_begins_anew_beside_its_first_run(tmp_path):
+    fit(tmp_path)
+    with pytest.warns(FlexLoRAWarning, match=r"run holds a run, which is left as it is: .* logged in .*run-2\."):
+        again, _ = fit(tmp_path)
+    assert again.folder == tmp_path / "run-2"
+    assert_same_runs(tmp_path / "run", tmp_path / "run-2")
 
 
 def test_storage_that_grew_is_resumed(tmp_path):

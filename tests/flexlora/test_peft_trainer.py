@@ -209,6 +209,24 @@ def test_what_cannot_work_is_refused_before_training(make, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["flexlora", "adalora"])
+def test_a_script_that_runs_again_begins_anew_beside_its_first_run(method, make, tmp_path):
+    """As after a kill that left no checkpoint; what is resumed goes on with the log of its checkpoint."""
+
+    def script(resume=None, **more):
+        model = peft.get_peft_model(make["bert"](), FlexLoRAConfig(method=method, r=6, task_type="SEQ_CLS", **WINDOW))
+        return trained(model, "bert", tmp_path, FlexLoRACallback(tmp_path / "run"), resume, **more)[0]
+
+    script()
+    first = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.warns(FlexLoRAWarning, match=r"run holds a run, which is left as it is: .* logged in .*run-2\."):
+        again = script(save_strategy="steps", save_steps=9)
+    assert again.folder == tmp_path / "run-2" and load_run(again.folder).state == "finished"
+    resumed = script(str(tmp_path / "out" / "checkpoint-18"))
+    assert resumed.folder == tmp_path / "run-2" and load_run(resumed.folder).notes[-1]["resumed_from"] == 18
+    assert first == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.parametrize("method", ["flexlora", "adalora"])
 def test_a_trainer_trains_twice(method, make, tmp_path):
     model = peft.get_peft_model(make["bert"](), FlexLoRAConfig(method=method, r=6, task_type="SEQ_CLS", **WINDOW))
     callback = FlexLoRACallback()

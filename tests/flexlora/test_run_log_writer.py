@@ -143,7 +143,7 @@ def test_remains_of_a_run_are_not_mixed_with_a_new_one(folder):
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(RunLogError, match="Choose another --out"):
+        with pytest.raises(RunLogError, match="Choose another folder"):
             RunWriter(place, HEADER)
 
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import peft
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
 from analysis.runs import load_run
 from flexlora import FlexLoRAConfig, attach, integrations
+from flexlora import peft as own_peft
 from flexlora.errors import FlexLoRAError
 from flexlora.importance import effective_rank, spectral_entropy
 from flexlora.integrations import FlexLoRACallback, Recorder
@@ -102,13 +106,21 @@ class Watching(TrainerCallback):
         self.logs.append(dict(logs))
 
 
-def under_the_trainer(model, folder, **more):
-    callback, watching = FlexLoRACallback(model, FlexLoRAConfig(**SETTINGS), folder / "run"), Watching()
+def under_the_trainer(model, folder, method=None, before=(), **more):
+    """Train with the callback that attaches, or through PEFT where a method is named."""
+    if method is None:
+        callback = FlexLoRACallback(model, FlexLoRAConfig(**SETTINGS), folder / "run")
+    else:
+        own = {key: value for key, value in SETTINGS.items() if key not in ("initial_rank", "initial_budget")}
+        own = own if method == "flexlora" else {key: value for key, value in own.items() if key != "schedule"}
+        model = peft.get_peft_model(model, own_peft.FlexLoRAConfig(method=method, task_type="SEQ_CLS", r=4, **own))
+        callback = own_peft.FlexLoRACallback(folder / "run")
+    watching = Watching()
     args = TrainingArguments(
         str(folder / "out"), max_steps=STEPS, per_device_train_batch_size=4, save_strategy="no", disable_tqdm=True,
         use_cpu=True, dataloader_pin_memory=False, logging_steps=4, learning_rate=5e-3, **more,
     )  # fmt: skip
-    trainer = Trainer(model=model, args=args, train_dataset=Rows(), callbacks=[callback, watching])
+    trainer = Trainer(model=model, args=args, train_dataset=Rows(), callbacks=[*before, callback, watching])
     trainer.train()
     return trainer, watching
 
@@ -129,6 +141,22 @@ def test_what_the_trainer_reports_to_shows_rank_beside_the_loss(make_bert, tmp_p
     names = [type(callback).__name__ for callback in trainer.callback_handler.callbacks]
     assert names.index("FlexLoRACallback") == names.index("TensorBoardCallback") - 1
     assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize("method", ["flexlora", "adalora"])
+def test_through_peft_it_shows_the_same(method, make_bert, tmp_path, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    under_the_trainer(make_bert(), tmp_path, method, report_to=["tensorboard"])
+    shown, _ = curves(tmp_path / "board")
+    run = load_run(tmp_path / "run")
+    assert sorted(shown["train/flexlora/total_rank"]) == sorted(shown["train/loss"]) == list(range(4, STEPS + 1, 4))
+    assert shown["train/flexlora/total_rank"][STEPS] == sum(map(len, run.singular_values(STEPS).values()))
+
+
+def test_a_tracker_among_the_callbacks_is_shown_it_too(make_bert, tmp_path):
+    board = SummaryWriter(str(tmp_path / "board"))
+    under_the_trainer(make_bert(), tmp_path, before=[TensorBoardCallback(board)], report_to=[])
+    assert sorted(curves(tmp_path / "board")[0]["train/flexlora/total_rank"]) == list(range(4, STEPS + 1, 4))
 
 
 def test_a_trainer_that_reports_to_nothing_is_left_alone(make_bert, tmp_path):

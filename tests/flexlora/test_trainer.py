@@ -18,7 +18,7 @@ from analysis.runs import load_run
 from flexlora import FlexLoRAConfig, attach
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations import FlexLoRACallback, last_checkpoint
-from flexlora.run_log import RunLogError
+from flexlora.run_log import RunLogError, RunWriter
 from flexlora.train import main
 
 FIELDS = TrainingArguments.__dataclass_fields__
@@ -328,8 +328,19 @@ def test_an_interrupted_log_is_closed_by_hand(make_bert, tmp_path):
     stopped = load_run(tmp_path / "run")
     assert stopped.end["reason"] == "stopped" and stopped.steps[-1] == 9
     other = FlexLoRACallback(callback.adapter, None, tmp_path / "run")
-    with pytest.raises(RunLogError, match="holds a run already"):
+    with pytest.warns(FlexLoRAWarning, match="run holds a run, which is left as it is: .* logged in .*run-2"):
         Trainer(model=model, args=settings, train_dataset=Rows("bert"), callbacks=[other]).train()
+    assert load_run(tmp_path / "run").end == stopped.end and load_run(other.folder).steps[-1] == STEPS
+
+
+def test_a_run_that_somebody_writes_is_refused(make_bert, tmp_path):
+    model = make_bert()
+    callback = FlexLoRACallback(model, FlexLoRAConfig(**SETTINGS), tmp_path / "run")
+    trainer = Trainer(model=model, args=arguments(tmp_path / "out"), train_dataset=Rows("bert"), callbacks=[callback])
+    with RunWriter(tmp_path / "run", {"matrices": [{"name": "a"}]}), pytest.raises(RunLogError) as refused:
+        trainer.train()
+    assert "is being written by this very process" in str(refused.value) and "--" not in str(refused.value)
+    assert not (tmp_path / "run-2").exists()
 
 
 BAD_ARGUMENTS = {
