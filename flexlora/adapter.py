@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from flexlora.adapter_config import AdapterConfig
+from flexlora.beside import buffers_of
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.folding import Folding
 from flexlora.initializers import Generator, direction_generator, gaussian
 from flexlora.linear import FlexLoRALinear, check_rank, check_weight, linear_shape
 from flexlora.regularization import Stacks, add_orthogonality_gradient, orthogonality
-from flexlora.targets import find_targets, trained_whole
+from flexlora.targets import find_targets, plain_name, trained_whole
 
 
 class Adapter:
@@ -27,6 +28,7 @@ class Adapter:
         model: the adapted model, changed in place.
         config: the configuration it was attached with.
         matrices: name → ``FlexLoRALinear``, in module order.
+        buffers_before: name → buffer as it was before training, see ``flexlora.beside``.
         merged: whether ``merge`` has put the plain layers back.
     """
 
@@ -38,6 +40,7 @@ class Adapter:
         folding = Folding(matrices.values())
         for matrix in matrices.values():
             matrix.folding = folding
+        self.buffers_before = {plain_name(name): value.detach().clone() for name, value in buffers_of(model).items()}
         self.merged = False
         for matrix in matrices.values():
             for parameter in matrix_parameters(matrix):

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flexlora.adapter_files import about_model
+from flexlora.beside import moved_buffers
 from flexlora.errors import FlexLoRAError
 from flexlora.optimizer_state import replace_parameters
 from flexlora.run_log import disk
@@ -45,6 +46,8 @@ def save_checkpoint(session: Session, folder: Path, step: int, tally: Mapping[st
         for key, value in session.optimizer.state.get(parameter, {}).items():
             # clone: fused AdamW may share one step tensor between parameters, which safetensors refuses.
             tensors[f"optimizer.{key}.{name}"] = value.detach().cpu().clone()
+    for name in moved_buffers(session.adapter):
+        tensors[f"beside.{name}"] = session.adapter.model.get_buffer(name).detach().cpu().clone()
     for name, matrix in session.adapter.matrices.items():
         if matrix.gate is not None:
             tensors[f"gate.{name}"] = matrix.gate.detach().cpu().clone()
@@ -148,6 +151,9 @@ def _restore(session: Session, state: dict[str, Any], tensors: dict[str, Tensor]
                 moments[key] = value.to(session.device)
         if moments:
             session.optimizer.state[parameter] = moments
+    for name, value in tensors.items():
+        if name.startswith("beside."):
+            session.adapter.model.get_buffer(name.removeprefix("beside.")).copy_(value)
     session.dynamics.config = type(session.dynamics.config).from_dict(state["config"])
     mine = {key.removeprefix("method."): value for key, value in tensors.items() if key.startswith("method.")}
     session.dynamics.restore(state["method"], mine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class StoredAdapter:
         head: name → parameter that was trained beside it.
         about: what ``adapter_files.about_model`` returned; None in files of before it was kept.
         run: the run folder that it lies in, where it lies in one.
+        beside: name → what else the modules of the head hold, and buffers that moved; see ``flexlora.beside``.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class StoredAdapter:
     head: Mapping[str, Tensor]
     about: Mapping[str, Any] | None
     run: Path | None = None
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
     def ranks(self) -> dict[str, int]:
         """Return name → number of active directions."""
@@ -66,7 +68,7 @@ class StoredAdapter:
         about = self.about or {}
         if about.get("refused"):
             raise FlexLoRAError(about["refused"])
-        adapter_files.export_peft(self._adapter(), folder)
+        adapter_files.export_peft(self._adapter(), folder, self._beside())
         known = {
             "base_model_name_or_path": base_model or about.get("base_model"),
             "target_modules": about.get("target_modules"),
@@ -78,6 +80,19 @@ class StoredAdapter:
         written |= {key: value for key, value in known.items() if value or (key in written and value is False)}
         path.write_text(json.dumps(written, indent=2, sort_keys=True), encoding="utf-8")
         return folder
+
+    def _beside(self) -> dict[str, Tensor]:
+        """Return everything that the live model would have exported beside the matrices."""
+        kept, about = {**self.head, **self.beside}, self.about or {}
+        shared = about.get("shared", {})
+        wanted = about.get("beside", list(self.head))
+        lost = [name for name in wanted if shared.get(name, name) not in kept]
+        if lost:
+            raise FlexLoRAError(
+                f"{lost[0]} lies in a module that PEFT saves whole, and this file does not hold it. Export the live "
+                "model, or what Adapter.save wrote."
+            )
+        return {name: kept[shared.get(name, name)] for name in wanted}
 
     def _adapter(self) -> Adapter:
         """Return an adapter of a model that is nothing but names: frozen weights have no values."""
@@ -153,7 +168,8 @@ def _of_trainer(folder: Path) -> StoredAdapter:
             raise FlexLoRAError(f"{folder} holds frozen weights, too, and does not say which were trained.")
         head = {name: value for name, value in tensors.items() if not name.startswith(own)}
     config = FlexLoRAConfig.from_dict(kept["config"])
-    return StoredAdapter("a Trainer's checkpoint", config, directions, head, about)
+    beside = {name: tensors[prefix + name] for name in (about or {}).get("beside", ()) if prefix + name in tensors}
+    return StoredAdapter("a Trainer's checkpoint", config, directions, head, about, beside=beside)
 
 
 def _of_checkpoint(folder: Path) -> StoredAdapter:
@@ -175,7 +191,8 @@ def _of_checkpoint(folder: Path) -> StoredAdapter:
         directions[matrix] = _active(own[f"{matrix}.Pt"], acts, own[f"{matrix}.Q"], slots)
     head = {plain_name(key[5:]): value for key, value in own.items() if key.startswith("head.")}
     config = METHODS[name].config_class.from_dict(state["config"])
-    return StoredAdapter("a checkpoint of the Lab", config, directions, head, about, run)
+    beside = {plain_name(key[7:]): value for key, value in tensors.items() if key.startswith("beside.")}
+    return StoredAdapter("a checkpoint of the Lab", config, directions, head, about, run, beside)
 
 
 def _of_saved(folder: Path) -> StoredAdapter:
@@ -192,7 +209,8 @@ def _of_saved(folder: Path) -> StoredAdapter:
     head = {plain_name(key[5:]): value for key, value in tensors.items() if key.startswith("head.")}
     config = METHODS[header.get("method", "flexlora")].config_class.from_dict(header["config"])
     run = folder.parent if (folder.parent / HEADER).exists() else None
-    return StoredAdapter("a saved adapter", config, directions, head, header.get("export"), run)
+    beside = {plain_name(key[7:]): value for key, value in tensors.items() if key.startswith("beside.")}
+    return StoredAdapter("a saved adapter", config, directions, head, header.get("export"), run, beside)
 
 
 def _of_run(folder: Path) -> StoredAdapter:

@@ -11,7 +11,8 @@ from torch import nn
 
 from flexlora.adapter import Adapter, places_of
 from flexlora.adapter_config import AdapterConfig
-from flexlora.adapter_files import check_exportable, whole_modules
+from flexlora.adapter_files import check_exportable
+from flexlora.beside import whole_modules
 from flexlora.errors import FlexLoRAError
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods import METHODS
