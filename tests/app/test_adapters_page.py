@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.adapters import AdapterError, open_adapter
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
+from analysis.runs import load_run
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "sample_runs" / "adapters" / "digits-flexlora"
 NAMES = ("encoder.layer.0.attention.self.query", "encoder.layer.0.attention.self.value", "oddly.named")
@@ -345,3 +346,17 @@ def test_a_report_is_one_file_that_says_what_the_page_says(tmp_path):
     for name in NAMES:
         assert name in html
     assert html.count("<figure>") == len(NAMES) and "Error against size" in html
+
+
+def test_checkpoints_become_a_run_with_one_click(page, roots, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("adapters.checkpoints.explore", shown.append)
+    for number in (200, 1000):
+        make(tmp_path / "trained" / f"checkpoint-{number}", seed=number)
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(tmp_path / "trained")).run()
+    assert "2 checkpoints of one training, steps 200 to 1000." in text(page)
+    page.button(key="adapters_checkpoints").click().run()
+    assert not page.exception and not page.error
+    (key,) = shown
+    assert load_run(roots[1] / key.removeprefix("runs/")).steps.tolist() == [200, 1000]
