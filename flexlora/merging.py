@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flexlora.errors import FlexLoRAError
-from flexlora.frozen_layers import is_transposed
+from flexlora.frozen_layers import frozen_linear, is_transposed
 from flexlora.linear import FlexLoRALinear, stored
 
 if TYPE_CHECKING:
     from flexlora.adapter import Adapter
+
+HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks", "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called", "_backward_pre_hooks", "_backward_hooks")  # fmt: skip
 
 
 @torch.no_grad()
@@ -35,14 +38,53 @@ def merge(adapter: Adapter, dtype: torch.dtype | None, *, dequantize: bool) -> n
             f"The weight of {packed[0]} ({type(adapter.matrices[packed[0]].base).__name__}) is packed: ΔW cannot be "
             "added to it. merge(dequantize=True) makes plain layers of such; export_peft needs no merging."
         )
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise FlexLoRAError(
+            f"merge(dtype={dtype!r}) is no floating-point type of torch. Use torch.float32, for example."
+        )
+    for name, matrix in adapter.matrices.items():
+        check_product(name, matrix)
     users = weight_users(adapter.model)
     places = places_of(adapter.model)
     for matrix in adapter.matrices.values():
         base = _merged(matrix, dtype, users)
+        for kind in HOOKS:
+            # What somebody hooked onto the adapted layer.
+            getattr(base, kind).update(getattr(matrix, kind))
         for parent, child in places[id(matrix)]:
             setattr(parent, child, base)
     adapter.merged = True
     return adapter.model
+
+
+def check_product(name: str, matrix: FlexLoRALinear) -> None:
+    """Raise ``FlexLoRAError`` when a layer does more than multiply by its weight and add its bias.
+
+    Such as a subclass with a ``forward`` of its own, or one with hooks: ΔW in its weight would be changed, too. Asked
+    of the layer by random inputs, as it evaluates.
+    """
+    base = matrix.base
+    if frozen_linear(base) is not None or is_packed(base):
+        return
+    weight, bias = stored(base).detach(), getattr(base, "bias", None)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, matrix.in_features, generator=generator).to(weight.device, weight.dtype)
+    wanted = nn.functional.linear(x, weight.T if is_transposed(base) else weight, bias)
+    training = base.training
+    try:
+        found = base.eval()(x)
+    except Exception as error:
+        found, told = None, f"it does not take a batch of vectors ({type(error).__name__})"
+    else:
+        told = "it does more than multiply by its weight"
+    finally:
+        base.train(training)
+    step = torch.finfo(weight.dtype).eps ** 0.5
+    if not isinstance(found, Tensor) or found.shape != wanted.shape or (found - wanted).norm() > step * wanted.norm():
+        raise FlexLoRAError(
+            f"{name} ({type(base).__name__}, its hooks included) cannot be merged: {told}, also of ΔW. "
+            "save() and load_adapter, or export_peft, keep ΔW beside it."
+        )
 
 
 def is_packed(base: nn.Module) -> bool:

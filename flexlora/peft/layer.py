@@ -15,7 +15,7 @@ from flexlora.adapter import matrix_parameters
 from flexlora.errors import FlexLoRAError
 from flexlora.frozen_layers import is_transposed
 from flexlora.linear import FlexLoRALinear, linear_shape, stored
-from flexlora.merging import is_packed
+from flexlora.merging import check_product, is_packed
 
 BASE = "__base__"
 """PEFT's name, in a mixed batch, for a row that no adapter sees."""
@@ -95,6 +95,7 @@ class FlexLoRALayer(nn.Module, BaseTunerLayer):
         for name in check_adapters_to_merge(self, adapter_names):
             if name not in self.flexlora_directions:
                 continue
+            check_product(self.matrix(name).name, self.matrix(name))
             weight = self._writable(name)
             merged = weight.double() + self._delta(name)
             if safe_merge and not torch.isfinite(merged).all():
