@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from flexlora.adapter_config import AdapterConfig
 from flexlora.beside import buffers_of
 from flexlora.config import FlexLoRAConfig
-from flexlora.errors import FlexLoRAError
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.folding import Folding
 from flexlora.initializers import Generator, direction_generator, gaussian
 from flexlora.linear import FlexLoRALinear, check_rank, check_weight, linear_shape
@@ -41,7 +42,7 @@ class Adapter:
         for matrix in matrices.values():
             matrix.folding = folding
         self.buffers_before = {plain_name(name): value.detach().clone() for name, value in buffers_of(model).items()}
-        self.merged = False
+        self.merged = self._told = False
         for matrix in matrices.values():
             for parameter in matrix_parameters(matrix):
                 parameter.requires_grad_(True)
@@ -105,6 +106,34 @@ class Adapter:
             found[name] = flat[start : start + matrix.capacity][matrix.slots]
             start += matrix.capacity
         return found
+
+    def split_empty(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Return name → the entries of empty slots of ``flat``, an array in the order of ``flat_weights``."""
+        found, start = {}, 0
+        for name, matrix in self.matrices.items():
+            found[name] = np.delete(flat[start : start + matrix.capacity], matrix.slots)
+            start += matrix.capacity
+        return found
+
+    def clear_empty(self, flat: np.ndarray | None = None) -> list[str]:
+        """Zero empty slots that somebody wrote to; return the names of their matrices.
+
+        Args:
+            flat: λ of all slots in the order of ``flat_weights``; None = it is fetched.
+        """
+        flat = self.flat_weights().float().cpu().numpy() if flat is None else flat
+        moved = [name for name, values in self.split_empty(flat).items() if values.any()]
+        for name in moved:
+            self.matrices[name].clear_empty()
+        if moved and not self._told:
+            self._told = True
+            warnings.warn(
+                f"Empty slots of {moved[0]} held values and were cleared: something beside the optimizer, such as "
+                "weights that are averaged or put back, moves directions that are gone.",
+                FlexLoRAWarning,
+                stacklevel=3,
+            )
+        return moved
 
     def reserve(self, rank: int) -> None:
         """Grow the storage of every matrix to at least ``rank`` slots, or as many as the matrix can use.

@@ -44,6 +44,7 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
     Tensors are P, λ, Q of the active directions, the head, and what else ``flexlora.beside`` finds.
     """
     disk.make_folder(folder)
+    adapter.clear_empty()
     head, beside = {plain_name(name) for name in adapter.head}, values_beside(adapter)
     first = first_names(beside)
     tensors = {
@@ -96,6 +97,7 @@ def export_peft(adapter: Adapter, folder: Path, beside: Mapping[str, Tensor] | N
         FlexLoRAError: no matrix has a direction left, values that are not finite, or something that PEFT cannot hold.
     """
     check_exportable(adapter)
+    adapter.clear_empty()
     ranks = {name: rank for name, rank in adapter.ranks().items() if rank}
     first = next(iter(adapter.matrices.values()))
     config = lora_config(

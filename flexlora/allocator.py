@@ -74,7 +74,7 @@ class RankAllocator:
     def __init__(self, adapter: Adapter, optimizer: Optimizer, config: FlexLoRAConfig) -> None:
         if config.total_steps is None:
             raise FlexLoRAError("RankAllocator needs total_steps: pass FlexLoRAConfig(total_steps=...).")
-        optimizer = innermost(optimizer)
+        optimizer = innermost(optimizer, moving=bool(config.initial_budget))
         trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if not all(id(parameter) in trained for parameter in adapter.parameters()):
             raise FlexLoRAError(
@@ -102,7 +102,7 @@ class RankAllocator:
         self.spectra = TrueSpectra(adapter)
         self.smoothed: dict[str, Smoothed] = {}
         self._watched = 0
-        self._state_follows = False
+        self._state_follows = self._trains = False
         if config.policy is not None:
             self.track(find_policy(config.policy).reads)
 
@@ -124,6 +124,7 @@ class RankAllocator:
         """
         config = self.config
         self._warn_of_missed(t)
+        self._check_trained()
         self.watch(t)
         if not self._state_follows and config.initial_budget and self.optimizer.state:
             # At the first step, not at the first event that moves something.
@@ -132,7 +133,9 @@ class RankAllocator:
         if not config.is_event(t):
             return None
         # One copy for all matrices and all that is asked of λ: on an accelerator each would be a synchronisation.
-        lam = self.adapter.singular_values()
+        flat = self.adapter.flat_weights().float().cpu().numpy()
+        lam = self.adapter.split_weights(flat)
+        self._check_values(t, flat, lam)
         importance = self._importance(t, lam)
         ranks = self.adapter.ranks()
         decision = self._decide(t, importance, ranks, self.adapter.limits())
@@ -180,6 +183,26 @@ class RankAllocator:
         if plan is None:
             return self.decider.decide(t, scores, ranks, limits, config)
         return Decision(plan, dict(scores), budget)
+
+    def _check_trained(self) -> None:
+        if self.adapter.merged:
+            raise FlexLoRAError("The adapter was merged: nothing of it is trained any more. Attach to the model anew.")
+        if not self._trains and not self.adapter.parameters():
+            raise FlexLoRAError(
+                "P, λ and Q do not require gradients, so nothing of the adapter is trained: freeze before attach, or "
+                "call requires_grad_(True) on them."
+            )
+        self._trains = True
+
+    def _check_values(self, t: int, flat: np.ndarray, lam: Mapping[str, np.ndarray]) -> None:
+        """Refuse λ that is not finite, and clear slots that are empty and were moved, by whatever it was."""
+        lost = [name for name, values in lam.items() if not np.isfinite(values).all()]
+        if lost:
+            raise FlexLoRAError(
+                f"λ of {lost[0]} is not finite at step {t}: training has diverged. Go back to a checkpoint of "
+                "before, or train anew with a lower learning rate."
+            )
+        self.adapter.clear_empty(flat)
 
     def _warn_of_missed(self, t: int) -> None:
         asked, config = self._asked

@@ -184,6 +184,13 @@ class FlexLoRALinear(nn.Module):
         self.slots.remove(slot)
         return [part[slot] for part in (self.Pt, self.Q, self.lam, self.mask)]
 
+    @torch.no_grad()
+    def clear_empty(self) -> None:
+        """Zero what empty slots hold of P, λ and Q: nothing, unless somebody wrote there."""
+        empty = [slot for slot in range(self.capacity) if slot not in self.slots]
+        for part in (self.Pt, self.lam, self.Q) if empty else ():
+            part[empty] = 0.0
+
     def free_slot(self) -> int | None:
         """Return the lowest empty slot, or None when the storage is full."""
         return next((slot for slot in range(self.capacity) if slot not in self.slots), None)
@@ -293,7 +300,10 @@ class FlexLoRALinear(nn.Module):
                 padded[prefix + key] = torch.cat([tensor, rest])
         super()._load_from_state_dict(padded, prefix, *others, **more)
         if "mask" in found:
-            self.slots = [slot for slot, active in enumerate(self.mask.tolist()) if active]
+            # Weights that were averaged over steps (EMA) may hold more directions than the mask beside them says.
+            active = (self.mask != 0) | (self.lam.detach() != 0)
+            self.mask.copy_(active)
+            self.slots = [slot for slot, on in enumerate(active.tolist()) if on]
 
     def extra_repr(self) -> str:
         """Shown by ``print(model)``."""

@@ -44,6 +44,7 @@ def merge(adapter: Adapter, dtype: torch.dtype | None, *, dequantize: bool) -> n
         )
     for name, matrix in adapter.matrices.items():
         check_product(name, matrix)
+    adapter.clear_empty()
     users = weight_users(adapter.model)
     places = places_of(adapter.model)
     for matrix in adapter.matrices.values():

@@ -40,24 +40,49 @@ def moment_rows(optimizer: Optimizer, parameters: Iterable[nn.Parameter], slot: 
     ]
 
 
-def innermost(optimizer: Optimizer) -> Optimizer:
+def innermost(optimizer: Optimizer, *, moving: bool = True) -> Optimizer:
     """Return the optimizer inside those that only pass on to it, such as accelerate's: hooks and state are its own.
+
+    Without ``moving``, where no direction comes or goes, one that keeps something of its own is returned itself.
 
     Raises:
         FlexLoRAError: it is none of torch's kind, or keeps something of its own around another one.
     """
-    inner = getattr(optimizer, "optimizer", None)
-    while isinstance(inner, Optimizer) and optimizer.state is inner.state:
-        optimizer, inner = inner, getattr(inner, "optimizer", None)
+    inner = wrapped(optimizer)
+    while inner is not None and inner.state is optimizer.state and not _keeps_tensors(optimizer):
+        optimizer, inner = inner, wrapped(inner)
     name = type(optimizer).__name__
-    if isinstance(inner, Optimizer):
+    if inner is not None and moving:
         raise FlexLoRAError(
             f"{name} keeps weights of its own around {type(inner).__name__}, which cannot follow a direction that "
-            f"comes or goes. Use {type(inner).__name__} alone."
+            f"comes or goes. Use {type(inner).__name__} alone, or fix the ranks: initial_budget=0."
         )
     if not isinstance(optimizer, Optimizer):
         raise FlexLoRAError(f"{name} is no torch.optim.Optimizer: pass the one that it wraps.")
     return optimizer
+
+
+def wrapped(optimizer: object) -> Optimizer | None:
+    """Return an optimizer that another one holds, by whatever name or in a collection; None where there is none."""
+    own = vars(optimizer) if hasattr(optimizer, "__dict__") else {}
+    for value in own.values():
+        held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else (value,)
+        for part in held:
+            if isinstance(part, Optimizer) and part is not optimizer:
+                return part
+    return None
+
+
+def _keeps_tensors(optimizer: Optimizer) -> bool:
+    """True when it holds tensors elsewhere than in its state, such as slow weights."""
+    left = [value for key, value in vars(optimizer).items() if key not in ("state", "param_groups", "defaults")]
+    while left:
+        value = left.pop()
+        if isinstance(value, Tensor) and value.numel() > 1:
+            return True
+        if isinstance(value, dict | list | tuple):
+            left += value.values() if isinstance(value, dict) else value
+    return False
 
 
 @torch.no_grad()

@@ -32,14 +32,16 @@ def role(key: str, value: object, shape: torch.Size) -> Role | None:
         return "whole"
     if not value.is_floating_point() or type(value) not in (Tensor, nn.Parameter):
         return None
-    if own == shape:
-        return "rows"
     capacity, *rest = shape
+    columns = bool(rest) and own in ((rest[-1],), (1, rest[-1]))
+    if capacity == 1 and columns and "col" in key:
+        return "columns"
+    if own == shape or (capacity == 1 and (own == (1, 1) or (own == (1,) and "row" in key))):
+        return "rows"
     by_row = own[0] == capacity and capacity not in own[1:]
-    by_column = bool(rest) and own in ((rest[-1],), (1, rest[-1]))
-    if by_row and by_column:
+    if by_row and columns:
         return "rows" if "row" in key else "columns" if "col" in key else None
-    if by_row or by_column:
+    if by_row or columns:
         return "rows" if by_row else "columns"
     return "whole" if value.numel() == 1 else None
 
