@@ -62,6 +62,22 @@ def innermost(optimizer: Optimizer, *, moving: bool = True) -> Optimizer:
     return optimizer
 
 
+def check_same_optimizer(optimizer: Optimizer, kept: str | None) -> None:
+    """Refuse an optimizer into which the state of another one was loaded.
+
+    Args:
+        optimizer: after loading.
+        kept: the type whose state it was; None = a checkpoint of before it was kept.
+    """
+    own = type(optimizer).__name__
+    lacking = [key for group in optimizer.param_groups for key in optimizer.defaults if key not in group]
+    if kept != own if kept else lacking:
+        raise FlexLoRAError(
+            f"The checkpoint holds the state of {kept or 'another optimizer'}, and this training has {own}. Resume "
+            "with the optimizer that it was made with, or start anew."
+        )
+
+
 def wrapped(optimizer: object) -> Optimizer | None:
     """Return an optimizer that another one holds, by whatever name or in a collection; None where there is none."""
     own = vars(optimizer) if hasattr(optimizer, "__dict__") else {}

@@ -16,6 +16,9 @@ from flexlora.matrix_names import describe_matrix
 ALL_LINEAR = "all-linear"
 """PEFT's word for every linear layer outside the head: the default."""
 
+TUNED = "BaseTunerLayer"
+"""What every layer that PEFT has adapted is."""
+
 TOLD_SHARE = 0.25
 """Share of a model's matrices that may stay unadapted without a word, when all linear layers were asked for."""
 
@@ -65,6 +68,13 @@ def find_targets(
     adapted = [name for name, module in model.named_modules() if isinstance(module, FlexLoRALinear)]
     if adapted:
         raise FlexLoRAError(f"The model is adapted already ({adapted[0]} and {len(adapted) - 1} more). Merge it first.")
+    tuned = [name for name, module in model.named_modules() if any(k.__name__ == TUNED for k in type(module).__mro__)]
+    if tuned:
+        raise FlexLoRAError(
+            f"The model holds adapters of PEFT already ({tuned[0]} and {len(tuned) - 1} more). Put them into its "
+            "weights by model.merge_and_unload(), or take them off by model.unload(); FlexLoRA inside PEFT is "
+            "get_peft_model(model, flexlora.peft.FlexLoRAConfig())."
+        )
     whole = {id(parameter) for parameter in trained_whole(model, modules_to_save)}
     words = {id(module) for module in embeddings(model)}
     linear = {

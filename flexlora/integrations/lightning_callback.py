@@ -17,8 +17,9 @@ from flexlora.adapter import Adapter, attach
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.folders import choose_folder
-from flexlora.integrations.recorder import Recorder
+from flexlora.integrations.recorder import Recorder, check_settings
 from flexlora.integrations.trackers import Curves
+from flexlora.optimizer_state import check_same_optimizer, innermost
 
 if TYPE_CHECKING:
     Callback = object
@@ -126,11 +127,15 @@ class FlexLoRALightning(Callback):
                 "start anew."
             )
         self.config = _scheduled(self.config, trainer, kept)
+        optimizer: Optimizer = trainer.optimizers[0]
+        if kept:
+            # Before the log is touched.
+            check_settings(self.config, kept["recorder"])
+            check_same_optimizer(innermost(optimizer), kept["recorder"].get("optimizer"))
         folder = resume = None
         if self._first_folder is not None and trainer.is_global_zero:
             folder, resume = choose_folder(self._first_folder, self._last_folder, step, kept)
             self.folder = self._last_folder = folder
-        optimizer: Optimizer = trainer.optimizers[0]
         header = _header(trainer, optimizer)
         self.recorder = recorder = Recorder(
             self.adapter, optimizer, self.config, folder, header=header, resume_from=resume

@@ -23,6 +23,7 @@ from flexlora.decision import Decider
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import alone, check_agreement
 from flexlora.integrations.trackers import Reports
+from flexlora.optimizer_state import check_same_optimizer
 from flexlora.reallocation import Reallocation
 from flexlora.run_header import matrix_table, versions
 from flexlora.run_log import RunWriter, add_eval
@@ -236,6 +237,7 @@ class Recorder:
     def _state(self) -> dict[str, Any]:
         return {
             "config": self.config.to_dict(),
+            "optimizer": type(self.allocator.optimizer).__name__,
             "ages": self.allocator.moves.young.state(self.adapter.named_parameters()),
             "decider": self.allocator.decider.state(),
             "events": self.events,
@@ -250,6 +252,7 @@ class Recorder:
             FlexLoRAError: the state belongs to other settings.
         """
         check_settings(self.config, state)
+        check_same_optimizer(self.allocator.optimizer, state.get("optimizer"))
         self.allocator.moves.young.restore(self.adapter.named_parameters(), state["ages"])
         self.allocator.decider = Decider.restored(state["decider"])
         self.events = state.get("events", 0)

@@ -16,6 +16,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
 from flexlora.integrations.recorder import check_settings
+from flexlora.optimizer_state import check_same_optimizer
 from flexlora.state_rows import fit_state
 
 
@@ -89,6 +90,7 @@ def check_checkpoint(
             "was from it. Save without save_only_model, or start anew."
         )
     check_settings(config, kept)
+    check_same_optimizer(optimizer, kept.get("optimizer"))
     # An adapter that has grown since, in this very process, keeps its room.
     sizes = zip(adapter.matrices.values(), kept.get("capacities", ()), strict=False)
     fit_state(optimizer, {part: size for matrix, size in sizes for part in matrix_parameters(matrix)})

@@ -18,6 +18,7 @@ from flexlora.integrations.folders import choose_folder
 from flexlora.integrations.resuming import kept_state
 from flexlora.integrations.trackers import PREFIX
 from flexlora.integrations.trainer import KEY
+from flexlora.optimizer_state import check_same_optimizer, innermost
 from flexlora.peft.method_log import MethodLog
 from flexlora.peft.method_loop import MethodLoop
 from flexlora.peft.model import FlexLoRAModel
@@ -63,10 +64,13 @@ class MethodCallback(TrainerCallback):
                 stacklevel=2,
             )
         self.close()
+        kept = kept_state(state, KEY) if state.global_step else {}
+        if kept:
+            # Before the log is touched.
+            check_same_optimizer(innermost(more["optimizer"]), kept.get("optimizer"))
         self.tuner.bind(more["optimizer"], total or state.max_steps)
         self.loop, step = self.tuner.loop, state.global_step
         if self._first_folder is not None:
-            kept = kept_state(state, KEY) if step else {}
             self.folder, resume = choose_folder(self._first_folder, self._last_folder, step, kept)
             self._last_folder = self.folder
             method = self.tuner.config_in_use.method
@@ -127,6 +131,7 @@ class MethodCallback(TrainerCallback):
             self.log.writer.flush()
         folder = None if self.folder is None else self.folder.name
         kept = {"method": self.loop.state()[0], "digest": digest(self.adapter), "folder": folder}
+        kept["optimizer"] = type(self.loop.optimizer).__name__
         return {"args": {}, "attributes": kept}
 
     def tensors(self) -> Mapping[str, Tensor]:

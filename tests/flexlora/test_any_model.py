@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as tf
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
 
@@ -398,3 +398,12 @@ def test_packed_weights_are_adapted_exported_and_merged_on_request(make, tmp_pat
     merged = adapter.merge(dequantize=True)
     assert type(merged[0]) is nn.Linear
     torch.testing.assert_close(merged(x), trained, rtol=1e-3, atol=1e-3)
+
+
+def test_a_model_with_adapters_of_peft_is_refused():
+    model = get_peft_model(bert(), LoraConfig(r=2, target_modules=["query"], task_type="SEQ_CLS"))
+    before = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    with pytest.raises(FlexLoRAError, match=r"holds adapters of PEFT already .*merge_and_unload"):
+        attach(model, config())
+    assert before == {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    assert attach(model.merge_and_unload(), config()).matrices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import warnings
@@ -431,6 +432,21 @@ def test_a_resume_that_is_refused_leaves_the_log_as_it_was(make_bert, tmp_path):
         trainer.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-10"))
     run = read_run(tmp_path / "run")
     assert run.state == "finished" and not [note for note in run.notes if note["kind"] == "resumed_from"]
+
+
+def test_another_optimizer_is_refused_on_resume_and_leaves_the_log_as_it_was(make_bert, tmp_path):
+    build(make_bert(), tmp_path / "run", save_strategy="steps", save_steps=10).train()
+    checkpoint = tmp_path / "out" / "checkpoint-10"
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    for older in (False, True):
+        if older:
+            del state["stateful_callbacks"]["FlexLoRACallback"]["attributes"]["optimizer"]
+            (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+        kept = "another optimizer" if older else "AdamW"
+        with pytest.raises(FlexLoRAError, match=f"holds the state of {kept}, and this training has SGD"):
+            build(make_bert(), tmp_path / "run", optim="sgd").train(resume_from_checkpoint=str(checkpoint))
+        run = read_run(tmp_path / "run")
+        assert run.state == "finished" and run.steps["step"][-1] == STEPS
 
 
 class Poisoned(Trainer):
