@@ -215,6 +215,7 @@ def attach(model: nn.Module, config: FlexLoRAConfig, *, spare_slots: int | None 
     """
     if spare_slots is not None and spare_slots < 0:
         raise FlexLoRAError(f"spare_slots={spare_slots} must be at least 0.")
+    config = FlexLoRAConfig.of(config)
     spare = config.initial_rank if spare_slots is None else spare_slots
     capacity = config.initial_rank + (0 if config.max_rank == config.initial_rank else spare)
     return attach_directions(model, config, gaussian_start(config.initial_rank, config.initial_std), capacity)
@@ -242,7 +243,7 @@ def attach_directions(
     ``draw`` fills the slots of one matrix from a generator that belongs to it. Each matrix has ``capacity`` slots, None
     = initial_rank.
     """
-    targets = find_targets(model, **config.selection)
+    targets = find_targets(model, **AdapterConfig.of(config).selection)
     for name, module in targets.items():
         check_weight(name, module)
         check_rank(name, config.initial_rank, linear_shape(module) or (0, 0))

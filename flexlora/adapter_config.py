@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flexlora.errors import FlexLoRAError
 from flexlora.schedules import event_steps
@@ -87,6 +87,17 @@ class AdapterConfig:
         """True when rank may change after optimizer step t; never for a method that moves no rank."""
         return False
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # What PEFT and TRL ask a configuration first; nobody else does.
+            if name in ("base_model_name_or_path", "peft_type"):
+                raise FlexLoRAError(
+                    f"This {type(self).__name__} is for attach, not for PEFT: there, from flexlora.peft import "
+                    "FlexLoRAConfig, with r and lora_alpha in place of initial_rank and alpha."
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @property
     def selection(self) -> dict[str, Any]:
         """Which modules are adapted and which are trained whole, as ``find_targets`` takes it."""
@@ -96,6 +107,22 @@ class AdapterConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return every field as plain JSON values."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def of(cls, config: Any) -> Self:
+        """Return the configuration as it is.
+
+        Raises:
+            FlexLoRAError: it is none of this kind, as PEFT's of the same name.
+        """
+        if isinstance(config, cls):
+            return config
+        if hasattr(config, "peft_type"):
+            raise FlexLoRAError(
+                f"This {type(config).__name__} is for PEFT: get_peft_model(model, config). Here, from flexlora import "
+                "FlexLoRAConfig, with initial_rank and alpha in place of r and lora_alpha."
+            )
+        raise FlexLoRAError(f"A {cls.__name__} is needed, not a {type(config).__name__}.")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -110,9 +110,13 @@ def parse_setting(cls: type, key: str, text: str) -> Any:
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Return the message for a setting that does not exist: close names first, then all of them."""
     known = list(known)
-    close = difflib.get_close_matches(key, known, 3)
-    hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    return f"Unknown setting {key!r}.{hint} Settings: {', '.join(sorted(known))}."
+    return f"Unknown setting {key!r}.{did_you_mean(key, known)} Settings: {', '.join(sorted(known))}."
+
+
+def did_you_mean(key: str, known: Iterable[str]) -> str:
+    """Return the names close to one that does not exist, as a sentence after a space; empty where none is close."""
+    close = difflib.get_close_matches(key, list(known), 3)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
 def _types(item: Field[Any]) -> list[str]:

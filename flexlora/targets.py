@@ -66,6 +66,11 @@ def find_targets(
     if not isinstance(model, nn.Module):
         raise FlexLoRAError(f"attach needs a torch model, not a {type(model).__name__}.")
     adapted = [name for name, module in model.named_modules() if isinstance(module, FlexLoRALinear)]
+    if adapted and ".flexlora_directions." in adapted[0]:
+        raise FlexLoRAError(
+            "This is a PEFT model with a FlexLoRA adapter: nothing is to be attached. Its callback is another one: "
+            "from flexlora.peft import FlexLoRACallback, and callbacks=[FlexLoRACallback()]."
+        )
     if adapted:
         raise FlexLoRAError(f"The model is adapted already ({adapted[0]} and {len(adapted) - 1} more). Merge it first.")
     tuned = [name for name, module in model.named_modules() if any(k.__name__ == TUNED for k in type(module).__mro__)]
@@ -154,7 +159,7 @@ def _large_enough(model: nn.Module, chosen: dict[str, nn.Module], least: int) ->
         inputs, outputs = linear_shape(chosen[first]) or (0, 0)
         warnings.warn(
             f"{len(small)} of {len(chosen)} linear layers of {type(model).__name__} are too small for "
-            f"initial_rank={least} and are left out, such as {first}, which is {outputs} × {inputs}.",
+            f"rank {least} and are left out, such as {first}, which is {outputs} × {inputs}.",
             FlexLoRAWarning,
             stacklevel=5,
         )

@@ -55,7 +55,10 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
     """
 
     def __init__(
-        self, model: nn.Module | Adapter, config: FlexLoRAConfig | None = None, folder: str | Path | None = None
+        self,
+        model: nn.Module | Adapter | None = None,
+        config: FlexLoRAConfig | None = None,
+        folder: str | Path | None = None,
     ) -> None:
         """Attach to the model.
 
@@ -65,8 +68,13 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             folder: run folder, such as ``runs/mine``: the app lists what is below ``runs/``.
 
         Raises:
-            FlexLoRAError: what ``attach`` refuses.
+            FlexLoRAError: no model, or what ``attach`` refuses.
         """
+        if not isinstance(model, Adapter | nn.Module):
+            raise FlexLoRAError(
+                "This FlexLoRACallback needs the model that it attaches to: FlexLoRACallback(model, config, folder). "
+                "The one without arguments is for PEFT models: from flexlora.peft import FlexLoRACallback."
+            )
         if isinstance(model, Adapter):
             if config is not None:
                 raise FlexLoRAError("An adapter has its configuration already: leave config out, or pass the model.")

@@ -23,6 +23,7 @@ from flexlora.methods.configs import (
     SaLoRAConfig,
     SoRAConfig,
 )
+from flexlora.settings import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,8 +90,9 @@ class Method:
             raise FlexLoRAError(f"Unknown preset {preset!r} for method {self.name}. Choose one of: {allowed}.")
         foreign = [key for key in settings if key not in self.options]
         if foreign:
+            hint = did_you_mean(foreign[0], self.options)
             raise FlexLoRAError(
-                f"{', '.join(foreign)} does not belong to method {self.name}. "
+                f"{', '.join(foreign)} does not belong to method {self.name}.{hint} "
                 f"Its options are: {', '.join(self.options)}."
             )
         return self.config_class(preset=preset, **settings)

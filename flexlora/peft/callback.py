@@ -19,6 +19,7 @@ from flexlora.integrations.trainer import KEY
 from flexlora.peft.exact_state import FILE, load_exact, save_exact
 from flexlora.peft.method_callback import MethodCallback
 from flexlora.peft.model import FlexLoRAModel
+from flexlora.peft.words import in_peft_words
 
 
 class FlexLoRACallback(TrainerCallback, ExportableState):
@@ -33,13 +34,24 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
     plain LoRA, and ``flexlora.safetensors`` beside it, from which training goes on bit for bit.
     """
 
-    def __init__(self, folder: str | Path | None = None, *, checkpoint: str | Path | None = None) -> None:
+    def __init__(
+        self, folder: str | Path | None = None, *strange: Any, checkpoint: str | Path | None = None, **more: Any
+    ) -> None:
         """Wait for the Trainer.
 
         Args:
             folder: run folder, such as ``runs/mine``; None = no log.
             checkpoint: folder that training resumes from, where it was moved out of the Trainer's ``output_dir``.
+            strange, more: refused: what the callback of ``flexlora.integrations`` takes.
+
+        Raises:
+            FlexLoRAError: a model or a configuration.
         """
+        if strange or more or not isinstance(folder, str | Path | None):
+            raise FlexLoRAError(
+                "This FlexLoRACallback finds adapter and configuration in the Trainer's PEFT model, and takes a run "
+                "folder alone. The one that takes a model is: from flexlora.integrations import FlexLoRACallback."
+            )
         self._asked_folder = folder
         self.checkpoint = checkpoint
         self._inner: OwnCallback | MethodCallback | None = None
@@ -83,9 +95,11 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             found: Any = (state.stateful_callbacks or {}).get(KEY) or {}  # type: ignore[attr-defined]
             kept = found.get("attributes") or {}
             tensors = self._load(args, state, kept, more["optimizer"])
-        inner.on_train_begin(args, state, control, **more)
+        with in_peft_words():
+            inner.on_train_begin(args, state, control, **more)
         if kept and isinstance(inner, MethodCallback):
-            inner.restore(kept, tensors)
+            with in_peft_words():
+                inner.restore(kept, tensors)
         show_first(self)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
@@ -152,8 +166,8 @@ def _tuner(model: nn.Module | None) -> FlexLoRAModel:
     if not found:
         raise FlexLoRAError(
             "FlexLoRACallback found no FlexLoRA adapter in the Trainer's model: pass get_peft_model(model, "
-            "FlexLoRAConfig(...)), or peft_config=FlexLoRAConfig(...) to a TRL trainer. After attach, use "
-            "flexlora.integrations.FlexLoRACallback(model)."
+            "FlexLoRAConfig(...)), or peft_config=FlexLoRAConfig(...) to a TRL trainer. Without PEFT: from "
+            "flexlora.integrations import FlexLoRACallback, and FlexLoRACallback(model, ...)."
         )
     return found[0]
 

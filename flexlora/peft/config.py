@@ -12,9 +12,8 @@ from flexlora.adapter_config import AdapterConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.methods import find_method
 from flexlora.peft.peft_type import peft_type
-
-RENAMED = {"initial_rank": "r", "alpha": "lora_alpha"}
-"""Our name → PEFT's, of what this configuration calls as PEFT does."""
+from flexlora.peft.words import RENAMED, in_peft_words
+from flexlora.settings import did_you_mean
 
 REFUSED = {
     "autolora": "it learns ranks on held-out examples that it draws itself, and here the data are yours",
@@ -46,7 +45,7 @@ class FlexLoRAConfig(PeftConfig):
 
     Args:
         r: directions of each matrix at the start; None = the method's own default, 8 for FlexLoRA.
-        lora_alpha: ΔW is scaled by lora_alpha / r for ever; None = 2 · r.
+        lora_alpha: ΔW is scaled by lora_alpha / r for ever; None = 2 · r, where PEFT's LoRA has 8 whatever r.
         target_modules: names, endings of names, or one regular expression; None or all-linear = every linear layer
             outside the head.
         exclude_modules: what target_modules matches and is not adapted.
@@ -108,7 +107,7 @@ class FlexLoRAConfig(PeftConfig):
         self.layers_to_transform = layers_to_transform
         self.modules_to_save = None if modules_to_save is None else list(modules_to_save)
         self.trainable_token_indices = trainable_token_indices
-        self.method, self.preset, self.settings = method, preset, _own_options(options)
+        self.method, self.preset, self.settings = method, preset, _own_options(options, method)
         self._lora: LoraConfig | None = None
         self._found: tuple[str, ...] = ()
         super().__post_init__()
@@ -137,9 +136,9 @@ class FlexLoRAConfig(PeftConfig):
             "total_steps": self.total_steps,
             "seed": self.seed,
         }
-        return find_method(self.method).config(
-            self.preset, {key: value for key, value in given.items() if value is not None} | self.settings
-        )
+        given = {key: value for key, value in given.items() if value is not None} | self.settings
+        with in_peft_words():
+            return find_method(self.method).config(self.preset, given)
 
     def add_whole(self, names: Collection[str]) -> None:
         """Have PEFT train, wrap and save these modules of the model too; another model has others."""
@@ -165,10 +164,16 @@ class FlexLoRAConfig(PeftConfig):
         self._lora.save_pretrained(save_directory, **kwargs)
 
 
-def _own_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def _own_options(options: Mapping[str, Any], method: str) -> dict[str, Any]:
     """Return the method's own options, without those of LoRA that ask for nothing."""
-    found = {}
+    found, own = {}, find_method(method).options
+    known = [*(RENAMED.get(key, key) for key in own), *FlexLoRAConfig.__dataclass_fields__]
     for key, value in options.items():
+        if key not in (*own, *RENAMED, *NOT_HERE):
+            raise FlexLoRAError(
+                f"{key} does not belong to method {method}.{did_you_mean(key, [*known, *NOT_HERE])} Its options are: "
+                f"{', '.join(known[: len(own)])}."
+            )
         if key in RENAMED:
             raise FlexLoRAError(f"{key} is called {RENAMED[key]} here, as in PEFT.")
         if key not in NOT_HERE:

@@ -13,6 +13,7 @@ from flexlora.errors import FlexLoRAError
 from flexlora.frozen_layers import is_transposed
 from flexlora.initializers import direction_generator, gaussian
 from flexlora.peft.layer import FlexLoRALayer
+from flexlora.peft.saved_lora import being_loaded
 from flexlora.targets import plain_name
 
 if TYPE_CHECKING:
@@ -68,14 +69,17 @@ def to_lora(
 def from_lora(
     model: nn.Module, config: FlexLoRAConfig, adapter_name: str, state: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Write a plain LoRA of the same r and lora_alpha into an adapter; return the state by the model's own names.
+    """Write a plain LoRA into an adapter; return the state by the model's own names.
 
-    A matrix that the LoRA leaves out gets rank 0. Where the method trains λ it takes the product of the norms, and p
-    and q are of length 1; a direction with λ = 0 keeps the q that stands in its slot.
+    Where PEFT loads it from a folder, ΔW is what it was under any r and lora_alpha of either; a state dictionary does
+    not tell its scale, and is taken as one of the same. A matrix that the LoRA leaves out gets rank 0. Where the method
+    trains λ it takes the product of the norms, and p and q are of length 1; a direction with λ = 0 keeps the q that
+    stands in its slot.
 
     Raises:
-        FlexLoRAError: matrices that this adapter does not have.
+        FlexLoRAError: matrices that this adapter does not have, or a folder that holds no plain LoRA.
     """
+    saved = being_loaded()
     rest = dict(state)
     if not any(".lora_A." in key or ".lora_B." in key for key in state):
         return rest
@@ -84,16 +88,18 @@ def from_lora(
         A, B = (None if key is None else rest.pop(key) for key in own.values())
         if (A is None) != (B is None):
             raise FlexLoRAError(f"The checkpoint has one of lora_A and lora_B of {name}, and lacks the other.")
-        _write(layer, adapter_name, A, B, (config, index))
         matrix = layer.matrix(adapter_name)
+        if saved is not None and A is not None and B is not None:
+            B = B * (saved.scale(name, len(A)) / matrix.scale)
+        _write(layer, adapter_name, A, B, (config, index))
         parts = (matrix.Pt, matrix.lam, matrix.Q, matrix.mask)
         prefix = f"{name}.flexlora_directions.{adapter_name}."
         rest |= {prefix + key: part.detach().clone() for key, part in zip(PARTS, parts, strict=True)}
-    strange = sorted(key for key in rest if ".lora_A." in key or ".lora_B." in key)
+    strange = sorted({_matrix_of(key) for key in rest if ".lora_A." in key or ".lora_B." in key})
     if strange:
         raise FlexLoRAError(
-            f"The checkpoint adapts {len(strange)} matrices that this adapter has not, such as {strange[0]}: give "
-            "FlexLoRAConfig the target_modules that it was trained with."
+            f"The checkpoint adapts {len(strange)} {'matrix' if len(strange) == 1 else 'matrices'} that this adapter "
+            f"has not, such as {strange[0]}: give FlexLoRAConfig the target_modules that it was trained with."
         )
     return rest
 
@@ -101,6 +107,10 @@ def from_lora(
 def _keys(name: str, key: str) -> tuple[str, str]:
     # Without a PeftModel around, files still hold its prefix.
     return f"{name}.{key}.weight", f"base_model.model.{name}.{key}.weight"
+
+
+def _matrix_of(key: str) -> str:
+    return plain_name(key.partition(".lora_")[0]).removeprefix("base_model.model.")
 
 
 @torch.no_grad()

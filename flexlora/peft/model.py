@@ -18,12 +18,14 @@ from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.event import Event
 from flexlora.linear import FlexLoRALinear
 from flexlora.merging import weight_users
+from flexlora.methods import METHODS
 from flexlora.peft.config import FlexLoRAConfig
 from flexlora.peft.held_adapter import HeldAdapter, made
 from flexlora.peft.layer import FlexLoRALayer
 from flexlora.peft.lora_state import from_lora, to_lora
 from flexlora.peft.method_loop import MethodLoop
 from flexlora.peft.peft_type import PREFIX
+from flexlora.peft.words import in_peft_words
 from flexlora.targets import plain_name
 
 PATIENCE = 100
@@ -44,7 +46,7 @@ class FlexLoRAModel(BaseTuner):
 
     Attributes:
         adapters: adapter name → its matrices.
-        tended: True once something allocates: ``bind`` or a callback.
+        tended: True once something allocates: ``update_and_allocate`` or a callback.
     """
 
     prefix = PREFIX
@@ -58,6 +60,7 @@ class FlexLoRAModel(BaseTuner):
         self._making: dict[str, FlexLoRALinear] = {}
         self._loops: dict[str, MethodLoop] = {}
         self._untended = 0
+        self._saved_untended = False
         super().__init__(model, peft_config, adapter_name, **more)
         self._watch = self.model.register_forward_pre_hook(self._before_forward)
 
@@ -107,7 +110,6 @@ class FlexLoRAModel(BaseTuner):
             self._loops.pop(name).detach()
         own = adapter.config if total_steps is None else adapter.config.replace(total_steps=total_steps)
         self._loops[name] = MethodLoop(adapter, self.config_in_use.method, own, optimizer)
-        self.tended = True
 
     def update_and_allocate(self, global_step: int) -> Event | None:
         """Move ranks if it is time, between ``optimizer.step()`` and ``zero_grad()``, as with PEFT's AdaLoRA.
@@ -121,6 +123,7 @@ class FlexLoRAModel(BaseTuner):
         Raises:
             FlexLoRAError: ``bind`` was not called for this adapter.
         """
+        self.tended = True
         return self.loop.update(global_step)
 
     def release(self) -> None:
@@ -135,7 +138,8 @@ class FlexLoRAModel(BaseTuner):
         if not isinstance(config, FlexLoRAConfig):
             raise FlexLoRAError(f"{adapter_name} has a {type(config).__name__}; this model holds FlexLoRA adapters.")
         names = [name for name, _ in model.named_modules()]
-        held, whole = made(model, config.method, config.own(names))
+        with in_peft_words():
+            held, whole = made(model, config.method, config.own(names))
         config.add_whole(whole)
         # PEFT would warn of exclusions that it did not see, and write names over all-linear.
         asked = config.target_modules, config.exclude_modules
@@ -233,14 +237,24 @@ class FlexLoRAModel(BaseTuner):
         if loop is not None:
             loop.before_forward()
         self._untended += 1
-        if self._untended == PATIENCE and not self.tended:
+        if self._untended == PATIENCE and not self._loops:
+            self._tell_untended(f"{PATIENCE} forward passes of training and no rank can move")
+
+    def _tell_untended(self, what: str) -> None:
+        """Warn where nothing has allocated so far, and the method would have."""
+        if not self.tended and METHODS[self.config_in_use.method].what_moves != "nothing":
             warnings.warn(
-                f"{PATIENCE} forward passes of training and no rank can move: add callbacks=[flexlora.peft."
-                "FlexLoRACallback()] to the Trainer, or call model.base_model.bind(optimizer) once and "
-                "model.base_model.update_and_allocate(step) after each optimizer.step().",
+                f"{what}: add callbacks=[flexlora.peft.FlexLoRACallback()] to the Trainer, or call "
+                "model.base_model.bind(optimizer) once and model.base_model.update_and_allocate(step) after each "
+                "optimizer.step().",
                 FlexLoRAWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
+
+    def _before_saving(self) -> None:
+        if self._untended and not self._saved_untended:
+            self._saved_untended = True
+            self._tell_untended("What is saved was trained and no rank could move")
 
     @classmethod
     def _get_adapter_state_dict(
@@ -252,6 +266,9 @@ class FlexLoRAModel(BaseTuner):
         unwanted_adapter_names: list[str],
     ) -> dict[str, Tensor]:
         assert isinstance(config, FlexLoRAConfig)
+        for module in model.modules():
+            if isinstance(module, FlexLoRAModel):
+                module._before_saving()
         return to_lora(model, config, adapter_name, state_dict)
 
     @classmethod

@@ -20,8 +20,9 @@ from torch import nn
 from flexlora import FlexLoRAConfig as OwnConfig
 from flexlora import attach
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.integrations import FlexLoRACallback as OwnCallback
 from flexlora.methods import METHODS
-from flexlora.peft import FlexLoRAConfig, FlexLoRAModel
+from flexlora.peft import FlexLoRACallback, FlexLoRAConfig, FlexLoRAModel
 from flexlora.peft.config import NOT_HERE, REFUSED
 from flexlora.peft.layer import FlexLoRALayer
 from flexlora.peft.model import PATIENCE
@@ -155,6 +156,50 @@ def test_a_saved_adapter_goes_on_as_flexlora(kind, make, tuned, tmp_path):
         if matrix.rank and lam.any():
             torch.testing.assert_close(Q[lam != 0].norm(dim=1), torch.ones(int((lam != 0).sum())))
     assert any(event.prune for event in trained(loaded, kind))
+
+
+@pytest.mark.parametrize(("saved", "asked"), [((4, 8), (8, 8)), ((4, 8), (2, 16)), ((6, 3), (4, None))])
+def test_a_saved_adapter_is_the_same_function_under_any_r_and_alpha(saved, asked, make, tuned, tmp_path):
+    model = tuned(r=saved[0], lora_alpha=saved[1])
+    assert any(event.prune for event in trained(model))
+    model.save_pretrained(tmp_path)
+    config = FlexLoRAConfig(task_type="SEQ_CLS", **{**SETTINGS, "r": asked[0], "lora_alpha": asked[1]})
+    loaded = PeftModel.from_pretrained(make["bert"](), tmp_path, config=config, is_trainable=True).eval()
+    torch.testing.assert_close(logits(loaded), logits(model), atol=1e-5, rtol=0)
+    beside = tuned()
+    beside.add_adapter("other", config)
+    beside.load_adapter(tmp_path, "other")
+    beside.set_adapter("other")
+    torch.testing.assert_close(logits(beside), logits(model), atol=1e-5, rtol=0)
+    loaded.save_pretrained(tmp_path / "again")
+    again = PeftModel.from_pretrained(make["bert"](), tmp_path / "again").eval()
+    torch.testing.assert_close(logits(again), logits(model), atol=1e-5, rtol=0)
+
+
+def test_a_lora_of_peft_s_own_is_the_same_function_or_refused(make, tmp_path):
+    def load(name):
+        config = FlexLoRAConfig(task_type="SEQ_CLS", target_modules=["query", "value"], r=4)
+        return PeftModel.from_pretrained(make["bert"](), tmp_path / name, config=config, is_trainable=True).eval()
+
+    def save(name, config):
+        model = get_peft_model(make["bert"](), config)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(1))
+        model.save_pretrained(tmp_path / name)
+        return model.eval()
+
+    plain = {"task_type": "SEQ_CLS", "target_modules": ["query", "value"], "r": 3, "lora_alpha": 5}
+    ranks = {"rank_pattern": {"layer.0.attention.self.query": 2}, "alpha_pattern": {r"layer.1.*value": 9}}
+    for name, more in {"rslora": {"use_rslora": True}, "patterns": ranks}.items():
+        model = save(name, LoraConfig(**plain, **more))
+        torch.testing.assert_close(logits(load(name)), logits(model), atol=1e-5, rtol=1e-5)
+    save("dora", LoraConfig(**plain, use_dora=True))
+    with pytest.raises(FlexLoRAError, match="dora is a LoRA with use_dora=True"):
+        load("dora")
+    (tmp_path / "patterns" / "adapter_config.json").unlink()
+    with pytest.raises(FlexLoRAError, match=r"no adapter_config.json that could be read, so their scale is not known"):
+        load("patterns")
 
 
 @pytest.mark.parametrize("kind", TASKS)
@@ -450,8 +495,20 @@ def test_options_are_checked_and_named(tuned, make):
         FlexLoRAConfig(target_rank=4)
     with pytest.raises(FlexLoRAError, match="Unknown method 'dora'"):
         FlexLoRAConfig(method="dora")
-    with pytest.raises(FlexLoRAError, match="initial_rank"):
-        FlexLoRAConfig(r=0)
+    for refused, wrong in {
+        r"^r=0 must be at least 1": {"r": 0},
+        r"lora_alpha=-1.* above 0": {"lora_alpha": -1},
+    }.items():
+        with pytest.raises(FlexLoRAError, match=refused):
+            FlexLoRAConfig(**wrong)
+    with pytest.raises(FlexLoRAError, match=r"does not fit .*: its rank can be 1 to \d+. Lower r or leave"):
+        tuned(target_modules=["query"], r=640)
+    for typed, meant in {"initial_bugdet": "initial_budget", "lora_alhpa": "lora_alpha", "rank": "max_rank"}.items():
+        with pytest.raises(
+            FlexLoRAError, match=rf"{typed} does not belong .*Did you mean .*{meant}.* options are: "
+        ) as no:
+            FlexLoRAConfig(**{typed: 4})
+        assert " initial_rank," not in str(no.value) and " alpha," not in str(no.value)
     config = FlexLoRAConfig(method="adalora", target_rank=4)
     assert (config.r, config.lora_alpha) == (6, 12)
     assert FlexLoRAConfig().r == 8
@@ -537,6 +594,49 @@ def test_training_that_nobody_tends_is_told_once(tuned):
         frozen.base_model.bind(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
     with pytest.raises(FlexLoRAError, match="does not train this adapter"):
         model.base_model.bind(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
+
+
+def test_saving_tells_that_nobody_tended(make, tuned, tmp_path):
+    model = tuned(target_modules=["query"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FlexLoRAWarning)
+        model.save_pretrained(tmp_path / "new")
+        tended = tuned(target_modules=["query"])
+        trained(tended, steps=2)
+        tended.save_pretrained(tmp_path / "tended")
+        plain = get_peft_model(make["bert"](), FlexLoRAConfig(method="lora", task_type="SEQ_CLS")).train()
+        plain(**batch(rows=1))
+        plain.save_pretrained(tmp_path / "lora")
+    model.base_model.bind(torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1))
+    model.train()(**batch(rows=1))
+    with pytest.warns(FlexLoRAWarning, match="no rank could move: .*FlexLoRACallback.*update_and_allocate") as told:
+        model.save_pretrained(tmp_path / "trained")
+        model.save_pretrained(tmp_path / "again")
+    assert sum(one.category is FlexLoRAWarning for one in told) == 1
+
+
+def test_configurations_and_callbacks_of_the_other_kind_are_named(make, tuned):
+    """Two classes have the name FlexLoRAConfig, and two FlexLoRACallback: one line says which is meant where."""
+    own, here = OwnConfig(initial_rank=4), FlexLoRAConfig(r=4)
+    here_instead, there_instead = "from flexlora.peft import FlexLoRAC", "from flexlora import FlexLoRAConfig"
+    callback = "from flexlora.integrations import FlexLoRACallback"
+    wrong = [
+        (here_instead, lambda: get_peft_model(make["bert"](), own)),
+        (there_instead, lambda: attach(make["bert"](), here)),
+        (there_instead, lambda: OwnCallback(make["bert"](), here)),
+        (here_instead, lambda: OwnCallback()),
+        (here_instead, lambda: OwnCallback("runs/mine")),
+        (here_instead, lambda: OwnCallback(tuned(), own)),
+        (here_instead, lambda: attach(tuned(), own)),
+        (callback, lambda: FlexLoRACallback(make["bert"]())),
+        (callback, lambda: FlexLoRACallback(make["bert"](), own, "runs/mine")),
+        (callback, lambda: FlexLoRACallback(config=own)),
+    ]
+    for says, call in wrong:
+        with pytest.raises(FlexLoRAError, match=says) as told:
+            call()
+        assert "\n" not in str(told.value)
+    assert copy.deepcopy(own) == own and not hasattr(own, "anything")
 
 
 def test_the_adapter_points_to_peft_for_files_and_merging(tuned, tmp_path):
