@@ -22,7 +22,6 @@ a run did not end.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import re
@@ -30,24 +29,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-import httpx2
 import psutil
+from class_members import RUN, Crowd, Member
 from first_picture import ARGUMENTS, ROOT, free_port, wait_until_healthy
 from playwright.sync_api import Browser, Page, sync_playwright
-from streamlit_client import StreamlitSession
 from two_browsers import PRESS, settled, state_of
 
 sys.path.insert(0, str(ROOT))
 from flexlora.run_log import RunLogError, glance_run
 
 SERVE = "import sys; from app.serve import main; sys.exit(main(sys.argv[1:]))"
-RUN = "words-flexlora-paper"
 LATE_S = 8.0
 """A session that has not seen a step by then has failed."""
 GONE_S = 35.0
@@ -63,129 +59,6 @@ class Times:
 
     steps: list[float] = field(default_factory=list)
     pages: list[float] = field(default_factory=list)
-
-
-@dataclass
-class Member:
-    """A member without a browser."""
-
-    client: httpx2.AsyncClient
-    session: StreamlitSession
-    seen: list[tuple[int, float]] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    at: tuple[str, dict[str, str]] = ("", {})
-
-
-async def join(address: str, code: str, number: int) -> Member:
-    """Join over HTTP, open a session, run the first page."""
-    client = httpx2.AsyncClient(base_url=address, timeout=30, follow_redirects=False)
-    await client.get("/", headers={"accept": "text/html"})
-    answer = await client.post("/lab/class/join", data={"code": code, "name": f"Member {number}"})
-    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-    member = Member(client, StreamlitSession(address, cookies))
-    if answer.status_code != 303:
-        member.faults.append(f"join: {answer.status_code} {answer.text[:80]}")
-        return member
-    await client.get("/", headers={"accept": "text/html"})
-    await member.session.open()
-    await go(member, "", {"run": RUN})
-    return member
-
-
-async def start_all(address: str, code: str, seeds: list[int]) -> None:
-    """Let a member for each seed put a short job into the line by Train's button, and leave."""
-    for seed in seeds:
-        member = await join(address, code, seed)
-        await member.session.run("train", {}, 60)
-        for label, value in (("Task", "Digits (toy)"), ("Steps", 60), ("Seed", seed)):
-            await member.session.put(label, value)
-        await member.session.press("Start")
-        # The page runs again to put the question; so does its answer.
-        await asyncio.sleep(2)
-        if member.session.has("Wait in line"):
-            await member.session.press("Wait in line")
-            await asyncio.sleep(2)
-        await member.session.close()
-        await member.client.aclose()
-        if member.session.errors:
-            raise RuntimeError(f"seed {seed}: {member.session.errors}")
-
-
-async def go(member: Member, page: str, query: dict[str, str]) -> None:
-    """Show a page, with what its browser fetches of the run."""
-    await member.session.run(page, query)
-    if not page:
-        (await member.client.get(f"/lab/run/{query.get('run', RUN)}")).raise_for_status()
-    member.at = (page, query)
-
-
-async def follow(member: Member) -> None:
-    """Keep the long poll open and go where the leader goes, until cancelled."""
-    version = -1
-    while True:
-        answer = await member.client.get(f"/lab/class/state?since={version}")
-        if answer.status_code == 204:
-            continue
-        answer.raise_for_status()
-        told = answer.json()
-        version, lead = told["version"], told["lead"]
-        page, query = lead["page"], lead["query"]
-        if not lead["on"]:
-            continue
-        if (page, query.get("run")) != (member.at[0], member.at[1].get("run")):
-            await go(member, page, query)
-        member.seen.append((lead["number"], time.time()))
-
-
-async def watched(member: Member) -> None:
-    """Follow; whatever goes wrong is a fault of the session."""
-    try:
-        await follow(member)
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:  # every kind of failure counts alike
-        member.faults.append(f"{type(error).__name__}: {error}"[:200])
-
-
-class Crowd:
-    """The members without browsers, in a thread with a loop of their own."""
-
-    def __init__(self, address: str, code: str) -> None:
-        self._address, self._code = address, code
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._tasks: list[asyncio.Task[None]] = []
-        self.members: list[Member] = []
-
-    def come(self, count: int) -> None:
-        """All at once."""
-        self._do(self._come(count))
-
-    def start(self, seeds: list[int]) -> None:
-        """Put a job for each seed into the line."""
-        self._do(start_all(self._address, self._code, seeds))
-
-    def leave(self) -> list[str]:
-        """All at once; return what went wrong."""
-        faults = [fault for member in self.members for fault in (*member.faults, *member.session.errors)]
-        self._do(self._leave())
-        self.members = []
-        return faults
-
-    async def _come(self, count: int) -> None:
-        self.members = [*await asyncio.gather(*(join(self._address, self._code, n) for n in range(count)))]
-        self._tasks = [asyncio.create_task(watched(member)) for member in self.members]
-
-    async def _leave(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for member in self.members:
-            await member.session.close()
-            await member.client.aclose()
-
-    def _do(self, work) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(300)
 
 
 def enter(browser: Browser, address: str, path: str, name: str, code: str = "") -> Page:
@@ -250,6 +123,8 @@ def lead(leader: Page, students: list[Page], crowd: Crowd, moves: int, times: Ti
         if move in links:
             leader.get_by_role("link", name=links[move]).first.click()
         else:
+            # A link that was followed keeps the keyboard.
+            leader.evaluate("document.activeElement?.blur()")
             leader.keyboard.press("ArrowRight")
         leader.wait_for_function("before => location.href !== before", arg=before)
         # A page writes its own address some time after it was opened.
@@ -262,7 +137,6 @@ def lead(leader: Page, students: list[Page], crowd: Crowd, moves: int, times: Ti
         while time.time() < deadline and not all(seen_at(member, told["number"]) for member in crowd.members):
             time.sleep(0.02)
         into = times.pages if move in links else times.steps
-        sys.stderr.write(f"move {move}: {leader.url}\n")
         for number, member in enumerate(crowd.members):
             seen = seen_at(member, told["number"])
             into.append(seen - began) if seen else missed.append(f"member {number} missed move {move}")
@@ -312,6 +186,8 @@ def two_at_once(browser: Browser, address: str, code: str, runs: Path) -> dict[s
     """Two members press Start at the same instant; do both runs come to their end?"""
     pages = [enter(browser, address, "/train", f"Starter {seed}", code) for seed in (901, 902)]
     for seed, page in zip((901, 902), pages, strict=True):
+        # Who follows would be taken to the leader's page.
+        page.get_by_role("button", name="Let go").click()
         set_up(page, address, "Digits (toy)", seed, 60)
     at = time.time() * 1000 + 1500
     for page in pages:
@@ -353,12 +229,11 @@ def measure(browser: Browser, server: subprocess.Popen[bytes], address: str, pri
         memory.append(process.memory_info().rss)
     after = alone(folder, options.alone)
     waited = len([path for path in runs.glob("digits-*") if not (path / "run.json").exists()])
-    sys.stderr.write(f"{waited} waited all along\n")
     leader.goto(f"{address}/class")
     leader.get_by_role("button", name="Stop all").click()
     leader.get_by_role("button", name=re.compile("Stop [0-9]+ jobs?")).click()
     leader.wait_for_selector("text=Nothing trains, and nobody waits.")
-    return {
+    measured = {
         "sessions": options.sessions,
         "faults": faults,
         "step_of_one_run": summary(times.steps),
@@ -368,9 +243,10 @@ def measure(browser: Browser, server: subprocess.Popen[bytes], address: str, pri
                              "waves": [round(own, 2) for own in paces]},
         "training_share": round(min(paces) / ((before + after) / 2), 2),
         "waited_all_along": waited,
-        "two_starts": two_at_once(browser, address, code, runs),
         "load_average": [round(load, 1) for load in os.getloadavg()],
     }  # fmt: skip
+    sys.stderr.write(f"{json.dumps(measured)}\n")
+    return {**measured, "two_starts": two_at_once(browser, address, code, runs)}
 
 
 def main() -> int:
