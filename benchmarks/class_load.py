@@ -3,7 +3,7 @@
 python benchmarks/class_load.py [--sessions 30] [--waves 3] [--steps 12] [--alone 25]
 
 Everything runs on this machine, over loopback: the server, the browsers and the clients share its cores, which the
-laptops of a class would not. What is real and what is not:
+laptops of a class would not, so browsers and clients run at a lower priority. What is real and what is not:
 
 - One leader and two students are real browsers (Chromium). The leader presses keys and follows links in it.
 - The others join over HTTP, keep the long poll of the class's bar open, and hold a session of the app on its WebSocket,
@@ -267,6 +267,8 @@ def main() -> int:
             server = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )  # fmt: skip
+        # The laptops of a class take nothing from the server's cores: what stands for them gives way to it here.
+        os.nice(10)
         try:
             wait_until_healthy(address)
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS.split())

@@ -18,6 +18,7 @@ from widgets import switch
 
 CHOSEN = "methods_chosen"
 PICTURE = "methods_picture"
+NUMBERS = "methods_numbers"
 
 WATCH = (
     "Each picture replays a logged run of one small task. A cell is a weight matrix, its colour the rank. "
@@ -47,8 +48,10 @@ def page() -> None:
     with st.expander("In what they differ"):
         st.markdown(INTRODUCTION)
         _show_family()
-    with st.expander("What each did in numbers, and what it costs"):
-        _show_numbers(examples, read_costs())
+    numbers = st.expander("What each did in numbers, and what it costs", key=NUMBERS, on_change="rerun")
+    if numbers.open:
+        with numbers:
+            _show_numbers(examples, read_costs())
     picture = st.expander("Total rank of all examples over time", key=PICTURE, on_change="rerun")
     if picture.open:
         _show_picture(picture, examples)

@@ -92,9 +92,17 @@ def _show(found: Measurement, series: Sequence[Series]) -> None:
 def _show_growth(series: Sequence[Series]) -> None:
     if not series:
         return
-    with st.expander(f"How it grows: {len(series)} series", icon=":material/trending_up:", key="methods_cost_growth"):
-        for number, own in enumerate(series):
-            _show_series(own, number)
+    # Drawn when somebody looks: a class opens this page together.
+    grown = st.expander(
+        f"How it grows: {len(series)} series",
+        icon=":material/trending_up:",
+        key="methods_cost_growth",
+        on_change="rerun",
+    )
+    if grown.open:
+        with grown:
+            for number, own in enumerate(series):
+                _show_series(own, number)
 
 
 def _show_series(own: Series, number: int) -> None:
@@ -105,8 +113,9 @@ def _show_series(own: Series, number: int) -> None:
 
 def _behind(table: Table, name: str, key: str) -> None:
     rows = len(next(iter(table.values())))
-    with st.expander(f"{name}: {rows} rows", icon=":material/table_rows:", key=key):
-        st.dataframe(table, hide_index=True, alt=f"{name} of each contestant")
+    behind = st.expander(f"{name}: {rows} rows", icon=":material/table_rows:", key=key, on_change="rerun")
+    if behind.open:
+        behind.dataframe(table, hide_index=True, alt=f"{name} of each contestant")
 
 
 def _stamps(folder: Path) -> tuple[tuple[str, int], ...]:

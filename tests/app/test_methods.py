@@ -23,7 +23,11 @@ def script():
 
 @pytest.fixture
 def page(roots):
-    return AppTest.from_function(script, default_timeout=30)
+    """The page with what is drawn on demand opened, but for the picture."""
+    page = AppTest.from_function(script, default_timeout=30)
+    for key in ("methods_numbers", "methods_cost_growth", "methods_cost_times", "methods_cost_resources"):
+        page.session_state[key] = True
+    return page
 
 
 def costs(**changes):
