@@ -190,6 +190,12 @@ def check_exportable(adapter: Adapter) -> None:
                 f"{name} is adapted, and its own weight is trained beside that: PEFT saves one of both. merge() and "
                 "save the model instead, or adapt without it (exclude_modules)."
             )
+    for name in map(plain_name, moved_buffers(adapter)):
+        if ".base." in name and name.partition(".base.")[0] in adapter.matrices:
+            raise FlexLoRAError(
+                f"{name.replace('.base.', '.')} moves in training and is a part of an adapted layer: PEFT saves one of "
+                "both. Use save(), or merge() and save the model."
+            )
     loose = [name for name in (*adapter.head, *moved_buffers(adapter)) if "." not in plain_name(name)]
     if loose:
         raise FlexLoRAError(

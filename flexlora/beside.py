@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from flexlora.linear import FlexLoRALinear, linear_shape
+from flexlora.merging import is_packed
 from flexlora.targets import plain_name
 
 if TYPE_CHECKING:
@@ -16,15 +18,16 @@ if TYPE_CHECKING:
 
 
 def buffers_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return name → buffer that a state dictionary holds, without those of adapted and of other linear layers.
-
-    Such hold packed weights, which nothing moves.
-    """
+    """Return name → buffer that a state dictionary holds, without packed weights, which nothing moves."""
     return dict(_buffers(model, ""))
 
 
 def _buffers(module: nn.Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(module, FlexLoRALinear) or linear_shape(module) is not None:
+    if isinstance(module, FlexLoRALinear):
+        yield from _buffers(module.base, f"{prefix}base.")
+        return
+    # Not asked of a parametrised weight, which may be another one each time.
+    if linear_shape(module) is not None and not parametrize.is_parametrized(module) and is_packed(module):
         return
     for key, value in module._buffers.items():
         if value is not None and key not in module._non_persistent_buffers_set:

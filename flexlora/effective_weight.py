@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +13,10 @@ from flexlora.frozen_layers import is_transposed
 
 if TYPE_CHECKING:
     from flexlora.linear import FlexLoRALinear
+
+
+class FrozenWeightError(FlexLoRAError, AttributeError):
+    """Somebody writes into the weight of an adapted layer; who only asks whether that is possible is told no."""
 
 
 class EffectiveWeight:
@@ -67,28 +71,25 @@ class EffectiveWeight:
         return self.value().detach()
 
     def __getattr__(self, key: str) -> Any:
-        if key.startswith("__") or key.endswith("_"):
-            raise AttributeError(f"the weight of an adapted layer has no {key}: it is made of W0 and P diag(λ) Q.")
+        if key.startswith("__"):
+            raise AttributeError(f"the weight of an adapted layer has no {key}.")
+        if key.endswith("_"):
+            name = self._layer.name
+            raise FrozenWeightError(
+                f"The model writes into the weight of {name} ({key}), which is W0 and ΔW made anew. Leave "
+                f"{name.rpartition('.')[2]} out by exclude_modules, or switch that off in the model."
+            )
         return getattr(self.value(), key)
 
-    def __matmul__(self, other: Tensor) -> Tensor:
-        return self.value() @ other
+    def __len__(self) -> int:
+        return self.shape[0]
 
-    def __rmatmul__(self, other: Tensor) -> Tensor:
-        return other @ self.value()
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.value())
 
-    def __mul__(self, other: Any) -> Tensor:
-        return self.value() * other
-
-    __rmul__ = __mul__
-
-    def __add__(self, other: Any) -> Tensor:
-        return self.value() + other
-
-    __radd__ = __add__
-
-    def __getitem__(self, place: Any) -> Tensor:
-        return self.value()[place]
+    # Compared as a tensor is, and hashed as one: by what it is, not by its values.
+    def __hash__(self) -> int:
+        return id(self)
 
     @classmethod
     def __torch_function__(
@@ -100,6 +101,21 @@ class EffectiveWeight:
     ) -> Any:
         """Compute with the values in its place."""
         return func(*_valued(tuple(args)), **_valued(dict(kwargs or {})))
+
+
+def _as_tensor(name: str) -> Callable[..., Any]:
+    def compute(self: EffectiveWeight, *others: Any) -> Any:
+        return getattr(self.value(), name)(*_valued(others))
+
+    compute.__name__ = name
+    return compute
+
+
+ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+OTHERS = ("neg", "pos", "abs", "getitem", "lt", "le", "gt", "ge", "eq", "ne")
+for _name in (*ARITHMETIC, *(f"r{name}" for name in ARITHMETIC), *OTHERS):
+    # Python looks for these on the class.
+    setattr(EffectiveWeight, f"__{_name}__", _as_tensor(f"__{_name}__"))
 
 
 def _valued(found: Any) -> Any:

@@ -311,7 +311,8 @@ class Folding:
     def _by_width(self, key: str) -> list[_Group]:
         groups: dict[tuple[Any, ...], _Group] = {}
         for matrix in self._matrices:
-            rows = matrix.get_parameter(key)
+            # Not get_parameter: functional_call puts plain tensors there.
+            rows = getattr(matrix, key)
             own = groups.setdefault((rows.device, rows.dtype, rows.shape[1]), _Group([], [], []))
             own.matrices.append(matrix)
             own.rows.append(rows)

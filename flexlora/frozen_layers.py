@@ -15,7 +15,8 @@ def frozen_linear(module: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]
     own = module.__dict__
     if type(module) is not nn.Linear and not is_transposed(module):
         return None
-    weight, bias = own["_parameters"]["weight"], own["_parameters"]["bias"]
+    # What is pruned or normalised by hooks has another parameter, of which its weight is made.
+    weight, bias = own["_parameters"].get("weight"), own["_parameters"].get("bias")
     called = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
     if called or "forward" in own or type(weight) is not nn.Parameter or weight.requires_grad:
         return None

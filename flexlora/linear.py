@@ -37,6 +37,28 @@ def linear_shape(module: nn.Module) -> tuple[int, int] | None:
     return None
 
 
+def gives_rows(module: nn.Module) -> bool:
+    """False for a layer that looks linear and gives something else than a row for each row, such as a router's tuple.
+
+    Asked only of kinds with a ``forward`` of their own; what cannot be tried is believed.
+    """
+    kind, shape = type(module), linear_shape(module)
+    if shape is None or kind.forward is nn.Linear.forward or is_transposed(module):
+        return True
+    held = stored(module)
+    x = torch.zeros(2, shape[0], device=held.device, dtype=held.dtype if held.is_floating_point() else None)
+    training = module.training
+    try:
+        with torch.no_grad():
+            # Without hooks: they may count, or fetch weights.
+            y = kind.forward(module.eval(), x)
+    except Exception:
+        return True
+    finally:
+        module.train(training)
+    return isinstance(y, Tensor) and y.shape == (2, shape[1])
+
+
 def check_weight(name: str, module: nn.Module) -> None:
     """Raise ``FlexLoRAError`` when the weight of a linear layer was never loaded."""
     if any(tensor.device.type == "meta" for tensor in (*module.parameters(), *module.buffers())):
@@ -121,6 +143,10 @@ class FlexLoRALinear(nn.Module):
         self.slots: list[int] = []
         self.bounds: list[int] = [0, capacity]
         self.folding = Folding([self])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: a gate that a step has computed, as a value."""
+        return {**self.__dict__, "gate": None if self.gate is None else self.gate.detach()}
 
     @property
     def capacity(self) -> int:

@@ -65,6 +65,12 @@ def check_product(name: str, matrix: FlexLoRALinear) -> None:
     of the layer by random inputs, as it evaluates.
     """
     base = matrix.base
+    if isinstance(base.__dict__.get("weight"), Tensor):
+        raise FlexLoRAError(
+            f"The weight of {name} is made anew at each call, by nn.utils.prune or an older weight_norm or "
+            "spectral_norm: ΔW would be lost. End that first (prune.remove, remove_weight_norm), or use save() or "
+            "export_peft."
+        )
     if frozen_linear(base) is not None or is_packed(base):
         return
     weight, bias = stored(base).detach(), getattr(base, "bias", None)

@@ -10,7 +10,7 @@ from torch import nn
 
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.heads import embeddings, head_modules, new_parameters
-from flexlora.linear import FlexLoRALinear, linear_shape
+from flexlora.linear import FlexLoRALinear, gives_rows, linear_shape
 from flexlora.matrix_names import describe_matrix
 
 ALL_LINEAR = "all-linear"
@@ -91,8 +91,9 @@ def find_targets(
         # A layer that is trained whole needs no adapter.
         and not any(id(parameter) in whole for parameter in module.parameters())
     }
+    linear, others = _giving_rows(linear)
     everything = target_modules is None or tuple(target_modules) == (ALL_LINEAR,)
-    chosen = dict(linear) if everything else _picked(model, linear, target_modules or (), "target_modules")
+    chosen = dict(linear) if everything else _picked(model, linear, target_modules or (), "target_modules", others)
     for name in _picked(model, linear, exclude_modules or (), "exclude_modules"):
         chosen.pop(name, None)
     if layers_to_transform is not None:
@@ -119,10 +120,33 @@ def ambiguous(names: Iterable[str], others: Iterable[str]) -> bool:
     return any(other.endswith("." + name) for name in names for other in others)
 
 
+def _giving_rows(linear: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+    """Part layers that give rows from those that look linear and do not; each kind is tried once."""
+    kinds: dict[type, bool] = {}
+    for module in linear.values():
+        if type(module) not in kinds:
+            kinds[type(module)] = gives_rows(module)
+    parts: tuple[dict[str, nn.Module], dict[str, nn.Module]] = {}, {}
+    for name, module in linear.items():
+        parts[0 if kinds[type(module)] else 1][name] = module
+    return parts
+
+
 def _picked(
-    model: nn.Module, linear: Mapping[str, nn.Module], entries: Sequence[str], option: str
+    model: nn.Module,
+    linear: Mapping[str, nn.Module],
+    entries: Sequence[str],
+    option: str,
+    others: Mapping[str, nn.Module] | None = None,
 ) -> dict[str, nn.Module]:
     _check_written(entries, option)
+    for name, module in (others or {}).items():
+        # A pattern may mean more than what can be adapted; a name means it.
+        if any(f".{name}".endswith(f".{entry}") for entry in entries):
+            raise FlexLoRAError(
+                f"{option}: {name} ({type(module).__name__}) looks linear and gives something else than a row for each "
+                "row, so ΔW cannot be added. Leave it out, or train it whole by modules_to_save."
+            )
     unmatched = [entry for entry in entries if not any(matches(entry, name) for name in linear)]
     if unmatched:
         raise FlexLoRAError(

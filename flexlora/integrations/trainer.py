@@ -102,7 +102,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self._small: SmallCheckpoints | None = None
         self._curves: Curves | None = None
         self._digests: dict[int, str] = {}
-        self.adapter.model.register_load_state_dict_post_hook(self._expect_trained_only)
+        # A function of its own: a copy of the model has no callback.
+        self.adapter.model.register_load_state_dict_post_hook(_expect_trained_only)
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Refuse what cannot work, before anything is trained."""
@@ -306,10 +307,11 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
                 "both, and model= instead of model_init=."
             )
 
-    def _expect_trained_only(self, model: nn.Module, incompatible: Any) -> None:
-        left_out = frozen(self.adapter.model)
-        missing = [key for key in incompatible.missing_keys if key.replace("_orig_mod.", "") not in left_out]
-        incompatible.missing_keys[:] = missing
+
+def _expect_trained_only(model: nn.Module, incompatible: Any) -> None:
+    left_out = frozen(model)
+    missing = [key for key in incompatible.missing_keys if key.replace("_orig_mod.", "") not in left_out]
+    incompatible.missing_keys[:] = missing
 
 
 def _check_arguments(args: TrainingArguments) -> None:

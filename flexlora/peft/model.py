@@ -64,6 +64,10 @@ class FlexLoRAModel(BaseTuner):
         super().__init__(model, peft_config, adapter_name, **more)
         self._watch = self.model.register_forward_pre_hook(self._before_forward)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: it is bound to no optimizer."""
+        return {**self.__dict__, "_loops": {}}
+
     @property
     def adapter(self) -> HeldAdapter:
         """The adapter that is active.

@@ -133,6 +133,8 @@ _DECODERS = (
     _decoder("SmolLM3"),
     Architecture("decoder", "MambaForCausalLM", {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}, peft="PEFT adapts no `out_proj` of Mamba"),
     Architecture("decoder", "MixtralForCausalLM", DECODER | {"num_local_experts": 4}, warns="in no linear layer"),
+    Architecture("decoder", "PhimoeForCausalLM", DECODER | {"num_local_experts": 4}, warns="in no linear layer"),
+    Architecture("decoder", "Llama4ForCausalLM", DECODER | {"num_local_experts": 4, "intermediate_size_mlp": 64}, config="Llama4TextConfig", warns="in no linear layer"),
     Architecture("decoder", "Qwen2MoeForCausalLM", DECODER | {"num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "num_experts_per_tok": 2}, warns="in no linear layer", small=True),
 )  # fmt: skip
 _BOTH = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from torch import nn
 from flexlora import FlexLoRAConfig, RankAllocator, attach
 from flexlora.adapter_files import load_adapter
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.integrations import FlexLoRACallback
+from flexlora.peft import FlexLoRAConfig as PeftConfig
 from flexlora.targets import find_targets
 
 IDS = torch.arange(16).reshape(2, 8) + 3
@@ -407,3 +410,107 @@ def test_a_model_with_adapters_of_peft_is_refused():
         attach(model, config())
     assert before == {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     assert attach(model.merge_and_unload(), config()).matrices
+
+
+class Router(nn.Linear):
+    """Looks linear and gives two things."""
+
+    def forward(self, x):
+        scores = super().forward(x)
+        return scores.softmax(-1), scores
+
+
+def test_a_layer_that_looks_linear_and_gives_something_else_is_left_out_or_refused_by_name():
+    class Routed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.router, self.lin = Router(16, 4), nn.Linear(16, 16)
+
+        def forward(self, x):
+            return self.lin(x) * self.router(x)[0].sum(-1, keepdim=True)
+
+    model = Routed()
+    x = torch.randn(3, 16)
+    wanted = model(x)
+    with pytest.raises(FlexLoRAError, match=r"target_modules: router \(Router\) looks linear"):
+        attach(model, config(target_modules=["router", "lin"]))
+    assert list(attach(model, config()).matrices) == ["lin"]
+    assert torch.allclose(model(x), wanted) and model.router.training
+
+
+def copied(model):
+    return copy.deepcopy(model)
+
+
+def pickled(model):
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("again", [copied, pickled])
+@pytest.mark.parametrize("method", [None, "flexlora", "salora", "dora_dynamic", "big_then_cut"])
+def test_an_adapted_model_is_copied_and_pickled_as_it_computes(method, again):
+    """Also while it trains: with a callback (None), or bound to an optimizer through PEFT."""
+    if method is None:
+        model = bert()
+        live(FlexLoRACallback(model, config()).adapter)
+    else:
+        model = get_peft_model(bert(), PeftConfig(r=2, total_steps=20, task_type="SEQ_CLS", method=method))
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+        model.base_model.bind(optimizer)
+        model.train()(input_ids=IDS, labels=torch.tensor([0, 1])).loss.backward()
+        optimizer.step()
+    other = again(model.eval()).eval()
+    assert torch.equal(other(input_ids=IDS).logits, model(input_ids=IDS).logits)
+    other.load_state_dict(model.state_dict())
+
+
+WEIGHT_USES = {
+    "neg": lambda w: -w, "half": lambda w: w / 2, "square": lambda w: w**2, "less": lambda w: w - 1,
+    "from": lambda w: 1 - w,
+    "over": lambda w: 1 / (w + 9), "abs": abs, "above": lambda w: w > 0, "same": lambda w: w == w.value(),
+    "other": lambda w: w != 0, "rows": lambda w: torch.stack(list(w)), "left": lambda w: torch.ones(2, 16) @ w,
+    "right": lambda w: w @ torch.ones(16, 2), "row": lambda w: w[1], "whole": lambda w: w // 0.1,
+    "twice": lambda w: 2 * w,
+    "two": lambda w: w * w, "unit": lambda w: w / w.norm(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("use", WEIGHT_USES)
+def test_a_weight_computes_as_its_values(use):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16))
+    live(attach(model, config()))
+    weight = model[0].weight
+    values = weight.value()
+    values.value = lambda: values
+    assert torch.equal(WEIGHT_USES[use](weight), WEIGHT_USES[use](values))
+    assert len(weight) == 16 and weight is not None and bool(weight != None)  # noqa: E711
+
+
+def test_who_writes_into_a_weight_is_told_the_layer():
+    model = nn.Sequential(nn.Linear(16, 16))
+    attach(model, config())
+    assert not hasattr(model[0].weight, "div_")
+    with pytest.raises(FlexLoRAError, match=r"writes into the weight of 0 \(div_\).*exclude_modules"):
+        model[0].weight.div_(2)
+
+
+def test_values_are_put_in_by_functional_call():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16))
+    live(attach(model, config()))
+    x = torch.randn(3, 16)
+    before = model(x)
+    twice = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in twice.parameters():
+            parameter.mul_(2)
+    values = {name: (2 * parameter).detach().requires_grad_() for name, parameter in model.named_parameters()}
+    found = torch.func.functional_call(model, values, x)
+    assert torch.allclose(found, twice(x), atol=1e-6)
+    found.sum().backward()
+    assert values["0.lam"].grad.abs().sum() > 0 and model[0].lam.grad is None
+    assert torch.equal(model(x), before)

@@ -107,6 +107,21 @@ def test_every_file_computes_what_the_model_does(case, tmp_path):
     assert torch.allclose(adapter.merge()(x), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("norm", [nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm])
+def test_a_weight_that_moves_by_itself_is_saved_and_not_exported(norm, tmp_path):
+    def make():
+        return net(body=lambda: norm(linear()), after=linear)
+
+    model, adapter = trained(make, None)
+    adapter.save(tmp_path / "own")
+    again = make()
+    load_adapter(again, tmp_path / "own")
+    x = torch.randn(4, 16)
+    assert torch.equal(again.eval()(x), model(x))
+    with pytest.raises(FlexLoRAError, match=r"body\..*u moves in training and is a part of an adapted layer"):
+        adapter.export_peft(tmp_path / "peft")
+
+
 REFUSED = {
     "a buffer beside a layer": (lambda: net(body=Counting, head=linear), "body itself holds values"),
     "a buffer of the model": (Counting, "seen changes in training"),

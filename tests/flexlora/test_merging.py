@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from flexlora import FlexLoRAConfig, attach
 from flexlora.errors import FlexLoRAError
@@ -101,3 +102,26 @@ def test_a_type_that_holds_no_weights_is_refused(dtype):
     _, adapter = adapted(lambda: nn.Linear(16, 16))
     with pytest.raises(FlexLoRAError, match="floating-point type"):
         adapter.merge(dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: prune.l1_unstructured(nn.Linear(16, 16), "weight", 0.5),
+        lambda: nn.utils.weight_norm(nn.Linear(16, 16)),
+        lambda: nn.utils.spectral_norm(nn.Linear(16, 16)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+def test_a_weight_that_is_made_at_each_call_is_adapted_and_not_merged(make):
+    model, adapter = adapted(make)
+    model.eval()
+    x = torch.randn(4, 16)
+    hidden = torch.tanh(model[0](x))
+    wanted = adapter.matrices["2"].base(hidden) + hidden @ adapter.matrices["2"].delta_weight(torch.float32).T
+    model(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in adapter.parameters())
+    assert torch.allclose(model(x), wanted, atol=1e-5)
+    with pytest.raises(FlexLoRAError, match="The weight of 2 is made anew at each call"):
+        adapter.merge()
+    assert not adapter.merged
