@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.adapters.formats import FORMATS
+from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.others import REASONS
-from analysis.adapters.formats.record import Format
+from analysis.adapters.formats.table import FORMATS
 from analysis.costs import find_measurements, find_series, written
 from analysis.glossary import GLOSSARY, Term
 from flexlora.importance import IMPORTANCES, Measure
@@ -59,7 +59,7 @@ def architecture_row(one: Architecture):
 
 
 def format_row(own: Format):
-    return own.label, own.files, own.holds, own.aside
+    return own.label, own.files, own.holds, own.aside, own.writer.told
 
 
 def refused_rows():
@@ -75,7 +75,7 @@ def term_row(term: Term):
 
 RENDERED = {
     ("adapters.md", "formats"): table(
-        ("whose", "what it looks like", "what is read", "what is named and left aside"),
+        ("whose", "what it looks like", "what is read", "what is named and left aside", "what is written smaller"),
         map(format_row, (FORMATS[-1], *FORMATS[:-1])),
     ),
     ("adapters.md", "refused"): table(("`peft_type`", "not read, because"), refused_rows()),

@@ -18,6 +18,7 @@ from analysis.adapters.files import MAX_CONFIG_BYTES, AdapterError
 from analysis.adapters.merging import MERGES, merge_adapters
 from analysis.adapters.orders import ORDERS
 from analysis.adapters.own import open_any
+from analysis.adapters.plans import FORMS, SAME
 from analysis.adapters.sections import (
     Section,
     curve_section,
@@ -78,9 +79,14 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--curve", action="store_true", help="error at several sizes of the file, all matrices under one budget"
     )
-    parser.add_argument("--out", type=Path, help="write the shrunk adapter into this new folder")
+    where = "write the shrunk adapter into this new folder, or file NAME.safetensors where the format is one (see --as)"
+    parser.add_argument("--out", type=Path, help=where)
     parser.add_argument(
         "--dtype", choices=list(DTYPES), help="type of the factors that --out writes (default: the type they have)"
+    )
+    forms = "; ".join(map(": ".join, FORMS.items()))
+    parser.add_argument(
+        "--as", dest="form", default=SAME, choices=list(FORMS), help=f"what --out writes (default %(default)s): {forms}"
     )
     parser.add_argument(
         "--moves", type=int, metavar="B", help="what one event of FlexLoRA's rule with budget B would move"
@@ -132,10 +138,11 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     add("usual", usual_section(spectra))
     least = int(not options.drop)
     if target is not None:
-        suggestion = suggest_ranks(spectra, target, getattr(options, target), options.by, least, options.dtype)
-        add("suggestion", shrunk_section(spectra, suggestion, options.out, options.dtype))
+        value = getattr(options, target)
+        suggestion = suggest_ranks(spectra, target, value, options.by, least, options.dtype, options.form)
+        add("suggestion", shrunk_section(spectra, suggestion, options.out, options.dtype, options.form))
     if options.curve:
-        add("curve", curve_section(spectra, least, options.dtype))
+        add("curve", curve_section(spectra, least, options.dtype, options.form))
     if options.moves is not None:
         moves = flexlora_moves(spectra, options.moves)
         report["moves"] = {"budget": moves.budget, "prune": moves.prune, "extend": moves.extend, "rules": moves.rules}

@@ -1,11 +1,12 @@
-"""Write an adapter with fewer directions: truncated SVD of every ΔW, as a plain LoRA that PEFT loads."""
+"""Write an adapter with fewer directions: truncated SVD of every ΔW, in the format that it has or as PEFT's LoRA."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.dtypes import rounded, stored
 from analysis.adapters.files import CONFIG, WEIGHTS, AdapterError, NewTensor, TensorFile, write_tensors
+from analysis.adapters.formats.plan import Factor
 from analysis.adapters.formats.record import EXPERT
-from analysis.adapters.settings import RESHAPED, is_plain, kept, may_go, new_config
-from analysis.adapters.sizes import carried_tensors, factor_dtype, planned_factors, stored_factor, written_names
+from analysis.adapters.plans import SAME, check_writable, planned
+from analysis.adapters.settings import may_go
 from analysis.adapters.spectra import AdapterSpectra, Progress, factored_svd
 from analysis.outside import expanded, new_folder
 from flexlora.spectra import true_singular_values
@@ -77,82 +79,90 @@ def total_error(errors: list[TruncationError], spectra: AdapterSpectra) -> dict[
 def compress_adapter(
     spectra: AdapterSpectra,
     ranks: Mapping[str, int],
-    folder: str | Path,
+    out: str | Path,
     progress: Progress | None = None,
     dtype: str | None = None,
+    form: str = SAME,
 ) -> list[TruncationError]:
-    """Write the best approximation of every ΔW at the given ranks as a PEFT LoRA adapter.
+    """Write the best approximation of every ΔW at the given ranks, in the format that the adapter has or as PEFT's.
 
-    B' = U √Σ and A' = √Σ Vᵀ of B A, with the same s. Heads, biases, magnitudes and layers that were not analysed are
-    copied unchanged, and so are the factors of a matrix whose rank and type stay. AdaLoRA becomes a plain LoRA with the
-    same ΔW. Second copies of factors below ``modules_to_save`` are left out: they would have another rank than the
-    configuration says. So are matrices of rank 0, whose ΔW is 0.
+    B' = U √Σ and A' = √Σ Vᵀ of B A, with the same s; where the format cannot hold that s exactly, the factors take
+    the rest. Heads, biases, magnitudes and layers that were not analysed are copied unchanged, and so are the factors
+    of a matrix whose rank and type stay. AdaLoRA becomes a plain LoRA with the same ΔW. Second copies of factors below
+    ``modules_to_save`` are left out: they would have another rank than the configuration says. So are matrices of rank
+    0, whose ΔW is 0.
 
     Args:
         spectra: an analysed adapter.
         ranks: matrix → directions to keep, up to its rank; 0 leaves the matrix out.
-        folder: must not exist yet, or be empty.
+        out: a folder that must not exist yet, or be empty; a name that ends in .safetensors is the file itself where
+            the format has no configuration beside it.
         progress: called after each matrix.
         dtype: key of ``DTYPES``, in which the factors are written; None keeps the type that each has.
+        form: key of ``FORMS``.
 
     Returns:
         What each matrix loses, measured on the numbers that were written: truncation and rounding.
 
     Raises:
-        AdapterError: ranks that do not fit, matrices with NaN, no configuration, an initialisation that changed the
-            frozen weights, numbers too large for the type, or a folder that cannot be written.
+        AdapterError: ranks that do not fit, matrices with NaN, what the format cannot hold, numbers too large for the
+            type, or a folder that cannot be written.
     """
-    folder = expanded(folder, AdapterError)
+    folder = expanded(out, AdapterError)
     adapter = spectra.adapter
     _check_ranks(spectra, ranks)
-    _check_writable(adapter)
-    _check_attention(adapter, ranks)
+    check_writable(adapter, ranks, form)
+    plan = planned(adapter, ranks, dtype, form)
     norms = {name: float(np.linalg.norm(values)) for name, values in spectra.singular_values.items()}
-    config, tensors = new_config(adapter, ranks), carried_tensors(adapter)
-    # How the original began does not matter to finished weights, and would only cost time when they are loaded.
-    config |= {"inference_mode": True, "init_lora_weights": True}
-    # What these stored in another shape is written as plain factors.
-    config = {key: value for key, value in config.items() if key not in RESHAPED}
-    gone = [matrix for matrix in adapter.matrices if not ranks[matrix.name]]
-    errors = [_lost(matrix, 0, spectra.singular_values[matrix.name], norms[matrix.name]) for matrix in gone]
-    errors += [_lost(m, m.rank, np.zeros(0), norms[m.name]) for m in adapter.matrices if m.layer_kind == EXPERT]
+    own: defaultdict[str, dict[str, Factor]] = defaultdict(dict)
+    for tensor, factor in plan.factors.items():
+        own[factor.matrix][tensor] = factor
+    left = [matrix for matrix in adapter.matrices if matrix.name not in own]
+    errors = [_lost(m, ranks[m.name], spectra.singular_values[m.name][ranks[m.name] :], norms[m.name]) for m in left]
 
     # Both factors come from one decomposition; one matrix is held at a time.
     @lru_cache(maxsize=1)
     def written(name: str) -> dict[str, bytes]:
-        found, error = _factors(adapter, adapter.find(name), ranks[name], dtype, norms[name])
-        errors.append(error)
+        matrix = adapter.find(name)
+        found, lost = _factors(adapter, matrix, own[name], plan.scales.get(name, matrix.scale))
+        errors.append(_lost(matrix, ranks[name], lost, norms[name]))
         if progress is not None:
             progress(len(errors), len(adapter.matrices))
         return found
 
-    planned = planned_factors(adapter, ranks, dtype)
-    for matrix in kept(adapter, ranks):
-        for part, tensor in written_names(matrix).items():
-            tensors[tensor] = planned[tensor]._replace(data=lambda name=matrix.name, part=part: written(name)[part])
-    write_adapter(folder, tensors, config)
+    tensors = dict(plan.copied)
+    for tensor, factor in plan.factors.items():
+        tensors[tensor] = NewTensor(factor.dtype, factor.shape, partial(_tensor, written, factor.matrix, tensor))
+    config = None if plan.config is None else plan.config()
+    write_adapter(folder, tensors, config, plan.weights, plan.metadata)
     return errors
 
 
+def _tensor(written: Callable[[str], dict[str, bytes]], matrix: str, tensor: str) -> bytes:
+    return written(matrix)[tensor]
+
+
 def _factors(
-    adapter: Adapter, matrix: AdapterMatrix, rank: int, dtype: str | None, whole: float
-) -> tuple[dict[str, bytes], TruncationError]:
-    """Return part → bytes of the new factors, and what they lose of a ΔW of norm ``whole``."""
-    types = {part: factor_dtype(adapter, matrix.name, part, dtype) for part in ("A", "B")}
-    product = adapter.entries[matrix.name].product
-    if product.plain and rank == product.directions:
-        own = {part: stored_factor(adapter, matrix.name, part) for part in types}
-        same = {part: tensor.name for part, tensor in own.items() if tensor.dtype == types[part]}
-        if len(same) == len(types):
-            raw = {part: adapter.file.raw(name) for part, name in same.items()}
-            return raw, _lost(matrix, rank, np.zeros(0), whole)
+    adapter: Adapter, matrix: AdapterMatrix, factors: Mapping[str, Factor], scale: float
+) -> tuple[dict[str, bytes], np.ndarray]:
+    """Return tensor → bytes of what a matrix is written as, and the σ of what is lost; ``scale`` is the file's s."""
+    sources = {tensor: factor.source for tensor, factor in factors.items() if factor.source is not None}
+    if len(sources) == len(factors):
+        return {tensor: adapter.file.raw(source) for tensor, source in sources.items()}, np.zeros(0)
+    parts = {factor.part: (tensor, factor) for tensor, factor in factors.items()}
+    rank = parts["A"][1].shape[1 if parts["A"][1].transposed else 0]
     B, A = adapter.factors(matrix.name)
-    made = dict(zip("AB", _truncated(B, A, rank), strict=True))
-    new = {part: rounded(factor, types[part]) for part, factor in made.items()}
-    # The singular values of s · (B A − B' A'), a product of wider factors.
-    signs = np.concatenate([np.ones(matrix.rank), -np.ones(rank)])
-    lost = true_singular_values(np.hstack([B, new["B"]]), signs, np.vstack([A, new["A"]]), matrix.scale)
-    return {part: stored(new[part], types[part]) for part in new}, _lost(matrix, rank, lost, whole)
+    # What the file's s leaves of the adapter's goes into both factors alike.
+    share = matrix.scale / scale if scale else 1.0
+    made = dict(zip("AB", (share**0.5 * factor for factor in _truncated(B, A, rank)), strict=True))
+    new = {part: rounded(factor, parts[part][1].dtype) for part, factor in made.items()}
+    # The singular values of s · B A − s' · B' A', a product of wider factors.
+    signs = np.concatenate([np.full(matrix.rank, share), -np.ones(rank)])
+    lost = true_singular_values(np.hstack([B, new["B"]]), signs, np.vstack([A, new["A"]]), scale)
+    found = {}
+    for part, (tensor, factor) in parts.items():
+        found[tensor] = stored(new[part].T if factor.transposed else new[part], factor.dtype)
+    return found, lost
 
 
 def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
@@ -168,40 +178,6 @@ def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
             raise AdapterError(f"{matrix.name} has a magnitude or a bias of its own: it must keep a direction.")
 
 
-def _check_writable(adapter: Adapter) -> None:
-    if adapter.config is None and adapter.format == "peft":
-        raise AdapterError("Without adapter_config.json the scale is unknown, so no adapter can be written.")
-    if adapter.config is None or not is_plain(adapter):
-        raise AdapterError(
-            f"This is {adapter.label} as {adapter.format} stores it: only LoRA and AdaLoRA of PEFT are written smaller."
-        )
-    grouped = [m.name for m in adapter.matrices if m.kernel and not adapter.entries[m.name].product.plain]
-    if grouped:
-        raise AdapterError(
-            f"{grouped[0]} adapts a grouped convolution, whose factors cannot be written at other ranks."
-        )
-    if adapter.config.get("kasa_config"):
-        raise AdapterError(
-            "KaSA counts from weights that it changed, and PEFT would change them anew at the new ranks."
-        )
-    if adapter.starts_relative:
-        raise AdapterError(
-            f"This adapter began with init_lora_weights={adapter.config.get('init_lora_weights')!r} and counts from "
-            "changed weights, which PEFT would derive anew at the old ranks. Convert it first: "
-            "model.save_pretrained(folder, path_initial_model_for_weight_conversion=...)."
-        )
-
-
-def _check_attention(adapter: Adapter, ranks: Mapping[str, int]) -> None:
-    """Refuse unlike ranks in ``nn.MultiheadAttention``: PEFT gives its output projection the rank of its input's."""
-    for name, rank in ranks.items():
-        owner = name.removesuffix(".base_layer.out_proj")
-        if owner != name and ranks.get(owner, rank) != rank:
-            raise AdapterError(
-                f"{owner} and its out_proj share a rank under PEFT; {ranks[owner]} and {rank} were asked for."
-            )
-
-
 def _truncated(B: np.ndarray, A: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Return A' (rank, in) and B' (out, rank) with B' A' = the best approximation of B A."""
     U, values, V = factored_svd(B, A)
@@ -213,16 +189,31 @@ def _truncated(B: np.ndarray, A: np.ndarray, rank: int) -> tuple[np.ndarray, np.
     return new_A, new_B
 
 
-def write_adapter(folder: Path, tensors: Mapping[str, NewTensor], config: dict[str, Any]) -> None:
-    """Write both files of a PEFT adapter into a new folder: all or nothing.
+def write_adapter(
+    out: Path,
+    tensors: Mapping[str, NewTensor],
+    config: dict[str, Any] | None,
+    weights: str = WEIGHTS,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write the files of an adapter into a new folder, or the one file that it is: all or nothing.
 
     Raises:
-        AdapterError: the folder cannot be written.
+        AdapterError: they cannot be written there.
     """
+    alone = config is None and out.suffix == ".safetensors"
+    place = out.with_name(f".{out.name}.new") if alone else out
     try:
-        with new_folder(folder, AdapterError) as made:
-            write_tensors(made / WEIGHTS, tensors)
-            TensorFile(made / WEIGHTS)
-            (made / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+        if alone and (out.exists() or out.is_symlink()):
+            raise AdapterError(f"{out} exists already. Choose a new name.")
+        with new_folder(place, AdapterError) as made:
+            write_tensors(made / weights, tensors, metadata)
+            TensorFile(made / weights)
+            if config is not None:
+                (made / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+            elif alone:
+                (made / weights).rename(out)
+        if alone:
+            place.rmdir()
     except OSError as error:
-        raise AdapterError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        raise AdapterError(f"{out} cannot be written: {error.strerror or error}.") from error

@@ -179,8 +179,8 @@ class NewTensor(NamedTuple):
     data: Callable[[], bytes]
 
 
-def write_tensors(path: Path, tensors: Mapping[str, NewTensor]) -> None:
-    """Write a safetensors file, holding one tensor in memory at a time.
+def write_tensors(path: Path, tensors: Mapping[str, NewTensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, holding one tensor in memory at a time; ``metadata`` stands in its header.
 
     Not by the library: its numpy door has no bfloat16, and the one below takes memory addresses.
 
@@ -188,7 +188,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NewTensor]) -> None:
         AdapterError: a tensor's bytes do not fit its shape.
         OSError: the file cannot be written.
     """
-    text, sizes = _header(tensors)
+    text, sizes = _header(tensors, metadata)
     with path.open("wb") as file:
         file.write(text)
         for (name, tensor), size in zip(tensors.items(), sizes, strict=True):
@@ -198,15 +198,15 @@ def write_tensors(path: Path, tensors: Mapping[str, NewTensor]) -> None:
             file.write(data)
 
 
-def written_bytes(tensors: Mapping[str, NewTensor]) -> int:
+def written_bytes(tensors: Mapping[str, NewTensor], metadata: Mapping[str, str] | None = None) -> int:
     """Return the size of the file that ``write_tensors`` would write."""
-    text, sizes = _header(tensors)
+    text, sizes = _header(tensors, metadata)
     return len(text) + sum(sizes)
 
 
-def _header(tensors: Mapping[str, NewTensor]) -> tuple[bytes, list[int]]:
+def _header(tensors: Mapping[str, NewTensor], metadata: Mapping[str, str] | None) -> tuple[bytes, list[int]]:
     """Return what stands before the numbers, and the bytes of each tensor."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"} if metadata is None else dict(metadata)}
     end, sizes = 0, []
     for name, tensor in tensors.items():
         sizes.append(math.prod(tensor.shape) * ITEM_BYTES[tensor.dtype])

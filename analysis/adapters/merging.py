@@ -22,9 +22,10 @@ from analysis.adapters.comparison import base_notices, same_shape
 from analysis.adapters.compression import write_adapter
 from analysis.adapters.dtypes import rounded, stored
 from analysis.adapters.files import AdapterError, NewTensor
+from analysis.adapters.formats.peft_names import written_names, written_shapes
+from analysis.adapters.formats.peft_plan import carried_tensors
 from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.patterns import unambiguous
-from analysis.adapters.sizes import carried_tensors, written_names, written_shapes
 from analysis.adapters.spectra import Progress, factored_svd
 from flexlora.spectra import true_singular_values
 

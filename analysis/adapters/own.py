@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from analysis.adapters.adapter import Adapter, open_adapter
+from analysis.adapters.adapter import Adapter
 from analysis.adapters.files import CONFIG, MAX_CONFIG_BYTES, OWN_WEIGHTS, WEIGHTS, AdapterError, TensorFile
-from analysis.adapters.formats.peft import PREFIX
+from analysis.adapters.formats.peft_names import PREFIX
+from analysis.adapters.opening import open_adapter
 from analysis.outside import expanded, read_json
 
 OWN_CONFIG = "adapter.json"

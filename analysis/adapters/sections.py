@@ -15,8 +15,9 @@ from analysis.adapters.compression import compress_adapter, total_error, truncat
 from analysis.adapters.doctor import CHECKS, Finding, verdict
 from analysis.adapters.many import SIDES, Comparisons
 from analysis.adapters.merging import Merge
+from analysis.adapters.plans import SAME, planned
 from analysis.adapters.settings import config_snippet
-from analysis.adapters.sizes import size_at, size_now
+from analysis.adapters.sizes import plan_size, size_at, size_now
 from analysis.adapters.spectra import AdapterSpectra
 from analysis.adapters.suggestion import Suggestion, suggest_sizes
 from analysis.adapters.words import describe_bound, describe_sizes, describe_suggestion, size_warnings
@@ -54,15 +55,18 @@ def usual_section(spectra: AdapterSpectra) -> Section:
     return found, [caution(), text_table(told, columns, right=columns[1:])]
 
 
-def shrunk_section(spectra: AdapterSpectra, suggestion: Suggestion, out: Path | None, dtype: str | None) -> Section:
+def shrunk_section(
+    spectra: AdapterSpectra, suggestion: Suggestion, out: Path | None, dtype: str | None, form: str = SAME
+) -> Section:
     """Return a suggestion with its size, error and settings; write it if asked to."""
     snippet = config_snippet(spectra.adapter, suggestion.ranks)
     if out:
-        errors = compress_adapter(spectra, suggestion.ranks, out, dtype=dtype)
+        errors = compress_adapter(spectra, suggestion.ranks, out, dtype=dtype, form=form)
     else:
         errors = truncation_errors(spectra, suggestion.ranks)
     whole = total_error(errors, spectra)
-    before, after = size_now(spectra.adapter), size_at(spectra.adapter, suggestion.ranks, dtype)
+    plan = planned(spectra.adapter, suggestion.ranks, dtype, form)
+    before, after = size_now(spectra.adapter), plan_size(plan)
     warnings = size_warnings(before, after, suggestion.error, whole["relative"])
     report = {
         **vars(suggestion),
@@ -70,6 +74,8 @@ def shrunk_section(spectra: AdapterSpectra, suggestion: Suggestion, out: Path | 
         "bytes_before": vars(before),
         "bytes_after": vars(after),
         "warnings": warnings,
+        "form": form,
+        "notices": list(plan.notices),
         "matrix_errors": [vars(error) for error in errors],
         "lora_config": snippet,
         "written": str(out) if out else None,
@@ -80,24 +86,25 @@ def shrunk_section(spectra: AdapterSpectra, suggestion: Suggestion, out: Path | 
         f"Error of ΔW: {whole['relative']:.2%} in the Frobenius norm ({whole['frobenius']:.4g}), at most "
         f"{whole['spectral']:.4g} in the spectral norm of a matrix. {describe_bound(suggestion)}".rstrip(),
         *(f"Warning: {line}" for line in warnings),
+        *(f"Note: {line}" for line in plan.notices),
         "",
         snippet,
     ]
     return report, lines + ([f"\nWritten to {out}."] if out else [])
 
 
-def curve_section(spectra: AdapterSpectra, least: int, dtype: str | None) -> Section:
+def curve_section(spectra: AdapterSpectra, least: int, dtype: str | None, form: str = SAME) -> Section:
     """Return the error at several sizes of the file."""
     rows = [
         {
-            "bytes": size_at(spectra.adapter, one.ranks, dtype).total,
+            "bytes": size_at(spectra.adapter, one.ranks, dtype, form).total,
             "parameters": one.parameters,
             "total_rank": one.total_rank,
             "error": one.error,
             "least_possible": one.bound,
             "energy_kept": one.energy_kept,
         }
-        for one in suggest_sizes(spectra, least=least, dtype=dtype)
+        for one in suggest_sizes(spectra, least=least, dtype=dtype, form=form)
     ]
     title = "Error against size, by the singular values, one budget over all matrices:"
     return rows, [title, text_table(rows, list(rows[0]), list(rows[0]))]

@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.files import AdapterError
-from analysis.adapters.formats.peft import copy_word
+from analysis.adapters.formats.peft_names import copy_word
 from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.patterns import unambiguous
 from analysis.adapters.scales import configured_rank
@@ -64,13 +64,26 @@ def lora_settings(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
         }
     if not names:
         raise AdapterError("Only experts are adapted here, which share their ranks: there is nothing to set.")
-    r = Counter(ranks[name] for name in names).most_common(1)[0][0]
+    return _most_frequent({name: ranks[name] for name in names}, alphas, keys)
+
+
+def pattern_settings(ranks: Mapping[str, int], scales: Mapping[str, float], stabilised: bool) -> dict[str, Any]:
+    """Return ``r``, ``lora_alpha``, ``rank_pattern`` and ``alpha_pattern`` of modules with these ranks and s.
+
+    ``stabilised`` is that of ``use_rslora``.
+    """
+    alphas = {name: _told_alpha(scales[name], rank, stabilised) for name, rank in ranks.items()}
+    return _most_frequent(ranks, alphas, unambiguous(list(ranks)))
+
+
+def _most_frequent(ranks: Mapping[str, int], alphas: Mapping[str, float], keys: Mapping[str, str]) -> dict[str, Any]:
+    r = Counter(ranks.values()).most_common(1)[0][0]
     alpha = Counter(alphas.values()).most_common(1)[0][0]
     return {
         "r": r,
         "lora_alpha": alpha,
-        "rank_pattern": {keys[name]: ranks[name] for name in names if ranks[name] != r},
-        "alpha_pattern": {keys[name]: alphas[name] for name in names if alphas[name] != alpha},
+        "rank_pattern": {keys[name]: rank for name, rank in ranks.items() if rank != r},
+        "alpha_pattern": {keys[name]: own for name, own in alphas.items() if own != alpha},
     }
 
 
@@ -146,5 +159,9 @@ def _before(first: dict[str, Any], then: Mapping[str, Any] | None) -> dict[str, 
 
 def _alpha(adapter: Adapter, matrix: AdapterMatrix, rank: int) -> float:
     stabilised = bool((adapter.config or {}).get("use_rslora")) and adapter.kind == "LORA"
+    return _told_alpha(matrix.scale, rank, stabilised)
+
+
+def _told_alpha(scale: float, rank: int, stabilised: bool) -> float:
     # Rounded to 12 digits: 16 · (3 / 8) shall be 6 and not 5.999...
-    return float(f"{matrix.scale * (rank**0.5 if stabilised else rank):.12g}")
+    return float(f"{scale * (rank**0.5 if stabilised else rank):.12g}")

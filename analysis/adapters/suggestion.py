@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.adapters.files import AdapterError
+from analysis.adapters.plans import SAME
 from analysis.adapters.spectra import AdapterSpectra
 from analysis.adapters.targets import SIZES, BudgetProblem
 from flexlora.importance import IMPORTANCES
@@ -53,6 +54,7 @@ def suggest_ranks(
     by: str = "least_error",
     least: int = 1,
     dtype: str | None = None,
+    form: str = SAME,
 ) -> Suggestion:
     """Shrink an adapter to a target; each matrix keeps its largest directions.
 
@@ -61,7 +63,7 @@ def suggest_ranks(
     Raises:
         AdapterError: an unknown key, a target that cannot be met, or an adapter that does nothing.
     """
-    return _suggestion(BudgetProblem(spectra, target, by, least, dtype), value)
+    return _suggestion(BudgetProblem(spectra, target, by, least, dtype, form), value)
 
 
 def suggest_sizes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NoReturn
 
@@ -10,10 +12,12 @@ import numpy as np
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.budget import BudgetCurve, Cut, least_error_curve, ordered_curve
 from analysis.adapters.files import AdapterError
+from analysis.adapters.formats.plan import direction_bytes
 from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.orders import ORDERS
+from analysis.adapters.plans import SAME, one_rank, planned
 from analysis.adapters.settings import may_go
-from analysis.adapters.sizes import direction_bytes, size_at, size_now
+from analysis.adapters.sizes import plan_size, size_at, size_now
 from analysis.adapters.spectra import AdapterSpectra
 
 TARGETS: dict[str, str] = {
@@ -39,6 +43,7 @@ class BudgetProblem:
         by: key of ``ORDERS``.
         least: directions that every matrix keeps; 0 lets ``least_error`` leave whole matrices out.
         dtype: type in which the factors would be written, for bytes; None keeps theirs.
+        form: key of ``FORMS``: as what it would be written; a format of one rank is cut at one rank.
 
     Attributes:
         names: the matrices that may give directions.
@@ -49,11 +54,14 @@ class BudgetProblem:
         AdapterError: an unknown key, or an adapter that does nothing.
     """
 
-    def __init__(self, spectra: AdapterSpectra, target: str, by: str, least: int, dtype: str | None) -> None:
+    def __init__(
+        self, spectra: AdapterSpectra, target: str, by: str, least: int, dtype: str | None, form: str = SAME
+    ) -> None:
         for kind, asked, known in (("order", by, ORDERS), ("target", target, TARGETS)):
             if asked not in known:
                 raise AdapterError(f"Unknown {kind} {asked!r}. Choose one of: {', '.join(known)}.")
-        self.adapter, self.target, self.by, self.dtype = spectra.adapter, target, by, dtype
+        self.adapter, self.target, self.by, self.dtype, self.form = spectra.adapter, target, by, dtype, form
+        self._level = one_rank(self.adapter, form)
         self.least = least if by == "least_error" else max(1, least)
         # Experts share their factors' rank, and keep it.
         finite = {
@@ -73,6 +81,8 @@ class BudgetProblem:
     def curve(self) -> BudgetCurve:
         """The directions in the order in which they go."""
         price = {name: self._price(name) for name in self.names}
+        if self._level:
+            return _level_curve(list(self._values.values()), list(price.values()))
         if self.by != "least_error":
             return ordered_curve(self.names, self._values, price, ORDERS[self.by](self._finite, price))
         least = [self.least if may_go(self.adapter, self.adapter.find(name)) else 1 for name in self.names]
@@ -81,6 +91,8 @@ class BudgetProblem:
     def ranks(self, cut: Cut) -> dict[str, int]:
         """Return matrix → rank of a cut."""
         found = {matrix.name: matrix.rank for matrix in self.adapter.matrices}
+        if self._level:
+            return found | {name: min(int(cut.ranks[0]), found[name]) for name in self.names}
         return found | dict(zip(self.names, cut.ranks.tolist(), strict=True))
 
     def cut(self, value: float) -> Cut:
@@ -112,11 +124,12 @@ class BudgetProblem:
 
     def _within_bytes(self, value: float, fill: bool) -> Cut:
         first, last = 0, len(self.curve.owners)
+        last_step = last
         smallest = self._bytes(self.curve.after(last))
         if not value >= smallest:
             self._refuse(value, smallest, self._bytes(self.curve.after(0)))
         while first < last:
-            # Fewer directions never take more bytes: no number in the header grows.
+            # Fewer directions take no more bytes but where ranks stand in the header's texts: what is found fits, too.
             middle = (first + last) // 2
             first, last = (first, middle) if self._bytes(self.curve.after(middle)) <= value else (middle + 1, last)
         price = int(self.curve.price[first])
@@ -124,13 +137,20 @@ class BudgetProblem:
         found = self.curve.within_price(price + room, fill)
         if found is None or self._bytes(found.ranks) > value:
             found = self.curve.within_price(price, fill=False)
-        # The header of the smallest file is the shortest: no allocation has more room for its factors.
-        bound = self.curve.within_price(value - (smallest - int(self.curve.price[-1])), fill=False)
+        # Its texts aside, the header of the smallest file is the shortest: no allocation has more room for factors.
+        texts = self._texts(self.curve.after(last_step))
+        bound = self.curve.within_price(value - (smallest - texts - int(self.curve.price[-1])), fill=False)
         assert found is not None and bound is not None
         return Cut(found.ranks, found.price, found.lost, bound.least)
 
     def _bytes(self, ranks: np.ndarray) -> int:
-        return size_at(self.adapter, self.ranks(Cut(ranks, 0, 0.0, 0.0)), self.dtype).total
+        return size_at(self.adapter, self.ranks(Cut(ranks, 0, 0.0, 0.0)), self.dtype, self.form).total
+
+    def _texts(self, ranks: np.ndarray) -> int:
+        """Return how much of the file at these ranks is text in its header that may say ranks."""
+        plan = planned(self.adapter, self.ranks(Cut(ranks, 0, 0.0, 0.0)), self.dtype, self.form)
+        same = {key: value for key, value in plan.metadata.items() if self.adapter.file.metadata.get(key) == value}
+        return plan_size(plan).total - plan_size(replace(plan, metadata=same)).total
 
     def _price(self, name: str) -> int:
         matrix = self.adapter.find(name)
@@ -151,3 +171,15 @@ class BudgetProblem:
 def why_nothing(adapter: Adapter) -> str:
     """Return why an adapter whose every ΔW is 0 does nothing: "alpha = 0" or "B = 0 everywhere"."""
     return "alpha = 0" if all(matrix.scale == 0 for matrix in adapter.matrices) else "B = 0 everywhere"
+
+
+def _level_curve(spectra: Sequence[np.ndarray], prices: Sequence[int]) -> BudgetCurve:
+    """Return the curve of a format of one rank: each step takes the last direction of every matrix of the highest."""
+    rank = max(values.size for values in spectra)
+    energies = np.zeros(rank)
+    for values in spectra:
+        energies[: values.size] += np.square(values)
+    steps = energies[:0:-1]
+    return BudgetCurve(
+        np.array([rank], np.int64), np.array([sum(prices)], np.int64), np.zeros(len(steps), np.int64), steps
+    )

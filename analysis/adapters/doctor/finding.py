@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
-from analysis.adapters.sizes import factor_dtype
+from analysis.adapters.formats.plan import factor_dtype
 from analysis.adapters.spectra import AdapterSpectra, is_dead
 from flexlora.matrix_names import place_label
 

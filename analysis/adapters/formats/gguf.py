@@ -12,6 +12,8 @@ import numpy as np
 
 from analysis.adapters.damage import what_it_is
 from analysis.adapters.files import MAX_HEADER_BYTES, AdapterError, Tensor, floats, number
+from analysis.adapters.formats.format import Format
+from analysis.adapters.formats.gguf_plan import GGUF_WRITER
 from analysis.adapters.formats.products import low_rank
 from analysis.adapters.formats.record import (
     EMBEDDING,
@@ -19,7 +21,6 @@ from analysis.adapters.formats.record import (
     LINEAR,
     Contents,
     Entry,
-    Format,
     Opened,
     check_product,
     refuse_shapes,
@@ -202,4 +203,5 @@ GGUF = Format(
     "other quantised types, by name",
     lambda opened: isinstance(opened.file, GgufFile),
     _read,
+    GGUF_WRITER,
 )

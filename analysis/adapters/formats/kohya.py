@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from analysis.adapters.files import AdapterError
+from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.lycoris import PARTS
 from analysis.adapters.formats.module_paths import component_of
 from analysis.adapters.formats.pairs import Scale, module_entry, pair_kinds, pair_notices, sort_pairs
-from analysis.adapters.formats.record import Contents, Format, Opened
+from analysis.adapters.formats.pairs_plan import PAIRS_WRITER
+from analysis.adapters.formats.record import Contents, Opened
 
 _MARKS = (".lora_down.weight", ".lora_up.weight", *(f".{part}" for part in PARTS), ".diff", ".oft_blocks", ".on_input")
 
@@ -43,4 +45,5 @@ KOHYA = Format(
     "differences of norms and biases; IA³, OFT and GLoRA by name",
     _is_kohya,
     lambda opened: read_pairs(opened, "taken as r, so s = 1, as kohya's loader does.", lambda name, rank: None),
+    PAIRS_WRITER,
 )

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from analysis.adapters.files import AdapterError, Tensor
-from analysis.adapters.formats.peft import PREFIX
+from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.peft_keys import check_keys
+from analysis.adapters.formats.peft_names import PREFIX
+from analysis.adapters.formats.peft_plan import PEFT_WRITER
 from analysis.adapters.formats.products import Product, Read, dense, hadamard, kronecker
-from analysis.adapters.formats.record import CONVOLUTION, LINEAR, Contents, Entry, Format, Opened
+from analysis.adapters.formats.record import CONVOLUTION, LINEAR, Contents, Entry, Opened
 from analysis.adapters.scales import configured_rank, pattern_number
 
 HADA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
@@ -163,4 +165,5 @@ LYCORIS_OF_PEFT = Format(
     "heads",
     lambda opened: (opened.config or {}).get("peft_type") in LABELS,
     _read,
+    PEFT_WRITER,
 )

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from analysis.adapters.files import AdapterError, Tensor, number
+from analysis.adapters.formats.format import Format
+from analysis.adapters.formats.mlx_plan import MLX_WRITER
 from analysis.adapters.formats.products import Product, low_rank
 from analysis.adapters.formats.record import (
     EXPERT,
     LINEAR,
     Contents,
     Entry,
-    Format,
     Opened,
     check_product,
     refuse_shapes,
@@ -50,7 +51,8 @@ def _read(opened: Opened) -> Contents:
             contents.carried.append(parts["m"].name)
             magnitudes += len(parts) > 1
         if set(parts) != {"m"}:
-            contents.entries += _entries(module, parts, 1.0 if scale is None else scale)
+            own = _entries(module, parts, 1.0 if scale is None else scale)
+            contents.entries += [entry._replace(magnitude="m" in parts) for entry in own]
     if scale is None:
         contents.notices.append("No lora_parameters in adapter_config.json: the scale is unknown and taken as 1.")
     if magnitudes:
@@ -141,4 +143,5 @@ MLX = Format(
     "magnitudes of DoRA, norms and heads",
     _is_mlx,
     _read,
+    MLX_WRITER,
 )

@@ -75,7 +75,7 @@ def sort_pairs(opened: Opened) -> tuple[dict[str, Module], list[str], dict[str, 
         if other is not None:
             skipped[name.removesuffix(other)] = STRANGE[other]
             continue
-        module, part = _split(name)
+        module, part = tensor_part(name)
         if part is None or (part == DIFF and len(tensor.shape) < 2):
             carried.append(name)
             continue
@@ -95,7 +95,8 @@ def sort_pairs(opened: Opened) -> tuple[dict[str, Module], list[str], dict[str, 
     return found, carried, skipped
 
 
-def _split(name: str) -> tuple[str, str | None]:
+def tensor_part(name: str) -> tuple[str, str | None]:
+    """Return which module a tensor is of, as the file writes it, and which part of it; None = none that is known."""
     if match := _NUMBERED.search(name):
         return f"{name[: match.start()]}{match[1]}", match[2]
     end = next((end for end in _ENDS if name.endswith(end)), None)
@@ -130,7 +131,7 @@ def module_entry(stored: str, name: str, module: Module, scale: Scale) -> Entry:
     elif any(part in parts for part in KRON):
         product, rank = lokr_product(stored, parts)
     elif DIFF in parts:
-        return _difference(name, parts[DIFF])
+        return _difference(name, parts[DIFF])._replace(magnitude=DORA in parts)
     else:
         product, rank = _low_rank(stored, parts), parts[DOWN].shape[0]
     kernel = kernel_of(parts) or next((parts[p].shape[2:] for p in (MID, DOWN) if p in parts), ())
@@ -142,7 +143,8 @@ def module_entry(stored: str, name: str, module: Module, scale: Scale) -> Entry:
     else:
         own = scale(name, rank)
         value = 1.0 if own is None else own
-    return Entry(name, product, value, CONVOLUTION if math.prod(kernel) > 1 else LINEAR, kernel)
+    kind = CONVOLUTION if math.prod(kernel) > 1 else LINEAR
+    return Entry(name, product, value, kind, kernel, magnitude=DORA in parts)
 
 
 def _difference(name: str, tensor: Tensor) -> Entry:

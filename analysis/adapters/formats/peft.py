@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from analysis.adapters.files import AdapterError, Tensor
+from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.peft_experts import parameter_owners, read_experts
 from analysis.adapters.formats.peft_keys import check_keys
+from analysis.adapters.formats.peft_names import PREFIX, copy_word
+from analysis.adapters.formats.peft_plan import PEFT_WRITER
 from analysis.adapters.formats.peft_words import lora_label, lora_notices
 from analysis.adapters.formats.products import block_diagonal, low_rank
 from analysis.adapters.formats.record import (
@@ -22,7 +25,6 @@ from analysis.adapters.formats.record import (
     LINEAR,
     Contents,
     Entry,
-    Format,
     Opened,
     check_product,
     refuse_shapes,
@@ -30,10 +32,6 @@ from analysis.adapters.formats.record import (
 from analysis.adapters.scales import configured_rank, matrix_scale
 from analysis.outside import shown
 
-PREFIX = "base_model.model."
-"""PEFT puts it before every module name."""
-
-COPIES = ("modules_to_save", "original_module")
 KINDS = ("LORA", "ADALORA")
 PAIR = ("lora_A", "lora_B")
 
@@ -57,11 +55,6 @@ class _Sorted:
     modules: dict[str, Parts] = field(default_factory=dict)
     carried: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-
-
-def copy_word(module: str) -> str | None:
-    """Return which part of a name says that PEFT keeps a second copy of the factors there, or None."""
-    return next((word for word in module.split(".") if word in COPIES), None)
 
 
 def read_lora(opened: Opened, kind: str) -> Contents:
@@ -267,4 +260,5 @@ PEFT = Format(
     "heads, biases, retrained tokens, magnitudes of DoRA",
     _is_lora,
     _read,
+    PEFT_WRITER,
 )

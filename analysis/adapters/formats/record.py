@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
@@ -66,28 +66,6 @@ class Opened(NamedTuple):
     def tensors(self) -> Mapping[str, Tensor]:
         """Name → where it lies."""
         return self.file.tensors
-
-
-class Format(NamedTuple):
-    """One way in which adapters are stored.
-
-    Attributes:
-        key: as ``Adapter.format`` says it.
-        label: whose it is.
-        files: what they look like.
-        holds: what of it is read.
-        aside: what of it is told and not read.
-        detect: f(opened) → whether it is this one; the first of the table that says so reads it.
-        read: f(opened) → its contents, or ``AdapterError``.
-    """
-
-    key: str
-    label: str
-    files: str
-    holds: str
-    aside: str
-    detect: Callable[[Opened], bool]
-    read: Callable[[Opened], Contents]
 
 
 def check_product(name: str, ranks: tuple[int, int], shape: tuple[int, int], told: str) -> None:
