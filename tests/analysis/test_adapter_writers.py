@@ -192,8 +192,8 @@ def test_what_keeps_its_rank_keeps_its_bytes(name, tmp_path):
         assert again.find(matrix.name).scale == pytest.approx(matrix.scale, rel=1e-11)
         for tensor in adapter.entries[matrix.name].product.tensors:
             assert again.file.raw(tensor.name) == adapter.file.raw(tensor.name)
-    header = "lora_adapter_metadata"
-    assert again.file.metadata.get(header) == adapter.file.metadata.get(header)
+    if len(whole) == len(adapter.matrices):
+        assert again.file.metadata == adapter.file.metadata
 
 
 @pytest.mark.parametrize("name", ["kohya", "diffusers", "mlx"])

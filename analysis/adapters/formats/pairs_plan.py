@@ -72,9 +72,10 @@ def plan_pairs(adapter: Adapter, ranks: Ranks, dtype: str | None) -> Plan:
             beside[alpha.name], scales[matrix.name] = made
     if cores and adapter.kind == "LORA":
         notices.append(f"{cores} matrices had a middle factor (lora_mid): they are written as two factors, without it.")
-    if any(key in adapter.file.metadata for key in _HASHES):
+    same = all(ranks[matrix.name] for matrix in adapter.matrices) and all(f.source for f in factors.values())
+    if not same and any(key in adapter.file.metadata for key in _HASHES):
         notices.append("Hashes in the header were of the tensors as they were: they are left out.")
-    metadata = _metadata(adapter, ranks)
+    metadata = dict(adapter.file.metadata) if same else _metadata(adapter, ranks)
     return Plan(_file_name(adapter), factors, beside, scales, metadata, None, tuple(notices))
 
 
