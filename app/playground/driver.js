@@ -13,11 +13,11 @@ import { recordOf } from "./record.js";
  *   | {kind: "pause"}
  *   | {kind: "step", count: number}
  *   | {kind: "event"}
- *   | {kind: "speed", stepsPerSecond: number | null}
+ *   | {kind: "speed", stepsPerSecond: number | null, hold?: number}
  *   | {kind: "change", lane: number, changes: Given}
  *   | {kind: "snapshot"}
  *   | {kind: "record", lane: number}
- *   | {kind: "stop"}} Order `step`: make so many steps and pause; `event`: play to the next event; `speed`: null = as fast as it goes; `snapshot`: all of it from the first step on
+ *   | {kind: "stop"}} Order `step`: make so many steps and pause; `event`: play to the next event; `speed`: null = as fast as it goes, `hold` = milliseconds to wait where rank moved; `snapshot`: all of it from the first step on
  */
 
 /**
@@ -52,6 +52,8 @@ export class Driver {
     this.toEvent = false;
     /** @type {number | null} */
     this.stepsPerSecond = null;
+    /** Milliseconds to wait after an event that moved rank. */
+    this.hold = 0;
     this.waiting = false;
     /** Step of the latest snapshot. */
     this.told = 0;
@@ -82,6 +84,7 @@ export class Driver {
     if (order.kind === "speed") {
       if (order.stepsPerSecond !== null && !(order.stepsPerSecond > 0)) throw new Error(`stepsPerSecond=${order.stepsPerSecond} must be above 0; null = as fast as it goes.`);
       this.stepsPerSecond = order.stepsPerSecond;
+      this.hold = order.hold ?? 0;
       return this.begin();
     }
     if (!this.race) throw new Error("There is no race yet: start one first.");
@@ -144,7 +147,9 @@ export class Driver {
     const began = this.clock();
     while (this.playing && this.due() && !race.finished && race.done < this.end) {
       race.step();
-      if (this.toEvent && race.lanes.some((lane) => lane.history.events.at(-1)?.step === race.done)) this.end = race.done;
+      const events = race.lanes.flatMap((lane) => lane.history.events.at(-1) ?? []).filter(({ step }) => step === race.done);
+      if (this.toEvent && events.length) this.end = race.done;
+      if (this.hold && events.some(({ prune, extend }) => prune.length + extend.length)) this.since = { at: this.clock() + this.hold, step: race.done };
       if (this.clock() - began >= this.slice) break;
     }
     if (race.finished || race.done >= this.end) return void this.halt();

@@ -36,7 +36,8 @@ const CSS = `
 .pg-table { width: 100%; border-collapse: collapse; } .pg-table th, .pg-table td { padding: 6px 10px; text-align: right; font-weight: 400; white-space: nowrap; border-bottom: 1px solid var(--fl-line); }
 .pg-table thead th { color: var(--fl-muted); font-size: 12.5px; } .pg-table th:first-child { text-align: left; padding-left: 0; font-weight: 600; } .pg-table small { display: block; max-width: 210px; font-weight: 400; font-size: 12px; white-space: normal; color: var(--fl-muted); }
 .pg-table td[style] { background: linear-gradient(to left, color-mix(in srgb, var(--st-primary-color) 22%, transparent) calc(var(--share) * 100%), transparent 0); }
-.pg-race { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; }
+.pg-why { min-height: 3em; } .pg-why[data-told="true"] { color: var(--st-text-color); } .pg-cells { cursor: pointer; } .pg-ended { font-weight: 600; } .pg-ended:empty { display: none; }
+.pg-race { scroll-margin-top: 80px; display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; }
 .pg-look { min-height: 2.9em; font-size: 15px; max-width: 1180px; }
 .pg-small { font-size: 12.5px; color: var(--fl-muted); } .pg-tight { gap: 6px; } .pg-trouble { color: color-mix(in srgb, #c2410c 80%, var(--st-text-color)); } .pg-trouble:empty { display: none; }
 .pg-maps { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; } .pg-below { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; margin-top: 4px; }
@@ -56,7 +57,7 @@ const CSS = `
 @container playground (max-width: 1100px) { .pg-maps { gap: 14px; } .pg-below { gap: 14px; } }
 @container playground (max-width: 820px) { .pg-maps { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-maps > :first-child { grid-column: 1 / -1; } .pg-panel header .fl-select { max-width: 100%; } .pg-below, .pg-two-even { grid-template-columns: minmax(0, 1fr); } .pg-map { height: 200px; } .pg-look { min-height: 0; } }
 @container playground (max-width: 900px) { .pg-columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-halves { grid-template-columns: repeat(2, minmax(0, 620px)); } .pg-two { grid-template-columns: minmax(0, 1fr); } }
-@container playground (max-width: 620px) { .pg-table th, .pg-table td { padding: 6px 5px; } .pg-table small { max-width: 92px; } .pg-settings small { display: none; } .pg-settings th, .pg-settings td { padding: 6px 4px; } .pg-settings .fl-select { max-width: 96px; } .pg-settings th { white-space: normal; } .pg-columns, .pg-halves { grid-template-columns: minmax(0, 1fr); } .pg-tab { padding: 6px 8px; } .pg-facts { grid-template-columns: 1fr 1fr; } }
+@container playground (max-width: 620px) { .pg-tries { flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .pg-tries > * { flex: none; } .pg-table th, .pg-table td { padding: 6px 5px; } .pg-table small { max-width: 92px; } .pg-settings small { display: none; } .pg-settings th, .pg-settings td { padding: 6px 4px; } .pg-settings .fl-select { max-width: 96px; } .pg-settings th { white-space: normal; } .pg-columns, .pg-halves { grid-template-columns: minmax(0, 1fr); } .pg-tab { padding: 6px 8px; } .pg-facts { grid-template-columns: 1fr 1fr; } }
 `;
 
 const sheet = new CSSStyleSheet();

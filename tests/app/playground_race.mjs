@@ -96,6 +96,17 @@ function paced() {
   return { took, wrong: reports.slice(wrong).map((report) => report.message) };
 }
 
+function held() {
+  const { driver, run, time } = driven();
+  driver.take({ kind: "start", lanes: [{ ...SMALL, initial_budget: 2 }] });
+  driver.take({ kind: "speed", stepsPerSecond: 100, hold: 1000 });
+  driver.take({ kind: "play" });
+  const began = time.now;
+  run();
+  const moves = driver.race.lanes[0].history.events.filter(({ prune, extend }) => prune.length + extend.length).length;
+  return { took: time.now - began, moves };
+}
+
 /** A worker that only writes down what it is told. */
 class Mail {
   constructor() {
@@ -147,6 +158,7 @@ process.stdout.write(
     race: race(),
     played: played(),
     paced: paced(),
+    held: held(),
     runner: await run(),
     wrong: [message(() => new Race([])), message(() => new Race([SMALL, { ...SMALL, seed: 4 }]))],
   }),

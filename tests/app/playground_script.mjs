@@ -8,12 +8,12 @@ const modules = new Map();
 for (const [name] of cases) if (!modules.has(name)) modules.set(name, await import(`${pathToFileURL(app)}/playground/${name}.js`));
 
 const OWN = {
-  /** Distance to the truth at the start and at the end, and the share of moves towards it. */
+  /** Distance to the truth at the start and at the end, the share of moves towards it, and the loss on the test split. */
   "engine/training": ({ Training }, given) => {
     const training = new Training(given);
     while (!training.finished) training.step();
-    const { first, last, towards } = training.snapshot().scores;
-    return [first, last, towards];
+    const { scores: { first, last, towards }, testLoss } = training.snapshot();
+    return [first, last, towards, testLoss];
   },
   "ui/experiments": ({ EXPERIMENTS }) => EXPERIMENTS,
   /** A start from given draws, its gradient, and what is left after steps. */

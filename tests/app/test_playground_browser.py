@@ -20,7 +20,11 @@ def test_paint_play_and_share(open_page, served_root):
     # Something moves without a press.
     page.wait_for_selector(".pg-moves li", timeout=TIMEOUT_MS)
     assert "left map" in page.locator(".pg-look").inner_text()
-    assert page.locator(".pg-moves li").last.inner_text().split("step")[1].startswith(" 40: layers.")
+    assert page.locator(".pg-moves li").last.inner_text().split("step")[1].startswith(" 40: layer ")
+
+    why = page.locator(".pg-side-a .pg-why")
+    assert why.inner_text().startswith("layer ") and "lowest of 6: lost its smallest direction." in why.inner_text()
+    assert page.locator(".pg-side-b .pg-why").inner_text() == "Every matrix keeps its directions."
 
     page.get_by_role("button", name="Pause").click()
     page.wait_for_selector("text=Go on")
@@ -39,19 +43,24 @@ def test_paint_play_and_share(open_page, served_root):
     for key in ("ArrowRight", "+"):
         page.keyboard.press(key)
     page.wait_for_function("location.hash.includes('truth=16,16,2,7')", timeout=TIMEOUT_MS)
-    assert page.locator(".pg-painter p").inner_text().startswith("layers.0.down needs 2")
+    assert page.locator(".pg-painter p").inner_text().startswith("layer 0 down needs 2")
 
     page.get_by_label("Rule of contestant B").select_option("oracle")
     page.get_by_label("Pace").select_option("as fast as it goes")
     page.get_by_role("button", name="To the next event").click()
     page.wait_for_selector(".pg-race[data-step='40']", timeout=TIMEOUT_MS)
     words = page.locator(".pg-moves li").all_inner_texts()
-    assert len(words) == 2 and all("step 40: layers." in line and "gained one" in line for line in words)
+    assert len(words) == 2 and all("step 40: layer " in line and "gained one" in line for line in words)
+    # A matrix that is asked tells why, by the keyboard too.
+    page.locator(".pg-side-b canvas").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".pg-side-b .pg-why").inner_text().startswith("layer 0 mix at step 40: had 4 and needs 16: ")
     page.get_by_role("button", name="Go on").click()
     page.wait_for_selector(".pg-race[data-finished=true]", timeout=TIMEOUT_MS)
     assert int(told(page)["moved"]) > 0
-    verdict = page.locator(".pg-look").inner_text()
-    assert verdict.startswith("A (FlexLoRA") and "B (oracle" in verdict
+    verdict = page.locator(".pg-ended").inner_text()
+    assert verdict.startswith("Moves ended at step ") and "A (FlexLoRA" in verdict and "B (oracle" in verdict
+    assert "moves ended at step " in page.locator(".pg-bar output").inner_text()
     page.get_by_text("Take it along").click()
     commands = page.locator(".pg-commands code").all_inner_texts()
     assert "scenario=16,16,2,7,7,7" in commands[0] and "--set policy=oracle" in commands[1]
@@ -67,7 +76,7 @@ def test_paint_play_and_share(open_page, served_root):
     other = open_page(address[address.index("/playground") :], new=True)
     other.wait_for_selector(RACE, timeout=TIMEOUT_MS)
     assert other.get_by_label("Rule of contestant B").input_value() == "oracle"
-    assert "layers.0.mix needs 16" in other.locator("canvas.pg-paint").get_attribute("aria-label")
+    assert "layer 0 mix needs 16" in other.locator("canvas.pg-paint").get_attribute("aria-label")
     other.wait_for_selector(".pg-moves li", timeout=TIMEOUT_MS)
     # The same seed, the same race: what the link shows is what was seen.
     assert other.locator(".pg-moves li").last.inner_text() == page.locator(".pg-moves li").last.inner_text()

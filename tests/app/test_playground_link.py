@@ -91,7 +91,7 @@ def test_of_two_only_the_bad_one_is_left_out():
 
 
 def test_moves_are_told_in_words():
-    names = [f"layers.{place}.mix" for place in range(6)]
+    names = answers(*(["ui/words", "matrixName", 3 * place] for place in range(6)))
     moves = [{"matrix": place} for place in range(6)]
     cases = [
         {"step": 40, "prune": [moves[2]], "extend": [moves[0]]},
@@ -99,10 +99,10 @@ def test_moves_are_told_in_words():
         {"step": 60, "prune": moves[:5], "extend": []},
         {"step": 70, "prune": [], "extend": []},
     ]
-    assert answers(*(["ui/words", "eventWords", case, names] for case in cases)) == [
-        "step 40: layers.2.mix lost its smallest direction; layers.0.mix gained one",
-        "step 50: layers.0.mix and layers.1.mix lost their smallest direction; layers.3.mix (2 times) gained one",
-        "step 60: layers.0.mix, layers.1.mix, layers.2.mix and 2 more lost their smallest direction",
+    assert answers(*(["ui/words", "eventWords", case, names, "smallest direction"] for case in cases)) == [
+        "step 40: layer 2 mix lost its smallest direction; layer 0 mix gained one",
+        "step 50: layer 0 mix and layer 1 mix lost their smallest direction; layer 3 mix (2 times) gained one",
+        "step 60: layer 0 mix, layer 1 mix, layer 2 mix and 2 more lost their smallest direction",
         "step 70: nothing moved",
     ]
 
@@ -118,7 +118,16 @@ def test_every_experiment_can_be_trained_and_linked():
 
 def test_a_first_visit_shows_what_the_docs_say():
     """docs/playground.md, What a first visit shows: seed 0."""
-    choices = first()
-    settings = answers(*(["ui/choices", "settingsOf", choices, side] for side in "ab"))
-    entropy, chance = answers(*(["engine/training", one] for one in settings))
-    assert [round(value, 2) for value in (*entropy, *chance[:2])] == [0.38, 0.25, 0.75, 0.38, 0.43]
+    chance = next(one for one in answers(["ui/experiments", "experiments"])[0] if one["key"] == "chance")["choices"]
+    assert chance["scenario"] == first()["scenario"] and first()["b"]["policy"] == "still"
+    settings = answers(*(["ui/choices", "settingsOf", chance, side] for side in "ab"))
+    entropy, random_moves = answers(*(["engine/training", one] for one in settings))
+    assert [round(value, 2) for value in (*entropy[:3], *random_moves[:2])] == [0.38, 0.25, 0.75, 0.38, 0.43]
+
+
+def test_make_it_fail_costs_loss():
+    fail = next(one for one in answers(["ui/experiments", "experiments"])[0] if one["key"] == "fail")["choices"]
+    settings = answers(*(["ui/choices", "settingsOf", fail, side] for side in "ab"))
+    entropy, still = answers(*(["engine/training", one] for one in settings))
+    assert entropy[1] > still[1] == still[0], "further from the truth than it began"
+    assert [round(found[3], 4) for found in (entropy, still)] == [0.0244, 0.0201]

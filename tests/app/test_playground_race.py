@@ -66,3 +66,11 @@ def test_what_cannot_race_is_told(told):
         "A race needs at least one training.",
         "seed=4: all trainings of a race have the same seed, here 3.",
     ]
+
+
+def test_a_race_halts_where_rank_moved(told):
+    held = told["held"]
+    assert held["moves"] > 2
+    # The first step after a halt is due at once.
+    steps = 10 * (60 - held["moves"])
+    assert 1000 * held["moves"] + steps - 20 < held["took"] < 1000 * held["moves"] + steps + 100

@@ -8,6 +8,8 @@ import { inkOn, tableColour } from "../../player/pen/palette.js";
 export const KINDS = /** @type {const} */ (["mix", "up", "down"]);
 const MARGIN = { left: 58, top: 20 };
 const [NARROW, NARROW_LEFT, NARROW_CELL] = [250, 26, 52];
+/** A cell takes a score beside its rank from this width on, below it from this height on. */
+const [BESIDE, BELOW] = [74, 24];
 const GAP = 3;
 const GLYPH = 5;
 
@@ -18,7 +20,8 @@ const GLYPH = 5;
  * @property {ArrayLike<number>} [truth] what each needs, written after what it has; one that has as many gets a frame
  * @property {ArrayLike<number>} [sizes] bars at the feet, as shares of 1
  * @property {{pruned: Set<number>, extended: Set<number>, share: number}} [moves] of an event that has just been; share of its glow that is left
- * @property {number} [chosen] matrix with the keyboard on it
+ * @property {number} [chosen] matrix that is looked at
+ * @property {string[]} [scores] what decided, written small
  */
 
 /** @param {number} width @returns {number} room for the names of the layers */
@@ -66,10 +69,15 @@ export function drawRankMap(pen, palette, width, height, input) {
     const style = /** @type {const} */ ({ fill: ink, size: h < 30 ? 12 : 14, weight: 600 });
     const needed = input.truth ? `/${input.truth[place]}` : "";
     const all = pen.measure(String(rank), style) + pen.measure(needed, { size: 11 });
+    const score = input.scores?.[place];
+    const [beside, below] = [score && across >= BESIDE, score && across < BESIDE && down >= BELOW];
     // In a small cell a sign needs the right half.
-    const start = across < NARROW_CELL && needed ? left + 4 : left + (across - all) / 2;
-    pen.text(start, top + down / 2 - (input.sizes ? 1 : 0), String(rank), style);
-    if (needed) pen.text(start + all, top + down / 2 + 1, needed, { fill: ink, size: 11, align: "right" });
+    const start = across < NARROW_CELL && needed ? left + 4 : left + (across - all) * (beside ? 0.58 : 0.5);
+    const middle = top + down / 2 - (below ? 6 : input.sizes ? 1 : 0);
+    pen.text(start, middle, String(rank), style);
+    if (needed) pen.text(start + all, middle + 1, needed, { fill: ink, size: 11, align: "right" });
+    if (score && beside) pen.text(left + 6, top + down / 2 + 1, score, { fill: ink, size: 10.5 });
+    if (score && below) pen.text(start, top + down - 7, score, { fill: ink, size: 10 });
     drawMove(pen, input, place, left + across - Math.min(13, across * 0.14), top + down / 2, ink);
   }
 }

@@ -12,10 +12,10 @@ const SMALL_VALUE = 1e-3; // flexlora.initializers.SMALL_VALUE
  * @type {Record<string, {label: string, hint: string, start: (p: number[], q: number[], P: Matrix, Q: Matrix) => Direction}>}
  */
 export const WAYS = {
-  zero_impact: { label: "zero_impact", hint: "p and q random, λ = 0", start: (p, q) => ({ p, lam: 0, q }) },
-  small_value: { label: "small_value", hint: "p and q random, λ = 0.001", start: (p, q) => ({ p, lam: SMALL_VALUE, q }) },
-  all_zero: { label: "all_zero", hint: "p, λ and q all 0", start: (p, q) => ({ p: p.map(() => 0), lam: 0, q: q.map(() => 0) }) },
-  gram_schmidt: { label: "gram_schmidt", hint: "p and q unit vectors at right angles to those that are there, λ = 0", start: (p, q, P, Q) => ({ p: unitBeside(p, P), lam: 0, q: unitBeside(q, Q) }) },
+  zero_impact: { label: "No effect at first", hint: "p and q random, λ = 0", start: (p, q) => ({ p, lam: 0, q }) },
+  small_value: { label: "A tiny effect", hint: "p and q random, λ = 0.001", start: (p, q) => ({ p, lam: SMALL_VALUE, q }) },
+  all_zero: { label: "All zero", hint: "p, λ and q all 0", start: (p, q) => ({ p: p.map(() => 0), lam: 0, q: q.map(() => 0) }) },
+  gram_schmidt: { label: "At right angles", hint: "p and q unit vectors at right angles to those that are there, λ = 0", start: (p, q, P, Q) => ({ p: unitBeside(p, P), lam: 0, q: unitBeside(q, Q) }) },
 };
 
 /** @param {Direction} direction @returns {Matrix} λ p qᵀ */

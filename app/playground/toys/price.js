@@ -17,7 +17,7 @@ const SIGMA = [3, 2.2, 1.6, 1, 0.5, 0.2];
 const [OUT, IN, RATE] = [16, 12, 0.03];
 const LAST = 400;
 const FRAME_STEPS = 4;
-const LEAST_DRAWN = 1e-6; // loss: below it nothing is left to see
+const LEAST_DRAWN = 1e-6; // loss: what is below stands at the foot
 const LARGEST_GAP = 0.02; // above it the Lab says that λ is no spectrum
 
 /** @returns {Fit[]} one a weight, from the same start */
@@ -92,10 +92,10 @@ class PriceToy {
     const common = { x: /** @type {[number, number]} */ ([0, xs.length - 1]), ends: /** @type {[string, string]} */ (["0", "1"]), below: "weight γ", now: this.place };
     for (const [canvas, title, colour, ys, log] of /** @type {[HTMLCanvasElement, string, string, number[], boolean][]} */ ([
       [this.gaps, "bought: gap |I(λ) − I(σ)|", palette.extended, read.map((one) => one.gap), false],
-      [this.costs, `paid: loss after ${fit.steps} steps`, palette.pruned, all.map((one) => one.loss), true],
+      [this.costs, `paid: loss after ${fit.steps} steps, at least 10⁻⁶`, palette.pruned, all.map((one) => Math.max(one.loss, LEAST_DRAWN)), true],
     ])) {
       const [width, height] = [Math.max(160, canvas.parentElement?.clientWidth ?? 0), 236];
-      drawChart(penFor(canvas, width, height, palette.font), palette, { x: 0, y: 0, w: width, h: height }, { ...common, title, log, y: endsOf([log ? ys.map((loss) => Math.max(loss, LEAST_DRAWN)) : ys], log), right: 12, series: [{ xs, ys, colour, dots: true }] });
+      drawChart(penFor(canvas, width, height, palette.font), palette, { x: 0, y: 0, w: width, h: height }, { ...common, title, log, y: endsOf([ys], log), right: 12, series: [{ xs, ys, colour, dots: true }] });
     }
     this.facts.tell([
       ["gap |I(λ) − I(σ)|", Number.isFinite(gap) ? gap.toFixed(3) : "undefined", `I(λ) ${formatEntropy(spectralEntropy(lam) ?? NaN)}, I(σ) ${formatEntropy(spectralEntropy(sigma) ?? NaN)}`],

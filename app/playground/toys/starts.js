@@ -96,14 +96,14 @@ class StartsToy {
     this.table.replaceChildren(
       element("thead", {}, [element("tr", {}, ["start", "λ", "‖∂p‖", "|∂λ|", "‖∂q‖", "loss"].map((text) => element("th", { scope: "col", text })))]),
       element("tbody", {}, rows.map(({ key, direction, slope, losses }) => element("tr", {}, [
-        element("th", { scope: "row" }, [key, element("small", { text: WAYS[key].hint })]), cell(direction.lam, false), cell(LENGTH(slope.p), true), cell(Math.abs(slope.lam), true), cell(LENGTH(slope.q), true), element("td", { text: losses[losses.length - 1].toFixed(4) }),
+        element("th", { scope: "row" }, [WAYS[key].label, element("small", { text: `${key}: ${WAYS[key].hint}` })]), cell(direction.lam, false), cell(LENGTH(slope.p), true), cell(Math.abs(slope.lam), true), cell(LENGTH(slope.q), true), element("td", { text: losses[losses.length - 1].toFixed(4) }),
       ]))),
     );
     const [width, height] = [Math.max(200, this.canvas.parentElement?.clientWidth ?? 0), 240];
     const colours = [palette.extended, palette.pruned, palette.text, palette.evaluation];
     const dashes = [undefined, [2, 3], undefined, [6, 3]];
-    const series = rows.map(({ key, losses }, i) => ({ xs: losses.map((_, step) => step), ys: losses, colour: colours[i], dash: dashes[i], width: 2.25, label: key.replace("_", " ") }));
-    drawChart(penFor(this.canvas, width, height, palette.font), palette, { x: 0, y: 0, w: width, h: height }, { series, x: [0, Math.max(40, this.steps ?? 0)], y: endsOf(series.map(({ ys }) => ys)), title: "loss", below: "step", right: 92 });
+    const series = rows.map(({ key, losses }, i) => ({ xs: losses.map((_, step) => step), ys: losses, colour: colours[i], dash: dashes[i], width: 2.25, label: WAYS[key].label }));
+    drawChart(penFor(this.canvas, width, height, palette.font), palette, { x: 0, y: 0, w: width, h: height }, { series, x: [0, Math.max(40, this.steps ?? 0)], y: endsOf(series.map(({ ys }) => ys)), title: "loss", below: "step", right: 118 });
     this.verdict.tell(this.words(rows));
   }
 
@@ -112,8 +112,8 @@ class StartsToy {
     const dead = rows.find(({ key }) => key === "all_zero")?.slope;
     const none = dead && [...dead.p, dead.lam, ...dead.q].every((value) => value === 0);
     if (!this.steps) return "Step 0: with p and q random and λ = 0 only λ has a gradient, for ∂p and ∂q are multiplied by λ. With all three 0, every gradient is. Take a step.";
-    const learned = rows.filter(({ losses }) => losses[losses.length - 1] < LEARNED * losses[0]).map(({ key }) => key);
-    const dull = none ? `all_zero has gradients of exactly 0 after ${this.steps} steps, and will have for ever: each is a product that holds two of p, λ and q.` : "";
+    const learned = rows.filter(({ losses }) => losses[losses.length - 1] < LEARNED * losses[0]).map(({ key }) => `“${WAYS[key].label}”`);
+    const dull = none ? `“${WAYS.all_zero.label}” has gradients of exactly 0 after ${this.steps} steps, and will have for ever: each is a product that holds two of p, λ and q.` : "";
     if (!learned.length) return `λ moved first; now p and q have gradients, too, and grow. ${dull}`;
     return `${learned.join(", ")} ${learned.length > 1 ? "have" : "has"} taken more than half of the loss away. ${dull}`;
   }

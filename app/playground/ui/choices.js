@@ -29,10 +29,14 @@ export const FIRST_RULE = "spectral_entropy";
 /** Few and wide steps, which the eye can follow. */
 export const SLOWLY = { initial_budget: 6, warmup_steps: 20, interval: 20 };
 
+/** The first nine matrices need 1, the others 7. @param {number} [energy] of the others @returns {string} */
+export function halves(energy = 1) {
+  return paintedText(Array.from({ length: 18 }, (_, place) => (place < 9 ? 1 : 7)), Array.from({ length: 18 }, (_, place) => (place < 9 ? 1 : energy)));
+}
+
 /** @returns {Choices} as a first visit has them */
 export function firstChoices() {
-  const half = (/** @type {number} */ rank) => Array.from({ length: 9 }, () => rank);
-  return { scenario: [...half(1), ...half(7)].join(","), shared: {}, a: { ...SLOWLY }, b: { policy: "random", ...SLOWLY } };
+  return { scenario: halves(), shared: {}, a: { ...SLOWLY }, b: { policy: "still", ...SLOWLY } };
 }
 
 /** Complete settings of one contestant. @param {Choices} choices @param {Side} side @returns {Settings} @throws {SettingError} */

@@ -1,17 +1,16 @@
 /** Races to try, each with the question that it answers. */
 
-import { SLOWLY } from "./choices.js";
+import { halves, SLOWLY } from "./choices.js";
 
 /** @import { Choices } from "./choices.js" */
 /** @typedef {{key: string, label: string, look: string, choices: Choices}} Experiment */
-
 
 /** @type {Experiment[]} */
 export const EXPERIMENTS = [
   {
     key: "chance", label: "Does it beat chance?",
-    look: "A follows the entropy, B draws its moves by lot. Guess first: which one ends with fewer directions misplaced, and by how much?",
-    choices: { scenario: "agree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "random" } },
+    look: "A follows the entropy, B draws its moves by lot. Guess first: which one ends with fewer directions misplaced, and by how much? Then choose agree above the left map: there it is less clear.",
+    choices: { scenario: halves(), shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "random" } },
   },
   {
     key: "upside_down", label: "Turn the rule over",
@@ -25,8 +24,8 @@ export const EXPERIMENTS = [
   },
   {
     key: "fail", label: "Make it fail",
-    look: "The matrices that need most have one crucial direction with nearly all of their energy, beside weak flat ones. To the entropy they look uneven: watch A take rank away where it is needed. B never moves.",
-    choices: { scenario: "spike", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "still" } },
+    look: "The lower half needs 7 directions each: a crucial one with nearly all of the energy, and weak ones. To the entropy that looks uneven, so A takes rank away where it is needed. B, LoRA, never moves. What does it cost A? Compare the losses.",
+    choices: { scenario: halves(4), shared: { profile: "spike" }, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "still" } },
   },
   {
     key: "nothing", label: "Nothing to find",

@@ -9,7 +9,7 @@ export class Ledger {
   constructor() {
     /** @type {Snapshot | null} */
     this.last = null;
-    /** @type {Event[]} */
+    /** Those at which rank could move. @type {Event[]} */
     this.events = [];
     /** Loss on the validation split over steps. @type {{steps: number[], losses: number[]}} */
     this.validation = { steps: [], losses: [] };
@@ -27,7 +27,7 @@ export class Ledger {
     const truth = [...snapshot.trueRanks];
     if (!this.last) this.note(0, snapshot.events.length ? [] : [...snapshot.ranks], truth);
     for (const event of snapshot.events) {
-      this.events.push(event);
+      if (event.budget) this.events.push(event);
       this.note(event.step, event.ranks, truth);
     }
     this.last = snapshot;
@@ -38,6 +38,11 @@ export class Ledger {
     if (!ranks.length) return;
     this.way.steps.push(step);
     this.way.misplaced.push(misplaced(ranks, truth));
+  }
+
+  /** Step of the last event that moved something; null where none did. */
+  get lastMove() {
+    return this.events.filter(({ prune, extend }) => prune.length + extend.length).at(-1)?.step ?? null;
   }
 
   get moves() {

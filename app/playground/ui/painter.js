@@ -3,6 +3,7 @@
 import { element, penFor } from "../../player/pen/draw.js";
 import { cellsOf, drawRankMap, KINDS, matrixAt } from "../pictures/rank_map.js";
 import { paintedText } from "./choices.js";
+import { matrixName } from "./words.js";
 
 /** @import { Palette } from "../../player/pen/palette.js" */
 /** @import { Truth } from "../engine/scenario.js" */
@@ -116,7 +117,7 @@ export class Painter {
     const largest = Math.max(1, ...energies);
     const [width, height] = [box.clientWidth, box.clientHeight];
     drawRankMap(penFor(canvas, width, height, palette.font), palette, width, height, { ranks, most: this.most, sizes: energies.map((energy) => energy / largest), chosen: focused ? this.chosen : undefined });
-    const name = `layers.${Math.floor(this.chosen / KINDS.length)}.${KINDS[this.chosen % KINDS.length]}`;
+    const name = matrixName(this.chosen);
     const own = `${name} needs ${ranks[this.chosen]} of energy ${Number(energies[this.chosen].toPrecision(2))}`;
     const all = ranks.reduce((sum, rank) => sum + rank, 0);
     this.told.textContent = focused ? `${own}. Arrows choose, + and − or a digit change it.` : `${all} directions are needed in all; A and B have ${this.given}. Thin bars: energy.`;

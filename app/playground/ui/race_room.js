@@ -3,7 +3,7 @@
 import { element, penFor } from "../../player/pen/draw.js";
 import { iconButton } from "../../player/ui/icons.js";
 import { drawChart, endsOf } from "../pictures/chart.js";
-import { KINDS } from "../pictures/rank_map.js";
+import { budgetOf, isEvent } from "../engine/schedule.js";
 import { commandOf } from "../engine/settings.js";
 import { Runner } from "../runner.js";
 import { copyOf, ruleOf, settingsOf, SIDES, trouble, truthOfChoices, withSetting } from "./choices.js";
@@ -11,11 +11,12 @@ import { Contestant, sideColour } from "./contestant.js";
 import { EXPERIMENTS } from "./experiments.js";
 import { Ledger } from "./ledger.js";
 import { Painter } from "./painter.js";
+import { PRUNED } from "./reasons.js";
 import { ruleName } from "./rules.js";
 import { ScheduleDesk } from "./schedule_desk.js";
 import { SettingsPanel } from "./settings_panel.js";
 import { verdictWords } from "./verdict.js";
-import { eventWords } from "./words.js";
+import { eventWords, matrixName } from "./words.js";
 import { POLICIES } from "../engine/policies.js";
 
 /** @import { Palette } from "../../player/pen/palette.js" */
@@ -23,9 +24,10 @@ import { POLICIES } from "../engine/policies.js";
 /** @import { Choices, Side } from "./choices.js" */
 /** @typedef {{palette: () => Palette, still: boolean, changed: () => void, copy: () => Promise<string>, served: boolean, take: (name: string, text: string) => void}} Hall */
 
-const PACES = /** @type {[string, number | null][]} */ ([["10 steps a second", 10], ["20 steps a second", 20], ["40 steps a second", 40], ["80 steps a second", 80], ["as fast as it goes", null]]);
+/** Name, steps a second (null = as fast as it goes), and ms to halt where rank moved. */
+const PACES = /** @type {[string, number | null, number][]} */ ([["30 a second, halting at moves", 30, 2000], ["10 steps a second", 10, 0], ["20 steps a second", 20, 0], ["40 steps a second", 40, 0], ["80 steps a second", 80, 0], ["as fast as it goes", null, 0]]);
 const PRESETS = ["agree", "disagree", "spike", "uniform"];
-const LOOK = "Two trainings look for the left map: how many directions (its rank) each weight matrix needs. Watch rank move in A and B: 4/7 has 4 and needs 7, a frame has found it. The left map is yours to paint.";
+const LOOK = "Two trainings look for the left map: how many directions (its rank) each weight matrix needs. Watch rank move: 4/7 has 4 and needs 7, a frame has found it; the small number decides who loses and who gains. Press a matrix of A or B to read why. The left map is yours to paint.";
 const CHART_HEIGHT = 210;
 const LEAST_TOP = 9;
 
@@ -45,11 +47,17 @@ export class RaceRoom {
     /** @type {string[]} */
     this.names = [];
     this.shownEvents = 0;
+    /** After which nothing can move; null where nothing ever can. @type {number | null} */
+    this.lastEvent = null;
+    /** Of each contestant, which direction goes. */
+    this.pruned = ["", ""];
     this.truth = truthOfChoices(choices);
     this.given = 0;
-    this.look = element("p", { class: "pg-look", text: LOOK, "aria-live": "polite" });
+    this.look = element("p", { text: LOOK });
+    this.verdict = element("p", { class: "pg-ended" });
     this.painter = new Painter((scenario) => this.offer({ ...copyOf(this.choices), scenario }));
     this.contestants = SIDES.map((side) => new Contestant(side, (rule) => this.giveRule(side, rule)));
+    for (const contestant of this.contestants) contestant.changed = () => this.schedule();
     this.charts = [element("canvas", { role: "img" }), element("canvas", { role: "img" })];
     this.moves = element("ol", { class: "pg-moves", tabindex: "0", "aria-label": "Moves of each event" });
     this.settings = new SettingsPanel((next) => this.offer(next));
@@ -63,7 +71,7 @@ export class RaceRoom {
     this.playButton = element("button", { type: "button", class: "fl-button fl-text fl-primary pg-play", text: "Play", onclick: () => this.toggle() });
     this.readout = element("output", { class: "fl-readout" });
     this.pace = element("select", { class: "fl-select", "aria-label": "Pace", onchange: () => this.setPace() }, PACES.map(([label], i) => element("option", { value: String(i), text: label })));
-    this.pace.value = "2";
+    this.pace.value = "0";
     this.presets = element("select", { class: "fl-select", "aria-label": "Truth", onchange: () => this.presets && this.offer({ ...copyOf(this.choices), scenario: this.presets.value }) }, [...PRESETS, "painted"].map((key) => element("option", { value: key, text: key })));
     const copy = button("Copy link", async () => {
       copy.textContent = await this.hall.copy();
@@ -82,10 +90,10 @@ export class RaceRoom {
     this.planned = details("The schedules: drag them", [element("div", { class: "pg-columns pg-two-even" }, this.schedules.map((desk) => desk.node))]);
     this.planned.addEventListener("toggle", () => this.showSchedules());
     return element("div", { class: "pg-race" }, [
-      this.look, this.bar,
+      element("div", { class: "pg-look", "aria-live": "polite" }, [this.look, this.verdict]), this.bar,
+      element("div", { class: "pg-row pg-tries" }, [element("h3", { text: "Try:" }), ...this.tries]),
       element("div", { class: "pg-maps" }, [truth, ...this.contestants.map((contestant) => contestant.node)]),
       element("div", { class: "pg-below" }, [...charts, element("section", { class: "pg-panel" }, [element("h3", { text: "What moved, the latest first" }), this.moves])]),
-      element("div", { class: "pg-row pg-tries" }, [element("h3", { text: "Try:" }), ...this.tries]),
       this.planned, details("All settings", [this.settings.node]), details("Take it along: the player, Python", [this.takers, this.commands]),
     ]);
   }
@@ -151,15 +159,20 @@ export class RaceRoom {
     this.moves.replaceChildren();
     this.shownEvents = 0;
     this.host.dataset.finished = "false";
-    SIDES.forEach((side, i) => this.contestants[i].follow(ruleOf(choices[side])));
+    this.verdict.textContent = "";
+    this.look.hidden = false;
     if (this.presets) this.presets.value = PRESETS.includes(choices.scenario) ? choices.scenario : "painted";
     const [a, b] = SIDES.map((side) => settingsOf(choices, side));
+    const due = [a, b].map((own) => Array.from({ length: own.steps }, (_, i) => i + 1).filter((step) => isEvent(own, step) && budgetOf(own, step)));
+    this.pruned = [a, b].map(({ prune_rule: rule }) => PRUNED[rule]);
+    SIDES.forEach((side, i) => this.contestants[i].follow(ruleOf(choices[side]), this.pruned[i], due[i][0] ?? null, 3 * a.layers));
+    this.lastEvent = due.flat().reduce((/** @type {number | null} */ last, step) => Math.max(last ?? 0, step), null);
     const oracle = settingsOf({ ...choices, a: { policy: "true_ranks" } }, "a");
     Object.assign(this, { waiting: true, playing, finished: false });
     this.runner.send({ kind: "start", lanes: [a, b, oracle] });
     this.truth = truthOfChoices(choices);
     this.given = 3 * a.layers * a.initial_rank;
-    this.names = Array.from({ length: 3 * a.layers }, (_, place) => `layers.${Math.floor(place / 3)}.${KINDS[place % 3]}`);
+    this.names = Array.from({ length: 3 * a.layers }, (_, place) => matrixName(place));
     this.settings.show(choices);
     this.showSchedules();
     this.commands.replaceChildren(...[a, b].map((settings, i) => element("p", {}, [element("b", { text: `${SIDES[i].toUpperCase()} ` }), element("code", { class: "fl-command", text: commandOf(settings, `runs/playground-${SIDES[i]}`) })])));
@@ -173,7 +186,8 @@ export class RaceRoom {
   }
 
   setPace() {
-    this.runner.send({ kind: "speed", stepsPerSecond: PACES[Number(this.pace?.value ?? 2)][1] });
+    const [, stepsPerSecond, hold] = PACES[Number(this.pace?.value ?? 0)];
+    this.runner.send({ kind: "speed", stepsPerSecond, hold });
   }
 
   toggle() {
@@ -237,10 +251,19 @@ export class RaceRoom {
     this.tellMoves();
     const { playing, finished } = this;
     if (this.playButton) this.playButton.textContent = playing ? "Pause" : finished ? "Again" : last.step ? "Go on" : "Play";
-    if (this.readout) this.readout.textContent = `step ${last.step} of ${last.steps}`;
-    if (finished && this.host.dataset.finished !== "true") this.look.textContent = verdictWords(this.ledgers, SIDES.map((side) => ruleName(ruleOf(this.choices[side]))));
+    const over = this.lastEvent === null ? "" : last.step > this.lastEvent ? ` · moves ended at step ${this.movesEnded}` : "";
+    if (this.readout) this.readout.textContent = `step ${last.step} of ${last.steps}${this.movesEnded === null ? "" : over}`;
+    if (finished && this.host.dataset.finished !== "true") this.verdict.textContent = verdictWords(this.ledgers, SIDES.map((side) => ruleName(ruleOf(this.choices[side]))));
+    // The question of an experiment stays beside its answer.
+    this.look.hidden = finished && this.look.textContent === LOOK;
     Object.assign(this.host.dataset, { step: String(last.step), finished: String(finished), moved: String(this.ledgers[0].moves) });
     if (glows.includes(true)) this.schedule();
+  }
+
+  /** Step of the last event that moved something, of both; null where none did. */
+  get movesEnded() {
+    const steps = this.ledgers.slice(0, 2).flatMap(({ lastMove }) => lastMove ?? []);
+    return steps.length ? Math.max(...steps) : null;
   }
 
   /** @param {Palette} palette @param {number} step @param {number} steps */
@@ -263,11 +286,10 @@ export class RaceRoom {
 
   /** The events that came since it was told last. */
   tellMoves() {
-    // Where b(t) is 0 nothing could move.
-    const all = SIDES.flatMap((side, i) => this.ledgers[i].events.filter(({ budget }) => budget).map((event) => ({ side, event })));
+    const all = SIDES.flatMap((side, i) => this.ledgers[i].events.filter(({ measure }) => measure !== "still").map((event) => ({ side, event, pruned: this.pruned[i] })));
     if (all.length === this.shownEvents) return;
     this.shownEvents = all.length;
     all.sort((one, other) => other.event.step - one.event.step || one.side.localeCompare(other.side));
-    this.moves.replaceChildren(...all.map(({ side, event }) => element("li", {}, [element("span", { class: `pg-badge pg-badge-${side}`, text: side.toUpperCase() }), ` ${eventWords(event, this.names)}`])));
+    this.moves.replaceChildren(...all.map(({ side, event, pruned }) => element("li", {}, [element("span", { class: `pg-badge pg-badge-${side}`, text: side.toUpperCase() }), ` ${eventWords(event, this.names, pruned)}`])));
   }
 }

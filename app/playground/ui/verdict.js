@@ -4,6 +4,9 @@ import { formatNumber } from "../../player/model/format.js";
 
 /** @import { Ledger } from "./ledger.js" */
 
+/** Share of the larger loss below which two are as good as equal. */
+const ALIKE = 0.03;
+
 /** @param {Ledger[]} ledgers of A, B and of who had the true ranks from the start @param {string[]} names of the rules @returns {string} */
 export function verdictWords(ledgers, names) {
   const [a, b, knowing] = ledgers;
@@ -12,6 +15,15 @@ export function verdictWords(ledgers, names) {
     return `${"AB"[i]} (${names[i]}) ended with ${formatNumber(now)} directions misplaced, from ${formatNumber(first)}, and a loss of ${formatNumber(last?.testLoss)}`;
   };
   const [lossA, lossB, best] = [a, b, knowing].map(({ last }) => last?.testLoss ?? NaN);
-  const lower = lossA === lossB ? "Both have the same loss" : `${lossA < lossB ? "A" : "B"} has the lower loss`;
-  return `${of(a, 0)}. ${of(b, 1)}. ${lower}; with the true ranks from the start it would be ${formatNumber(best)}. One seed is one seed: change it under All settings.`;
+  const moved = Math.max(...[a, b].map(({ lastMove }) => lastMove ?? -1));
+  const ended = moved < 0 ? "Nothing moved" : `Moves ended at step ${moved}`;
+  return `${ended}. ${of(a, 0)}. ${of(b, 1)}. ${difference(lossA, lossB)}; with the true ranks from the start it would be ${formatNumber(best)}. One seed is one seed: change it under All settings.`;
+}
+
+/** @param {number} lossA @param {number} lossB @returns {string} */
+function difference(lossA, lossB) {
+  const share = 1 - Math.min(lossA, lossB) / Math.max(lossA, lossB);
+  if (share === 0) return "Both have the same loss";
+  if (!(share >= ALIKE)) return `Their losses are within ${100 * ALIKE} % of each other: what moved hardly mattered for the loss`;
+  return `The loss of ${lossA < lossB ? "A is lower than B's" : "B is lower than A's"} by ${Math.round(100 * share)} %`;
 }

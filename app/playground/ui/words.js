@@ -1,8 +1,15 @@
 /** What happened, in words. */
 
+import { KINDS } from "../pictures/rank_map.js";
+
 /** @import { Event } from "../engine/allocator.js" */
 
 const NAMED = 3;
+
+/** @param {number} matrix in module order @returns {string} as its row and column in a map say */
+export function matrixName(matrix) {
+  return `layer ${Math.floor(matrix / KINDS.length)} ${KINDS[matrix % KINDS.length]}`;
+}
 
 /** @param {string[]} names @returns {string} */
 function listed(names) {
@@ -18,13 +25,13 @@ function counted(matrices, names) {
   });
 }
 
-/** @param {Event} event @param {string[]} names of the matrices @returns {string} */
-export function eventWords({ step, prune, extend }, names) {
+/** @param {Event} event @param {string[]} names of the matrices @param {string} pruned which direction goes @returns {string} */
+export function eventWords({ step, prune, extend }, names, pruned) {
   if (!prune.length && !extend.length) return `step ${step}: nothing moved`;
   const lost = counted(prune.map(({ matrix }) => matrix), names);
   const gained = counted(extend.map(({ matrix }) => matrix), names);
   const parts = [];
-  if (lost.length) parts.push(`${listed(lost)} lost ${lost.length > 1 ? "their" : "its"} smallest direction`);
+  if (lost.length) parts.push(`${listed(lost)} lost ${lost.length > 1 ? "their" : "its"} ${pruned}`);
   if (gained.length) parts.push(`${listed(gained)} gained one`);
   return `step ${step}: ${parts.join("; ")}`;
 }
