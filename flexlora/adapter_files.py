@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from flexlora.beside import buffers_of, first_names, moved_buffers, values_beside, whole_modules
-from flexlora.errors import FlexLoRAError
+from flexlora.errors import FlexLoRAError, FolderError
 from flexlora.frozen_layers import is_transposed
 from flexlora.linear import linear_shape
 from flexlora.methods import METHODS
@@ -38,12 +39,28 @@ PEFT_PARTS = [
 """What PEFT's layer has in place of a linear one."""
 
 
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Make a folder and write into it; what goes wrong there is a ``FolderError``."""
+    try:
+        disk.make_folder(folder)
+        yield
+    except (OSError, SafetensorError, ValueError) as error:
+        if isinstance(error, FlexLoRAError):
+            raise
+        why = " ".join((getattr(error, "strerror", None) or str(error)).split())
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            why = "a file is in its way"
+        told = FolderError(f"{folder} cannot be written: {why}. Free room there, or choose another folder.")
+        told.errno = getattr(error, "errno", None)
+        raise told from error
+
+
 def save_adapter(adapter: Adapter, folder: Path) -> Path:
     """Write ``adapter.safetensors`` and ``adapter.json``.
 
     Tensors are P, λ, Q of the active directions, the head, and what else ``flexlora.beside`` finds.
     """
-    disk.make_folder(folder)
     adapter.clear_empty()
     head, beside = {plain_name(name) for name in adapter.head}, values_beside(adapter)
     first = first_names(beside)
@@ -55,11 +72,12 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
     for name, matrix in adapter.matrices.items():
         for key, part in zip(("P", "singular_values", "Q"), matrix.directions(), strict=True):
             tensors[f"{name}.{key}"] = part.cpu().contiguous()
-    disk.put(folder / WEIGHTS, lambda file: save_file(tensors, file))
     method = next(name for name, method in METHODS.items() if method.config_class is type(adapter.config))
     header = {"format": FORMAT, "method": method, "config": adapter.config.to_dict(), "ranks": adapter.ranks()}
     header["export"] = about_model(adapter)
-    disk.put_bytes(folder / CONFIG, json.dumps(header, indent=1).encode())
+    with writing(folder):
+        disk.put(folder / WEIGHTS, lambda file: save_file(tensors, file))
+        disk.put_bytes(folder / CONFIG, json.dumps(header, indent=1).encode())
     return folder
 
 
@@ -116,9 +134,10 @@ def export_peft(adapter: Adapter, folder: Path, beside: Mapping[str, Tensor] | N
         tensors[f"base_model.model.{name}.lora_A.weight"] = (lam.unsqueeze(1) * Q).cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = P.cpu().contiguous()
     check_finite(tensors)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config.save_pretrained(str(folder))
+    with writing(folder):
+        path = folder / "adapter_model.safetensors"
+        disk.put(path, lambda file: save_file(tensors, file, metadata={"format": "pt"}))
+        config.save_pretrained(str(folder))
     return folder
 
 

@@ -9,3 +9,7 @@ class FlexLoRAWarning(UserWarning):
 
 class FlexLoRAError(ValueError):
     """A user's mistake, told in one clear line that names the fix. Anything else that is raised is a bug."""
+
+
+class FolderError(FlexLoRAError, OSError):
+    """A folder that cannot be written, told in one line; an ``OSError``, too, for who knows what to do about those."""

@@ -21,6 +21,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError
 from flexlora.linear import FlexLoRALinear
 from flexlora.methods import METHODS
+from flexlora.run_log import disk
 from flexlora.run_log.format import HEADER
 from flexlora.targets import plain_name
 
@@ -78,7 +79,8 @@ class StoredAdapter:
         path = folder / "adapter_config.json"
         written = json.loads(path.read_text(encoding="utf-8"))
         written |= {key: value for key, value in known.items() if value or (key in written and value is False)}
-        path.write_text(json.dumps(written, indent=2, sort_keys=True), encoding="utf-8")
+        with adapter_files.writing(folder):
+            disk.put_bytes(path, json.dumps(written, indent=2, sort_keys=True).encode())
         return folder
 
     def _beside(self) -> dict[str, Tensor]:

@@ -114,7 +114,7 @@ class Recorder:
         self,
         t: int,
         task_loss: Tensor | float | None,
-        regularizer: Tensor,
+        regularizer: Tensor | float,
         *,
         learning_rate: float | None = None,
         samples: int | None = None,
@@ -135,9 +135,11 @@ class Recorder:
             moves once the run is lost.
 
         Raises:
-            FlexLoRAError: processes of one job came to different decisions.
+            FlexLoRAError: a step that was recorded already, a loss or regulariser that is no one number, or processes
+                of one job came to different decisions.
         """
         now = time.monotonic()
+        task_loss, regularizer = self._checked(t, task_loss, regularizer)
         if self._writer is not None:
             seconds = now - self._stepped if step_s is None else step_s
             rate = self.allocator.optimizer.param_groups[0]["lr"] if learning_rate is None else learning_rate
@@ -168,6 +170,29 @@ class Recorder:
             self._reports.step(t, task_loss, regularizer, budget, None if plan is None else event, last=last)
         self._stepped = time.monotonic()
         return plan
+
+    def _checked(self, t: int, task_loss: Any, regularizer: Any) -> tuple[Tensor | float | None, Tensor]:
+        """Return loss and regulariser as scalars."""
+        if self._closed:
+            raise FlexLoRAError("This recorder was closed: its log has ended. Make another one, of another folder.")
+        if t <= self.last_step:
+            raise FlexLoRAError(
+                f"Recorder.step({t}) came after step {self.last_step}: t counts finished optimizer steps from 1, each "
+                "once."
+            )
+        if regularizer is None or isinstance(regularizer, str):
+            raise FlexLoRAError(
+                f"regularizer={regularizer!r}: pass what adapter.add_regularization_gradient() returned."
+            )
+        for name, value in (("task_loss", task_loss), ("regularizer", regularizer)):
+            if value is not None and (isinstance(value, str) or math.prod(getattr(value, "shape", ())) != 1):
+                told = f"has shape {tuple(value.shape)}" if hasattr(value, "shape") else f"is {value!r}"
+                raise FlexLoRAError(f"{name} {told} and is to be one number, such as the mean of a batch.")
+        loss = task_loss.reshape(()) if isinstance(task_loss, Tensor) else task_loss
+        device = next(iter(self.adapter.matrices.values())).lam.device
+        return loss, regularizer.reshape(()) if isinstance(regularizer, Tensor) else torch.tensor(
+            regularizer, device=device
+        )
 
     def eval(self, t: int, metrics: Mapping[str, float], split: str = "validation", samples: int | None = None) -> None:
         """Log what an evaluation found after step t, also when the log has ended."""
