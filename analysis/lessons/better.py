@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from analysis.lessons.material import PLAIN, RUN, Material
 from analysis.lessons.words import signed
 from analysis.metrics import final_parameters, total_rank
 from analysis.runs import Run
-from analysis.study import Compared
+from analysis.statistics import compare_pairs, verdict
+from analysis.study import Compared, StudyTable
 
 
 def facts(lab: Material) -> dict[str, Any]:
@@ -41,6 +43,7 @@ def facts(lab: Material) -> dict[str, Any]:
         **_said("flex", flex),
         **_said("random", random),
         **_said("cut", cut),
+        **_over_random(table, flex.metric, seeds),
         "margin": table.summary["margin"],
         "lora_parameters": f"{lora.spent['final_parameters']:,.0f}",
         "flex_parameters": f"{flex.spent['final_parameters']:,.0f}",
@@ -60,6 +63,18 @@ def facts(lab: Material) -> dict[str, Any]:
         "seed_bars": [{"label": f"seed {seed}", "mean": value} for seed, value in zip(seeds, differences, strict=True)],
         "forest": [_row(one) for one in (flex, random, cut)],
         "forest_flex": [_row(flex)],
+    }
+
+
+def _over_random(table: StudyTable, metric: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """FlexLoRA minus random moves, seed by seed."""
+    by = {(row["variant"], row["seed"]): row[metric] for row in table.rows}
+    found = compare_pairs([by["FlexLoRA", seed] - by["random moves", seed] for seed in seeds])
+    return {
+        "over_random": signed(found.mean, 3),
+        "over_random_low": signed(found.low, 3),
+        "over_random_high": signed(found.high, 3),
+        "over_random_verdict": verdict(found, found.p),
     }
 
 

@@ -11,7 +11,7 @@ import yaml
 from analysis.lessons import better, event, moving, schedule, spectrum, zero_impact
 from analysis.lessons.material import RUNS, Material
 from analysis.lessons.quiz import quiz
-from analysis.lessons.words import sentence
+from analysis.lessons.words import UNSHOWN, filled, sentence
 from analysis.player_modules import FOLDER
 
 LESSONS: dict[str, Callable[[Material], dict[str, Any]]] = {
@@ -24,7 +24,6 @@ LESSONS: dict[str, Callable[[Material], dict[str, Any]]] = {
 }
 """Name of a lesson's file → what its numbers are computed by."""
 WORDS_A_MINUTE, ACTION_S = 200, 20
-_UNSHOWN = ("claims",)
 
 
 @cache
@@ -44,8 +43,9 @@ def lesson_book(lab: Material) -> dict[str, Any]:
         RunLogError: a run cannot be read.
         FlexLoRAError: the study cannot be read.
     """
-    lessons = [filled_lesson(name, facts(lab), number) for number, (name, facts) in enumerate(LESSONS.items(), 1)]
-    return {"lessons": lessons, "quiz": quiz(), "runs": list(RUNS)}
+    found = {name: facts(lab) for name, facts in LESSONS.items()}
+    lessons = [filled_lesson(name, facts, number) for number, (name, facts) in enumerate(found.items(), 1)]
+    return {"lessons": lessons, "quiz": quiz({**found["5_moving"], **found["6_better"]}), "runs": list(RUNS)}
 
 
 def filled_lesson(name: str, facts: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -64,23 +64,8 @@ def filled_lesson(name: str, facts: Mapping[str, Any], number: int) -> dict[str,
         for part in (step, step.get("reveal", {})):
             part["text"] = [sentence(text) for text in part.get("text", [])]
     minutes = reading_minutes(lesson)
-    steps = [{key: value for key, value in step.items() if key not in _UNSHOWN} for step in lesson["steps"]]
-    return {**lesson, "number": number, "minutes": round(minutes), "steps": steps}
-
-
-def filled(source: Any, facts: Mapping[str, Any]) -> Any:
-    """Return a part of a lesson with every ``{number}`` in a text and every ``$fact`` in its place.
-
-    Raises:
-        KeyError: a name that the facts do not have.
-    """
-    if isinstance(source, str):
-        return facts[source[1:]] if source.startswith("$") else source.format_map(facts)
-    if isinstance(source, list):
-        return [filled(item, facts) for item in source]
-    if isinstance(source, dict):
-        return {key: value if key in _UNSHOWN else filled(value, facts) for key, value in source.items()}
-    return source
+    steps = [{key: value for key, value in step.items() if key not in UNSHOWN} for step in lesson["steps"]]
+    return {"first": 1, **lesson, "number": number, "minutes": round(minutes), "steps": steps}
 
 
 def reading_minutes(lesson: Mapping[str, Any]) -> float:

@@ -67,8 +67,15 @@ def facts(lab: Material) -> dict[str, Any]:
         "parameters_change": f"{after - before:+,}".replace("-", "−"),
         "new_label": labels[extended[0]],
         "new": extended[0],
+        "grown": min(_new_size(run, at.record + 1, name) for name in extended),
         **close,
     }
+
+
+def _new_size(run: Run, record: int, matrix: str) -> float:
+    """The largest |λ| that the event before a record gave a matrix."""
+    found = directions_at(run, record, run.place_of(matrix))
+    return max(abs(own.singular_value) for own in found if own.state == "new")
 
 
 def _told(run: Run, stages: Stages, labels: dict[str, str]) -> dict[str, str]:

@@ -80,6 +80,8 @@ def _gap_at_end(run: Run) -> dict[str, Any]:
         "gap_matrix": run.matrices[place].name,
         "gap_label": matrix_label(run.matrices[place]),
         "gap_step": int(steps[at]),
+        "gap_bars": (shares := Moment(run, int(steps[at]), place).shares).tolist(),
+        "gap_top": float(shares[0]) * 1.15,
         "gap_lambda": float(own[at, place]),
         "gap_sigma": float(true[at, place]),
     }
@@ -133,6 +135,8 @@ def _by_chance(study: StudyTable) -> dict[str, Any]:
     (gross, net), (random_gross, random_net) = found["FlexLoRA"], found["random moves"]
     return {
         "study_seeds": len(gross),
+        "study_task": next(iter({group.task for group in study_groups(study)})),
+        "study_rank": int(next(iter(study_groups(study)[0].runs.values())).ranks[-1].sum()),
         "study_gross": float(np.mean(gross)),
         "study_net": float(np.mean(net)),
         "random_gross": float(np.mean(random_gross)),

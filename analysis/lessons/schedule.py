@@ -120,6 +120,9 @@ def _doubled(run: Run, config: FlexLoRAConfig) -> dict[str, Any]:
         "own_net": net_moves(run),
         "double_net": 2 * net_moves(run),
         "gross_ratio": twice.moves / own.moves,
+        "move_bars": [own.moves, twice.moves],
+        "move_labels": [f"b₀ = {b0}" for b0 in (config.initial_budget, 2 * config.initial_budget)],
+        "move_top": 1.15 * twice.moves,
         "net_ratio": _net(run, twice) / net_moves(run),
         "replay_agrees": bool((same.prune == own.prune).all() and (same.extend == own.extend).all()),
     }

@@ -7,35 +7,36 @@ from typing import Any
 import numpy as np
 
 from analysis.glossary.moment import Moment
-from analysis.lessons.material import RUN, Material
+from analysis.lessons.material import PLAIN, RUN, Material
 from analysis.lessons.words import decimals, ends_of, sentence, sum_text
 from analysis.metrics import matrix_label
+from analysis.runs import Run
 from analysis.why.wording import ordinal, standing
 from flexlora.importance import frobenius_norm, spectral_entropy
 
 DIRECTIONS = 8
 DECAYS = tuple(round(1 - 0.05 * i, 2) for i in range(17))
-FACTORS = (1, 2, 5, 10, 20, 50, 100)
+FACTORS = (1, 2, 3, 4, 6, 8, 10)
 
 
 def facts(lab: Material) -> dict[str, Any]:
-    """Return the numbers of the lesson, all of the run at its most instructive event."""
+    """Return the numbers of the lesson, all of the run just before its most instructive event."""
     run = lab.run(RUN)
-    step, low, high = ends_of(run)
-    record = run.record_at(step)
-    places = {name: place + 1 for place, name in enumerate(_by_energy(run.energy[record], run.places))}
-    loud = max(places, key=lambda name: places[name])
-    at = {name: Moment(run, step, run.place_of(name)) for name in (low, high, loud)}
+    event, low, high = ends_of(run)
+    record = run.record_at(event) - 1
+    step = int(run.steps[record])
+    at = {name: Moment(run, step, run.place_of(name)) for name in (low, high)}
     first = run.matrices[run.place_of(low)]
     ranks = run.ranks[record]
     largest = [run.matrices[place].name for place in np.flatnonzero(ranks == ranks.max())]
-    entropy = run.entropy[record]
     return {
         "run": RUN,
         "step": step,
         "matrices": len(run.matrices),
         "first_rank": int(run.ranks[0, 0]),
         "total": int(ranks.sum()),
+        "largest_count": len(largest),
+        **_maps(run, lab.run(PLAIN)),
         "scale": run.scale,
         "rows": first.out_features,
         "columns": first.in_features,
@@ -55,33 +56,62 @@ def facts(lab: Material) -> dict[str, Any]:
         "low_bars": at[low].shares.tolist(),
         "low_sizes": at[low].weights.tolist(),
         "low_sizes_top": float(at[low].weights[0]) * 1.15,
-        "high_bars": at[high].shares.tolist(),
+        "both_bars": [*at[low].shares.tolist(), *at[high].shares.tolist()],
+        "both_labels": [
+            matrix_label(run.matrices[run.place_of(name)]) for name in (low, high) for _ in at[name].shares
+        ],
         "high": high,
         "high_label": matrix_label(run.matrices[run.place_of(high)]),
         "high_rank": at[high].rank,
         "high_shares": decimals(at[high].shares, 3),
         "high_top": float(at[high].shares[0]),
         "high_entropy": at[high].entropy,
-        "high_energy": float(run.energy[record, run.place_of(high)]),
-        "loud": [loud],
-        "loud_name": loud,
-        "loud_label": matrix_label(run.matrices[run.place_of(loud)]),
-        "loud_energy": float(run.energy[record, run.place_of(loud)]),
-        "loud_entropy": at[loud].entropy,
-        "loud_place": ordinal(int((entropy < entropy[run.place_of(loud)]).sum()) + 1),
-        "energy_ratio": float(run.energy[record, run.place_of(loud)] / run.energy[record, run.place_of(high)]),
-        "energy_told": {
-            m.name: f"{sentence(matrix_label(m))} has energy {run.energy[record, i]:.4f}: "
-            f"{standing(len(places) + 1 - places[m.name], 'highest', len(places))}."
-            for i, m in enumerate(run.matrices)
-        },
+        **_energies(run, record, high),
         "decays": [_decay(q) for q in DECAYS],
         "scales": [_scaled(at[low].weights, factor) for factor in FACTORS],
     }
 
 
-def _by_energy(energy: np.ndarray, places: dict[str, int]) -> list[str]:
-    return sorted(places, key=lambda name: energy[places[name]])
+def _maps(run: Run, plain: Run) -> dict[str, Any]:
+    """Final ranks of FlexLoRA's run and of LoRA's, as maps of layers and kinds."""
+    kinds = list(dict.fromkeys(m.module_type for m in run.matrices))
+    found = [(label, _map(own, kinds)) for label, own in (("LoRA", plain), ("FlexLoRA", run))]
+    totals = {f"{label.lower()}_total": sum(map(sum, ranks)) for label, ranks in found}
+    flat = {f"{label.lower()}_ranks": sorted({rank for row in ranks for rank in row}) for label, ranks in found}
+    return {
+        "maps": [{"label": f"{label}, total rank {sum(map(sum, ranks))}", "ranks": ranks} for label, ranks in found],
+        "kinds": kinds,
+        **totals,
+        **flat,
+        "flex_least": flat["flexlora_ranks"][0],
+        "flex_most": flat["flexlora_ranks"][-1],
+    }
+
+
+def _map(run: Run, kinds: list[str]) -> list[list[int]]:
+    ranks = {(m.layer, m.module_type): int(rank) for m, rank in zip(run.matrices, run.ranks[-1], strict=True)}
+    layers = sorted({m.layer or 0 for m in run.matrices})
+    return [[ranks.get((layer, kind), 0) for kind in kinds] for layer in layers]
+
+
+def _energies(run: Run, record: int, high: str) -> dict[str, Any]:
+    """The matrix of most energy beside that of the highest entropy, and what is said of each that is picked."""
+    energy, entropy = run.energy[record], run.entropy[record]
+    place, count = int(energy.argmax()), len(energy)
+    own = float(energy[run.place_of(high)])
+    return {
+        "high_energy": own,
+        "loud": [run.matrices[place].name],
+        "loud_label": matrix_label(run.matrices[place]),
+        "loud_entropy": float(entropy[place]),
+        "loud_place": ordinal(int((entropy < entropy[place]).sum()) + 1),
+        "energy_ratio": float(energy[place]) / own,
+        "energy_told": {
+            m.name: f"{sentence(matrix_label(m))} has energy {energy[i]:.4f}: "
+            f"{standing(1 + int((energy > energy[i]).sum()), 'highest', count)}."
+            for i, m in enumerate(run.matrices)
+        },
+    }
 
 
 def _decay(q: float) -> dict[str, Any]:

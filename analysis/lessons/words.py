@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from analysis.metrics import instructive_event
 from analysis.runs import Run, exact_event
+
+UNSHOWN = ("claims",)
+"""Keys of a step that no reader sees."""
 
 
 def ends_of(run: Run) -> tuple[int, str, str]:
@@ -47,5 +51,21 @@ def signed(value: float, digits: int) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a text that begins a sentence."""
-    return text[:1].upper() + text[1:]
+    """Return a text that begins a sentence; a symbol stays as it is written."""
+    is_word = text[:1].isascii() and text[:2].isalpha() and len(text) > 1
+    return text[:1].upper() + text[1:] if is_word else text
+
+
+def filled(source: Any, facts: Mapping[str, Any]) -> Any:
+    """Return a part of a lesson with every ``{number}`` in a text and every ``$fact`` in its place.
+
+    Raises:
+        KeyError: a name that the facts do not have.
+    """
+    if isinstance(source, str):
+        return facts[source[1:]] if source.startswith("$") else source.format_map(facts)
+    if isinstance(source, list):
+        return [filled(item, facts) for item in source]
+    if isinstance(source, dict):
+        return {key: value if key in UNSHOWN else filled(value, facts) for key, value in source.items()}
+    return source

@@ -41,18 +41,20 @@ export class Dial {
 
   draw() {
     const { bars, label, numbers } = this.frame;
+    // Texts first: they take their room from the picture.
+    this.label.textContent = label;
+    this.slider.setAttribute("aria-valuetext", `${label}: ${numbers.map((pair) => pair.join(" ")).join(", ")}`);
+    this.numbers.replaceChildren(...numbers.flatMap(([name, text]) => [element("dt", { text: name }), element("dd", { text })]));
     const [width, height] = [Math.max(200, this.picture.clientWidth), Math.max(120, this.picture.clientHeight)];
     const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${bars.length} bars: ${label}` });
     const step = width / Math.max(8, bars.length);
+    const left = (width - step * bars.length) / 2;
     const thick = Math.min(56, step * 0.7);
     root.append(svg("line", { class: "ln-axis", x1: 0, x2: width, y1: height - 8, y2: height - 8 }));
     bars.forEach((bar, i) => {
       const tall = Math.max(1.5, bar * (height - 28));
-      root.append(svg("rect", { class: bar ? "ln-bar" : "ln-bar ln-new", x: (i + 0.5) * step - thick / 2, y: height - 8 - tall, width: thick, height: tall, rx: 2 }));
+      root.append(svg("rect", { class: bar ? "ln-bar" : "ln-bar ln-new", x: left + (i + 0.5) * step - thick / 2, y: height - 8 - tall, width: thick, height: tall, rx: 2 }));
     });
     this.picture.replaceChildren(root);
-    this.label.textContent = label;
-    this.slider.setAttribute("aria-valuetext", `${label}: ${numbers.map((pair) => pair.join(" ")).join(", ")}`);
-    this.numbers.replaceChildren(...numbers.flatMap(([name, text]) => [element("dt", { text: name }), element("dd", { text })]));
   }
 }

@@ -35,24 +35,29 @@ export function completed(drawn) {
 }
 
 export class Drawing {
-  /** @param {DrawAsk} ask @param {string} question @param {(share: number) => void} done mean distance */
+  /** @param {DrawAsk} ask @param {string} question @param {(share: number) => void} done mean distance, infinite where nothing was drawn */
   constructor(ask, question, done) {
     this.ask = ask;
     /** @type {(number | null)[]} */
     this.drawn = ask.x.map((_, i) => (i < ask.given ? ask.truth[i] : null));
     this.revealed = false;
-    this.last = -1;
+    /** @type {{share: number, value: number} | null} where the hand was last */
+    this.hand = null;
+    /** @type {Set<number>} points that the hand has passed since it came down */
+    this.passed = new Set();
     this.picture = element("div", { class: "ln-picture ln-drawing" });
     this.button = element("button", { type: "button", class: "ln-button ln-main", text: "Show what happened" });
     this.button.addEventListener("click", () => {
-      this.drawn = completed(this.drawn);
+      const share = this.mine ? distance(ask, completed(this.drawn)) : Infinity;
+      if (this.mine) this.drawn = completed(this.drawn);
       this.reveal();
-      done(distance(ask, this.drawn));
+      done(share);
     });
-    this.hint = element("p", { class: "ln-hint", text: "Drag across the picture. With keys: Tab to a point, ↑ ↓ move it, ← → go to the next." });
+    this.hint = element("p", { class: "ln-hint", text: `${ask.given ? `${ask.given > 1 ? `The first ${ask.given} dots are` : "The first dot is"} told. ` : ""}Drag across the picture. With keys: Tab to a point, ↑ ↓ move it, ← → go to the next.` });
     this.root = element("div", { class: "ln-dial" }, [element("h3", { text: question }), this.picture, element("div", { class: "ln-row" }, [this.button, this.hint])]);
     this.picture.addEventListener("pointerdown", (event) => this.press(event));
     this.picture.addEventListener("pointermove", (event) => event.buttons && this.trace(event));
+    for (const kind of ["pointerup", "pointercancel"]) this.picture.addEventListener(kind, () => this.lift());
     this.picture.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -60,8 +65,13 @@ export class Drawing {
   reveal() {
     this.revealed = true;
     this.button.hidden = true;
-    this.hint.textContent = this.drawn.some((value, i) => value !== null && i >= this.ask.given) ? "Dashed: what you drew. Solid: what the log has." : "What the log has.";
+    this.hint.textContent = this.mine ? "Dashed: what you drew. Solid: what the log has." : "What the log has.";
     this.draw();
+  }
+
+  /** The reader has drawn something. */
+  get mine() {
+    return this.drawn.some((value, i) => value !== null && i >= this.ask.given);
   }
 
   get open() {
@@ -80,7 +90,7 @@ export class Drawing {
     x.forEach((step, i) => own.root.append(svg("text", { class: "ln-tick", x: across(i), y: own.y(low) + 20, "text-anchor": "middle", text: i % Math.ceil((x.length * 34) / width) ? "" : String(step) })));
     own.root.append(svg("text", { class: "ln-tick", x: 8, y: 16, text: unit }), svg("text", { class: "ln-tick", x: own.x(0.5), y: height - 4, "text-anchor": "middle", text: "step" }));
     if (this.revealed) own.root.append(svg("polyline", { class: "ln-line ln-line0", points: truth.map((value, i) => `${across(i)},${own.y(value)}`).join(" ") }));
-    const mine = this.drawn.flatMap((value, i) => (value === null ? [] : [`${across(i)},${own.y(value)}`]));
+    const mine = this.revealed && !this.mine ? [] : this.drawn.flatMap((value, i) => (value === null ? [] : [`${across(i)},${own.y(value)}`]));
     own.root.append(svg("polyline", { class: "ln-line ln-mine", points: mine.join(" ") }));
     this.drawPoints(own);
     const held = this.held;
@@ -92,7 +102,8 @@ export class Drawing {
   drawPoints(own) {
     const { x, low, high, given, unit } = this.ask;
     this.drawn.forEach((value, i) => {
-      if (this.revealed && value === null) return;
+      // What was told is told no more once everything is.
+      if (this.revealed && (value === null || i < given)) return;
       const attributes = { class: `ln-point${value === null ? " ln-undrawn" : ""}`, cx: this.across(i), cy: own.y(value ?? (low + high) / 2), r: i < given ? 4 : 7 };
       const free = this.open && i >= given;
       const spoken = { tabindex: 0, role: "slider", "data-point": i, "aria-label": `${unit} at step ${x[i]}`, "aria-orientation": "vertical", "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": value ?? (low + high) / 2, "aria-valuetext": value === null ? "not drawn" : level(Number(value.toPrecision(3))) };
@@ -101,7 +112,13 @@ export class Drawing {
   }
 
   /** @type {(place: number) => number} */
-  across = (place) => /** @type {import("./svg.js").Plot} */ (this.plot).x(0.03 + (0.94 * place) / (this.ask.x.length - 1));
+  across = (place) => /** @type {import("./svg.js").Plot} */ (this.plot).x(this.shareOf(place));
+
+  /** @param {number} place @returns {number} where it lies across the picture: steps keep their distances */
+  shareOf(place) {
+    const { x } = this.ask;
+    return 0.03 + (0.94 * (x[place] - x[0])) / (x[x.length - 1] - x[0]);
+  }
 
   /** @param {number} i @returns {SVGElement | null} */
   point(i) {
@@ -119,26 +136,54 @@ export class Drawing {
     if (!this.open) return;
     event.preventDefault();
     this.picture.setPointerCapture(event.pointerId);
-    this.last = -1;
+    this.passed.clear();
+    this.hand = null;
     this.trace(event);
   }
 
-  /** @param {PointerEvent} event */
+  /** The points between the last place of the hand and this one get the height at which it passed them. @param {PointerEvent} event */
   trace(event) {
-    const { x, low, high, given } = this.ask;
+    const { low, high } = this.ask;
     const own = this.plot;
     if (!this.open || !own) return;
     const box = own.root.getBoundingClientRect();
-    const share = ((event.clientX - box.left - own.x(0)) / (own.x(1) - own.x(0)) - 0.03) / 0.94;
-    const place = Math.min(x.length - 1, Math.max(given, Math.round(share * (x.length - 1))));
+    const share = (event.clientX - box.left - own.x(0)) / (own.x(1) - own.x(0));
     const value = low + ((own.y(low) - (event.clientY - box.top)) / (own.y(low) - own.y(high))) * (high - low);
-    const from = this.last < 0 ? place : this.last;
-    // A fast hand passes points between two events: they lie on its way.
-    const start = this.drawn[from] ?? value;
-    const end = Math.min(high, Math.max(low, value));
-    for (let i = Math.min(from, place); i <= Math.max(from, place); i += 1) if (i >= given) this.drawn[i] = place === from ? end : start + ((end - start) * (i - from)) / (place - from);
-    this.last = place;
+    const before = this.hand;
+    const passed = before ? this.free().filter((i) => (this.shareOf(i) - before.share) * (this.shareOf(i) - share) <= 0 && share !== before.share) : [];
+    for (const i of passed) if (before) this.put(i, before.value + ((value - before.value) * (this.shareOf(i) - before.share)) / (share - before.share));
+    const steep = before && Math.abs(value - before.value) / (high - low) > Math.abs(share - before.share);
+    this.hand = { share, value };
+    if (!before || (steep && !passed.length)) this.put(this.nearest(share), value);
+    if (!before) this.passed.clear();
     this.draw();
+  }
+
+  /** Where the hand rises short of a point, that point was meant. */
+  lift() {
+    const { hand } = this;
+    this.hand = null;
+    if (!hand || !this.open) return;
+    const near = this.nearest(hand.share);
+    if (!this.passed.has(near)) this.put(near, hand.value);
+    this.draw();
+  }
+
+  /** @returns {number[]} places that are not told */
+  free() {
+    return [...this.ask.x.keys()].slice(this.ask.given);
+  }
+
+  /** @param {number} share @returns {number} */
+  nearest(share) {
+    const away = (/** @type {number} */ i) => Math.abs(this.shareOf(i) - share);
+    return this.free().reduce((best, i) => (away(i) < away(best) ? i : best));
+  }
+
+  /** @param {number} place @param {number} value */
+  put(place, value) {
+    this.drawn[place] = Math.min(this.ask.high, Math.max(this.ask.low, value));
+    this.passed.add(place);
   }
 
   /** @param {KeyboardEvent} event */

@@ -1,11 +1,12 @@
 /** Pictures of lessons beside the player: what an update is made of, bars, lines, intervals. Their numbers come from Python. */
 
+import { drawMaps } from "./map_figure.js";
 import { drawUpdate } from "./update_figure.js";
 import { drawLevels, level, niceStep, percent, plot, svg } from "./svg.js";
 
 /**
  * @typedef {Record<string, any> & object} Figure
- * @property {"update" | "bars" | "lines" | "intervals"} kind
+ * @property {"update" | "maps" | "bars" | "lines" | "intervals"} kind
  * @property {string} [title]
  * @property {boolean} [hidden] its values are shown only once the reader has answered
  */
@@ -13,7 +14,7 @@ import { drawLevels, level, niceStep, percent, plot, svg } from "./svg.js";
 const NARROW_PX = 460;
 
 /** @type {Record<string, (figure: any, width: number, height: number, hidden: boolean) => SVGElement>} */
-const DRAWN = { update: drawUpdate, bars: drawBars, lines: drawLines, intervals: drawIntervals };
+const DRAWN = { update: drawUpdate, maps: drawMaps, bars: drawBars, lines: drawLines, intervals: drawIntervals };
 
 /** @param {Figure} figure @param {number} width @param {number} height @param {boolean} hidden @returns {SVGElement} */
 export function drawFigure(figure, width, height, hidden) {

@@ -13,6 +13,15 @@ export const PROGRESS = "lab-progress";
 
 export const ONLY_VERSION = "one";
 
+/** @param {{key: string, steps: {key: string}[]}} lesson @param {import("./memory.js").Remembered} remembered @returns {string} what its tab says: only what was answered counts */
+export function progressOf({ key, steps }, { done }) {
+  const found = steps.map((step) => done[`${key}/${step.key}`]);
+  const answered = found.filter((right) => typeof right === "boolean").length;
+  if (answered === steps.length) return "✓";
+  if (answered) return `${answered}/${steps.length}`;
+  return found.some((right) => right === undefined) ? "" : "seen";
+}
+
 /** @param {Element} root of the reader; the event rises out of it, also out of a shadow @param {Progress} progress */
 export function tellProgress(root, progress) {
   root.dispatchEvent(new CustomEvent(PROGRESS, { detail: progress, bubbles: true, composed: true }));

@@ -6,6 +6,7 @@ import { takeAway } from "./csv.js";
 /** @import { Memory } from "./memory.js" */
 /** @typedef {{concept: string, teaches: [string, string], text: string, options: string[], right: number}} Question */
 
+const UNKNOWN = "I don’t know yet";
 const TITLES = { before: "Quiz, before the lessons", after: "Quiz, after the lessons" };
 
 export class QuizView {
@@ -35,11 +36,11 @@ export class QuizView {
     const fields = this.questions.map(({ text, options }, i) =>
       element("fieldset", { class: "ln-field" }, [
         element("legend", { text: `${i + 1}. ${text}` }),
-        ...options.map((option, n) => element("label", {}, [element("input", { type: "radio", name: `q${i}`, value: String(n) }), ` ${option}`])),
+        ...[...options, UNKNOWN].map((option, n) => element("label", {}, [element("input", { type: "radio", name: `q${i}`, value: String(n) }), ` ${option}`])),
       ]),
     );
     const form = element("form", {}, [
-      element("p", { text: "Eight questions, about three minutes. A guess is fine. The answers stay in this browser." }),
+      element("p", { text: "Eight questions, about three minutes, on what the lessons show. “I don’t know yet” is a good answer before them: it counts as not right, and nothing else. The answers stay in this browser." }),
       ...fields,
       element("div", { class: "ln-row" }, [element("button", { class: "ln-button ln-main", text: "Check my answers" }), warning]),
     ]);
@@ -73,7 +74,7 @@ export class QuizView {
     const other = this.phase === "after" && before ? ` Before the lessons: ${this.score(before, this.quiz.before)} of ${count}.` : "";
     const rows = this.questions.map(({ text, options, right, teaches: [lesson, step] }, i) => {
       const well = taken[i] === right;
-      const lines = [element("b", { text: `${well ? "✓" : "✗"} ${text}` }), element("p", { text: well ? `${options[right]}` : `You chose: ${options[taken[i]] ?? "nothing"}` })];
+      const lines = [element("b", { text: `${well ? "✓" : taken[i] < options.length ? "✗" : "○"} ${text}` }), element("p", { text: well ? `${options[right]}` : `You said: ${options[taken[i]] ?? UNKNOWN}` })];
       if (!well) lines.push(element("button", { type: "button", class: "ln-button", text: `Learn it: ${this.acts.titleOf(lesson, step)}`, onclick: () => this.acts.go(lesson, step) }));
       return element("li", { class: well ? "ln-well" : "ln-missed" }, lines);
     });
@@ -86,7 +87,7 @@ export class QuizView {
       element("p", { class: "ln-score", role: "status", text: `${this.score(taken)} of ${count} right.${other}` }),
       element("ol", { class: "ln-results" }, rows),
       element("div", { class: "ln-row" }, buttons),
-      element("p", { class: "ln-hint", text: "The file has a random code and no name. python -m analysis.lessons effect *.csv compares many." }),
+      element("p", { class: "ln-hint", text: "The file has a random code and no name: whoever leads a class can compare many." }),
     ];
   }
 

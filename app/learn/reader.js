@@ -6,16 +6,18 @@ import { addressOf, askedPlace, exploreLink, pageLink } from "./address.js";
 import { versionOf } from "./coin.js";
 import { followClass } from "./following.js";
 import { Memory } from "./memory.js";
-import { ONLY_VERSION, tellProgress } from "./progress.js";
+import { ONLY_VERSION, progressOf, tellProgress } from "./progress.js";
 import { QuizView } from "./quiz.js";
 import { Stage } from "./stage.js";
 import { StepView } from "./step.js";
 import { dressLessons } from "./style.js";
 
 /** @typedef {Record<string, any> & {key: string, title: string, text: string[], stage: any}} Step */
-/** @typedef {{key: string, title: string, about: string, number: number, minutes: number, versions?: Record<string, string> | null, steps: Step[]}} Lesson */
+/** @typedef {{key: string, title: string, about: string, number: number, first: number, minutes: number, versions?: Record<string, string> | null, steps: Step[]}} Lesson */
 /** @typedef {{lessons: Lesson[], quiz: Record<"before" | "after", import("./quiz.js").Question[]>, runs: string[]}} Book analysis/lessons/book.py */
 
+/** The version of a lesson that asks nothing. */
+const TELLS = "b";
 const NARROW_PX = 860;
 const LONGEST_SCROLL_MS = 1500;
 const TYPING = "input:not([type=range]), textarea, select, [contenteditable=true]";
@@ -45,7 +47,7 @@ export class Reader {
     });
     this.nav = element("nav", { class: "ln-nav", "aria-label": "Lessons" });
     this.text = element("div", { class: "ln-text", tabindex: "-1" });
-    this.back = element("button", { type: "button", class: "ln-button", title: "Back (b)", text: "← Back", onclick: () => this.step(-1) });
+    this.back = element("button", { type: "button", class: "ln-button", title: "Back (N)", text: "← Back", onclick: () => this.step(-1) });
     this.next = element("button", { type: "button", class: "ln-button ln-main", title: "Next (n)", text: "Next →", onclick: () => this.step(1) });
     this.where = element("span", { class: "ln-where" });
     this.column = element("div", { class: "ln-column" }, [this.text, element("div", { class: "ln-bar" }, [this.back, this.where, this.next])]);
@@ -106,6 +108,7 @@ export class Reader {
     this.closeQuiz();
     const found = this.lessonOf(lesson);
     if (found !== this.lesson || !this.views.length) this.showLesson(found);
+    else this.text.firstElementChild?.replaceWith(this.welcome(found));
     const place = found.steps.findIndex((own) => own.key === step);
     this.activate(place >= 0 ? place : this.firstOpen(found), focus);
   }
@@ -120,8 +123,8 @@ export class Reader {
   showLesson(lesson) {
     this.lesson = lesson;
     this.version = versionOf(lesson, this.memory, this.asked.version);
-    const told = this.version === "b";
-    this.views = lesson.steps.map((step, i) => new StepView(lesson, step, i + 1, { told, links: this.linksOf(lesson, step), answered: (view, right) => this.answered(view, right) }));
+    const told = this.version === TELLS;
+    this.views = lesson.steps.map((step, i) => new StepView(lesson, step, i + lesson.first, { told, links: this.linksOf(lesson, step), answered: (view, right) => this.answered(view, right) }));
     for (const view of this.views) if (!told && typeof this.memory.now.done[this.placeOf(view)] === "boolean") view.restore();
     this.text.replaceChildren(this.welcome(lesson), ...this.views.map((view) => view.root), element("div", { class: "ln-rest" }));
     this.place = -1;
@@ -135,8 +138,9 @@ export class Reader {
 
   /** @param {Lesson} lesson @returns {HTMLElement} */
   welcome({ number, title, about, minutes }) {
-    const lines = [element("p", { class: "ln-about" }, [element("b", { text: `Lesson ${number}: ${title}. ` }), `${about} About ${minutes} minutes.`])];
+    const lines = [element("p", { class: "ln-about" }, [element("b", { text: `Lesson ${number}: ${title}${/[?!]$/.test(title) ? "" : "."} ` }), `${about} About ${minutes} minutes.`])];
     const { quiz, done } = this.memory.now;
+    if (this.version === TELLS) lines.push(element("p", { class: "ln-about" }, [element("b", { text: "You have this lesson in its reading version: " }), "each step tells its answer at once, and nothing is asked. A coin in your browser chose it."]));
     if (number === 1 && !quiz.before && !Object.keys(done).length) {
       const total = this.book.lessons.reduce((sum, own) => sum + own.minutes, 0);
       lines.push(element("p", { class: "ln-about" }, [`There are ${this.book.lessons.length} lessons, ${total} minutes in all. `, element("button", { type: "button", class: "ln-inline", text: "Take the quiz first", onclick: () => this.showQuiz("before") }), " and see later what you learned."]));
@@ -190,15 +194,14 @@ export class Reader {
   }
 
   drawNav() {
-    const { done, quiz } = this.memory.now;
+    const { quiz } = this.memory.now;
     const tab = (/** @type {string} */ text, /** @type {boolean} */ here, /** @type {string} */ state, /** @type {() => void} */ act) =>
       element("button", { type: "button", class: "ln-tab", ...(here ? { "aria-current": "page" } : {}), onclick: act }, [element("span", { text }), element("span", { class: "ln-state", text: state })]);
     const held = this.nav.contains(/** @type {Document | ShadowRoot} */ (this.nav.getRootNode()).activeElement) ? [...this.nav.children].indexOf(/** @type {Element} */ (/** @type {any} */ (this.nav.getRootNode()).activeElement)) : -1;
     this.nav.replaceChildren(
       tab("Quiz before", this.quiz === "before", quiz.before ? "✓" : "", () => this.showQuiz("before")),
       ...this.book.lessons.map((lesson) => {
-        const count = lesson.steps.filter((step) => `${lesson.key}/${step.key}` in done).length;
-        return tab(`${lesson.number} ${lesson.title}`, !this.quiz && lesson === this.lesson, count === lesson.steps.length ? "✓" : count ? `${count}/${lesson.steps.length}` : "", () => this.go(lesson.key, ""));
+        return tab(`${lesson.number} ${lesson.title}`, !this.quiz && lesson === this.lesson, progressOf(lesson, this.memory.now), () => this.go(lesson.key, ""));
       }),
       tab("Quiz after", this.quiz === "after", quiz.after ? "✓" : "", () => this.showQuiz("after")),
     );
@@ -213,6 +216,8 @@ export class Reader {
     if (view === this.current) {
       if (!view.found || view.step.reveal?.stage) this.stage.show(this.lesson, view.step, true, false);
       this.lay();
+      // What held the keyboard, an option or a button, is gone or dead; what was found on the stage keeps it.
+      if (!view.found) view.reveal.focus({ preventScroll: true });
       view.reveal.scrollIntoView({ block: "nearest", behavior: this.behaviour });
     }
   }
@@ -247,7 +252,7 @@ export class Reader {
       start: () => this.go(this.memory.now.lesson, this.memory.now.step),
       titleOf: (lesson, step) => {
         const own = this.lessonOf(lesson);
-        return `${own.number}.${own.steps.findIndex(({ key }) => key === step) + 1} ${own.steps.find(({ key }) => key === step)?.title ?? ""}`;
+        return `${own.number}.${own.steps.findIndex(({ key }) => key === step) + own.first} ${own.steps.find(({ key }) => key === step)?.title ?? ""}`;
       },
     });
     this.sheet?.remove();
@@ -305,8 +310,10 @@ export class Reader {
   key(event) {
     const target = event.composedPath()[0];
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !(target instanceof Element) || target.matches(TYPING) || this.root.querySelector("dialog[open]")) return;
-    const by = { n: 1, b: -1 }[event.key];
-    if (by && !this.quiz) this.step(/** @type {1 | -1} */ (by));
+    if (this.quiz) return;
+    if (this.current?.chooseByLetter(event.key)) return event.stopImmediatePropagation();
+    const by = { n: 1, N: -1 }[event.key];
+    if (by) this.step(/** @type {1 | -1} */ (by));
   }
 
   destroy() {

@@ -64,7 +64,7 @@ export class Stage {
       return this.bring(dial.root, () => dial.draw());
     }
     if (shown.figure) return this.showFigure(shown.figure, Boolean(shown.figure.hidden) && !answered);
-    return this.showView(answered && shown === step.stage ? withAnswer(shown.view, step.ask) : shown.view, shown.play ?? false);
+    return this.showView(answered && shown === step.stage ? withAnswer(shown.view, step.ask) : shown.view, shown.play ?? false, shown.plain ?? false);
   }
 
   /** @template T @param {string} place @param {() => T} make @returns {T} */
@@ -108,9 +108,10 @@ export class Stage {
     this.run.textContent = this.behind?.figure ? "See the whole curve" : "See it in the run";
   }
 
-  /** @param {Record<string, any>} view @param {boolean | "event"} play the named stage, or the event from there on */
-  showView(view, play) {
+  /** @param {Record<string, any>} view @param {boolean | "event"} play the named stage, or the event from there on @param {boolean} [plain] no more than the map and the spectrum */
+  showView(view, play, plain = false) {
     this.stopFilm();
+    this.root.classList.toggle("ln-plain", plain);
     this.redraw = () => {};
     this.front.replaceChildren();
     this.turn(false);

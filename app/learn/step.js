@@ -22,9 +22,10 @@ export class StepView {
     this.tries = 0;
     this.pause = 0;
     this.found = false;
+    this.drawn = false;
     this.heading = element("h2", { tabindex: "-1" }, [element("span", { class: "ln-place", text: `${lesson.number}.${place}` }), ` ${step.title}`]);
     this.status = element("p", { class: "ln-status", "aria-live": "polite" });
-    this.reveal = element("div", { class: "ln-reveal", hidden: "" }, [
+    this.reveal = element("div", { class: "ln-reveal", hidden: "", tabindex: "-1" }, [
       ...(step.reveal?.text ? paragraphs(step.reveal.text) : []),
       ...(step.reveal?.formula ? [element("code", { class: "ln-formula", text: step.reveal.formula })] : []),
     ]);
@@ -45,7 +46,7 @@ export class StepView {
     const told = element("p", { class: "ln-question" }, marked(ask.question));
     /** @type {HTMLButtonElement[]} */
     this.options = [];
-    if (this.told) return element("div", { class: "ln-ask ln-told" }, [told]);
+    if (this.told) return element("div", { class: "ln-ask ln-told" }, [told, element("p", { class: "ln-hint", text: "Told at once:" })]);
     if (ask.kind === "choose") {
       this.options = ask.options.map((/** @type {string} */ text, /** @type {number} */ i) =>
         element("button", { type: "button", class: "ln-option", onclick: () => this.choose(i) }, [element("span", { class: "ln-letter", text: LETTERS[i], "aria-hidden": "true" }), element("span", { text })]),
@@ -62,6 +63,14 @@ export class StepView {
     if (this.answered) return;
     this.chosen = i;
     this.finish(i === this.step.ask.right);
+  }
+
+  /** @param {string} key of the keyboard @returns {boolean} it is the letter of an option, and nothing was chosen before */
+  chooseByLetter(key) {
+    const place = key.length === 1 ? LETTERS.indexOf(key.toUpperCase()) : -1;
+    if (this.answered || place < 0 || place >= (this.options?.length ?? 0)) return false;
+    this.choose(place);
+    return true;
   }
 
   /** The player shows something else than it was asked to. @param {Record<string, any>} view */
@@ -99,7 +108,9 @@ export class StepView {
 
   /** @param {number} distance of a curve from the true one */
   drew(distance) {
-    if (!this.answered) this.finish(distance <= this.step.ask.tolerance);
+    if (this.answered) return;
+    this.drawn = Number.isFinite(distance);
+    this.finish(distance <= this.step.ask.tolerance);
   }
 
   /** @param {boolean} right */
@@ -129,7 +140,7 @@ export class StepView {
       const mark = i === ask.right ? "✓" : i === this.chosen ? "✗" : "";
       if (mark) node.append(element("span", { class: "ln-mark", text: mark, "aria-label": mark === "✓" ? "right" : "wrong" }));
     });
-    if (right !== null) this.reveal.prepend(element("p", { class: right || this.found ? "ln-verdict ln-yes" : "ln-verdict ln-no", role: "status", text: verdict(ask.kind, right, this.found) }));
+    if (right !== null) this.reveal.prepend(element("p", { class: right || this.found ? "ln-verdict ln-yes" : "ln-verdict ln-no", role: "status", text: verdict(ask.kind === "draw" && !this.drawn ? "" : ask.kind, right, this.found) }));
   }
 }
 

@@ -17,7 +17,7 @@ const CSS = `
 .ln-step { padding: 12px 14px 10px; margin-bottom: 10px; border-left: 3px solid var(--ln-line); }
 .ln-step[aria-current] { border-left-color: var(--st-primary-color); }
 .ln-step:not([aria-current]) { opacity: 0.86; }
-.ln h2 { margin: 0 0 8px; padding: 0; font: 600 19px/1.3 var(--st-font); letter-spacing: 0; } .ln h2:focus { outline: none; }
+.ln h2 { margin: 0 0 8px; padding: 0; font: 600 19px/1.3 var(--st-font); letter-spacing: 0; } .ln :is(h2, .ln-reveal):focus { outline: none; }
 .ln-place { color: var(--ln-muted); font-weight: 400; }
 .ln p { margin: 0 0 10px; text-wrap: pretty; }
 .ln-formula { display: block; margin: 2px 0 12px; padding: 8px 10px; border-radius: 6px; background: color-mix(in srgb, var(--st-text-color) 6%, transparent); color: inherit; font: 14px/1.5 var(--st-code-font, monospace); overflow-wrap: anywhere; }
@@ -42,6 +42,7 @@ const CSS = `
 .ln-stage { position: relative; display: grid; min-width: 0; min-height: 0; }
 .ln-stage > :is(.ln-player, .ln-front) { grid-area: 1 / 1; min-width: 0; min-height: 0; }
 .ln-fronted > .ln-player { visibility: hidden; }
+.ln-plain :is(.fl-eventpanel, .fl-bar, .fl-track, .fl-time, .fl-top, .fl-choose, .fl-since, .fl-more) { display: none; } .ln .ln-plain .fl-player { grid-template-rows: minmax(0, 1fr); max-height: 620px; } .ln .ln-plain .fl-hero { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); }
 .ln-torun { position: absolute; right: 8px; top: 4px; z-index: 3; }
 .ln-dial { display: flex; flex-direction: column; gap: 8px; height: 100%; max-height: 640px; padding: 4px 8px; }
 .ln-dial h3 { margin: 0; padding: 0 150px 0 0; font: 600 16px/1.35 var(--st-font); }

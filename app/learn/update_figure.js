@@ -55,7 +55,7 @@ function drawSum(root, { rank, weights }, side, width, middle) {
   for (let i = 0; i < rank; i += 1) {
     const block = bar(i, x, middle - side / 2, side, side);
     block.setAttribute("opacity", String(0.12 + 0.88 * sized(weights, i)));
-    root.append(block, svg("text", { class: "ln-tick", x: x + side / 2, y: middle + side / 2 + 20, "text-anchor": "middle", text: `λ${SUBSCRIPTS[i] ?? ""}·p·qᵀ` }));
+    root.append(block, svg("text", { class: "ln-tick", x: x + side / 2, y: middle + side / 2 + 20, "text-anchor": "middle", text: `λ${sub(i)}·p${sub(i)}·q${sub(i)}ᵀ` }));
     x += side;
     root.append(svg("text", { class: "ln-big", x: x + (i < rank - 1 ? gap / 2 : 12), y: middle + 7, "text-anchor": "middle", text: i < rank - 1 ? "+" : ")" }));
     x += gap;
@@ -63,6 +63,11 @@ function drawSum(root, { rank, weights }, side, width, middle) {
 }
 
 const SUBSCRIPTS = ["₁", "₂", "₃", "₄", "₅", "₆", "₇", "₈"];
+
+/** @param {number} i @returns {string} */
+function sub(i) {
+  return SUBSCRIPTS[i] ?? "";
+}
 
 /** @param {number[]} weights @param {number} i @returns {number} |λ| as a share of the largest */
 function sized(weights, i) {

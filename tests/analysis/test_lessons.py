@@ -11,9 +11,10 @@ import pytest
 
 from analysis.lessons import LESSONS, lesson_book, material, missing
 from analysis.lessons import spectrum as first_lesson
-from analysis.lessons.book import filled, filled_lesson, lesson_source, reading_minutes
+from analysis.lessons.book import filled_lesson, lesson_source, reading_minutes
 from analysis.lessons.material import RUN, Material
-from analysis.lessons.quiz import PHASES, RULES, quiz
+from analysis.lessons.quiz import PHASES, RULES, VERDICTS, quiz
+from analysis.lessons.words import filled, sentence
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 STEPS = [(name, step["key"]) for name in LESSONS for step in lesson_source(name)["steps"]]
@@ -152,15 +153,40 @@ def test_the_quiz_asks_the_same_concepts_twice_with_other_words_and_numbers(book
     assert len(taught) >= 4
 
 
-def test_right_options_of_the_quiz_are_found_by_the_package():
-    assert [RULES["even"]([[1, 1], [1, 5]]), RULES["even"]([[1, 5], [1, 1]])] == [0, 1]
-    assert RULES["smallest"]([0.3, -0.2]) == 1
-    assert [RULES["said"](-0.1, 0.1), RULES["said"](0.1, 0.2), RULES["said"](-0.2, -0.1)] == [1, 2, 0]
-    assert [RULES["impact"](0.1, 0), RULES["impact"](0, 0.1), RULES["impact"](1, 1), RULES["impact"](0, 0)] == [
-        0,
-        1,
-        2,
-        3,
+def test_right_options_of_the_quiz_are_found_by_the_package(book):
+    assert RULES["rule"]([0.3, -0.2], [[-0.2, -0.2], [0.3, -0.2]]) == 0
+    assert RULES["rule"]([0.1, -0.2], [[-0.2, -0.2], [0.1, -0.2]]) == 1
+    assert RULES["equal"]([2, 2], [0, 90], [[1, 0], [0, 1]]) == 1
+    assert RULES["first"]([5, -0.1], 0.02, [[5, 0.1], [0.02, 0.02], [0.1, 0.002]]) == 1
+    assert RULES["left"](["AB", "BA"], [[2, 0], [0, 2], [2, 2]]) == 0
+    assert RULES["next_pruned"](0.9, {"A": 9, "B": 2}) == 1 and RULES["next_pruned"](0.9, {"A": 4, "B": 4}) == 2
+    assert [RULES["steadier"]([0.2, 0.9]), RULES["steadier"]([0.9, 0.2])] == [1, 0]
+    shapes = ([2, 2], [2, 3])
+    assert [RULES["parameters"](taken, given) for taken in shapes for given in shapes] == [1, 2, 0, 1]
+    assert [RULES["said"](verdict) for verdict in VERDICTS] == [0, 1, 2, 3]
+    assert {question["right"] for questions in book["quiz"].values() for question in questions} >= {0, 1, 2}
+
+
+def test_the_right_place_moves_between_before_and_after(book):
+    """Who learned only the place of an option by heart gains little."""
+    places = [[question["right"] for question in book["quiz"][phase]] for phase in PHASES]
+    assert sum(one == two for one, two in zip(*places, strict=True)) <= 2
+
+
+def test_the_quiz_follows_the_runs(book, facts):
+    found = {**facts["5_moving"], **facts["6_better"]}
+    other = {**found, "stable_entropy": 1.0, "stable_norm": 0.0, "flex_verdict": "better"}
+    changed = [
+        one["concept"] for one, two in zip(quiz(found)["before"], quiz(other)["before"], strict=True) if one != two
     ]
-    assert RULES["extended"]([1, 1]) == 0 and RULES["scaled"]([3, 1], 7) == 1
-    assert {question["right"] for questions in quiz().values() for question in questions} >= {0, 1, 2}
+    assert changed == ["steadier", "said"]
+
+
+def test_a_sentence_begins_with_a_large_letter_and_a_symbol_stays():
+    assert [sentence(text) for text in ("layer 1", "λ = 0", "b(t) falls", "p and q", "")] == [
+        "Layer 1",
+        "λ = 0",
+        "b(t) falls",
+        "p and q",
+        "",
+    ]

@@ -79,6 +79,7 @@ class Learner:
         right = getattr(self, step["ask"]["kind"])(step, wish)
         self.page.wait_for_selector(f"#ln-{lesson['key']}-{step['key']}.ln-answered")
         assert self.here.locator(".ln-reveal").is_visible()
+        assert self.page.evaluate("document.activeElement !== document.body"), "the keyboard has a place"
         assert step["reveal"]["text"][0][:30].replace("*", "")[:12] in self.here.inner_text()
         told = self.page.evaluate("told.at(-1)")
         assert (told["lesson"], told["step"]) == (lesson["key"], step["key"])
@@ -103,17 +104,13 @@ class Learner:
             while int(self.page.locator(".fl-player").get_attribute("data-step")) < ask["answers"][0]:
                 self.page.keyboard.press("Shift+ArrowRight")
                 self.page.wait_for_timeout(40)
-            return None
-        if ask["field"] == "stage":
-            self.tab_to(".ln-step[aria-current] .ln-button")
-            self.page.keyboard.press("Enter")
-            return False
+            return
         self.tab_to("select.fl-matrix")
         names = self.page.eval_on_selector_all("select.fl-matrix option", "all => all.map((own) => own.title)")
         by = names.index(ask["answers"][0]) - names.index(view["matrix"])
         for _ in range(abs(by)):
             self.page.keyboard.press("ArrowDown" if by > 0 else "ArrowUp")
-        return None
+        return
 
     def dial(self, step, wish):
         self.tab_to("input.ln-slider")
@@ -162,17 +159,55 @@ def test_place_and_answers_are_found_again_and_a_link_opens_its_step(page, addre
     learner.open(address)
     assert learner.here.get_attribute("id") == "ln-better-interval"
     assert "ln-answered" in learner.here.get_attribute("class")
-    page.keyboard.press("b")
+    page.keyboard.press("Shift+N")
     assert learner.here.get_attribute("id") == "ln-better-seeds"
 
 
 def test_what_lies_behind_an_open_question_is_not_told(page, address):
     learner = Learner(page)
-    learner.open(f"{address}#lesson=spectrum&step=update")
+    learner.open(f"{address}#lesson=spectrum&step=about")
     assert page.locator(".ln-step:visible").count() == 1
     assert page.locator(".ln-reveal:visible").count() == 0
     page.keyboard.press("n")
     assert page.locator(".ln-step:visible").count() == 2
+    assert page.locator(".ln-tab[aria-current] .ln-state").inner_text() == "", "a step that was skipped is not done"
+
+
+def test_letters_answer_and_the_line_of_a_drawing_is_where_the_hand_was(page, address, book):
+    learner = Learner(page)
+    learner.open(f"{address}#lesson=spectrum&step=about")
+    page.keyboard.press("b")
+    page.wait_for_selector("#ln-spectrum-about.ln-answered")
+    assert page.evaluate("told.at(-1).right") is True
+    assert page.locator(".ln-tab[aria-current] .ln-state").inner_text().startswith("1/")
+
+    ask = book["lessons"][3]["steps"][0]["ask"]
+    learner.open(f"{address}#lesson=schedule&step=formula")
+    page.wait_for_selector(".ln-drawing [data-point]")
+    ends = [page.locator(f'.ln-drawing [data-point="{i}"]').bounding_box() for i in (0, len(ask["x"]) - 1)]
+    (left, right), middle = (one["x"] + one["width"] / 2 for one in ends), ends[0]["y"] + ends[0]["height"] / 2
+    # A straight line down, in uneven strokes: it passes each step at its share of the way.
+    page.mouse.move(left, middle)
+    page.mouse.down()
+    for share in (0.07, 0.31, 0.38, 0.66, 0.93, 1.0):
+        page.mouse.move(left + share * (right - left), middle + share * 60)
+    page.mouse.up()
+    drawn = [float(one.get_attribute("cy")) for one in page.locator(".ln-drawing [data-point]").all()]
+    shares = [(step - ask["x"][0]) / (ask["x"][-1] - ask["x"][0]) for step in ask["x"]]
+    assert [(one - drawn[0]) / (drawn[-1] - drawn[0]) for one in drawn] == pytest.approx(shares, abs=0.02)
+
+
+def test_the_picture_of_a_slider_is_whole_when_it_comes(page, address):
+    learner = Learner(page)
+    for step in ("dial", "scale"):
+        learner.open(f"{address}#lesson=spectrum&step={step}")
+        page.wait_for_selector(".ln-picture .ln-bar")
+        low = "selector => document.querySelector(selector).getBoundingClientRect().bottom"
+        assert page.evaluate(low, ".ln-picture .ln-axis") <= page.evaluate(low, ".ln-picture")
+        tall = page.eval_on_selector_all(
+            ".ln-picture .ln-bar", "all => Math.max(...all.map((own) => own.height.baseVal.value))"
+        )
+        assert tall > 12
 
 
 def test_a_lesson_of_two_versions_keeps_the_one_that_fell_and_a_leader_may_fix_it(page, address):
