@@ -14,6 +14,7 @@ from analysis.runs import Matrix, Run, event_number, exact_event
 from flexlora import budgets
 from flexlora.importance import measure_label
 from flexlora.matrix_names import place_label
+from flexlora.tally import describe_moves
 
 GAP_LIMIT = 0.02
 """Above this median |I(λ) − I(σ)|, λ is no spectrum of ΔW and its entropy says little (docs/fidelity.md)."""
@@ -174,7 +175,7 @@ def _amount(event: dict[str, Any]) -> str:
         told = [f"{pruned} switched off"] * bool(pruned) + [f"{extended} came back"] * bool(extended)
         return ", ".join(told)
     if pruned == extended:
-        return f"{pruned} direction{'s' if pruned > 1 else ''} moved"
+        return describe_moves(pruned, extended)
     return f"{pruned} pruned, {extended} extended"
 
 

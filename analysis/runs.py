@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flexlora.brief import Brief
 from flexlora.run_log import MatrixSpectra, RunLog, read_run
 
 
@@ -24,8 +25,8 @@ class Matrix(NamedTuple):
     out_features: int
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Brief):
     """A run in memory; T spectrum records of M matrices.
 
     Attributes:

@@ -14,6 +14,7 @@ import numpy as np
 from analysis.quantities import record_of
 from analysis.runs import Run
 from analysis.statistics import Comparison, compare_pairs, interval, rank_stability
+from flexlora.brief import Brief
 from flexlora.importance import measure_label, silent_at_rank_one
 
 RAW = "sensitivity"
@@ -22,8 +23,8 @@ SMOOTHED = ("smoothed_sensitivity", "sensitivity_times_uncertainty")
 and ElaLoRA do."""
 
 
-@dataclass(frozen=True)
-class OrderStability:
+@dataclass(frozen=True, repr=False)
+class OrderStability(Brief):
     """One measure of one run.
 
     Attributes:
@@ -46,8 +47,8 @@ class OrderStability:
         return float(known.mean()) if len(known) else float("nan")
 
 
-@dataclass(frozen=True)
-class MeanStability:
+@dataclass(frozen=True, repr=False)
+class MeanStability(Brief):
     """One measure in several runs.
 
     Attributes:

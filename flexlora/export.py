@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flexlora.errors import FlexLoRAError
+from flexlora.hub import copy_adapter
+from flexlora.model_card import read_adapter, write_model_card
 from flexlora.run_log import RunLogError
 
 EPILOG = """examples:
@@ -17,6 +19,7 @@ EPILOG = """examples:
   python -m flexlora.export runs/demo --out my_adapter              # a run folder, finished or not
   python -m flexlora.export saved --out my_adapter --json           # what adapter.save wrote
   python -m flexlora.export runs/demo --out my_adapter --card --control runs/random --license apache-2.0
+  python -m flexlora.export my_adapter --out my_adapter --card --run runs/mine   # a PEFT model's own: only the card
 
 Nothing is trained and no base model is loaded: what was trained is in the file.
 """
@@ -43,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"Wrote {report['out']} from {report['kind']}: {report['matrices']} matrices, total rank "
         f"{report['total_rank']}, as a PEFT LoRA."
     )
+    if report["card"]:
+        text += f" Its card: {report['card']}."
     sys.stdout.write((json.dumps(report) if options.json else text) + "\n")
     return 0
 
@@ -69,34 +74,54 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(options: argparse.Namespace) -> dict[str, Any]:
-    if (options.out / "adapter_config.json").exists() and not options.overwrite:
+    there = (options.checkpoint / "adapter_config.json").exists()
+    in_place = there and options.out.exists() and options.out.samefile(options.checkpoint)
+    if (options.out / "adapter_config.json").exists() and not (options.overwrite or in_place):
         raise FlexLoRAError(f"{options.out} holds an adapter already. Choose another --out, or add --overwrite.")
     if not options.card and (options.run or options.control or options.license):
         raise FlexLoRAError("--run, --control and --license are for the model card: add --card.")
     if options.out.exists() and not options.out.is_dir():
         raise FlexLoRAError(f"{options.out} is a file. --out is the folder that the adapter goes to.")
+    found = _carded(options) if there else _made(options)
+    card = None
+    if options.card:
+        card = str(write_model_card(options.out, found.pop("run"), controls=options.control, license=options.license))
+    ranks = found["ranks"]
+    return {
+        "checkpoint": str(options.checkpoint),
+        "kind": found["kind"],
+        "out": str(options.out),
+        "matrices": len(ranks),
+        "total_rank": sum(ranks.values()),
+        "ranks": ranks,
+        "head": found["head"],
+        "card": card,
+    }
+
+
+def _made(options: argparse.Namespace) -> dict[str, Any]:
+    """Make a PEFT adapter of what training left."""
     # torch costs over a second to import: only once the request is known to be good.
     from flexlora.stored_adapter import read_stored
 
     stored = read_stored(options.checkpoint)
     stored.export_peft(options.out, options.base_model)
-    card = None
-    if options.card:
-        from flexlora.model_card import write_model_card
+    run = options.run or stored.run
+    return {"kind": stored.kind, "ranks": stored.ranks(), "head": sorted(stored.head), "run": run}
 
-        run = options.run or stored.run
-        card = str(write_model_card(options.out, run, controls=options.control, license=options.license))
-    ranks = stored.ranks()
-    return {
-        "checkpoint": str(options.checkpoint),
-        "kind": stored.kind,
-        "out": str(options.out),
-        "matrices": len(ranks),
-        "total_rank": sum(ranks.values()),
-        "ranks": ranks,
-        "head": sorted(stored.head),
-        "card": card,
-    }
+
+def _carded(options: argparse.Namespace) -> dict[str, Any]:
+    """Take a PEFT adapter as it is, such as what a PEFT model saved: it lacks a card at most."""
+    if not options.card:
+        raise FlexLoRAError(
+            f"{options.checkpoint} is a PEFT adapter already and needs no export. --card writes its model card; "
+            "--out may be the same folder."
+        )
+    if options.base_model:
+        raise FlexLoRAError(f"--base-model is for an export; {options.checkpoint} names its base model itself.")
+    _, ranks = read_adapter(options.checkpoint)
+    copy_adapter(options.checkpoint, options.out)
+    return {"kind": "a PEFT adapter", "ranks": ranks, "head": [], "run": options.run}
 
 
 if __name__ == "__main__":

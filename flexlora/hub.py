@@ -58,15 +58,21 @@ def push_to_hub(
         return str(made)
 
 
+def copy_adapter(source: Path, folder: Path) -> Path:
+    """Copy what PEFT reads of an adapter into a folder, which is made; return it. Onto itself nothing is copied."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.samefile(source):
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            shutil.copy(source / name, folder / name)
+    return folder
+
+
 def _exported(adapter: Adapter | str | Path, folder: Path) -> Path:
     if not isinstance(adapter, str | Path):
         return adapter.export_peft(folder)
     source = Path(adapter)
     if (source / "adapter_config.json").exists():
-        folder.mkdir()
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            shutil.copy(source / name, folder / name)
-        return folder
+        return copy_adapter(source, folder)
     from flexlora.stored_adapter import read_stored
 
     return read_stored(source).export_peft(folder)

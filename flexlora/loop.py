@@ -22,6 +22,7 @@ from flexlora.policies import find_policy
 from flexlora.run_header import matrix_table, versions
 from flexlora.run_log import RunLogError, RunWriter, disk, glance_run, refuse_beside_writer
 from flexlora.session import Session, StepResult, TrainingFailed
+from flexlora.tally import Tally, count_moves
 
 CHECKPOINT = "checkpoint"
 ADAPTER = "adapter"
@@ -115,26 +116,7 @@ def opened_run(
         # The log has been rewound behind them: a later start must not find them readable again.
         for path in damaged:
             disk.remove(path)
-        yield Run(session, folder, writer, controls or Controls(), start, script, Tally(**tally), lanes)
-
-
-@dataclass
-class Tally:
-    """What a run counts of itself, over all its starts; a checkpoint keeps it.
-
-    Attributes:
-        moved: directions pruned or extended.
-        wall_s: seconds of training before this start.
-        peak_memory_bytes: the most memory in use.
-        state_bytes: the most that adapter, optimizer and method kept.
-        metrics: split → what its last evaluation found.
-    """
-
-    moved: int = 0
-    wall_s: float = 0.0
-    peak_memory_bytes: int = 0
-    state_bytes: dict[str, int] = field(default_factory=dict)
-    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+        yield Run(session, folder, writer, controls or Controls(), start, script, Tally.kept(tally), lanes)
 
 
 @dataclass
@@ -256,7 +238,7 @@ class Run:
             most |= {key: max(value, most.get(key, 0)) for key, value in found.items()}
         if event:
             done = self.session.event(step)
-            self.tally.moved += len(done.prune) + len(done.extend)
+            self.tally.add(done)
             self.writer.event(**done.record())
 
     def between_steps(self) -> None:
@@ -339,7 +321,9 @@ class Run:
             "state": state,
             "steps": self.step,
             "total_steps": self.session.job.steps,
-            "moved": self.tally.moved,
+            "moved": count_moves(self.tally.pruned, self.tally.extended),
+            "pruned": self.tally.pruned,
+            "extended": self.tally.extended,
             "total_rank": sum(self.session.adapter.ranks().values()),
             **{
                 f"{split}_{name}": value for split, found in self.tally.metrics.items() for name, value in found.items()

@@ -18,6 +18,7 @@ from flexlora.errors import FlexLoRAError
 from flexlora.matrix_names import describe_matrix, module_type_order
 from flexlora.methods import METHODS
 from flexlora.run_log import RunLog, read_run
+from flexlora.tally import describe_moves
 
 CARD, PICTURE = "README.md", "rank_map.svg"
 SHOWN = (
@@ -122,7 +123,7 @@ def write_model_card(
         RunLogError: a run cannot be read.
     """
     folder = Path(folder)
-    config, ranks = _read_adapter(folder)
+    config, ranks = read_adapter(folder)
     log = None if run is None else read_run(run)
     if log is not None:
         ranks = _with_log(folder, ranks, log)
@@ -143,8 +144,12 @@ def write_model_card(
     return path
 
 
-def _read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return the configuration, and name → rank of each matrix."""
+def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the configuration of a PEFT LoRA, and name → rank of each matrix.
+
+    Raises:
+        FlexLoRAError: the folder holds none.
+    """
     try:
         config = json.loads((folder / "adapter_config.json").read_bytes())
         with safe_open(folder / "adapter_model.safetensors", framework="numpy") as file:
@@ -231,7 +236,7 @@ def _measured(log: RunLog) -> list[tuple[list[str], Mapping[str, float]]]:
 
 def _training(log: RunLog) -> str:
     header, config = log.header, log.header.get("config", {})
-    moved = sum(len(event["prune"]) + len(event["extend"]) for event in log.events)
+    pruned, extended = (sum(len(event[key]) for event in log.events) for key in ("prune", "extend"))
     steps = int(log.steps["step"][-1]) if len(log.steps["step"]) else 0
     total = config.get("total_steps")
     facts = {
@@ -239,7 +244,7 @@ def _training(log: RunLog) -> str:
         "model": header.get("model"),
         "state of the run": log.state,
         "steps": f"{steps} of {total}" if total else steps,
-        "events": f"{len(log.events)}, {moved} directions pruned or extended",
+        "events": f"{len(log.events)}, {describe_moves(pruned, extended)}",
         "seed": header.get("seed"),
         "device": header.get("device"),
         **{key.replace("_", " "): config.get(key) for key in SHOWN},

@@ -130,7 +130,7 @@ def read_stored(path: str | Path) -> StoredAdapter:
         )
     if (folder / "adapter_config.json").exists():
         # Also a Trainer's checkpoint of a PeftModel.
-        raise FlexLoRAError(f"{folder} is a PEFT adapter already.")
+        raise FlexLoRAError(f"{folder} is a PEFT adapter already: PEFT loads it as it is.")
     try:
         for name, read in READERS.items():
             if (folder / name).exists():

@@ -20,6 +20,7 @@ from flexlora.methods import METHODS
 from flexlora.policies import POLICIES, load_policy
 from flexlora.run_log import RunLogError, read_run, refuse_beside_writer
 from flexlora.run_log.format import HEADER
+from flexlora.tally import describe_moves
 from flexlora.tasks import MODEL_TASKS, TASKS
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _sentence(summary: dict[str, Any]) -> str:
     if "test_accuracy" in summary:
         text += f", test accuracy {summary['test_accuracy']:.3f}"
     if summary["moved"]:
-        text += f", {summary['moved']} directions pruned or extended"
+        text += f", {describe_moves(summary['pruned'], summary['extended'])}"
     return f"{text}. Look at it: flexlora app"
 
 

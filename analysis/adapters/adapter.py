@@ -12,6 +12,7 @@ import numpy as np
 from analysis.adapters.files import AdapterError, TensorStore
 from analysis.adapters.formats.peft_words import is_relative
 from analysis.adapters.formats.record import LINEAR, Entry
+from flexlora.brief import Brief
 
 Place = tuple[int | None, str]
 """Layer and module type of a matrix."""
@@ -49,8 +50,8 @@ class AdapterMatrix(NamedTuple):
         return self.rank * self.cost if self.stored is None else self.stored
 
 
-@dataclass(frozen=True)
-class Adapter:
+@dataclass(frozen=True, repr=False)
+class Adapter(Brief):
     """An opened adapter.
 
     Attributes:

@@ -22,9 +22,11 @@ from functools import cached_property
 
 import numpy as np
 
+from flexlora.brief import Brief
 
-@dataclass(frozen=True)
-class Cut:
+
+@dataclass(frozen=True, repr=False)
+class Cut(Brief):
     """An allocation that meets a budget.
 
     Attributes:
@@ -41,8 +43,8 @@ class Cut:
     least: float
 
 
-@dataclass(frozen=True)
-class BudgetCurve:
+@dataclass(frozen=True, repr=False)
+class BudgetCurve(Brief):
     """Directions in the order in which they go.
 
     Attributes:

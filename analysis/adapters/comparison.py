@@ -10,14 +10,15 @@ import numpy as np
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import Progress, factored_svd
+from flexlora.brief import Brief
 from flexlora.matrix_places import plain_path
 
 RELATIVE_TOLERANCE = 1e-7
 """Directions below this share of the largest σ are rounding of float32 factors and span nothing."""
 
 
-@dataclass(frozen=True)
-class Overlap:
+@dataclass(frozen=True, repr=False)
+class Overlap(Brief):
     """How much of one matrix two adapters share.
 
     Attributes:
@@ -44,8 +45,8 @@ class Overlap:
     similarity: float | None
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Brief):
     """Overlaps of the matrices that both adapters have, and the names that only one has."""
 
     overlaps: list[Overlap]

@@ -12,6 +12,7 @@ from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.comparison import base_notices, same_shape, subspaces
 from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import Progress
+from flexlora.brief import Brief
 
 SIDES = ("output", "input")
 """Column spaces of ΔW, and row spaces."""
@@ -19,8 +20,8 @@ SHARED_START = 0.5
 """Mean cosine of the same rows of two A from which both began at the same numbers; unlike starts have about 0."""
 
 
-@dataclass(frozen=True)
-class Comparisons:
+@dataclass(frozen=True, repr=False)
+class Comparisons(Brief):
     """n adapters in the M matrices that all of them have.
 
     Attributes:

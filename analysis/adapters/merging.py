@@ -27,6 +27,7 @@ from analysis.adapters.formats.peft_plan import carried_tensors
 from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.patterns import unambiguous
 from analysis.adapters.spectra import Progress, factored_svd
+from flexlora.brief import Brief
 from flexlora.spectra import true_singular_values
 
 Dense = Callable[[Sequence[np.ndarray], Sequence[float], float, np.random.Generator], np.ndarray]
@@ -59,8 +60,8 @@ MERGES: dict[str, Dense | None] = {"linear": None, "ties": ties, "dare": dare}
 """Name → how; None = exactly, by factors."""
 
 
-@dataclass(frozen=True)
-class Merge:
+@dataclass(frozen=True, repr=False)
+class Merge(Brief):
     """What a merge wrote.
 
     Attributes:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.formats.products import Read
+from flexlora.brief import Brief
 from flexlora.importance import effective_rank, spectral_entropy
 from flexlora.spectra import true_singular_values
 
@@ -27,8 +28,8 @@ Progress = Callable[[int, int], object]
 """f(matrices done, matrices in all)."""
 
 
-@dataclass(frozen=True)
-class AdapterSpectra:
+@dataclass(frozen=True, repr=False)
+class AdapterSpectra(Brief):
     """An analysed adapter.
 
     Attributes:

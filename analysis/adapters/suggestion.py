@@ -12,6 +12,7 @@ from analysis.adapters.files import AdapterError
 from analysis.adapters.plans import SAME
 from analysis.adapters.spectra import AdapterSpectra
 from analysis.adapters.targets import SIZES, BudgetProblem
+from flexlora.brief import Brief
 from flexlora.importance import IMPORTANCES
 from flexlora.reallocation import Reallocation, plan_reallocation
 
@@ -19,8 +20,8 @@ SHARES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)
 """Of a size: where a curve is told in numbers."""
 
 
-@dataclass(frozen=True)
-class Suggestion:
+@dataclass(frozen=True, repr=False)
+class Suggestion(Brief):
     """A rank for each matrix.
 
     Attributes:

@@ -8,11 +8,12 @@ import numpy as np
 
 from analysis.runs import Run
 from analysis.what_if.replay import Decisions, Settings, random_moves
+from flexlora.brief import Brief
 from flexlora.config import FlexLoRAConfig
 
 
-@dataclass(frozen=True)
-class Difference:
+@dataclass(frozen=True, repr=False)
+class Difference(Brief):
     """Decisions of one run under two settings, over the E steps at which either has an event.
 
     Attributes:

@@ -14,6 +14,7 @@ from analysis.run_config import config_at, edits
 from analysis.runs import Run, move_counts
 from analysis.what_if.scores import adjusted, score_table
 from flexlora.adaptive import WINDOW
+from flexlora.brief import Brief
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider, Decision, ruled_importance
 from flexlora.errors import FlexLoRAError
@@ -36,8 +37,8 @@ class WhatIfError(FlexLoRAError):
     """A replay that a log does not allow: what is missing, and what can be done instead."""
 
 
-@dataclass(frozen=True)
-class Decisions:
+@dataclass(frozen=True, repr=False)
+class Decisions(Brief):
     """Decisions of E events over M matrices, taken or replayed.
 
     Attributes:

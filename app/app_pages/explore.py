@@ -21,6 +21,7 @@ from runs.store import (
     OpenRun,
     RunEntry,
     default_run,
+    nearby_runs,
     open_run,
     plain,
     resolve_run,
@@ -71,7 +72,8 @@ def page() -> None:
     link = read_link(st.session_state.get("explore_asked", {}), opened.run)
     notes = [*opened.run.notices, *link.notes]
     if unknown := st.session_state.get("explore_unknown"):
-        notes.append(f"The link names a run that is not here ({unknown[:60]!r}); this is {entry.key}.")
+        there = nearby_runs(unknown[:60], entries)
+        notes.append(f"The link names a run that is not here ({unknown[:60]!r}); this is {entry.key}. {there}")
     notes += pinned.notes()
     if notes:
         # One box, and a small one, however many: they would push the player out of the window.

@@ -146,12 +146,14 @@ def _endpoint(answer: Callable[[Request], bytes | None], kind: str) -> Callable[
 
 def _opened(request: Request) -> OpenRun:
     # Streamlit's caches and components want a server that runs: this module is imported before there is one.
-    from runs.store import load_quietly, resolve_run, run_entries
+    from runs.store import load_quietly, nearby_runs, resolve_run, run_entries
 
-    entry = resolve_run(request.path_params["name"], run_entries())
+    asked, entries = request.path_params["name"], run_entries()
+    entry = resolve_run(asked, entries)
     opened = load_quietly(entry) if entry else None
     if opened is None:
-        raise Refused(404, "There is no such run.")
+        hint = f" {nearby_runs(asked, entries)}" if entry is None else ""
+        raise Refused(404, f"There is no such run.{hint}")
     return opened
 
 

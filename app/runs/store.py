@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ from serve import HERE
 
 STUDIES = "studies"
 """Folder of the bundled studies, among the bundled runs."""
+NEARBY = 3
+"""Runs that are named in place of one that is not there."""
 NEWCOMERS_RUN = "words-flexlora-paper"
 
 # A run whose heartbeat is younger may still change its state without writing a record.
@@ -102,11 +105,12 @@ def typed_path(entry: RunEntry) -> str:
 def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
     """The run among `run_entries` whose key an untrusted link names.
 
-    A folder that exists without being a run has an entry too, so that its fault can be told; None otherwise.
+    The user's own may go by its bare name, as the picker shows it, where no bundled one has that key. A folder that
+    exists without being a run has an entry too, so that its fault can be told; None otherwise.
     """
-    for entry in entries:
-        if entry.key == key:
-            return entry
+    by_key = {entry.key: entry for entry in entries}
+    if found := by_key.get(key) or by_key.get(f"runs/{key}" if "/" not in key else key):
+        return found
     own = key.startswith("runs/")
     parts = key.removeprefix("runs/").split("/")
     # A study's own runs lie below it: NAME/runs/RUN, of a bundled study studies/NAME/runs/RUN.
@@ -120,6 +124,17 @@ def resolve_run(key: str, entries: list[RunEntry]) -> RunEntry | None:
     except OSError:
         # A name that is too long for a folder.
         return None
+
+
+def nearby_runs(key: str, entries: list[RunEntry]) -> str:
+    """Says which runs there are in place of one that is not: those with a name like it, else the first few."""
+    keys = [entry.key for entry in sorted(entries, key=lambda entry: not entry.key.startswith("runs/"))]
+    names = {one.removeprefix("runs/"): one for one in reversed(keys)}
+    close = [names[name] for name in get_close_matches(key.removeprefix("runs/"), names, NEARBY)]
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    more = f" and {len(keys) - NEARBY} more" if len(keys) > NEARBY else ""
+    return f"There are {', '.join(keys[:NEARBY])}{more}." if keys else "There is none here."
 
 
 def default_run(keys: list[str]) -> str:

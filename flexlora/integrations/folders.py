@@ -1,7 +1,8 @@
-"""``choose_folder``: where a training logs: in the folder of its checkpoint, or in one that holds no other run."""
+"""Where a training logs: in the folder of its checkpoint, or in one that holds no other run; and how to look at it."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,3 +49,10 @@ def choose_folder(first: Path, before: Path | None, step: int, kept: Mapping[str
         stacklevel=4,
     )
     return folder, None
+
+
+def tell_where(folder: Path) -> None:
+    """Say where the log of a training that has ended lies, and how to look at it; the app lists what is in ``runs``."""
+    runs = folder.absolute().parent
+    where = "" if runs == Path("runs").absolute() else f"FLEXLORA_LAB_RUNS={runs} "
+    sys.stdout.write(f"The log is in {folder}. Look at it: {where}flexlora app\n")

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from flexlora.adapter import Adapter, attach
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
-from flexlora.integrations.folders import choose_folder
+from flexlora.integrations.folders import choose_folder, tell_where
 from flexlora.integrations.recorder import Recorder, check_settings
 from flexlora.integrations.trackers import Curves
 from flexlora.optimizer_state import check_same_optimizer, innermost
@@ -202,6 +202,8 @@ class FlexLoRALightning(Callback):
             if recorder.config.initial_budget and due and not recorder.events and recorder.first_step <= due[-1]:
                 _warn(f"{len(due)} events were due and none fired: Lightning did not tell of its steps.")
         self._end()
+        if recorder is not None and recorder.folder is not None:
+            tell_where(recorder.folder)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """End the log of a training that was left."""

@@ -23,6 +23,7 @@ from flexlora.errors import FlexLoRAError
 from flexlora.event import Event
 from flexlora.importance import score_all
 from flexlora.matrix_names import describe_matrix
+from flexlora.tally import count_moves
 
 PREFIX = "flexlora/"
 REMEMBERED = 1000
@@ -51,14 +52,14 @@ class Curves:
         self._regularizers.append(regularizer.detach().float().reshape(()))
         self._budget = budget
         if event is not None:
-            self._moves.append(len(event.prune) + len(event.extend))
+            self._moves.append(count_moves(len(event.prune), len(event.extend)))
 
     def take(self) -> dict[str, float]:
         """Return name → number, and begin anew; what is undefined is left out.
 
         ``total_rank``; ``rank_<type>``, the mean rank of the matrices of a type; ``entropy`` and ``effective_rank``,
         means over the matrices where they are defined; ``task_loss`` and ``regularizer``, means of the steps;
-        ``budget``, b(t) of the last step; ``moved``, directions pruned and extended per event, where there was one.
+        ``budget``, b(t) of the last step; ``moved``, directions moved per event, where there was one.
         """
         lam = self._adapter.singular_values()
         ranks = {name: len(values) for name, values in lam.items()}

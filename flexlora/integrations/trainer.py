@@ -18,7 +18,7 @@ from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
 from flexlora.integrations.evaluations import evaluation
-from flexlora.integrations.folders import choose_folder
+from flexlora.integrations.folders import choose_folder, tell_where
 from flexlora.integrations.losses import StepLoss
 from flexlora.integrations.recorder import Recorder
 from flexlora.integrations.resuming import about_checkpoint, check_checkpoint, kept_state, scheduled
@@ -258,6 +258,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
                 "that runs callbacks after optimizer.step()."
             )
         self.close("completed" if state.global_step >= state.max_steps else "stopped")
+        if recorder.folder is not None:
+            tell_where(recorder.folder)
 
     def close(self, reason: str | None = None, message: str | None = None) -> None:
         """End the log and let go of model and optimizer, as after training that was interrupted."""

@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
 from flexlora.integrations.evaluations import evaluation
-from flexlora.integrations.folders import choose_folder
+from flexlora.integrations.folders import choose_folder, tell_where
 from flexlora.integrations.resuming import kept_state
 from flexlora.integrations.trackers import PREFIX
 from flexlora.integrations.trainer import KEY
@@ -99,7 +99,10 @@ class MethodCallback(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """End the log, and let go of the optimizer."""
+        log = self.log
         self.close()
+        if log is not None:
+            tell_where(log.folder)
 
     def on_evaluate(
         self,

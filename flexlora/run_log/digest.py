@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flexlora.brief import Brief
 from flexlora.ragged import ragged_entropy, ragged_peak, ragged_sum
 
 
@@ -47,8 +48,8 @@ class Block(NamedTuple):
         return gates
 
 
-@dataclass(frozen=True)
-class Digest:
+@dataclass(frozen=True, repr=False)
+class Digest(Brief):
     """T records of M matrices, of which K have true singular values.
 
     Attributes:

@@ -153,7 +153,7 @@ class LogFiles:
         held = holds_run(self.folder)
         if held:
             raise RunLogError(
-                f"{self.folder} holds a run already ({held}). Choose another folder, or go on with this run from its "
+                f"{self.folder} holds a run already ({held}). Choose another folder, or resume this run from its "
                 "checkpoint."
             )
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from flexlora.brief import Brief
 from flexlora.run_log import disk
 from flexlora.run_log.cache import load_digest, source_of, store_digest
 from flexlora.run_log.format import (
@@ -42,8 +43,8 @@ ENDINGS = {"completed": "finished", "stopped": "stopped", "failed": "failed"}
 Found: TypeAlias = tuple[Chunk, memoryview | None]
 
 
-@dataclass(frozen=True)
-class RunLog:
+@dataclass(frozen=True, repr=False)
+class RunLog(Brief):
     """Everything a run folder holds, as flat arrays.
 
     Attributes:

@@ -320,3 +320,11 @@ def test_the_bundled_paper_run_moves_rank_refuses_nothing_and_its_lambda_is_a_sp
     assert metrics.net_share(run) >= 0.15
     assert metrics.spectrum_gap(run)[-1] <= metrics.GAP_LIMIT
     assert not [event for event in run.events if "at_max_rank" in event["refused"].values()]
+
+
+def test_what_holds_arrays_is_shown_in_a_line(run, folder):
+    for record in (run, run.log, run.log.spectra.digest):
+        shown = repr(record)
+        assert shown.startswith(f"{type(record).__name__}(") and len(shown) < 900 and "\n" not in shown
+    assert f"ranks=<int64 {run.ranks.shape}>" in repr(run) and f"events=<list of {len(run.events)}>" in repr(run)
+    assert f"folder={str(folder)!r}" in repr(run) and f"state={run.state!r}" in repr(run)

@@ -8,9 +8,10 @@ import pytest
 from compare_studies import script, words, write_plain_runs, write_study
 from streamlit.testing.v1 import AppTest
 
+from flexlora.run_log import RunWriter
 from jobs.owner import Owner, write_owner
 from runs.rows import OTHERS, whose
-from runs.store import resolve_run, run_entries
+from runs.store import nearby_runs, resolve_run, run_entries
 
 
 @pytest.fixture
@@ -58,6 +59,17 @@ def test_an_address_leads_to_no_other_folder(roots, key):
         for place in ("runs/x", "small/trials/x", "small/runs/x", "studies/a/b/runs/x"):
             (root / place).mkdir(parents=True, exist_ok=True)
     assert resolve_run(key, run_entries()) is None
+
+
+def test_a_bare_name_is_the_users_own_run_where_no_bundled_one_has_it(roots):
+    samples, own = roots
+    for folder in (own / "mine", own / "both", samples / "both"):
+        RunWriter(folder, {"matrices": [{"name": "a"}], "config": {}}).close()
+    entries = run_entries()
+    assert resolve_run("mine", entries) == resolve_run("runs/mine", entries) == ("runs/mine", own / "mine")
+    assert resolve_run("both", entries).folder == samples / "both"
+    assert resolve_run("mnie", entries) is None and nearby_runs("mnie", entries) == "Did you mean runs/mine?"
+    assert "runs/both" in nearby_runs("zzz", entries) and nearby_runs("zzz", []) == "There is none here."
 
 
 def test_a_run_of_a_study_is_its_owners(roots, forge_run):

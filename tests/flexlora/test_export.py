@@ -18,6 +18,7 @@ from flexlora.checkpoint import find_checkpoint, save_checkpoint
 from flexlora.integrations import FlexLoRACallback
 from flexlora.job import build_job
 from flexlora.methods import METHODS
+from flexlora.model_card import read_adapter
 from flexlora.session import Session
 from flexlora.stored_adapter import read_stored
 from flexlora.train import main as train
@@ -187,6 +188,8 @@ def test_wrong_input_is_one_clear_line(checkpoint, tmp_path, capsys):
     (tmp_path / "out" / "checkpoint-10").mkdir()
     assert f"give one of them, such as {tmp_path / 'out' / 'checkpoint-10'}." in told(tmp_path / "out")
     assert "is a PEFT adapter already" in told(checkpoint / "live")
+    assert "--card writes its model card" in told(checkpoint / "live")
+    assert "names its base model itself" in told(checkpoint / "live", "--card", "--base-model", "x")
     assert "holds no weights" in told(checkpoint / "run")
     broken = shutil.copytree(checkpoint / "out" / "checkpoint-12", tmp_path / "broken")
     whole = (broken / "model.safetensors").read_bytes()
@@ -199,6 +202,19 @@ def test_wrong_input_is_one_clear_line(checkpoint, tmp_path, capsys):
     (broken / "trainer_state.json").write_text("{}")
     assert "was not written with a FlexLoRACallback" in told(broken)
     assert "--out is the folder" in told(checkpoint / "saved", "--out", str(checkpoint / "saved" / "adapter.json"))
+
+
+def test_a_peft_adapter_gets_its_card_in_place_or_in_a_copy(checkpoint, tmp_path, capsys):
+    mine = shutil.copytree(checkpoint / "live", tmp_path / "mine")
+    for out in (mine, tmp_path / "copy"):
+        more = ["--card", "--run", str(checkpoint / "run"), "--license", "mit"]
+        assert flexlora(["export", str(mine), "--out", str(out), *more]) == 0
+        assert f"from a PEFT adapter: {len(read_adapter(mine)[1])} matrices" in capsys.readouterr().out
+        assert_same_export(checkpoint / "live", out)
+        card = (out / "README.md").read_text()
+        assert "license: mit" in card and "directions moved" in card and (out / "rank_map.svg").exists()
+    assert flexlora(["export", str(mine), "--out", str(tmp_path / "copy"), "--card"]) == 2
+    assert "holds an adapter already" in capsys.readouterr().err
 
 
 def test_an_adapter_that_is_there_is_only_replaced_on_request(checkpoint, tmp_path, capsys):

@@ -112,8 +112,8 @@ def test_results_and_controls_are_those_of_the_logs(runs, exported):
                 assert row[head.index(key)] == f"{value:.4g}"
     facts = dict(tables(text)[2][1:])
     log = read_run(runs / "mine")
-    moved = sum(len(event["prune"]) + len(event["extend"]) for event in log.events)
-    assert facts["events"] == f"{len(log.events)}, {moved} directions pruned or extended" and moved
+    moved = sum(len(event["prune"]) for event in log.events)
+    assert facts["events"] == f"{len(log.events)}, {moved} directions moved" and moved
     assert (
         facts["steps"] == "30 of 30" and facts["task"] == "digits" and facts["torch"] == log.header["versions"]["torch"]
     )

@@ -76,7 +76,7 @@ def test_tensorboard_shows_the_numbers_of_the_log(make_bert, token_batch, tmp_pa
             own = values[(steps > before) & (steps <= t)]
             assert shown[f"flexlora/{name}"][t] == pytest.approx(own.mean(), rel=1e-5), (name, t)
         before = t
-    moved = {event["step"]: len(event["prune"]) + len(event["extend"]) for event in run.events}
+    moved = {event["step"]: len(event["prune"]) for event in run.events}
     assert shown["flexlora/moved"] == moved and any(moved.values())
     budget = dict(zip(*run.metrics["budget"], strict=True))
     assert shown["flexlora/budget"] == {t: budget[t] for t in due}
@@ -135,7 +135,7 @@ def test_what_the_trainer_reports_to_shows_rank_beside_the_loss(make_bert, tmp_p
         assert sorted(shown[f"train/{name}"]) == due, name
     assert len(shown["train/flexlora/entropy"]) >= len(due) - 1
     assert shown["train/flexlora/total_rank"][STEPS] == sum(map(len, run.singular_values(STEPS).values()))
-    moves = [len(event["prune"]) + len(event["extend"]) for event in run.events if 4 < event["step"] <= 8]
+    moves = [len(event["prune"]) for event in run.events if 4 < event["step"] <= 8]
     assert shown["train/flexlora/moved"][8] == np.mean(moves)
     assert watching.began == 1 and sum("flexlora/total_rank" in logs for logs in watching.logs) == len(due)
     names = [type(callback).__name__ for callback in trainer.callback_handler.callbacks]
@@ -164,6 +164,16 @@ def test_a_trainer_that_reports_to_nothing_is_left_alone(make_bert, tmp_path):
     names = [type(callback).__name__ for callback in trainer.callback_handler.callbacks]
     assert names.index("FlexLoRACallback") == names.index("Watching") - 1
     assert watching.logs[0]["flexlora/total_rank"] > 0
+
+
+@pytest.mark.parametrize("method", [None, "flexlora", "adalora"])
+def test_the_end_says_how_to_look_at_the_run(method, make_bert, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    under_the_trainer(make_bert(), Path("runs"), method, report_to=[])
+    assert capsys.readouterr().out.count("The log is in runs/run. Look at it: flexlora app\n") == 1
+    under_the_trainer(make_bert(), tmp_path / "elsewhere", method, report_to=[])
+    told = f"Look at it: FLEXLORA_LAB_RUNS={tmp_path / 'elsewhere'} flexlora app\n"
+    assert capsys.readouterr().out.count(told) == 1
 
 
 class WandB(SimpleNamespace):
