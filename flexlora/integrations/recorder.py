@@ -185,8 +185,9 @@ class Recorder:
                 f"regularizer={regularizer!r}: pass what adapter.add_regularization_gradient() returned."
             )
         for name, value in (("task_loss", task_loss), ("regularizer", regularizer)):
-            if value is not None and (isinstance(value, str) or math.prod(getattr(value, "shape", ())) != 1):
-                told = f"has shape {tuple(value.shape)}" if hasattr(value, "shape") else f"is {value!r}"
+            shape = getattr(value, "shape", ())
+            if isinstance(value, str) or math.prod(shape) != 1:
+                told = f"has shape {tuple(shape)}" if shape else f"is {value!r}"
                 raise FlexLoRAError(f"{name} {told} and is to be one number, such as the mean of a batch.")
         loss = task_loss.reshape(()) if isinstance(task_loss, Tensor) else task_loss
         device = next(iter(self.adapter.matrices.values())).lam.device

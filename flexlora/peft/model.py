@@ -14,6 +14,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from flexlora.beside import moved_buffers
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.event import Event
 from flexlora.linear import FlexLoRALinear
@@ -60,7 +61,7 @@ class FlexLoRAModel(BaseTuner):
         self._making: dict[str, FlexLoRALinear] = {}
         self._loops: dict[str, MethodLoop] = {}
         self._untended = 0
-        self._saved_untended = False
+        self._saved_untended = self._saved_moved = False
         super().__init__(model, peft_config, adapter_name, **more)
         self._watch = self.model.register_forward_pre_hook(self._before_forward)
 
@@ -259,6 +260,17 @@ class FlexLoRAModel(BaseTuner):
         if self._untended and not self._saved_untended:
             self._saved_untended = True
             self._tell_untended("What is saved was trained and no rank could move")
+        for adapter in self.adapters.values():
+            # What is wrapped by modules_to_save has another name by now, and is saved.
+            moved = [name for name in moved_buffers(adapter) if name in adapter.buffers_before]
+            if moved and not self._saved_moved:
+                self._saved_moved = True
+                warnings.warn(
+                    f"{moved[0]} has moved in training and PEFT does not save it: what is loaded will compute "
+                    f"something else. Add {moved[0].rpartition('.')[0]!r} to modules_to_save.",
+                    FlexLoRAWarning,
+                    stacklevel=3,
+                )
 
     @classmethod
     def _get_adapter_state_dict(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
 import transformers as tf
-from peft import PeftModel
+from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
 
 from flexlora import FlexLoRAConfig, attach
 from flexlora.adapter_files import load_adapter
-from flexlora.errors import FlexLoRAError
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.peft import FlexLoRAConfig as PeftConfig
 from flexlora.stored_adapter import read_stored
 
 
@@ -164,3 +166,24 @@ def test_an_adapter_of_another_model_is_refused_and_leaves_the_model_alone(one, 
         load_adapter(model, tmp_path)
     after = model.state_dict()
     assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_what_peft_does_not_save_of_a_peft_model_is_told_and_what_it_saves_is_there(saved, tmp_path):
+    def make():
+        return net(body=linear, norm=lambda: nn.BatchNorm1d(16), after=linear)
+
+    settings = PeftConfig(r=2, total_steps=9, method="lora", modules_to_save=["norm"] if saved else None)
+    model = get_peft_model(make(), settings)
+    for _ in range(3):
+        model(torch.randn(8, 16) * 3 + 1)
+    x = torch.randn(4, 16)
+    if saved:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FlexLoRAWarning)
+            model.save_pretrained(tmp_path)
+        again = PeftModel.from_pretrained(make(), str(tmp_path)).eval()
+        assert torch.allclose(again(x), model.eval()(x), atol=1e-6)
+    else:
+        with pytest.warns(FlexLoRAWarning, match=r"norm.running_mean has moved .* Add 'norm' to modules_to_save"):
+            model.save_pretrained(tmp_path)

@@ -23,7 +23,7 @@ def net():
 
 
 def adapted():
-    return attach(net(), FlexLoRAConfig(initial_rank=2, total_steps=20))
+    return attach(net(), FlexLoRAConfig(initial_rank=2, total_steps=20, warmup_steps=10))
 
 
 @pytest.fixture
