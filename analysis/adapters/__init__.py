@@ -10,7 +10,7 @@ from analysis.adapters.orders import ORDERS
 from analysis.adapters.places import SeveralAdapters
 from analysis.adapters.plans import FORMS, SAME, forms_of, one_rank, planned
 from analysis.adapters.settings import config_snippet, lora_settings
-from analysis.adapters.sizes import FileSize, size_at, size_now
+from analysis.adapters.sizes import FileSize, plan_size, size_at, size_now
 from analysis.adapters.spectra import AdapterSpectra, analyse_adapter, energy_kept, is_dead, rank_for_energy
 from analysis.adapters.suggestion import Suggestion, flexlora_moves, suggest_ranks, suggest_sizes
 from analysis.adapters.tables import TABLE_FILES, adapter_report

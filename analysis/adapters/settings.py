@@ -6,6 +6,7 @@ import pprint
 import re
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
@@ -73,7 +74,13 @@ def pattern_settings(ranks: Mapping[str, int], scales: Mapping[str, float], stab
     ``stabilised`` is that of ``use_rslora``.
     """
     alphas = {name: _told_alpha(scales[name], rank, stabilised) for name, rank in ranks.items()}
-    return _most_frequent(ranks, alphas, unambiguous(list(ranks)))
+    return _most_frequent(ranks, alphas, _own_keys(tuple(ranks)))
+
+
+@lru_cache(maxsize=8)
+def _own_keys(names: tuple[str, ...]) -> dict[str, str]:
+    # Sizes are asked for again and again, of the same modules at other ranks.
+    return unambiguous(names)
 
 
 def _most_frequent(ranks: Mapping[str, int], alphas: Mapping[str, float], keys: Mapping[str, str]) -> dict[str, Any]:

@@ -124,24 +124,31 @@ class BudgetProblem:
 
     def _within_bytes(self, value: float, fill: bool) -> Cut:
         first, last = 0, len(self.curve.owners)
-        last_step = last
         smallest = self._bytes(self.curve.after(last))
         if not value >= smallest:
             self._refuse(value, smallest, self._bytes(self.curve.after(0)))
+        # Texts aside, the header of the smallest file is the shortest: no allocation has more room for its factors.
+        least = smallest - self._texts(self.curve.after(last)) - int(self.curve.price[-1])
+        first = self._first_step(value - least)
+        most = self._bytes(self.curve.after(first)) - int(self.curve.price[first])
+        middle = self._first_step(value - most)
         while first < last:
             # Fewer directions take no more bytes but where ranks stand in the header's texts: what is found fits, too.
-            middle = (first + last) // 2
             first, last = (first, middle) if self._bytes(self.curve.after(middle)) <= value else (middle + 1, last)
+            middle = (first + last) // 2
         price = int(self.curve.price[first])
         room = value - self._bytes(self.curve.after(first))
         found = self.curve.within_price(price + room, fill)
         if found is None or self._bytes(found.ranks) > value:
             found = self.curve.within_price(price, fill=False)
-        # Its texts aside, the header of the smallest file is the shortest: no allocation has more room for factors.
-        texts = self._texts(self.curve.after(last_step))
-        bound = self.curve.within_price(value - (smallest - texts - int(self.curve.price[-1])), fill=False)
+        bound = self.curve.within_price(value - least, fill=False)
         assert found is not None and bound is not None
         return Cut(found.ranks, found.price, found.lost, bound.least)
+
+    def _first_step(self, price: float) -> int:
+        """Return after how many steps what is left costs no more than that; all of them where it always does."""
+        within = self.curve.price <= price
+        return int(within.argmax()) if within.any() else len(within) - 1
 
     def _bytes(self, ranks: np.ndarray) -> int:
         return size_at(self.adapter, self.ranks(Cut(ranks, 0, 0.0, 0.0)), self.dtype, self.form).total

@@ -163,6 +163,31 @@ def test_the_smaller_adapter_is_written_where_asked_and_never_over_another(opene
     assert not opened.exception
 
 
+def test_another_format_is_written_as_it_was_read_or_as_pefts(page, tmp_path):
+    rng = np.random.default_rng(0)
+    names = [f"diffusion_model.double_blocks.{n}.img_attn.qkv" for n in range(3)]
+    shapes = {".lora_A.weight": (4, 10), ".lora_B.weight": (12, 4), ".alpha": ()}
+    tensors = {
+        f"{name}{end}": NewTensor("F64", shape, np.asarray(rng.normal(size=shape)).tobytes)
+        for name in names
+        for end, shape in shapes.items()
+    }
+    write_tensors(tmp_path / "flux.safetensors", tensors)
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(tmp_path / "flux.safetensors")).run()
+    show(page, "Shrink it")
+    page.selectbox(key="adapters_target").set_value("rank").run()
+    for form, ending in (("same", "flux.safetensors"), ("peft", WEIGHTS)):
+        page.selectbox(key="adapters_form").set_value(form).run()
+        out = next(widget for widget in page.text_input if widget.key.startswith("adapters_out"))
+        out.set_value(str(tmp_path / form))
+        page.button(key="adapters_write").click().run()
+        assert not page.exception and not page.error
+        assert "Measured on the file" in text(page) and "File " in page.success[-1].value
+        assert (tmp_path / form / ending).is_file()
+        assert sum(matrix.rank for matrix in open_adapter(tmp_path / form).matrices) == 6
+
+
 def test_what_the_rule_would_move_comes_with_its_caveat(opened):
     show(opened, "Where rank would move")
     opened.number_input(key="adapters_budget").set_value(1).run()

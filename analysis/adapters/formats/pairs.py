@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +96,7 @@ def sort_pairs(opened: Opened) -> tuple[dict[str, Module], list[str], dict[str, 
     return found, carried, skipped
 
 
+@lru_cache(maxsize=1 << 15)
 def tensor_part(name: str) -> tuple[str, str | None]:
     """Return which module a tensor is of, as the file writes it, and which part of it; None = none that is known."""
     if match := _NUMBERED.search(name):
