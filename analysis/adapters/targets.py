@@ -182,7 +182,7 @@ def why_nothing(adapter: Adapter) -> str:
 
 def _level_curve(spectra: Sequence[np.ndarray], prices: Sequence[int]) -> BudgetCurve:
     """Return the curve of a format of one rank: each step takes the last direction of every matrix of the highest."""
-    rank = max(values.size for values in spectra)
+    rank = max((values.size for values in spectra), default=0)
     energies = np.zeros(rank)
     for values in spectra:
         energies[: values.size] += np.square(values)

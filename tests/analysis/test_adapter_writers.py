@@ -31,6 +31,7 @@ from analysis.adapters.__main__ import main
 from analysis.adapters.dtypes import DTYPES, rounded, stored
 from analysis.adapters.files import CONFIG, NewTensor, TensorFile, write_tensors
 from analysis.adapters.formats.table import FORMATS
+from tests.analysis.test_adapter_formats import gguf
 
 SIX = next(seed for seed in range(99) if np.random.default_rng(seed).integers(2, 7) == 6)
 """A seed for which ``mlx`` draws rank 6."""
@@ -349,6 +350,33 @@ def test_as_peft_is_refused_by_name_where_it_means_nothing(made, why, tmp_path):
     adapter = open_adapter(save(tmp_path / "a", made(np.random.default_rng(0))))
     assert why in forms_of(adapter)["peft"]
     assert forms_of(adapter)["same"] == ""
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_experts_of_mlx_are_sized_and_not_written(other, tmp_path):
+    rng = np.random.default_rng(0)
+    found = {"m.0.up.lora_a": rng.normal(size=(6, 8)), "m.0.up.lora_b": rng.normal(size=(3, 5, 2))}
+    if other:
+        found |= {"m.1.q.lora_a": rng.normal(size=(9, 2)), "m.1.q.lora_b": rng.normal(size=(2, 7))}
+    config = {"lora_parameters": {"rank": 2, "scale": 1.0}}
+    spectra = analyse_adapter(open_adapter(save(tmp_path / "a", Made(found, {}, config, "adapters.safetensors"))))
+    chosen = suggest_ranks(spectra, "energy", 0.2)
+    assert set(chosen.ranks.values()) == ({1, 2} if other else {2})
+    assert 0 < size_at(spectra.adapter, chosen.ranks).total <= size_now(spectra.adapter).total
+    with pytest.raises(AdapterError, match="with experts is not written smaller"):
+        compress_adapter(spectra, chosen.ranks, tmp_path / "b")
+    assert "experts" in forms_of(spectra.adapter)["peft"]
+
+
+def test_gguf_is_sized_and_not_written(tmp_path):
+    tensors = {f"blk.{n}.attn_q.weight.lora_{part}": (0, shape, np.ones(shape, "<f4").tobytes())
+               for n in range(2) for part, shape in (("a", (4, 32)), ("b", (64, 4)))}  # fmt: skip
+    texts = {"general__type": "adapter", "adapter__type": "lora"}
+    spectra = analyse_adapter(open_adapter(gguf(tmp_path / "a.gguf", tensors, adapter__lora__alpha=8.0, **texts)))
+    assert all(forms_of(spectra.adapter).values())
+    chosen = suggest_ranks(spectra, "bytes", 3000)
+    with pytest.raises(AdapterError, match=r"GGUF is not written.*convert_lora_to_gguf"):
+        compress_adapter(spectra, chosen.ranks, tmp_path / "b")
 
 
 def test_every_format_says_how_it_is_written():

@@ -24,7 +24,7 @@ def plan_mlx(adapter: Adapter, ranks: Ranks, dtype: str | None) -> Plan:
         asked = ranks[matrix.name]
         if not asked:
             continue
-        if unchanged(adapter, matrix, rank, dtype):
+        if matrix.layer_kind == EXPERT or unchanged(adapter, matrix, rank, dtype):
             factors |= same_tensors(adapter, matrix)
             continue
         padded += asked < rank
