@@ -37,8 +37,8 @@ const CSS = `
 .pg-table thead th { color: var(--fl-muted); font-size: 12.5px; } .pg-table th:first-child { text-align: left; padding-left: 0; font-weight: 600; } .pg-table small { display: block; max-width: 210px; font-weight: 400; font-size: 12px; white-space: normal; color: var(--fl-muted); }
 .pg-table td[style] { background: linear-gradient(to left, color-mix(in srgb, var(--st-primary-color) 22%, transparent) calc(var(--share) * 100%), transparent 0); }
 .pg-why { min-height: 3em; } .pg-why[data-told="true"] { color: var(--st-text-color); } .pg-cells { cursor: pointer; } .pg-ended { font-weight: 600; } .pg-ended:empty { display: none; }
-.pg-race { scroll-margin-top: 80px; display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; }
-.pg-look { min-height: 2.9em; font-size: 15px; max-width: 1180px; }
+.pg-race { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; }
+.pg-look { scroll-margin-top: 72px; min-height: 2.9em; font-size: 15px; max-width: 1180px; }
 .pg-small { font-size: 12.5px; color: var(--fl-muted); } .pg-tight { gap: 6px; } .pg-trouble { color: color-mix(in srgb, #c2410c 80%, var(--st-text-color)); } .pg-trouble:empty { display: none; }
 .pg-maps { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; } .pg-below { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; margin-top: 4px; }
 .pg-below .pg-chart { min-height: 210px; }

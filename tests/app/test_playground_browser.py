@@ -47,14 +47,20 @@ def test_paint_play_and_share(open_page, served_root):
 
     page.get_by_label("Rule of contestant B").select_option("oracle")
     page.get_by_label("Pace").select_option("as fast as it goes")
+    # Before the first event a press is a guess.
+    page.locator(".pg-side-a canvas").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("text=layer 0 mix is your pick: the first event comes after step 40.")
     page.get_by_role("button", name="To the next event").click()
     page.wait_for_selector(".pg-race[data-step='40']", timeout=TIMEOUT_MS)
     words = page.locator(".pg-moves li").all_inner_texts()
     assert len(words) == 2 and all("step 40: layer " in line and "gained one" in line for line in words)
+    assert why.inner_text().startswith(("You were right", "You were nearly right", "Not your pick"))
+    assert "layer 0 mix at step 40: entropy ." in why.inner_text()
     # A matrix that is asked tells why, by the keyboard too.
     page.locator(".pg-side-b canvas").focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator(".pg-side-b .pg-why").inner_text().startswith("layer 0 mix at step 40: had 4 and needs 16: ")
+    page.wait_for_selector("text=layer 0 mix at step 40: had 4 and needs 16: ")
     page.get_by_role("button", name="Go on").click()
     page.wait_for_selector(".pg-race[data-finished=true]", timeout=TIMEOUT_MS)
     assert int(told(page)["moved"]) > 0

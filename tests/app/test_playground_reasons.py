@@ -40,7 +40,7 @@ def why(told: dict, matrix: int) -> str:
         (
             event(decided=[0.9, 0.4121, 1, 0.5, None]),
             4,
-            "one direction alone has no entropy that says anything: took no part.",
+            "a single direction has no entropy to compare, so it took no part.",
         ),
         (
             event("inverted", importances=[-0.9, -0.4], decided=[-0.9, -0.4], prune=[{"matrix": 0}], ranks=[3, 5]),

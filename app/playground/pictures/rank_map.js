@@ -76,8 +76,8 @@ export function drawRankMap(pen, palette, width, height, input) {
     const middle = top + down / 2 - (below ? 6 : input.sizes ? 1 : 0);
     pen.text(start, middle, String(rank), style);
     if (needed) pen.text(start + all, middle + 1, needed, { fill: ink, size: 11, align: "right" });
-    if (score && beside) pen.text(left + 6, top + down / 2 + 1, score, { fill: ink, size: 10.5 });
-    if (score && below) pen.text(start, top + down - 7, score, { fill: ink, size: 10 });
+    if (score && beside) pen.text(left + 6, top + down / 2 + 1, score, { fill: ink, size: 11 });
+    if (score && below) pen.text(start, top + down - 7, score, { fill: ink, size: 11 });
     drawMove(pen, input, place, left + across - Math.min(13, across * 0.14), top + down / 2, ink);
   }
 }

@@ -143,7 +143,7 @@ export class RaceRoom {
     this.restart(!this.hall.still);
     this.look.textContent = experiment.look;
     this.tries?.forEach((node, i) => node.setAttribute("aria-pressed", String(EXPERIMENTS[i] === experiment)));
-    this.host.scrollIntoView({ block: "start", behavior: this.hall.still ? "auto" : "smooth" });
+    this.look.parentElement?.scrollIntoView({ block: "nearest", behavior: this.hall.still ? "auto" : "smooth" });
   }
 
   /** The question of an experiment is no longer what is shown. */

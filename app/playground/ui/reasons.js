@@ -77,7 +77,7 @@ export function reasonWords(event, matrix, needed, pruned) {
   const { word, sign = 1 } = DECIDES[measure] ?? { word: POLICIES[measure].label };
   const score = decided[matrix];
   const alone = had === 1 && silentAtRankOne(measure);
-  if (score === null || Number.isNaN(score)) return alone ? "one direction alone has no entropy that says anything: took no part." : `${word} undefined: took no part.`;
+  if (score === null || Number.isNaN(score)) return alone ? "a single direction has no entropy to compare, so it took no part." : `its ${word} is undefined, so it took no part.`;
   if (score === Infinity) return `comes before all others by a rule: ${did}.`;
   const known = decided.flatMap((value) => (value === null || Number.isNaN(value) ? [] : [rounded(value) * sign]));
   const shown = importances[matrix] ?? score;
