@@ -128,7 +128,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         spectra = analyse_adapter(adapter, lambda done, _: bar.update(done - bar.n))
     report = adapter_report(spectra)
     text = [*report["sentences"], *(f"Note: {line}" for line in report["notices"]), ""]
-    report["findings"], lines = doctor_section(examine(spectra))
+    report["findings"], lines = doctor_section(examine(spectra), adapter)
     text += [*lines, "", text_table(spectra.table(), COLUMNS, right=COLUMNS[1:])]
 
     def add(key: str, section: Section) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.adapters.adapter import Adapter
 from analysis.adapters.atlas.beside import LABELS, beside_atlas, caution
 from analysis.adapters.comparison import Comparison
 from analysis.adapters.compression import compress_adapter, total_error, truncation_errors
@@ -39,10 +40,10 @@ def finding_lines(findings: Sequence[Finding]) -> Section:
     return rows, [f"{finding.level.capitalize()}: {finding.text} {finding.advice}" for finding in findings]
 
 
-def doctor_section(findings: Sequence[Finding]) -> Section:
-    """Return what the doctor found, below a verdict."""
+def doctor_section(findings: Sequence[Finding], adapter: Adapter) -> Section:
+    """Return what the doctor found in an adapter, below a verdict."""
     rows, lines = finding_lines(findings)
-    return rows, [verdict(findings), *lines]
+    return rows, [verdict(findings, adapter), *lines]
 
 
 def usual_section(spectra: AdapterSpectra) -> Section:

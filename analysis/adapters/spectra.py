@@ -58,8 +58,9 @@ class AdapterSpectra(Brief):
         """What to know before believing the numbers."""
         found = list(self.adapter.notices)
         if self.broken:
+            hold = "holds" if len(self.broken) == 1 else "hold"
             found.append(
-                f"{len(self.broken)} of {len(self.singular_values)} matrices hold NaN or infinity, first "
+                f"{len(self.broken)} of {len(self.singular_values)} matrices {hold} NaN or infinity, first "
                 f"{self.broken[0]}: they are left out of every sum, and cannot be compressed."
             )
         return found

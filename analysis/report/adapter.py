@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.adapters import AdapterSpectra, adapter_label, describe_adapter, suggest_sizes
+from analysis.adapters import Adapter, AdapterSpectra, adapter_label, describe_adapter, suggest_sizes
 from analysis.adapters.atlas.beside import LABELS, beside_atlas, caution
 from analysis.adapters.doctor import CHECKS, Finding, verdict
 from analysis.adapters.files import AdapterError
@@ -31,7 +31,7 @@ def adapter_html(spectra: AdapterSpectra, findings: Sequence[Finding], name: str
     first, *rest = describe_adapter(spectra)
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in spectra.notices)
     sections = [
-        ("Findings", _findings(findings)),
+        ("Findings", _findings(findings, spectra.adapter)),
         ("Error against size, one budget over all matrices", _sizes(spectra)),
         ("Beside what is usual", _usual(spectra)),
         ("Spectra", _spectra(spectra)),
@@ -48,7 +48,7 @@ def adapter_html(spectra: AdapterSpectra, findings: Sequence[Finding], name: str
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _findings(findings: Sequence[Finding]) -> str:
+def _findings(findings: Sequence[Finding], adapter: Adapter) -> str:
     rows = [
         (
             finding.level,
@@ -59,7 +59,7 @@ def _findings(findings: Sequence[Finding]) -> str:
         for finding in findings
     ]
     table = html_table(("level", "found", "what to do", "it speaks when"), rows) if rows else ""
-    return f"<p>{escape(verdict(findings))}</p>{table}"
+    return f"<p>{escape(verdict(findings, adapter))}</p>{table}"
 
 
 def _sizes(spectra: AdapterSpectra) -> str:

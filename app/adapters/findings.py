@@ -36,9 +36,9 @@ def say_findings(source: Source) -> None:
             st.markdown(told)
         with st.container(horizontal=True, vertical_alignment="center"):
             if not found:
-                st.markdown(f":green[{CLEAR}] {verdict(found)}")
+                st.markdown(f":green[{CLEAR}] {verdict(found, source.spectra.adapter)}")
             else:
-                st.caption(verdict(found))
+                st.caption(verdict(found, source.spectra.adapter))
             with st.popover("What is checked", icon=":material/stethoscope:"):
                 for check in CHECKS.values():
                     st.markdown(f"**{check.label}**: {plain(check.threshold)}  \n:small[{plain(check.evidence)}]")

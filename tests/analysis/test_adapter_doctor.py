@@ -13,7 +13,7 @@ from analysis.adapters import analyse_adapter, open_adapter
 from analysis.adapters.__main__ import main
 from analysis.adapters.atlas import KINDS, load_atlas, of_adapter
 from analysis.adapters.atlas.beside import LABELS, beside_atlas
-from analysis.adapters.doctor import CHECKS, LEVELS, THRESHOLDS, examine, examine_together
+from analysis.adapters.doctor import CHECKS, LEVELS, THRESHOLDS, examine, examine_together, verdict
 from analysis.adapters.doctor.pairs import COSINE
 from analysis.adapters.doctor.shape import ONE_LAYER, SPIKE
 from analysis.adapters.files import CONFIG, WEIGHTS
@@ -115,7 +115,7 @@ DEFECTS = {
     dead: ("dead", "wrong", "B = 0 in all 36 matrices"),
     dead_in_two: ("dead", "look", "B = 0 in 2 of 36 matrices (layer"),
     alpha_zero: ("alpha_zero", "wrong", "alpha = 0 in all 36 matrices"),
-    no_head: ("no_head", "wrong", "task_type is SEQ_CLS, and 0 tensors of a head"),
+    no_head: ("no_head", "wrong", "task_type is SEQ_CLS, and the file holds no tensor of a head"),
     spike: ("spike", "look", "rank-1 spike in 1 of 36 matrices"),
     padded: ("unused", "look", "288 of 576 directions are never used"),
     noise: ("noisy_tail", "note", "The smaller half of the directions holds"),
@@ -159,6 +159,42 @@ def test_a_healthy_adapter_with_a_head_is_not_told_that_it_has_none(tmp_path):
     assert examine(analyse_adapter(patient.opened())) == []
 
 
+def test_a_head_that_the_configuration_names_was_lost_by_the_saving(tmp_path):
+    patient = Patient(tmp_path / "a")
+    no_head(patient)
+    (finding,) = examine(analyse_adapter(patient.opened()))
+    assert "modules_to_save is empty" in finding.advice
+    patient.config["modules_to_save"] = ["classifier", "score"]
+    (finding,) = examine(analyse_adapter(patient.opened()))
+    assert "names classifier and score" in finding.advice and "lost when the file was saved" in finding.advice
+
+
+def test_a_scale_that_the_factors_cancel_is_to_be_left_alone(tmp_path):
+    patient = Patient(tmp_path / "a")
+    for part in "AB":
+        patient.scaled(1e-4, *patient.factor(part))
+    scaled = {key: 1e8 * value for key, value in patient.config["alpha_pattern"].items()}
+    patient.config |= {"lora_alpha": 1e8 * patient.config["lora_alpha"], "alpha_pattern": scaled}
+    (finding,) = examine(analyse_adapter(patient.opened()))
+    assert finding.check == "scale" and "ΔW is of usual size" in finding.text and "F16" not in finding.text
+    assert "Leave alpha as it is" in finding.advice and "Compare lora_alpha" not in finding.advice
+    patient.arrays = {name: array.astype(np.float16) for name, array in patient.arrays.items()}
+    told = {finding.check: finding.text for finding in examine(analyse_adapter(patient.opened()))}
+    assert "F16 has rounded off up to" in told["scale"]
+
+
+def test_checks_that_need_a_configuration_are_not_counted_without_one(tmp_path):
+    patient = Patient(tmp_path / "a")
+    alpha_zero(patient)
+    whole = patient.opened()
+    assert verdict([], whole) == f"Nothing found by {len(CHECKS)} checks."
+    (patient.folder / CONFIG).unlink()
+    alone = open_any(patient.folder / WEIGHTS)
+    said = verdict(examine(analyse_adapter(alone)), alone)
+    assert f"Nothing found by {len(CHECKS) - 3} checks. 3 more need adapter_config.json" in said
+    assert all(label in said for label in ("No head saved", "alpha = 0", "Unusual scale"))
+
+
 def test_interference_and_a_shared_start_are_found_between_two(tmp_path):
     first, second, third = (Patient(tmp_path / name) for name in ("a", "b", "c"))
     rng = np.random.default_rng(0)
@@ -182,7 +218,7 @@ def test_the_command_tells_findings_and_the_usual(tmp_path, capsys):
     patient.opened()
     assert main([str(patient.folder)]) == 0
     out = capsys.readouterr().out
-    assert "12 checks: 1 to look at." in out.replace(f"{len(CHECKS)} checks", "12 checks")
+    assert f"{len(CHECKS)} checks, 1 finding: 1 to look at." in out
     assert "Look: B = 0 in 2 of 36 matrices" in out and "not what is good" in out
     assert main([str(patient.folder), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

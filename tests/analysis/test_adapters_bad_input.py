@@ -97,7 +97,7 @@ def test_weights_that_are_not_finite_are_named_and_left_out(tmp_path, write_arra
     arrays[f"{KEY}.lora_B.weight"][3, 2] = value
     spectra = analyse_adapter(open_adapter(write_arrays(tmp_path / "nan", {**arrays, **other})))
     assert [row["state"] for row in spectra.table()] == ["not finite", "live"]
-    assert "1 of 2 matrices hold NaN or infinity" in spectra.notices[0]
+    assert "1 of 2 matrices holds NaN or infinity" in spectra.notices[0]
     assert "live" not in " ".join(describe_adapter(spectra))
     ranks = suggest_ranks(spectra, "rank", 5).ranks
     assert ranks == {NAME: 4, NAME.replace("query", "value"): 1}

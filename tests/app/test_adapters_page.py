@@ -339,7 +339,7 @@ def test_findings_stand_on_top_and_the_usual_beside(page, tmp_path):
     page.run()
     page.text_input(key="adapters_path").set_value(str(folder)).run()
     assert not page.exception
-    assert "alpha = 0 in all 3 matrices" in text(page) and "11 checks: 1 wrong." in text(page)
+    assert "alpha = 0 in all 3 matrices" in text(page) and "11 checks, 1 finding: 1 wrong." in text(page)
     page.text_input(key="adapters_path").set_value(str(make(tmp_path / "b"))).run()
     show(page, "What is usual")
     assert "not what is good" in text(page)

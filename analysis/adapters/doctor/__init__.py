@@ -23,7 +23,7 @@ LEVELS = (WRONG, LOOK, NOTE)
 def examine(spectra: AdapterSpectra) -> list[Finding]:
     """Return what is wrong with an adapter, worst first; empty where nothing is."""
     examined = Examined(spectra)
-    found = [check.find(examined) for check in CHECKS.values()]
+    found = [check.find(examined) for check in CHECKS.values() if check.can_run(spectra.adapter)]
     return in_order([finding for finding in found if finding is not None])
 
 
@@ -44,14 +44,21 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
-def verdict(findings: Sequence[Finding]) -> str:
-    """Return one sentence over all findings."""
+def verdict(findings: Sequence[Finding], adapter: Adapter | None = None) -> str:
+    """Return one sentence over all findings: how many checks ran, what they found, and which could not run.
+
+    Without an adapter all of them are taken to have run.
+    """
+    idle = [check.label for check in CHECKS.values() if adapter is not None and not check.can_run(adapter)]
+    ran = f"{len(CHECKS) - len(idle)} checks"
     counts = [sum(finding.level == level for finding in findings) for level in LEVELS]
-    if not findings:
-        return f"Nothing found: {len(CHECKS)} checks."
     words = ("wrong", "to look at", "to know")
     told = ", ".join(f"{count} {word}" for count, word in zip(counts, words, strict=True) if count)
-    return f"{len(CHECKS)} checks: {told}."
+    many = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
+    said = f"{ran}, {many}: {told}." if findings else f"Nothing found by {ran}."
+    if not idle or adapter is None or adapter.format != "peft":
+        return said
+    return f"{said} {len(idle)} more need adapter_config.json, which is not there: {', '.join(idle)}."
 
 
 __all__ = [

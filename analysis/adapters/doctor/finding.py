@@ -120,6 +120,7 @@ class Check(NamedTuple):
         threshold: when it speaks, in words and numbers.
         evidence: why there.
         find: f(examined) → finding, or None.
+        needs_config: it reads ``adapter_config.json``, without which it says nothing.
     """
 
     key: str
@@ -127,3 +128,10 @@ class Check(NamedTuple):
     threshold: str
     evidence: str
     find: Callable[[Examined], Finding | None]
+    needs_config: bool = False
+
+    def can_run(self, adapter: Adapter) -> bool:
+        """Return whether an adapter has what the check reads. Files of other formats hold their alphas themselves."""
+        if adapter.config is not None or not self.needs_config:
+            return True
+        return self.key == "alpha_zero" and adapter.format != "peft"

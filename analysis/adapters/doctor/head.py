@@ -19,10 +19,24 @@ def _no_head(examined: Examined) -> Finding | None:
     return Finding(
         "no_head",
         WRONG,
-        f"task_type is {examined.config['task_type']}, and 0 tensors of a head are in the file: whoever loads it gets "
+        f"task_type is {examined.config['task_type']}, and the file holds no tensor of a head: whoever loads it gets "
         "a random one.",
-        f"Save it anew with modules_to_save naming the head ({usual}, by what the model calls it).",
+        _advice(examined.config.get("modules_to_save"), usual),
         0,
+    )
+
+
+def _advice(listed: object, usual: str) -> str:
+    """Say whether the configuration forgot the head, or the saving lost what it names."""
+    if isinstance(listed, list | tuple) and listed:
+        names = " and ".join(map(str, listed))
+        return (
+            f"modules_to_save names {names}, so the head was trained and lost when the file was saved or converted: "
+            "save the trained model anew with PEFT's save_pretrained, or take the file from before it was converted."
+        )
+    return (
+        f"modules_to_save is empty: if the head was trained, name it there ({usual}, by what the model calls it) and "
+        "save the trained model anew."
     )
 
 
@@ -33,5 +47,6 @@ HEAD = (
         f"task_type is {', '.join(HEADS)} and no weight beside the factors",
         "transformers makes the head of these models anew, at random, when they are loaded",
         _no_head,
+        needs_config=True,
     ),
 )

@@ -71,6 +71,7 @@ NOTHING = (
         "s = 0 in any matrix",
         "s multiplies all of ΔW",
         _alpha_zero,
+        needs_config=True,
     ),
     Check(
         "dead",

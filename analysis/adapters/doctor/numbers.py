@@ -29,7 +29,7 @@ def _not_finite(examined: Examined) -> Finding | None:
 
 def _underflow(examined: Examined) -> Finding | None:
     lost = {
-        name: max(_rounding(rms) for rms, dtype in zip(own.rms, own.dtypes, strict=True) if dtype == "F16")
+        name: max(rounding(rms) for rms, dtype in zip(own.rms, own.dtypes, strict=True) if dtype == "F16")
         for name, own in examined.factors.items()
         if "F16" in own.dtypes
     }
@@ -47,7 +47,7 @@ def _underflow(examined: Examined) -> Finding | None:
     )
 
 
-def _rounding(rms: float) -> float:
+def rounding(rms: float) -> float:
     """Return the rounding error of a factor as a share of its root mean square; 0 for one that is 0."""
     return STEP_F16 / np.sqrt(12) / rms if 0 < rms < np.inf else 0.0
 
