@@ -30,7 +30,7 @@ class Kept:
     """A folder of files that goes when nobody holds this any more: a session that ended, or the server.
 
     Args:
-        contents: name → bytes.
+        contents: name → bytes; a name may lie in folders, which are made.
         prefix: of the folder's name.
 
     Raises:
@@ -41,6 +41,7 @@ class Kept:
         self.folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
         self.remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         for name, content in contents.items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_bytes(content)
 
 

@@ -72,3 +72,4 @@ def _typed(path: Path) -> str:
 
 def _open(path: str) -> None:
     st.session_state["adapters_path"] = path
+    st.session_state["adapters_uploader"] = st.session_state.get("adapters_uploader", 0) + 1

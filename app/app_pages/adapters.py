@@ -48,7 +48,7 @@ def page() -> None:
         )
         return
     typed = st.session_state.get("adapters_path", "").strip()
-    if typed and not st.session_state.get("adapters_files"):
+    if typed and not source.uploaded:
         st.query_params["adapter"] = typed
         remember(source.label, typed)
         offer_checkpoints(typed)

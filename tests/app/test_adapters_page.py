@@ -252,7 +252,7 @@ def zipped(files) -> bytes:
 
 
 def test_uploads_keep_only_the_names_an_adapter_has(tmp_path):
-    from adapters.source import _contents
+    from adapters.uploads import contents_of
 
     folder = make(tmp_path / "mine")
     weights, config = (folder / WEIGHTS).read_bytes(), (folder / CONFIG).read_bytes()
@@ -261,18 +261,18 @@ def test_uploads_keep_only_the_names_an_adapter_has(tmp_path):
         [upload("adapter.zip", packed)],
         [upload("my weights.safetensors", weights), upload("some config.json", config)],
     ):
-        found = _contents(files)
+        found = contents_of(files)
         assert {name: bytes(content) for name, content in found.items()} == {WEIGHTS: weights, CONFIG: config}
 
 
 @pytest.mark.parametrize("name", ["style.safetensors", "lora.gguf"])
 def test_a_file_that_stands_alone_is_opened_without_a_configuration(name, monkeypatch):
-    from adapters import source
+    from adapters import uploads
 
-    monkeypatch.setattr(source.st, "session_state", {})
-    path = source._keep([upload(name, b"x" * 10)])
+    monkeypatch.setattr(uploads.st, "session_state", {})
+    path = uploads.keep_upload([upload(name, b"x" * 10)])
     assert path.is_file() and path.suffix == Path(name).suffix
-    both = source._keep([upload("a.safetensors", b"x"), upload("c.json", b"{}")])
+    both = uploads.keep_upload([upload("a.safetensors", b"x"), upload("c.json", b"{}")])
     assert both.is_dir()
 
 
@@ -280,21 +280,24 @@ def test_a_file_that_stands_alone_is_opened_without_a_configuration(name, monkey
     ("files", "says"),
     [
         ([upload("a.zip", b"no zip")], "cannot be unpacked"),
-        ([upload("a.zip", zipped({f"a/{WEIGHTS}": b"1", f"b/{WEIGHTS}": b"2"}))], "several adapters"),
+        (
+            [upload("a.zip", zipped({f"a/{WEIGHTS}": b"1", f"b/{WEIGHTS}": b"2"})), upload(CONFIG, b"{}")],
+            "several adapters",
+        ),
         ([upload("a.zip", zipped({"readme.txt": b"1"}))], "No weights among a.zip"),
         ([upload(CONFIG, b"{}")], "No weights among adapter_config.json"),
         ([SimpleNamespace(name="a.safetensors", size=10**12, file_id="a", getbuffer=None)], "can be uploaded"),
     ],
 )
 def test_uploads_that_are_no_adapter_are_explained(files, says):
-    from adapters.source import _contents
+    from adapters.uploads import contents_of
 
     with pytest.raises(AdapterError, match=says):
-        _contents(files)
+        contents_of(files)
 
 
 def test_a_zip_with_damaged_content_is_explained():
-    from adapters.source import _contents
+    from adapters.uploads import contents_of
 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -302,18 +305,18 @@ def test_a_zip_with_damaged_content_is_explained():
     content = bytearray(buffer.getvalue())
     content[60:400] = b"\xff" * 340
     with pytest.raises(AdapterError, match="cannot be unpacked"):
-        _contents([upload("a.zip", bytes(content))])
+        contents_of([upload("a.zip", bytes(content))])
 
 
 def test_a_zip_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch):
-    from adapters import source as adapter_source
+    from adapters import uploads
 
-    monkeypatch.setattr(adapter_source, "MAX_BYTES", 1000)
+    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(WEIGHTS, b"\0" * 100_000)
     with pytest.raises(AdapterError, match="unpacks to more than"):
-        adapter_source._contents([upload("bomb.zip", bomb.getvalue())])
+        uploads.contents_of([upload("bomb.zip", bomb.getvalue())])
 
 
 def test_bundled_adapters_and_those_of_own_runs_open_with_one_click(page, roots, make_run):
@@ -385,3 +388,45 @@ def test_checkpoints_become_a_run_with_one_click(page, roots, tmp_path, monkeypa
     assert not page.exception and not page.error
     (key,) = shown
     assert load_run(roots[1] / key.removeprefix("runs/")).steps.tolist() == [200, 1000]
+
+
+def test_ten_in_a_zip_are_one_table_and_a_choice(page, tmp_path):
+    good, dead = make(tmp_path / "all" / "good"), make(tmp_path / "all" / "dead", seed=1, lora_alpha=0)
+    shutil.copytree(good, tmp_path / "all" / "twin")
+    (make(tmp_path / "all" / "torn") / WEIGHTS).write_bytes(b"broken")
+    files = {str(file.relative_to(tmp_path)): file.read_bytes() for file in sorted(dead.parent.rglob("*.*"))}
+    page.run()
+    page.file_uploader[0].set_value([("four.zip", zipped(files), "application/zip")]).run()
+    assert not page.exception and page.selectbox[0].options == ["dead", "good", "torn", "twin"]
+    rows = page.dataframe[0].value.set_index("adapter")
+    assert list(rows.index) == ["torn", "dead", "good", "twin"]
+    assert rows.loc["twin", "same ΔW as"] == "good" and not rows.loc["good", "same ΔW as"]
+    assert "alpha = 0" in rows.loc["dead", "finding"] and "cut short" in rows.loc["torn", "finding"]
+    page.selectbox[0].set_value("good").run()
+    assert not page.exception and not page.error
+    assert "**good.**" in text(page)
+    # What is opened last is shown.
+    page.text_input(key="adapters_path").set_value(str(make(tmp_path / "later"))).run()
+    assert "**later.**" in text(page) and not page.exception
+
+
+def test_a_zip_on_the_server_with_several_offers_the_same_choice(page, tmp_path):
+    files = {f"{name}/{part}": (make(tmp_path / name) / part).read_bytes() for name in "ab" for part in (WEIGHTS,)}
+    files |= {f"../{name}/{CONFIG}": (tmp_path / name / CONFIG).read_bytes() for name in "ab"}
+    (tmp_path / "two.zip").write_bytes(zipped(files))
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(tmp_path / "two.zip")).run()
+    assert not page.exception and not page.error
+    assert page.selectbox[0].options == ["a", "b"] and "**a.**" in text(page)
+
+
+def test_one_change_in_other_factors_is_the_same(tmp_path):
+    from analysis.adapters import analyse_adapter, compress_adapter
+    from analysis.adapters.triage import same_change
+
+    one = analyse_adapter(open_adapter(make(tmp_path / "one")))
+    compress_adapter(one, dict.fromkeys(NAMES, 4), tmp_path / "again", dtype="F32")
+    compress_adapter(one, dict.fromkeys(NAMES, 3), tmp_path / "less")
+    again, less = (analyse_adapter(open_adapter(tmp_path / name)) for name in ("again", "less"))
+    zero = analyse_adapter(open_adapter(make(tmp_path / "zero", lora_alpha=0)))
+    assert same_change(one, again) and not same_change(one, less) and not same_change(zero, zero)

@@ -1,0 +1,68 @@
+"""The table over several adapters of one folder or zip: which one to look at first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from analysis.adapters.doctor import LOOK, NOTE, WRONG
+from analysis.adapters.triage import CLOSED, FINE, Triaged, triage
+from files import stamp
+
+UNASKED_BYTES = 100 << 20
+"""Files together up to which all are examined without being asked to."""
+WORDS = {CLOSED: "⊘ cannot be opened", WRONG: "✗ wrong", LOOK: "! look", NOTE: "i note", FINE: "✓ nothing found"}
+COLUMNS = {"adapter": None, "verdict": "small", "finding": "large", "kB": None, "type": None, "same ΔW as": None}
+
+
+def triage_table(choices: Mapping[str, Path], chosen: str) -> None:
+    """Draw a row an adapter, the worst first; a click on one opens it: its name becomes the state of ``chosen``."""
+    ident = tuple((path, *stamp(*_files(path))) for path in choices.values())
+    kept: tuple[Any, list[Triaged]] | None = st.session_state.get("adapters_triage")
+    if kept is None or kept[0] != ident:
+        size = sum(file.stat().st_size for path in choices.values() for file in _files(path))
+        large = size > UNASKED_BYTES
+        if large and not st.button(f"Examine all {len(choices)}", key="adapters_triage_all", icon=":material/rule:"):
+            return
+        bar = st.progress(0.0, "Examining")
+        kept = (ident, triage(choices, lambda done, of: bar.progress(done / of, f"Examining: adapter {done} of {of}")))
+        bar.empty()
+        st.session_state["adapters_triage"] = kept
+    rows = kept[1]
+    key = f"adapters_triage_{hash(ident)}"
+    st.dataframe(
+        [
+            {
+                "adapter": row.name,
+                "verdict": WORDS[row.verdict],
+                "finding": row.finding + (f" (and {row.more} more)" if row.more else ""),
+                "kB": None if row.bytes is None else round(row.bytes / 1e3),
+                "type": row.dtype,
+                "same ΔW as": row.same_as,
+            }
+            for row in rows
+        ],
+        hide_index=True,
+        key=key,
+        on_select=lambda: _open(key, rows, chosen),
+        selection_mode="single-cell",
+        column_config={
+            **{name: st.column_config.Column(name, width=width) for name, width in COLUMNS.items()},
+            "kB": st.column_config.NumberColumn("kB", format="localized"),
+        },
+        height="content",
+    )
+    st.caption("Click a row to open that adapter.")
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+
+
+def _open(key: str, rows: list[Triaged], chosen: str) -> None:
+    cells = st.session_state[key]["selection"]["cells"]
+    if cells:
+        st.session_state[chosen] = rows[cells[0][0]].name
