@@ -49,6 +49,12 @@ def why(told: dict, matrix: int) -> str:
         ),
         (event("random"), 1, "number drawn .412, lowest of 5: lost its smallest direction."),
         (event("oracle", decided=[0, -1, 1, 0, 0]), 1, "had 4 and needs 7: lost its smallest direction."),
+        (
+            event("adalora_rule", extend=[{"matrix": 1}]),
+            1,
+            "lost its smallest direction and gained one. "
+            "Directions of least sensitivity go; owners of the most sensitive gain.",
+        ),
         (event("still", prune=[], extend=[]), 0, "stayed: this rule moves nothing."),
     ],
 )

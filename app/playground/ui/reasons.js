@@ -72,8 +72,9 @@ export function reasonWords(event, matrix, needed, pruned) {
   const change = extend.filter((move) => move.matrix === matrix).length - prune.filter((move) => move.matrix === matrix).length;
   const had = event.ranks[matrix] - change;
   if (measure === "still") return "stayed: this rule moves nothing.";
-  if (measure === "oracle") return `had ${had} and needs ${needed}: ${change ? did : "stayed"}.`;
-  if (!scores(measure)) return `${change ? did : "stayed"}. ${ruleWords(measure)}`;
+  const own = [...prune, ...extend].some((move) => move.matrix === matrix) ? did : "stayed";
+  if (measure === "oracle") return `had ${had} and needs ${needed}: ${own}.`;
+  if (!scores(measure)) return `${own}. ${ruleWords(measure)}`;
   const { word, sign = 1 } = DECIDES[measure] ?? { word: POLICIES[measure].label };
   const score = decided[matrix];
   const alone = had === 1 && silentAtRankOne(measure);
