@@ -58,7 +58,7 @@ def facts(lab: Material) -> dict[str, Any]:
         "event_budgets": curve,
         **_sketch(events, curve),
         **_others(config),
-        "dial": [_started(config, b0) for b0 in START_BUDGETS],
+        **_dial(config),
         **_doubled(run, config),
     }
 
@@ -94,12 +94,19 @@ def _others(config: FlexLoRAConfig) -> dict[str, Any]:
     }
 
 
+def _dial(config: FlexLoRAConfig) -> dict[str, Any]:
+    """A place for each b₀, the run's own where it begins, and what the first with enough moves allows."""
+    frames = [_started(config, b0) for b0 in START_BUDGETS]
+    enough = next(frame["value"] for frame in frames if frame["value"] >= WANTED_MOVES)
+    return {"dial": frames, "dial_start": START_BUDGETS.index(int(config.initial_budget)), "enough": enough}
+
+
 def _started(config: FlexLoRAConfig, b0: int) -> dict[str, Any]:
     curve = [replace(config, initial_budget=b0).budget(int(at)) for at in config.event_steps()]
     active = [int(at) for at, budget in zip(config.event_steps(), curve, strict=True) if budget]
     return {
         "value": sum(curve),
-        "label": f"b0 = {b0}",
+        "label": f"b₀ = {b0}",
         "bars": [budget / START_BUDGETS[-1] for budget in curve],
         "numbers": [
             ["moves allowed", str(sum(curve))],

@@ -119,6 +119,8 @@ def _regularizer(run: Run) -> dict[str, Any]:
         "reg_before": float(values[here]),
         "reg_after": float(values[here + 1]),
         "reg_change": float(values[here + 1] - values[here]),
+        "reg_last": float(values[here + AROUND]),
+        "reg_last_step": int(steps[here + AROUND]),
         "reg_usual": float(np.abs(np.diff(values[here - AROUND : here + 1])).max()),
         "reg_steps": steps[here - AROUND : here + AROUND + 1].tolist(),
         "reg_values": values[here - AROUND : here + AROUND + 1].tolist(),

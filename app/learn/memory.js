@@ -1,6 +1,8 @@
 /** What a reader's browser remembers: place, answers, versions, quiz. It never leaves the browser by itself. */
 
 const PLACE = "flexlora-learn";
+/** Of the quiz's questions: answers to others are no answers to these. */
+const EDITION = 2;
 
 /**
  * @typedef {object} Remembered
@@ -9,12 +11,13 @@ const PLACE = "flexlora-learn";
  * @property {string} step
  * @property {Record<string, boolean | null>} done "lesson/step" → whether the first answer was right, null = skipped or told
  * @property {Record<string, string>} versions lesson → the version that its reader was given
+ * @property {number} edition of the questions that were answered
  * @property {Record<string, number[]>} quiz phase → chosen option of each question
  */
 
 /** @returns {Remembered} */
 function nothing() {
-  return { code: randomCode(), lesson: "", step: "", done: {}, versions: {}, quiz: {} };
+  return { code: randomCode(), lesson: "", step: "", done: {}, versions: {}, quiz: {}, edition: EDITION };
 }
 
 function randomCode() {
@@ -63,7 +66,7 @@ export class Memory {
 /** Only what has the shape that is expected: the storage may be older than this page. @param {any} found @returns {Partial<Remembered>} */
 function known(found) {
   const texts = Object.fromEntries(["code", "lesson", "step"].filter((name) => typeof found[name] === "string").map((name) => [name, found[name]]));
-  const records = Object.fromEntries(["done", "versions", "quiz"].filter((name) => found[name] && typeof found[name] === "object").map((name) => [name, found[name]]));
+  const records = Object.fromEntries(["done", "versions", ...(found.edition === EDITION ? ["quiz"] : [])].filter((name) => found[name] && typeof found[name] === "object").map((name) => [name, found[name]]));
   return { ...texts, ...records };
 }
 

@@ -76,7 +76,7 @@ export class QuizView {
       const well = taken[i] === right;
       const lines = [element("b", { text: `${well ? "✓" : taken[i] < options.length ? "✗" : "○"} ${text}` }), element("p", { text: well ? `${options[right]}` : `You said: ${options[taken[i]] ?? UNKNOWN}` })];
       if (!well) lines.push(element("button", { type: "button", class: "ln-button", text: `Learn it: ${this.acts.titleOf(lesson, step)}`, onclick: () => this.acts.go(lesson, step) }));
-      return element("li", { class: well ? "ln-well" : "ln-missed" }, lines);
+      return element("li", { class: well ? "ln-well" : taken[i] < options.length ? "ln-missed" : "ln-missed ln-unknown" }, lines);
     });
     const buttons = [
       element("button", { type: "button", class: "ln-button ln-main", text: "To the lessons", onclick: () => this.acts.start() }),

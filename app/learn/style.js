@@ -42,7 +42,8 @@ const CSS = `
 .ln-stage { position: relative; display: grid; min-width: 0; min-height: 0; }
 .ln-stage > :is(.ln-player, .ln-front) { grid-area: 1 / 1; min-width: 0; min-height: 0; }
 .ln-fronted > .ln-player { visibility: hidden; }
-.ln-plain :is(.fl-eventpanel, .fl-bar, .fl-track, .fl-time, .fl-top, .fl-choose, .fl-since, .fl-more) { display: none; } .ln .ln-plain .fl-player { grid-template-rows: minmax(0, 1fr); max-height: 620px; } .ln .ln-plain .fl-hero { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); }
+.ln-plain :is(.fl-eventpanel, .fl-bar, .fl-track, .fl-time, .fl-top, .fl-choose, .fl-since, .fl-more) { display: none; }
+@media (min-width: 821px) { .ln .ln-plain .fl-player { grid-template-rows: minmax(0, 1fr); max-height: 620px; } .ln .ln-plain .fl-hero { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); } }
 .ln-torun { position: absolute; right: 8px; top: 4px; z-index: 3; }
 .ln-dial { display: flex; flex-direction: column; gap: 8px; height: 100%; max-height: 640px; padding: 4px 8px; }
 .ln-dial h3 { margin: 0; padding: 0 150px 0 0; font: 600 16px/1.35 var(--st-font); }
@@ -61,7 +62,7 @@ const CSS = `
 .ln-point { fill: var(--fl-pruned); stroke: var(--st-background-color); stroke-width: 1.5; } .ln-undrawn { fill: var(--st-background-color); stroke: var(--ln-muted); stroke-dasharray: 2 2; }
 .ln-interval { stroke: var(--st-primary-color); stroke-width: 3; } .ln-dot { fill: var(--st-primary-color); stroke: var(--st-background-color); stroke-width: 2; } .ln-margin { fill: color-mix(in srgb, var(--st-primary-color) 12%, transparent); }
 .ln-quiz { max-width: 760px; } .ln-field { margin: 0 0 14px; padding: 12px 14px; border: 1px solid var(--ln-line); border-radius: 8px; } .ln-field legend { float: left; width: 100%; margin-bottom: 6px; padding: 0; font-weight: 600; } .ln-field label { display: block; clear: both; padding: 3px 0; cursor: pointer; } .ln-field input { accent-color: var(--st-primary-color); }
-.ln-score { font-size: 20px; font-weight: 600; } .ln-results { padding: 0; list-style: none; } .ln-results li { margin: 0 0 10px; padding: 8px 14px; border-left: 3px solid var(--fl-extended); } .ln-results .ln-missed { border-left-color: var(--fl-pruned); } .ln-results p { margin: 2px 0 6px; } .ln-quiz > div > .ln-hint { margin-top: 10px; }
+.ln-score { font-size: 20px; font-weight: 600; } .ln-results { padding: 0; list-style: none; } .ln-results li { margin: 0 0 10px; padding: 8px 14px; border-left: 3px solid var(--fl-extended); } .ln-results .ln-missed { border-left-color: var(--fl-pruned); } .ln-results .ln-unknown { border-left-color: var(--ln-muted); } .ln-results p { margin: 2px 0 6px; } .ln-quiz > div > .ln-hint { margin-top: 10px; }
 .ln-narrow .ln-body { display: block; height: auto; } .ln-narrow .ln-text { overflow: visible; padding: 0; } .ln-narrow :is(.ln-step:not([aria-current]), .ln-rest) { display: none; }
 .ln-narrow .ln-step { padding-left: 12px; } .ln-narrow .ln-bar { position: sticky; bottom: 0; z-index: 4; padding: 8px 0; background: var(--st-background-color); } .ln-narrow .ln-stage { margin-top: 16px; } .ln-narrow .ln-dial { height: 460px; } .ln-narrow .ln-dial h3 { padding-right: 0; } .ln-narrow .ln-torun { position: static; margin-bottom: 8px; justify-self: start; order: -1; }
 .ln-narrow .ln-welcome:not(:has(+ .ln-step[aria-current])) { display: none; }

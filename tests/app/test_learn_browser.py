@@ -114,8 +114,10 @@ class Learner:
 
     def dial(self, step, wish):
         self.tab_to("input.ln-slider")
-        key = "ArrowLeft" if step["stage"]["dial"]["start"] else "ArrowRight"
-        for _ in step["stage"]["dial"]["frames"]:
+        dial, (low, high) = step["stage"]["dial"], step["ask"]["goal"]
+        aim = next(i for i, frame in enumerate(dial["frames"]) if low <= frame["value"] <= high)
+        key = "ArrowLeft" if aim < dial["start"] else "ArrowRight"
+        for _ in dial["frames"]:
             if "ln-answered" in (self.here.get_attribute("class") or ""):
                 break
             self.page.keyboard.press(key)
