@@ -68,7 +68,7 @@ def describe_suggestion(spectra: AdapterSpectra, suggestion: Suggestion) -> str:
 def describe_sizes(before: FileSize, after: FileSize) -> str:
     """Return one sentence: bytes and type before and after, and how much of the file is no factor."""
     kept = "the same type" if before.dtypes == after.dtypes else f"{before.dtypes} → {after.dtypes}"
-    beside = f"; {_bytes(after.carried)} of it heads, biases and the like, copied as they are" if after.carried else ""
+    beside = f"; {_bytes(after.carried)} of it no factors (heads, biases, alphas)" if after.carried else ""
     share = after.total / max(1, before.total)
     return f"File {_bytes(before.total)} → {_bytes(after.total)} ({share:.0%}), {kept} ({after.dtypes}){beside}."
 

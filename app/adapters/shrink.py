@@ -152,7 +152,7 @@ def _all_orders(spectra: AdapterSpectra, suggestion: Suggestion, form: str) -> l
 
 def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion, form: str) -> None:
     columns = st.columns([0.5, 0.15, 0.35], vertical_alignment="bottom")
-    name = f"{source.label}-r{suggestion.total_rank}"
+    name = f"{source.label.removesuffix('.safetensors')}-r{suggestion.total_rank}"
     folder = columns[0].text_input(
         "Write the smaller adapter to",
         str(runs_root() / "adapters" / name),
