@@ -33,8 +33,11 @@ def test_the_examples_run(make_bert, tmp_path, monkeypatch):
     )
     batches = [{"input_ids": torch.arange(8)[None] + step, "labels": torch.tensor([step % 2])} for step in range(20)]
     scope = {"model": make_bert(), "args": args, "data": Rows(), "batches": batches}
-    trainer, _, loop, load, more = EXAMPLES
+    trainer, ranks, card, _, loop, load, more = EXAMPLES
     exec(trainer, scope)
+    exec(ranks, scope)
+    exec(card, scope)
+    assert "directions moved" in (tmp_path / "my_adapter" / "README.md").read_text(encoding="utf-8")
     assert (tmp_path / "runs" / "mine" / "run.json").exists()
     assert len(set(scope["model"].base_model.adapter.ranks().values())) > 1
     scope["model"] = make_bert()
@@ -71,6 +74,6 @@ def test_the_example_of_trl_runs(make_llama, make_tokenizer, tmp_path):
     )  # fmt: skip
     data = Dataset.from_list([{"input_ids": list(range(start, start + 8))} for start in range(32)])
     scope = {"model": make_llama(), "args": args, "data": data, "tokenizer": make_tokenizer()}
-    exec("from flexlora.peft import FlexLoRACallback, FlexLoRAConfig\n" + EXAMPLES[1], scope)
+    exec("from flexlora.peft import FlexLoRACallback, FlexLoRAConfig\n" + EXAMPLES[3], scope)
     assert isinstance(scope["trainer"].model.base_model, FlexLoRAModel)
     assert len(set(scope["trainer"].model.base_model.adapter.ranks().values())) > 1

@@ -112,6 +112,35 @@ def test_values_and_events_are_those_of_attach_bit_for_bit(kind, make, tmp_path,
     assert "total_rank': " in capsys.readouterr().out
 
 
+CHECKPOINTING = ("activation_checkpointing", "gradient_checkpointing")
+SETUPS = {
+    "bf16": {"bf16": True},
+    "accumulated": {"gradient_accumulation_steps": 2},
+    # The option's name changed within transformers 5.
+    "checkpointing": {next(key for key in CHECKPOINTING if key in TrainingArguments.__dataclass_fields__): True},
+    "adafactor": {"optim": "adafactor"},
+    "sgd": {"optim": "sgd", "learning_rate": 0.1},
+}
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_other_setups_agree_with_attach_too(setup, make, tmp_path):
+    model, more = make["bert"](), SETUPS[setup]
+    own = OwnCallback(model, OwnConfig(initial_rank=4, **SETTINGS))
+    trainer_of(model, "bert", tmp_path / "own", own, **more).train()
+    through_peft = FlexLoRACallback()
+    trainer_of(tuned(make, "bert"), "bert", tmp_path / "peft", through_peft, **more).train()
+    same(through_peft.adapter, own.adapter)
+    assert len(set(own.adapter.ranks().values())) > 1
+
+
+def test_deepspeed_is_refused_through_peft_as_without(make, tmp_path):
+    callback, trainer = FlexLoRACallback(), trainer_of(tuned(make, "bert"), "bert", tmp_path, TrainerCallback())
+    trainer.args.deepspeed = {"zero_optimization": {"stage": 2}}
+    with pytest.raises(FlexLoRAError, match="DeepSpeed keeps what it trains in flat tensors"):
+        callback.on_init_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
+
+
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 def test_a_checkpoint_goes_on_bit_for_bit(kind, make, tmp_path):
     whole, _ = trained(tuned(make, kind), kind, tmp_path / "whole", save_strategy="steps", save_steps=12)
