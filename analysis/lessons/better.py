@@ -31,6 +31,9 @@ def facts(lab: Material) -> dict[str, Any]:
         "plain": PLAIN,
         "last": int(run.steps[-1]),
         "flex_accuracy": _accuracy(run),
+        "plain_lambda": sorted(
+            {float(value) for own in plain.singular_values(int(plain.steps[-1])).values() for value in own}
+        ),
         "plain_accuracy": _accuracy(plain),
         "tested": tests,
         "flex_right": right,

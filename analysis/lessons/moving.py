@@ -62,6 +62,7 @@ def facts(lab: Material) -> dict[str, Any]:
         "churn": percent(churn(run)),
         "gap": float(np.nanmedian(spectrum_gap(run))),
         "reference_gap": float(np.nanmedian(spectrum_gap(reference))),
+        "reference_last_gap": float(spectrum_gap(reference)[-1]),
         **_gap_at_end(reference),
         **_closeness(run),
         **_stability(run),

@@ -35,6 +35,8 @@ def facts(lab: Material) -> dict[str, Any]:
         "matrices": len(run.matrices),
         "first_rank": int(run.ranks[0, 0]),
         "total": int(ranks.sum()),
+        # Not the matrix of the next step, whose shares are asked for there.
+        "begin": next(m.name for m in run.matrices if m.name not in (low, high, *largest)),
         "largest_count": len(largest),
         **_maps(run, lab.run(PLAIN)),
         "scale": run.scale,
