@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
+from adapters.shrink import remove_padding
 from adapters.source import Source, mapped
 from analysis.adapters import AdapterSpectra
 from analysis.adapters.atlas.beside import LABELS, beside_atlas, caution
 from analysis.adapters.doctor import CHECKS, Finding, examine, verdict
 from runs.store import plain
+from widgets import act
 
 ICONS = {"wrong": ":material/error:", "look": ":material/warning:", "note": ":material/info:"}
 COLOURS = {"wrong": "red", "look": "orange", "note": "blue"}
+PADDING = "unused"
+"""The check that finds directions of σ = 0."""
 CLEAR = ":material/check_circle:"
 
 
@@ -34,6 +38,8 @@ def say_findings(source: Source) -> None:
                 f":{COLOURS[finding.level]}[{ICONS[finding.level]}] **{plain(finding.text)}** {plain(finding.advice)}"
             )
             st.markdown(told)
+            if finding.check == PADDING:
+                act("Remove the padding", "adapters_unpad", ":material/compress:", _unpad, source)
         with st.container(horizontal=True, vertical_alignment="center"):
             if not found:
                 st.markdown(f":green[{CLEAR}] {verdict(found, source.spectra.adapter)}")
@@ -42,6 +48,11 @@ def say_findings(source: Source) -> None:
             with st.popover("What is checked", icon=":material/stethoscope:"):
                 for check in CHECKS.values():
                     st.markdown(f"**{check.label}**: {plain(check.threshold)}  \n:small[{plain(check.evidence)}]")
+
+
+def _unpad(source: Source) -> None:
+    remove_padding(source.spectra.adapter)
+    st.session_state["adapters_view"] = "Shrink it"
 
 
 def usual_section(source: Source) -> None:

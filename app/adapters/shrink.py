@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -16,6 +17,7 @@ from analysis.adapters import (
     ORDERS,
     SAME,
     TARGETS,
+    Adapter,
     AdapterError,
     AdapterSpectra,
     Suggestion,
@@ -26,6 +28,7 @@ from analysis.adapters import (
     forms_of,
     plan_size,
     planned,
+    size_at,
     size_now,
     suggest_ranks,
     total_error,
@@ -35,7 +38,7 @@ from analysis.adapters.plans import PLAIN
 from analysis.adapters.words import describe_bound, describe_sizes, size_warnings
 from charts import chart
 from runs.store import allowed, plain, runs_root
-from widgets import download, progress, select
+from widgets import act, download, progress, select
 
 TARGET_NAMES = {
     "rank": "total rank",
@@ -48,26 +51,43 @@ SAME_TYPE = "as it is"
 """Type of the numbers that a written adapter has: that of the one it comes from."""
 
 
+class Written(NamedTuple):
+    """As what a smaller adapter is written: ``form`` a key of ``FORMS``, ``dtype`` of ``DTYPES`` or None = as it is."""
+
+    form: str
+    dtype: str | None
+
+
 def shrink_section(source: Source) -> None:
     """Suggest ranks for a target; show what it costs; write the smaller adapter."""
     spectra = mapped(source)
     form, refused = _ask_form(spectra)
-    suggestion = _ask_suggestion(spectra, form)
+    columns = st.columns([0.23, 0.27, 0.3, 0.2])
+    types = [SAME_TYPE, *DTYPES]
+    asked = select("Numbers", types, f"adapters_dtype_{source.path}", columns[3], help="Type of the factors.")
+    written = Written(form, None if asked == SAME_TYPE else asked)
+    suggestion = _ask_suggestion(spectra, written, columns)
     if suggestion is None:
         return
     st.markdown(plain(describe_suggestion(spectra, suggestion)))
     if spectra.broken:
         st.info("Matrices with NaN cannot be truncated, so errors are not stated.", icon=":material/info:")
         return
-    before, after = size_now(spectra.adapter), plan_size(planned(spectra.adapter, suggestion.ranks, form=form))
-    st.markdown(plain(f"{describe_sizes(before, after)} {describe_bound(suggestion)}"))
+    before, plan = size_now(spectra.adapter), planned(spectra.adapter, suggestion.ranks, written.dtype, form)
+    st.markdown(plain(f"{describe_sizes(before, plan_size(plan))} {describe_bound(suggestion)}"))
     errors = truncation_errors(spectra, suggestion.ranks)
     whole = total_error(errors, spectra)
+    rounding = f" Rounding to {written.dtype} comes on top and is measured when it is written." if written.dtype else ""
     st.caption(
         f"Error of ΔW over all matrices: {whole['relative']:.2%} in the Frobenius norm ({whole['frobenius']:.4g}); "
-        f"at most {whole['spectral']:.4g} in the spectral norm of a matrix. What that does to accuracy only a test can "
-        "say."
+        f"at most {whole['spectral']:.4g} in the spectral norm of a matrix.{rounding} What that does to accuracy only "
+        "a test can say."
     )
+    _offer_lossless(spectra, suggestion, written)
+    if refused:
+        st.info(plain(refused), icon=":material/info:")
+    else:
+        _write(source, spectra, suggestion, written)
     left, right = st.columns([0.55, 0.45])
     with left:
         told = "Rank of each matrix now, and the rank that would stay"
@@ -78,13 +98,45 @@ def shrink_section(source: Source) -> None:
             st.dataframe([vars(error) for error in errors], hide_index=True, key="adapters_errors")
     with right:
         st.markdown("## Every order at this target")
-        st.dataframe(_all_orders(spectra, suggestion, form), hide_index=True, key="adapters_orders")
+        st.dataframe(_all_orders(spectra, suggestion, written), hide_index=True, key="adapters_orders")
         st.markdown("## To train anew at these ranks")
         st.code(config_snippet(spectra.adapter, suggestion.ranks), language="python", height=220)
-    if refused:
-        st.info(plain(refused), icon=":material/info:")
-    else:
-        _write(source, spectra, suggestion, form)
+
+
+def remove_padding(adapter: Adapter) -> None:
+    """Set the target to all of the energy, which only directions of σ = 0 do not hold."""
+    st.session_state["adapters_target"] = "energy"
+    st.session_state["adapters_by"] = "least_error"
+    st.session_state[_value_key(adapter, "energy", None)] = 1.0
+
+
+def _value_key(adapter: Adapter, target: str, written: Written | None) -> str:
+    """Return the key of the slider: one for each range of values."""
+    total = sum(matrix.rank for matrix in adapter.matrices)
+    made = f"_{written.form}_{written.dtype}" if target == "bytes" and written is not None else ""
+    return f"adapters_value_{target}_{total}_{adapter.parameters}{made}"
+
+
+def _lossless(spectra: AdapterSpectra, written: Written) -> Suggestion | None:
+    """Return the fewest directions that hold all of the energy; None where no direction is spare."""
+    try:
+        found = suggest_ranks(spectra, "energy", 1.0, dtype=written.dtype, form=written.form)
+    except AdapterError:
+        return None
+    return found if found.total_rank < sum(matrix.rank for matrix in spectra.adapter.matrices) else None
+
+
+def _offer_lossless(spectra: AdapterSpectra, suggestion: Suggestion, written: Written) -> None:
+    found, whole = _lossless(spectra, written), sum(matrix.rank for matrix in spectra.adapter.matrices)
+    if found is None or suggestion.ranks == found.ranks:
+        return
+    before, size = size_now(spectra.adapter).total, size_at(spectra.adapter, found.ranks, written.dtype, written.form)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"Without loss: {whole - found.total_rank:,} of {whole:,} directions have σ = 0. Without them the file "
+            f"takes {size.total / 1e3:,.1f} kB ({size.total / before:.0%})."
+        )
+        act("Remove the padding", "adapters_padding", ":material/compress:", remove_padding, spectra.adapter)
 
 
 def _ask_form(spectra: AdapterSpectra) -> tuple[str, str]:
@@ -102,20 +154,22 @@ def _ask_form(spectra: AdapterSpectra) -> tuple[str, str]:
     return form, ""
 
 
-def _ask_suggestion(spectra: AdapterSpectra, form: str) -> Suggestion | None:
+def _ask_suggestion(spectra: AdapterSpectra, written: Written, columns: Sequence[Any]) -> Suggestion | None:
     adapter = spectra.adapter
-    total, count = sum(matrix.rank for matrix in adapter.matrices), len(adapter.matrices)
-    columns = st.columns([0.3, 0.3, 0.4])
     first, named = list(TARGETS).index("energy"), TARGET_NAMES.get
     target = select("Target", [*TARGETS], "adapters_target", columns[0], index=first, format_func=named)
-    key = f"adapters_value_{target}_{total}_{adapter.parameters}"
     if target in ("energy", "error"):
         label, shown = "keep at least" if target == "energy" else "at most", "%.3f"
         numbers: tuple[Any, ...] = (0.01, 1.0, 0.99, 0.001) if target == "energy" else (0.0, 0.99, 0.1, 0.005)
     else:
-        whole = {"rank": total, "parameters": adapter.parameters, "bytes": size_now(adapter).total}[target]
-        start = max(count, whole // 2) if target == "rank" else whole // 2
-        label, shown, numbers = f"at most, of {whole:,}", None, (0, whole, start, 1)
+        now = {matrix.name: matrix.rank for matrix in adapter.matrices}
+        whole = _size(spectra, target, now, written)
+        spare = _lossless(spectra, written)
+        # Half of an adapter that is mostly padding would be padding still.
+        start = min(whole // 2, whole if spare is None else _size(spectra, target, spare.ranks, written))
+        label, shown = f"at most, of {whole:,}", None
+        numbers = (0, whole, max(len(now), start) if target == "rank" else start, 1)
+    key = _value_key(adapter, target, written)
     value = columns[1].slider(label, *numbers, format=shown, key=key, help=TARGETS[target], persist_state="session")
     by = select(
         "Which matrix gives the next direction",
@@ -127,41 +181,49 @@ def _ask_suggestion(spectra: AdapterSpectra, form: str) -> Suggestion | None:
         "important matrix gives its smallest direction, as FlexLoRA prunes. uniform: one rank for all, the control.",
     )
     try:
-        return suggest_ranks(spectra, target, value, by, form=form)
+        return suggest_ranks(spectra, target, value, by, dtype=written.dtype, form=written.form)
     except AdapterError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return None
 
 
-def _all_orders(spectra: AdapterSpectra, suggestion: Suggestion, form: str) -> list[dict[str, Any]]:
+def _size(spectra: AdapterSpectra, target: str, ranks: Mapping[str, int], written: Written) -> int:
+    if target == "bytes":
+        return size_at(spectra.adapter, ranks, written.dtype, written.form).total
+    if target == "rank":
+        return sum(ranks.values())
+    return sum(ranks[matrix.name] * matrix.cost for matrix in spectra.adapter.matrices)
+
+
+def _all_orders(spectra: AdapterSpectra, suggestion: Suggestion, written: Written) -> list[dict[str, Any]]:
     rows = []
     for by in ORDERS:
-        found = suggest_ranks(spectra, suggestion.target, suggestion.value, by, form=form)
+        found = suggest_ranks(spectra, suggestion.target, suggestion.value, by, dtype=written.dtype, form=written.form)
         error = total_error(truncation_errors(spectra, found.ranks), spectra)
         rows.append(
             {
                 "order": by.replace("_", " "),
-                "total rank": found.total_rank,
+                "rank": found.total_rank,
                 "parameters": found.parameters,
-                "energy kept": f"{found.energy_kept:.2%}",
-                "relative error": f"{error['relative']:.2%}",
+                "energy": f"{found.energy_kept:.2%}",
+                "error": f"{error['relative']:.2%}",
             }
         )
     return rows
 
 
-def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion, form: str) -> None:
-    columns = st.columns([0.5, 0.15, 0.35], vertical_alignment="bottom")
+def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion, written: Written) -> None:
+    form, dtype = written
+    columns = st.columns([0.6, 0.4], vertical_alignment="bottom")
     name = f"{source.label.removesuffix('.safetensors')}-r{suggestion.total_rank}"
+    name += f"-{dtype.lower()}" if dtype else ""
     folder = columns[0].text_input(
         "Write the smaller adapter to",
-        str(runs_root() / "adapters" / name),
-        key=f"adapters_out_{source.label}_{suggestion.total_rank}",
+        _shown(runs_root() / "adapters" / name),
+        key=f"adapters_out_{name}",
         help=f"A new folder, on the machine that runs the Lab. It will hold {FORMS[form]}.",
     )
-    asked = select("Numbers", [SAME_TYPE, *DTYPES], "adapters_dtype", columns[1])
-    dtype = None if asked == SAME_TYPE else asked
-    with columns[2].container(horizontal=True):
+    with columns[1].container(horizontal=True):
         here = st.button("Write", key="adapters_write", type="primary", icon=":material/save:")
         away = st.button("Make a zip", key="adapters_zip", icon=":material/folder_zip:")
     plan = planned(spectra.adapter, suggestion.ranks, dtype, form)
@@ -177,7 +239,7 @@ def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion, form
                 done = f"Written to {plain(folder)}."
             else:
                 file = f"{name}.zip"
-                errors, content = _zipped(spectra, suggestion, dtype, form, count)
+                errors, content = _zipped(spectra, suggestion, written, count)
                 download(f"Download {file}", content, file, "adapters_zip_download", mime="application/zip")
                 done = f"{plain(file)} is ready."
     except AdapterError as error:
@@ -191,10 +253,16 @@ def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion, form
         st.warning(plain(f"{warning[0].upper()}{warning[1:]}"), icon=":material/warning:")
 
 
+def _shown(path: Path) -> str:
+    """Return a path as one types it in the server's folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def _zipped(
-    spectra: AdapterSpectra, suggestion: Suggestion, dtype: str | None, form: str, count: Any
+    spectra: AdapterSpectra, suggestion: Suggestion, written: Written, count: Any
 ) -> tuple[list[TruncationError], bytes]:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "adapter"
-        errors = compress_adapter(spectra, suggestion.ranks, folder, count, dtype, form)
+        errors = compress_adapter(spectra, suggestion.ranks, folder, count, written.dtype, written.form)
         return errors, zipped(folder)

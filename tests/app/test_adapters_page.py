@@ -140,7 +140,7 @@ def test_a_suggestion_follows_its_target_and_every_order_stands_beside_it(opened
     assert not opened.exception
     assert "Total rank 12 → 5" in text(opened)
     orders = opened.dataframe[-1].value
-    assert set(orders["total rank"]) == {5}
+    assert set(orders["rank"]) == {5}
     opened.slider[0].set_value(2).run()
     assert not opened.exception
     assert "every matrix keeps at least one direction" in opened.error[0].value
@@ -430,3 +430,33 @@ def test_one_change_in_other_factors_is_the_same(tmp_path):
     again, less = (analyse_adapter(open_adapter(tmp_path / name)) for name in ("again", "less"))
     zero = analyse_adapter(open_adapter(make(tmp_path / "zero", lora_alpha=0)))
     assert same_change(one, again) and not same_change(one, less) and not same_change(zero, zero)
+
+
+def test_padding_goes_with_one_click_and_the_type_counts_in_every_size(page, tmp_path):
+    from analysis.adapters import analyse_adapter, compress_adapter
+    from analysis.adapters.sizes import size_now
+
+    plain = analyse_adapter(open_adapter(make(tmp_path / "plain")))
+    tensors = {}
+    for name in NAMES:
+        B, A = plain.adapter.factors(name)
+        for part, data in (("A", np.pad(A, ((0, 4), (0, 0)))), ("B", np.pad(B, ((0, 0), (0, 4))))):
+            key = f"base_model.model.{name}.lora_{part}.weight"
+            tensors[key] = NewTensor("F64", data.shape, np.ascontiguousarray(data).tobytes)
+    (tmp_path / "padded").mkdir()
+    write_tensors(tmp_path / "padded" / WEIGHTS, tensors)
+    (tmp_path / "padded" / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 16}))
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(tmp_path / "padded")).run()
+    page.button(key="adapters_unpad").click().run()
+    assert not page.exception
+    assert "Total rank 24 → 12" in text(page)
+    out = tmp_path / "half"
+    page.selectbox(key=f"adapters_dtype_{tmp_path / 'padded'}").set_value("F16").run()
+    assert not page.exception
+    compress_adapter(analyse_adapter(open_adapter(tmp_path / "padded")), dict.fromkeys(NAMES, 4), out, dtype="F16")
+    assert f"→ {size_now(open_adapter(out)).total:,} bytes" in text(page) and "F64 → F16" in text(page)
+    page.selectbox(key="adapters_target").set_value("bytes").run()
+    assert not page.exception and page.slider[0].value <= size_now(open_adapter(out)).total
+    page.text_input(key="adapters_path").set_value(str(tmp_path / "plain")).run()
+    assert "the same type" in text(page)
