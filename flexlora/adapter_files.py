@@ -65,7 +65,7 @@ def save_adapter(adapter: Adapter, folder: Path) -> Path:
     head, beside = {plain_name(name) for name in adapter.head}, values_beside(adapter)
     first = first_names(beside)
     tensors = {
-        f"{'head' if name in head else 'beside'}.{name}": value.cpu().contiguous()
+        f"{'head' if name in head else 'beside'}.{name}": value.detach().cpu().clone().contiguous()
         for name, value in beside.items()
         if first[name] == name
     }
@@ -128,7 +128,7 @@ def export_peft(adapter: Adapter, folder: Path, beside: Mapping[str, Tensor] | N
     )
     beside = values_beside(adapter) if beside is None else beside
     # Cloned: in PEFT each module has values of its own.
-    tensors = {f"base_model.model.{name}": value.cpu().clone().contiguous() for name, value in beside.items()}
+    tensors = {f"base_model.model.{name}": value.detach().cpu().clone().contiguous() for name, value in beside.items()}
     for name in ranks:
         P, lam, Q = adapter.matrices[name].directions()
         tensors[f"base_model.model.{name}.lora_A.weight"] = (lam.unsqueeze(1) * Q).cpu().contiguous()

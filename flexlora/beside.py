@@ -77,14 +77,11 @@ def values_beside(adapter: Adapter) -> dict[str, Tensor]:
     own = tuple(f"{name}." for name in adapter.matrices)
     named = dict(adapter.model.named_parameters(remove_duplicate=False)) | buffers_of(adapter.model)
     loose = {plain_name(name) for name in (*adapter.head, *moved_buffers(adapter))}
-    plain = {plain_name(name): value.detach() for name, value in named.items()}
+    plain = {plain_name(name): value for name, value in named.items()}
     return {n: v for n, v in plain.items() if n in loose or (n.startswith(whole) and not n.startswith(own))}
 
 
 def first_names(values: dict[str, Tensor]) -> dict[str, str]:
     """Return name → the first name of the same tensor, itself where it is the first."""
-    seen: dict[tuple[int, torch.Size], str] = {}
-    return {
-        name: seen.setdefault((value.data_ptr(), value.shape), name) if value.numel() else name
-        for name, value in values.items()
-    }
+    seen: dict[int, str] = {}
+    return {name: seen.setdefault(id(value), name) for name, value in values.items()}

@@ -14,8 +14,12 @@ from torch import nn
 
 from flexlora import FlexLoRAConfig, attach
 from flexlora.adapter_files import load_adapter
+from flexlora.beside import buffers_of, moved_buffers
+from flexlora.checkpoint import load_checkpoint, save_checkpoint
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.job import build_job
 from flexlora.peft import FlexLoRAConfig as PeftConfig
+from flexlora.session import Session
 from flexlora.stored_adapter import read_stored
 
 
@@ -187,3 +191,28 @@ def test_what_peft_does_not_save_of_a_peft_model_is_told_and_what_it_saves_is_th
     else:
         with pytest.warns(FlexLoRAWarning, match=r"norm.running_mean has moved .* Add 'norm' to modules_to_save"):
             model.save_pretrained(tmp_path)
+
+
+def test_a_checkpoint_of_the_lab_holds_what_moved(tmp_path):
+    def session():
+        made = Session(build_job("digits", "lora", None, 12, 0, {}))
+        model = made.adapter.model
+        head = model.get_submodule(made.adapter.head[0].rpartition(".")[0])
+        head.register_buffer("seen", torch.zeros(3))
+        made.adapter.buffers_before = {name: value.clone() for name, value in buffers_of(model).items()}
+        return made, head
+
+    one, head = session()
+    one.train_step(1)
+    one.finish_step()
+    assert not moved_buffers(one.adapter)
+    head.seen.add_(2)
+    save_checkpoint(one, tmp_path / "checkpoint", 1, {})
+    two, other = session()
+    assert load_checkpoint(two, tmp_path / "checkpoint")[0] == 1
+    assert torch.equal(other.seen, torch.full((3,), 2.0))
+    one.adapter.export_peft(tmp_path / "live")
+    read_stored(tmp_path / "checkpoint").export_peft(tmp_path / "stored")
+    live, stored = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("live", "stored"))
+    assert list(live) == list(stored) and any(name.endswith(".seen") for name in live)
+    assert all(torch.equal(value, stored[name]) for name, value in live.items())
