@@ -399,7 +399,7 @@ def test_models_that_cannot_be_adapted(make_bert):
         attach(hollow, FlexLoRAConfig(initial_rank=4))
     with pytest.raises(FlexLoRAError, match="no Linear or Conv1D layer outside its head"):
         attach(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3)), FlexLoRAConfig(initial_rank=4))
-    with pytest.raises(FlexLoRAError, match="needs a torch model, not a str"):
+    with pytest.raises(FlexLoRAError, match="needs the model that it attaches to"):
         FlexLoRACallback("bert-base-uncased", FlexLoRAConfig(initial_rank=4))
 
 
