@@ -15,6 +15,7 @@ from analysis.adapters.comparison import compare_adapters
 from analysis.adapters.doctor import examine, examine_together
 from analysis.adapters.dtypes import DTYPES
 from analysis.adapters.files import MAX_CONFIG_BYTES, AdapterError
+from analysis.adapters.many import labels_of
 from analysis.adapters.merging import MERGES, merge_adapters
 from analysis.adapters.orders import ORDERS
 from analysis.adapters.own import open_any
@@ -159,7 +160,7 @@ def _several(options: argparse.Namespace, adapter: Adapter, add: Callable[[str, 
     if not others:
         return
     if options.compare and len(others) == 1:
-        add("comparison", pair_section(compare_adapters(adapter, others[0]), options.compare[0].name))
+        add("comparison", pair_section(compare_adapters(adapter, others[0]), *labels_of([adapter, others[0]])))
     compared, findings = examine_together([adapter, *others])
     add("together", many_section(compared, findings))
     if options.merge:

@@ -13,6 +13,10 @@ from analysis.adapters.spectra import Progress, factored_svd
 from flexlora.brief import Brief
 from flexlora.matrix_places import plain_path
 
+SHARED_START = 0.5
+"""Mean cosine of the same rows of two A from which both began at the same numbers; unlike starts have about 0."""
+SAME_DELTA = 0.02
+"""Share of ‖ΔW‖ by which copies may differ in any matrix: rounding to 16 bits makes .003, of tiny numbers .01."""
 RELATIVE_TOLERANCE = 1e-7
 """Directions below this share of the largest σ are rounding of float32 factors and span nothing."""
 
@@ -32,6 +36,8 @@ class Overlap(Brief):
         output_chance: what two random subspaces of these ranks have on average: larger rank / out_features.
         input_chance: larger rank / in_features.
         similarity: cosine between the two ΔW as vectors, −1 to 1; None where one is dead.
+        norms: ‖ΔW‖_F in the first and the second.
+        start: mean cosine of the same rows of both A; None where their ranks differ or one is 0.
     """
 
     matrix: str
@@ -43,6 +49,8 @@ class Overlap(Brief):
     output_chance: float
     input_chance: float
     similarity: float | None
+    norms: tuple[float, float]
+    start: float | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,6 +61,50 @@ class Comparison(Brief):
     only_first: list[str]
     only_second: list[str]
     notices: list[str]
+
+    @property
+    def cosine(self) -> float | None:
+        """Cosine between both adapters as vectors, over all matrices that both have; None where one is dead."""
+        norms = np.array([overlap.norms for overlap in self.overlaps]).reshape(-1, 2)
+        whole = np.linalg.norm(norms, axis=0)
+        if not whole.all():
+            return None
+        shares = norms / whole
+        inner = [
+            (overlap.similarity or 0.0) * first * second
+            for overlap, (first, second) in zip(self.overlaps, shares, strict=True)
+        ]
+        return float(np.clip(sum(inner), -1, 1))
+
+    @property
+    def start(self) -> float | None:
+        """Mean cosine of the same rows of A, over the matrices where it is defined; None where there is none."""
+        found = [overlap.start for overlap in self.overlaps if overlap.start is not None]
+        return float(np.mean(found)) if found else None
+
+    @property
+    def difference(self) -> float:
+        """Largest ‖ΔW − ΔW'‖ / max(‖ΔW‖, ‖ΔW'‖) of a matrix; NaN where all are dead."""
+        found = [relative_difference(*o.norms, (o.similarity or 0.0)) for o in self.overlaps if any(o.norms)]
+        return max(found, default=np.nan)
+
+
+def relative_difference(first: float, second: float, cosine: float) -> float:
+    """Return ‖ΔW − ΔW'‖ / max(‖ΔW‖, ‖ΔW'‖) from both norms, of which one is above 0, and their cosine.
+
+    Numbers below 10⁻⁷ are rounding.
+    """
+    larger = max(first, second)
+    a, b = first / larger, second / larger
+    return float(np.sqrt(max(0.0, a * a + b * b - 2 * a * b * cosine)))
+
+
+def same_rows(A: np.ndarray, C: np.ndarray) -> float:
+    """Return the mean cosine of the same rows of two A; NaN where their shapes differ or all rows are 0."""
+    if A.shape != C.shape or not A.size:
+        return np.nan
+    norms = np.linalg.norm(A, axis=1) * np.linalg.norm(C, axis=1)
+    return float(np.mean(np.sum(A * C, axis=1)[norms > 0] / norms[norms > 0])) if norms.any() else np.nan
 
 
 def compare_adapters(first: Adapter, second: Adapter, progress: Progress | None = None) -> Comparison:
@@ -135,6 +187,7 @@ def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: Adap
         a, b = s1 / s1[0], s2 / s2[0]
         inner = np.sum((a[:, None] * b) * (outputs * inputs))
         similarity = float(sign * inner / (np.linalg.norm(a) * np.linalg.norm(b)))
+    start = same_rows(pair[0][1], pair[1][1])
     return Overlap(
         matrix.name,
         (s1.size, s2.size),
@@ -145,6 +198,8 @@ def _overlap(first: Adapter, matrix: AdapterMatrix, second: Adapter, other: Adap
         larger / matrix.out_features,
         larger / matrix.in_features,
         similarity,
+        (abs(matrix.scale) * float(np.linalg.norm(s1)), abs(other.scale) * float(np.linalg.norm(s2))),
+        None if np.isnan(start) else start,
     )
 
 

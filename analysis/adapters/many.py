@@ -9,15 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
-from analysis.adapters.comparison import base_notices, same_shape, subspaces
+from analysis.adapters.comparison import (
+    SAME_DELTA,
+    base_notices,
+    relative_difference,
+    same_rows,
+    same_shape,
+    subspaces,
+)
 from analysis.adapters.files import AdapterError
 from analysis.adapters.spectra import Progress
 from flexlora.brief import Brief
 
 SIDES = ("output", "input")
 """Column spaces of ΔW, and row spaces."""
-SHARED_START = 0.5
-"""Mean cosine of the same rows of two A from which both began at the same numbers; unlike starts have about 0."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,14 +73,32 @@ class Comparisons(Brief):
         """Return layer → mean overlap of its matrices, (n, n)."""
         return {layer: mean_of(self.overlaps[side][rows]) for layer, rows in self.layers().items()}
 
-    def same_starts(self) -> list[tuple[str, str, float]]:
-        """Return the pairs whose A began at the same numbers, and the mean cosine of its rows."""
-        pairs = itertools.combinations(range(len(self.names)), 2)
-        return [
-            (self.names[i], self.names[j], float(self.starts[i, j]))
-            for i, j in pairs
-            if self.starts[i, j] > SHARED_START
-        ]
+    def differences(self) -> np.ndarray:
+        """Return the largest ‖ΔW_i − ΔW_j‖ / max(‖ΔW_i‖, ‖ΔW_j‖) of a matrix, (n, n); NaN where all are dead."""
+        size = len(self.names)
+        found = np.full((size, size), np.nan)
+        for i, j in itertools.combinations(range(size), 2):
+            each = [self._difference(own, i, j) for own in self.products if own[i, i] > 0 or own[j, j] > 0]
+            found[[i, j], [j, i]] = max(each, default=np.nan)
+        return found
+
+    @staticmethod
+    def _difference(products: np.ndarray, i: int, j: int) -> float:
+        first, second = np.sqrt(products[i, i]), np.sqrt(products[j, j])
+        cosine = products[i, j] / (first * second) if first * second > 0 else 0.0
+        return relative_difference(first, second, float(np.clip(cosine, -1, 1)))
+
+    def copies(self) -> list[list[int]]:
+        """Return the places of adapters that have the same ΔW, a list each; one that no other has stands alone."""
+        near = self.differences() <= SAME_DELTA
+        found: list[list[int]] = []
+        for place in range(len(self.names)):
+            group = next((own for own in found if near[own[0], place]), None)
+            if group is None:
+                found.append([place])
+            else:
+                group.append(place)
+        return found
 
 
 def compare_many(
@@ -95,17 +118,18 @@ def compare_many(
         raise AdapterError(f"{len(adapters)} adapter was given; comparing takes two or more.")
     groups = same_shape(adapters)
     common = [group[0] for group in groups]
-    labels = tuple(names) if names is not None else _labels(adapters)
+    labels = tuple(names) if names is not None else labels_of(adapters)
     count, size = len(common), len(adapters)
     overlaps = {side: np.full((count, size, size), np.nan) for side in SIDES}
     chances = {side: np.full((count, size, size), np.nan) for side in SIDES}
     products, starts = np.zeros((count, size, size)), np.full((count, size, size), np.nan)
-    broken = []
+    broken: list[list[str]] = [[] for _ in adapters]
     for place, group in enumerate(groups):
         matrix = group[0]
         factors = [(one.scale, *adapter.factors(one.name)) for adapter, one in zip(adapters, group, strict=True)]
         if not all(np.isfinite(part).all() for own in factors for part in own[1:]):
-            broken.append(matrix.name)
+            for own, (_, B, A) in zip(broken, factors, strict=True):
+                own += [] if np.isfinite(B).all() and np.isfinite(A).all() else [matrix.name]
             continue
         spaces = [subspaces(scale * B, A) for scale, B, A in factors]
         for i, j in itertools.combinations_with_replacement(range(size), 2):
@@ -116,13 +140,17 @@ def compare_many(
                     shared = float(np.square(pair[0].T @ pair[1]).sum()) / min(ranks)
                     overlaps[side][place, [i, j], [j, i]] = min(shared, 1.0)
                 chances[side][place, [i, j], [j, i]] = max(ranks) / width
-            products[place, [i, j], [j, i]] = _product(factors[i], factors[j])
-            starts[place, [i, j], [j, i]] = _same_rows(factors[i][2], factors[j][2])
+            products[place, [i, j], [j, i]] = inner_product(factors[i], factors[j])
+            starts[place, [i, j], [j, i]] = same_rows(factors[i][2], factors[j][2])
         if progress is not None:
             progress(place + 1, count)
     notices = [*base_notices(adapters, labels), *_left_out(adapters, groups, labels)]
-    if broken:
-        notices.append(f"{len(broken)} matrices hold NaN or infinity in one adapter and are not compared: {broken[0]}.")
+    for label, own in zip(labels, broken, strict=True):
+        if own:
+            many = "1 matrix" if len(own) == 1 else f"{len(own)} matrices"
+            notices.append(f"{label} holds NaN or infinity in {many}, compared in no adapter: {own[0]}.")
+    dead = [label for label, own in zip(labels, np.diagonal(products.sum(axis=0)), strict=True) if own == 0]
+    notices += [f"ΔW of {label} is 0: it overlaps with nothing, and adds nothing to a merge." for label in dead]
     return Comparisons(labels, tuple(common), overlaps, chances, products, mean_of(starts), tuple(notices))
 
 
@@ -133,20 +161,14 @@ def mean_of(values: np.ndarray) -> np.ndarray:
         return np.asarray(np.nansum(values, axis=0) / counts)
 
 
-def _product(first: tuple[float, np.ndarray, np.ndarray], second: tuple[float, np.ndarray, np.ndarray]) -> float:
-    """Return ⟨ΔW, ΔW'⟩ from small products of the factors: tr(Aᵀ Bᵀ B' A')."""
+def inner_product(first: tuple[float, np.ndarray, np.ndarray], second: tuple[float, np.ndarray, np.ndarray]) -> float:
+    """Return ⟨ΔW, ΔW'⟩ of two (s, B, A) from small products of the factors: tr(Aᵀ Bᵀ B' A')."""
     (s, B, A), (t, D, C) = first, second
     return float(s * t * np.sum((B.T @ D) * (A @ C.T)))
 
 
-def _same_rows(A: np.ndarray, C: np.ndarray) -> float:
-    if A.shape != C.shape or not A.size:
-        return np.nan
-    norms = np.linalg.norm(A, axis=1) * np.linalg.norm(C, axis=1)
-    return float(np.mean(np.sum(A * C, axis=1)[norms > 0] / norms[norms > 0])) if norms.any() else np.nan
-
-
-def _labels(adapters: Sequence[Adapter]) -> tuple[str, ...]:
+def labels_of(adapters: Sequence[Adapter]) -> tuple[str, ...]:
+    """Return what to call each adapter: its name, numbered where two are alike."""
     names = [adapter.name for adapter in adapters]
     return tuple(
         f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name

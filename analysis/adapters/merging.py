@@ -25,7 +25,9 @@ from analysis.adapters.files import AdapterError, NewTensor
 from analysis.adapters.formats.peft_names import written_names, written_shapes
 from analysis.adapters.formats.peft_plan import carried_tensors
 from analysis.adapters.formats.record import EXPERT
+from analysis.adapters.many import inner_product, labels_of
 from analysis.adapters.patterns import unambiguous
+from analysis.adapters.relations import merge_summary, merge_warnings
 from analysis.adapters.spectra import Progress, factored_svd
 from flexlora.brief import Brief
 from flexlora.spectra import true_singular_values
@@ -69,12 +71,16 @@ class Merge(Brief):
         norm: ‖merged ΔW‖_F.
         apart: √Σ w²‖ΔW‖²_F, the norm if the adapters were orthogonal: less is cancelled, more adds up.
         notices: one line for each thing to know.
+        warnings: one line for each thing that speaks against the merge.
+        summary: what the angles between the ΔW say about it, in one sentence.
     """
 
     error: float
     norm: float
     apart: float
     notices: tuple[str, ...]
+    warnings: tuple[str, ...]
+    summary: str
 
 
 def merge_adapters(
@@ -100,19 +106,24 @@ def merge_adapters(
         progress: called after each matrix.
 
     Raises:
-        AdapterError: what cannot be merged, in one line that says why.
+        AdapterError: what cannot be merged, in one line that says why; NaN or infinity in any factor is such.
     """
     used = _checked(adapters, how, weights, density)
     groups = same_shape(adapters)
     common = [group[0] for group in groups]
+    _finite(adapters, groups)
     ranks = {group[0].name: _rank(group) for group in groups}
-    sums, rng, done = np.zeros(3), np.random.default_rng(seed), [0]
+    sums, rng, done = np.zeros(2), np.random.default_rng(seed), [0]
+    products = np.zeros((len(adapters), len(adapters)))
 
     # Both factors come from one decomposition; one matrix is held at a time.
     @lru_cache(maxsize=1)
     def made(name: str) -> dict[str, bytes]:
-        found, own = _merged(adapters, groups[places[name]], ranks[name], MERGES[how], used, density, rng)
-        sums[:] += own
+        group = groups[places[name]]
+        own = [(one.scale, *adapter.factors(one.name)) for adapter, one in zip(adapters, group, strict=True)]
+        found, squares = _merged(own, ranks[name], MERGES[how], used, density, rng)
+        sums[:] += squares
+        products[:] += [[inner_product(first, second) for second in own] for first in own]
         done[0] += 1
         if progress is not None:
             progress(done[0], len(common))
@@ -126,26 +137,58 @@ def merge_adapters(
             data = partial(_part, made, matrix.name, part)
             tensors[tensor] = NewTensor("F32", shapes[part], data)
     write_adapter(Path(folder), tensors, _config(adapters[0], ranks))
-    lost, norm, apart = np.sqrt(sums)
-    notices = [*base_notices(adapters, [adapter.name for adapter in adapters]), *_left(adapters, groups)]
-    return Merge(float(lost / norm) if norm else 0.0, float(norm), float(apart), tuple(notices))
+    return _told(adapters, groups, how, used, sums, products)
+
+
+def _told(
+    adapters: Sequence[Adapter],
+    groups: Sequence[tuple[AdapterMatrix, ...]],
+    how: str,
+    weights: Sequence[float],
+    sums: np.ndarray,
+    products: np.ndarray,
+) -> Merge:
+    (lost, norm), names = np.sqrt(sums), labels_of(adapters)
+    tasks = [(adapter.config or {}).get("task_type") for adapter in adapters]
+    return Merge(
+        float(lost / norm) if norm else 0.0,
+        float(norm),
+        float(np.sqrt(np.square(weights) @ np.diagonal(products))),
+        tuple(_left(adapters, names, groups)),
+        (*base_notices(adapters, names), *merge_warnings(names, tasks, products, weights)),
+        merge_summary(names, products, weights, how),
+    )
 
 
 def _part(made: Callable[[str], dict[str, bytes]], name: str, part: str) -> bytes:
     return made(name)[part]
 
 
+def _finite(adapters: Sequence[Adapter], groups: Sequence[tuple[AdapterMatrix, ...]]) -> None:
+    """Refuse NaN and infinity before anything is written."""
+    for place, (adapter, name) in enumerate(zip(adapters, labels_of(adapters), strict=True)):
+        broken = [
+            group[place].name
+            for group in groups
+            if not all(np.isfinite(factor).all() for factor in adapter.factors(group[place].name))
+        ]
+        if broken:
+            many = "1 matrix" if len(broken) == 1 else f"{len(broken)} matrices"
+            raise AdapterError(
+                f"{name} holds NaN or infinity in {many}, first {broken[0]}, and so would the merged adapter: nothing "
+                "was written. Leave it out, or take an earlier checkpoint of it."
+            )
+
+
 def _merged(
-    adapters: Sequence[Adapter],
-    group: Sequence[AdapterMatrix],
+    own: Sequence[tuple[float, np.ndarray, np.ndarray]],
     rank: int,
     dense: Dense | None,
     weights: Sequence[float],
     density: float,
     rng: np.random.Generator,
 ) -> tuple[dict[str, bytes], np.ndarray]:
-    """Return part → bytes, and the squares of what is lost, of the merged norm, and of the norm if orthogonal."""
-    own = [(one.scale, *adapter.factors(one.name)) for adapter, one in zip(adapters, group, strict=True)]
+    """Return part → bytes, and the squares of what is lost and of the merged norm; ``own`` is (s, B, A) of each."""
     if dense is None:
         B = np.hstack([w * s * left for w, (s, left, _) in zip(weights, own, strict=True)])
         A = np.vstack([right for *_, right in own])
@@ -163,11 +206,7 @@ def _merged(
         whole = delta
         new_B, new_A = (rounded(factor, "F32") for factor in _best(delta, rank))
         lost = delta - new_B.astype(np.float64) @ new_A
-    apart = sum(
-        (w * s) ** 2 * float(np.sum((left.T @ left) * (right @ right.T)))
-        for w, (s, left, right) in zip(weights, own, strict=True)
-    )
-    sums = np.array([np.square(lost).sum(), np.square(whole).sum(), apart])
+    sums = np.array([np.square(lost).sum(), np.square(whole).sum()])
     return {"A": stored(new_A, "F32"), "B": stored(new_B, "F32")}, sums
 
 
@@ -222,15 +261,16 @@ def _config(first: Adapter, ranks: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _left(adapters: Sequence[Adapter], groups: Sequence[tuple[AdapterMatrix, ...]]) -> list[str]:
+def _left(adapters: Sequence[Adapter], labels: Sequence[str], groups: Sequence[tuple[AdapterMatrix, ...]]) -> list[str]:
     found = []
-    for place, adapter in enumerate(adapters):
+    for place, (adapter, label) in enumerate(zip(adapters, labels, strict=True)):
         names = {group[place].name for group in groups}
         own = [matrix.name for matrix in adapter.matrices if matrix.name not in names]
         if own:
-            found.append(f"{len(own)} matrices of {adapter.name} are not in all others and are left out: {own[0]}.")
+            many = "1 matrix" if len(own) == 1 else f"{len(own)} matrices"
+            found.append(f"{many} of {label} not in all others, left out: {own[0]}.")
     if adapters[0].carried:
-        found.append(f"Heads and biases are those of {adapters[0].name}: {len(adapters[0].carried)} tensors.")
+        found.append(f"Heads and biases are those of {labels[0]}: {len(adapters[0].carried)} tensors.")
     return found
 
 

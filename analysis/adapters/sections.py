@@ -17,6 +17,7 @@ from analysis.adapters.doctor import CHECKS, Finding, verdict
 from analysis.adapters.many import SIDES, Comparisons
 from analysis.adapters.merging import Merge
 from analysis.adapters.plans import SAME, planned
+from analysis.adapters.relations import describe_comparison
 from analysis.adapters.settings import config_snippet
 from analysis.adapters.sizes import plan_size, size_at, size_now
 from analysis.adapters.spectra import AdapterSpectra
@@ -111,8 +112,8 @@ def curve_section(spectra: AdapterSpectra, least: int, dtype: str | None, form: 
     return rows, [title, text_table(rows, list(rows[0]), list(rows[0]))]
 
 
-def pair_section(comparison: Comparison, name: str) -> Section:
-    """Return the overlap of two adapters, matrix by matrix."""
+def pair_section(comparison: Comparison, first: str, name: str) -> Section:
+    """Return the overlap of two adapters, over all matrices and matrix by matrix."""
     rows = [
         {
             **vars(overlap),
@@ -121,7 +122,8 @@ def pair_section(comparison: Comparison, name: str) -> Section:
         }
         for overlap in comparison.overlaps
     ]
-    lines = [f"Overlap with {name} (0 = orthogonal, 1 = contained; chance in brackets), cosine of both ΔW:"]
+    told = describe_comparison(comparison, first, name)
+    lines = [*told, f"Overlap with {name} (0 = orthogonal, 1 = contained; chance in brackets), cosine of both ΔW:"]
     for overlap in comparison.overlaps:
         if overlap.output_overlap is None or overlap.input_overlap is None:
             lines.append(f"  {overlap.matrix}: dead in one of them")
@@ -134,7 +136,8 @@ def pair_section(comparison: Comparison, name: str) -> Section:
         if names:
             lines.append(f"Only in {which}: {len(names)}, such as {names[0]}.")
     lines += [f"Note: {line}" for line in comparison.notices]
-    return {**vars(comparison), "overlaps": rows}, lines
+    whole = {"cosine": comparison.cosine, "start": comparison.start, "sentences": told}
+    return {**vars(comparison), **whole, "overlaps": rows}, lines
 
 
 def many_section(found: Comparisons, findings: Sequence[Finding]) -> Section:
@@ -180,6 +183,8 @@ def merge_section(merge: Merge, out: Path) -> Section:
         f"‖ΔW‖_F of the merged adapter: {merge.norm:.4g}; {merge.apart:.4g} if the parts were orthogonal, so less "
         "means that they cancel and more that they add up.",
         f"Error of what was written: {merge.error:.2%}.",
+        *(f"Warning: {line}" for line in merge.warnings),
+        merge.summary,
         *(f"Note: {line}" for line in merge.notices),
         f"Written to {out}.",
     ]

@@ -9,10 +9,11 @@ from pathlib import Path
 import streamlit as st
 
 from adapters.examples import bundled_adapters, own_adapters, recent_adapters
+from adapters.findings import ICONS
 from adapters.source import Source
 from adapters.zips import zipped
 from analysis.adapters import Adapter, AdapterError
-from analysis.adapters.doctor import examine_together
+from analysis.adapters.doctor import NOTE, examine_together
 from analysis.adapters.many import SIDES
 from analysis.adapters.merging import MERGES, merge_adapters
 from analysis.adapters.own import open_any
@@ -44,8 +45,10 @@ def several_section(source: Source) -> None:
     except AdapterError as error:
         st.warning(plain(str(error)), icon=":material/info:")
         return
+    st.caption(plain(f"{adapters[0].name} is open, and compared with the others."))
     for finding in findings:
-        st.warning(f"**{plain(finding.text)}** {plain(finding.advice)}", icon=":material/warning:")
+        told = f"**{plain(finding.text)}** {plain(finding.advice)}"
+        (st.info if finding.level == NOTE else st.warning)(told, icon=ICONS[finding.level])
     for notice in compared.notices:
         st.caption(plain(notice))
     left, right = st.columns([0.5, 0.5])
@@ -119,6 +122,9 @@ def _merge(adapters: list[Adapter]) -> None:
         f"{merge.error:.2%}.",
         icon=":material/check:",
     )
+    for warning in merge.warnings:
+        st.warning(plain(warning), icon=":material/warning:")
+    st.markdown(plain(merge.summary))
     for notice in merge.notices:
         st.caption(plain(notice))
     download("Download merged.zip", content, "merged.zip", "adapters_merged_download", mime="application/zip")

@@ -18,6 +18,7 @@ from analysis.adapters import (
     describe_moves,
     flexlora_moves,
 )
+from analysis.adapters.relations import describe_comparison
 from analysis.figures import FIGURES
 from analysis.figures.adapters import MAP_COLOURS
 from analysis.figures.theme import CONFIG as PLOT
@@ -111,7 +112,8 @@ def compare_section(source: Source) -> None:
     except AdapterError as error:
         st.warning(plain(str(error)), icon=":material/info:")
         return
-    st.markdown(plain(_told(found)))
+    second = other.label if other.label != source.label else f"{other.label} (second)"
+    st.markdown(plain(" ".join(describe_comparison(found, source.label, second))))
     for notice in found.notices:
         st.caption(plain(notice))
     left, right = st.columns([0.55, 0.45])
@@ -122,7 +124,6 @@ def compare_section(source: Source) -> None:
         chart("adapters_overlap", told, "overlap_map", found, first.adapter.matrices, side)
     with right:
         selected = _select(first)
-        second = other.label if other.label != source.label else f"{other.label} (second)"
         both = {source.label: first, second: other.spectra}
         chart("adapters_both", f"Singular values of {selected} in both adapters", "adapter_spectrum", both, selected)
     st.dataframe(_overlap_rows(found), hide_index=True, key="adapters_overlaps")
@@ -204,21 +205,6 @@ def _correct(source: Source) -> None:
         places.pop(key, None)
         st.session_state["adapters_version"] = version + 1
         st.rerun()
-
-
-def _told(found: Comparison) -> str:
-    live = [overlap for overlap in found.overlaps if overlap.output_overlap is not None]
-    if not live:
-        return "Every matrix that both have is dead in one of them: nothing overlaps."
-    means = [
-        sum(float(getattr(overlap, key) or 0.0) for overlap in live) / len(live)
-        for key in ("output_overlap", "output_chance", "input_overlap", "input_chance", "similarity")
-    ]
-    return (
-        f"{len(live)} matrices are alive in both. Mean overlap of their subspaces: output {means[0]:.3f} (chance "
-        f"{means[1]:.3f}), input {means[2]:.3f} (chance {means[3]:.3f}); 1 = the smaller lies within the larger. "
-        f"Mean cosine between both ΔW: {means[4]:+.3f}."
-    )
 
 
 def _overlap_rows(found: Comparison) -> list[dict[str, Any]]:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.adapters import AdapterError, analyse_adapter, compare_adapters, open_adapter
+from analysis.adapters.doctor import examine_together
 from analysis.adapters.many import compare_many
 from analysis.adapters.merging import MERGES, merge_adapters
+from analysis.adapters.relations import describe_comparison
 from analysis.importers import LogImportError, detect_kind, import_log, propose_mapping
 from analysis.importers.checkpoints import KIND
 from analysis.runs import load_run
@@ -53,7 +55,9 @@ def test_many_are_compared_as_two_are(make):
     assert found.cosines() == pytest.approx(np.array(expected))
     assert np.diagonal(found.overall("output")) == pytest.approx(1)
     assert found.by_layer("input")[1] == pytest.approx(found.overlaps["input"][1:].mean(axis=0))
-    assert found.same_starts() == []
+    assert (found.starts[~np.eye(3, dtype=bool)] < 0.5).sum() >= 2 and found.copies() == [[0], [1], [2]]
+    assert pair.cosine == pytest.approx(found.cosines()[0, 1])
+    assert pair.difference == pytest.approx(found.differences()[0, 1])
 
 
 def test_a_shared_start_another_base_and_dead_matrices_are_told(make, tmp_path, write_adapter):
@@ -66,13 +70,66 @@ def test_a_shared_start_another_base_and_dead_matrices_are_told(make, tmp_path, 
         factors[NAMES[0]] = (np.zeros((12, 2)), factors[NAMES[0]][1])
         paths.append(write_adapter(tmp_path / f"s{seed}", factors, r=2, base_model_name_or_path=base))
     found = compare_many([open_adapter(path) for path in paths])
-    ((first, second, cosine),) = found.same_starts()
-    assert (first, second) == ("s1", "s2") and cosine > 0.9
+    assert found.starts[0, 1] > 0.9
     assert any("base models differ" in line and "base/uncased" in line for line in found.notices)
     assert np.isnan(found.overlaps["output"][0]).all()
     assert np.isfinite(found.overall("output")).all()
     two = compare_adapters(*(open_adapter(path) for path in paths))
     assert any("base models differ" in line for line in two.notices)
+    assert two.start == pytest.approx(found.starts[0, 1])
+    assert any("comes from the seed" in line for line in describe_comparison(two, "s1", "s2"))
+
+
+def test_copies_of_an_adapter_are_told_to_be_one(make, tmp_path, write_adapter):
+    first, other = make("a", 0), make("other", 1)
+    padded = {}
+    for name in NAMES:
+        B, A = first.factors(name)
+        padded[name] = (np.hstack([B, np.zeros((12, 3))]), np.vstack([A, np.ones((3, 10))]))
+    copy = open_adapter(write_adapter(tmp_path / "padded", padded, r=5, lora_alpha=5 * first.matrices[0].scale))
+    two = compare_adapters(first, copy)
+    assert describe_comparison(two, "a", "padded")[0].startswith("a and padded have the same ΔW in all 3 matrices that")
+    assert "same ΔW" not in " ".join(describe_comparison(compare_adapters(first, other), "a", "other"))
+    compared, findings = examine_together([first, other, copy, make("again", 0)])
+    assert compared.copies() == [[0, 2, 3], [1]]
+    assert [finding.check for finding in findings] == ["same_delta"]
+    assert findings[0].text.startswith("a, padded and again have the same ΔW")
+
+
+def test_what_hangs_together_is_one_finding(make, tmp_path, write_adapter):
+    rng, first = np.random.default_rng(5), make("a", 0)
+    near = []
+    for number in range(3):
+        factors = {}
+        for name in NAMES:
+            B, A = first.factors(name)
+            factors[name] = (B + 0.3 * rng.normal(size=B.shape), A)
+        near.append(open_adapter(write_adapter(tmp_path / f"near{number}", factors, r=2)))
+    _, findings = examine_together([first, *near])
+    assert [finding.check for finding in findings] == ["interference", "shared_start"]
+    assert all("a, near0, near1 and near2" in finding.text for finding in findings)
+    assert "in 6 pairs" in findings[0].text
+
+
+def test_a_merge_refuses_what_is_not_finite_and_warns_of_the_rest(make, tmp_path, write_adapter):
+    first, factors = make("a", 0, task_type="CAUSAL_LM"), {}
+    for name in NAMES:
+        B, A = first.factors(name)
+        factors[name] = (B.copy(), A)
+    factors[NAMES[1]][0][0, 0] = np.nan
+    broken = open_adapter(write_adapter(tmp_path / "broken", factors, r=2))
+    with pytest.raises(AdapterError, match=f"broken holds NaN or infinity in 1 matrix, first {NAMES[1]}"):
+        merge_adapters([first, broken], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    others = [make("other", 1, task_type="SEQ_CLS"), make("zero", 2, lora_alpha=0), make("large", 3, lora_alpha=40)]
+    told = "\n".join(merge_adapters([first, *others], tmp_path / "out").warnings)
+    assert "task types differ (a: CAUSAL_LM; other: SEQ_CLS" in told
+    assert "zero adds nothing: its ΔW is 0" in told and "‖ΔW‖ of large is" in told
+    assert merge_adapters([first, make("same", 0)], tmp_path / "twice").summary.startswith("a and same have the same")
+    plain = merge_adapters([first, make("b", 7, task_type="CAUSAL_LM")], tmp_path / "plain")
+    assert plain.warnings == () and "orthogonal" in plain.summary
+    back = merge_adapters([first, make("c", 0)], tmp_path / "back", weights=[1, -0.5])
+    assert "work against each other" in back.summary
 
 
 @settings(max_examples=20, deadline=None)

@@ -9,7 +9,7 @@ from analysis.adapters.doctor.finding import LOOK, NOTE, WRONG, Check, Examined,
 from analysis.adapters.doctor.head import HEAD
 from analysis.adapters.doctor.nothing import NOTHING
 from analysis.adapters.doctor.numbers import NUMBERS
-from analysis.adapters.doctor.pairs import THRESHOLDS, interference, shared_starts
+from analysis.adapters.doctor.pairs import THRESHOLDS, interference, same_deltas, shared_starts
 from analysis.adapters.doctor.scale import SCALE
 from analysis.adapters.doctor.shape import SHAPE
 from analysis.adapters.many import Comparisons, compare_many
@@ -36,7 +36,7 @@ def examine_together(
         AdapterError: fewer than two, or nothing in common.
     """
     compared = compare_many(adapters, progress)
-    return compared, in_order([*interference(compared), *shared_starts(compared)])
+    return compared, in_order([*interference(compared), *same_deltas(compared), *shared_starts(compared)])
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:

@@ -1,62 +1,103 @@
-"""What speaks against merging, or against believing an overlap: interference, a shared start."""
+"""What speaks against merging, or against believing an overlap: copies, interference, a shared start."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from analysis.adapters.comparison import SAME_DELTA, SHARED_START
 from analysis.adapters.doctor.finding import LOOK, NOTE, Finding
-from analysis.adapters.many import SHARED_START, Comparisons, mean_of
+from analysis.adapters.many import Comparisons, mean_of
+from analysis.adapters.relations import COSINE, listed, same_delta
 
-COSINE = 0.15
-"""Between two ΔW as vectors. Unrelated ones of n numbers have about 1 / √n."""
+
+def same_deltas(found: Comparisons) -> list[Finding]:
+    """Return a finding for every group of adapters that have the same ΔW."""
+    differences, result = found.differences(), []
+    for group in found.copies():
+        if len(group) < 2:
+            continue
+        most = float(max(differences[group[0], place] for place in group[1:]))
+        alive = int(np.count_nonzero(found.products[:, group[0], group[0]]))
+        result.append(
+            Finding(
+                "same_delta",
+                NOTE,
+                f"{listed([found.names[place] for place in group])} have {same_delta(most, alive)}.",
+                "Keep one of them: merging them only scales it.",
+                most,
+            )
+        )
+    return result
 
 
 def interference(found: Comparisons) -> list[Finding]:
-    """Return a finding for every two adapters whose ΔW point the same way, or against each other, and say where."""
-    cosines, result = found.cosines(), []
-    for i, j in itertools.combinations(range(len(found.names)), 2):
+    """Return a finding for adapters whose ΔW point the same way, or against each other, and say where.
+
+    Of copies the first alone takes part. Where more than two hang together, one finding tells of all.
+    """
+    cosines = found.cosines()
+    result = []
+    for pairs in _together(found, lambda i, j: abs(cosines[i, j]) > COSINE):
+        i, j = max(pairs, key=lambda pair: abs(cosines[pair]))
         cosine = float(cosines[i, j])
-        if not abs(cosine) > COSINE:
-            continue
         each = np.array([found.cosines([place])[i, j] for place in range(len(found.matrices))])
         place = int(np.nanargmax(each * np.sign(cosine)))
+        where = f"most in {found.matrices[place].name} ({each[place]:+.2f})"
         word, what = ("agree", "adds up") if cosine > 0 else ("work against each other", "cancels")
-        result.append(
-            Finding(
-                "interference",
-                LOOK,
-                f"{found.names[i]} and {found.names[j]} {word}: the cosine of their ΔW is {cosine:+.2f}, most in "
-                f"{found.matrices[place].name} ({each[place]:+.2f}).",
-                f"What they share {what} in a plain sum: weight them, or compare with TIES.",
-                cosine,
-                (found.matrices[place].name,),
+        names = [found.names[one] for one in sorted({one for pair in pairs for one in pair})]
+        text = f"{found.names[i]} and {found.names[j]} {word}: the cosine of their ΔW is {cosine:+.2f}, {where}."
+        if len(pairs) > 1:
+            text = (
+                f"{listed(names)} are no independent changes: in {len(pairs)} pairs of them the cosine of ΔW is beyond "
+                f"±{COSINE:g}, farthest {cosine:+.2f} ({found.names[i]} and {found.names[j]}), {where}."
             )
-        )
+        advice = f"What they share {what} in a plain sum: weight them, or compare with TIES."
+        result.append(Finding("interference", LOOK, text, advice, cosine, (found.matrices[place].name,)))
     return result
 
 
 def shared_starts(found: Comparisons) -> list[Finding]:
-    """Return a finding for every two adapters whose A began at the same numbers."""
-    inputs, chance = found.overall("input"), mean_of(found.chances["input"])
+    """Return a finding for adapters whose A began at the same numbers; of copies the first alone takes part."""
+    inputs, chances = found.overall("input"), mean_of(found.chances["input"])
     result = []
-    for first, second, cosine in found.same_starts():
-        i, j = found.names.index(first), found.names.index(second)
+    for pairs in _together(found, lambda i, j: found.starts[i, j] > SHARED_START and inputs[i, j] >= 0):
+        names = [found.names[one] for one in sorted({one for pair in pairs for one in pair})]
+        cosine, overlap, chance = ([float(own[pair]) for pair in pairs] for own in (found.starts, inputs, chances))
         result.append(
             Finding(
                 "shared_start",
                 NOTE,
-                f"{first} and {second} began at the same A (cosine of its rows {cosine:.2f}): their input overlap of "
-                f"{inputs[i, j]:.2f} (chance {chance[i, j]:.2f}) comes from the seed.",
+                f"{listed(names)} began at the same A (cosine of its rows {_span(cosine)}): their input overlap of "
+                f"{_span(overlap)} (chance {_span(chance)}) comes from the seed.",
                 "Look at the output overlap and at the cosine of ΔW instead.",
-                cosine,
+                max(cosine),
             )
         )
     return result
 
 
+def _together(found: Comparisons, near: Callable[[int, int], bool]) -> list[list[tuple[int, int]]]:
+    """Return the pairs that are near, those that hang together in one list, without copies of one adapter."""
+    first = [group[0] for group in found.copies()]
+    result: list[list[tuple[int, int]]] = []
+    for pair in itertools.combinations(first, 2):
+        if not near(*pair):
+            continue
+        touching = [own for own in result if any(set(pair) & set(other) for other in own)]
+        result = [own for own in result if own not in touching] + [[*itertools.chain(*touching), pair]]
+    return result
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = (f"{one:.2f}" for one in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
 THRESHOLDS = {
+    "same_delta": f"no matrix differs by more than {SAME_DELTA:.0%} of its ΔW; copies in another type or rank",
     "interference": f"|cosine| of ΔW above {COSINE:g}; the atlas's adapters of one task, of other seeds, reach 0.10",
     "shared_start": f"mean cosine of the same rows of A above {SHARED_START:g}; unlike seeds give about 0",
 }

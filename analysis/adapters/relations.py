@@ -1,0 +1,126 @@
+"""Sentences about two adapters or more: how alike they are, where that comes from, what a merge of them does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.adapters.comparison import SAME_DELTA, SHARED_START, Comparison
+
+COSINE = 0.15
+"""Between two ΔW as vectors. Unrelated ones of n numbers have about 1 / √n."""
+LARGER = 3.0
+"""Above this ratio of ‖ΔW‖ one adapter makes 9 tenths of a sum's energy."""
+_LAST_BITS = 1e-6
+_NOTHING = 1e-9
+"""Share of the largest ‖ΔW‖ of a sum below which a part of it adds nothing."""
+
+
+def describe_comparison(found: Comparison, first: str, second: str) -> list[str]:
+    """Return what a comparison of two adapters says over all matrices, one sentence each, most important first."""
+    live = [overlap for overlap in found.overlaps if overlap.output_overlap is not None]
+    if not live:
+        return ["Every matrix that both have is dead in one of them: nothing overlaps."]
+    many = "1 matrix is" if len(live) == 1 else f"{len(live)} matrices are"
+    keys = ("output_overlap", "output_chance", "input_overlap", "input_chance")
+    means = [float(np.mean([getattr(overlap, key) for overlap in live])) for key in keys]
+    told = [
+        f"{many} alive in both. Mean overlap of their subspaces: output {means[0]:.3f} (chance {means[1]:.3f}), "
+        f"input {means[2]:.3f} (chance {means[3]:.3f}); 1 = the smaller lies within the larger. Cosine of ΔW over all "
+        f"matrices: {found.cosine:+.3f}."
+    ]
+    if found.difference <= SAME_DELTA:
+        return [f"{first} and {second} have {same_delta(found.difference, len(live))}.", *told]
+    if found.start is not None and found.start > SHARED_START:
+        told.append(
+            f"Both began at the same A (cosine of its rows {found.start:.2f}): the input overlap comes from the seed. "
+            "Look at the output overlap and at the cosine of ΔW instead."
+        )
+    return told
+
+
+def same_delta(difference: float, matrices: int) -> str:
+    """Return "the same ΔW …" with how far it differs in the matrices that were compared."""
+    where = "in the only matrix" if matrices == 1 else f"in all {matrices} matrices that change anything"
+    if difference < _LAST_BITS:
+        return f"the same ΔW {where}, to the last bits"
+    return f"the same ΔW {where}, but for rounding (at most {difference:.1%} of it)"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def merge_warnings(
+    names: Sequence[str], tasks: Sequence[str | None], products: np.ndarray, weights: Sequence[float]
+) -> list[str]:
+    """Return what speaks against a merge, one line each.
+
+    Args:
+        names: of the n adapters.
+        tasks: ``task_type`` of each; None = not said.
+        products: ⟨ΔW_i, ΔW_j⟩ over all merged matrices, (n, n).
+        weights: (n,).
+    """
+    found, norms = [], np.abs(weights) * np.sqrt(np.diagonal(products))
+    live = norms > _NOTHING * norms.max()
+    said: dict[str, list[str]] = {}
+    for name, task in zip(names, tasks, strict=True):
+        if task:
+            said.setdefault(task, []).append(name)
+    if len(said) > 1:
+        told = "; ".join(f"{listed(own)}: {task}" for task, own in said.items())
+        found.append(f"The task types differ ({told}): the result keeps that of {names[0]}, and its head.")
+    found += [
+        f"{name} adds nothing: its {'weight' if own else 'ΔW'} is 0. Leave it out{'' if own else ', or mend it first'}."
+        for name, used, own in zip(names, live, np.diagonal(products), strict=True)
+        if not used
+    ]
+    if np.count_nonzero(live) > 1:
+        most, least = int(np.argmax(norms)), int(np.argmin(np.where(live, norms, np.inf)))
+        ratio = norms[most] / norms[least]
+        if ratio > LARGER:
+            share = norms[most] ** 2 / np.square(norms).sum()
+            found.append(
+                f"‖ΔW‖ of {names[most]} is {ratio:.1f} times that of {names[least]}, {share:.0%} of the energy of all: "
+                f"it drowns the rest. Weight {weights[most] / ratio:.2g} would make the two alike; see whether the "
+                "doctor finds spikes in it."
+            )
+    return found
+
+
+def merge_summary(names: Sequence[str], products: np.ndarray, weights: Sequence[float], how: str) -> str:
+    """Return what the angles between the ΔW say about a merge of them, in one sentence; see ``merge_warnings``."""
+    own = np.sqrt(np.diagonal(products))
+    norms, signs = np.abs(weights) * own, np.sign(weights)
+    live = [place for place, norm in enumerate(norms) if norm > _NOTHING * norms.max()]
+    if len(live) < 2:
+        return (
+            f"Nothing was merged: {listed([names[i] for i in live]) if live else 'no adapter'} alone has a ΔW above 0."
+        )
+    pairs = [(i, j) for i in live for j in live if i < j]
+    cosines = {(i, j): float(signs[i] * signs[j] * np.clip(products[i, j] / own[i] / own[j], -1, 1)) for i, j in pairs}
+    (i, j), most = max(cosines.items(), key=lambda item: abs(item[1]))
+    both = "both" if len(names) == 2 else "all"
+    large = max(live, key=lambda place: norms[place])
+    if abs(most) <= COSINE and norms[large] > LARGER * min(norms[place] for place in live):
+        return (
+            f"Near orthogonal (cosine of ΔW {_range(list(cosines.values()))}), yet most of the sum is {names[large]}."
+        )
+    if abs(most) <= COSINE:
+        plain = f"a plain sum keeps {both}" if how == "linear" else f"linear would keep {both}"
+        return f"Near orthogonal (cosine of ΔW {_range(list(cosines.values()))}): {plain}."
+    pair = f"{names[i]} and {names[j]}"
+    if most >= 1 - SAME_DELTA**2:
+        return f"{pair} have the same direction (cosine of ΔW {most:+.2f}): their sum only scales it."
+    if most > 0:
+        return f"{pair} agree (cosine of ΔW {most:+.2f}): what they share adds up. Weights that sum to 1 keep its size."
+    return f"{pair} work against each other (cosine of ΔW {most:+.2f}): what they share cancels in a plain sum."
+
+
+def _range(cosines: Sequence[float]) -> str:
+    # 0 is added so that no −0 is shown.
+    low, high = round(min(cosines), 2) + 0.0, round(max(cosines), 2) + 0.0
+    return f"{low:+.2f}" if len(cosines) == 1 else f"{low:+.2f} to {high:+.2f}"
