@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.adapters.adapter import AdapterMatrix
-from analysis.adapters.sizes import FileSize
+from analysis.adapters.adapter import Adapter, AdapterMatrix
+from analysis.adapters.sizes import FileSize, size_now
 from analysis.adapters.spectra import AdapterSpectra, is_dead, rank_for_energy
 from analysis.adapters.suggestion import Suggestion
 from analysis.adapters.targets import SIZES
@@ -42,6 +42,22 @@ def describe_adapter(spectra: AdapterSpectra) -> list[str]:
         reasons = ", ".join(sorted(set(adapter.skipped.values())))
         found.append(f"{len(adapter.skipped)} more left aside: {reasons}.")
     return found
+
+
+def describe_file(adapter: Adapter) -> str:
+    """Return the settings and the size of an adapter's file, in one line."""
+    now, config = size_now(adapter), adapter.config or {}
+    task, alpha = config.get("task_type"), config.get("lora_alpha")
+    scales = sorted({matrix.scale for matrix in adapter.matrices})
+    told = f"s = {scales[0]:.3g}" if len(scales) == 1 else f"s = {scales[0]:.3g} to {scales[-1]:.3g}"
+    parts = [
+        f"task {task}" if isinstance(task, str) and task else "",
+        f"alpha = {alpha:g}" if isinstance(alpha, int | float) else "",
+        told,
+        now.dtypes,
+        _bytes(now.total),
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def _why_dead(rows: list[tuple[AdapterMatrix, np.ndarray]]) -> str:

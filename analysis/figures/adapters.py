@@ -136,7 +136,8 @@ def adapter_spectrum(spectra: Mapping[str, AdapterSpectra], matrix: str) -> go.F
         )
         figure.add_scatter(
             x=places,
-            y=energy_kept(values)[1:] if np.isfinite(values).all() else [],
+            # A dead matrix has no energy to keep.
+            y=energy_kept(values)[1:] if np.isfinite(values).all() and not is_dead(values) else [],
             yaxis="y2",
             name=f"{label}: energy kept",
             mode="lines+markers",
@@ -147,8 +148,13 @@ def adapter_spectrum(spectra: Mapping[str, AdapterSpectra], matrix: str) -> go.F
     some = next(item.adapter.find(matrix) for item in spectra.values() if matrix in item.singular_values)
     styled(figure, title=f"Spectrum of {adapter_label(some)}", x="direction, largest first", y="σ of ΔW")
     shares = {"range": [0, 1.04], "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "title": "energy kept"}
-    figure.update_yaxes(rangemode="tozero")
+    drawn = [values for values in own.values() if np.isfinite(values).all() and not is_dead(values)]
+    if not drawn:
+        word = DEAD if all(is_dead(values) for values in own.values()) else WORDS["not finite"]
+        figure.add_annotation(text=f"{word}: no spectrum", x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
+    figure.update_yaxes(rangemode="tozero", range=None if drawn else [0, 1])
     figure.update_layout(yaxis2={"overlaying": "y", "side": "right", "showgrid": False, **shares}, margin={"r": 60})
+    figure.update_xaxes(range=[0.4, max(map(len, own.values())) + 0.6])
     return figure.update_xaxes(dtick=1 if max(map(len, own.values())) <= WHOLE_TICKS else None)
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis.adapters.own import is_own
 from files import REPOSITORY
+from jobs.owner import Owner
 from jobs.visitor import visitor
 from runs.rows import YOURS, whose
 from runs.store import plain, run_entries, samples_root, typed_path
@@ -19,8 +20,8 @@ BUNDLED_FOLDER = "adapters"
 ADAPTER = "adapter"
 """Folder of a run in which its adapter lies."""
 
-RECENT = "adapters_recent"
 MOST_RECENT = 8
+MOST_VISITORS = 500
 MOST = 24
 """Own ones that are offered, the newest."""
 
@@ -39,15 +40,24 @@ def own_adapters() -> dict[str, str]:
 
 
 def recent_adapters() -> dict[str, str]:
-    """Return name → path of the adapters that this session opened by path, newest first, but those offered anyway."""
+    """Return name → path of the adapters that the visitor opened by path, newest first, but those offered anyway."""
     offered = {*bundled_adapters().values(), *own_adapters().values()}
-    found: dict[str, str] = st.session_state.get(RECENT, {})
+    found = _recent().get(visitor(), {})
     return {name: path for path, name in reversed(found.items()) if path not in offered}
+
+
+@st.cache_resource
+def _recent() -> dict[Owner, dict[str, str]]:
+    """Return visitor → path → name, for as long as the server runs: it outlives a reload of the page."""
+    return {}
 
 
 def remember(name: str, path: str) -> None:
     """Keep a path that opened among the recent ones."""
-    found: dict[str, str] = st.session_state.setdefault(RECENT, {})
+    everyone, me = _recent(), visitor()
+    found = everyone[me] = everyone.pop(me, {})
+    while len(everyone) > MOST_VISITORS:
+        del everyone[next(iter(everyone))]
     found.pop(path, None)
     found[path] = name
     while len(found) > MOST_RECENT:

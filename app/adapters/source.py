@@ -35,6 +35,8 @@ class Source(NamedTuple):
     label: str
     spectra: AdapterSpectra
     uploaded: bool = False
+    choice: str = ""
+    """Which of the adapters below the typed folder."""
 
 
 def ask_source(key: str, label: str) -> Source | None:
@@ -67,10 +69,11 @@ def ask_source(key: str, label: str) -> Source | None:
         place = keep_upload(files) if files else keep_zip(named(typed, AdapterError))
         path = _chosen(place, key)
         name = Path(files[0].name).stem if files and len(files) == 1 and path == place else None
+        choice = path.relative_to(place).as_posix() if path != place else ""
         if not files and path.is_dir() and is_own(path):
             # "adapter" is what every run calls its own.
             path, name = _converted(path), path.parent.name if path.name == "adapter" else path.name
-        found = Source(path, name or path.name, _analyse(path))
+        found = Source(path, name or path.name, _analyse(path), choice=choice)
     except (OSError, ValueError) as error:
         # An AdapterError is a ValueError, and so is a path with characters that no file system takes.
         st.error(f"**This adapter cannot be opened.**\n\n{plain(str(error))}", icon=":material/error:")
@@ -108,6 +111,9 @@ def _chosen(path: Path, key: str) -> Path:
     if not choices:
         return path
     chosen = f"{key}_choice_{path}"
+    linked = st.session_state.pop("adapters_linked", None) if key == MAIN else None
+    if linked in choices:
+        st.session_state[chosen] = linked
     asked = select(f"{len(choices)} adapters in this folder", list(choices), chosen)
     if key == MAIN:
         triage_table(choices, chosen)

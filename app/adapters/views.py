@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from adapters.findings import findings_of
 from adapters.source import Source, ask_source, mapped
 from analysis.adapters import (
     CAVEAT,
@@ -18,6 +19,7 @@ from analysis.adapters import (
     describe_moves,
     flexlora_moves,
 )
+from analysis.adapters.doctor import Finding
 from analysis.adapters.relations import describe_comparison
 from analysis.figures import FIGURES
 from analysis.figures.adapters import MAP_COLOURS
@@ -29,6 +31,11 @@ from widgets import download, progress, select, switch
 SELECTED = "adapters_matrix"
 MAP = "adapters_map"
 
+AIMED = "adapters_aimed"
+"""Path of the adapter to whose finding the map was turned."""
+COLOUR_OF = {"unused": "rank_99", "noisy_tail": "entropy"}
+"""Check → what shows its finding on the map; the others are seen in the norm."""
+
 FORMATS = {
     **dict.fromkeys(("entropy", "effective_rank", "stable_rank"), "%.3f"),
     **dict.fromkeys(("energy", "norm", "spectral_norm", "scale"), "%.4g"),
@@ -39,6 +46,7 @@ MIME = {"csv": "text/csv", "parquet": "application/octet-stream", "json": "appli
 def map_section(source: Source) -> None:
     """Draw the map, and the spectrum of the selected matrix."""
     spectra = mapped(source)
+    aimed = _aim(source)
     left, right = st.columns([0.55, 0.45])
     with left:
         colour = select("Colour", [*MAP_COLOURS], "adapters_colour", format_func=lambda key: MAP_COLOURS[key].label)
@@ -53,13 +61,33 @@ def map_section(source: Source) -> None:
             config=PLOT,
             alt=f"Map of {MAP_COLOURS[colour].label}, layer by module type; the Table view has the same numbers",
         )
-        st.caption("Click a cell, or choose a matrix on the right. ‘dead’: ΔW is 0. ∅: undefined.")
+        first = f"Opened at what was found: {plain(aimed.text)} " if aimed is not None else ""
+        st.caption(f"{first}Click a cell, or choose a matrix on the right. ‘dead’: ΔW is 0. ∅: undefined.")
     with right:
         told = f"Singular values of {selected}, and the energy they hold together"
         chart("adapters_spectrum", told, "adapter_spectrum", {source.label: spectra}, selected)
         st.caption(plain(_about(spectra, selected)))
+    if not any(row["state"] == "live" for row in spectra.table()):
+        st.info("No matrix has energy to share among directions: nothing to draw.", icon=":material/info:")
+        return
     told = "Share of energy in the first directions, one line a matrix"
     chart("adapters_energy", told, "energy_curves", spectra, selected)
+
+
+def _aim(source: Source) -> Finding | None:
+    """Turn the map to the worst finding when an adapter is opened; return the finding while nobody turned it away."""
+    aims = [finding for finding in findings_of(source.spectra) if finding.matrices]
+    if not aims:
+        st.session_state.pop(AIMED, None)
+        return None
+    finding = aims[0]
+    norms = {row["matrix"]: row["norm"] or 0.0 for row in source.spectra.table()}
+    matrix, colour = max(finding.matrices, key=lambda name: norms[name]), COLOUR_OF.get(finding.check, "norm")
+    if st.session_state.get(AIMED) != source.path:
+        st.session_state[AIMED] = source.path
+        st.session_state[SELECTED], st.session_state["adapters_colour"] = matrix, colour
+    same = st.session_state.get(SELECTED) == matrix and st.session_state.get("adapters_colour") == colour
+    return finding if same else None
 
 
 def table_section(source: Source) -> None:
@@ -89,7 +117,11 @@ def moves_section(source: Source) -> None:
     )
     moves = flexlora_moves(spectra, int(budget))
     st.markdown(plain(describe_moves(spectra, moves)))
-    st.caption(CAVEAT)
+    st.caption(
+        f"{CAVEAT} Shrink it asks another question: which directions hold so little energy that they may go. The rule "
+        "asks which matrix uses its directions evenly, whatever its size, so it may give one to a matrix that Shrink "
+        "it cuts."
+    )
     after = {matrix.name: matrix.rank for matrix in spectra.adapter.matrices}
     for name in moves.prune:
         after[name] -= 1

@@ -13,6 +13,7 @@ from adapters.shrink import shrink_section
 from adapters.source import Source, ask_source
 from adapters.views import compare_section, map_section, moves_section, table_section
 from analysis.adapters import describe_adapter
+from analysis.adapters.words import describe_file
 from runs.store import plain
 from widgets import switch
 
@@ -27,8 +28,8 @@ SECTIONS = {
     "Table": table_section,
     "Shrink it": shrink_section,
     "Where rank would move": moves_section,
-    "Compare": compare_section,
-    "Several": several_section,
+    "Against another": compare_section,
+    "Several, and merge": several_section,
     "What is usual": usual_section,
 }
 
@@ -37,9 +38,10 @@ def page() -> None:
     """Draws the page."""
     if "adapters_path" not in st.session_state and "adapter" in st.query_params:
         st.session_state["adapters_path"] = st.query_params["adapter"]
+        st.session_state["adapters_linked"] = st.query_params.get("choice")
     source = ask_source("adapters", "Adapter")
     if source is None:
-        st.query_params.pop("adapter", None)
+        _address({})
         st.markdown(INTRODUCTION)
         offer_adapters()
         st.caption(
@@ -49,9 +51,11 @@ def page() -> None:
         return
     typed = st.session_state.get("adapters_path", "").strip()
     if typed and not source.uploaded:
-        st.query_params["adapter"] = typed
+        _address({"adapter": typed, "choice": source.choice})
         remember(source.label, typed)
         offer_checkpoints(typed)
+    if source.uploaded:
+        _address({})
     say_findings(source)
     _say(source)
     with st.container(horizontal=True):
@@ -61,10 +65,23 @@ def page() -> None:
     SECTIONS[switch("View", list(SECTIONS), "adapters_view", label_visibility="collapsed")](source)
 
 
+def _address(parts: dict[str, str]) -> None:
+    """Let the address of the page be a link to what is shown."""
+    for key in ("adapter", "choice"):
+        if parts.get(key):
+            st.query_params[key] = parts[key]
+        else:
+            st.query_params.pop(key, None)
+
+
 def _say(source: Source) -> None:
     first, *rest = describe_adapter(source.spectra)
-    st.markdown(f"**{plain(source.label)}.** {plain(first)}  \n{plain(' '.join(rest))}")
-    notices = source.spectra.notices
+    st.markdown(
+        f"**{plain(source.label)}.** {plain(first)}  \n{plain(describe_file(source.spectra.adapter))}  \n"
+        f"{plain(' '.join(rest))}"
+    )
+    # What NaN does is told among the findings.
+    notices = source.spectra.adapter.notices
     for notice in notices[:3]:
         st.info(plain(notice), icon=":material/info:")
     if len(notices) > 3:

@@ -197,7 +197,7 @@ def test_what_the_rule_would_move_comes_with_its_caveat(opened):
 
 
 def test_two_adapters_are_compared_and_strangers_are_told_so(opened, tmp_path):
-    show(opened, "Compare")
+    show(opened, "Against another")
     opened.text_input(key="adapters_other_path").set_value(str(make(tmp_path / "other", seed=1))).run()
     assert not opened.exception
     assert "3 matrices are alive in both" in text(opened)
@@ -351,7 +351,7 @@ def test_findings_stand_on_top_and_the_usual_beside(page, tmp_path):
 
 def test_several_adapters_are_compared_and_merged(opened, tmp_path):
     others = [make(tmp_path / "second", seed=1), make(tmp_path / "third", base_model_name_or_path="other/base")]
-    show(opened, "Several")
+    show(opened, "Several, and merge")
     opened.text_area(key="adapters_many_paths").set_value("\n".join(map(str, others))).run()
     assert not opened.exception
     assert len(opened.dataframe[-1].value) == 3
@@ -460,3 +460,36 @@ def test_padding_goes_with_one_click_and_the_type_counts_in_every_size(page, tmp
     assert not page.exception and page.slider[0].value <= size_now(open_adapter(out)).total
     page.text_input(key="adapters_path").set_value(str(tmp_path / "plain")).run()
     assert "the same type" in text(page)
+
+
+def test_the_first_view_shows_the_finding(page, tmp_path):
+    from analysis.adapters.files import TensorFile
+
+    folder = make(tmp_path / "half")
+    file = TensorFile(folder / WEIGHTS)
+    tensors = {name: NewTensor("F64", file.read(name).shape, file.read(name).tobytes) for name in file.tensors}
+    dead = f"base_model.model.{NAMES[1]}.lora_B.weight"
+    tensors[dead] = NewTensor("F64", (12, 4), np.zeros((12, 4)).tobytes)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    write_tensors(folder / WEIGHTS, tensors)
+    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"}))
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(folder)).run()
+    assert not page.exception
+    assert page.selectbox(key="adapters_matrix").value == NAMES[1]
+    assert page.selectbox(key="adapters_colour").value == "norm"
+    assert "Opened at what was found" in text(page)
+    assert "task CAUSAL" in text(page) and "alpha = 8 · s = 2 · F64 ·" in text(page)
+    page.selectbox(key="adapters_matrix").set_value(NAMES[2]).run()
+    assert page.selectbox(key="adapters_matrix").value == NAMES[2] and "Opened at" not in text(page)
+
+
+def test_one_of_several_is_in_the_address(page, tmp_path):
+    for name in ("one", "two"):
+        make(tmp_path / name)
+    page.query_params["adapter"], page.query_params["choice"] = str(tmp_path), "two"
+    page.run()
+    assert "**two.**" in text(page) and page.query_params["choice"] == "two"
+    page.selectbox(key=f"adapters_choice_{tmp_path}").set_value("one").run()
+    assert "**one.**" in text(page) and page.query_params["choice"] == "one"
