@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.adapters.comparison import SAME_DELTA
 from analysis.adapters.doctor import LEVELS, examine
 from analysis.adapters.files import AdapterError
 from analysis.adapters.opening import open_adapter
@@ -15,8 +16,6 @@ from analysis.adapters.sizes import size_now
 from analysis.adapters.spectra import AdapterSpectra, Progress, analyse_adapter
 from flexlora.spectra import true_singular_values
 
-SAME = 1e-5
-"""‖ΔW₁ − ΔW₂‖_F as a share of ‖ΔW₁‖_F, up to which two adapters are one: what float32 rounds away, and some."""
 FINE, CLOSED = "fine", "cannot be opened"
 
 
@@ -64,29 +63,28 @@ def triage(
 
 
 def same_change(first: AdapterSpectra, second: AdapterSpectra) -> bool:
-    """Return whether two adapters have the same ΔW in every matrix, whatever their factors and ranks.
+    """Return whether two adapters have the same ΔW in every matrix within ``SAME_DELTA``, whatever their ranks.
 
     A dead or broken matrix is no reason to call two adapters one: adapters that do nothing at all are never the same.
     """
     own = {m.name: (m.out_features, m.in_features) for m in first.adapter.matrices}
     if own != {m.name: (m.out_features, m.in_features) for m in second.adapter.matrices}:
         return False
-    norms = [_norm(spectra) for spectra in (first, second)]
-    if not np.isfinite(norms).all() or not norms[0] or abs(norms[0] - norms[1]) > SAME * norms[0]:
-        return False
-    left = 0.0
+    live = False
     for name in own:
+        norms = [float(np.linalg.norm(spectra.singular_values[name])) for spectra in (first, second)]
+        if not np.isfinite(norms).all() or abs(norms[0] - norms[1]) > SAME_DELTA * norms[0]:
+            return False
+        if not norms[0]:
+            continue
+        live = True
         scales = [spectra.adapter.find(name).scale for spectra in (first, second)]
         (B, A), (D, C) = (spectra.adapter.factors(name) for spectra in (first, second))
         signs = np.concatenate([np.full(len(A), scales[0]), np.full(len(C), -scales[1])])
-        left += float(np.square(true_singular_values(np.hstack([B, D]), signs, np.vstack([A, C]))).sum())
-        if left > (SAME * norms[0]) ** 2:
+        left = true_singular_values(np.hstack([B, D]), signs, np.vstack([A, C]))
+        if float(np.linalg.norm(left)) > SAME_DELTA * norms[0]:
             return False
-    return True
-
-
-def _norm(spectra: AdapterSpectra) -> float:
-    return float(np.linalg.norm(np.concatenate(list(spectra.singular_values.values()))))
+    return live
 
 
 def _one(name: str, spectra: AdapterSpectra, before: Mapping[str, AdapterSpectra]) -> Triaged:

@@ -10,9 +10,10 @@ import numpy as np
 
 from analysis.adapters import Adapter, AdapterSpectra, adapter_label, describe_adapter, suggest_sizes
 from analysis.adapters.atlas.beside import LABELS, beside_atlas, caution
-from analysis.adapters.doctor import CHECKS, Finding, verdict
+from analysis.adapters.doctor import CHECKS, LOOK, NOTE, WRONG, Finding, verdict
 from analysis.adapters.files import AdapterError
 from analysis.adapters.sizes import size_at
+from analysis.adapters.words import describe_file
 from analysis.report.tables import html_table
 
 MOST_SPECTRA = 400
@@ -22,12 +23,23 @@ _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _OWN_STYLE = """
 .spectra { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 10px 12px; }
 .spectra figure { margin: 0; } .spectra figcaption { font-size: 12px; overflow-wrap: anywhere; }
+.finding { margin: 0 0 8px; padding: 6px 10px; border-left: 4px solid; max-width: 900px; }
+.finding span { color: var(--st-text-color); } .finding small { display: block; opacity: .75; }
+.wrong { border-color: #c92a2a; } .look { border-color: #d9720a; } .note-level { border-color: #1c7ed6; }
 .spectra rect { fill: var(--st-primary-color); } .spectra line { stroke: currentColor; opacity: .35; }
 """
+_LEFT_OUT = (
+    "Not in this file, as they depend on a choice: comparisons with other adapters, merges, and one target to shrink "
+    "to. The Adapters page of the Lab has them."
+)
+_LEVELS = {WRONG: ("wrong", "Wrong"), LOOK: ("look", "To look at"), NOTE: ("note-level", "To know")}
 
 
-def adapter_html(spectra: AdapterSpectra, findings: Sequence[Finding], name: str) -> str:
-    """Return the report of an adapter as text; ``findings`` are those of ``analysis.adapters.doctor.examine``."""
+def adapter_html(spectra: AdapterSpectra, findings: Sequence[Finding], name: str, where: str = "") -> str:
+    """Return the report of an adapter as text; ``findings`` are those of ``analysis.adapters.doctor.examine``.
+
+    ``where`` is what stands below the name beside the file's settings: its path, the day.
+    """
     first, *rest = describe_adapter(spectra)
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in spectra.notices)
     sections = [
@@ -37,29 +49,29 @@ def adapter_html(spectra: AdapterSpectra, findings: Sequence[Finding], name: str
         ("Spectra", _spectra(spectra)),
         ("Matrices", _matrices(spectra)),
     ]
+    about = " · ".join(part for part in (where, describe_file(spectra.adapter)) if part)
     body = "".join(f"<section><h2>{escape(title)}</h2>{content}</section>" for title, content in sections if content)
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(name)}: inside an adapter</title><style>{_STYLE}{_OWN_STYLE}</style></head><body><main>"
-        f'<h1>{escape(name)}</h1><p class="about">{escape(first)}</p><p>{escape(" ".join(rest))}</p>{notes}{body}'
+        f'<h1>{escape(name)}: inside an adapter</h1><p class="about">{escape(about)}</p><p>{escape(first)} '
+        f'{escape(" ".join(rest))}</p>{notes}{body}<p class="about">{_LEFT_OUT}</p>'
         "</main></body></html>"
     )
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _findings(findings: Sequence[Finding], adapter: Adapter) -> str:
-    rows = [
-        (
-            finding.level,
-            finding.text,
-            finding.advice,
-            CHECKS[finding.check].threshold if finding.check in CHECKS else "",
+    told = []
+    for finding in findings:
+        style, level = _LEVELS[finding.level]
+        when = f"It speaks when: {CHECKS[finding.check].threshold}." if finding.check in CHECKS else ""
+        told.append(
+            f'<p class="finding {style}"><span><b>{level}: {escape(finding.text)}</b> {escape(finding.advice)}'
+            f"<small>{escape(when)}</small></span></p>"
         )
-        for finding in findings
-    ]
-    table = html_table(("level", "found", "what to do", "it speaks when"), rows) if rows else ""
-    return f"<p>{escape(verdict(findings, adapter))}</p>{table}"
+    return f"<p>{escape(verdict(findings, adapter))}</p>{''.join(told)}"
 
 
 def _sizes(spectra: AdapterSpectra) -> str:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+
+import streamlit as st
+
 from adapters.findings import findings_of
 from adapters.source import Source, mapped
 from analysis.report.adapter import adapter_html
@@ -12,10 +17,13 @@ def offer_report(source: Source) -> None:
     """Offer what is known about an adapter as one HTML file; it is made when it is asked for."""
     spectra = mapped(source)
     findings = findings_of(source.spectra)
-    label = source.label
+    label, today = source.label, date.today().isoformat()
+    typed = Path(st.session_state.get("adapters_path", ""), source.choice)
+    # The whole path is the server's own, and the file is to be shared.
+    where = today if source.uploaded else f"{'/'.join(typed.parts[-2:])} · {today}"
     download(
         "Report",
-        lambda: adapter_html(spectra, findings, label).encode(),
+        lambda: adapter_html(spectra, findings, label, where).encode(),
         f"{label}.html",
         "adapters_report",
         mime="text/html",

@@ -369,7 +369,10 @@ def test_a_report_is_one_file_that_says_what_the_page_says(tmp_path):
     from analysis.report.adapter import adapter_html
 
     spectra = analyse_adapter(open_adapter(make(tmp_path / "a")))
-    html = adapter_html(spectra, examine(spectra), "<mine>")
+    html = adapter_html(spectra, examine(spectra), "<mine>", "runs/<a> · 2026-01-02")
+    assert "runs/&lt;a&gt; · 2026-01-02 · alpha = 8 · s = 2 · F64 · " in html and "Not in this file" in html
+    dead = analyse_adapter(open_adapter(make(tmp_path / "dead", lora_alpha=0)))
+    assert '<p class="finding wrong">' in adapter_html(dead, examine(dead), "dead") and "finding wrong" not in html
     assert "&lt;mine&gt;" in html and "<script" not in html and "http" not in html
     for name in NAMES:
         assert name in html
