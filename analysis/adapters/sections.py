@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.adapters.adapter import Adapter
-from analysis.adapters.atlas.beside import LABELS, beside_atlas, caution
+from analysis.adapters.atlas.beside import LABELS, UNUSUAL, beside_atlas, caution, conclusion
 from analysis.adapters.comparison import Comparison
 from analysis.adapters.compression import compress_adapter, total_error, truncation_errors
 from analysis.adapters.doctor import CHECKS, Finding, verdict
@@ -38,7 +38,13 @@ def finding_lines(findings: Sequence[Finding]) -> Section:
         }
         for finding in findings
     ]
-    return rows, [f"{finding.level.capitalize()}: {finding.text} {finding.advice}" for finding in findings]
+    return rows, [_finding_line(finding) for finding in findings]
+
+
+def _finding_line(finding: Finding) -> str:
+    here = f" ({finding.flags})" if finding.flags else ""
+    more = " --json lists the matrices." if "…" in finding.text else ""
+    return f"{finding.level.capitalize()}: {finding.text} {finding.advice}{here}{more}"
 
 
 def doctor_section(findings: Sequence[Finding], adapter: Adapter) -> Section:
@@ -49,12 +55,21 @@ def doctor_section(findings: Sequence[Finding], adapter: Adapter) -> Section:
 
 def usual_section(spectra: AdapterSpectra) -> Section:
     """Return the adapter's numbers beside the atlas's."""
-    found = [one._asdict() for one in beside_atlas(spectra)]
+    beside = beside_atlas(spectra)
+    found = [{**one._asdict(), "side": one.side} for one in beside]
     if not found:
         return [], []
-    told = [{**row, "quantity": LABELS[row["quantity"]], "percentile": f"{row['percentile']:.0f} %"} for row in found]
-    columns = ("quantity", "value", "low", "high", "percentile")
-    return found, [caution(), text_table(told, columns, right=columns[1:])]
+    told = [
+        {
+            **one._asdict(),
+            "quantity": LABELS[one.quantity],
+            "percentile": f"{one.percentile:.0f} %",
+            "usual": UNUSUAL[one.side],
+        }
+        for one in beside
+    ]
+    columns = ("quantity", "value", "low", "high", "percentile", "usual")
+    return found, [caution(), conclusion(spectra, beside), text_table(told, columns, right=columns[1:5])]
 
 
 def shrunk_section(

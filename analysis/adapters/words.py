@@ -13,7 +13,7 @@ from flexlora.importance import spectral_entropy
 from flexlora.matrix_names import module_type_order, place_label
 from flexlora.reallocation import Reallocation
 
-SHARE = 0.99
+SHARE, FEWER = 0.99, 0.9
 ROUNDING = 0.02
 """Below this share of ‖ΔW‖ an error of rounding is not worth a warning: bfloat16 alone makes .003."""
 CAVEAT = "A finished adapter only shows where training ended: no measurement here says that moving rank would help."
@@ -96,8 +96,8 @@ def describe_bound(suggestion: Suggestion) -> str:
     if suggestion.target not in SIZES:
         return f"No choice of ranks with this error has fewer than {suggestion.bound:,.0f} parameters."
     if suggestion.error <= suggestion.bound + 1e-12:
-        return f"No choice of ranks within these {suggestion.target} has less."
-    return f"No choice of ranks within these {suggestion.target} has less than {suggestion.bound:.4%}."
+        return f"No choice of ranks within these {suggestion.target} has a smaller error."
+    return f"No choice of ranks within these {suggestion.target} has an error below {suggestion.bound:.4%}."
 
 
 def size_warnings(before: FileSize, after: FileSize, by_spectrum: float, stated: float) -> list[str]:
@@ -160,6 +160,12 @@ def _wasted(live: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
         full = int((needed == ranks).sum())
         return f"{whole} hold {SHARE:.0%} of every matrix's energy; {full} of {len(live)} matrices need all of theirs."
     middle = int(np.ceil(np.median(needed)))
+    if middle == ranks[0]:
+        fewer = sum(rank_for_energy(values, FEWER) for _, values in live)
+        return (
+            f"Hardly a direction is spare at {SHARE:.0%} of every matrix's energy: it takes {whole}; {FEWER:.0%} of "
+            f"it takes {fewer:,} ({fewer / ranks.sum():.0%})."
+        )
     fitting = int((needed <= middle).sum())
     keep, their = ("matrix keeps", "its") if len(live) == 1 else ("matrices keep", "their")
     return (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.adapters import Adapter, AdapterSpectra, adapter_label, describe_adapter, suggest_sizes
-from analysis.adapters.atlas.beside import LABELS, beside_atlas, caution
+from analysis.adapters.atlas.beside import LABELS, UNUSUAL, beside_atlas, caution, conclusion
 from analysis.adapters.doctor import CHECKS, LOOK, NOTE, WRONG, Finding, verdict
 from analysis.adapters.files import AdapterError
 from analysis.adapters.sizes import size_at
@@ -71,7 +71,13 @@ def _findings(findings: Sequence[Finding], adapter: Adapter) -> str:
             f'<p class="finding {style}"><span><b>{level}: {escape(finding.text)}</b> {escape(finding.advice)}'
             f"<small>{escape(when)}</small></span></p>"
         )
-    return f"<p>{escape(verdict(findings, adapter))}</p>{''.join(told)}"
+    lists = "".join(
+        f"<details><summary>{escape(CHECKS[finding.check].label)}: {len(finding.matrices)} matrices</summary>"
+        f"<p>{escape(', '.join(finding.matrices))}</p></details>"
+        for finding in findings
+        if "…" in finding.text and finding.check in CHECKS
+    )
+    return f"<p>{escape(verdict(findings, adapter))}</p>{''.join(told)}{lists}"
 
 
 def _sizes(spectra: AdapterSpectra) -> str:
@@ -94,12 +100,15 @@ def _sizes(spectra: AdapterSpectra) -> str:
 
 
 def _usual(spectra: AdapterSpectra) -> str:
+    beside = beside_atlas(spectra)
     rows = [
-        (LABELS[row.quantity], row.value, row.low, row.high, f"{row.percentile:.0f} %") for row in beside_atlas(spectra)
+        (LABELS[row.quantity], row.value, row.low, row.high, f"{row.percentile:.0f} %", UNUSUAL[row.side])
+        for row in beside
     ]
     if not rows:
         return ""
-    return f"<p>{escape(caution())}</p>{html_table(('quantity', 'here', 'low', 'high', 'percentile'), rows)}"
+    head = ("quantity", "here", "low", "high", "percentile", "usual")
+    return f"<p>{escape(caution())} {escape(conclusion(spectra, beside))}</p>{html_table(head, rows)}"
 
 
 def _spectra(spectra: AdapterSpectra) -> str:

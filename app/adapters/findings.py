@@ -7,7 +7,7 @@ import streamlit as st
 from adapters.shrink import remove_padding
 from adapters.source import Source, mapped
 from analysis.adapters import AdapterSpectra
-from analysis.adapters.atlas.beside import LABELS, beside_atlas, caution
+from analysis.adapters.atlas.beside import LABELS, UNUSUAL, beside_atlas, caution, conclusion
 from analysis.adapters.doctor import CHECKS, Finding, examine, verdict
 from runs.store import plain
 from widgets import act
@@ -38,6 +38,9 @@ def say_findings(source: Source) -> None:
                 f":{COLOURS[finding.level]}[{ICONS[finding.level]}] **{plain(finding.text)}** {plain(finding.advice)}"
             )
             st.markdown(told)
+            if "…" in finding.text:
+                with st.expander(f"The {len(finding.matrices)} matrices"):
+                    st.markdown("  \n".join(plain(name) for name in finding.matrices))
             if finding.check == PADDING:
                 act("Remove the padding", "adapters_unpad", ":material/compress:", _unpad, source)
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -61,6 +64,7 @@ def usual_section(source: Source) -> None:
     if not rows:
         st.info("No matrix has a defined spectrum.", icon=":material/info:")
         return
+    st.markdown(plain(conclusion(mapped(source), rows)))
     st.caption(
         f"{caution()} Of a matrix the middle one is shown; low and high hold 90 % of the atlas's matrices at the "
         "nearest rank, percentile says how many lie below."
@@ -72,6 +76,7 @@ def usual_section(source: Source) -> None:
                 "here": row.value,
                 "low": row.low,
                 "high": row.high,
+                "usual": UNUSUAL[row.side],
                 "percentile": row.percentile,
                 "of random factors": row.untrained,
             }

@@ -12,8 +12,9 @@ from safetensors.numpy import load_file, save_file
 from analysis.adapters import analyse_adapter, open_adapter
 from analysis.adapters.__main__ import main
 from analysis.adapters.atlas import KINDS, load_atlas, of_adapter
-from analysis.adapters.atlas.beside import LABELS, beside_atlas
+from analysis.adapters.atlas.beside import LABELS, beside_atlas, conclusion
 from analysis.adapters.doctor import CHECKS, LEVELS, THRESHOLDS, examine, examine_together, verdict
+from analysis.adapters.doctor.finding import named
 from analysis.adapters.doctor.pairs import COSINE
 from analysis.adapters.doctor.shape import ONE_LAYER, SPIKE
 from analysis.adapters.files import CONFIG, WEIGHTS
@@ -193,6 +194,34 @@ def test_checks_that_need_a_configuration_are_not_counted_without_one(tmp_path):
     said = verdict(examine(analyse_adapter(alone)), alone)
     assert f"Nothing found by {len(CHECKS) - 3} checks. 3 more need adapter_config.json" in said
     assert all(label in said for label in ("No head saved", "alpha = 0", "Unusual scale"))
+
+
+def test_many_matrices_are_told_by_type_and_layers_and_options_by_the_command_alone(tmp_path, capsys):
+    patient = Patient(tmp_path / "a")
+    adapter = patient.opened()
+    kinds = sorted({matrix.module_type for matrix in adapter.matrices})
+    names = [matrix.name for matrix in adapter.matrices if matrix.module_type in kinds[:2]]
+    assert named(adapter, names) == f"in 12 of 36 matrices ({kinds[0]} and {kinds[1]} of layers 0 to 5)"
+    scattered = [matrix.name for matrix in adapter.matrices if matrix.layer in (0, 2, 3, 5)]
+    assert named(adapter, scattered).endswith(", …)")
+    padded(patient)
+    (finding,) = examine(analyse_adapter(patient.opened()))
+    assert "--" not in finding.text + finding.advice
+    assert main([str(patient.folder)]) == 0
+    assert "without any loss. (--energy 1 --out NEW_FOLDER)" in capsys.readouterr().out
+
+
+def test_numbers_outside_the_usual_are_marked_and_counted(tmp_path):
+    patient = Patient(tmp_path / "a")
+    noise(patient)
+    spectra = analyse_adapter(patient.opened())
+    rows = {row.quantity: row for row in beside_atlas(spectra)}
+    assert rows["entropy"].side == 1 and rows["top_share"].side == -1
+    outside = sum(row.side != 0 for row in rows.values())
+    told = conclusion(spectra, list(rows.values()))
+    assert f"{outside} of {len(rows)} numbers lie outside" in told and "entropy above" in told
+    usual = [row._replace(value=(row.low + row.high) / 2) for row in rows.values()]
+    assert "Nothing is unusual." in conclusion(spectra, usual)
 
 
 def test_interference_and_a_shared_start_are_found_between_two(tmp_path):

@@ -45,6 +45,15 @@ def test_the_sentences_say_what_the_spectra_hold(folder):
     assert "entropy runs from 0.36 (layer 0 query) to 1.00 (layer 0 value)" in text
 
 
+def test_an_adapter_without_spare_rank_is_said_to_have_none(tmp_path, spectrum, write_adapter):
+    matrices = {"a.query": spectrum([5, 5, 5, 5]), "b.query": spectrum([9, 9, 9, 0.1], seed=1)}
+    folder = write_adapter(tmp_path / "full", {**matrices, "c.query": spectrum([1, 1, 1, 1], seed=2)})
+    text = " ".join(describe_adapter(analyse_adapter(open_adapter(folder))))
+    assert (
+        "Hardly a direction is spare at 99% of every matrix's energy: it takes 11 of 12 directions (92%); 90%" in text
+    )
+
+
 def test_ranks_that_differ_are_told_over_all(tmp_path, spectrum, write_adapter):
     matrices = {"a.query": spectrum([5, 5, 5]), "b.query": spectrum([9, 0.1]), "c.query": spectrum([2], seed=3)}
     text = " ".join(describe_adapter(analyse_adapter(open_adapter(write_adapter(tmp_path / "mixed", matrices)))))

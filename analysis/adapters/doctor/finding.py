@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.formats.plan import factor_dtype
+from analysis.adapters.relations import listed
 from analysis.adapters.spectra import AdapterSpectra, is_dead
 from flexlora.matrix_names import place_label
 
@@ -30,6 +31,7 @@ class Finding(NamedTuple):
         advice: what to do about it, in one sentence.
         number: what was measured.
         matrices: names of those concerned; empty = the whole adapter.
+        flags: options of ``python -m analysis.adapters`` that do what is advised; empty = there are none.
     """
 
     check: str
@@ -38,6 +40,7 @@ class Finding(NamedTuple):
     advice: str
     number: float
     matrices: tuple[str, ...] = ()
+    flags: str = ""
 
 
 class Factors(NamedTuple):
@@ -96,19 +99,44 @@ class Examined:
             yield matrix.name, Factors(not B.any(), not A.any(), largest, (rms[0], rms[1]), dtypes)
 
     def named(self, matrices: Sequence[str]) -> str:
-        """Return "in 3 of 24 matrices (layer 0 query, layer 1 query, …)", or "in all 24 matrices"."""
+        """Return "in 6 of 24 matrices (query of layers 0 to 5)", or "in all 24 matrices"."""
         return named(self.adapter, matrices)
 
 
 def named(adapter: Adapter, matrices: Sequence[str]) -> str:
-    """Return "in 3 of 24 matrices (layer 0 query, layer 1 query, …)", or "in all 24 matrices"."""
+    """Return "in 6 of 24 matrices (query of layers 0 to 5)", or "in all 24 matrices"."""
     of = len(adapter.matrices)
     if len(matrices) == of:
         return f"in all {of} matrices" if of > 1 else "in the only matrix"
-    found = [adapter.find(name) for name in matrices[:SHOWN]]
-    told = ", ".join(place_label(matrix.layer, matrix.module_type) for matrix in found)
-    more = ", …" if len(matrices) > SHOWN else ""
-    return f"in {len(matrices)} of {of} matrices ({told}{more})"
+    found = [adapter.find(name) for name in matrices]
+    told = ", ".join(place_label(matrix.layer, matrix.module_type) for matrix in found[:SHOWN])
+    if len(matrices) > SHOWN:
+        told = _by_layers(found) or f"{told}, …"
+    return f"in {len(matrices)} of {of} matrices ({told})"
+
+
+def _by_layers(matrices: Sequence[AdapterMatrix]) -> str:
+    """Return "query and value of layers 0 to 5"; empty where that takes too many words, or is not the whole name."""
+    layers: dict[str, list[int]] = {}
+    for matrix in matrices:
+        if matrix.layer is None or matrix.block:
+            return ""
+        layers.setdefault(matrix.module_type, []).append(matrix.layer)
+    kinds: dict[tuple[int, ...], list[str]] = {}
+    for kind, own in layers.items():
+        kinds.setdefault(tuple(sorted(own)), []).append(kind)
+    whole = [own == tuple(range(own[0], own[0] + len(own))) for own in kinds]
+    if len(kinds) > SHOWN or not all(run or len(own) <= SHOWN for own, run in zip(kinds, whole, strict=True)):
+        return ""
+    return "; ".join(
+        f"{listed(types)} of {_layers(own, run)}" for (own, types), run in zip(kinds.items(), whole, strict=True)
+    )
+
+
+def _layers(own: tuple[int, ...], run: bool) -> str:
+    if len(own) == 1:
+        return f"layer {own[0]}"
+    return f"layers {own[0]} to {own[-1]}" if run and len(own) > 2 else f"layers {listed([str(one) for one in own])}"
 
 
 class Check(NamedTuple):

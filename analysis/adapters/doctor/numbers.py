@@ -61,7 +61,8 @@ def _overflow(examined: Examined) -> Finding | None:
         "overflow",
         LOOK,
         f"Numbers up to {largest:.3g} {examined.named(found)}: in float16, which ends at 65,504, they become infinity.",
-        "Never load it in float16. Factors of like size say the same: resizing with --energy 1 makes them so.",
+        "Never load it in float16. Factors of like size hold the same ΔW: divide the larger of A "
+        "and B by a number, and multiply the other by it.",
         largest,
         tuple(found),
     )
