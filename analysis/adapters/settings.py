@@ -14,7 +14,7 @@ from analysis.adapters.files import AdapterError
 from analysis.adapters.formats.peft_names import copy_word
 from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.patterns import unambiguous
-from analysis.adapters.scales import configured_rank
+from analysis.adapters.scales import configured_rank, matrix_scale
 
 _ADALORA_ONLY = (
     "target_r", "init_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight", "total_step",
@@ -156,6 +156,8 @@ def is_plain(adapter: Adapter) -> bool:
 def _unchanged(adapter: Adapter, ranks: Mapping[str, int]) -> bool:
     return adapter.kind == "LORA" and all(
         ranks[matrix.name] == matrix.rank == configured_rank(adapter.config, adapter.kind, matrix.name)
+        # Factors may hold more rows than min(out, in), which is all the rank that counts: s is of what is stored.
+        and matrix.scale == matrix_scale(adapter.config, adapter.kind, matrix.name, matrix.rank)
         for matrix in adapter.matrices
     )
 

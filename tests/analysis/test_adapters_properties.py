@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analysis.adapters import (
@@ -215,6 +215,7 @@ def test_random_subspaces_overlap_as_often_as_stated(make):
 
 @settings(max_examples=15, deadline=None)
 @given(SEEDS)
+@example(1564)
 def test_compressing_to_the_full_rank_keeps_delta(make, seed):
     factors = random_factors(seed)
     spectra = analyse_adapter(make(factors))
