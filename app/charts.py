@@ -13,3 +13,8 @@ from analysis.figures.theme import CONFIG
 def chart(key: str, alt: str, name: str, *arguments: Any, **options: Any) -> None:
     """Draw a figure of ``FIGURES`` with its arguments and options; ``alt`` tells those who do not see it."""
     st.plotly_chart(FIGURES[name](*arguments, **options), key=key, config=CONFIG, alt=alt)
+
+
+def dark() -> bool:
+    """Return whether the visitor's page is dark."""
+    return bool(st.context.theme.type == "dark")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,17 @@ import plotly.graph_objects as go
 
 from analysis.adapters import AdapterMatrix, AdapterSpectra, Comparison, adapter_label, energy_kept, is_dead
 from analysis.figures.cells import Panel, Placed, adapter_grid, draw_maps, number_text
-from analysis.figures.scales import SCALES, VIOLETS, Scale, even_scale, level_scale
+from analysis.figures.scales import (
+    CHANGE,
+    CHANGE_ON_DARK,
+    SCALES,
+    VIOLETS,
+    Scale,
+    change_scale,
+    even_scale,
+    level_scale,
+    on_dark,
+)
 from analysis.figures.theme import EXTENDED, PRUNED, SEQUENCE, capital, names_of, styled
 from flexlora.importance import measure_label
 from flexlora.matrix_names import module_type_order
@@ -54,7 +65,9 @@ MAP_COLOURS: dict[str, MapColour] = {
 """Key → what a map may show."""
 
 
-def adapter_map(spectra: AdapterSpectra, colour: str = "rank_99", selected: str | None = None) -> go.Figure:
+def adapter_map(
+    spectra: AdapterSpectra, colour: str = "rank_99", selected: str | None = None, dark: bool = False
+) -> go.Figure:
     """Draw one number of each matrix as a map of layer × module type.
 
     ``colour`` is a key of ``MAP_COLOURS``, else ValueError; the cell of the matrix ``selected`` has a frame. A dead
@@ -63,6 +76,7 @@ def adapter_map(spectra: AdapterSpectra, colour: str = "rank_99", selected: str 
     if colour not in MAP_COLOURS:
         raise ValueError(f"unknown colour {colour!r}; choose one of {', '.join(MAP_COLOURS)}")
     asked = MAP_COLOURS[colour]
+    scale = asked.scale if not dark else lambda arrays: on_dark(asked.scale(arrays))
     cells: dict[str, tuple[float | None, str]] = {}
     for row in spectra.table():
         value = row[asked.column]
@@ -70,20 +84,27 @@ def adapter_map(spectra: AdapterSpectra, colour: str = "rank_99", selected: str 
             cells[row["matrix"]] = None, WORDS.get(row["state"], UNDEFINED)
         else:
             cells[row["matrix"]] = value, number_text(value, asked.form)
-    return one_map(spectra.adapter.matrices, cells, asked.scale, capital(asked.label), selected)
+    return one_map(spectra.adapter.matrices, cells, scale, capital(asked.label), selected)
 
 
 def rank_change_map(
-    spectra: AdapterSpectra, ranks: Mapping[str, int], title: str = "Rank: what it is → what would stay"
+    spectra: AdapterSpectra,
+    ranks: Mapping[str, int],
+    title: str = "Rank: what it is → what would stay",
+    dark: bool = False,
 ) -> go.Figure:
     """Draw how many directions each matrix would lose or gain with ``ranks`` (matrix → rank): before and after."""
     before = {matrix.name: matrix.rank for matrix in spectra.adapter.matrices}
     told = {name: f"{rank} → {ranks[name]}" if ranks[name] != rank else str(rank) for name, rank in before.items()}
     cells = {name: (ranks[name] - rank, told[name]) for name, rank in before.items()}
-    return one_map(spectra.adapter.matrices, cells, SCALES["change"], title)
+    return one_map(
+        spectra.adapter.matrices, cells, partial(change_scale, stops=CHANGE_ON_DARK if dark else CHANGE), title
+    )
 
 
-def overlap_map(comparison: Comparison, matrices: Sequence[AdapterMatrix], side: str = "output") -> go.Figure:
+def overlap_map(
+    comparison: Comparison, matrices: Sequence[AdapterMatrix], side: str = "output", dark: bool = False
+) -> go.Figure:
     """Draw how far the subspaces of two adapters overlap, 0 to 1, in the matrices of the first.
 
     ``side`` is ``output`` (column spaces of ΔW) or ``input`` (row spaces), else ValueError.
@@ -94,7 +115,8 @@ def overlap_map(comparison: Comparison, matrices: Sequence[AdapterMatrix], side:
     cells = {name: (value, DEAD if value is None else f"{value:.2f}") for name, value in values.items()}
     own = [matrix for matrix in matrices if matrix.name in values]
     ends = np.array([0.0, 1.0])
-    return one_map(own, cells, lambda _: even_scale(VIOLETS, [ends]), f"Overlap of the {side} subspaces")
+    scale = even_scale(VIOLETS, [ends])
+    return one_map(own, cells, lambda _: on_dark(scale) if dark else scale, f"Overlap of the {side} subspaces")
 
 
 def one_map(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from plotly.colors import hex_to_rgb
+from plotly.colors import hex_to_rgb, unlabel_rgb
 
 from analysis.entropy_scale import range_of
 from analysis.metrics import GAP_LIMIT
@@ -19,6 +19,11 @@ BLUES = ["#eaf2fb", "#cfe1f4", "#a9cbea", "#79afdc", "#4c90ca", "#2b71b3", "#165
 VIOLETS = ["#f3effa", "#ded3ef", "#c4b1e2", "#a78bd2", "#8a67bf", "#6f47a6", "#572d88", "#401a68", "#2b0d49"]
 GREENS = ["#e8f4ef", "#c8e5d8", "#9fd2bc", "#6fba9a", "#3f9e78", "#1f805d", "#0f6548", "#084a34", "#043122"]
 CHANGE = ["#8a3c00", "#b85a0a", "#de8a3f", "#f2bd8a", "#eeeeee", "#a5c9e8", "#5d9dd0", "#2a6fb0", "#0e4480"]
+# The same meaning where the page is dark: what did not change is quiet, and what changed most stands out.
+CHANGE_ON_DARK = ["#f7b27a", "#e3924c", "#bd6d2a", "#7d5030", "#3d4349", "#33597c", "#3f81b5", "#6aabdd", "#a3cdf0"]
+DARK_MIX = np.array([150.0, 165.0, 182.0])
+"""What colours are mixed with where the page is dark, so that neither end of a scale sinks into it or glares."""
+DARK_SHARE = 0.3
 
 MOST_STEPS = 65
 """Colours of a discrete scale at most; more cannot be told apart and run together."""
@@ -70,13 +75,24 @@ def rank_scale(arrays: Sequence[np.ndarray]) -> Scale:
     return _stepped([blend(BLUES, share) for share in shares.tolist()], low, high)
 
 
-def change_scale(arrays: Sequence[np.ndarray]) -> Scale:
-    """Orange to blue, one colour a whole number, symmetric: 0 is the pale middle."""
+def change_scale(arrays: Sequence[np.ndarray], stops: Sequence[str] = CHANGE) -> Scale:
+    """Orange to blue, one colour a whole number, symmetric: 0 is the middle."""
     extent = max(1, int(np.max(np.abs(_range(arrays, 0.0)))))
     if 2 * extent + 1 > MOST_STEPS:
-        return Scale(_evenly(CHANGE), -extent, extent, {})
+        return Scale(_evenly(stops), -extent, extent, {})
     shares = [0.5 + 0.5 * change / extent for change in range(-extent, extent + 1)]
-    return _stepped([blend(CHANGE, share) for share in shares], -extent, extent)
+    return _stepped([blend(stops, share) for share in shares], -extent, extent)
+
+
+def on_dark(scale: Scale) -> Scale:
+    """Return a scale of one direction for a dark page: its ends are drawn towards the middle, in the same order."""
+
+    def mixed(colour: str) -> str:
+        rgb = np.array(hex_to_rgb(colour) if colour[0] == "#" else unlabel_rgb(colour), float)
+        red, green, blue = np.round((1 - DARK_SHARE) * rgb + DARK_SHARE * DARK_MIX).astype(int).tolist()
+        return f"rgb({red},{green},{blue})"
+
+    return scale._replace(colours=[[place, mixed(colour)] for place, colour in scale.colours])
 
 
 def difference_scale(arrays: Sequence[np.ndarray]) -> Scale:

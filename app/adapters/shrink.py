@@ -36,7 +36,7 @@ from analysis.adapters import (
 )
 from analysis.adapters.plans import PLAIN
 from analysis.adapters.words import describe_bound, describe_sizes, size_warnings
-from charts import chart
+from charts import chart, dark
 from runs.store import allowed, plain, runs_root
 from widgets import act, download, progress, select
 
@@ -91,7 +91,7 @@ def shrink_section(source: Source) -> None:
     left, right = st.columns([0.55, 0.45])
     with left:
         told = "Rank of each matrix now, and the rank that would stay"
-        chart("adapters_change", told, "rank_change_map", spectra, suggestion.ranks)
+        chart("adapters_change", told, "rank_change_map", spectra, suggestion.ranks, dark=dark())
         told = "Error of ΔW against the number of parameters, one budget over all matrices"
         chart("adapters_curve", told, "size_curve", spectra, {"chosen": suggestion})
         with st.expander("Error of each matrix"):

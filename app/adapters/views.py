@@ -24,7 +24,7 @@ from analysis.adapters.relations import describe_comparison
 from analysis.figures import FIGURES
 from analysis.figures.adapters import MAP_COLOURS
 from analysis.figures.theme import CONFIG as PLOT
-from charts import chart
+from charts import chart, dark
 from runs.store import plain
 from widgets import download, progress, select, switch
 
@@ -54,7 +54,7 @@ def map_section(source: Source) -> None:
         selected = _select(spectra)
     with left:
         st.plotly_chart(
-            FIGURES["adapter_map"](spectra, colour, selected),
+            FIGURES["adapter_map"](spectra, colour, selected, dark()),
             key=MAP,
             on_select=_clicked,
             selection_mode="points",
@@ -129,7 +129,7 @@ def moves_section(source: Source) -> None:
         after[name] += 1
     if moves.prune or moves.extend:
         told, title = "Rank of each matrix before and after one event", "Rank: now → after one event"
-        chart("adapters_moves", told, "rank_change_map", spectra, after, title=title)
+        chart("adapters_moves", told, "rank_change_map", spectra, after, title=title, dark=dark())
 
 
 def compare_section(source: Source) -> None:
@@ -153,7 +153,7 @@ def compare_section(source: Source) -> None:
         spaces = "output: column space of ΔW. input: row space."
         side = switch("Subspace", ["output", "input"], "adapters_side", help=spaces)
         told = f"Overlap of the {side} subspaces of both adapters"
-        chart("adapters_overlap", told, "overlap_map", found, first.adapter.matrices, side)
+        chart("adapters_overlap", told, "overlap_map", found, first.adapter.matrices, side, dark())
     with right:
         selected = _select(first)
         both = {source.label: first, second: other.spectra}

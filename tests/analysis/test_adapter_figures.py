@@ -135,3 +135,21 @@ def test_the_overlap_matrix_is_that_of_the_side_and_layer(spectra):
     assert np.array(figure.data[0].z) == pytest.approx(compared.overall("input"))
     with pytest.raises(ValueError, match="unknown side"):
         FIGURES["overlap_matrix"](compared, "middle")
+
+
+def test_on_a_dark_page_a_scale_keeps_its_order_and_neither_end_sinks_or_glares():
+    from plotly.colors import hex_to_rgb, unlabel_rgb
+
+    from analysis.figures.scales import BLUES, CHANGE_ON_DARK, CIVIDIS, VIOLETS, even_scale, on_dark
+
+    def light(rgb):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in rgb)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    page = light(hex_to_rgb("#12171c"))
+    for stops in (BLUES, VIOLETS, CIVIDIS):
+        found = [light(unlabel_rgb(colour)) for _, colour in on_dark(even_scale(stops, [np.ones(2)])).colours]
+        assert found in (sorted(found), sorted(found, reverse=True))
+        assert (min(found) + 0.05) / (page + 0.05) > 1.6 and max(found) < 0.75
+    change = [light(hex_to_rgb(colour)) for colour in CHANGE_ON_DARK]
+    assert change.index(min(change)) == len(change) // 2
