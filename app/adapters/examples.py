@@ -64,13 +64,13 @@ def remember(name: str, path: str) -> None:
         del found[next(iter(found))]
 
 
-def offer_adapters() -> None:
-    """Draw a button for each."""
+def offer_adapters(*, small: bool = False) -> None:
+    """Draw a button for each; ``small`` headings suit a place that has none above them."""
     groups = (("Recent", recent_adapters()), ("Of your runs", own_adapters()), ("Examples", bundled_adapters()))
     for title, found in groups:
         if not found:
             continue
-        st.markdown(f"## {title}")
+        st.markdown(f"**{title}**" if small else f"## {title}")
         with st.container(horizontal=True):
             for name, path in found.items():
                 act(plain(name), f"adapters_open_{path}", ":material/grid_view:", _open, path)

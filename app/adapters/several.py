@@ -10,7 +10,7 @@ import streamlit as st
 
 from adapters.examples import bundled_adapters, own_adapters, recent_adapters
 from adapters.findings import ICONS
-from adapters.source import Source
+from adapters.source import Source, siblings
 from adapters.zips import zipped
 from analysis.adapters import Adapter, AdapterError
 from analysis.adapters.doctor import NOTE, examine_together
@@ -79,30 +79,35 @@ def several_section(source: Source) -> None:
 
 
 def _asked(source: Source) -> list[Adapter]:
-    known = {**bundled_adapters(), **own_adapters(), **recent_adapters()}
+    beside = siblings(source)
+    known = {**bundled_adapters(), **own_adapters(), **recent_adapters(), **dict.fromkeys(beside, "")}
     columns = st.columns(2)
     picked = columns[0].multiselect("Adapters that are there", list(known), key="adapters_many_known")
     typed = columns[1].text_area("Others, a path a line", key="adapters_many_paths", height=80)
-    paths = [known[name] for name in picked] + [line.strip() for line in typed.splitlines() if line.strip()]
+    paths = [known[name] for name in picked if name not in beside] + [
+        line.strip() for line in typed.splitlines() if line.strip()
+    ]
     # An upload, and an adapter of the Lab, lies in a folder whose name says nothing.
     found = [replace(source.spectra.adapter, name=source.label)]
-    for path in paths[: MOST - 1]:
+    chosen: list[str | Path] = [*(beside[name] for name in picked if name in beside), *paths]
+    for path in chosen[: MOST - 1]:
         try:
-            found.append(open_any(named(path, AdapterError)))
+            found.append(open_any(path if isinstance(path, Path) else named(path, AdapterError)))
         except (OSError, ValueError) as error:
-            st.error(f"**{plain(path)}** cannot be opened. {plain(str(error))}", icon=":material/error:")
+            st.error(f"**{plain(str(path))}** cannot be opened. {plain(str(error))}", icon=":material/error:")
     return found
 
 
 def _merge(adapters: list[Adapter]) -> None:
     st.markdown("## Merge")
     st.caption("linear is the exact weighted sum. TIES and DARE choose among the entries of ΔW.")
-    columns = st.columns([0.2, 0.2, 0.6], vertical_alignment="bottom")
+    columns = st.columns(2, vertical_alignment="bottom")
     how = select("How", list(MERGES), "adapters_merge_how", columns[0])
     density = columns[1].slider(
         "Share of entries kept", 0.05, 1.0, 0.5, key="adapters_density", disabled=how == "linear"
     )
-    with columns[2].container(horizontal=True, vertical_alignment="bottom"):
+    st.markdown("Weights of the sum")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         weights = [
             st.number_input(plain(adapter.name), -10.0, 10.0, 1.0, 0.1, key=f"adapters_weight_{place}", width=150)
             for place, adapter in enumerate(adapters)

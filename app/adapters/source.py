@@ -105,6 +105,16 @@ def forget_upload(key: str) -> None:
     st.session_state[f"{key}_uploader"] = st.session_state.get(f"{key}_uploader", 0) + 1
 
 
+def siblings(source: Source) -> dict[str, Path]:
+    """Return name → path of the other adapters in the folder or zip that this one was chosen from."""
+    if not source.choice:
+        return {}
+    home = source.path.parents[len(Path(source.choice).parts) - 1]
+    found = {place.relative_to(home).as_posix(): place for place in several_in(home)}
+    found.pop(source.choice, None)
+    return found
+
+
 def _chosen(path: Path, key: str) -> Path:
     """Return a path, or the one of several adapters in its folder that the visitor chooses."""
     choices = {choice.relative_to(path).as_posix(): choice for choice in several_in(path)}

@@ -60,7 +60,7 @@ def page() -> None:
     _say(source)
     with st.container(horizontal=True):
         with st.popover("Open another", icon=":material/folder_open:"):
-            offer_adapters()
+            offer_adapters(small=True)
         offer_report(source)
     SECTIONS[switch("View", list(SECTIONS), "adapters_view", label_visibility="collapsed")](source)
 

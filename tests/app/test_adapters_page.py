@@ -408,6 +408,10 @@ def test_ten_in_a_zip_are_one_table_and_a_choice(page, tmp_path):
     page.selectbox[0].set_value("good").run()
     assert not page.exception and not page.error
     assert "**good.**" in text(page)
+    show(page, "Several, and merge")
+    page.multiselect(key="adapters_many_known").set_value(["twin"]).run()
+    assert not page.exception and not page.error
+    assert list(page.dataframe[-1].value["second"]) == ["twin"]
     # What is opened last is shown.
     page.text_input(key="adapters_path").set_value(str(make(tmp_path / "later"))).run()
     assert "**later.**" in text(page) and not page.exception
