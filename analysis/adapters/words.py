@@ -197,4 +197,4 @@ def _where(live: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
     whole = sum(energy.values())
     ordered = sorted(module_type_order(energy), key=lambda kind: -energy[kind])[:3]
     told = ", ".join(f"{kind} {energy[kind] / whole:.0%}" for kind in ordered)
-    return f"Energy by module type: {told}{' …' if len(energy) > 3 else ''}."
+    return f"Energy by module type: {told}{', the others less' if len(energy) > 3 else ''}."
