@@ -36,6 +36,9 @@ KIND = "playground"
 VERSION = 1
 START = b'{"flexlora_playground":'
 MAX_BYTES = 1 << 28
+MAX_STEPS, MAX_WEIGHTS = 100_000, 20_000_000
+"""What a browser could have trained; a file may claim more, and would cost the memory of it."""
+_FAULTS = (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError)
 _REMEDY = "Save it in the playground anew."
 
 
@@ -68,7 +71,7 @@ def import_playground(path: Path, out: Path, mapping: Iterable[Mapping[str, Any]
     with new_folder(out, LogImportError) as folder:
         try:
             told.write(folder, Path(out).name)
-        except (KeyError, TypeError, ValueError) as error:
+        except _FAULTS as error:
             raise LogImportError(f"{path.name} is damaged: {shown(str(error))}. {_REMEDY}") from error
     return Imported(Path(out), KIND, len(told.rows), told.done + 1, ())
 
@@ -84,14 +87,15 @@ class _Told:
             self.content = json.loads(path.read_bytes())
             version, settings = self.content["flexlora_playground"], dict(self.content["settings"])
             self.done = int(self.content["done"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (*_FAULTS, RecursionError) as error:
             raise LogImportError(f"{path.name} is no whole run of the playground: {error}. {_REMEDY}") from error
         if version != VERSION:
             raise LogImportError(f"{path.name} has version {shown(version)}; this Lab reads version {VERSION}.")
         try:
+            _check_size(settings)
             self.job = job_of(settings)
             self.planted = _planted(self.job)
-        except (FlexLoRAError, ValueError, TypeError, KeyError) as error:
+        except (FlexLoRAError, *_FAULTS) as error:
             raise LogImportError(f"{path.name} has settings that cannot be: {error}") from error
         if not 0 <= self.done <= self.job.steps:
             raise LogImportError(f"{path.name} tells of {self.done} steps of {self.job.steps}. {_REMEDY}")
@@ -220,6 +224,17 @@ def job_of(settings: Mapping[str, Any]) -> Job:
     steps, seed, preset = int(own.pop("steps")), int(own.pop("seed", 0)), own.pop("preset", None)
     own["points"] = tuple(map(tuple, own.get("points", ())))
     return build_job("planted", "flexlora", preset, steps, seed, own)
+
+
+def _check_size(settings: Mapping[str, Any]) -> None:
+    steps, width = int(settings["steps"]), int(settings.get("width") or PlantedSize.width)
+    layers = int(settings.get("layers") or PlantedSize.layers)
+    if steps > MAX_STEPS:
+        raise FlexLoRAError(f"{steps:,} steps; at most {MAX_STEPS:,} are read.")
+    if 5 * width * width * layers > MAX_WEIGHTS:
+        raise FlexLoRAError(
+            f"a network of width {width:,} and {layers:,} layers has more than {MAX_WEIGHTS:,} weights."
+        )
 
 
 def _planted(job: Job) -> Planted:

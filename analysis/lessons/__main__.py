@@ -72,10 +72,15 @@ def _effect(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     report = {
         "readers": len(learners),
         "gain": asdict(gained) if gained else None,
-        "versions": {lesson: asdict(found) if found else None for lesson, found in effects.items()},
+        "versions": {lesson: _plain(found) if found else None for lesson, found in effects.items()},
     }
     told = [_gained(gained), *(_differ(lesson, found) for lesson, found in effects.items())]
     return report, "\n".join([f"{len(learners)} readers.", *told])
+
+
+def _plain(found: Effect) -> dict[str, Any]:
+    """JSON has no NaN: what cannot be told is null."""
+    return {key: None if value != value else value for key, value in asdict(found).items()}
 
 
 def _gained(found: Comparison | None) -> str:
@@ -90,6 +95,10 @@ def _gained(found: Comparison | None) -> str:
 def _differ(lesson: str, found: Effect | None) -> str:
     if found is None:
         return f"{lesson}: one of its two versions has no reader who took both quizzes."
+    if min(found.counts) < 2:
+        return (
+            f"{lesson}: version a gained {found.mean:+.3f} more than b; with fewer than two readers each, no interval."
+        )
     return (
         f"{lesson}: version a gained {found.mean:+.3f} more than b [{found.low:+.3f}, {found.high:+.3f}], "
         f"n = {found.counts[0]} and {found.counts[1]}, p = {found.p:.3f} (permutations)."

@@ -16,6 +16,7 @@ from flexlora.errors import FlexLoRAError
 
 COLUMNS = ("code", "phase", "concept", "right", "chosen", "versions")
 """Of the file that the quiz hands out."""
+PHASES = ("before", "after")
 
 
 class AnswersError(FlexLoRAError):
@@ -40,9 +41,10 @@ class Learner:
 
     @property
     def gain(self) -> float | None:
-        """Share of right answers after minus before; None without both."""
-        both = [self.scores.get(phase) for phase in ("after", "before")]
-        return None if both[0] is None or both[1] is None else both[0] - both[1]
+        """Share of right answers after minus before; None where the same was not asked both times."""
+        both = [self.scores.get(phase) for phase in PHASES]
+        asked = [set(self.concepts.get(phase, ())) for phase in PHASES]
+        return None if both[0] is None or both[1] is None or asked[0] != asked[1] else both[1] - both[0]
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,19 @@ def _permuted(first: np.ndarray, second: np.ndarray, seed: int) -> float:
 
 def _rows(text: str) -> list[dict[str, Any]]:
     reader = csv.DictReader(text.lstrip("\ufeff").splitlines())
-    if tuple(reader.fieldnames or ()) != COLUMNS:
+    try:
+        named = tuple(reader.fieldnames or ())
+    except csv.Error as error:
+        raise AnswersError(f"this is no file of answers: {error}") from error
+    if named != COLUMNS:
         raise AnswersError(f"a file of answers begins with {','.join(COLUMNS)}; this one begins with {text[:60]!r}")
-    rows = list(reader)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise AnswersError(f"this is no file of answers: {error}") from error
     for number, row in enumerate(rows, 2):
-        if None in row or None in row.values() or row["right"] not in ("0", "1"):
-            raise AnswersError(f"line {number} is no answer: six fields, `right` is 0 or 1")
+        if None in row or None in row.values() or row["right"] not in ("0", "1") or row["phase"] not in PHASES:
+            raise AnswersError(f"line {number} is no answer: six fields, `phase` before or after, `right` 0 or 1")
         if any("=" not in pair for pair in row["versions"].split()):
             raise AnswersError(f"line {number}: versions are told as lesson=version, got {row['versions'][:40]!r}")
     return rows

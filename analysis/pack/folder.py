@@ -66,13 +66,15 @@ def write_pack(
         FlexLoRAError: something is there that is no pack, or a run of the lessons is missing.
         RunLogError: a run cannot be read.
     """
-    folder = Path(out)
+    folder = Path(out).absolute()
+    if not folder.name or folder == Path.cwd():
+        raise FlexLoRAError(f"--out {out} must be a new folder in one that exists, such as pack.")
     archive = folder.with_name(f"{folder.name}.zip")
     _check(folder, archive, overwrite)
     if lacking := missing(samples):
         raise FlexLoRAError(f"{samples} lacks {', '.join(lacking)}; name the folder by --samples.")
     more = {name: load_run(path) for name, path in zip(_names(runs), runs, strict=True)}
-    with tempfile.TemporaryDirectory(dir=folder.resolve().parent, prefix=".pack-") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".pack-") as scratch:
         made = Path(scratch, "pack")
         written = _write_pages(made, samples, more, report)
         _zip(made, Path(scratch, "zip"), folder.name)
@@ -88,7 +90,7 @@ def write_pack(
 
 
 def _check(folder: Path, archive: Path, overwrite: bool) -> None:
-    if not folder.name or not folder.resolve().parent.is_dir():
+    if not folder.parent.is_dir():
         raise FlexLoRAError(f"--out {folder} must be a folder in one that exists, such as pack.")
     there = [path for path in (folder, archive) if path.exists()]
     if there and not overwrite:

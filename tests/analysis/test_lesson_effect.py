@@ -88,3 +88,20 @@ def test_the_command_tells_gain_and_versions(tmp_path, capsys):
 def test_bad_input_is_one_line(arguments, capsys):
     assert main(arguments) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a,b\n", f"code,phase,concept,right,chosen,versions\n{'x' * 200_000},before,c,1,a,\n",
+     "code,phase,concept,right,chosen,versions\nq,sometime,c,1,a,\n"],
+    ids=["header", "field", "phase"],
+)  # fmt: skip
+def test_what_is_no_file_of_answers_is_told(text):
+    with pytest.raises(AnswersError):
+        read_answers([text])
+
+
+def test_a_gain_needs_the_same_questions_both_times():
+    head = "code,phase,concept,right,chosen,versions\n"
+    one, other = read_answers([head + "q,before,x,0,a,\nq,after,y,1,a,\nr,before,x,0,a,\nr,after,x,1,a,\n"])
+    assert one.gain is None and other.gain == 1

@@ -197,3 +197,14 @@ def test_a_file_that_was_cut_and_a_mapping_are_refused(saved, tmp_path):
     with pytest.raises(LogImportError, match="leave the mapping out"):
         import_log(saved["stopped"], tmp_path / "run", [{**rows[0], "layer": 7}, *rows[1:]])
     import_log(saved["stopped"], tmp_path / "run", rows)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("steps", 10**9), ("steps", float("inf")), ("width", 4096), ("seed", float("inf"))]
+)
+def test_a_file_that_claims_more_than_a_browser_trains_is_told(saved, tmp_path, key, value):
+    content = json.loads(saved["stopped"].read_text())
+    content["settings"][key] = value
+    (tmp_path / "big.flexlora.json").write_text(json.dumps(content))
+    with pytest.raises(LogImportError):
+        import_log(tmp_path / "big.flexlora.json", tmp_path / "out")
