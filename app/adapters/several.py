@@ -80,7 +80,7 @@ def several_section(source: Source) -> None:
 
 def _asked(source: Source) -> list[Adapter]:
     beside = siblings(source)
-    known = {**bundled_adapters(), **own_adapters(), **recent_adapters(), **dict.fromkeys(beside, "")}
+    known = dict.fromkeys(beside, "") | bundled_adapters() | own_adapters() | recent_adapters()
     columns = st.columns(2)
     picked = columns[0].multiselect("Adapters that are there", list(known), key="adapters_many_known")
     typed = columns[1].text_area("Others, a path a line", key="adapters_many_paths", height=80)

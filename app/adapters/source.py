@@ -67,7 +67,7 @@ def ask_source(key: str, label: str) -> Source | None:
         return None
     try:
         place = keep_upload(files) if files else keep_zip(named(typed, AdapterError))
-        path = _chosen(place, key)
+        path = _chosen(place, key, "upload" if files else "zip" if typed.endswith(".zip") else "folder")
         name = Path(files[0].name).stem if files and len(files) == 1 and path == place else None
         choice = path.relative_to(place).as_posix() if path != place else ""
         if not files and path.is_dir() and is_own(path):
@@ -115,8 +115,8 @@ def siblings(source: Source) -> dict[str, Path]:
     return found
 
 
-def _chosen(path: Path, key: str) -> Path:
-    """Return a path, or the one of several adapters in its folder that the visitor chooses."""
+def _chosen(path: Path, key: str, what: str) -> Path:
+    """Return a path, or the one of several adapters in its folder that the visitor chooses; ``what`` it came as."""
     choices = {choice.relative_to(path).as_posix(): choice for choice in several_in(path)}
     if not choices:
         return path
@@ -124,7 +124,7 @@ def _chosen(path: Path, key: str) -> Path:
     linked = st.session_state.pop("adapters_linked", None) if key == MAIN else None
     if linked in choices:
         st.session_state[chosen] = linked
-    asked = select(f"{len(choices)} adapters in this folder", list(choices), chosen)
+    asked = select(f"{len(choices)} adapters in this {what}", list(choices), chosen)
     if key == MAIN:
         triage_table(choices, chosen)
     return choices.get(asked, path)

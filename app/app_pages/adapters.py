@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from adapters.checkpoints import offer_checkpoints
@@ -52,7 +54,8 @@ def page() -> None:
     typed = st.session_state.get("adapters_path", "").strip()
     if typed and not source.uploaded:
         _address({"adapter": typed, "choice": source.choice})
-        remember(source.label, typed)
+        # A folder of several is opened as that.
+        remember(Path(typed).name if source.choice else source.label, typed)
         offer_checkpoints(typed)
     if source.uploaded:
         _address({})

@@ -425,6 +425,10 @@ def test_a_zip_on_the_server_with_several_offers_the_same_choice(page, tmp_path)
     page.text_input(key="adapters_path").set_value(str(tmp_path / "two.zip")).run()
     assert not page.exception and not page.error
     assert page.selectbox[0].options == ["a", "b"] and "**a.**" in text(page)
+    assert page.selectbox[0].label == "2 adapters in this zip"
+    # Among the recent it goes by the name of the zip, not of what was chosen in it.
+    page.text_input(key="adapters_path").set_value("").run()
+    assert any(button.label == "two.zip" for button in page.button)
 
 
 def test_one_change_in_other_factors_is_the_same(tmp_path):
