@@ -11,7 +11,7 @@ from analysis.adapters import AdapterSpectra, Suggestion
 from analysis.adapters.files import AdapterError
 from analysis.adapters.many import Comparisons
 from analysis.adapters.targets import BudgetProblem
-from analysis.figures.scales import VIOLETS
+from analysis.figures.scales import VIOLETS, even_scale, on_dark
 from analysis.figures.theme import EXTENDED, PRUNED, capital, empty_figure, styled
 
 MOST_POINTS = 400
@@ -51,16 +51,19 @@ def size_curve(spectra: AdapterSpectra, chosen: Mapping[str, Suggestion] | None 
     return figure.update_yaxes(tickformat=".0%", rangemode="tozero")
 
 
-def overlap_matrix(compared: Comparisons, side: str = "output", layer: int | None = None) -> go.Figure:
+def overlap_matrix(
+    compared: Comparisons, side: str = "output", layer: int | None = None, dark: bool = False
+) -> go.Figure:
     """Draw the mean overlap of every two adapters as a matrix, over all matrices or those of one layer.
 
-    ``side`` is ``output`` or ``input``, else ValueError; a cell says what chance gives.
+    ``side`` is ``output`` or ``input``, else ValueError; a cell says what chance gives. ``dark``: the page is.
     """
     if side not in compared.overlaps:
         raise ValueError(f"unknown side {side!r}; choose output or input")
     values = compared.overall(side) if layer is None else compared.by_layer(side)[layer]
     chance = compared.chance(side)
     texts = [["–" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
+    scale = even_scale(VIOLETS, [np.ones(1)])
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -71,7 +74,9 @@ def overlap_matrix(compared: Comparisons, side: str = "output", layer: int | Non
             customdata=chance,
             zmin=0,
             zmax=1,
-            colorscale=list(VIOLETS),
+            colorscale=(on_dark(scale) if dark else scale).colours,
+            xgap=2,
+            ygap=2,
             colorbar={"title": "overlap", "thickness": 12},
             hovertemplate="%{y}<br>%{x}<br>overlap %{z:.3f}, by chance %{customdata:.3f}<extra></extra>",
         )

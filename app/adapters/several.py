@@ -18,7 +18,7 @@ from analysis.adapters.many import SIDES
 from analysis.adapters.merging import MERGES, merge_adapters
 from analysis.adapters.own import open_any
 from analysis.adapters.sections import pair_rows
-from charts import chart
+from charts import chart, dark
 from runs.store import named, plain
 from widgets import download, progress, select, switch
 
@@ -66,6 +66,7 @@ def several_section(source: Source) -> None:
             compared,
             side,
             labels[asked],
+            dark(),
         )
     with right:
         st.markdown("## Every two")
