@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.classroom:
         os.environ["FLEXLORA_LAB_CLASS"] = " ".join(addresses)
+        # Else whoever asks from this machine could name another address for each wrong code (`X-Forwarded-For`).
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
         sys.stderr.write(told)
     elif options.host not in HERE:
         sys.stderr.write("The Lab has no passwords: whoever reaches this port can start and stop runs.\n")
@@ -73,7 +75,7 @@ def _made_class(options: argparse.Namespace, runs: Path) -> tuple[list[str], str
 
     if codes.is_served(runs):
         raise ValueError(f"Another server holds the class in {runs}. Stop it, or give another --runs folder.")
-    name = " ".join((options.name or "").split())
+    name = " ".join((options.name or "").encode("utf-8", "ignore").decode().split())
     if len(name) > codes.LONGEST_NAME:
         raise ValueError(f"--name has {len(name)} characters: give at most {codes.LONGEST_NAME}.")
     addresses = announce.addresses_of(options.host, options.port, options.address)

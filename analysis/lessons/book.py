@@ -36,6 +36,17 @@ def lesson_source(name: str) -> dict[str, Any]:
     return yaml.safe_load((FOLDER / "learn/lessons" / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
+@cache
+def lesson_steps() -> dict[str, frozenset[str]]:
+    """Return the name of each lesson in its address → the names of its steps.
+
+    Raises:
+        FileNotFoundError: as `lesson_source`.
+    """
+    sources = map(lesson_source, LESSONS)
+    return {source["key"]: frozenset(step["key"] for step in source["steps"]) for source in sources}
+
+
 def lesson_book(lab: Material) -> dict[str, Any]:
     """Return what the reader shows: ``lessons``, ``quiz`` and the ``runs`` that the lessons look at.
 

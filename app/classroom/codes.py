@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ LETTERS = "ABCDEFGHKMNPRTUVWXY"
 """Those that are not taken for one another, aloud or in print: no I, J, L, O, Q, S, Z."""
 LENGTH = 6
 LONGEST_NAME = 60
+_CODE, _DIGEST = re.compile(r"[A-Z0-9]{4,20}"), re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ class Codes:
     def opens(self, typed: str) -> bool:
         """Return whether that is the code, in any case and spacing; the time taken does not tell how much fits."""
         letters = "".join(typed.upper().split()).replace("-", "")
-        return hmac.compare_digest(letters.encode("utf-8", "replace"), self.code.encode())
+        return self.code != "" and hmac.compare_digest(letters.encode("utf-8", "replace"), self.code.encode())
 
     def leads(self, token: str) -> bool:
         """Return whether that is the leader's token."""
-        return hmac.compare_digest(digest(token), self.leader)
+        return hmac.compare_digest(digest(token).encode(), self.leader.encode("utf-8", "replace"))
 
 
 def digest(token: str) -> str:
@@ -80,10 +82,15 @@ def read_codes(root: Path) -> Codes | None:
     path = root / FOLDER / CODES
     try:
         held = json.loads(path.read_bytes())
-        return Codes(str(held["name"]), str(held["code"]), str(held["leader"]))
+        name, code, leader = (str(held[field]) for field in ("name", "code", "leader"))
+        if not _CODE.fullmatch(code):
+            raise ValueError("its code is none")
+        if not _DIGEST.fullmatch(leader):
+            raise ValueError("what it keeps of the leader's token is no SHA-256")
+        return Codes(name.encode("utf-8", "ignore").decode(), code, leader)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FlexLoRAError(f"{path} cannot be read ({error}). --new-codes makes new ones.") from error
 
 

@@ -6,9 +6,10 @@ from urllib.parse import urlencode
 
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from classroom.join_page import HEADERS, join_page
+from classroom.origin import is_foreign
 from classroom.room import Room
 from jobs.visitor import browser_of
 
@@ -28,13 +29,44 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers as the server does for members, and refuses for others."""
-        if scope["type"] not in ("http", "websocket") or self._lets_in(scope):
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+        elif scope["type"] != "http" or self._lets_in(scope):
             await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "Join the class first."})
         else:
             await self._refusal(scope)(scope, receive, send)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A page of another site gets no socket, and one that is open ends when its member is taken out."""
+        open_, closes = True, {"type": "websocket.close", "code": 1008, "reason": "Join the class first."}
+
+        def may_stay() -> bool:
+            return open_ and self._lets_in(scope)
+
+        async def close() -> None:
+            nonlocal open_
+            if open_:
+                open_ = False
+                await send(closes)
+
+        async def heard() -> Message:
+            message = await receive()
+            if may_stay():
+                return message
+            await close()
+            return {"type": "websocket.disconnect", "code": 1008}
+
+        async def told(message: Message) -> None:
+            if may_stay():
+                await send(message)
+            else:
+                await close()
+
+        if is_foreign(HTTPConnection(scope)) or not may_stay():
+            await receive()
+            await close()
+        else:
+            await self.app(scope, heard, told)
 
     def _lets_in(self, scope: Scope) -> bool:
         if scope["path"] in {self._base + path for path in OUTSIDE}:

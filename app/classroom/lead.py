@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from classroom.error import ClassError
+from classroom.text import is_sendable
 
 _PAGE = re.compile(r"[a-z0-9_-]{0,40}")
 MOST_PARAMETERS, LONGEST_PARAMETER = 30, 400
@@ -49,7 +50,7 @@ def moved(lead: Lead, on: object, page: object, query: object) -> Lead:
     if not isinstance(query, Mapping) or len(query) > MOST_PARAMETERS:
         raise ClassError(f"query has at most {MOST_PARAMETERS} parameters, each a name and a text.")
     for part in (*query.keys(), *query.values()):
-        if not isinstance(part, str) or len(part) > LONGEST_PARAMETER:
+        if not isinstance(part, str) or len(part) > LONGEST_PARAMETER or not is_sendable(part):
             raise ClassError(f"A parameter of query is text of at most {LONGEST_PARAMETER} characters.")
     place = (on, page, dict(query))
     return lead if place == (lead.on, lead.page, lead.query) else Lead(*place, lead.number + 1)

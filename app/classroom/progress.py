@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis.lessons import lesson_steps
 from classroom.error import ClassError
 from classroom.text import line_of
 
 LONGEST = 60
+QUIZ = frozenset({"before", "after"})
+"""The times at which one answers it, in the place of steps."""
 MOST_LESSONS, MOST_STEPS = 60, 200
 
 
@@ -74,6 +77,20 @@ def noted(progress: Progress, told: Mapping[str, Any]) -> Progress:
     if (before is None and len(progress) >= MOST_LESSONS) or (step not in held and len(held) >= MOST_STEPS):
         raise ClassError(f"At most {MOST_LESSONS} lessons of {MOST_STEPS} steps are kept.")
     return {**progress, lesson: Answered(version, {**held, step: held.get(step) if right is None else right})}
+
+
+def check_step(told: Mapping[str, Any]) -> None:
+    """Refuse an event of a lesson or a step that the Learn page does not have.
+
+    Raises:
+        ClassError: it has none of that name.
+    """
+    lesson, step = told.get("lesson"), told.get("step")
+    known = {**lesson_steps(), "quiz": QUIZ}
+    if not isinstance(lesson, str) or lesson not in known:
+        raise ClassError(f"lesson is the name of a lesson: {', '.join(known)}.")
+    if not isinstance(step, str) or step not in known[lesson]:
+        raise ClassError(f"step is the name of a step of {lesson}.")
 
 
 def standings(everybody: Iterable[Progress]) -> list[Standing]:

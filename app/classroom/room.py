@@ -16,6 +16,7 @@ from classroom.attempts import Attempts
 from classroom.codes import FOLDER, LOCK, read_codes
 from classroom.error import ClassError
 from classroom.state import ClassState, joined, led_by, next_version, seen_by
+from classroom.text import sendable
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log.disk import is_locked_elsewhere, put_bytes
 from jobs import sharing
@@ -130,7 +131,7 @@ class Room:
     def _read(self) -> ClassState:
         path = self.folder / STATE
         try:
-            return ClassState.of(json.loads(path.read_bytes()))
+            return ClassState.of(sendable(json.loads(path.read_bytes())))
         except FileNotFoundError:
             return ClassState()
         except (OSError, ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -18,6 +19,8 @@ from starlette.routing import Route
 
 from classroom.error import ClassError
 from classroom.join_page import HEADERS, join_page, leader_page
+from classroom.origin import is_foreign
+from classroom.progress import check_step
 from classroom.room import Room
 from classroom.state import answered, led, progressed, seen_by, turned
 from flexlora.errors import FlexLoRAError
@@ -97,6 +100,7 @@ def _vote(room: Room, key: str, told: Mapping[str, Any]) -> None:
 
 
 def _progress(room: Room, key: str, told: Mapping[str, Any]) -> None:
+    check_step(told)
     room.change(progressed, key, told)
 
 
@@ -149,7 +153,7 @@ async def _entered(
     wait_s = room.attempts.wait_s(address)
     try:
         if wait_s > 0:
-            raise ClassError(f"Too many wrong codes were tried. Try again in {wait_s:.0f} s.", 429)
+            raise ClassError(f"Too many wrong codes were tried. Try again in {math.ceil(wait_s)} s.", 429)
         if not fits():
             room.attempts.failed(address)
             raise ClassError(f"This {what} does not fit this class. Look at it again; O, I and S are in no code.", 403)
@@ -177,9 +181,8 @@ def _check_leader(room: Room, key: str) -> None:
 
 def _check_origin(request: Request) -> None:
     """A page of another site may send a form here, and browsers say from where it came."""
-    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
-    foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host", "")
-    if foreign or site not in ("same-origin", "none"):
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    if is_foreign(request) or site not in ("same-origin", "none"):
         raise ClassError("This came from a page of another site.", 403)
 
 

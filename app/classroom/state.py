@@ -71,7 +71,7 @@ class ClassState:
                 Caps.of(held["caps"]),
                 str(held["token"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ClassError(f"This is no class: {error}") from error
 
 

@@ -249,6 +249,8 @@ class Registry:
     def _check(self, owner: Owner, request: Request, replace: bool) -> None:
         if self._closed:
             raise FlexLoRAError("This server is ending. Start it again, then start the run.")
+        if sharing.is_outside(owner.key):
+            raise FlexLoRAError("You are not in this class any more. Reload this page and give the code to join again.")
         caps = sharing.caps_of(owner.key)
         if caps is not None and (too_large := refused_size(caps, request.job)):
             raise FlexLoRAError(too_large)

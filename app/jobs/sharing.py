@@ -43,6 +43,11 @@ def name_of(key: str | None) -> str | None:
     return None if key is None else _told.names.get(key)
 
 
+def is_outside(key: str) -> bool:
+    """Return whether there is a class and somebody is not in it."""
+    return _told.caps is not None and key not in _told.names
+
+
 def caps_of(key: str) -> Caps | None:
     """Return how large somebody's jobs may be; None where nothing bounds them."""
     return None if leads(key) else _told.caps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from difflib import get_close_matches
 from pathlib import Path
@@ -219,8 +220,13 @@ def _has_ended(folder: Path) -> bool:
     return last.startswith(b'{"record": "end"')
 
 
+_SHORTCODE = re.compile(r":(?=[\w+-]+(?:/\w+)?:)")
+"""Streamlit draws icons and emoji for such words, escaped or not; a sign of no width keeps them words."""
+
+
 def plain(text: str) -> str:
     """Returns text that Markdown shows as it is: names of runs and files come from outside."""
     # A name that is no text has no place in a message to the browser.
     text = text.encode("utf-8", "backslashreplace").decode()
+    text = _SHORTCODE.sub(":\u2060", text)
     return "".join(f"\\{character}" if character in r"\`*_{}[]<>()#+!|$~:" else character for character in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 
@@ -20,7 +21,7 @@ def started(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(streamlit.web.cli, "main", lambda *_, **__: 0)
     # Set here, so that what the command sets is taken back.
-    for name in ("FLEXLORA_LAB_RUNS", "FLEXLORA_LAB_CLASS", "FLEXLORA_LAB_FILES"):
+    for name in ("FLEXLORA_LAB_RUNS", "FLEXLORA_LAB_CLASS", "FLEXLORA_LAB_FILES", "FORWARDED_ALLOW_IPS"):
         monkeypatch.setenv(name, "")
 
     def start(*more: str) -> tuple[int, str]:
@@ -81,3 +82,12 @@ def test_addresses_of_a_server_for_everybody_are_those_of_its_networks():
 def test_a_terminal_without_half_blocks_gets_no_picture_and_a_page_one_that_holds_the_same():
     assert "No QR code" in announce.qr_text("http://x", "ascii") and "█" in announce.qr_text("http://x")
     assert announce.qr_svg("http://x").startswith("<svg")
+
+
+def test_no_proxy_is_believed_unless_one_is_named(started, monkeypatch):
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    started()
+    assert os.environ["FORWARDED_ALLOW_IPS"] == ""
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
+    started()
+    assert os.environ["FORWARDED_ALLOW_IPS"] == "127.0.0.1"

@@ -110,6 +110,8 @@ def test_a_start_is_told_its_bounds_and_where_many_wait_a_recorded_run_comes_fir
     from app_pages import train
 
     make_run(roots[0] / "sample")
+    others = {Owner.of(f"m{number}").key: f"Member {number}" for number in range(1 + LONG_LINE)}
+    sharing.tell([LEADER.key], {ANNA.key: "Anna", **others}, Caps(steps=50, rank=8))
     registry = Registry(lambda live: None, lambda work, _: None, lambda: 0.0)
     for number in range(1 + LONG_LINE):
         registry.start(Owner.of(f"m{number}"), Request(build_job("digits", steps=40, seed=number + 1)), roots[1])
@@ -128,3 +130,10 @@ def test_a_start_is_told_its_bounds_and_where_many_wait_a_recorded_run_comes_fir
     assert any(f"{LONG_LINE} runs wait already. The recorded run **sample**" in item.value for item in page.markdown)
     page.button(key="train_wait").click().run()
     assert registry.waiting_of(ANNA) is not None
+
+
+def test_who_was_taken_out_starts_nothing(tmp_path, a_class):
+    registry = Registry(lambda live: None, lambda work, _: None, lambda: 0.0)
+    with pytest.raises(FlexLoRAError, match="give the code to join again"):
+        registry.start(Owner.of("taken out"), Request(JOB), tmp_path)
+    assert not any(tmp_path.iterdir()) and registry.line().running is None

@@ -50,12 +50,21 @@ class School:
             await found.send_text("the app")
             await found.close()
 
+        self.heard: list[str] = []
+
+        async def echo(found):
+            await found.accept()
+            async for text in found.iter_text():
+                self.heard.append(text)
+                await found.send_text(text)
+
         self.app = Starlette(
             routes=[
                 *routes("", self.room),
                 Route("/lab/run/{name:path}", run),
                 Route("/_stcore/health", run),
                 WebSocketRoute("/_stcore/stream", socket),
+                WebSocketRoute("/echo", echo),
                 Route("/{_:path}", page),
             ],
             middleware=[Middleware(BrowserCookie), Middleware(Gate, room=self.room, base="")],
@@ -342,6 +351,82 @@ def test_a_full_disk_is_said_and_nothing_has_happened(school, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(rooms, "put_bytes", full)
-    told = {"lesson": "Rank", "step": 1, "right": None, "version": "1"}
+    told = {"lesson": "spectrum", "step": "about", "right": None, "version": "one"}
     answer = student.post("/lab/class/progress", json=told)
     assert answer.status_code == 507 and is_one_line(answer) and school.room.state == before
+
+
+def test_a_socket_ends_when_its_member_is_taken_out(school):
+    from classroom.state import removed
+
+    student = school.member()
+    (key,) = school.room.state.members
+    with student.websocket_connect("ws://lab/echo") as socket:
+        socket.send_text("first")
+        assert socket.receive_text() == "first"
+        school.room.change(removed, key)
+        socket.send_text("second")
+        with pytest.raises(WebSocketDisconnect) as ended:
+            socket.receive_text()
+    assert ended.value.code == 1008 and school.heard == ["first"]
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://lab:9999", "null"])
+def test_a_page_of_another_site_gets_no_socket(school, origin):
+    student = school.member()
+    there = "ws://lab/_stcore/stream"
+    with pytest.raises(WebSocketDisconnect), student.websocket_connect(there, headers={"origin": origin}):
+        pass
+    with student.websocket_connect(there, headers={"origin": "http://lab"}) as socket:
+        assert socket.receive_text() == "the app"
+
+
+@pytest.mark.parametrize("place", [("train", {"run": "\ud800"}), ("train", {"\udfff": "x"}), ("\ud800", {})])
+def test_the_leader_shows_no_half_of_a_surrogate_pair(school, place):
+    page, query = place
+    body = json.dumps({"on": True, "page": page, "query": query})
+    answer = school.leader().post("/lab/class/lead", content=body)
+    assert answer.status_code == 400 and is_one_line(answer)
+    assert state_of(school.member("Ben")) is not None
+
+
+def test_halves_of_surrogate_pairs_in_a_kept_class_are_dropped(school, tmp_path):
+    school.member()
+    school.room.close()
+    held = json.loads((school.room.folder / rooms.STATE).read_text())
+    held["lead"] = {"on": True, "page": "train", "query": {"run": "a\ud800b"}, "number": 1}
+    (school.room.folder / rooms.STATE).write_text(json.dumps(held))
+    room = Room(tmp_path)
+    assert room.state.lead.query == {"run": "ab"} and len(room.state.members) == 1 and room.notice == ""
+    room.close()
+
+
+@pytest.mark.parametrize("text", ['{"schema": 1, "version": 1e999}', "[" * 100_000, '{"schema": 1e999}', "[]"])
+def test_whatever_is_damaged_is_laid_aside(school, tmp_path, text):
+    school.member()
+    school.room.close()
+    kept = json.loads((school.room.folder / rooms.STATE).read_text())
+    held = text if "version" not in text else json.dumps(kept).replace('"version": 1', '"version": 1e999')
+    (school.room.folder / rooms.STATE).write_text(held)
+    room = Room(tmp_path)
+    assert room.state.members == {} and "damaged" in room.notice
+    room.close()
+
+
+@pytest.mark.parametrize(
+    ("lesson", "step", "status"),
+    [("spectrum", "about", 200), ("quiz", "before", 200), ("spectrum", "none", 400), ("Rank", "about", 400),
+     ("spectrum", 1, 400), ("spectrum", ["about"], 400), (["spectrum"], "about", 400), ("quiz", "during", 400)],
+)  # fmt: skip
+def test_only_steps_that_there_are_count(school, lesson, step, status):
+    told = {"lesson": lesson, "step": step, "right": None, "version": "one"}
+    answer = school.member().post("/lab/class/progress", json=told)
+    assert answer.status_code == status and (status == 200 or is_one_line(answer))
+    assert bool(school.room.state.progress) == (status == 200)
+
+
+def test_one_is_never_told_to_try_again_in_no_time(school, monkeypatch):
+    browser = school.browser()
+    monkeypatch.setattr(school.room.attempts, "wait_s", lambda _: 0.2)
+    answer = browser.post("/lab/class/join", data={"code": school.codes.code, "name": "Anna"})
+    assert answer.status_code == 429 and "Try again in 1 s." in answer.text

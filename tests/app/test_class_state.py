@@ -117,7 +117,10 @@ def test_the_second_anna_is_told_apart_and_who_comes_back_keeps_the_lead():
     assert state.members["leader"].leads and state.members["leader"].joined_unix_s == 0.0
 
 
-@pytest.mark.parametrize("name", ["", "  \n ", "x" * 41, None, 3, ["a"], "\u202e\u0000"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "  \n ", "x" * 41, None, 3, ["a"], "\u202e\u0000", "\u200b", "\u3164", "\u061c", "\U000e0041", "\u0301\u0301"],
+)
 def test_a_name_that_is_none_is_refused(name):
     with pytest.raises(ClassError, match="name"):
         joined(ClassState(), "a", name, 0.0)
@@ -125,6 +128,13 @@ def test_a_name_that_is_none_is_refused(name):
 
 def test_marks_that_turn_what_follows_are_left_out_of_a_name():
     assert joined(ClassState(), "a", "A\u202ennA\x07 👩\u200d🔬", 0.0).members["a"].name == "AnnA 👩\u200d🔬"
+
+
+@pytest.mark.parametrize("sign", [*"\u200b\u200d\u00ad\u061c\u2060\u3164\ufe0f\u034f", "\U000e0041", "\U000e0100"])
+def test_signs_that_show_nothing_make_no_second_leader(sign):
+    state = joined(ClassState(), "a", "Leader", 0.0, leads=True)
+    for name in (f"Leader{sign}", f"Lea{sign}der", f"{sign}Leader"):
+        assert joined(state, "b", name, 0.0).members["b"].name == "Leader (2)"
 
 
 def test_one_vote_each_that_can_change_until_the_poll_is_closed():
@@ -303,3 +313,20 @@ def test_a_network_of_ipv6_counts_as_one_address():
     attempts = Attempts(Rate(1, 60.0), Rate(100, 1.0), lambda: 0.0)
     attempts.failed("2001:db8::1")
     assert attempts.wait_s("2001:db8::2") > 0 and attempts.wait_s("2001:db8:1::2") == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, json.dumps({"name": "C", "code": "", "leader": "0" * 64}),
+     json.dumps({"name": "C", "code": "ABCDEF", "leader": "\u00e9"}),
+     json.dumps({"name": "C", "code": "\ud800", "leader": "0" * 64})],
+)  # fmt: skip
+def test_damaged_codes_say_how_new_ones_are_made(tmp_path, text):
+    make_codes(tmp_path, "C")
+    (tmp_path / ".class" / "codes.json").write_text(text, encoding="utf-8")
+    with pytest.raises(FlexLoRAError, match="--new-codes makes new ones"):
+        read_codes(tmp_path)
+
+
+def test_an_empty_code_never_opens():
+    assert not Codes("C", "", "0" * 64).opens("") and not Codes("C", "", "\u00e9").leads("x")
