@@ -228,7 +228,7 @@ def test_a_run_without_records_opens(tmp_path):
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(finished):
     before = {name: (finished / name).read_bytes() for name in FILES}
-    with pytest.raises(RunLogError, match="--resume"):
+    with pytest.raises(RunLogError, match="holds a run already"):
         RunWriter(finished, HEADER)
     assert before == {name: (finished / name).read_bytes() for name in FILES}
 
