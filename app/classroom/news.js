@@ -33,6 +33,8 @@ export class Conversation {
     try {
       const answer = await fetch(place(`state?since=${this.news?.version ?? -1}`));
       if (answer.ok && answer.status !== 204) this.accept(await answer.json(), true);
+      // Who was taken out gets the page at which one joins.
+      if (answer.status === 401) window.location.reload();
       this.say(answer.ok ? "" : await answer.text());
       if (answer.ok) return;
     } catch {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,7 @@ from classroom.state import (
 from flexlora.errors import FlexLoRAError
 from flexlora.job import build_job
 from jobs.caps import Caps, refused_size
+from runs.store import plain
 
 
 def show_board(state: ClassState, metric: str, steps: int, anonymous: bool) -> ClassState:
@@ -330,3 +332,9 @@ def test_damaged_codes_say_how_new_ones_are_made(tmp_path, text):
 
 def test_an_empty_code_never_opens():
     assert not Codes("C", "", "0" * 64).opens("") and not Codes("C", "", "\u00e9").leads("x")
+
+
+@pytest.mark.parametrize("words", [":material/home:", ":streamlit:", ":smile:", "at 10:30:45, :material/how_to_vote:"])
+def test_words_between_colons_stay_words(words):
+    shown = plain(words).replace("\\", "")
+    assert re.search(r":[\w+-]+(/\w+)?:", shown) is None and shown.replace("\u2060", "") == words
