@@ -94,7 +94,7 @@ def measure(folder: Path) -> Measured:
         found.last,
         math.nan if found.halfway_step is None else found.halfway_step,
         found.towards,
-        found.moves,
+        found.changes,
         float(metrics.final_ranks(run).sum()),
     )
 

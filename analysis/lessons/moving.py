@@ -15,6 +15,7 @@ from analysis.runs import Run, exact_event
 from analysis.stability import order_stability
 from analysis.study import StudyTable, study_groups
 from analysis.why import why_card
+from analysis.why.rules import RANK_ONE
 from flexlora.importance import effective_rank
 
 ENOUGH = 0.99
@@ -28,6 +29,7 @@ def facts(lab: Material) -> dict[str, Any]:
     most = int(ranks.argmax())
     last = int(run.steps[-1])
     top = Moment(run, last, most)
+    rank_one = str(run.config["rank_one"])
     needed = int(np.searchsorted(np.cumsum(top.shares), ENOUGH) + 1)
     effective = effective_rank(top.weights)
     assert effective is not None
@@ -38,6 +40,9 @@ def facts(lab: Material) -> dict[str, Any]:
         "reference_last": int(reference.steps[-1]),
         "matrices": len(ranks),
         "first_rank": int(run.ranks[0, 0]),
+        "rank_one": rank_one,
+        "rank_one_told": RANK_ONE[rank_one],
+        "lowest_count": int((ranks == ranks.min()).sum()),
         "lowest_rank": int(ranks.min()),
         "highest_rank": int(ranks.max()),
         "gainers": [run.matrices[place].name for place in np.flatnonzero(ranks == ranks.max())],

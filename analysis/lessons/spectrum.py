@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.glossary.moment import Moment
 from analysis.lessons.material import PLAIN, RUN, Material
-from analysis.lessons.words import decimals, ends_of, sentence, sum_text
+from analysis.lessons.words import decimals, ends_of, percent, sentence, sum_text
 from analysis.metrics import matrix_label
 from analysis.runs import Run
 from analysis.why.wording import ordinal, standing
@@ -70,6 +70,7 @@ def facts(lab: Material) -> dict[str, Any]:
         "high_entropy": at[high].entropy,
         **_energies(run, record, high),
         "decays": [_decay(q) for q in DECAYS],
+        **_halfway(),
         "scales": [_scaled(at[low].weights, factor) for factor in FACTORS],
     }
 
@@ -124,6 +125,22 @@ def _decay(q: float) -> dict[str, Any]:
         "label": f"each λ is {q:.2f} of the one before",
         "bars": values.tolist(),
         "numbers": [["entropy I", f"{entropy:.2f}"], ["largest share", f"{1 / np.square(values).sum():.0%}"]],
+    }
+
+
+def _halfway() -> dict[str, Any]:
+    """What the smaller half of the directions holds at the frame whose entropy is nearest to 0.5."""
+    powers = np.array([q ** np.arange(DIRECTIONS) for q in DECAYS])
+    entropies = [spectral_entropy(values) or 0.0 for values in powers]
+    nearest = int(np.argmin(np.abs(np.array(entropies) - 0.5)))
+    energy = np.square(powers[nearest])
+    left = float(energy[DIRECTIONS // 2 :].sum() / energy.sum())
+    return {
+        "half_entropy": entropies[nearest],
+        "half_all": DIRECTIONS,
+        "half_count": DIRECTIONS // 2,
+        "half_left": left,
+        "half_share": percent(left),
     }
 
 

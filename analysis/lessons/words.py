@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from analysis.metrics import instructive_event
 from analysis.runs import Run, exact_event
 
+NO_BREAK = "\u00a0"
 UNSHOWN = ("claims",)
 """Keys of a step that no reader sees."""
 
@@ -56,14 +58,22 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] if is_word else text
 
 
+def unbroken(text: str) -> str:
+    """Return a text with no-break spaces before "%", after "±", and around the "=" of a symbol of one letter."""
+    joined = re.sub(r"(?<=\d) (?=%)|(?<=±) (?=\d)", NO_BREAK, text)
+    return re.sub(r"(\b\w) = (?=[\d−-])", rf"\1{NO_BREAK}={NO_BREAK}", joined)
+
+
 def filled(source: Any, facts: Mapping[str, Any]) -> Any:
     """Return a part of a lesson with every ``{number}`` in a text and every ``$fact`` in its place.
+
+    A text breaks no line within "λ = 0", "0.79 %" or "± 0.02".
 
     Raises:
         KeyError: a name that the facts do not have.
     """
     if isinstance(source, str):
-        return facts[source[1:]] if source.startswith("$") else source.format_map(facts)
+        return facts[source[1:]] if source.startswith("$") else unbroken(source.format_map(facts))
     if isinstance(source, list):
         return [filled(item, facts) for item in source]
     if isinstance(source, dict):

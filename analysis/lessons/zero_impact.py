@@ -12,6 +12,7 @@ from analysis.lessons.material import RUN, Material
 from analysis.lessons.words import ends_of, percent
 from analysis.metrics import matrix_label
 from analysis.runs import Run, exact_event
+from analysis.why.wording import ordinal
 from flexlora.importance import spectral_entropy
 
 AROUND = 5
@@ -84,6 +85,7 @@ def _taken(run: Run, step: int) -> dict[str, Any]:
         for event in run.events
         for move in event["prune"]
     }
+    moved = [event["step"] for event in run.events if event["prune"] or event["extend"]]
     own = {matrix: share for (at, matrix), share in shares.items() if at == step}
     (worst_step, worst), most = max(shares.items(), key=lambda pair: pair[1])
     label = matrix_label(run.matrices[run.place_of(max(own, key=lambda name: own[name]))])
@@ -93,6 +95,8 @@ def _taken(run: Run, step: int) -> dict[str, Any]:
         "taken_least": percent(min(own.values())),
         "taken_least_value": min(own.values()),
         "worst_step": worst_step,
+        "worst_event": f"the {ordinal(1 + sum(at < worst_step for at in moved))}",
+        "worst_rank": len(run.singular_values(worst_step)[worst]),
         "worst_label": matrix_label(run.matrices[run.place_of(worst)]),
         "worst_share": percent(most),
         "worst_value": most,

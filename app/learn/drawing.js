@@ -15,6 +15,8 @@ import { drawLevels, level, plot, svg } from "./svg.js";
  */
 
 const KEY_SHARE = 1 / 24;
+/** Of the picture: steeper than this is straight up or down; further aside than this is another height. */
+const [UPRIGHT, TREMBLE] = [4, 0.008];
 
 /** @param {DrawAsk} ask @param {(number | null)[]} drawn a value each, null = not drawn @returns {number} mean distance from the truth over what was not given, as a share of the axis */
 export function distance({ truth, low, high, given }, drawn) {
@@ -43,8 +45,8 @@ export class Drawing {
     this.revealed = false;
     /** @type {{share: number, value: number} | null} where the hand was last */
     this.hand = null;
-    /** @type {Set<number>} points that the hand has passed since it came down */
-    this.passed = new Set();
+    /** @type {Map<number, number>} how near the hand came to each point, across, since it came down */
+    this.nearness = new Map();
     this.picture = element("div", { class: "ln-picture ln-drawing" });
     this.button = element("button", { type: "button", class: "ln-button ln-main", text: "Show what happened" });
     this.button.addEventListener("click", () => {
@@ -136,12 +138,12 @@ export class Drawing {
     if (!this.open) return;
     event.preventDefault();
     this.picture.setPointerCapture(event.pointerId);
-    this.passed.clear();
+    this.nearness.clear();
     this.hand = null;
     this.trace(event);
   }
 
-  /** The points between the last place of the hand and this one get the height at which it passed them. @param {PointerEvent} event */
+  /** A point gets the height that the hand had where it came nearest to it, across; between two places of the hand it went straight. @param {PointerEvent} event */
   trace(event) {
     const { low, high } = this.ask;
     const own = this.plot;
@@ -150,12 +152,15 @@ export class Drawing {
     const share = (event.clientX - box.left - own.x(0)) / (own.x(1) - own.x(0));
     const value = low + ((own.y(low) - (event.clientY - box.top)) / (own.y(low) - own.y(high))) * (high - low);
     const before = this.hand;
-    const passed = before ? this.free().filter((i) => (this.shareOf(i) - before.share) * (this.shareOf(i) - share) <= 0 && share !== before.share) : [];
-    for (const i of passed) if (before) this.put(i, before.value + ((value - before.value) * (this.shareOf(i) - before.share)) / (share - before.share));
-    const steep = before && Math.abs(value - before.value) / (high - low) > Math.abs(share - before.share);
+    const crossed = before ? this.free().filter((i) => (this.shareOf(i) - before.share) * (this.shareOf(i) - share) <= 0 && share !== before.share) : [];
+    for (const i of crossed) if (before) this.put(i, before.value + ((value - before.value) * (this.shareOf(i) - before.share)) / (share - before.share), 0);
+    const upright = before && Math.abs(value - before.value) / (high - low) > UPRIGHT * Math.abs(share - before.share);
     this.hand = { share, value };
-    if (!before || (steep && !passed.length)) this.put(this.nearest(share), value);
-    if (!before) this.passed.clear();
+    const near = this.nearest(share);
+    const away = Math.abs(this.shareOf(near) - share);
+    // A hand that goes straight up or down lifts one point, also when it trembles.
+    const known = (this.nearness.get(near) ?? Infinity) + (upright ? TREMBLE : 0);
+    if (!before || (upright && !crossed.length && away <= known)) this.put(near, value, away);
     this.draw();
   }
 
@@ -165,7 +170,8 @@ export class Drawing {
     this.hand = null;
     if (!hand || !this.open) return;
     const near = this.nearest(hand.share);
-    if (!this.passed.has(near)) this.put(near, hand.value);
+    const away = Math.abs(this.shareOf(near) - hand.share);
+    if (away < (this.nearness.get(near) ?? Infinity)) this.put(near, hand.value, away);
     this.draw();
   }
 
@@ -180,10 +186,10 @@ export class Drawing {
     return this.free().reduce((best, i) => (away(i) < away(best) ? i : best));
   }
 
-  /** @param {number} place @param {number} value */
-  put(place, value) {
+  /** @param {number} place @param {number} value @param {number} away how far from the point, across */
+  put(place, value, away) {
     this.drawn[place] = Math.min(this.ask.high, Math.max(this.ask.low, value));
-    this.passed.add(place);
+    this.nearness.set(place, away);
   }
 
   /** @param {KeyboardEvent} event */

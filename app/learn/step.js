@@ -33,7 +33,8 @@ export class StepView {
       this.heading,
       ...paragraphs(step.text),
       ...(step.formula ? [element("code", { class: "ln-formula", text: step.formula })] : []),
-      ...(step.ask && (!told || step.ask.kind === "choose") ? [this.question()] : []),
+      ...(step.ask && !told ? [this.question()] : []),
+      ...(told && step.ask?.kind === "choose" ? [element("p", { class: "ln-question" }, marked(step.ask.question))] : []),
       this.reveal,
       element("p", { class: "ln-links" }, links),
     ]);
@@ -46,7 +47,6 @@ export class StepView {
     const told = element("p", { class: "ln-question" }, marked(ask.question));
     /** @type {HTMLButtonElement[]} */
     this.options = [];
-    if (this.told) return element("div", { class: "ln-ask ln-told" }, [told, element("p", { class: "ln-hint", text: "Told at once:" })]);
     if (ask.kind === "choose") {
       this.options = ask.options.map((/** @type {string} */ text, /** @type {number} */ i) =>
         element("button", { type: "button", class: "ln-option", onclick: () => this.choose(i) }, [element("span", { class: "ln-letter", text: LETTERS[i], "aria-hidden": "true" }), element("span", { text })]),

@@ -26,15 +26,17 @@ class Way:
         last: distance after the last event.
         halfway_step: the first event after which at most half of the first distance was left; None = none was, or the
             run began at the truth.
-        towards: share of the moves that brought their matrix nearer to its true rank; NaN without moves.
-        moves: directions pruned plus directions extended.
+        towards: share of the changes of rank that brought their matrix nearer to its true rank; NaN without any.
+        nearer: changes of rank that did so.
+        changes: of rank by one: directions pruned plus directions extended.
     """
 
     first: float
     last: float
     halfway_step: int | None
     towards: float
-    moves: int
+    nearer: int
+    changes: int
 
 
 def way(first_ranks: Mapping[str, int], events: Sequence[Mapping[str, Any]], true_ranks: Mapping[str, int]) -> Way:
@@ -48,18 +50,18 @@ def way(first_ranks: Mapping[str, int], events: Sequence[Mapping[str, Any]], tru
     ranks, names = dict(first_ranks), list(true_ranks)
     wanted = [true_ranks[name] for name in names]
     first = last = distance([ranks[name] for name in names], wanted)
-    halfway, nearer, moves = None, 0, 0
+    halfway, nearer, changes = None, 0, 0
     for event in events:
         for half, change in (("prune", -1), ("extend", 1)):
             for move in event[half]:
                 name = move["matrix"]
                 nearer += (true_ranks[name] - ranks[name]) * change > 0
                 ranks[name] += change
-                moves += 1
+                changes += 1
         last = distance([ranks[name] for name in names], wanted)
         if halfway is None and first > 0 and last <= first / 2:
             halfway = int(event["step"])
-    return Way(first, last, halfway, nearer / moves if moves else math.nan, moves)
+    return Way(first, last, halfway, nearer / changes if changes else math.nan, nearer, changes)
 
 
 def relative_loss(loss: float, uniform: float, oracle: float) -> float:

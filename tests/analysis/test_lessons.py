@@ -14,7 +14,7 @@ from analysis.lessons import spectrum as first_lesson
 from analysis.lessons.book import filled_lesson, lesson_source, reading_minutes
 from analysis.lessons.material import RUN, Material
 from analysis.lessons.quiz import PHASES, RULES, VERDICTS, quiz
-from analysis.lessons.words import filled, sentence
+from analysis.lessons.words import filled, sentence, unbroken
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 STEPS = [(name, step["key"]) for name in LESSONS for step in lesson_source(name)["steps"]]
@@ -180,6 +180,11 @@ def test_the_quiz_follows_the_runs(book, facts):
         one["concept"] for one, two in zip(quiz(found)["before"], quiz(other)["before"], strict=True) if one != two
     ]
     assert changed == ["steadier", "said"]
+
+
+def test_no_line_breaks_within_a_number_and_its_sign():
+    text = unbroken("With λ = 0 it took 0.79 % ± 0.02, and rank = what it had.")
+    assert text.replace("\u00a0", "~") == "With λ~=~0 it took 0.79~% ±~0.02, and rank = what it had."
 
 
 def test_a_sentence_begins_with_a_large_letter_and_a_symbol_stays():

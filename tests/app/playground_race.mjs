@@ -79,7 +79,7 @@ function played() {
     playing: reports.at(-1).playing,
     lossesTold,
     alone: [...alone.history.losses.from()],
-    moves: reports.at(-1).race.lanes[1].scores.moves,
+    moves: reports.at(-1).race.lanes[1].scores.changes,
   };
 }
 

@@ -8,7 +8,7 @@ const modules = new Map();
 for (const [name] of cases) if (!modules.has(name)) modules.set(name, await import(`${pathToFileURL(app)}/playground/${name}.js`));
 
 const OWN = {
-  /** Distance to the truth at the start and at the end, the share of moves towards it, and the loss on the test split. */
+  /** Distance to the truth at the start and at the end, the share of changes of rank towards it, and the loss on the test split. */
   "engine/training": ({ Training }, given) => {
     const training = new Training(given);
     while (!training.finished) training.step();

@@ -185,7 +185,7 @@ def test_scores_follow_the_moves():
         {"step": 9, "prune": [{"matrix": "a"}], "extend": [{"matrix": "c"}]},
     ]
     found = way({"a": 2, "b": 2, "c": 2}, moves, true)
-    assert (found.first, found.last, found.halfway_step, found.moves) == (pytest.approx(1 / 6), 0, 9, 4)
+    assert (found.first, found.last, found.halfway_step, found.changes) == (pytest.approx(1 / 6), 0, 9, 4)
     assert found.towards == 3 / 4
     still = way({"a": 2, "b": 2, "c": 2}, [], true)
     assert still.halfway_step is None and math.isnan(still.towards)

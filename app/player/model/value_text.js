@@ -22,10 +22,11 @@ export function valueText(colour, value, signed = false) {
   return `${sign}${colour === "parameters" ? formatCount(value).replace("-", "−") : formatNumber(Number(value.toPrecision(2)))}`;
 }
 
-/** The same, and what has room in a narrow cell. Of entropies, which lie close together, three decimals. @param {Colour} colour @param {number} value @param {boolean} [signed] @returns {string[]} */
+/** The same, and what has room in a narrow cell. Counts lose a digit at a time: 17.3k, 17k. Of entropies, which lie close together, three decimals. @param {Colour} colour @param {number} value @param {boolean} [signed] @returns {string[]} */
 export function valueTexts(colour, value, signed = false) {
   if (isWhole(colour) || Number.isNaN(value)) return [valueText(colour, value, signed)];
-  const near = [value, Number(value.toPrecision(1))].map((rounded) => valueText(colour, rounded, signed));
+  const lengths = colour === "parameters" ? [3, 2, 1] : [3, 1];
+  const near = lengths.map((each) => (each === 3 ? value : Number(value.toPrecision(each)))).map((rounded) => valueText(colour, rounded, signed));
   const texts = near.flatMap((text) => [text, text.replace(/^([+−]?)0\./, "$1.")]);
   if (signed || (colour !== "entropy" && colour !== "true_entropy")) return texts;
   return [3, 2, 1].map((digits) => value.toFixed(digits).replace(/^0/, ""));

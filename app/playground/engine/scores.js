@@ -17,8 +17,9 @@ export function distance(ranks, truth) {
  * @property {number} first distance at the start
  * @property {number} last distance after the last event
  * @property {number | null} halfwayStep the first event after which at most half of the first distance was left
- * @property {number} towards share of the moves that brought their matrix nearer to its true rank; NaN without moves
- * @property {number} moves directions pruned plus directions extended
+ * @property {number} towards share of the changes of rank that brought their matrix nearer to its true rank; NaN without any
+ * @property {number} nearer changes of rank that did so
+ * @property {number} changes of rank by one: directions pruned plus directions extended
  */
 
 /** Follows the events of a run, one after another. */
@@ -27,9 +28,8 @@ export class WayThere {
   constructor(ranks, truth) {
     this.ranks = [...ranks];
     this.truth = truth;
-    this.nearer = 0;
     /** @type {Way} */
-    this.way = { first: distance(ranks, truth), last: distance(ranks, truth), halfwayStep: null, towards: NaN, moves: 0 };
+    this.way = { first: distance(ranks, truth), last: distance(ranks, truth), halfwayStep: null, towards: NaN, nearer: 0, changes: 0 };
   }
 
   /** @param {Event} event */
@@ -37,14 +37,14 @@ export class WayThere {
     const { way, ranks, truth } = this;
     for (const [moves, change] of /** @type {const} */ ([[event.prune, -1], [event.extend, 1]])) {
       for (const { matrix } of moves) {
-        if ((truth[matrix] - ranks[matrix]) * change > 0) this.nearer += 1;
+        if ((truth[matrix] - ranks[matrix]) * change > 0) way.nearer += 1;
         ranks[matrix] += change;
-        way.moves += 1;
+        way.changes += 1;
       }
     }
     way.last = distance(ranks, truth);
     if (way.halfwayStep === null && way.first > 0 && way.last <= way.first / 2) way.halfwayStep = event.step;
-    if (way.moves) way.towards = this.nearer / way.moves;
+    if (way.changes) way.towards = way.nearer / way.changes;
   }
 }
 

@@ -128,7 +128,8 @@ export class Contestant {
     const wrong = misplaced(last.ranks, truth);
     const right = truth.filter((rank, place) => rank === last.ranks[place]).length;
     const loss = last.testLoss ?? last.validationLoss;
-    const share = Number.isFinite(last.scores.towards) ? `${Math.round(100 * last.scores.towards)} % of ${last.scores.moves} moves went towards the truth` : "no move yet";
+    const { nearer, changes } = last.scores;
+    const share = changes ? `${ledger.moves} ${ledger.moves === 1 ? "move" : "moves"}: ${nearer} of ${changes} changes of rank towards the truth` : "no move yet";
     const first = `${formatNumber(wrong)} directions misplaced · loss ${formatNumber(loss)}`;
     const told = `${first}. ${right} of ${truth.length} found · ${share}`;
     if (this.told !== told) {

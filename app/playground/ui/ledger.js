@@ -45,8 +45,10 @@ export class Ledger {
     return this.events.filter(({ prune, extend }) => prune.length + extend.length).at(-1)?.step ?? null;
   }
 
+  /** As `flexlora.tally` counts: one direction taken and one given are one move; where one kind is more, that counts. */
   get moves() {
-    return this.last?.scores.moves ?? 0;
+    const [pruned, extended] = /** @type {const} */ (["prune", "extend"]).map((way) => this.events.reduce((sum, event) => sum + event[way].length, 0));
+    return Math.max(pruned, extended);
   }
 }
 
