@@ -66,7 +66,7 @@ const CSS = `
 .ln-narrow .ln-body { display: block; height: auto; } .ln-narrow .ln-text { overflow: visible; padding: 0; } .ln-narrow :is(.ln-step:not([aria-current]), .ln-rest) { display: none; }
 .ln-narrow .ln-step { padding-left: 12px; } .ln-narrow .ln-bar { position: sticky; bottom: 0; z-index: 4; padding: 8px 0; background: var(--st-background-color); } .ln-narrow .ln-stage { margin-top: 16px; } .ln-narrow .ln-dial { height: 460px; } .ln-narrow .ln-dial h3 { padding-right: 0; } .ln-narrow .ln-torun { position: static; margin-bottom: 8px; justify-self: start; order: -1; }
 .ln-narrow .ln-welcome:not(:has(+ .ln-step[aria-current])) { display: none; }
-@container reader (max-width: 1150px) { .ln-nav { flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .ln-tab { flex: none; padding: 4px 8px; font-size: 13px; white-space: nowrap; } }
+@container reader (max-width: 1330px) { .ln-nav { gap: 1px; flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .ln-tab { flex: none; gap: 4px; padding: 4px 7px; font-size: 13px; white-space: nowrap; } }
 /* Beside a text the player has no room for its list of events. */
 @media (min-width: 821px) { @container player (max-width: 772px) { .ln .fl-hero { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); } .ln :is(.fl-eventpanel, .fl-bar .fl-label) { display: none; } } }
 `;
