@@ -15,6 +15,12 @@ const OWN = {
     const { scores: { first, last, towards }, testLoss } = training.snapshot();
     return [first, last, towards, testLoss];
   },
+  /** Moves of events that pruned and extended so many. */
+  "ui/ledger": ({ Ledger }, counts) => {
+    const ledger = new Ledger();
+    ledger.events = counts.map(([pruned, extended]) => ({ prune: Array(pruned).fill({}), extend: Array(extended).fill({}) }));
+    return ledger.moves;
+  },
   "ui/experiments": ({ EXPERIMENTS }) => EXPERIMENTS,
   /** A start from given draws, its gradient, and what is left after steps. */
   "toys/direction": ({ WAYS, gradientOf, stepped, lossOf }, start, wanted, [p, q, P, Q], steps) => {

@@ -187,16 +187,22 @@ def test_letters_answer_and_the_line_of_a_drawing_is_where_the_hand_was(page, ad
     learner.open(f"{address}#lesson=schedule&step=formula")
     page.wait_for_selector(".ln-drawing [data-point]")
     ends = [page.locator(f'.ln-drawing [data-point="{i}"]').bounding_box() for i in (0, len(ask["x"]) - 1)]
-    (left, right), middle = (one["x"] + one["width"] / 2 for one in ends), ends[0]["y"] + ends[0]["height"] / 2
-    # A straight line down, in uneven strokes: it passes each step at its share of the way.
-    page.mouse.move(left, middle)
+    left, right = (one["x"] + one["width"] / 2 for one in ends)
+    picture = page.locator(".ln-drawing svg").bounding_box()
+    top, height = picture["y"] + 45, picture["height"] - 110
+
+    def fall(share):
+        return 1 - (1 - share) ** 3
+
+    # A fast hand down a curve that is steep at first: each step keeps the height at which the hand passed it.
+    page.mouse.move(left, top)
     page.mouse.down()
-    for share in (0.07, 0.31, 0.38, 0.66, 0.93, 1.0):
-        page.mouse.move(left + share * (right - left), middle + share * 60)
+    for share in [own / 40 for own in range(1, 41)]:
+        page.mouse.move(left + share * (right - left), top + fall(share) * height)
     page.mouse.up()
     drawn = [float(one.get_attribute("cy")) for one in page.locator(".ln-drawing [data-point]").all()]
-    shares = [(step - ask["x"][0]) / (ask["x"][-1] - ask["x"][0]) for step in ask["x"]]
-    assert [(one - drawn[0]) / (drawn[-1] - drawn[0]) for one in drawn] == pytest.approx(shares, abs=0.02)
+    shares = [fall((step - ask["x"][0]) / (ask["x"][-1] - ask["x"][0])) for step in ask["x"]]
+    assert [(one - drawn[0]) / (drawn[-1] - drawn[0]) for one in drawn] == pytest.approx(shares, abs=0.01)
 
 
 def test_the_picture_of_a_slider_is_whole_when_it_comes(page, address):

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from flexlora.tally import count_moves
 from tests.app.playground_script import NODE, answers
 
 TABS = ["race", "spectrum", "zero", "starts", "cut", "price"]
@@ -105,6 +106,29 @@ def test_moves_are_told_in_words():
         "step 60: layer 0 mix, layer 1 mix, layer 2 mix and 2 more lost their smallest direction",
         "step 70: nothing moved",
     ]
+
+
+def test_one_direction_taken_and_one_given_are_one_move_as_the_lab_counts():
+    counts = [[], [[5, 5]], [[1, 0], [0, 1], [2, 2]], [[4, 0], [3, 1]]]
+    assert answers(*(["ui/ledger", case] for case in counts)) == [
+        count_moves(sum(pruned for pruned, _ in case), sum(extended for _, extended in case)) for case in counts
+    ]
+
+
+def test_ranks_that_are_nearer_without_a_lower_loss_are_told():
+    def ended(misplaced, loss):
+        return {"way": {"misplaced": [9, misplaced]}, "last": {"testLoss": loss}, "lastMove": 40}
+
+    cases = [[(6, 0.0091), (9, 0.009)], [(9, 0.01), (6, 0.0099)], [(6, 0.005), (9, 0.01)], [(6, 0.01), (6, 0.01)]]
+    told = answers(
+        *(
+            ["ui/verdict", "verdictWords", [*(ended(*own) for own in case), ended(0, 0.0048)], ["one", "other"]]
+            for case in cases
+        )
+    )
+    assert "The ranks of A are nearer to the true ones, its loss is not lower; with the true ranks" in told[0]
+    assert "The ranks of B are nearer to the true ones, its loss is not clearly lower; with" in told[1]
+    assert not any("nearer" in words for words in told[2:])
 
 
 def test_every_experiment_can_be_trained_and_linked():
