@@ -79,7 +79,7 @@ class Measured(NamedTuple):
     distance: float
     halfway_step: float
     towards: float
-    moves: float
+    changes: float
     final_rank: float
 
 
@@ -117,7 +117,7 @@ def table(found: Mapping[str, Sequence[Measured]]) -> str:
     losses = {key: _mean([item.loss for item in own]) for key, own in found.items()}
     lines = [
         "| policy | test loss | relative | against uniform (95 %) | Holm p | detectable | distance | halfway | towards "
-        "| moves | final rank |",
+        "| changes | final rank |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key in sorted(found, key=lambda key: math.inf if math.isnan(losses[key]) else losses[key]):
