@@ -146,7 +146,7 @@ def test_a_leader_and_two_students(served_class, newcomer):
     leader.goto(f"{served_class.address}/learn")
     leader.wait_for_function("new URLSearchParams(location.search).has('lesson')")
     leader.get_by_role("button", name="Present", exact=True).click()
-    for _ in range(2):
+    for _ in range(3):
         before = leader.evaluate("location.search")
         leader.keyboard.press("PageDown")
         leader.wait_for_function("before => location.search !== before", arg=before)
