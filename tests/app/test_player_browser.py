@@ -56,7 +56,7 @@ def test_the_keyboards_place_among_the_pages_can_be_seen(open_page):
     page = Viewer(open_page()).page
     for _ in range(3):
         page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.innerText") == "Train"
+    assert page.evaluate("document.activeElement.innerText") == "Playground"
     assert page.evaluate("getComputedStyle(document.activeElement).outline").endswith("solid 2px")
 
 

@@ -233,8 +233,8 @@ def test_the_oracle_recovers_the_planted_truth_and_random_and_inverted_do_not(tm
         assert found["oracle", seed].last == 0 and found["oracle", seed].towards == 1
         assert found["oracle", seed].halfway_step is not None and found["oracle", seed].first > 0.2
         for key in ("random", "inverted"):
-            assert found[key, seed].moves > 8 and found[key, seed].last > found["oracle", seed].first / 2, key
-        assert found["still", seed].moves == 0
+            assert found[key, seed].changes > 8 and found[key, seed].last > found["oracle", seed].first / 2, key
+        assert found["still", seed].changes == 0
 
 
 def test_a_run_under_a_policy_is_explained_and_replayed_from_its_log(tmp_path):

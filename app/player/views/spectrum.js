@@ -200,7 +200,8 @@ function drawStem(pen, palette, plot, x, column, direction, y) {
   if (column < LABELLED) return;
   const label = stemLabel(direction, column);
   const fill = going || fresh ? colour : palette.muted;
-  pen.text(x, plot.y + plot.h + 11, label, { fill, size: 11, align: "center", weight: going || fresh ? 600 : 400 });
+  // Clear of the ring around one that has just begun at 0.
+  pen.text(x, plot.y + plot.h + 13, label, { fill, size: 11, align: "center", weight: going || fresh ? 600 : 400 });
 }
 
 /** @param {Direction} direction @param {number} column @returns {string} what the last event did to it, else its slot */
