@@ -111,13 +111,7 @@ class TensorFile:
 
     def raw(self, name: str) -> bytes:
         """Return a tensor's bytes as stored."""
-        tensor = self.tensors[name]
-        with self.path.open("rb") as file:
-            file.seek(tensor.start)
-            found = file.read(tensor.nbytes)
-        if len(found) != tensor.nbytes:
-            raise AdapterError(f"{self.path.name} has become shorter while it was read.")
-        return found
+        return stored_bytes(self.path, self.tensors[name])
 
     def read(self, name: str) -> np.ndarray:
         """Return a tensor as float64.
@@ -158,6 +152,16 @@ class Shards:
     def read(self, name: str) -> np.ndarray:
         """Return a tensor as float64; ``AdapterError`` where it holds no plain floating-point numbers."""
         return self._file[name].read(name)
+
+
+def stored_bytes(path: Path, tensor: Tensor) -> bytes:
+    """Return the bytes of a tensor in its file; ``AdapterError`` where the file has lost them since it was opened."""
+    with path.open("rb") as file:
+        file.seek(tensor.start)
+        found = file.read(tensor.nbytes)
+    if len(found) != tensor.nbytes:
+        raise AdapterError(f"{path.name} has become shorter while it was read.")
+    return found
 
 
 def floats(data: bytes, dtype: str) -> np.ndarray:

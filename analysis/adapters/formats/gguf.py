@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from analysis.adapters.damage import what_it_is
-from analysis.adapters.files import MAX_HEADER_BYTES, AdapterError, Tensor, floats, number
+from analysis.adapters.files import MAX_HEADER_BYTES, AdapterError, Tensor, floats, number, stored_bytes
 from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.gguf_plan import GGUF_WRITER
 from analysis.adapters.formats.products import low_rank
@@ -88,13 +88,7 @@ class GgufFile:
 
     def raw(self, name: str) -> bytes:
         """Return a tensor's bytes as stored."""
-        tensor = self.tensors[name]
-        with self.path.open("rb") as file:
-            file.seek(tensor.start)
-            found = file.read(tensor.nbytes)
-        if len(found) != tensor.nbytes:
-            raise AdapterError(f"{self.path.name} has become shorter while it was read.")
-        return found
+        return stored_bytes(self.path, self.tensors[name])
 
     def read(self, name: str) -> np.ndarray:
         """Return a tensor as float64; ``AdapterError`` where its type cannot be read."""
