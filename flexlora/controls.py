@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from flexlora.errors import FlexLoRAError
@@ -19,10 +19,15 @@ COMMANDS: dict[str, str] = {
     "stop": "End the run after the current step; it can be resumed.",
     "set": 'Change live options from the next step on, all or none: {"command": "set", "values": {key: value, ...}}.',
 }
+MODES = {"pause": "paused", "resume": "running"}
+"""Command → what the loop does from then on; of ``step`` and ``next_event`` both have the same name."""
 
 
 class Controls:
     """A thread-safe mailbox between whoever steers (page, terminal, parent process) and the training loop.
+
+    Where the loop runs in another process, each has one: what arrives here is passed on by ``relay``, and where the
+    loop is comes back by ``mirror``.
 
     Attributes:
         stopping: True once a stop was asked for.
@@ -37,6 +42,8 @@ class Controls:
         self._mode = "paused" if paused else "running"
         self._arrived = threading.Condition()
         self._edits: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._accepted = self._relayed = 0
+        self._relay: Callable[[dict[str, Any]], object] | None = None
 
     @property
     def paused(self) -> bool:
@@ -59,12 +66,42 @@ class Controls:
                     values = {str(command["key"]): command["value"]}
                 if not isinstance(values, dict) or not values:
                     raise FlexLoRAError(f'A set command needs "values": {{key: value, ...}}, got {command}.')
-                self._edits.put({str(key): value for key, value in values.items()})
+                if self._relay is None:
+                    self._edits.put({str(key): value for key, value in values.items()})
             elif name == "stop":
                 self.stopping = True
             else:
-                self._mode = {"pause": "paused", "resume": "running"}.get(name, name)
+                self._mode = MODES.get(str(name), str(name))
+            self._accepted += 1
+            self._pass_on(command)
             self._arrived.notify_all()
+
+    def relay(self, to: Callable[[dict[str, Any]], object] | None) -> None:
+        """Pass on to another process what holds now and every command that arrives from now on; None = no longer."""
+        with self._arrived:
+            self._relay, self._relayed = to, 0
+            if to is None:
+                return
+            self._pass_on({"command": {mode: name for name, mode in MODES.items()}.get(self._mode, self._mode)})
+            for values in self.edits():
+                self._pass_on({"command": "set", "values": values})
+            if self.stopping:
+                self._pass_on({"command": "stop"})
+
+    def now(self) -> dict[str, Any]:
+        """Return where the loop is, as ``mirror`` of the controls that relay to these takes it."""
+        with self._arrived:
+            waits = self.waiting_since is not None
+            return {"accepted": self._accepted, "mode": self._mode, "waited_s": self.waited_s, "waits": waits}
+
+    def mirror(self, there: Mapping[str, Any]) -> None:
+        """Take over where the loop in another process is, unless it has not heard the latest command yet."""
+        with self._arrived:
+            if there["accepted"] == self._relayed:
+                self._mode = str(there["mode"])
+            self.waited_s = float(there["waited_s"])
+            since = self.waiting_since
+            self.waiting_since = (time.monotonic() if since is None else since) if there["waits"] else None
 
     def edits(self) -> list[dict[str, Any]]:
         """Return and forget the ``set`` commands received since the last call, each as option → value."""
@@ -97,6 +134,11 @@ class Controls:
         with self._arrived:
             if self._mode == "step" or (self._mode == "next_event" and event):
                 self._mode = "paused"
+
+    def _pass_on(self, command: dict[str, Any]) -> None:
+        if self._relay is not None:
+            self._relayed += 1
+            self._relay(command)
 
     def _blocked(self) -> bool:
         return self._mode == "paused" and not self.stopping and self._edits.empty()

@@ -38,6 +38,8 @@ TORCH_FREE = (
     "run_log",
     "job",
     "controls",
+    "child",
+    "served",
     "counter",
     "allocation",
     "choices",
@@ -62,7 +64,7 @@ CONTRACT = (
     "import analysis.costs, analysis.notebook, analysis.tables, analysis.why",
     "import flexlora.job, flexlora.controls, flexlora.methods, flexlora.tasks, flexlora.train",
     "import flexlora.study.__main__, flexlora.study.worker, flexlora.study.ray_pool",
-    "import flexlora.study.served, flexlora.study.partial",
+    "import flexlora.served, flexlora.study.served, flexlora.study.partial",
     "import analysis.study.__main__, analysis.leaderboard.__main__",
 )
 """Imports that stay light."""

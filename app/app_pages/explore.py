@@ -8,6 +8,7 @@ import streamlit as st
 
 from analysis.metrics import describe_run, first_matrix
 from jobs.line import TICK_S
+from jobs.owner import Owner
 from jobs.registry import REGISTRY
 from jobs.visitor import visitor
 from links import what_if_button
@@ -40,9 +41,9 @@ GOES_ON = ("running", "paused")
 
 def page() -> None:
     """Draws the page."""
-    entries = run_entries()
+    entries, me = run_entries(), visitor()
     _follow_address(entries)
-    choices = _choices(entries)
+    choices = _choices(entries, me)
     if not choices:
         _show_empty()
         return
@@ -53,10 +54,10 @@ def page() -> None:
     with pickers:
         run_picker(
             PICKER,
-            runs={key: _names(named) for key, named in choices.items()},
+            runs={key: _names(named, me) for key, named in choices.items()},
             run=entry.key,
             on_run=_picked,
-            others={key: _names(named) for key, named in offered.items()},
+            others={key: _names(named, me) for key, named in offered.items()},
             other=other.key if other else None,
             on_other=_pinned,
         )
@@ -100,12 +101,12 @@ def _follow_address(entries: list[RunEntry]) -> None:
         state[CHOSEN] = entry.key
 
 
-def _choices(entries: list[RunEntry]) -> dict[str, RunEntry]:
+def _choices(entries: list[RunEntry], me: Owner) -> dict[str, RunEntry]:
     """What the picker offers; the chosen one is among them when there is any."""
     state = st.session_state
     # The user's own first: below fifty bundled ones nobody finds them. A class may have many.
     places = {YOURS: 0, BUNDLED: 1, OTHERS: 2}
-    sort = sorted(entries, key=lambda entry: places[whose(entry.key, entry.folder, visitor())])
+    sort = sorted(entries, key=lambda entry: places[whose(entry.key, entry.folder, me)])
     choices = {entry.key: entry for entry in sort}
     chosen = state.get(CHOSEN)
     if chosen and chosen not in choices and (named := resolve_run(chosen, entries)):
@@ -115,9 +116,9 @@ def _choices(entries: list[RunEntry]) -> dict[str, RunEntry]:
     return choices
 
 
-def _names(entry: RunEntry) -> tuple[str, str]:
+def _names(entry: RunEntry, me: Owner) -> tuple[str, str]:
     """The name of a run, and a heading: whose it is, or what a bundled one was trained on."""
-    where = whose(entry.key, entry.folder, visitor())
+    where = whose(entry.key, entry.folder, me)
     if where == BUNDLED:
         return entry.key, entry.key.split("-")[0]
     heading = "Your runs" if where == YOURS else "Runs of other browsers"
@@ -198,7 +199,7 @@ def _show_run(entry: RunEntry, link: Link, other: RunEntry | None) -> None:
     chosen = None if opened.run.state == "running" else first_matrix(opened.run, asked.step)
     wish = replace(asked, matrix=asked.matrix or chosen)
     base = {"run": entry.key, **({"with": other.key} if other else {})}
-    beside = {"run": other.key, "name": _names(other)[0]} if other else None
+    beside = {"run": other.key, "name": _names(other, visitor())[0]} if other else None
     view = player(PLAYER, run=entry.key, wish=wish, link=base, beside=beside, guide={"example": _example()})
     if view != wish and st.session_state[CHOSEN] == entry.key:
         _write_address(view.as_link(entry.key, other.key if other else None))

@@ -65,9 +65,10 @@ COLUMNS = {
 def page() -> None:
     """Draws the page."""
     # The user's own come first: theirs is the last one trained or imported.
-    rows = sorted(read_rows(run_entries(), visitor()), key=lambda row: WHERE.index(row.where))
-    trash = in_trash(runs_root(), visitor())
-    line_caption(REGISTRY, visitor())
+    me = visitor()
+    rows = sorted(read_rows(run_entries(), me), key=lambda row: WHERE.index(row.where))
+    trash = in_trash(runs_root(), me)
+    line_caption(REGISTRY, me)
     row = _library(rows, trash)
     _say(st.session_state.get(DONE))
     if row is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
 import streamlit as st
@@ -16,7 +15,7 @@ from jobs.line import line_panel, progress_text
 from jobs.live import LiveJob, Request
 from jobs.owner import Owner, may, read_owner
 from jobs.question import MESSAGE, ask_for, question_panel, resume
-from jobs.registry import REGISTRY
+from jobs.registry import REGISTRY, loads_torch
 from jobs.steering import steer_panel
 from jobs.study_job import StudyJob
 from jobs.visitor import visitor
@@ -196,7 +195,7 @@ def _watch(live: LiveJob, me: Owner) -> None:
         elif live.notice and not goes_on:
             st.info(plain(live.notice), icon=":material/hourglass_top:")
         if live.alive and not live.has_log:
-            first = "" if "transformers" in sys.modules else " The first job of a server loads torch, too."
+            first = " The first job of a server loads torch, too." if loads_torch() else ""
             st.info(f"Loading the model and the data.{first}")
         if shown != now and shown is not None and shown[0] == live.folder:
             # A full rerun brings the player, and at the end stops the ticking and offers what can be done then.

@@ -1,8 +1,9 @@
-"""The job registry: one job trains in this server process, the others wait in line; each belongs to somebody."""
+"""The job registry: one job of this server trains, the others wait in line; each belongs to somebody."""
 
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from jobs.caps import refused_size
 from jobs.live import LiveJob, Outcome, Request
 from jobs.owner import Owner, may, refusal, write_owner
 from jobs.queue_file import Offer, give_back, read_queue, write_queue
+from jobs.run_process import RUN_PROCESS
 from jobs.study_job import StudyJob, new_study_folder
 from jobs.study_process import make_study
 
@@ -35,9 +37,15 @@ def _in_thread(work: Callable[[], None], name: str) -> None:
 
 
 def train(live: LiveJob) -> None:
-    """Train a job to its end, or until its controls say stop; a study does so in a process of its own."""
+    """Train a job to its end, or until its controls say stop.
+
+    A study does so in a process of its own, and in a class a run, too: thirty pages share one interpreter lock.
+    """
     if isinstance(live.job, StudyJob):
         make_study(live, live.job)
+        return
+    if sharing.is_class():
+        RUN_PROCESS.train(live, live.job)
         return
     # torch is imported here, when the first job starts, and never before.
     from flexlora.loop import run_job
@@ -52,6 +60,11 @@ def train(live: LiveJob) -> None:
         progress=lambda step, _result: live.finished_step(step),
         report=lambda told: setattr(live, "notice", told),
     )
+
+
+def loads_torch() -> bool:
+    """Return whether a run that begins now has to load torch first, which takes seconds."""
+    return not (RUN_PROCESS.warm if sharing.is_class() else "transformers" in sys.modules)
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Line:
 
 
 class Registry:
-    """Accepts, lines up, finds and stops the jobs of this process. Thread-safe.
+    """Accepts, lines up, finds and stops the jobs of this server. Thread-safe.
 
     One trains at a time, because training uses torch's global random generator and all of one core. Whoever comes
     first is served first, and everybody has at most one job that trains or waits. ``worker`` trains one job and raises

@@ -33,6 +33,11 @@ def forget() -> None:
     _told = _Told()
 
 
+def is_class() -> bool:
+    """Return whether this server has a class."""
+    return _told.caps is not None
+
+
 def leads(key: str) -> bool:
     """Return whether somebody leads the class."""
     return key in _told.leaders
@@ -45,7 +50,7 @@ def name_of(key: str | None) -> str | None:
 
 def is_outside(key: str) -> bool:
     """Return whether there is a class and somebody is not in it."""
-    return _told.caps is not None and key not in _told.names
+    return is_class() and key not in _told.names
 
 
 def caps_of(key: str) -> Caps | None:

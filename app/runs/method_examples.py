@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +12,9 @@ import streamlit as st
 
 from analysis import metrics
 from analysis.runs import Run, load_run
+from files import stamp
 from flexlora.run_log import RunLogError
-from flexlora.run_log.format import read_header
+from flexlora.run_log.format import HEADER, read_header
 from runs.store import run_entries, samples_root
 
 TASK = "digits"
@@ -77,15 +79,20 @@ def find_examples() -> dict[str, Example]:
     found: dict[str, Example] = {}
     for key, folder in run_entries():
         try:
-            header, _ = read_header(folder)
-            method = str(header.get("method"))
-            control = header.get("config", {}).get("control", "none") != "none"
-            if header.get("task") == TASK and method not in found and not control:
+            task, method, control = _about(folder, stamp(folder / HEADER))
+            if task == TASK and method not in found and control == "none":
                 found[method] = Example(key, _load(str(folder), (folder / "crc.jsonl").stat().st_mtime_ns))
         except (RunLogError, OSError):
             # Explore says what is wrong with it.
             continue
     return found
+
+
+@lru_cache(maxsize=1024)
+def _about(folder: Path, changed: tuple[int, ...]) -> tuple[str, str, str]:
+    """Task, method and control that a header names; every page of a class asks for those of every run."""
+    header, _ = read_header(folder)
+    return str(header.get("task")), str(header.get("method")), str(header.get("config", {}).get("control", "none"))
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)

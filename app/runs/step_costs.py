@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
+from plotly.graph_objects import Figure
 
 from analysis.costs import (
     Measurement,
@@ -23,10 +24,13 @@ from analysis.costs import (
     title,
 )
 from analysis.costs.tables import Table
-from charts import chart
+from analysis.figures import FIGURES
+from charts import chart, draw
 from runs.store import plain, samples_root
 from widgets import select
 
+Stamps = tuple[tuple[str, int], ...]
+"""File of a folder → when it was changed."""
 FOLDER, GROWTH = "costs", "growth"
 """Folder of the samples with a file a shape, and the one inside it with the points of growth series."""
 COMMAND = "python benchmarks/cost.py --shape base --graph --memory --busy --json sample_runs/costs/base.json"
@@ -56,16 +60,15 @@ def step_costs() -> None:
 
 def _show(found: Measurement, series: Sequence[Series]) -> None:
     st.markdown(f"**{plain(headline(found))}**")
-    chart(
-        "methods_step_ratio", f"{headline(found)} Each contestant's mean step against PEFT LoRA's.", "step_ratio", found
-    )
+    told = f"{headline(found)} Each contestant's mean step against PEFT LoRA's."
+    draw("methods_step_ratio", told, _figure("step_ratio", found.file, _stamps(samples_root() / FOLDER), found))
     st.caption(
         "Dots are medians over rounds of the ratio within each, bars the lowest and highest round; undecided: rounds "
         f"lie on both sides of 1. {plain(named(found))}."
     )
     if any(one.busy_ms is not None for one in found.contestants):
         alt = "Of each contestant's step: ms that the GPU is busy as without an adapter, busy for it, and idle"
-        chart("methods_step_time", alt, "step_time", found)
+        draw("methods_step_time", alt, _figure("step_time", found.file, _stamps(samples_root() / FOLDER), found))
         st.caption(
             "Busy: the GPU runs a kernel. Idle: it waits for the host to launch the next one, which is what a graph "
             "takes away. Idle is the median step less the busy time, which was profiled apart."
@@ -118,10 +121,16 @@ def _behind(table: Table, name: str, key: str) -> None:
         behind.dataframe(table, hide_index=True, alt=f"{name} of each contestant")
 
 
-def _stamps(folder: Path) -> tuple[tuple[str, int], ...]:
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _figure(name: str, file: str, stamps: Stamps, _found: Measurement) -> Figure:
+    """A class opens this page together, and everybody sees the same: it is made once for each state of the files."""
+    return FIGURES[name](_found)
+
+
+def _stamps(folder: Path) -> Stamps:
     return tuple((path.name, path.stat().st_mtime_ns) for path in sorted(folder.glob("*.json")))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _find(folder: str, stamps: Sequence[tuple[str, int]]) -> tuple[list[Measurement], list[str]]:
+def _find(folder: str, stamps: Stamps) -> tuple[list[Measurement], list[str]]:
     return find_measurements(Path(folder))

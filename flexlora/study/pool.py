@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from flexlora.child import Child
 from flexlora.errors import FlexLoRAError
 from flexlora.study.gpus import VISIBLE, shared_out
 from flexlora.study.outcome import Outcome
@@ -166,35 +163,18 @@ class _Pool:
         self._stopping.set()
 
 
-class _Worker:
+class _Worker(Child):
     """The parent's end of ``flexlora.study.worker``."""
 
     def __init__(self, gpu: str | None = None) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process)
-        self._sending = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "flexlora.study.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            encoding="utf-8",
-            env=environment_of(gpu),
-        )
+        super().__init__("flexlora.study.worker", environment=environment_of(gpu))
 
     def perform(self, group: Group, root: Path, progress: Progress) -> list[Outcome] | None:
         """Return how the runs ended; None when the process died."""
         for run in group:
             progress.step(run.name, 0)
-        if not self._send({"runs": [{"job": run.job.to_dict(), "folder": str(root / run.name)} for run in group]}):
-            return None
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            try:
-                answer = json.loads(line)
-            except ValueError:
-                # Cut short as the process died.
-                return None
+        self.send({"runs": [{"job": run.job.to_dict(), "folder": str(root / run.name)} for run in group]})
+        for answer in self.answers():
             if "outcomes" in answer:
                 return [Outcome(**outcome) for outcome in answer["outcomes"]]
             progress.step(group[answer["run"]].name, answer["step"])
@@ -202,32 +182,4 @@ class _Worker:
 
     def stop(self) -> None:
         """Ask it to stop after its step."""
-        self._send({"command": "stop"})
-
-    def kill(self) -> None:
-        """End the process at once."""
-        self._process.kill()
-
-    def close(self) -> str:
-        """Let the process end and wait for it; return the last line that it wrote to standard error."""
-        with contextlib.suppress(OSError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        self._errors.close()
-        return lines[-1] if lines else ""
-
-    def _send(self, message: dict[str, object]) -> bool:
-        try:
-            assert self._process.stdin is not None
-            with self._sending:
-                self._process.stdin.write(json.dumps(message) + "\n")
-                self._process.stdin.flush()
-        except (OSError, ValueError):
-            # Dead, or closed already.
-            return False
-        return True
+        self.send({"command": "stop"})

@@ -1,7 +1,6 @@
 """A study for a parent process, such as the app: ``python -m flexlora.study.served``.
 
-It reads one JSON object a line: first ``{"study": text, "out": folder, "jobs": n, "allow_unequal": bool,
-"niceness": n}``, later
+It reads one JSON object a line: first ``{"study": text, "out": folder, "jobs": n, "allow_unequal": bool}``, later
 ``{"command": "stop"}``. It writes ``{"what": ..., "done": ..., "total": ..., "steps": ...}`` about twice a second and
 last ``{"summary": ...}``, ``{"error": one line}`` or ``{"stopped": true}``. The end of its input stops it, so that it
 never outlives its parent by more than a step.
@@ -10,16 +9,15 @@ never outlives its parent by more than a step.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from flexlora.child import Answers, listen
 from flexlora.errors import FlexLoRAError
 from flexlora.run_log import RunLogError
 from flexlora.study.files import SPEC
-from flexlora.study.pipe import Answers
 from flexlora.study.plan import plan_study
 from flexlora.study.progress import Count
 from flexlora.study.runner import StudyStopped, run_study
@@ -31,9 +29,12 @@ def main() -> int:
     answer = Answers()
     stopping = threading.Event()
     asked = json.loads(sys.stdin.readline() or "{}")
-    if hasattr(os, "nice"):
-        os.nice(int(asked.get("niceness") or 0))
-    threading.Thread(target=_listen, args=(sys.stdin, stopping), daemon=True).start()
+
+    def heard(message: dict[str, Any] | None) -> None:
+        if message is None or message.get("command") == "stop":
+            stopping.set()
+
+    listen(heard)
     answer(_make(asked, answer, stopping))
     return 0
 
@@ -51,13 +52,6 @@ def _make(asked: dict[str, Any], answer: Answers, stopping: threading.Event) -> 
         return {"stopped": True}
     except (FlexLoRAError, RunLogError) as error:
         return {"error": " ".join(str(error).split())}
-
-
-def _listen(stream: IO[str], stopping: threading.Event) -> None:
-    for line in stream:
-        if json.loads(line).get("command") == "stop":
-            break
-    stopping.set()
 
 
 if __name__ == "__main__":

@@ -7,30 +7,24 @@ after each group. The end of its input stops it: it outlives its parent by a ste
 
 from __future__ import annotations
 
-import json
-import os
 import queue
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from flexlora.child import PATIENCE_S, Answers, listen
 from flexlora.controls import Controls
 from flexlora.errors import FlexLoRAError
 from flexlora.job import Job
 from flexlora.run_log import RunLogError, refuse_beside_writer
 from flexlora.run_log.format import HEADER
 from flexlora.study.outcome import DIVERGED, Outcome, begun, clear, find_outcome
-from flexlora.study.pipe import Answers
 from flexlora.study.policy_files import load_kept
 
 TOLD_INTERVAL_S = 0.5
-PATIENCE_S = 60.0
-"""How long to wait for whoever still writes a run: a worker whose parent was killed stops after its step."""
-
 
 Told = Callable[[int, int], object]
 """Called with the place of a run and the number of its finished steps."""
@@ -145,6 +139,7 @@ def _ready(job: Job, folder: Path) -> bool:
 
 
 def _wait_for_others(folder: Path) -> None:
+    # A worker whose parent was killed stops after its step.
     deadline = time.monotonic() + PATIENCE_S
     while (folder / HEADER).exists():
         try:
@@ -161,7 +156,17 @@ def main() -> int:
     answer = Answers()
     requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     controls = Controls()
-    threading.Thread(target=_listen, args=(sys.stdin, requests, controls), daemon=True).start()
+
+    def heard(message: dict[str, Any] | None) -> None:
+        if message is None:
+            controls.send({"command": "stop"})
+            requests.put(None)
+        elif "command" in message:
+            controls.send(message)
+        else:
+            requests.put(message)
+
+    listen(heard)
     while (request := requests.get()) is not None and not controls.stopping:
         last, shown = 0.0, -1
 
@@ -176,20 +181,6 @@ def main() -> int:
         outcomes = perform(jobs, [Path(run["folder"]) for run in request["runs"]], controls, told)
         answer({"outcomes": [outcome.to_dict() for outcome in outcomes]})
     return 0
-
-
-def _listen(stream: IO[str], requests: queue.SimpleQueue[dict[str, Any] | None], controls: Controls) -> None:
-    for line in stream:
-        message = json.loads(line)
-        if "command" in message:
-            controls.send(message)
-        else:
-            requests.put(message)
-    controls.send({"command": "stop"})
-    requests.put(None)
-    # A step that never ends, such as one in someone else's policy, must not keep a process whose parent is gone.
-    time.sleep(PATIENCE_S)
-    os._exit(1)
 
 
 if __name__ == "__main__":

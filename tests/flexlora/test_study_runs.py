@@ -227,8 +227,8 @@ def test_a_machine_that_does_not_see_the_folder_is_told(tmp_path):
 
 def test_a_worker_in_a_step_that_never_ends_does_not_outlive_its_parent():
     stuck = (
-        "import time, flexlora.study.worker as worker\n"
-        "worker.PATIENCE_S = 0.3\n"
+        "import time, flexlora.child as child, flexlora.study.worker as worker\n"
+        "child.PATIENCE_S = 0.3\n"
         "def perform(*given):\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(600)\n"
