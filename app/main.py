@@ -31,7 +31,8 @@ STYLE = """<style>
   [class*="st-key-beside"] > div > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"] { flex: 1 1 100%; }
 }
 .st-key-compare_study_text textarea { font-family: monospace; font-size: 0.85rem; }
-[data-testid="stElementContainer"]:has(.lab-unseen) { position: absolute; clip-path: inset(50%); }
+[data-testid="stElementContainer"]:has(.lab-unseen) {
+  position: absolute; width: 1px; overflow: hidden; clip-path: inset(50%); }
 /* Streamlit's own greys and the white on a light accent are below the contrast that small text needs. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
 :is([data-testid="stMarkdownContainer"], [data-testid="stCaptionContainer"]) code { font-size: 0.86em !important; }

@@ -81,13 +81,16 @@ def filled_lesson(name: str, facts: Mapping[str, Any], number: int) -> dict[str,
 
 def reading_minutes(lesson: Mapping[str, Any]) -> float:
     """Return how long a lesson takes: its words at 200 a minute, and 20 s for each thing that it asks to do."""
-    words = sum(len(text.split()) for step in lesson["steps"] for text in _read(step))
+    texts = [lesson.get("about", ""), *(text for step in lesson["steps"] for text in _read(step))]
+    words = sum(len(text.split()) for text in texts)
     actions = sum("ask" in step for step in lesson["steps"])
     return words / WORDS_A_MINUTE + actions * ACTION_S / 60
 
 
 def _read(step: Mapping[str, Any]) -> list[str]:
-    """Everything of a step that is read, its answer too."""
+    """Everything of a step that is read, its answer and the titles of its pictures too."""
     ask, reveal = step.get("ask") or {}, step.get("reveal") or {}
     texts = [step["title"], step.get("formula", ""), ask.get("question", ""), reveal.get("formula", "")]
+    pictures = [part.get("stage", {}).get(kind, {}) for part in (step, reveal) for kind in ("figure", "dial")]
+    texts += [picture.get("title", "") for picture in pictures]
     return [*texts, *step["text"], *ask.get("options", []), *reveal.get("text", [])]

@@ -120,6 +120,7 @@ def _doubled(run: Run, config: FlexLoRAConfig) -> dict[str, Any]:
     own = logged_decisions(run)
     twice = replay(run, replace(config, initial_budget=2 * config.initial_budget), "frozen")
     same = replay(run, config, "exact")
+    labels = [f"b₀ = {b0}" for b0 in (config.initial_budget, 2 * config.initial_budget)]
     return {
         "twice_b0": 2 * config.initial_budget,
         "twice_gross": twice.moves,
@@ -128,7 +129,9 @@ def _doubled(run: Run, config: FlexLoRAConfig) -> dict[str, Any]:
         "double_net": 2 * net_moves(run),
         "gross_ratio": twice.moves / own.moves,
         "move_bars": [own.moves, twice.moves],
-        "move_labels": [f"b₀ = {b0}" for b0 in (config.initial_budget, 2 * config.initial_budget)],
+        "move_labels": labels,
+        "kept_bars": [own.moves, net_moves(run), twice.moves, _net(run, twice)],
+        "kept_labels": [f"{label}, {what}" for label in labels for what in ("moves", "net moves")],
         "move_top": 1.15 * twice.moves,
         "net_ratio": _net(run, twice) / net_moves(run),
         "replay_agrees": bool((same.prune == own.prune).all() and (same.extend == own.extend).all()),

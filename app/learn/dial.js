@@ -44,7 +44,7 @@ export class Dial {
     // Texts first: they take their room from the picture.
     this.label.textContent = label;
     this.slider.setAttribute("aria-valuetext", `${label}: ${numbers.map((pair) => pair.join(" ")).join(", ")}`);
-    this.numbers.replaceChildren(...numbers.flatMap(([name, text]) => [element("dt", { text: name }), element("dd", { text })]));
+    this.numbers.replaceChildren(...numbers.map(([name, text]) => element("div", {}, [element("dt", { text: name }), element("dd", { text })])));
     const [width, height] = [Math.max(200, this.picture.clientWidth), Math.max(120, this.picture.clientHeight)];
     const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${bars.length} bars: ${label}` });
     const step = width / Math.max(8, bars.length);

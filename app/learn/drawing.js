@@ -88,7 +88,7 @@ export class Drawing {
     this.plot = own;
     drawLevels(own, low, high, level);
     const across = this.across;
-    if (mark !== undefined) own.root.append(svg("line", { class: "ln-event", x1: across(x.indexOf(mark)), x2: across(x.indexOf(mark)), y1: own.edges.top, y2: own.y(low) }), svg("text", { class: "ln-tick", x: across(x.indexOf(mark)) + 6, y: own.edges.top + 4, text: "event" }));
+    if (mark !== undefined) own.root.append(svg("line", { class: "ln-event", x1: across(x.indexOf(mark)), x2: across(x.indexOf(mark)), y1: own.edges.top, y2: own.y(low) }), svg("text", { class: "ln-tick", x: across(x.indexOf(mark)), y: own.edges.top - 12, "text-anchor": "middle", text: "event" }));
     x.forEach((step, i) => own.root.append(svg("text", { class: "ln-tick", x: across(i), y: own.y(low) + 20, "text-anchor": "middle", text: i % Math.ceil((x.length * 34) / width) ? "" : String(step) })));
     own.root.append(svg("text", { class: "ln-tick", x: 8, y: 16, text: unit }), svg("text", { class: "ln-tick", x: own.x(0.5), y: height - 4, "text-anchor": "middle", text: "step" }));
     if (this.revealed) own.root.append(svg("polyline", { class: "ln-line ln-line0", points: truth.map((value, i) => `${across(i)},${own.y(value)}`).join(" ") }));

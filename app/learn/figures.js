@@ -1,8 +1,9 @@
 /** Pictures of lessons beside the player: what an update is made of, bars, lines, intervals. Their numbers come from Python. */
 
+import { drawBars } from "./bar_figure.js";
 import { drawMaps } from "./map_figure.js";
 import { drawUpdate } from "./update_figure.js";
-import { drawLevels, level, niceStep, percent, plot, svg } from "./svg.js";
+import { drawLevels, level, niceStep, plot, svg } from "./svg.js";
 
 /**
  * @typedef {Record<string, any> & object} Figure
@@ -19,28 +20,6 @@ const DRAWN = { update: drawUpdate, maps: drawMaps, bars: drawBars, lines: drawL
 /** @param {Figure} figure @param {number} width @param {number} height @param {boolean} hidden @returns {SVGElement} */
 export function drawFigure(figure, width, height, hidden) {
   return DRAWN[figure.kind](figure, width, height, hidden);
-}
-
-/** @param {any} figure @param {number} width @param {number} height @param {boolean} hidden */
-function drawBars({ title, values, labels = [], top, percent: shares = false }, width, height, hidden) {
-  const long = Math.max(0, ...labels.map((/** @type {string} */ text) => text.length));
-  const turned = long * 7.2 > (width - 80) / values.length;
-  const own = plot(width, height, hidden ? `${title}: not shown yet` : `${title}: ${values.map((/** @type {number} */ value, /** @type {number} */ i) => `${labels[i] ?? i + 1} ${shares ? percent(value) : level(value)}`).join(", ")}`, 0, top, { bottom: turned ? Math.min(130, 28 + long * 5.4) : 42, left: 68 });
-  drawLevels(own, 0, top, shares ? percent : level);
-  const step = 1 / values.length;
-  const thick = Math.min(64, (own.x(step) - own.x(0)) * 0.66);
-  values.forEach((/** @type {number} */ value, /** @type {number} */ i) => {
-    const x = own.x((i + 0.5) * step);
-    if (hidden) own.root.append(svg("text", { class: "ln-big ln-muted", x, y: own.y(0) - 12, "text-anchor": "middle", text: "?" }));
-    else {
-      const high = Math.max(1.5, own.y(0) - own.y(value));
-      own.root.append(svg("rect", { class: "ln-bar", x: x - thick / 2, y: own.y(0) - high, width: thick, height: high, rx: 2 }));
-      if (values.length <= 10) own.root.append(svg("text", { class: "ln-value", x, y: own.y(0) - high - 6, "text-anchor": "middle", text: shares ? percent(Number(value.toPrecision(2))) : level(value) }));
-    }
-    const below = own.y(0) + 18;
-    if (labels[i]) own.root.append(svg("text", { class: "ln-tick", x, y: below, "text-anchor": turned ? "end" : "middle", ...(turned ? { transform: `rotate(-38 ${x} ${below})` } : {}), text: labels[i] }));
-  });
-  return own.root;
 }
 
 /** @param {any} figure @param {number} width @param {number} height */

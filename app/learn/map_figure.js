@@ -4,7 +4,8 @@ import { svg } from "./svg.js";
 
 /** @typedef {{label: string, ranks: number[][]}} RankMap */
 
-const [HEAD, FOOT, GAP] = [34, 30, 28];
+const [HEAD, FOOT, GAP] = [34, 44, 20];
+const LETTER_PX = 6.4;
 
 /** @param {{title: string, maps: RankMap[], columns: string[]}} figure @param {number} width @param {number} height @returns {SVGElement} */
 export function drawMaps({ title, maps, columns }, width, height) {
@@ -31,5 +32,14 @@ function drawMap(root, { label, ranks }, columns, most, { x, y, width, height })
       );
     }),
   );
-  columns.forEach((name, c) => root.append(svg("text", { class: "ln-tick", x: x + (c + 0.5) * wide, y: y + height - FOOT + 18, "text-anchor": "middle", text: name.length * 6.4 > wide ? `${name.slice(0, Math.max(1, Math.floor(wide / 7) - 1))}…` : name })));
+  columns.forEach((name, c) => {
+    for (const [line, text] of linesOf(name, wide).entries()) root.append(svg("text", { class: "ln-tick", x: x + (c + 0.5) * wide, y: y + height - FOOT + 16 + 14 * line, "text-anchor": "middle", text }));
+  });
+}
+
+/** @param {string} name @param {number} wide pixels @returns {string[]} broken after an underscore where it has no room */
+function linesOf(name, wide) {
+  const most = Math.floor(wide / LETTER_PX);
+  const lines = name.length > most ? name.split(/(?<=_)/) : [name];
+  return lines.map((text) => (text.length > most ? `${text.slice(0, Math.max(1, most - 1))}…` : text));
 }

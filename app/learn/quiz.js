@@ -40,7 +40,7 @@ export class QuizView {
       ]),
     );
     const form = element("form", {}, [
-      element("p", { text: "Eight questions, about three minutes, on what the lessons show. “I don’t know yet” is a good answer before them: it counts as not right, and nothing else. The answers stay in this browser." }),
+      element("p", { text: "Eight questions, about four minutes, on what the lessons show. “I don’t know yet” is a good answer before them: it counts as not right, and nothing else. The answers stay in this browser." }),
       ...fields,
       element("div", { class: "ln-row" }, [element("button", { class: "ln-button ln-main", text: "Check my answers" }), warning]),
     ]);

@@ -19,6 +19,8 @@ import { dressLessons } from "./style.js";
 /** The version of a lesson that asks nothing. */
 const TELLS = "b";
 const NARROW_PX = 860;
+/** Of the end of a step, below which it counts as out of sight. */
+const CUT_PX = 14;
 const LONGEST_SCROLL_MS = 1500;
 const TYPING = "input:not([type=range]), textarea, select, [contenteditable=true]";
 
@@ -50,7 +52,8 @@ export class Reader {
     this.back = element("button", { type: "button", class: "ln-button", title: "Back (N)", text: "← Back", onclick: () => this.step(-1) });
     this.next = element("button", { type: "button", class: "ln-button ln-main", title: "Next (n)", text: "Next →", onclick: () => this.step(1) });
     this.where = element("span", { class: "ln-where" });
-    this.column = element("div", { class: "ln-column" }, [this.text, element("div", { class: "ln-bar" }, [this.back, this.where, this.next])]);
+    this.down = element("button", { type: "button", class: "ln-button ln-down", hidden: "", onclick: () => this.goDown() });
+    this.column = element("div", { class: "ln-column" }, [this.text, this.down, element("div", { class: "ln-bar" }, [this.back, this.where, this.next])]);
     this.body = element("div", { class: "ln-body" }, [this.column, this.stage.root]);
     this.root = element("div", { class: "ln" }, [this.nav, this.body]);
     this.mount(parent);
@@ -80,6 +83,7 @@ export class Reader {
     window.addEventListener("resize", () => this.fit(), { signal });
     followClass(this);
     this.text.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    for (const node of [this.text, this.nav]) node.addEventListener("scroll", () => this.cue(), { passive: true });
     for (const kind of ["scrollend", "wheel", "touchstart"]) this.text.addEventListener(kind, () => (this.still = 0), { passive: true });
     this.resizer = new ResizeObserver(() => this.fit());
     this.resizer.observe(this.root);
@@ -208,6 +212,7 @@ export class Reader {
     if (held >= 0) /** @type {HTMLElement} */ (this.nav.children[held])?.focus();
     const here = /** @type {HTMLElement | null} */ (this.nav.querySelector("[aria-current]"));
     if (here) this.nav.scrollLeft = here.offsetLeft - this.nav.offsetLeft - 40;
+    this.cue();
   }
 
   /** @param {StepView} view @param {boolean} right */
@@ -291,6 +296,23 @@ export class Reader {
     if (place >= 0 && place !== this.place) this.activate(place, false, false);
   }
 
+  /** Says what lies out of sight: the end of a step below its text, lessons beside those that are seen. */
+  cue() {
+    const { text, nav } = this;
+    const end = this.narrow ? undefined : this.current?.end;
+    const seen = text.getBoundingClientRect();
+    const low = end && !end.hidden ? end.getBoundingClientRect() : null;
+    this.down.hidden = !low || low.bottom <= seen.bottom + CUT_PX || low.top > seen.bottom + seen.height * 2;
+    this.down.textContent = this.current?.answered ? "The answer goes on ↓" : "The question is below ↓";
+    nav.classList.toggle("ln-before", nav.scrollLeft > 1);
+    nav.classList.toggle("ln-after", nav.scrollLeft + nav.clientWidth < nav.scrollWidth - 1);
+  }
+
+  /** To the end of the step, as far as its beginning allows. */
+  goDown() {
+    this.current?.end?.scrollIntoView({ block: "nearest", behavior: this.behaviour });
+  }
+
   get narrow() {
     return this.root.classList.contains("ln-narrow");
   }
@@ -304,6 +326,7 @@ export class Reader {
     const height = Math.max(560, Math.min(1100, window.innerHeight - Math.max(0, top) - 56));
     this.root.style.setProperty("--ln-height", `${height}px`);
     this.stage.player?.resize();
+    this.cue();
   }
 
   /** @param {KeyboardEvent} event */

@@ -33,7 +33,7 @@ export class StepView {
       this.heading,
       ...paragraphs(step.text),
       ...(step.formula ? [element("code", { class: "ln-formula", text: step.formula })] : []),
-      ...(step.ask && !told ? [this.question()] : []),
+      ...(step.ask && !told ? [(this.asking = this.question())] : []),
       ...(told && step.ask?.kind === "choose" ? [element("p", { class: "ln-question" }, marked(step.ask.question))] : []),
       this.reveal,
       element("p", { class: "ln-links" }, links),
@@ -56,6 +56,11 @@ export class StepView {
     this.giveUp = element("button", { type: "button", class: "ln-button", text: "Show me", onclick: () => this.finish(false) });
     const row = element("div", { class: "ln-row" }, [this.status, ...(ask.kind === "draw" ? [] : [this.giveUp])]);
     return element("div", { class: "ln-ask", role: "group", "aria-label": "Try it" }, [told, ...(ask.kind === "draw" ? [element("p", { class: "ln-hint", text: "Draw it on the stage, then press “Show what happened”." })] : []), row]);
+  }
+
+  /** What is looked for on the way down: the question, and then what is said to its answer. */
+  get end() {
+    return this.answered ? this.reveal : this.asking;
   }
 
   /** @param {number} i */
@@ -95,6 +100,7 @@ export class StepView {
     this.before = value;
     this.tries += 1;
     this.status.textContent = `${ask.told?.[value] ?? `Now: ${ask.field} ${value ?? "–"}.`} Not that one.`;
+    this.status.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {{value: number}} frame of a dial */

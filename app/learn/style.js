@@ -10,7 +10,7 @@ const CSS = `
 .ln-tab[aria-current] { background: color-mix(in srgb, var(--st-primary-color) 16%, transparent); font-weight: 600; }
 .ln-state { color: var(--ln-muted); font-size: 12.5px; font-weight: 400; }
 .ln-body { display: grid; grid-template-columns: minmax(310px, 0.44fr) minmax(0, 1fr); gap: 26px; height: var(--ln-height, 640px); }
-.ln-column { display: flex; flex-direction: column; min-height: 0; min-width: 0; }
+.ln-column { position: relative; display: flex; flex-direction: column; min-height: 0; min-width: 0; }
 .ln-text { position: relative; flex: 1; min-height: 0; overflow-y: auto; padding-right: 12px; scrollbar-width: thin; outline: none; }
 .ln-welcome { padding: 0 0 4px; } .ln-about { margin: 0 0 8px; color: var(--ln-muted); font-size: 14.5px; }
 .ln-inline { padding: 0; border: 0; background: none; color: var(--st-primary-color); font: inherit; text-decoration: underline; cursor: pointer; }
@@ -19,7 +19,7 @@ const CSS = `
 .ln-step:not([aria-current]) { opacity: 0.86; }
 .ln h2 { margin: 0 0 8px; padding: 0; font: 600 19px/1.3 var(--st-font); letter-spacing: 0; } .ln :is(h2, .ln-reveal):focus { outline: none; }
 .ln-place { color: var(--ln-muted); font-weight: 400; }
-.ln p { margin: 0 0 10px; text-wrap: pretty; }
+.ln p { margin: 0 0 10px; text-wrap: pretty; } .ln p code { font: 0.9em var(--st-code-font, monospace); overflow-wrap: anywhere; }
 .ln-formula { display: block; margin: 2px 0 12px; padding: 8px 10px; border-radius: 6px; background: color-mix(in srgb, var(--st-text-color) 6%, transparent); color: inherit; font: 14px/1.5 var(--st-code-font, monospace); overflow-wrap: anywhere; }
 .ln-ask { margin: 4px 0 12px; padding: 12px 14px; border-radius: 8px; background: var(--ln-soft); }
 .ln-question { font-weight: 600; } .ln-ask > :last-child { margin-bottom: 0; }
@@ -33,6 +33,7 @@ const CSS = `
 .ln-verdict { font-weight: 600; margin-bottom: 4px !important; } .ln-yes { color: var(--fl-extended); } .ln-no { color: var(--fl-pruned); }
 .ln-links { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px; } .ln-links a { color: var(--ln-muted); }
 .ln-bar { display: flex; align-items: center; justify-content: space-between; gap: 10px; padding: 8px 2px 0; border-top: 1px solid var(--ln-line); }
+.ln-down { position: absolute; left: 50%; bottom: 56px; translate: -50% 0; padding: 3px 14px; border-radius: 99px; background: var(--st-background-color); box-shadow: 0 1px 8px rgb(0 0 0 / 22%); font-size: 14px; white-space: nowrap; }
 .ln-where { color: var(--ln-muted); font-size: 14px; }
 .ln-button { padding: 6px 14px; border: 1px solid var(--ln-line); border-radius: 7px; background: var(--st-background-color); color: inherit; font: 400 15px/1.35 var(--st-font); cursor: pointer; }
 .ln-button:hover:enabled { background: color-mix(in srgb, var(--st-text-color) 7%, var(--st-background-color)); } .ln-button:disabled { opacity: 0.5; cursor: default; }
@@ -51,8 +52,8 @@ const CSS = `
 .ln-drawing { touch-action: none; cursor: crosshair; }
 .ln-diallabel { font-size: 15px; text-align: center; }
 .ln-slider { width: 100%; margin: 0; accent-color: var(--st-primary-color); cursor: pointer; }
-.ln-numbers { display: flex; flex-wrap: wrap; justify-content: center; gap: 4px 26px; margin: 4px 0 0; } .ln-numbers dt { color: var(--ln-muted); font-size: 14px; margin-right: -18px; align-self: baseline; } .ln-numbers dd { margin: 0; font-size: 22px; font-weight: 600; }
-.ln svg text { fill: var(--st-text-color); font: 400 13.5px var(--st-font); } .ln svg .ln-tick { fill: var(--ln-muted); font-size: 12.5px; } .ln svg .ln-big { font-size: 22px; } .ln svg .ln-name { font-weight: 600; font-size: 15px; } .ln svg .ln-value { font-size: 13px; } .ln svg .ln-muted { fill: var(--ln-muted); }
+.ln-numbers { display: flex; flex-wrap: wrap; justify-content: center; gap: 4px 26px; margin: 4px 0 0; } .ln-numbers div { display: flex; align-items: baseline; gap: 8px; } .ln-numbers dt { color: var(--ln-muted); font-size: 14px; } .ln-numbers dd { margin: 0; font-size: 22px; font-weight: 600; }
+.ln svg text { fill: var(--st-text-color); font: 400 13.5px var(--st-font); } .ln svg .ln-tick { fill: var(--ln-muted); font-size: 12.5px; } .ln svg .ln-big { font-size: 22px; } .ln svg .ln-name { font-weight: 600; font-size: 15px; } .ln svg .ln-value { font-size: 13px; } .ln svg .ln-over { paint-order: stroke; stroke: var(--st-background-color); stroke-width: 4px; stroke-linejoin: round; } .ln svg .ln-muted { fill: var(--ln-muted); }
 .ln-grid { stroke: var(--ln-line); } .ln-zero, .ln-axis { stroke: var(--ln-muted); } .ln-event { stroke: var(--ln-muted); stroke-dasharray: 3 3; }
 .ln-bar rect, .ln svg .ln-bar { fill: var(--st-primary-color); } .ln svg .ln-new { fill: var(--fl-extended); }
 .ln-block { fill: color-mix(in srgb, var(--st-text-color) 14%, transparent); } .ln-frame { fill: none; stroke: var(--ln-line); }
@@ -64,11 +65,14 @@ const CSS = `
 .ln-quiz { max-width: 760px; } .ln-field { margin: 0 0 14px; padding: 12px 14px; border: 1px solid var(--ln-line); border-radius: 8px; } .ln-field legend { float: left; width: 100%; margin-bottom: 6px; padding: 0; font-weight: 600; } .ln-field label { display: block; clear: both; padding: 3px 0; cursor: pointer; } .ln-field input { accent-color: var(--st-primary-color); }
 .ln-score { font-size: 20px; font-weight: 600; } .ln-results { padding: 0; list-style: none; } .ln-results li { margin: 0 0 10px; padding: 8px 14px; border-left: 3px solid var(--fl-extended); } .ln-results .ln-missed { border-left-color: var(--fl-pruned); } .ln-results .ln-unknown { border-left-color: var(--ln-muted); } .ln-results p { margin: 2px 0 6px; } .ln-quiz > div > .ln-hint { margin-top: 10px; }
 .ln-narrow .ln-body { display: block; height: auto; } .ln-narrow .ln-text { overflow: visible; padding: 0; } .ln-narrow :is(.ln-step:not([aria-current]), .ln-rest) { display: none; }
-.ln-narrow .ln-step { padding-left: 12px; } .ln-narrow .ln-bar { position: sticky; bottom: 0; z-index: 4; padding: 8px 0; background: var(--st-background-color); } .ln-narrow .ln-stage { margin-top: 16px; } .ln-narrow .ln-dial { height: 460px; } .ln-narrow .ln-dial h3 { padding-right: 0; } .ln-narrow .ln-torun { position: static; margin-bottom: 8px; justify-self: start; order: -1; }
+.ln-narrow .ln-step { padding-left: 12px; } .ln-narrow .ln-bar { position: sticky; bottom: 0; z-index: 4; padding: 8px 0; background: var(--st-background-color); } .ln-narrow .ln-stage { margin-top: 16px; } .ln-narrow .ln-dial { height: 460px; } .ln-narrow .ln-dial h3 { padding-right: 0; } .ln-narrow .ln-torun { position: static; grid-area: 1 / 1; margin-bottom: 8px; justify-self: start; }
+/* The player behind a picture would keep its height below it. */
+.ln-narrow .ln-stage > :is(.ln-player, .ln-front) { grid-area: 2 / 1; } .ln-narrow .ln-fronted > .ln-player { display: none; }
+.ln :is(.ln-reveal, .ln-status) { scroll-margin: 12px 0; } .ln-narrow :is(.ln-reveal, .ln-status) { scroll-margin: 72px 0; }
 .ln-narrow .ln-welcome:not(:has(+ .ln-step[aria-current])) { display: none; }
-@container reader (max-width: 1330px) { .ln-nav { gap: 1px; flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .ln-tab { flex: none; gap: 4px; padding: 4px 7px; font-size: 13px; white-space: nowrap; } }
+@container reader (max-width: 1330px) { .ln-nav { gap: 1px; flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .ln-before { mask-image: linear-gradient(to right, transparent, black 36px); } .ln-after { mask-image: linear-gradient(to left, transparent, black 36px); } .ln-before.ln-after { mask-image: linear-gradient(to right, transparent, black 36px calc(100% - 36px), transparent); } .ln-tab { flex: none; gap: 4px; padding: 4px 7px; font-size: 13px; white-space: nowrap; } }
 /* Beside a text the player has no room for its list of events. */
-@media (min-width: 821px) { @container player (max-width: 772px) { .ln .fl-hero { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); } .ln :is(.fl-eventpanel, .fl-bar .fl-label) { display: none; } } }
+@media (min-width: 821px) { @container player (max-width: 772px) { .ln .fl-hero { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); } .ln :is(.fl-eventpanel, .fl-bar .fl-label, .fl-choose-sort) { display: none; } .ln .fl-warning { white-space: normal; } } }
 `;
 
 const sheet = new CSSStyleSheet();

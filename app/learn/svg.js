@@ -11,6 +11,9 @@ export function svg(tag, attributes = {}, children = []) {
   return node;
 }
 
+/** Of an axis, at most. */
+const LEVELS = 6;
+
 /** @typedef {{left: number, right: number, top: number, bottom: number}} Edges */
 
 /**
@@ -33,7 +36,7 @@ export function plot(width, height, label, low, high, margins = {}) {
 
 /** @param {Plot} own @param {number} low @param {number} high @param {(value: number) => string} say */
 export function drawLevels({ root, width, edges, y }, low, high, say) {
-  const step = niceStep((high - low) / 4);
+  const step = niceStep((high - low) / LEVELS);
   for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + 1e-9 * step; value += step) {
     root.append(
       svg("line", { class: "ln-grid", x1: edges.left, x2: width - edges.right, y1: y(value), y2: y(value) }),

@@ -27,7 +27,7 @@ function drawProduct(root, { rank, rows, columns, weights }, side, width, middle
     root.append(svg("text", { class: "ln-name", x: at, y: below + 22, "text-anchor": "middle", text }), svg("text", { class: "ln-tick", x: at, y: below + 40, "text-anchor": "middle", text: note }));
   const pass = (/** @type {number} */ wide, /** @type {string | undefined} */ sign) => {
     x += wide;
-    if (sign) root.append(svg("text", { class: "ln-big", x: x + room / 2, y: middle + 7, "text-anchor": "middle", text: room < 56 ? sign.replaceAll(" ", "") : sign }));
+    if (sign) root.append(svg("text", { class: room < 56 ? "ln-name" : "ln-big", x: x + room / 2, y: middle + 7, "text-anchor": "middle", text: room < 56 ? sign.replaceAll(" ", "") : sign }));
     x += room;
   };
   root.append(svg("rect", { class: "ln-block", x, y: top, width: side, height: side, rx: 4 }));

@@ -133,6 +133,7 @@ canvas:focus:not(:focus-visible) { outline: none; }
 @container player (max-width: 1102px) { .fl-panel .fl-choices { display: none; } .fl-panel .fl-choicelist { display: inline-block; } }
 @container player (max-width: 1102px) { .fl-hero { gap: 14px; grid-template-columns: minmax(0, 1.18fr) minmax(0, 1fr) minmax(204px, 0.5fr); } .fl-sentence { font-size: 14px; } }
 .fl-player.fl-slow { grid-template-rows: auto minmax(0, 3fr) auto auto minmax(104px, 1fr); }
+@media (max-height: 820px) { .fl-player.fl-slow { grid-template-rows: auto minmax(0, 4fr) auto auto minmax(104px, 1fr); } }
 .fl-slow .fl-sentence { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 @container player (min-width: 1103px) { .fl-wide .fl-hero, .fl-roomy .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 2fr) minmax(0, 1fr) minmax(214px, 0.56fr); } }
 @container player (min-width: 773px) and (max-width: 1102px) { .fl-wide .fl-hero, .fl-slow .fl-hero { grid-template-columns: minmax(0, 1.9fr) minmax(0, 1fr); } .fl-wide .fl-eventpanel, .fl-slow .fl-eventpanel { display: none; } }

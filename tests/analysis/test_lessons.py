@@ -15,6 +15,7 @@ from analysis.lessons.book import filled_lesson, lesson_source, reading_minutes
 from analysis.lessons.material import RUN, Material
 from analysis.lessons.quiz import PHASES, RULES, VERDICTS, quiz
 from analysis.lessons.words import filled, sentence, unbroken
+from analysis.player_modules import FOLDER
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 STEPS = [(name, step["key"]) for name in LESSONS for step in lesson_source(name)["steps"]]
@@ -104,6 +105,21 @@ def test_six_lessons_fit_into_45_minutes_and_each_into_9(book):
     minutes = [reading_minutes(lesson) for lesson in book["lessons"]]
     assert len(minutes) == 6
     assert sum(minutes) <= 45 and max(minutes) <= 9 and min(minutes) > 3
+
+
+def test_the_quiz_takes_the_minutes_that_it_says(book):
+    said = re.search(r"about (\w+) minutes", (FOLDER / "learn/quiz.js").read_text(encoding="utf-8"))[1]
+    for phase in PHASES:
+        steps = [{"title": "", "text": [one["text"]], "ask": one} for one in book["quiz"][phase]]
+        assert ["three", "four", "five"].index(said) + 3 == round(reading_minutes({"steps": steps}))
+
+
+def test_reading_counts_every_word_that_a_step_shows():
+    part = {"title": "one", "text": ["two three"], "formula": "four", "stage": {"figure": {"title": "five six"}}}
+    ask = {"question": "seven", "options": ["eight", "nine ten"]}
+    reveal = {"text": ["eleven"], "formula": "twelve", "stage": {"figure": {"title": "thirteen"}}}
+    assert reading_minutes({"steps": [{**part, "ask": ask, "reveal": reveal}]}) == pytest.approx(13 / 200 + 20 / 60)
+    assert reading_minutes({"about": "one two", "steps": [part]}) == pytest.approx(8 / 200)
 
 
 def test_a_step_asks_what_can_be_answered_and_does_not_open_on_its_answer(book):

@@ -10,14 +10,13 @@ import pytest
 from analysis.lessons import lesson_book, material
 from analysis.lessons.effect import read_answers
 from analysis.lessons.page import lessons_html
+from tests.app.learner import WATCH, Keyboard, Mouse
 
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 TIMEOUT_MS = 40_000
 ALL = os.environ.get("FLEXLORA_ALL_LESSONS") == "1"
 """Set, all six lessons are played; two take part in every run of the tests."""
 PLAYED = [0, 1, 2, 3, 4, 5] if ALL else [0, 3]
-WATCH = """window.told = [];
-document.addEventListener("lab-progress", ({ detail }) => window.told.push(detail));"""
 
 
 @pytest.fixture(scope="module")
@@ -49,100 +48,26 @@ def page(browser, address):
     assert not errors
 
 
-class Learner:
-    """Plays with the keyboard."""
-
-    def __init__(self, page):
-        self.page = page
-
-    @property
-    def here(self):
-        return self.page.locator(".ln-step[aria-current]")
-
-    def open(self, address):
-        self.page.goto("about:blank")
-        self.page.goto(address)
-        self.here.wait_for()
-
-    def tab_to(self, selector):
-        """The element that the keyboard reaches first among those that match."""
-        for _ in range(90):
-            self.page.keyboard.press("Tab")
-            if self.page.evaluate("selector => document.activeElement.matches(selector)", selector):
-                return
-        pytest.fail(f"Tab does not reach {selector}")
+class Player(Keyboard):
+    """Plays with the keyboard, and looks at what the reader says."""
 
     def play(self, lesson, number):
         step = lesson["steps"][number]
         self.page.wait_for_selector(f"#ln-{lesson['key']}-{step['key']}[aria-current]")
-        wish = number % 2 == 0
-        right = getattr(self, step["ask"]["kind"])(step, wish)
-        self.page.wait_for_selector(f"#ln-{lesson['key']}-{step['key']}.ln-answered")
+        right = self.answer(step, number % 2 == 0)
         assert self.here.locator(".ln-reveal").is_visible()
-        assert self.page.evaluate("document.activeElement !== document.body"), "the keyboard has a place"
+        assert self.page.evaluate("held() !== document.body"), "the keyboard has a place"
         assert step["reveal"]["text"][0][:30].replace("*", "")[:12] in self.here.inner_text()
         told = self.page.evaluate("told.at(-1)")
         assert (told["lesson"], told["step"]) == (lesson["key"], step["key"])
         if right is not None:
             assert told["right"] is right
-        if self.page.evaluate("document.activeElement.matches('select')"):
-            # There a letter looks for an entry.
-            self.page.keyboard.press("Tab")
-        self.page.keyboard.press("n")
-
-    def choose(self, step, wish):
-        right = step["ask"]["right"]
-        place = right if wish else (right + 1) % len(step["ask"]["options"])
-        self.tab_to(f".ln-step[aria-current] .ln-option:nth-of-type({place + 1})")
-        self.page.keyboard.press("Enter")
-        return wish
-
-    def select(self, step, wish):
-        ask, view = step["ask"], step["stage"]["view"]
-        self.page.wait_for_selector(f'.fl-player[data-step="{view["step"]}"]')
-        if ask["field"] == "step":
-            while int(self.page.locator(".fl-player").get_attribute("data-step")) < ask["answers"][0]:
-                self.page.keyboard.press("Shift+ArrowRight")
-                self.page.wait_for_timeout(40)
-            return
-        self.tab_to("select.fl-matrix")
-        names = self.page.eval_on_selector_all("select.fl-matrix option", "all => all.map((own) => own.title)")
-        by = names.index(ask["answers"][0]) - names.index(view["matrix"])
-        for _ in range(abs(by)):
-            self.page.keyboard.press("ArrowDown" if by > 0 else "ArrowUp")
-        return
-
-    def dial(self, step, wish):
-        self.tab_to("input.ln-slider")
-        dial, (low, high) = step["stage"]["dial"], step["ask"]["goal"]
-        aim = next(i for i, frame in enumerate(dial["frames"]) if low <= frame["value"] <= high)
-        key = "ArrowLeft" if aim < dial["start"] else "ArrowRight"
-        for _ in dial["frames"]:
-            if "ln-answered" in (self.here.get_attribute("class") or ""):
-                break
-            self.page.keyboard.press(key)
-        return True
-
-    def draw(self, step, wish):
-        ask = step["ask"]
-        self.tab_to(f'.ln-point[data-point="{ask["given"]}"]')
-        low, high = ask["low"], ask["high"]
-        value = ask["truth"][ask["given"] - 1] if ask["given"] else (low + high) / 2
-        for place in range(ask["given"], len(ask["x"])):
-            aim = ask["truth"][place] if wish else high
-            turns = round((aim - value) / (high - low) * 24)
-            for _ in range(abs(turns) or 2):
-                self.page.keyboard.press("ArrowUp" if turns > 0 or (not turns and _ == 0) else "ArrowDown")
-            value += turns * (high - low) / 24
-            self.page.keyboard.press("ArrowRight")
-        self.tab_to(".ln-dial .ln-main")
-        self.page.keyboard.press("Enter")
-        return wish
+        self.go_on()
 
 
 @pytest.mark.parametrize("place", PLAYED)
 def test_a_lesson_is_played_with_the_keyboard_alone(page, address, book, place):
-    lesson, learner = book["lessons"][place], Learner(page)
+    lesson, learner = book["lessons"][place], Player(page)
     learner.open(f"{address}#lesson={lesson['key']}&step={lesson['steps'][0]['key']}&version=a")
     for number in range(len(lesson["steps"])):
         learner.play(lesson, number)
@@ -153,7 +78,7 @@ def test_a_lesson_is_played_with_the_keyboard_alone(page, address, book, place):
 
 
 def test_place_and_answers_are_found_again_and_a_link_opens_its_step(page, address):
-    learner = Learner(page)
+    learner = Player(page)
     learner.open(f"{address}#lesson=better&step=interval")
     assert page.locator(".ln-step:visible").count() >= 3
     learner.tab_to(".ln-step[aria-current] .ln-option")
@@ -166,7 +91,7 @@ def test_place_and_answers_are_found_again_and_a_link_opens_its_step(page, addre
 
 
 def test_what_lies_behind_an_open_question_is_not_told(page, address):
-    learner = Learner(page)
+    learner = Player(page)
     learner.open(f"{address}#lesson=spectrum&step=about")
     assert page.locator(".ln-step:visible").count() == 1
     assert page.locator(".ln-reveal:visible").count() == 0
@@ -176,7 +101,7 @@ def test_what_lies_behind_an_open_question_is_not_told(page, address):
 
 
 def test_letters_answer_and_the_line_of_a_drawing_is_where_the_hand_was(page, address, book):
-    learner = Learner(page)
+    learner = Player(page)
     learner.open(f"{address}#lesson=spectrum&step=about")
     page.keyboard.press("b")
     page.wait_for_selector("#ln-spectrum-about.ln-answered")
@@ -205,8 +130,48 @@ def test_letters_answer_and_the_line_of_a_drawing_is_where_the_hand_was(page, ad
     assert [(one - drawn[0]) / (drawn[-1] - drawn[0]) for one in drawn] == pytest.approx(shares, abs=0.01)
 
 
+def test_in_a_narrow_window_a_drawing_ends_the_page_and_its_run_is_one_press_away(page, address, book):
+    page.set_viewport_size({"width": 390, "height": 844})
+    mouse, lesson = Mouse(page), book["lessons"][2]
+    step = next(one for one in lesson["steps"] if one["ask"]["kind"] == "draw")
+    # The step before has left a player on the stage, which is as long as the window is high.
+    mouse.open(f"{address}#lesson={lesson['key']}&step={lesson['steps'][0]['key']}&version=a")
+    page.wait_for_selector(".fl-player[data-step]")
+    mouse.go_on()
+    for wish in (True, False):
+        assert mouse.answer(step, wish) is page.evaluate("told.at(-1).right") is wish
+        drawn, button = (page.locator(one).bounding_box() for one in (".ln-dial", ".ln-torun"))
+        assert 0 <= drawn["y"] - button["y"] < 80
+        ends = page.evaluate("document.documentElement.scrollHeight - scrollY")
+        assert ends - drawn["y"] - drawn["height"] < 120
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        page.evaluate("localStorage.clear()")
+        mouse.open(f"{address}#lesson={lesson['key']}&step={step['key']}&version=a")
+    mouse.answer(step, True)
+    page.locator(".ln-torun").click()
+    assert page.locator(".fl-player").is_visible()
+
+
+def test_a_question_out_of_sight_is_announced_and_one_press_away(page, address):
+    page.set_viewport_size({"width": 1024, "height": 640})
+    player = Player(page)
+    player.open(f"{address}#lesson=spectrum&step=about")
+    cue, text = page.get_by_role("button", name="The question is below"), page.locator(".ln-text")
+    low = "node => node.getBoundingClientRect().bottom"
+    option = player.here.locator(".ln-option").last
+    assert option.evaluate(low) > text.evaluate(low)
+    cue.click()
+    cue.wait_for(state="hidden")
+    assert option.evaluate(low) <= text.evaluate(low)
+    # The keyboard goes there of itself.
+    player.open(f"{address}#lesson=spectrum&step=about")
+    cue.wait_for()
+    player.tab_to(".ln-step[aria-current] .ln-option:last-child")
+    cue.wait_for(state="hidden")
+
+
 def test_the_picture_of_a_slider_is_whole_when_it_comes(page, address):
-    learner = Learner(page)
+    learner = Player(page)
     for step in ("dial", "scale"):
         learner.open(f"{address}#lesson=spectrum&step={step}")
         page.wait_for_selector(".ln-picture .ln-bar")
@@ -219,7 +184,7 @@ def test_the_picture_of_a_slider_is_whole_when_it_comes(page, address):
 
 
 def test_a_lesson_of_two_versions_keeps_the_one_that_fell_and_a_leader_may_fix_it(page, address):
-    learner = Learner(page)
+    learner = Player(page)
     learner.open(f"{address}#lesson=zero_impact&step=nothing")
     fell = page.evaluate("JSON.parse(localStorage['flexlora-learn']).versions.zero_impact")
     assert fell in ("a", "b")

@@ -11,7 +11,7 @@ export function fitHeight(root) {
   const holder = root.parentElement ?? host;
   const top = Math.max(0, holder.getBoundingClientRect().top + (host.closest("[data-testid=stMain]")?.scrollTop ?? 0));
   // The film's row needs its words: what lies below may scroll.
-  const least = root.classList.contains("fl-slow") ? 660 : 560;
+  const least = root.classList.contains("fl-slow") ? 600 : 560;
   const height = `${Math.max(least, Math.min(1100, window.innerHeight - top - 56))}px`;
   if (root.style.getPropertyValue("--fl-height") === height) return false;
   root.style.setProperty("--fl-height", height);

@@ -1,0 +1,84 @@
+/** Bars of a lesson: side by side, or one below the other where their names need the width. */
+
+import { drawLevels, level, percent, plot, svg } from "./svg.js";
+
+/**
+ * @typedef {object} BarFigure
+ * @property {string} title
+ * @property {number[]} values
+ * @property {string[]} [labels]
+ * @property {number} top of the axis
+ * @property {boolean} [percent] the values are shares
+ */
+
+const NARROW_PX = 460;
+const [LETTER_PX, NUMBERED] = [7.2, 10];
+const [ROW_PX, ROW_GAP] = [44, 10];
+
+/** @param {BarFigure} figure @param {number} width @param {number} height @param {boolean} hidden @returns {SVGElement} */
+export function drawBars(figure, width, height, hidden) {
+  const { title, values, labels = [], percent: shares = false } = figure;
+  const say = shares ? percent : level;
+  const said = hidden ? `${title}: not shown yet` : `${title}: ${values.map((value, i) => `${labels[i] ?? i + 1} ${say(value)}`).join(", ")}`;
+  const names = labels.map((text) => linesOf(text, (width - 80) / values.length / LETTER_PX));
+  const turned = names.some((lines) => lines === null);
+  return turned && width < NARROW_PX ? drawRows(figure, width, height, hidden, said) : drawColumns(figure, width, height, hidden, said, turned ? null : /** @type {string[][]} */ (names));
+}
+
+/** @param {string} text @param {number} most letters in a line @returns {string[] | null} it in one line or two, null where it has no room */
+function linesOf(text, most) {
+  if (text.length <= most) return [text];
+  const words = text.split(" ");
+  const halves = words.slice(1).map((_, i) => [words.slice(0, i + 1).join(" "), words.slice(i + 1).join(" ")]);
+  return halves.find((lines) => lines.every((line) => line.length <= most)) ?? null;
+}
+
+/** @param {BarFigure} figure @param {number} value @returns {string} */
+function numberOf({ percent: shares }, value) {
+  return shares ? percent(Number(value.toPrecision(2))) : level(value);
+}
+
+/** @param {BarFigure} figure @param {number} width @param {number} height @param {boolean} hidden @param {string} said @param {string[][] | null} names in lines, null = turned @returns {SVGElement} */
+function drawColumns(figure, width, height, hidden, said, names) {
+  const { values, labels = [], top, percent: shares = false } = figure;
+  const longest = Math.max(0, ...labels.map((text) => text.length));
+  const below = names ? 42 + 15 * (Math.max(1, ...names.map((lines) => lines.length)) - 1) : Math.min(130, 28 + longest * 5.4);
+  const own = plot(width, height, said, 0, top, { bottom: below, left: 68 });
+  drawLevels(own, 0, top, shares ? percent : level);
+  const step = 1 / values.length;
+  const thick = Math.min(64, (own.x(step) - own.x(0)) * 0.66);
+  values.forEach((value, i) => {
+    const x = own.x((i + 0.5) * step);
+    if (hidden) own.root.append(svg("text", { class: "ln-big ln-muted", x, y: own.y(0) - 12, "text-anchor": "middle", text: "?" }));
+    else {
+      const high = Math.max(1.5, own.y(0) - own.y(value));
+      own.root.append(svg("rect", { class: "ln-bar", x: x - thick / 2, y: own.y(0) - high, width: thick, height: high, rx: 2 }));
+      if (values.length <= NUMBERED) own.root.append(svg("text", { class: "ln-value ln-over", x, y: own.y(0) - high - 6, "text-anchor": "middle", text: numberOf(figure, value) }));
+    }
+    const under = own.y(0) + 18;
+    if (names) (names[i] ?? []).forEach((text, line) => own.root.append(svg("text", { class: "ln-tick", x, y: under + 15 * line, "text-anchor": "middle", text })));
+    else own.root.append(svg("text", { class: "ln-tick", x, y: under, "text-anchor": "end", transform: `rotate(-38 ${x} ${under})`, text: labels[i] }));
+  });
+  return own.root;
+}
+
+/** @param {BarFigure} figure @param {number} width @param {number} height @param {boolean} hidden @param {string} said @returns {SVGElement} */
+function drawRows(figure, width, height, hidden, said) {
+  const { values, labels = [], top } = figure;
+  const left = Math.min(width * 0.45, 14 + Math.max(...labels.map((text) => text.length)) * (LETTER_PX - 0.6));
+  const right = hidden ? 20 : 12 + Math.max(...values.map((value) => numberOf(figure, value).length)) * LETTER_PX;
+  const own = plot(width, height, said, 0, 1, { left, right });
+  const tall = Math.min(ROW_PX, height / values.length);
+  own.root.append(svg("line", { class: "ln-zero", x1: left, x2: left, y1: 0, y2: tall * values.length }));
+  values.forEach((value, i) => {
+    const middle = (i + 0.5) * tall;
+    const long = Math.max(1.5, (own.x(1) - left) * (value / top));
+    own.root.append(svg("text", { class: "ln-tick", x: left - 8, y: middle + 4, "text-anchor": "end", text: labels[i] }));
+    if (hidden) return own.root.append(svg("text", { class: "ln-big ln-muted", x: left + 12, y: middle + 7, text: "?" }));
+    return own.root.append(
+      svg("rect", { class: "ln-bar", x: left, y: middle - (tall - ROW_GAP) / 2, width: long, height: tall - ROW_GAP, rx: 2 }),
+      svg("text", { class: "ln-value", x: left + long + 6, y: middle + 4, text: numberOf(figure, value) }),
+    );
+  });
+  return own.root;
+}
