@@ -30,7 +30,10 @@ function linesOf(text, most) {
   if (text.length <= most) return [text];
   const words = text.split(" ");
   const halves = words.slice(1).map((_, i) => [words.slice(0, i + 1).join(" "), words.slice(i + 1).join(" ")]);
-  return halves.find((lines) => lines.every((line) => line.length <= most)) ?? null;
+  const longer = (/** @type {string[]} */ [upper, lower]) => Math.max(upper.length, lower.length);
+  // Of two as even, "layer 0" stays together.
+  const best = halves.reduce((even, lines) => (longer(lines) <= longer(even) ? lines : even), [text, ""]);
+  return longer(best) <= most ? best : null;
 }
 
 /** @param {BarFigure} figure @param {number} value @returns {string} */

@@ -52,8 +52,8 @@ export class Reader {
     this.back = element("button", { type: "button", class: "ln-button", title: "Back (N)", text: "← Back", onclick: () => this.step(-1) });
     this.next = element("button", { type: "button", class: "ln-button ln-main", title: "Next (n)", text: "Next →", onclick: () => this.step(1) });
     this.where = element("span", { class: "ln-where" });
-    this.down = element("button", { type: "button", class: "ln-button ln-down", hidden: "", onclick: () => this.goDown() });
-    this.column = element("div", { class: "ln-column" }, [this.text, this.down, element("div", { class: "ln-bar" }, [this.back, this.where, this.next])]);
+    this.down = element("button", { type: "button", class: "ln-inline ln-down", hidden: "", onclick: () => this.goDown() });
+    this.column = element("div", { class: "ln-column" }, [this.text, element("div", { class: "ln-bar" }, [this.back, element("div", { class: "ln-middle" }, [this.where, this.down]), this.next])]);
     this.body = element("div", { class: "ln-body" }, [this.column, this.stage.root]);
     this.root = element("div", { class: "ln" }, [this.nav, this.body]);
     this.mount(parent);
@@ -303,7 +303,7 @@ export class Reader {
     const seen = text.getBoundingClientRect();
     const low = end && !end.hidden ? end.getBoundingClientRect() : null;
     this.down.hidden = !low || low.bottom <= seen.bottom + CUT_PX || low.top > seen.bottom + seen.height * 2;
-    this.down.textContent = this.current?.answered ? "The answer goes on ↓" : "The question is below ↓";
+    this.down.textContent = this.current?.answered ? "Answer below ↓" : "Question below ↓";
     nav.classList.toggle("ln-before", nav.scrollLeft > 1);
     nav.classList.toggle("ln-after", nav.scrollLeft + nav.clientWidth < nav.scrollWidth - 1);
   }

@@ -10,7 +10,7 @@ const CSS = `
 .ln-tab[aria-current] { background: color-mix(in srgb, var(--st-primary-color) 16%, transparent); font-weight: 600; }
 .ln-state { color: var(--ln-muted); font-size: 12.5px; font-weight: 400; }
 .ln-body { display: grid; grid-template-columns: minmax(310px, 0.44fr) minmax(0, 1fr); gap: 26px; height: var(--ln-height, 640px); }
-.ln-column { position: relative; display: flex; flex-direction: column; min-height: 0; min-width: 0; }
+.ln-column { display: flex; flex-direction: column; min-height: 0; min-width: 0; }
 .ln-text { position: relative; flex: 1; min-height: 0; overflow-y: auto; padding-right: 12px; scrollbar-width: thin; outline: none; }
 .ln-welcome { padding: 0 0 4px; } .ln-about { margin: 0 0 8px; color: var(--ln-muted); font-size: 14.5px; }
 .ln-inline { padding: 0; border: 0; background: none; color: var(--st-primary-color); font: inherit; text-decoration: underline; cursor: pointer; }
@@ -33,13 +33,13 @@ const CSS = `
 .ln-verdict { font-weight: 600; margin-bottom: 4px !important; } .ln-yes { color: var(--fl-extended); } .ln-no { color: var(--fl-pruned); }
 .ln-links { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px; } .ln-links a { color: var(--ln-muted); }
 .ln-bar { display: flex; align-items: center; justify-content: space-between; gap: 10px; padding: 8px 2px 0; border-top: 1px solid var(--ln-line); }
-.ln-down { position: absolute; left: 50%; bottom: 56px; translate: -50% 0; padding: 3px 14px; border-radius: 99px; background: var(--st-background-color); box-shadow: 0 1px 8px rgb(0 0 0 / 22%); font-size: 14px; white-space: nowrap; }
+.ln-middle { display: flex; flex-direction: column; align-items: center; gap: 1px; line-height: 1.25; } .ln-inline.ln-down { font-size: 13.5px; white-space: nowrap; }
 .ln-where { color: var(--ln-muted); font-size: 14px; }
 .ln-button { padding: 6px 14px; border: 1px solid var(--ln-line); border-radius: 7px; background: var(--st-background-color); color: inherit; font: 400 15px/1.35 var(--st-font); cursor: pointer; }
 .ln-button:hover:enabled { background: color-mix(in srgb, var(--st-text-color) 7%, var(--st-background-color)); } .ln-button:disabled { opacity: 0.5; cursor: default; }
 .ln-main { border-color: transparent; background: var(--st-primary-color); color: var(--st-background-color); font-weight: 600; } .ln-main:hover:enabled { background: color-mix(in srgb, var(--st-primary-color) 85%, var(--st-text-color)); }
 .ln :is(button, input, a, .ln-text, .ln-point):focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
-.ln-rest { height: calc(var(--ln-height, 640px) * 0.5); }
+.ln-rest { height: calc(var(--ln-height, 640px) * 0.62); }
 .ln-stage { position: relative; display: grid; min-width: 0; min-height: 0; }
 .ln-stage > :is(.ln-player, .ln-front) { grid-area: 1 / 1; min-width: 0; min-height: 0; }
 .ln-fronted > .ln-player { visibility: hidden; }

@@ -55,7 +55,7 @@ function drawSum(root, { rank, weights }, side, width, middle) {
   for (let i = 0; i < rank; i += 1) {
     const block = bar(i, x, middle - side / 2, side, side);
     block.setAttribute("opacity", String(0.12 + 0.88 * sized(weights, i)));
-    root.append(block, svg("text", { class: "ln-tick", x: x + side / 2, y: middle + side / 2 + 20, "text-anchor": "middle", text: `λ${sub(i)}·p${sub(i)}·q${sub(i)}ᵀ` }));
+    root.append(svg("rect", { class: "ln-frame", x, y: middle - side / 2, width: side, height: side, rx: 2 }), block, svg("text", { class: "ln-tick", x: x + side / 2, y: middle + side / 2 + 20, "text-anchor": "middle", text: `λ${sub(i)}·p${sub(i)}·q${sub(i)}ᵀ` }));
     x += side;
     root.append(svg("text", { class: "ln-big", x: x + (i < rank - 1 ? gap / 2 : 12), y: middle + 7, "text-anchor": "middle", text: i < rank - 1 ? "+" : ")" }));
     x += gap;

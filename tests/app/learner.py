@@ -90,9 +90,13 @@ class Keyboard(Learner):
         """The element that the keyboard reaches first among those that match."""
         for _ in range(MOST_TABS):
             self.page.keyboard.press("Tab")
+            self.reached()
             if self.page.evaluate("selector => held().matches(selector)", selector):
                 return
         raise AssertionError(f"Tab does not reach {selector}")
+
+    def reached(self) -> None:
+        """Called where the keyboard has come to another place."""
 
     def go_on(self) -> None:
         """To the next step, by its key."""
@@ -170,12 +174,16 @@ class Mouse(Learner):
         return wish
 
     def select_step(self, ask: dict[str, Any], view: dict[str, Any], wish: bool) -> None:
-        forward = self.page.locator(".fl-bar").get_by_role("button", name="Next event")
         if not wish:
-            forward.click()
+            self.next_event()
             self.wait_for_miss()
         while self.shown_step() < ask["answers"][0]:
-            forward.click()
+            self.next_event()
+
+    def next_event(self) -> None:
+        before = self.shown_step()
+        self.page.locator(".fl-bar").get_by_role("button", name="Next event").click()
+        self.page.locator(f'.fl-player:not([data-step="{before}"])').wait_for()
 
     def select_matrix(self, ask: dict[str, Any], view: dict[str, Any], wish: bool) -> None:
         if not wish:

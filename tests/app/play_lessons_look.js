@@ -12,6 +12,19 @@ window.look = {
     const main = document.querySelector("[data-testid=stMain]") ?? document.documentElement;
     return main.scrollHeight + (window.innerHeight - main.clientHeight);
   },
+  // What has the keyboard, where that is not seen: it has no ring, or lies outside the window or under something else.
+  unseen() {
+    const node = held();
+    const said = `${node.tagName}.${node.className.baseVal ?? node.className} ${(node.getAttribute("aria-label") ?? node.textContent).slice(0, 30)}`;
+    if (node === document.body || !node.closest(".ln, .fl-player")) return null;
+    const [style, box] = [getComputedStyle(node), node.getBoundingClientRect()];
+    const [x, y] = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
+    let over = document.elementFromPoint(x, y);
+    while (over?.shadowRoot?.elementFromPoint(x, y) && over.shadowRoot.elementFromPoint(x, y) !== over) over = over.shadowRoot.elementFromPoint(x, y);
+    if (style.outlineStyle === "none" && style.boxShadow === "none") return `no ring: ${said}`;
+    if (box.bottom < 0 || box.top > innerHeight) return `outside the window: ${said} at ${Math.round(box.top)}`;
+    return over && (node.contains(over) || over.contains(node)) ? null : `covered: ${said} by ${over?.tagName}.${over?.className.baseVal ?? over?.className}`;
+  },
   troubles() {
     const lines = [];
     for (const node of [document.documentElement, ...look.all("[data-testid=stMain], .ln, .ln-text, .ln-stage, .ln-front, .fl-player")]) {
@@ -42,11 +55,6 @@ window.look = {
     if (stage && !look.all(".ln-narrow").length) {
       const low = Math.max(...look.all(".ln-stage > :not([hidden]), .ln-stage .fl-player > *, .ln-dial > *").filter(look.seen).map((own) => own.getBoundingClientRect().bottom));
       if (low > window.innerHeight + 1) lines.push(`below the fold: stage ends at ${Math.round(low)} of ${window.innerHeight}, body at ${Math.round(body.getBoundingClientRect().bottom)}`);
-    }
-    const held = window.held();
-    if (held && held.tabIndex >= 0 && held !== document.body) {
-      const style = getComputedStyle(held);
-      if (held.matches(":focus-visible") && style.outlineStyle === "none" && style.boxShadow === "none") lines.push(`no ring: ${held.tagName}.${held.className.baseVal ?? held.className}`);
     }
     return [...new Set(lines)];
   },

@@ -77,6 +77,21 @@ def test_a_lesson_is_played_with_the_keyboard_alone(page, address, book, place):
     assert asked == [step["key"] for step in lesson["steps"]]
 
 
+@pytest.mark.parametrize("place", PLAYED if ALL else [4])
+def test_a_lesson_is_played_with_the_mouse_alone(page, address, book, place):
+    lesson, mouse = book["lessons"][place], Mouse(page)
+    mouse.open(f"{address}#lesson={lesson['key']}&step={lesson['steps'][0]['key']}&version=a")
+    for number, step in enumerate(lesson["steps"]):
+        page.wait_for_selector(f"#ln-{lesson['key']}-{step['key']}[aria-current]")
+        right = mouse.answer(step, number % 2 == 1)
+        told = page.evaluate("told.at(-1)")
+        # What was looked for was found, after a miss.
+        assert told["right"] is (number % 2 == 1 if right is None else right)
+        mouse.go_on()
+    asked = [told["step"] for told in page.evaluate("told") if told["lesson"] == lesson["key"]]
+    assert asked == [step["key"] for step in lesson["steps"]]
+
+
 def test_place_and_answers_are_found_again_and_a_link_opens_its_step(page, address):
     learner = Player(page)
     learner.open(f"{address}#lesson=better&step=interval")
@@ -156,7 +171,7 @@ def test_a_question_out_of_sight_is_announced_and_one_press_away(page, address):
     page.set_viewport_size({"width": 1024, "height": 640})
     player = Player(page)
     player.open(f"{address}#lesson=spectrum&step=about")
-    cue, text = page.get_by_role("button", name="The question is below"), page.locator(".ln-text")
+    cue, text = page.get_by_role("button", name="Question below"), page.locator(".ln-text")
     low = "node => node.getBoundingClientRect().bottom"
     option = player.here.locator(".ln-option").last
     assert option.evaluate(low) > text.evaluate(low)
