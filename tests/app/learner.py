@@ -56,6 +56,18 @@ class Learner:
     def shown_step(self) -> int:
         return int(self.page.locator(".fl-player").get_attribute("data-step"))
 
+    def select_step(self, ask: dict[str, Any], view: dict[str, Any], wish: bool) -> None:
+        if not wish:
+            self.next_event()
+            self.wait_for_miss()
+        while self.shown_step() < ask["answers"][0]:
+            self.next_event()
+
+    def next_event(self) -> None:
+        before = self.shown_step()
+        self.press_next_event()
+        self.page.locator(f'.fl-player:not([data-step="{before}"])').wait_for()
+
     def matrices(self) -> list[str]:
         return self.page.eval_on_selector_all("select.fl-matrix option", "all => all.map((own) => own.title)")
 
@@ -112,10 +124,8 @@ class Keyboard(Learner):
         self.page.keyboard.press("Enter")
         return wish
 
-    def select_step(self, ask: dict[str, Any], view: dict[str, Any], wish: bool) -> None:
-        while self.shown_step() < ask["answers"][0]:
-            self.page.keyboard.press("Shift+ArrowRight")
-            self.page.wait_for_timeout(40)
+    def press_next_event(self) -> None:
+        self.page.keyboard.press("Shift+ArrowRight")
 
     def select_matrix(self, ask: dict[str, Any], view: dict[str, Any], wish: bool) -> None:
         self.tab_to("select.fl-matrix")
@@ -173,17 +183,8 @@ class Mouse(Learner):
         self.here.locator(".ln-option").nth(right if wish else (right + 1) % len(step["ask"]["options"])).click()
         return wish
 
-    def select_step(self, ask: dict[str, Any], view: dict[str, Any], wish: bool) -> None:
-        if not wish:
-            self.next_event()
-            self.wait_for_miss()
-        while self.shown_step() < ask["answers"][0]:
-            self.next_event()
-
-    def next_event(self) -> None:
-        before = self.shown_step()
+    def press_next_event(self) -> None:
         self.page.locator(".fl-bar").get_by_role("button", name="Next event").click()
-        self.page.locator(f'.fl-player:not([data-step="{before}"])').wait_for()
 
     def select_matrix(self, ask: dict[str, Any], view: dict[str, Any], wish: bool) -> None:
         if not wish:
