@@ -59,8 +59,8 @@ def sentence(text: str) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Return a text with no-break spaces before "%", after "±", and around the "=" of a symbol of one letter."""
-    joined = re.sub(r"(?<=\d) (?=%)|(?<=±) (?=\d)", NO_BREAK, text)
+    """Return a text with no-break spaces before "%", after "±", around "×" and the "=" of a symbol of one letter."""
+    joined = re.sub(r"(?<=\d) (?=%)|(?<=±) (?=\d)|(?<=\d) (?=× )|(?<=\d ×) (?=\d)", NO_BREAK, text)
     return re.sub(r"(\b\w) = (?=[\d−-])", rf"\1{NO_BREAK}={NO_BREAK}", joined)
 
 

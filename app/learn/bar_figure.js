@@ -25,13 +25,12 @@ export function drawBars(figure, width, height, hidden) {
   return turned && width < NARROW_PX ? drawRows(figure, width, height, hidden, said) : drawColumns(figure, width, height, hidden, said, turned ? null : /** @type {string[][]} */ (names));
 }
 
-/** @param {string} text @param {number} most letters in a line @returns {string[] | null} it in one line or two, null where it has no room */
+/** @param {string} text @param {number} most letters in a line @returns {string[] | null} it in one line or two, null where it has no room; a number stays with its word: "layer 0" */
 function linesOf(text, most) {
   if (text.length <= most) return [text];
-  const words = text.split(" ");
+  const words = text.split(/ (?!\d)/);
   const halves = words.slice(1).map((_, i) => [words.slice(0, i + 1).join(" "), words.slice(i + 1).join(" ")]);
   const longer = (/** @type {string[]} */ [upper, lower]) => Math.max(upper.length, lower.length);
-  // Of two as even, "layer 0" stays together.
   const best = halves.reduce((even, lines) => (longer(lines) <= longer(even) ? lines : even), [text, ""]);
   return longer(best) <= most ? best : null;
 }

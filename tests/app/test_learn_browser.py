@@ -105,6 +105,21 @@ def test_place_and_answers_are_found_again_and_a_link_opens_its_step(page, addre
     assert learner.here.get_attribute("id") == "ln-better-seeds"
 
 
+def test_the_card_of_a_word_goes_with_the_keyboard(page, address, book):
+    player, lesson = Player(page), book["lessons"][1]
+    player.open(f"{address}#lesson=event&step=before")
+    player.answer(lesson["steps"][0], wish=True)
+    player.tab_to(".fl-term")
+    card = page.locator(".fl-termcard:popover-open")
+    card.wait_for()
+    # The focus leaves the word in the same moment in which the clock moves.
+    page.keyboard.press("n")
+    page.wait_for_selector(f'.fl-player[data-step="{lesson["steps"][1]["stage"]["view"]["step"]}"]')
+    card.wait_for(state="hidden")
+    page.wait_for_timeout(300)
+    assert card.count() == 0
+
+
 def test_what_lies_behind_an_open_question_is_not_told(page, address):
     learner = Player(page)
     learner.open(f"{address}#lesson=spectrum&step=about")

@@ -84,9 +84,9 @@ export class TermCard {
     this.put(word.getBoundingClientRect());
   }
 
-  /** The numbers may be of another moment by now. */
+  /** The numbers may be of another moment by now; a word that was left in the same moment is not opened anew. */
   follow() {
-    if (this.word?.isConnected) this.open(this.word);
+    if (this.word?.isConnected && (this.word.matches(":focus, :hover") || this.node.matches(":hover"))) this.open(this.word);
     else this.close();
   }
 
