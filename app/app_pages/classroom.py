@@ -55,7 +55,7 @@ def _leader(room: Room) -> None:
         with left:
             invitation(room)
             st.header("Members")
-            st.fragment(members_panel, run_every=TICK_S)(room)
+            st.fragment(members_panel, run_every=TICK_S)(room, REGISTRY)
             st.header("What trains")
             st.fragment(jobs_panel, run_every=TICK_S)(REGISTRY, me)
             with st.expander(

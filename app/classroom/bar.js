@@ -83,9 +83,8 @@ function memberRow({ name, lead, poll }) {
 
 /** @param {News} news */
 function leaderRow({ lead, members, poll }) {
-  const others = members - 1;
   const parts = [
-    node("span", "cl-told", `${others} ${others === 1 ? "member" : "members"}`),
+    node("span", "cl-told", `${members} ${members === 1 ? "member" : "members"}`),
     button(lead.on ? "Stop leading" : "Follow me", () => void sender.send(!lead.on), "Everybody's browser goes where yours is"),
     button(presenter.on ? "End presenting" : "Present", () => presenter.toggle(), "Large type; PageUp and PageDown, or p and n, turn the steps; Escape ends it"),
   ];

@@ -3,7 +3,7 @@
 /**
  * @typedef {{number: number, question: string, choices: string[], open: boolean, counts: number[] | null, vote: number | null, revealed?: boolean}} Poll revealed: told to the leader only, who always gets the counts
  * @typedef {{on: boolean, page: string, query: Record<string, string>, number: number}} Lead
- * @typedef {{version: number, name: string, leads: boolean, members: number, lead: Lead, poll: Poll | null}} News
+ * @typedef {{version: number, name: string, leads: boolean, members: number, lead: Lead, poll: Poll | null}} News members: who is in the class without leading it
  */
 
 const AGAIN_MS = 1500; // after a server that does not answer

@@ -197,7 +197,9 @@ def seen_by(state: ClassState, key: str) -> dict[str, Any]:
         if member.leads:
             told["poll"]["counts"], told["poll"]["revealed"] = poll.counts, poll.revealed
     version = state.version if member.leads else state.shown
-    return {"version": version, "name": member.name, "leads": member.leads, "members": len(state.members), **told}
+    # A leader may lead from several browsers.
+    members = sum(not own.leads for own in state.members.values())
+    return {"version": version, "name": member.name, "leads": member.leads, "members": members, **told}
 
 
 def _with_poll(state: ClassState, poll: Poll) -> ClassState:

@@ -188,12 +188,15 @@ class Registry:
             raise FlexLoRAError(f"{live.folder.name} waits for another browser, and only that one may take it back.")
         self.cancel(live.owner)
 
-    def stop_all(self, by: Owner) -> int:
-        """Stop everything that trains or waits and that somebody may stop; return how many jobs."""
+    def stop_all(self, by: Owner, whose: str | None = None) -> int:
+        """Stop everything that trains or waits and that somebody may stop; return how many jobs.
+
+        ``whose``: the key of the only owner whose jobs are stopped; None = everybody's.
+        """
         with self._lock:
             # Those that wait come first: none begins meanwhile.
             jobs = [*self._waiting, *([self._running] if self._running else [])]
-            mine = [live for live in jobs if may(by, "stop", live.owner.key)]
+            mine = [live for live in jobs if may(by, "stop", live.owner.key) and whose in (None, live.owner.key)]
             for live in mine:
                 self.stop(by, live)
             return len(mine)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from classroom.codes import make_codes
+from classroom.room import Room
 from flexlora.errors import FlexLoRAError
 from flexlora.job import build_job
 from jobs import sharing
@@ -18,6 +20,7 @@ from jobs.recorded import LONG_LINE, nearest
 from jobs.registry import Registry
 from jobs.study_job import StudyJob
 from runs.rows import OTHERS, YOURS, RunRow, whose
+from runs.store import plain
 
 LEADER, ANNA, BEN = (Owner.of(name) for name in ("leader", "anna", "ben"))
 JOB = build_job("digits", steps=40)
@@ -137,3 +140,33 @@ def test_who_was_taken_out_starts_nothing(tmp_path, a_class):
     with pytest.raises(FlexLoRAError, match="give the code to join again"):
         registry.start(Owner.of("taken out"), Request(JOB), tmp_path)
     assert not any(tmp_path.iterdir()) and registry.line().running is None
+
+
+def members(room, registry):
+    from classroom.members_panel import members_panel
+
+    members_panel(room, registry)
+
+
+def test_who_is_taken_out_leaves_the_line_and_what_they_train_is_stopped_as_the_question_says(tmp_path, monkeypatch):
+    from classroom import acting, members_panel
+
+    for module in (acting, members_panel):
+        monkeypatch.setattr(module, "visitor", lambda: LEADER)
+    make_codes(tmp_path, "School")
+    room, registry = Room(tmp_path), Registry(lambda live: None, lambda work, _: None, lambda: 0.0)
+    for owner, name in ((LEADER, "Leader"), (ANNA, "Anna"), (BEN, "Ben")):
+        room.join(owner.key, name, leads=owner is LEADER)
+    annas, bens, leaders = (registry.start(owner, Request(JOB), tmp_path) for owner in (ANNA, BEN, LEADER))
+    page = AppTest.from_function(members, args=(room, registry), default_timeout=60).run()
+    assert any(f"{plain(annas.folder.name)}** is stopped; it keeps its log" in item.value for item in page.markdown)
+    page.selectbox(key="class_out").set_value(BEN.key).run()
+    assert any(f"{plain(bens.folder.name)}** leaves the line." in item.value for item in page.markdown)
+    assert not annas.controls.stopping and bens.outcome is None, "nothing happens before it is confirmed"
+    page.button(key="class_take_out_now").click().run()
+    assert bens.outcome == "cancelled" and BEN.key not in room.state.members
+    assert not annas.controls.stopping and registry.line().waiting == (leaders,)
+    page.button(key="class_take_out_now").click().run()
+    assert annas.controls.stopping and ANNA.key not in room.state.members
+    assert registry.line().waiting == (leaders,)
+    room.close()

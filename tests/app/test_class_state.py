@@ -178,6 +178,12 @@ def test_counts_are_the_leaders_until_they_are_shown():
     assert (seen_by(shown, "a")["poll"]["vote"], seen_by(shown, "b")["poll"]["vote"]) == (0, None)
 
 
+def test_the_bar_counts_members_and_no_leader_however_often_one_joined():
+    state = class_of("a", "b")
+    twice = joined(state, "leader again", "Leader", 0.0, leads=True)
+    assert seen_by(twice, "leader again")["members"] == seen_by(twice, "a")["members"] == 2
+
+
 @pytest.mark.parametrize(
     ("page", "query"),
     [("../x", {}), ("a" * 41, {}), (None, {}), ("train", []), ("train", {"a": 1}), ("", {"a": "x" * 401}),
