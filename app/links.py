@@ -13,6 +13,9 @@ COMPARED, COMPARE_PART, PICKED = "compare_chosen", "compare_part", "compare_runs
 """What Compare shows, in the session: a study or ``PICKED_RUNS``, which part, and the runs that are picked."""
 PICKED_RUNS = "runs"
 
+EXPLORED = "explore_run"
+"""The run that Explore shows, in the session."""
+
 _PAGES: dict[str, StreamlitPage] = {}
 
 
@@ -42,7 +45,7 @@ def follow(address: str, query: Mapping[str, str]) -> None:
 
 def explore(run: str) -> None:
     """Leaves for a run in Explore, at an address that a reload finds again."""
-    st.session_state["explore_run"] = run
+    st.session_state[EXPLORED] = run
     st.switch_page(_PAGES["Explore"], query_params={"run": run})
 
 

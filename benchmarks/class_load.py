@@ -33,6 +33,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from urllib.parse import parse_qsl, urlsplit
 
 import psutil
 from class_members import RUN, Crowd, Member
@@ -140,11 +141,21 @@ def lead(leader: Page, students: list[Page], crowd: Crowd, moves: int, times: Ti
         for number, member in enumerate(crowd.members):
             seen = seen_at(member, told["number"])
             into.append(seen - began) if seen else missed.append(f"member {number} missed move {move}")
-        wanted = leader.evaluate("location.pathname + location.search")
+        wanted = (told["page"], told["query"])
         for number, student in enumerate(students):
-            seen = student.evaluate("at => window.seen[at]", wanted)
-            into.append(seen - began) if seen else missed.append(f"browser {number} missed {wanted}")
+            while (seen := arrival(student, wanted)) is None and time.time() < deadline:
+                time.sleep(0.02)
+            into.append(seen - began) if seen else missed.append(f"browser {number} missed move {move}: {wanted}")
     return missed
+
+
+def arrival(student: Page, wanted: tuple[str, dict[str, str]]) -> float | None:
+    """Return when a student's address was first the place that the server tells, whatever it has become since."""
+    for at, when in student.evaluate("window.seen").items():
+        parts = urlsplit(at)
+        if (parts.path.strip("/"), dict(parse_qsl(parts.query))) == wanted:
+            return float(when)
+    return None
 
 
 def seen_at(member: Member, number: int) -> float | None:

@@ -11,6 +11,7 @@ from jobs.line import TICK_S
 from jobs.owner import Owner
 from jobs.registry import REGISTRY
 from jobs.visitor import visitor
+from links import EXPLORED as CHOSEN
 from links import what_if_button
 from player import PlayerView, player
 from runs import pinned
@@ -30,7 +31,6 @@ from runs.store import (
     samples_root,
 )
 
-CHOSEN = "explore_run"
 PICKER = "explore_picker"
 PLAYER = "explore_player"
 DETAILS = "explore_details"

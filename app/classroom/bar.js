@@ -29,7 +29,7 @@ talk.changed = () => {
 document.addEventListener("lab-progress", (event) => void talk.tell("progress", /** @type {CustomEvent} */ (event).detail));
 
 /**
- * @param {{data: {title: string}, parentElement: Element | ShadowRoot, setTriggerValue: Trigger}} component
+ * @param {{data: {title: string, explored: Record<string, string>}, parentElement: Element | ShadowRoot, setTriggerValue: Trigger}} component
  */
 export default function render({ data, parentElement, setTriggerValue }) {
   trigger = setTriggerValue;
@@ -41,6 +41,7 @@ export default function render({ data, parentElement, setTriggerValue }) {
     drawn = "";
   }
   root.dataset.title = data.title;
+  sender.explored = data.explored;
   draw();
   void talk.listen();
 }

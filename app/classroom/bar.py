@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import streamlit as st
 from streamlit.components.v2 import component
 
 import links
@@ -12,6 +13,9 @@ from assets import loader
 from classroom.error import ClassError
 from classroom.lead import Lead, moved
 from classroom.room import Room
+from jobs.visitor import visitor
+from runs import pinned
+from runs.store import chosen_run
 
 _mount = component(
     "flexlora_class_bar", js=loader("classroom/bar.js"), css=(FOLDER / "classroom/bar.css").read_text(encoding="utf-8")
@@ -20,9 +24,18 @@ _mount = component(
 
 def class_bar(room: Room) -> None:
     """Draw the bar; leave for the leader's page where the browser says that it follows and cannot show it itself."""
-    wanted = _mount(key="class_bar", data={"title": room.codes.name}, on_follow_change=lambda: None).get("follow")
+    data = {"title": room.codes.name, "explored": _explored() if room.leads(visitor().key) else {}}
+    wanted = _mount(key="class_bar", data=data, on_follow_change=lambda: None).get("follow")
     if wanted and (place := _place(wanted)):
         links.follow(place.page, dict(place.query))
+
+
+def _explored() -> dict[str, str]:
+    """What Explore shows when its address does not say: others would see a run of their own there."""
+    run, beside = st.session_state.get(links.EXPLORED), st.session_state.get(pinned.CHOSEN)
+    if not run and (entry := chosen_run("")):
+        run = entry.key
+    return {name: key for name, key in (("run", run), (pinned.PARAMETER, beside)) if key}
 
 
 def _place(wanted: Any) -> Lead | None:

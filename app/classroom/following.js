@@ -17,6 +17,8 @@ export class Sender {
     /** @type {Place | null} what the server has */
     this.sent = null;
     this.busy = false;
+    /** @type {Record<string, string>} what Explore shows where the address does not say */
+    this.explored = {};
     /** @type {{step: number, search: string} | null} of a clock that moves, until the address tells where it stands */
     this.clock = null;
     window.setInterval(() => this.look(), LOOK_MS);
@@ -26,6 +28,7 @@ export class Sender {
   /** @returns {Place | null} */
   get place() {
     const place = here();
+    if (place.page === "" && !place.query.run) place.query = { ...this.explored, ...place.query };
     if (this.clock?.search !== window.location.search) this.clock = null;
     if (this.clock) place.query.step = String(this.clock.step);
     return place.page === OWN_PAGE ? null : place;

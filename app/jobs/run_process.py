@@ -14,8 +14,8 @@ from flexlora.policies import find_policy
 if TYPE_CHECKING:
     from jobs.live import LiveJob
 
-NICENESS = 5
-"""The pages come first."""
+NICENESS = 2
+"""The pages come first; more would let the training wait for every browser on the same machine."""
 
 
 class RunProcess:

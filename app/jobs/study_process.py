@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from flexlora.child import Child
 from flexlora.errors import FlexLoRAError
-from jobs.run_process import NICENESS
 from jobs.start_up import note_start_up
 from jobs.study_job import StudyJob
 
 if TYPE_CHECKING:
     from jobs.live import LiveJob
+
+NICENESS = 5
+"""The pages come first."""
 
 
 def make_study(live: LiveJob, job: StudyJob) -> None:

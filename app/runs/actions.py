@@ -13,6 +13,7 @@ import streamlit as st
 from flexlora.run_log import RunLogError
 from jobs.registry import REGISTRY
 from jobs.visitor import visitor
+from links import EXPLORED
 from runs.folders import Trashed, delete_for_ever, duplicate, free_name, rename, restore, to_trash
 from runs.rows import RunRow, size_text
 from runs.store import runs_root
@@ -69,7 +70,7 @@ def rename_run(row: RunRow, new_name: str) -> Done:
     """Rename a run; what the session and Train hold of it follows."""
     folder = rename(runs_root(), row.folder, new_name, visitor())
     choose(folder)
-    for key in ("explore_run", "what_if_run"):
+    for key in (EXPLORED, "what_if_run"):
         if st.session_state.get(key) == f"runs/{row.name}":
             st.session_state[key] = f"runs/{folder.name}"
     REGISTRY.renamed(row.folder, folder)

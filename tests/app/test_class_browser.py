@@ -142,6 +142,10 @@ def test_a_leader_and_two_students(served_class, newcomer):
     for student in (ann, ben):
         # Methods reads no address: what stood in the leader's before may still be in a student's.
         student.wait_for_function("location.pathname.endsWith('/methods')")
+    # Explore's own address names no run; what the leader sees there is what others see.
+    leader.get_by_role("link", name="Explore").first.click()
+    for student in (ann, ben):
+        student.wait_for_function("location.pathname + location.search === '/?run=runs%2Fother'")
 
     # A presenter's keys turn the steps of the lesson; what a student did there is counted.
     leader.goto(f"{served_class.address}/learn")
