@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,56 +11,48 @@ from numpy.typing import ArrayLike
 
 from analysis.lessons.words import filled
 from analysis.player_modules import FOLDER
-from flexlora.importance import spectral_entropy
+from flexlora.config import FlexLoRAConfig
 from flexlora.reallocation import plan_reallocation
 
 PHASES = ("before", "after")
-ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8
-"""Of AdamW, as torch has them unless told otherwise."""
-VERDICTS = ("better", "worse", "no difference", "not told apart")
-"""Of ``analysis.statistics.verdict``, in the order of the options."""
+SHOWN = "no difference"
+"""The verdict of ``analysis.statistics.verdict`` that says: as good, within the margin."""
+BETWEEN = 100
+"""Steps from event to event of the run whose early moves are asked for; the shares do not hang on it."""
 
 
-def rule(spectrum: Sequence[float], pairs: Sequence[Sequence[float]]) -> int:
-    """Return which pair is what the paper prunes, the smallest |λ|, and the released code, the smallest λ."""
-    return [list(pair) for pair in pairs].index([min(spectrum, key=abs), min(spectrum)])
+def ends(entropies: Mapping[str, float], pairs: Sequence[str]) -> int:
+    """Return which pair loses and gains; "AB" = A loses, B gains."""
+    plan = plan_reallocation(entropies, dict.fromkeys(entropies, 4), 1)
+    return list(pairs).index(plan.prune[0] + plan.extend[0])
 
 
-def equal(spectrum: Sequence[float], angles: Sequence[float], entropies: Sequence[Sequence[float]]) -> int:
-    """Return which numbers are the entropies of the true singular values of ΔW = P diag(λ) Q.
-
-    Args:
-        spectrum: two λ.
-        angles: of each case, in degrees: between the two p, and between the two q, all of length 1.
-        entropies: one a case, of each option.
-    """
-    found = []
-    for angle in np.radians(angles):
-        columns = np.array([[1.0, np.cos(angle)], [0.0, np.sin(angle)]])
-        values = np.linalg.svd(columns @ np.diag(spectrum) @ columns.T, compute_uv=False)
-        found.append(spectral_entropy(values) or 0.0)
-    return _nearest(entropies, found)
+def cut(spectrum: Sequence[float], options: Sequence[float]) -> int:
+    """Return which λ the released code prunes: the lowest number."""
+    return list(options).index(min(spectrum))
 
 
-def first(gradients: Sequence[float], rate: float, sizes: Sequence[Sequence[float]]) -> int:
-    """Return which sizes |λ| has after AdamW's first step from λ = 0, where decay has nothing to shrink."""
-    gradient = np.asarray(gradients, float)
-    mean = (1 - ADAM_BETAS[0]) * gradient / (1 - ADAM_BETAS[0])
-    square = (1 - ADAM_BETAS[1]) * gradient**2 / (1 - ADAM_BETAS[1])
-    return _nearest(sizes, np.abs(rate * mean / (np.sqrt(square) + ADAM_EPSILON)))
-
-
-def left(moves: Sequence[str], counts: Sequence[Sequence[int]]) -> int:
-    """Return which pair is the number of gross and net moves.
+def joined(rank: int, flags: Sequence[Sequence[bool]]) -> int:
+    """Return what an extension changes at once: (the output and so the task loss, the regulariser).
 
     Args:
-        moves: "AB" = a direction goes from A to B.
-        counts: gross and net moves of each option.
+        rank: of the matrix before; its P and Q are drawn orthonormal, the new p and q of length 1.
+        flags: what each option says of the two.
     """
-    gained = Counter(move[1] for move in moves)
-    gained.subtract(move[0] for move in moves)
-    net = sum(max(0, change) for change in gained.values())
-    return [list(count) for count in counts].index([len(moves), net])
+    draw = np.random.default_rng(0)
+    p, q = (np.linalg.qr(draw.normal(size=(4 * rank, rank)))[0] for _ in range(2))
+    values, x = draw.normal(size=rank), draw.normal(size=4 * rank)
+    new = [draw.normal(size=(4 * rank, 1)) for _ in range(2)]
+    wider = [np.hstack([old, more / np.linalg.norm(more)]) for old, more in zip((p, q), new, strict=True)]
+    output = [left @ (own * (right.T @ x)) for left, own, right in ((p, values, q), (wider[0], [*values, 0], wider[1]))]
+    departures = [sum(_departure(side) for side in sides) for sides in ((p, q), wider)]
+    changed = [not np.allclose(*output), not np.isclose(*departures, atol=1e-9)]
+    return [list(option) for option in flags].index(changed)
+
+
+def _departure(columns: np.ndarray) -> float:
+    """Return ‖CᵀC − I‖²."""
+    return float(np.square(columns.T @ columns - np.eye(columns.shape[1])).sum())
 
 
 def next_pruned(entropy: float, ranks: Mapping[str, int]) -> int:
@@ -73,23 +64,46 @@ def next_pruned(entropy: float, ranks: Mapping[str, int]) -> int:
     return list(ranks).index(plan.prune[0])
 
 
+def early(b0: int, events: int, shares: Sequence[float]) -> int:
+    """Return which share is nearest to that of the moves which the first half of the events allows.
+
+    Args:
+        b0: of the paper's schedule.
+        events: how many there are, evenly spread over the whole run.
+        shares: of each option.
+    """
+    steps = BETWEEN * (events + 1)
+    config = FlexLoRAConfig(
+        initial_budget=b0, total_steps=steps, warmup_steps=0, final_steps=0, interval=BETWEEN, schedule="paper"
+    )
+    curve = [config.budget(step) for step in config.event_steps()]
+    return _nearest(shares, [sum(curve[: events // 2]) / sum(curve)])
+
+
+def apart(gaps: Sequence[float], pairs: Sequence[Sequence[float]]) -> int:
+    """Return which pair is nearest to the two gaps between the entropy of λ and that of ΔW."""
+    return _nearest(pairs, gaps)
+
+
 def steadier(stabilities: Sequence[float]) -> int:
     """Return which order had the highest mean correlation with that of the next event."""
     return int(np.argmax(stabilities))
 
 
-def parameters(taken: Sequence[int], given: Sequence[int]) -> int:
-    """Return 0, 1 or 2: fewer, as many or more trained parameters, by the shapes of what loses and what gains one."""
-    return 1 + int(np.sign(sum(given) - sum(taken)))
+def shown(verdicts: Sequence[str]) -> int:
+    """Return which method is shown to be as good; the number of methods = none.
 
-
-def said(verdict: str) -> int:
-    """Return the place of a study's verdict among the options."""
-    return VERDICTS.index(verdict)
+    Raises:
+        ValueError: more than one is, so that the question has no single answer.
+    """
+    found = [place for place, verdict in enumerate(verdicts) if verdict == SHOWN]
+    if len(found) > 1:
+        raise ValueError("the quiz asks for the one method that the study shows to be as good; there are more")
+    return found[0] if found else len(verdicts)
 
 
 RULES: dict[str, Callable[..., int]] = {
-    own.__name__: own for own in (rule, equal, first, left, next_pruned, steadier, parameters, said)
+    own.__name__: own for own in (ends, cut, joined, next_pruned, early, apart, steadier, shown)
 }
 """Concept → the function that finds the right option."""
 

@@ -7,7 +7,8 @@ export function followClass(reader) {
   document.addEventListener(
     "lab-follow",
     (event) => {
-      const { lesson, step, quiz } = /** @type {CustomEvent<{query: Record<string, string>}>} */ (event).detail.query;
+      const { lesson, step, quiz, version } = /** @type {CustomEvent<{query: Record<string, string>}>} */ (event).detail.query;
+      if (version) reader.asked.version = version;
       if (quiz === "before" || quiz === "after") reader.showQuiz(quiz);
       else if (lesson) reader.go(lesson, step ?? "", false);
       else return;

@@ -1,8 +1,8 @@
 /** What a reader's browser remembers: place, answers, versions, quiz. It never leaves the browser by itself. */
 
 const PLACE = "flexlora-learn";
-/** Of the quiz's questions: answers to others are no answers to these. */
-const EDITION = 2;
+/** Of the quiz's questions and of how versions are given: what was answered or drawn before is no part of it. */
+const EDITION = 3;
 
 /**
  * @typedef {object} Remembered
@@ -10,14 +10,16 @@ const EDITION = 2;
  * @property {string} lesson
  * @property {string} step
  * @property {Record<string, boolean | null>} done "lesson/step" → whether the first answer was right, null = skipped or told
- * @property {Record<string, string>} versions lesson → the version that its reader was given
+ * @property {Record<string, string>} versions lesson → the version that a leader or a coin gave; none where no leader asked
+ * @property {Record<string, string>} switched lesson → the version that was read instead, where the reader changed it
  * @property {number} edition of the questions that were answered
- * @property {Record<string, number[]>} quiz phase → chosen option of each question
+ * @property {Record<string, number[]>} quiz phase → chosen option of each question, when it was taken first
+ * @property {Record<string, number[]>} again phase → the same when it was taken last, if more than once
  */
 
 /** @returns {Remembered} */
 function nothing() {
-  return { code: randomCode(), lesson: "", step: "", done: {}, versions: {}, quiz: {}, edition: EDITION };
+  return { code: randomCode(), lesson: "", step: "", done: {}, versions: {}, switched: {}, quiz: {}, again: {}, edition: EDITION };
 }
 
 function randomCode() {
@@ -66,7 +68,7 @@ export class Memory {
 /** Only what has the shape that is expected: the storage may be older than this page. @param {any} found @returns {Partial<Remembered>} */
 function known(found) {
   const texts = Object.fromEntries(["code", "lesson", "step"].filter((name) => typeof found[name] === "string").map((name) => [name, found[name]]));
-  const records = Object.fromEntries(["done", "versions", ...(found.edition === EDITION ? ["quiz"] : [])].filter((name) => found[name] && typeof found[name] === "object").map((name) => [name, found[name]]));
+  const records = Object.fromEntries(["done", ...(found.edition === EDITION ? ["versions", "switched", "quiz", "again"] : [])].filter((name) => found[name] && typeof found[name] === "object").map((name) => [name, found[name]]));
   return { ...texts, ...records };
 }
 

@@ -13,11 +13,13 @@ export const PROGRESS = "lab-progress";
 
 export const ONLY_VERSION = "one";
 
-/** @param {{key: string, steps: {key: string}[]}} lesson @param {import("./memory.js").Remembered} remembered @returns {string} what its tab says: only what was answered counts */
-export function progressOf({ key, steps }, { done }) {
+/** @param {{key: string, steps: {key: string}[]}} lesson @param {import("./memory.js").Remembered} remembered @param {boolean} told nothing is asked: what was seen is done @returns {string} what its tab says: else only what was answered counts */
+export function progressOf({ key, steps }, { done }, told) {
   const found = steps.map((step) => done[`${key}/${step.key}`]);
   const answered = found.filter((right) => typeof right === "boolean").length;
-  if (answered === steps.length) return "✓";
+  const seen = found.filter((right) => right !== undefined).length;
+  if (answered === steps.length || (told && seen === steps.length)) return "✓";
+  if (told && seen) return `${seen}/${steps.length}`;
   if (answered) return `${answered}/${steps.length}`;
   return found.some((right) => right === undefined) ? "" : "seen";
 }

@@ -10,7 +10,7 @@ const UNKNOWN = "I don’t know yet";
 const TITLES = { before: "Quiz, before the lessons", after: "Quiz, after the lessons" };
 
 export class QuizView {
-  /** @param {"before" | "after"} phase @param {Record<string, Question[]>} quiz @param {Memory} memory @param {{done: (phase: string, score: number) => void, go: (lesson: string, step: string) => void, titleOf: (lesson: string, step: string) => string, start: () => void}} acts */
+  /** @param {"before" | "after"} phase @param {Record<string, Question[]>} quiz @param {Memory} memory @param {{done: (phase: string, score: number) => void, go: (lesson: string, step: string) => void, placeOf: (lesson: string, step: string) => string, start: () => void}} acts */
   constructor(phase, quiz, memory, acts) {
     this.phase = phase;
     this.quiz = quiz;
@@ -27,8 +27,8 @@ export class QuizView {
   }
 
   draw() {
-    const taken = this.memory.now.quiz[this.phase];
-    this.place.replaceChildren(...(taken ? this.result(taken) : [this.form()]));
+    const first = this.memory.now.quiz[this.phase];
+    this.place.replaceChildren(...(first ? this.result(first, this.memory.now.again[this.phase]) : [this.form()]));
   }
 
   form() {
@@ -41,6 +41,7 @@ export class QuizView {
     );
     const form = element("form", {}, [
       element("p", { text: "Eight questions, about four minutes, on what the lessons show. “I don’t know yet” is a good answer before them: it counts as not right, and nothing else. The answers stay in this browser." }),
+      ...(this.memory.now.quiz[this.phase] ? [element("p", { class: "ln-hint", text: "Your first answers and their score stay. What you answer now is shown beside them." })] : []),
       ...fields,
       element("div", { class: "ln-row" }, [element("button", { class: "ln-button ln-main", text: "Check my answers" }), warning]),
     ]);
@@ -54,12 +55,19 @@ export class QuizView {
         first?.focus();
         return;
       }
-      this.memory.keep({ quiz: { ...this.memory.now.quiz, [this.phase]: chosen } });
-      this.acts.done(this.phase, this.score(chosen));
+      this.keep(chosen);
       this.draw();
       this.heading.focus();
     });
     return form;
+  }
+
+  /** The first time counts: later ones are kept beside it. @param {number[]} chosen */
+  keep(chosen) {
+    const { quiz, again } = this.memory.now;
+    if (quiz[this.phase]) return this.memory.keep({ again: { ...again, [this.phase]: chosen } });
+    this.memory.keep({ quiz: { ...quiz, [this.phase]: chosen } });
+    return this.acts.done(this.phase, this.score(chosen));
   }
 
   /** @param {number[]} chosen @param {Question[]} questions */
@@ -67,15 +75,17 @@ export class QuizView {
     return questions.filter(({ right }, i) => chosen[i] === right).length;
   }
 
-  /** @param {number[]} taken @returns {HTMLElement[]} */
-  result(taken) {
+  /** @param {number[]} first when it was taken first @param {number[] | undefined} again when it was taken last, if more than once @returns {HTMLElement[]} */
+  result(first, again) {
+    const taken = again ?? first;
     const before = this.memory.now.quiz.before;
     const count = this.questions.length;
     const other = this.phase === "after" && before ? ` Before the lessons: ${this.score(before, this.quiz.before)} of ${count}.` : "";
+    const later = again ? ` Taken again, as listed below: ${this.score(again)} of ${count}.` : "";
     const rows = this.questions.map(({ text, options, right, teaches: [lesson, step] }, i) => {
       const well = taken[i] === right;
       const lines = [element("b", { text: `${well ? "✓" : taken[i] < options.length ? "✗" : "○"} ${text}` }), element("p", { text: well ? `${options[right]}` : `You said: ${options[taken[i]] ?? UNKNOWN}` })];
-      if (!well) lines.push(element("button", { type: "button", class: "ln-button", text: `Learn it: ${this.acts.titleOf(lesson, step)}`, onclick: () => this.acts.go(lesson, step) }));
+      if (!well) lines.push(element("button", { type: "button", class: "ln-button", text: `Learn it in step ${this.acts.placeOf(lesson, step)}`, onclick: () => this.acts.go(lesson, step) }));
       return element("li", { class: well ? "ln-well" : taken[i] < options.length ? "ln-missed" : "ln-missed ln-unknown" }, lines);
     });
     const buttons = [
@@ -84,7 +94,7 @@ export class QuizView {
       element("button", { type: "button", class: "ln-button", text: "Take it again", onclick: () => this.again() }),
     ];
     return [
-      element("p", { class: "ln-score", role: "status", text: `${this.score(taken)} of ${count} right.${other}` }),
+      element("p", { class: "ln-score", role: "status", text: `${this.score(first)} of ${count} right.${later}${other}` }),
       element("ol", { class: "ln-results" }, rows),
       element("div", { class: "ln-row" }, buttons),
       element("p", { class: "ln-hint", text: "The file has a random code and no name: whoever leads a class can compare many." }),
@@ -92,9 +102,7 @@ export class QuizView {
   }
 
   again() {
-    const { [this.phase]: _, ...others } = this.memory.now.quiz;
-    this.memory.keep({ quiz: others });
-    this.draw();
+    this.place.replaceChildren(this.form());
     this.heading.focus();
   }
 }

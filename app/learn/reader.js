@@ -3,7 +3,7 @@
 import { element } from "../player/pen/draw.js";
 import { readPalette } from "../player/pen/palette.js";
 import { addressOf, askedPlace, exploreLink, pageLink } from "./address.js";
-import { versionOf } from "./coin.js";
+import { switchVersion, versionOf } from "./coin.js";
 import { followClass } from "./following.js";
 import { Memory } from "./memory.js";
 import { ONLY_VERSION, progressOf, tellProgress } from "./progress.js";
@@ -16,8 +16,8 @@ import { dressLessons } from "./style.js";
 /** @typedef {{key: string, title: string, about: string, number: number, first: number, minutes: number, versions?: Record<string, string> | null, steps: Step[]}} Lesson */
 /** @typedef {{lessons: Lesson[], quiz: Record<"before" | "after", import("./quiz.js").Question[]>, runs: string[]}} Book analysis/lessons/book.py */
 
-/** The version of a lesson that asks nothing. */
-const TELLS = "b";
+/** The versions of a lesson: one asks first, the other tells at once. */
+const [ASKS, TELLS] = ["a", "b"];
 const NARROW_PX = 860;
 /** Of the end of a step, below which it counts as out of sight. */
 const CUT_PX = 14;
@@ -141,15 +141,35 @@ export class Reader {
   }
 
   /** @param {Lesson} lesson @returns {HTMLElement} */
-  welcome({ number, title, about, minutes }) {
+  welcome({ key, number, title, about, minutes }) {
     const lines = [element("p", { class: "ln-about" }, [element("b", { text: `Lesson ${number}: ${title}${/[?!]$/.test(title) ? "" : "."} ` }), `${about} About ${minutes} minutes.`])];
     const { quiz, done } = this.memory.now;
-    if (this.version === TELLS) lines.push(element("p", { class: "ln-about" }, [element("b", { text: "You have this lesson in its reading version: " }), "each step tells its answer at once, and nothing is asked. A coin in your browser chose it."]));
+    if (this.version === TELLS) lines.push(element("p", { class: "ln-about" }, [element("b", { text: "This is the reading version: " }), `each step tells its answer at once. ${this.memory.now.versions[key] === TELLS ? "Whoever leads your class compares two versions of this lesson, and this one fell to you. " : ""}`, element("button", { type: "button", class: "ln-inline", text: "Ask me first instead", onclick: () => this.switchTo(ASKS) })]));
+    else if (this.memory.now.switched[key]) lines.push(element("p", { class: "ln-about" }, ["This version asks first. ", element("button", { type: "button", class: "ln-inline", text: "Back to the reading version", onclick: () => this.switchTo(TELLS) })]));
     if (number === 1 && !quiz.before && !Object.keys(done).length) {
       const total = this.book.lessons.reduce((sum, own) => sum + own.minutes, 0);
       lines.push(element("p", { class: "ln-about" }, [`There are ${this.book.lessons.length} lessons, ${total} minutes in all. `, element("button", { type: "button", class: "ln-inline", text: "Take the quiz first", onclick: () => this.showQuiz("before") }), " and see later what you learned."]));
     }
     return element("div", { class: "ln-welcome" }, lines);
+  }
+
+  /** What the address asked for besides a place: who follows a leader's address is asked the same. @returns {Record<string, string>} */
+  get wish() {
+    return this.asked.version ? { version: this.asked.version } : {};
+  }
+
+  /** @param {Lesson} lesson @returns {boolean} it is read in the version that asks nothing */
+  tells({ key, versions }) {
+    const { versions: given, switched } = this.memory.now;
+    return Boolean(versions) && (switched[key] ?? given[key]) === TELLS;
+  }
+
+  /** @param {string} version of this lesson, from here on */
+  switchTo(version) {
+    switchVersion(this.lesson.key, version, this.memory);
+    const { step } = this.views[Math.max(0, this.place)];
+    this.showLesson(this.lesson);
+    this.go(this.lesson.key, step.key);
   }
 
   /** @param {Lesson} lesson @param {Step} step @returns {HTMLElement[]} */
@@ -168,7 +188,7 @@ export class Reader {
     const changed = place !== this.place;
     this.place = place;
     this.memory.keep({ lesson: this.lesson.key, step: view.step.key });
-    window.history.replaceState({}, "", addressOf(this.served, { lesson: this.lesson.key, step: view.step.key }));
+    window.history.replaceState({}, "", addressOf(this.served, { lesson: this.lesson.key, step: view.step.key, ...this.wish }));
     if (changed && view.told) this.finish(view, null);
     this.lay();
     if (scroll) this.scrollTo(view);
@@ -205,7 +225,7 @@ export class Reader {
     this.nav.replaceChildren(
       tab("Quiz before", this.quiz === "before", quiz.before ? "✓" : "", () => this.showQuiz("before")),
       ...this.book.lessons.map((lesson) => {
-        return tab(`${lesson.number} ${lesson.title}`, !this.quiz && lesson === this.lesson, progressOf(lesson, this.memory.now), () => this.go(lesson.key, ""));
+        return tab(`${lesson.number} ${lesson.title}`, !this.quiz && lesson === this.lesson, progressOf(lesson, this.memory.now, this.tells(lesson)), () => this.go(lesson.key, ""));
       }),
       tab("Quiz after", this.quiz === "after", quiz.after ? "✓" : "", () => this.showQuiz("after")),
     );
@@ -255,16 +275,17 @@ export class Reader {
       },
       go: (lesson, step) => this.go(lesson, step),
       start: () => this.go(this.memory.now.lesson, this.memory.now.step),
-      titleOf: (lesson, step) => {
+      // Its title would tell what to answer the next time.
+      placeOf: (lesson, step) => {
         const own = this.lessonOf(lesson);
-        return `${own.number}.${own.steps.findIndex(({ key }) => key === step) + own.first} ${own.steps.find(({ key }) => key === step)?.title ?? ""}`;
+        return `${own.number}.${own.steps.findIndex(({ key }) => key === step) + own.first}`;
       },
     });
     this.sheet?.remove();
     this.sheet = view.root;
     this.root.append(view.root);
     this.body.hidden = true;
-    window.history.replaceState({}, "", addressOf(this.served, { quiz: phase }));
+    window.history.replaceState({}, "", addressOf(this.served, { quiz: phase, ...this.wish }));
     this.drawNav();
     view.heading.focus();
   }

@@ -34,7 +34,7 @@ export class StepView {
       ...paragraphs(step.text),
       ...(step.formula ? [element("code", { class: "ln-formula", text: step.formula })] : []),
       ...(step.ask && !told ? [(this.asking = this.question())] : []),
-      ...(told && step.ask?.kind === "choose" ? [element("p", { class: "ln-question" }, marked(step.ask.question))] : []),
+      ...(told && step.ask ? [element("p", { class: "ln-question" }, marked(step.ask.instead ?? step.ask.question))] : []),
       this.reveal,
       element("p", { class: "ln-links" }, links),
     ]);

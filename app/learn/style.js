@@ -3,7 +3,7 @@
 const CSS = `
 .ln { --ln-line: color-mix(in srgb, var(--st-text-color) 14%, transparent); --ln-muted: color-mix(in srgb, var(--st-text-color) 72%, var(--st-background-color)); --ln-soft: color-mix(in srgb, var(--st-primary-color) 9%, var(--st-background-color));
   color: var(--st-text-color); font: 400 16px/1.5 var(--st-font); font-variant-numeric: tabular-nums; container: reader / inline-size; scroll-margin-top: 4rem; }
-.ln [hidden] { display: none; } .ln *, .ln *::before { box-sizing: border-box; }
+.ln [hidden] { display: none !important; } .ln *, .ln *::before { box-sizing: border-box; }
 .ln-nav { display: flex; flex-wrap: wrap; gap: 4px; margin-bottom: 10px; padding-bottom: 8px; border-bottom: 1px solid var(--ln-line); }
 .ln-tab { display: inline-flex; align-items: baseline; gap: 6px; padding: 4px 10px; border: 1px solid transparent; border-radius: 7px; background: none; color: inherit; font: 400 14px/1.4 var(--st-font); cursor: pointer; }
 .ln-tab:hover { background: color-mix(in srgb, var(--st-text-color) 7%, transparent); }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from analysis.lessons import LESSONS, lesson_book, material, missing
 from analysis.lessons import spectrum as first_lesson
 from analysis.lessons.book import filled_lesson, lesson_source, reading_minutes
 from analysis.lessons.material import RUN, Material
-from analysis.lessons.quiz import PHASES, RULES, VERDICTS, quiz
+from analysis.lessons.quiz import PHASES, RULES, SHOWN, quiz
 from analysis.lessons.words import filled, sentence, unbroken
 from analysis.player_modules import FOLDER
 
@@ -170,17 +171,29 @@ def test_the_quiz_asks_the_same_concepts_twice_with_other_words_and_numbers(book
 
 
 def test_right_options_of_the_quiz_are_found_by_the_package(book):
-    assert RULES["rule"]([0.3, -0.2], [[-0.2, -0.2], [0.3, -0.2]]) == 0
-    assert RULES["rule"]([0.1, -0.2], [[-0.2, -0.2], [0.1, -0.2]]) == 1
-    assert RULES["equal"]([2, 2], [0, 90], [[1, 0], [0, 1]]) == 1
-    assert RULES["first"]([5, -0.1], 0.02, [[5, 0.1], [0.02, 0.02], [0.1, 0.002]]) == 1
-    assert RULES["left"](["AB", "BA"], [[2, 0], [0, 2], [2, 2]]) == 0
+    assert RULES["ends"]({"A": 0.2, "B": 0.9, "C": 0.5}, ["BA", "CA", "AB"]) == 2
+    assert RULES["cut"]([0.3, -0.2, 0.1], [0.1, 0.3, -0.2]) == 2 and RULES["cut"]([0.3, 0.2], [0.2, 0.3]) == 0
+    assert [RULES["joined"](rank, [[True, True], [False, True], [False, False]]) for rank in (2, 9)] == [1, 1]
     assert RULES["next_pruned"](0.9, {"A": 9, "B": 2}) == 1 and RULES["next_pruned"](0.9, {"A": 4, "B": 4}) == 2
+    assert RULES["early"](12, 20, [0.2, 0.9]) == 1 and RULES["early"](12, 20, [0.95, 0.5]) == 0
+    assert [RULES["apart"](gaps, [[0, 1], [1, 0]]) for gaps in ([0.1, 0.7], [0.7, 0.1])] == [0, 1]
     assert [RULES["steadier"]([0.2, 0.9]), RULES["steadier"]([0.9, 0.2])] == [1, 0]
-    shapes = ([2, 2], [2, 3])
-    assert [RULES["parameters"](taken, given) for taken in shapes for given in shapes] == [1, 2, 0, 1]
-    assert [RULES["said"](verdict) for verdict in VERDICTS] == [0, 1, 2, 3]
-    assert {question["right"] for questions in book["quiz"].values() for question in questions} >= {0, 1, 2}
+    assert [RULES["shown"](own) for own in (["better", SHOWN], ["worse", "not told apart"])] == [1, 2]
+    with pytest.raises(ValueError, match="one method"):
+        RULES["shown"]([SHOWN, SHOWN])
+    assert {question["right"] for questions in book["quiz"].values() for question in questions} >= {0, 1, 2, 3}
+
+
+def test_no_question_of_the_quiz_is_guessed_by_the_length_of_its_options(book):
+    """Nor by always taking the same place: of eight, each way finds at most four."""
+    for phase in PHASES:
+        questions = book["quiz"][phase]
+        for pick in (max, min):
+            found = [
+                pick(range(len(one["options"])), key=lambda i, one=one: len(one["options"][i])) for one in questions
+            ]
+            assert sum(own == one["right"] for own, one in zip(found, questions, strict=True)) <= 4, (phase, pick)
+        assert max(Counter(one["right"] for one in questions).values()) <= 4
 
 
 def test_the_right_place_moves_between_before_and_after(book):
@@ -189,13 +202,29 @@ def test_the_right_place_moves_between_before_and_after(book):
     assert sum(one == two for one, two in zip(*places, strict=True)) <= 2
 
 
+def test_a_lesson_with_a_reading_version_says_everything_in_sentences(book):
+    """Where nothing is asked, something else stands for a task, and no answer begins with what answers a question."""
+    for lesson in book["lessons"]:
+        for step in lesson["steps"] if lesson.get("versions") else ():
+            assert step["ask"]["kind"] == "choose" or step["ask"]["instead"].endswith((".", "?")), step["key"]
+            assert re.match(r"[A-Z][a-z]* \w", step["reveal"]["text"][0]), step["key"]
+            assert not re.match("From|Between|Higher|Lower|Yes|No", step["reveal"]["text"][0]), step["key"]
+
+
 def test_the_quiz_follows_the_runs(book, facts):
     found = {**facts["5_moving"], **facts["6_better"]}
-    other = {**found, "stable_entropy": 1.0, "stable_norm": 0.0, "flex_verdict": "better"}
+    other = {
+        **found,
+        "stable_entropy": 1.0,
+        "stable_norm": 0.0,
+        "flex_verdict": SHOWN,
+        "cut_verdict": "better",
+        "gap": 0.5,
+    }
     changed = [
         one["concept"] for one, two in zip(quiz(found)["before"], quiz(other)["before"], strict=True) if one != two
     ]
-    assert changed == ["steadier", "said"]
+    assert changed == ["apart", "steadier", "shown"]
 
 
 def test_no_line_breaks_within_a_number_and_its_sign():

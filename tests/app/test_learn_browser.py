@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -213,17 +214,63 @@ def test_the_picture_of_a_slider_is_whole_when_it_comes(page, address):
         assert tall > 12
 
 
-def test_a_lesson_of_two_versions_keeps_the_one_that_fell_and_a_leader_may_fix_it(page, address):
-    learner = Player(page)
-    learner.open(f"{address}#lesson=zero_impact&step=nothing")
-    fell = page.evaluate("JSON.parse(localStorage['flexlora-learn']).versions.zero_impact")
+VERSION = "JSON.parse(localStorage['flexlora-learn']).versions.zero_impact"
+
+
+def test_a_lesson_asks_unless_a_leader_asked_for_a_comparison_and_then_says_so_and_can_be_switched(page, address):
+    learner, step = Player(page), f"{address}#lesson=zero_impact&step=nothing"
+    learner.open(step)
+    assert page.evaluate(VERSION) is None and learner.here.locator(".ln-option").count() == 3
+    learner.open(f"{step}&version=coin")
+    fell = page.evaluate(VERSION)
     assert fell in ("a", "b")
-    learner.open(f"{address}#lesson=zero_impact&step=nothing")
-    assert page.evaluate("JSON.parse(localStorage['flexlora-learn']).versions.zero_impact") == fell
-    for version, open_questions in (("b", 0), ("a", 3)):
-        learner.open(f"{address}#lesson=zero_impact&step=nothing&version={version}")
+    learner.open(f"{step}&version=coin")
+    assert page.evaluate(VERSION) == fell
+    for version, open_questions in (("a", 3), ("b", 0)):
+        learner.open(f"{step}&version={version}")
         assert learner.here.locator(".ln-option").count() == open_questions
         assert learner.here.locator(".ln-reveal").is_visible() == (version == "b")
+        assert page.get_by_text("compares two versions").count() == (version == "b")
+    page.get_by_role("button", name="Ask me first instead").press("Enter")
+    assert learner.here.locator(".ln-option").count() == 3
+    learner.open(step)
+    assert learner.here.locator(".ln-option").count() == 3, "the choice is kept"
+    assert page.evaluate(VERSION) == "b", "a comparison is of what was given"
+
+
+def test_the_reading_version_shows_a_task_and_counts_as_done_when_it_was_seen(page, address, book):
+    learner, lesson = Player(page), book["lessons"][2]
+    learner.open(f"{address}#lesson=zero_impact&step=nothing&version=b")
+    for step in lesson["steps"]:
+        page.wait_for_selector(f"#ln-zero_impact-{step['key']}[aria-current]")
+        assert learner.here.locator(".ln-question").inner_text().endswith((".", "?"))
+        if step is not lesson["steps"][-1]:
+            page.keyboard.press("n")
+    assert page.locator(".ln-tab[aria-current] .ln-state").inner_text() == "✓"
+
+
+def answer(page, questions, wrong=()):
+    for number, question in enumerate(questions):
+        chosen = (question["right"] + (number in wrong)) % len(question["options"])
+        page.locator(f"[name=q{number}]").nth(chosen).press("Space")
+    page.get_by_role("button", name="Check my answers").press("Enter")
+
+
+def test_the_first_score_stays_when_the_quiz_is_taken_again(page, address, book):
+    page.goto(f"{address}#quiz=after")
+    questions = book["quiz"]["after"]
+    answer(page, questions, wrong=(2,))
+    page.get_by_role("button", name="Take it again").press("Enter")
+    assert "first answers" in page.locator(".ln-quiz .ln-hint").first.inner_text()
+    answer(page, questions, wrong=range(8))
+    assert page.locator(".ln-score").inner_text().startswith("7 of 8 right. Taken again, as listed below: 0 of 8")
+    assert page.evaluate("told.filter((one) => one.lesson === 'quiz').map((one) => one.score)") == [7]
+    page.reload()
+    assert page.locator(".ln-score").inner_text().startswith("7 of 8 right.")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Answers as CSV").press("Enter")
+    (learner,) = read_answers([Path(download.value.path()).read_text(encoding="utf-8")])
+    assert learner.scores == {"after": 7 / 8}
 
 
 def test_the_quiz_points_to_what_was_missed_and_hands_out_answers_without_a_name(page, address, book):
@@ -231,11 +278,7 @@ def test_the_quiz_points_to_what_was_missed_and_hands_out_answers_without_a_name
     questions = book["quiz"]["before"]
     page.get_by_role("button", name="Check my answers").press("Enter")
     assert "Not answered yet: 1, 2" in page.get_by_role("alert").first.inner_text()
-    for number, question in enumerate(questions):
-        wrong = number in (0, 4)
-        chosen = (question["right"] + wrong) % len(question["options"])
-        page.locator(f"[name=q{number}]").nth(chosen).press("Space")
-    page.get_by_role("button", name="Check my answers").press("Enter")
+    answer(page, questions, wrong=(0, 4))
     assert page.locator(".ln-score").inner_text().startswith("6 of 8 right")
     assert page.locator(".ln-missed").count() == 2
     with page.expect_download() as download:
@@ -243,7 +286,9 @@ def test_the_quiz_points_to_what_was_missed_and_hands_out_answers_without_a_name
     (learner,) = read_answers([Path(download.value.path()).read_text(encoding="utf-8")])
     assert learner.scores == {"before": 6 / 8} and len(learner.code) == 8
     assert not learner.concepts["before"][questions[0]["concept"]]
-    page.locator(".ln-missed button").first.press("Enter")
     lesson, step = questions[0]["teaches"]
+    label = page.locator(".ln-missed button").first.inner_text()
+    assert re.fullmatch(r"Learn it in step \d\.\d", label), "the title of a step would tell its answer"
+    page.locator(".ln-missed button").first.press("Enter")
     page.wait_for_selector(f"#ln-{lesson}-{step}[aria-current]")
     assert page.evaluate("told.find((one) => one.lesson === 'quiz').score") == 6
