@@ -59,9 +59,9 @@ def sentence(text: str) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Return a text with no-break spaces before "%", after "±", around "×" and the "=" of a symbol of one letter."""
+    """Return a text with no-break spaces before "%", after "±", around "×" and the "=" of a symbol: a letter, "b₀"."""
     joined = re.sub(r"(?<=\d) (?=%)|(?<=±) (?=\d)|(?<=\d) (?=× )|(?<=\d ×) (?=\d)", NO_BREAK, text)
-    return re.sub(r"(\b\w) = (?=[\d−-])", rf"\1{NO_BREAK}={NO_BREAK}", joined)
+    return re.sub(r"(\b\w[₀-₉]?) = (?=[\d−-])", rf"\1{NO_BREAK}={NO_BREAK}", joined)
 
 
 def filled(source: Any, facts: Mapping[str, Any]) -> Any:

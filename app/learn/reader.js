@@ -84,6 +84,8 @@ export class Reader {
     followClass(this);
     this.text.addEventListener("scroll", () => this.scrolled(), { passive: true });
     for (const node of [this.text, this.nav]) node.addEventListener("scroll", () => this.cue(), { passive: true });
+    // A browser leaves a tab that is half seen where it is.
+    this.nav.addEventListener("focusin", (event) => event.target instanceof Element && event.target.scrollIntoView({ block: "nearest", inline: "nearest" }));
     for (const kind of ["scrollend", "wheel", "touchstart"]) this.text.addEventListener(kind, () => (this.still = 0), { passive: true });
     this.resizer = new ResizeObserver(() => this.fit());
     this.resizer.observe(this.root);

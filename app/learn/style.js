@@ -70,7 +70,7 @@ const CSS = `
 .ln-narrow .ln-stage > :is(.ln-player, .ln-front) { grid-area: 2 / 1; } .ln-narrow .ln-fronted > .ln-player { display: none; }
 .ln :is(.ln-reveal, .ln-status) { scroll-margin: 12px 0; } .ln-narrow :is(.ln-reveal, .ln-status) { scroll-margin: 72px 0; }
 .ln-narrow .ln-welcome:not(:has(+ .ln-step[aria-current])) { display: none; }
-@container reader (max-width: 1330px) { .ln-nav { gap: 1px; flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .ln-before { mask-image: linear-gradient(to right, transparent, black 36px); } .ln-after { mask-image: linear-gradient(to left, transparent, black 36px); } .ln-before.ln-after { mask-image: linear-gradient(to right, transparent, black 36px calc(100% - 36px), transparent); } .ln-tab { flex: none; gap: 4px; padding: 4px 7px; font-size: 13px; white-space: nowrap; } }
+@container reader (max-width: 1330px) { .ln-nav { gap: 1px; flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .ln-before { mask-image: linear-gradient(to right, transparent, black 36px); } .ln-after { mask-image: linear-gradient(to left, transparent, black 36px); } .ln-before.ln-after { mask-image: linear-gradient(to right, transparent, black 36px calc(100% - 36px), transparent); } .ln-tab { flex: none; scroll-margin-inline: 36px; gap: 4px; padding: 4px 7px; font-size: 13px; white-space: nowrap; } }
 /* Beside a text the player has no room for its list of events. */
 @media (min-width: 821px) { @container player (max-width: 772px) { .ln .fl-hero { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); } .ln :is(.fl-eventpanel, .fl-bar .fl-label, .fl-choose-sort) { display: none; } .ln .fl-warning { white-space: normal; } } }
 `;

@@ -228,8 +228,8 @@ def test_the_quiz_follows_the_runs(book, facts):
 
 
 def test_no_line_breaks_within_a_number_and_its_sign():
-    text = unbroken("With λ = 0 it took 0.79 % ± 0.02 of 3 × 4, and rank = what it had.")
-    assert text.replace("\u00a0", "~") == "With λ~=~0 it took 0.79~% ±~0.02 of 3~×~4, and rank = what it had."
+    text = unbroken("With λ = 0, b₀ = 2 it took 0.79 % ± 0.02 of 3 × 4, and rank = what it had.")
+    assert text.replace("\u00a0", "~") == "With λ~=~0, b₀~=~2 it took 0.79~% ±~0.02 of 3~×~4, and rank = what it had."
 
 
 def test_a_sentence_begins_with_a_large_letter_and_a_symbol_stays():

@@ -106,6 +106,17 @@ def test_place_and_answers_are_found_again_and_a_link_opens_its_step(page, addre
     assert learner.here.get_attribute("id") == "ln-better-seeds"
 
 
+def test_each_lesson_that_the_keyboard_reaches_is_seen_whole(page, address):
+    page.set_viewport_size({"width": 1024, "height": 768})
+    player = Player(page)
+    player.open(f"{address}#lesson=better&step=seeds")
+    nav = page.locator(".ln-nav").bounding_box()
+    for place in range(1, 9):
+        player.tab_to(f".ln-tab:nth-child({place})")
+        own = page.locator(".ln-tab").nth(place - 1).bounding_box()
+        assert nav["x"] <= own["x"] and own["x"] + own["width"] <= nav["x"] + nav["width"]
+
+
 def test_the_card_of_a_word_goes_with_the_keyboard(page, address, book):
     player, lesson = Player(page), book["lessons"][1]
     player.open(f"{address}#lesson=event&step=before")
