@@ -26,7 +26,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from analysis.adapters import Adapter, AdapterMatrix, analyse_adapter, open_adapter
-from analysis.adapters.atlas.quantities import OF_A_MATRIX, measured, of_adapter
+from analysis.adapters.atlas.quantities import OF_A_MATRIX, entry_size, measured, of_adapter
 from flexlora import FlexLoRAConfig, RankAllocator, attach
 from flexlora.spectra import true_singular_values
 from flexlora.tasks import TASKS, load_task
@@ -147,6 +147,10 @@ class Collected:
         own = self.matrices[kind, rank]
         for name, values in measured(spectra).items():
             own[name] += values
+        if kind != "random":
+            # Gaussian factors have whatever size they are drawn at.
+            sizes = [entry_size(v, m.out_features, m.in_features) for m, v in zip(matrices, spectra, strict=True)]
+            own["entry"] += [size for size in sizes if size > 0]
         whole = self.adapters[kind, rank]
         for name, value in of_adapter([matrix.layer for matrix in matrices], spectra).items():
             whole[name].append(value)
@@ -163,6 +167,20 @@ class Collected:
         """Return kind → quantiles at ``LEVELS`` of the cosine between two adapters of one task and model."""
         return {kind: [float(f"{x:.4g}") for x in np.percentile(v, LEVELS)] for kind, v in self.cosines.items()}
 
+    def pooled(self) -> list[dict[str, Any]]:
+        """Return one record a kind, of all ranks: quantiles of what does not depend on the rank; rank 0 = all."""
+        found = []
+        for kind in sorted({kind for kind, _ in self.matrices} - {"random"}):
+            whole = Collected()
+            for (own, rank), values in self.adapters.items():
+                if own != kind:
+                    continue
+                whole.matrices[kind, 0]["entry"] += self.matrices[kind, rank]["entry"]
+                for name, each in values.items():
+                    whole.adapters[kind, 0][name] += each
+            found += whole.groups()
+        return found
+
     def groups(self) -> list[dict[str, Any]]:
         """Return one record a kind and rank: quantiles at ``LEVELS`` of every quantity."""
 
@@ -174,7 +192,7 @@ class Collected:
                 "kind": kind,
                 "rank": rank,
                 "adapters": len(next(iter(self.adapters[kind, rank].values()))),
-                "matrices": len(own["entropy"]),
+                "matrices": len(next(iter(own.values()))),
                 "of_a_matrix": quantiles(own),
                 "of_an_adapter": quantiles(self.adapters[kind, rank]),
             }
@@ -185,6 +203,13 @@ class Collected:
 def _dense(adapter: Adapter, name: str) -> np.ndarray:
     B, A = adapter.factors(name)
     return (adapter.find(name).scale * B @ A).astype(np.float32).ravel()
+
+
+def weight_sizes(task: str, names: list[str]) -> list[float]:
+    """Return least, middle and largest root mean square of the weights that a task's adapters change."""
+    modules = dict(load_task(task, 0).model.named_modules())
+    sizes = [float(modules[name].weight.detach().square().mean().sqrt()) for name in names]
+    return [float(f"{size:.4g}") for size in (min(sizes), float(np.median(sizes)), max(sizes))]
 
 
 def plan() -> list[tuple[str, str, Callable[..., float], int, float]]:
@@ -225,9 +250,16 @@ def main() -> None:
         "steps": STEPS,
         "ranks": RANKS,
         "rates": [*RATES, HIGH_RATE],
-        "quantities": list(OF_A_MATRIX),
+        "quantities": [*OF_A_MATRIX, "entry"],
+        "weights": {task: weight_sizes(task, [matrix.name for matrix in own]) for task, own in shapes.items()},
     }
-    atlas = {"about": about, "groups": found.groups(), "cosines": found.levels(), "runs": found.runs}
+    atlas = {
+        "about": about,
+        "groups": found.groups(),
+        "pooled": found.pooled(),
+        "cosines": found.levels(),
+        "runs": found.runs,
+    }
     options.out.write_text(json.dumps(atlas, separators=(",", ":")) + "\n")
     sys.stdout.write(f"{time.process_time() - began:.0f} s of one core, {options.out.stat().st_size:,} bytes\n")
 

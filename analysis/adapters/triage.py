@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.adapters.comparison import SAME_DELTA
-from analysis.adapters.doctor import LEVELS, examine
+from analysis.adapters.doctor import LEVELS, Finding, examine, in_order
+from analysis.adapters.doctor.neighbours import neighbour_sizes
 from analysis.adapters.files import AdapterError
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.sizes import size_now
@@ -27,18 +28,22 @@ class Triaged(NamedTuple):
         verdict: level of its worst finding, ``FINE`` or ``CLOSED``.
         finding: its worst finding in one sentence, or why it cannot be opened; empty = none.
         more: findings beside that.
+        norm: ‖ΔW‖_F over its finite matrices; None = closed.
         bytes: of its weights file; None = closed.
         dtype: of its factors.
         same_as: the first of the others before it with the same ΔW; empty = none.
+        beside: what is found only beside the others; None = nothing.
     """
 
     name: str
     verdict: str
     finding: str
     more: int
+    norm: float | None
     bytes: int | None
     dtype: str
     same_as: str
+    beside: Finding | None = None
 
 
 def triage(
@@ -47,19 +52,24 @@ def triage(
     analyse: Callable[[Path], AdapterSpectra] = lambda path: analyse_adapter(open_adapter(path)),
 ) -> list[Triaged]:
     """Examine adapters (name → path), worst first and in their order; ``progress`` is called after each."""
-    found: list[Triaged] = []
+    closed: list[Triaged] = []
     opened: dict[str, AdapterSpectra] = {}
+    findings: dict[str, list[Finding]] = {}
+    same: dict[str, str] = {}
     for number, (name, path) in enumerate(places.items(), 1):
         try:
             spectra = analyse(path)
-            found.append(_one(name, spectra, opened))
+            findings[name] = examine(spectra)
+            same[name] = next((other for other, known in opened.items() if same_change(known, spectra)), "")
             opened[name] = spectra
         except (AdapterError, OSError) as error:
-            found.append(Triaged(name, CLOSED, str(error), 0, None, "", ""))
+            closed.append(Triaged(name, CLOSED, str(error), 0, None, None, "", ""))
         if progress is not None:
             progress(number, len(places))
-    order = (CLOSED, *LEVELS, FINE)
-    return sorted(found, key=lambda row: order.index(row.verdict))
+    beside, order = neighbour_sizes(opened), (CLOSED, *LEVELS, FINE)
+    found = [_one(spectra, name, findings[name], beside.get(name), same[name]) for name, spectra in opened.items()]
+    given = list(places)
+    return sorted([*closed, *found], key=lambda row: (order.index(row.verdict), given.index(row.name)))
 
 
 def same_change(first: AdapterSpectra, second: AdapterSpectra) -> bool:
@@ -87,8 +97,8 @@ def same_change(first: AdapterSpectra, second: AdapterSpectra) -> bool:
     return live
 
 
-def _one(name: str, spectra: AdapterSpectra, before: Mapping[str, AdapterSpectra]) -> Triaged:
-    findings, size = examine(spectra), size_now(spectra.adapter)
-    same = next((other for other, known in before.items() if same_change(known, spectra)), "")
+def _one(spectra: AdapterSpectra, name: str, own: list[Finding], beside: Finding | None, same: str) -> Triaged:
+    findings, size = in_order([*own, *([beside] if beside else [])]), size_now(spectra.adapter)
     verdict, text = (findings[0].level, findings[0].text) if findings else (FINE, "")
-    return Triaged(name, verdict, text, max(0, len(findings) - 1), size.total, size.dtypes, same)
+    norm = float(np.linalg.norm([np.linalg.norm(values) for values in spectra.finite().values()] or [0.0]))
+    return Triaged(name, verdict, text, max(0, len(findings) - 1), norm, size.total, size.dtypes, same, beside)

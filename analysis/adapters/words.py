@@ -19,6 +19,11 @@ ROUNDING = 0.02
 CAVEAT = "A finished adapter only shows where training ended: no measurement here says that moving rank would help."
 
 
+def in_digits(value: float) -> str:
+    """Return a number with three digits or more, without a power of ten up to a million: 4,240 and .0312."""
+    return f"{value:,.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def describe_adapter(spectra: AdapterSpectra) -> list[str]:
     """Return what there is to see in an adapter, one sentence each, most important first."""
     adapter = spectra.adapter
@@ -179,7 +184,7 @@ def _extremes(live: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
     defined = [(score, matrix) for score, matrix in scored if score is not None]
     norms = [(float(np.linalg.norm(values)), matrix) for matrix, values in live]
     largest = max(norms, key=lambda item: item[0])
-    text = f"The largest ΔW is {adapter_label(largest[1])} (‖ΔW‖ = {largest[0]:.3g})"
+    text = f"The largest ΔW is {adapter_label(largest[1])} (‖ΔW‖ = {in_digits(largest[0])})"
     if not defined:
         return f"{text}; entropy needs more than one direction."
     low, high = min(defined, key=lambda item: item[0]), max(defined, key=lambda item: item[0])

@@ -6,9 +6,10 @@ import streamlit as st
 
 from adapters.shrink import remove_padding
 from adapters.source import Source, mapped
+from adapters.triage import found_beside
 from analysis.adapters import AdapterSpectra
 from analysis.adapters.atlas.beside import LABELS, UNUSUAL, beside_atlas, caution, conclusion
-from analysis.adapters.doctor import CHECKS, Finding, examine, verdict
+from analysis.adapters.doctor import BESIDE_OTHERS, CHECKS, Finding, examine, in_order, verdict
 from runs.store import plain
 from widgets import act
 
@@ -32,8 +33,10 @@ def findings_of(spectra: AdapterSpectra) -> list[Finding]:
 def say_findings(source: Source) -> None:
     """Draw a line a finding, the worst first, and what was looked for."""
     found = findings_of(source.spectra)
+    beside = found_beside(source)
+    shown = in_order([*found, beside]) if beside else found
     with st.container(border=True):
-        for finding in found:
+        for finding in shown:
             told = (
                 f":{COLOURS[finding.level]}[{ICONS[finding.level]}] **{plain(finding.text)}** {plain(finding.advice)}"
             )
@@ -44,13 +47,14 @@ def say_findings(source: Source) -> None:
             if finding.check == PADDING:
                 act("Remove the padding", "adapters_unpad", ":material/compress:", _unpad, source)
         with st.container(horizontal=True, vertical_alignment="center"):
-            if not found:
+            if not shown:
                 st.markdown(f":green[{CLEAR}] {verdict(found, source.spectra.adapter)}")
             else:
                 st.caption(verdict(found, source.spectra.adapter))
             with st.popover("What is checked", icon=":material/stethoscope:"):
                 for check in CHECKS.values():
                     st.markdown(f"**{check.label}**: {plain(check.threshold)}  \n:small[{plain(check.evidence)}]")
+                st.markdown(f"**Size beside others**, in a folder of several: {plain(BESIDE_OTHERS['neighbours'])}")
 
 
 def _unpad(source: Source) -> None:
@@ -66,8 +70,8 @@ def usual_section(source: Source) -> None:
         return
     st.markdown(plain(conclusion(mapped(source), rows)))
     st.caption(
-        f"{caution()} Of a matrix the middle one is shown; low and high hold 90 % of the atlas's matrices at the "
-        "nearest rank, percentile says how many lie below."
+        f"{caution()} Of a matrix the middle one is shown; low and high hold 90 % of the sample, percentile says how "
+        "many of it lie below."
     )
     st.dataframe(
         [
@@ -76,7 +80,7 @@ def usual_section(source: Source) -> None:
                 "here": row.value,
                 "low": row.low,
                 "high": row.high,
-                "usual": UNUSUAL[row.side],
+                "beside the sample": UNUSUAL[row.side],
                 "percentile": row.percentile,
                 "of random factors": row.untrained,
             }

@@ -8,14 +8,14 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.adapters.doctor import LOOK, NOTE, WRONG
+from analysis.adapters.doctor import LOOK, NOTE, WRONG, Finding
 from analysis.adapters.triage import CLOSED, FINE, Triaged, triage
 from files import stamp
 
 UNASKED_BYTES = 100 << 20
 """Files together up to which all are examined without being asked to."""
 WORDS = {CLOSED: "⊘ cannot be opened", WRONG: "✗ wrong", LOOK: "! look", NOTE: "i note", FINE: "✓ nothing found"}
-COLUMNS = {"adapter": None, "verdict": "small", "finding": "large", "kB": None, "type": None, "same ΔW as": None}
+COLUMNS = {"adapter": None, "verdict": "small", "finding": "large", "type": None, "same ΔW as": None}
 
 
 def triage_table(choices: Mapping[str, Path], chosen: str) -> None:
@@ -39,6 +39,7 @@ def triage_table(choices: Mapping[str, Path], chosen: str) -> None:
                 "adapter": row.name,
                 "verdict": WORDS[row.verdict],
                 "finding": row.finding + (f" (and {row.more} more)" if row.more else ""),
+                "‖ΔW‖": row.norm,
                 "kB": None if row.bytes is None else round(row.bytes / 1e3),
                 "type": row.dtype,
                 "same ΔW as": row.same_as,
@@ -51,11 +52,20 @@ def triage_table(choices: Mapping[str, Path], chosen: str) -> None:
         selection_mode="single-cell",
         column_config={
             **{name: st.column_config.Column(name, width=width) for name, width in COLUMNS.items()},
+            "‖ΔW‖": st.column_config.NumberColumn("‖ΔW‖", format="%.3g", help="Frobenius norm over all matrices."),
             "kB": st.column_config.NumberColumn("kB", format="localized"),
         },
         height="content",
     )
     st.caption("Click a row to open that adapter.")
+
+
+def found_beside(source: Any) -> Finding | None:
+    """Return what is found in an open adapter only beside the others of its folder; None = nothing."""
+    kept: tuple[Any, list[Triaged]] | None = st.session_state.get("adapters_triage")
+    if kept is None or not source.choice or all(source.path != path for path, *_ in kept[0]):
+        return None
+    return next((row.beside for row in kept[1] if row.name == source.choice), None)
 
 
 def _files(path: Path) -> list[Path]:

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from analysis.adapters import analyse_adapter, open_adapter
 from analysis.adapters.__main__ import main
-from analysis.adapters.atlas import KINDS, load_atlas, of_adapter
-from analysis.adapters.atlas.beside import LABELS, beside_atlas, conclusion
+from analysis.adapters.atlas import ENOUGH, KINDS, entry_size, load_atlas, of_adapter
+from analysis.adapters.atlas.beside import LABELS, OF_ANY_RANK, beside_atlas, conclusion
 from analysis.adapters.doctor import CHECKS, LEVELS, THRESHOLDS, examine, examine_together, verdict
 from analysis.adapters.doctor.finding import named
 from analysis.adapters.doctor.pairs import COSINE
 from analysis.adapters.doctor.shape import ONE_LAYER, SPIKE
+from analysis.adapters.doctor.size import DROWNS, LARGE
 from analysis.adapters.files import CONFIG, WEIGHTS
 from analysis.adapters.own import open_any, peft_files
 
@@ -85,7 +88,25 @@ def padded(patient: Patient) -> None:
 def noise(patient: Patient) -> None:
     rng = np.random.default_rng(0)
     for name, array in patient.arrays.items():
-        patient.arrays[name] = rng.normal(size=array.shape).astype(np.float32)
+        patient.arrays[name] = 0.1 * rng.normal(size=array.shape).astype(np.float32)
+
+
+def faint(patient: Patient) -> None:
+    rng = np.random.default_rng(0)
+    for A, B in zip(patient.factor("A"), patient.factor("B"), strict=True):
+        a, b = patient.arrays[A], patient.arrays[B]
+        patient.arrays[A] = np.vstack([a, 1e-2 * rng.normal(size=a.shape)]).astype(np.float32)
+        patient.arrays[B] = np.hstack([b, 1e-5 * rng.normal(size=b.shape)]).astype(np.float32)
+    for key in ("rank_pattern", "alpha_pattern"):
+        patient.config[key] = {name: 2 * value for name, value in patient.config[key].items()}
+
+
+def blown_up(patient: Patient) -> None:
+    patient.scaled(300, *patient.factor("B"))
+
+
+def as_large_as_weights(patient: Patient) -> None:
+    patient.scaled(20, *patient.factor("B"))
 
 
 def one_layer(patient: Patient) -> None:
@@ -106,6 +127,7 @@ def overflow(patient: Patient) -> None:
 
 def scale(patient: Patient) -> None:
     patient.config |= {"use_rslora": False, "alpha_pattern": {}, "lora_alpha": 1024}
+    patient.scaled(1 / 64, *patient.factor("B"))
 
 
 def not_finite(patient: Patient) -> None:
@@ -119,6 +141,9 @@ DEFECTS = {
     no_head: ("no_head", "wrong", "task_type is SEQ_CLS, and the file holds no tensor of a head"),
     spike: ("spike", "look", "rank-1 spike in 1 of 36 matrices"),
     padded: ("unused", "look", "288 of 576 directions are never used"),
+    faint: ("faint", "look", "directions are nearly unused, in all 36 matrices"),
+    blown_up: ("size", "wrong", "ΔW drowns the weights in all 36 matrices"),
+    as_large_as_weights: ("size", "look", "ΔW is as large as the weights or larger in"),
     noise: ("noisy_tail", "note", "The smaller half of the directions holds"),
     one_layer: ("one_layer", "look", "100% of the energy lies in layer 2, one of 6 places"),
     underflow: ("underflow", "look", "Stored in F16"),
@@ -220,8 +245,50 @@ def test_numbers_outside_the_usual_are_marked_and_counted(tmp_path):
     outside = sum(row.side != 0 for row in rows.values())
     told = conclusion(spectra, list(rows.values()))
     assert f"{outside} of {len(rows)} numbers lie outside" in told and "entropy above" in told
+    assert "unlike them, which is no defect" in told
     usual = [row._replace(value=(row.low + row.high) / 2) for row in rows.values()]
-    assert "Nothing is unusual." in conclusion(spectra, usual)
+    assert f"all {len(rows)} numbers lie where the middle 90 % of theirs do" in conclusion(spectra, usual)
+
+
+def test_spectra_stand_beside_a_large_enough_group_of_near_rank_only(tmp_path):
+    patient = Patient(tmp_path / "a")
+    for number, name in enumerate(patient.arrays):
+        own = np.random.default_rng(number // 2).normal(size=(32, 8)).astype(np.float32)
+        held = own if "lora_A" in name else own.T
+        patient.arrays[name] = held @ patient.arrays[name] if "lora_A" in name else patient.arrays[name] @ held
+    for key in ("rank_pattern", "alpha_pattern"):
+        patient.config[key] = {name: 4 * value for name, value in patient.config[key].items()}
+    spectra = analyse_adapter(patient.opened())
+    rows = beside_atlas(spectra)
+    assert {row.quantity for row in rows} == set(OF_ANY_RANK)
+    assert "Spectra are left out: of ranks near 32 the sample has fewer than 4 adapters." in conclusion(spectra, rows)
+    assert load_atlas().large_enough(32) is None and load_atlas().large_enough(8).adapters >= ENOUGH
+
+
+def test_what_cannot_differ_is_not_held_beside_anything(tmp_path):
+    patient = Patient(tmp_path / "a")
+    first = sorted(patient.arrays)[:2]
+    patient.arrays = {name: patient.arrays[name] for name in first}
+    found = {row.quantity for row in beside_atlas(analyse_adapter(patient.opened()))}
+    assert "entry" in found and not found & {"layer_concentration", "matrix_concentration", "spike"}
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(1e-3, 1e3))
+def test_the_size_of_a_change_is_that_of_its_entries_and_scales_with_it(factor):
+    rng = np.random.default_rng(0)
+    B, A = factor * rng.normal(size=(12, 3)), rng.normal(size=(3, 10))
+    values = np.linalg.svd(B @ A, compute_uv=False)
+    assert entry_size(values, 12, 10) == pytest.approx(np.sqrt(np.square(B @ A).mean()))
+
+
+def test_a_scale_of_rslora_is_told_beside_that_of_the_plain_rule(tmp_path):
+    patient = Patient(tmp_path / "a")
+    patient.config |= {"use_rslora": True, "alpha_pattern": {}, "lora_alpha": 64}
+    for name in patient.factor("B"):
+        patient.arrays[name] = patient.arrays[name] / 16
+    (finding,) = examine(analyse_adapter(patient.opened()))
+    assert finding.check == "scale" and "use_rslora divides alpha by √r: by r, s would be" in finding.text
 
 
 def test_interference_and_a_shared_start_are_found_between_two(tmp_path):
@@ -248,7 +315,7 @@ def test_the_command_tells_findings_and_the_usual(tmp_path, capsys):
     assert main([str(patient.folder)]) == 0
     out = capsys.readouterr().out
     assert f"{len(CHECKS)} checks, 1 finding: 1 to look at." in out
-    assert "Look: B = 0 in 2 of 36 matrices" in out and "not what is good" in out
+    assert "Look: B = 0 in 2 of 36 matrices" in out and "never that it is bad" in out
     assert main([str(patient.folder), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["findings"][0]["check"] == "dead" and report["findings"][0]["threshold"]
@@ -260,7 +327,8 @@ class TestAtlas:
         atlas = load_atlas()
         assert {"real", "shuffled", "random"} <= {group.kind for group in atlas.groups} <= set(KINDS)
         assert atlas.levels[0] == 0 and atlas.levels[-1] == 100
-        for group in atlas.groups:
+        assert {group.kind for group in atlas.pooled} >= {"real", "shuffled"}
+        for group in (*atlas.groups, *atlas.pooled):
             for values in [*group.of_a_matrix.values(), *group.of_an_adapter.values()]:
                 assert len(values) == len(atlas.levels) and (np.diff(values) >= 0).all()
 
@@ -282,6 +350,10 @@ class TestAtlas:
         trained = [group for group in atlas.groups if group.kind in ("real", "shuffled")]
         assert max(group.of_an_adapter["spike"][-1] for group in trained) < SPIKE / 2
         assert max(group.of_an_adapter["layer_concentration"][-1] for group in trained) / 6 < ONE_LAYER / 1.5
+        assert max(group.of_a_matrix["entry"][-1] for group in trained) < LARGE / 1.5
+        assert max(group.of_a_matrix["entry"][-1] for group in atlas.groups if group.kind == "failed") < LARGE
+        heaviest = max(sizes[-1] for sizes in atlas.weights.values())
+        assert heaviest < LARGE and 10 * heaviest < DROWNS
         assert max(abs(value) for kind in ("real", "shuffled") for value in atlas.cosines[kind]) < COSINE
 
     def test_the_file_is_small_and_says_what_was_trained(self):

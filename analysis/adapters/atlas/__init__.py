@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.adapters.atlas.quantities import OF_A_MATRIX, concentration, measured, of_adapter
+from analysis.adapters.atlas.quantities import OF_A_MATRIX, concentration, entry_size, measured, of_adapter
 
 FILE = Path(__file__).parent / "atlas.json"
 KINDS: dict[str, str] = {
@@ -26,6 +26,10 @@ KINDS: dict[str, str] = {
     "random": "Gaussian factors, never trained",
 }
 """Kind → what its adapters are."""
+ENOUGH = 4
+"""Adapters below which a group says nothing about a new one: 2 or 3 of one task are each other's neighbours."""
+NEAR = 2
+"""Ratio of two ranks up to which spectra are held side by side."""
 MODELS = {"words": "MiniLM", "digits": "a toy vision transformer"}
 """Task of the Lab → the model that was adapted."""
 
@@ -36,7 +40,7 @@ class Group:
 
     Attributes:
         kind: key of ``KINDS``.
-        rank: r.
+        rank: r; 0 = all ranks.
         adapters: how many.
         matrices: how many, over all of them.
         of_a_matrix: quantity → its values at the atlas's levels.
@@ -58,12 +62,16 @@ class Atlas:
     Attributes:
         levels: percentages at which quantiles are given, ascending from 0 to 100.
         groups: one a kind and rank.
+        pooled: one a kind, over all ranks, of what does not depend on the rank.
+        weights: task → least, middle and largest root mean square of the weights that its adapters change.
         cosines: kind → quantiles of the cosine between ΔW of two adapters of one model and task.
         runs: what was trained: kind, task, method, rank, rate, accuracy, majority.
     """
 
     levels: tuple[float, ...]
     groups: tuple[Group, ...]
+    pooled: tuple[Group, ...]
+    weights: Mapping[str, Sequence[float]]
     cosines: Mapping[str, Sequence[float]]
     runs: tuple[Mapping[str, Any], ...]
 
@@ -75,9 +83,15 @@ class Atlas:
         return f"{learned} adapters that learned, of small models ({models}), r = {ranks[0]} to {ranks[-1]}"
 
     def group(self, rank: int, kind: str = "real") -> Group:
-        """Return the group of a kind whose rank is nearest, as a ratio."""
-        own = [group for group in self.groups if group.kind == kind]
-        return min(own, key=lambda group: abs(np.log(group.rank / max(1, rank))))
+        """Return the group of a kind whose rank is nearest, as a ratio; rank 0 is that of all ranks."""
+        own = [group for group in (self.groups if rank else self.pooled) if group.kind == kind]
+        return min(own, key=lambda group: abs(np.log(max(1, group.rank) / max(1, rank))))
+
+    def large_enough(self, rank: int) -> Group | None:
+        """Return the group that learned nearest to a rank, of ``ENOUGH`` adapters or more; None where none is near."""
+        own = [group for group in self.groups if group.kind == "real" and group.adapters >= ENOUGH]
+        near = [group for group in own if max(group.rank, rank) <= NEAR * min(group.rank, rank)]
+        return min(near, key=lambda group: abs(np.log(group.rank / rank)), default=None)
 
     def quantile(self, quantity: str, rank: int, level: float, kind: str = "real") -> float:
         """Return the value below which ``level`` % of a group lie; ``quantity`` of a matrix or of an adapter."""
@@ -103,6 +117,8 @@ def load_atlas() -> Atlas:
     return Atlas(
         tuple(found["about"]["levels"]),
         tuple(Group(**group) for group in found["groups"]),
+        tuple(Group(**group) for group in found["pooled"]),
+        found["about"]["weights"],
         found["cosines"],
         tuple(found["runs"]),
     )
@@ -114,6 +130,7 @@ __all__ = [
     "Atlas",
     "Group",
     "concentration",
+    "entry_size",
     "load_atlas",
     "measured",
     "of_adapter",

@@ -1,4 +1,4 @@
-"""What the atlas measures of a matrix and of an adapter: scale-free numbers. Pure functions of singular values."""
+"""What the atlas measures of a matrix and of an adapter. Pure functions of singular values, scale-free but one."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ energy in the smaller half of the directions, and the share of directions that h
 """
 
 
+FEWEST = 4
+"""Places, or matrices, below which nothing is concentrated: of one, the largest is always the mean."""
+
+
+def entry_size(singular_values: np.ndarray, rows: int, columns: int) -> float:
+    """Return the root mean square of ΔW's entries, ‖ΔW‖_F / √(rows · columns): it stands beside that of weights."""
+    return float(np.linalg.norm(singular_values) / np.sqrt(max(1, rows * columns)))
+
+
 def concentration(energies: Mapping[object, float]) -> float | None:
     """Return the largest share of the energy in one place times the number of places: 1 = even; None if there is none.
 
@@ -57,15 +66,18 @@ def of_adapter(layers: Sequence[int | None], spectra: Sequence[np.ndarray]) -> d
 
     Returns:
         ``layer_concentration`` and ``matrix_concentration``: ``concentration`` over layers and over matrices;
-        ``spike``: the largest σ₁ of a matrix as a multiple of the middle one's.
+        ``spike``: the largest σ₁ of a matrix as a multiple of the middle one's. Each needs ``FEWEST`` places.
     """
     own: dict[object, float] = {}
     for layer, values in zip(layers, spectra, strict=True):
         own[layer] = own.get(layer, 0.0) + float(np.square(values).sum())
     each = dict[object, float](enumerate(float(np.square(values).sum()) for values in spectra))
-    found = {"layer_concentration": concentration(own), "matrix_concentration": concentration(each)}
+    found = {
+        "layer_concentration": concentration(own) if len(own) >= FEWEST else None,
+        "matrix_concentration": concentration(each) if len(each) >= FEWEST else None,
+    }
     tops = [float(values[0]) for values in spectra if len(values) and values[0] > 0]
-    found["spike"] = max(tops) / float(np.median(tops)) if tops else None
+    found["spike"] = max(tops) / float(np.median(tops)) if len(tops) >= FEWEST else None
     return {name: value for name, value in found.items() if value is not None}
 
 

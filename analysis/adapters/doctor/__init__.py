@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.doctor.finding import LOOK, NOTE, WRONG, Check, Examined, Finding
 from analysis.adapters.doctor.head import HEAD
+from analysis.adapters.doctor.neighbours import THRESHOLD as NEIGHBOURS
 from analysis.adapters.doctor.nothing import NOTHING
 from analysis.adapters.doctor.numbers import NUMBERS
 from analysis.adapters.doctor.pairs import THRESHOLDS, interference, same_deltas, shared_starts
 from analysis.adapters.doctor.scale import SCALE
 from analysis.adapters.doctor.shape import SHAPE
+from analysis.adapters.doctor.size import SIZE
 from analysis.adapters.many import Comparisons, compare_many
 from analysis.adapters.spectra import AdapterSpectra, Progress
 
-CHECKS: dict[str, Check] = {check.key: check for check in (*NUMBERS, *NOTHING, *HEAD, *SCALE, *SHAPE)}
+CHECKS: dict[str, Check] = {check.key: check for check in (*NUMBERS, *NOTHING, *HEAD, *SIZE, *SCALE, *SHAPE)}
 """Key → what is looked for in one adapter."""
+BESIDE_OTHERS = {**THRESHOLDS, "neighbours": NEIGHBOURS}
+"""Finding between adapters → when it is made, and why there."""
 LEVELS = (WRONG, LOOK, NOTE)
 
 
@@ -62,6 +66,7 @@ def verdict(findings: Sequence[Finding], adapter: Adapter | None = None) -> str:
 
 
 __all__ = [
+    "BESIDE_OTHERS",
     "CHECKS",
     "LEVELS",
     "LOOK",

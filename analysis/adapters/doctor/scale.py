@@ -7,7 +7,7 @@ import numpy as np
 from analysis.adapters.doctor.finding import LOOK, Check, Examined, Finding
 from analysis.adapters.doctor.numbers import rounding
 
-LOW, HIGH = 1 / 16, 32.0
+LOW, HIGH = 1 / 16, 16.0
 USUAL_DELTA, USUAL_PRODUCT = (1e-6, 1.0), (1e-8, 1.0)
 """Between which the root mean square of ΔW, and of B A without s, lies in what is trained."""
 LOST_NOTED = 1e-3
@@ -25,11 +25,20 @@ def _scale(examined: Examined) -> Finding | None:
     return Finding(
         "scale",
         LOOK,
-        f"s = {worst:.3g} {examined.named(found)}, far from the usual 0.5 to 8.",
+        f"s = {worst:.3g} {examined.named(found)}, far from the usual 0.5 to 8.{_by_root(examined, found)}",
         "Compare lora_alpha, r and use_rslora with the training's: a wrong one of them scales ΔW by a constant.",
         worst,
         tuple(found),
     )
+
+
+def _by_root(examined: Examined, found: list[str]) -> str:
+    """Say what s would be by alpha / r, where rsLoRA's rule makes it large."""
+    if not examined.config.get("use_rslora"):
+        return ""
+    first = examined.adapter.find(found[0])
+    plain = abs(first.scale) / np.sqrt(first.rank)
+    return f" use_rslora divides alpha by √r: by r, s would be {plain:.3g}." if LOW <= plain <= HIGH else ""
 
 
 def _cancels(examined: Examined, name: str) -> bool:
@@ -66,7 +75,8 @@ SCALE = (
         "scale",
         "Unusual scale",
         f"s = alpha / r (or / √r) below 1/{1 / LOW:.0f} or above {HIGH:.0f}",
-        "a convention and no measurement: PEFT's default is 1, recipes take alpha from r / 2 to 2 r, rsLoRA reaches 8",
+        "a convention and no measurement: PEFT's default is 1, recipes take alpha from r / 2 to 2 r, rsLoRA with "
+        "alpha = r reaches 16 at r = 256; the atlas's adapters have 2",
         _scale,
         needs_config=True,
     ),

@@ -18,19 +18,24 @@ FEWEST = 4
 """Layers, or matrices, below which nothing is unusual."""
 
 
-def _spike(examined: Examined) -> Finding | None:
+def spiked(examined: Examined) -> dict[str, float]:
+    """Return matrix → its σ₁ as a multiple of the middle matrix's, of the rank-1 spikes."""
     tops = {matrix.name: float(values[0]) for matrix, values in examined.live}
     if len(tops) < FEWEST:
-        return None
+        return {}
     middle = float(np.median(list(tops.values())))
-    found = [
-        matrix.name
+    return {
+        matrix.name: tops[matrix.name] / middle
         for matrix, values in examined.live
         if tops[matrix.name] > SPIKE * middle and len(values) > 1 and shares(values)[0] > SPIKE_SHARE
-    ]
-    if not found:
+    }
+
+
+def _spike(examined: Examined) -> Finding | None:
+    spikes = spiked(examined)
+    if not spikes:
         return None
-    ratio = max(tops[name] for name in found) / middle
+    found, ratio = list(spikes), max(spikes.values())
     return Finding(
         "spike",
         LOOK,
