@@ -1,0 +1,62 @@
+"""Several adapters for one base model: the one whose ΔW is far larger is found beside the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.adapters import analyse_adapter, open_adapter
+from analysis.adapters.doctor.neighbours import FEWEST, LARGER, neighbour_sizes, whole_size
+from analysis.adapters.triage import CLOSED, FINE, triage
+
+NAMES = ("layers.0.q_proj", "layers.1.q_proj", "layers.1.v_proj", "layers.2.v_proj")
+
+
+@pytest.fixture
+def write(tmp_path, write_adapter):
+    """f(name, size, names, base) → folder of an adapter of random factors."""
+
+    def made(name, size=0.01, names=NAMES, base="acme/llama"):
+        rng = np.random.default_rng(sum(map(ord, name)))
+        factors = {key: (size * rng.normal(size=(12, 2)), rng.normal(size=(2, 10))) for key in names}
+        return write_adapter(tmp_path / name, factors, r=2, lora_alpha=2, base_model_name_or_path=base)
+
+    return made
+
+
+def found(*folders):
+    return neighbour_sizes({folder.name: analyse_adapter(open_adapter(folder)) for folder in folders})
+
+
+@pytest.mark.parametrize("times", [0.3, 3, 30, 300])
+def test_an_adapter_is_found_when_it_is_far_larger_than_its_neighbours(write, times):
+    told = found(*(write(f"n{i}") for i in range(FEWEST)), write("large", 0.01 * times))
+    assert set(told) == ({"large"} if times > LARGER else set())
+    if told:
+        assert times / 2 < told["large"].number < times * 2 and "3 others for acme/llama" in told["large"].text
+
+
+def test_size_does_not_count_matrices(write):
+    # One matrix of the same size is no smaller an adapter, and one of a larger size is found beside whole ones.
+    own = whole_size(analyse_adapter(open_adapter(write("one", names=NAMES[:1]))))
+    assert own == pytest.approx(whole_size(analyse_adapter(open_adapter(write("all")))), rel=0.6)
+    assert set(found(*(write(f"n{i}") for i in range(FEWEST)), write("few", 0.3, NAMES[:1]))) == {"few"}
+
+
+def test_too_few_neighbours_and_those_of_other_models_say_nothing(write):
+    few = [write(f"n{i}") for i in range(FEWEST - 1)]
+    assert found(*few, write("large", 3)) == {}
+    assert found(*few, write("other", base="acme/else"), write("larger", 3)) == {}
+
+
+def test_the_table_has_it_with_the_norm_and_the_worst_first(write, tmp_path):
+    folders = [write(f"n{i}") for i in range(FEWEST)] + [write("large", 0.3)]
+    broken = tmp_path / "closed"
+    broken.mkdir()
+    rows = triage({folder.name: folder for folder in [*folders, broken]})
+    assert rows[0].verdict == CLOSED and rows[0].norm is None
+    assert rows[1].name == "large" and rows[1].beside.check == "neighbours"
+    assert {row.verdict for row in rows[2:]} == {FINE} and all(row.beside is None for row in rows[2:])
+    for row in rows[1:]:
+        spectra = analyse_adapter(open_adapter(tmp_path / row.name))
+        assert row.norm == pytest.approx(np.sqrt(sum(np.square(v).sum() for v in spectra.singular_values.values())))
