@@ -1,4 +1,4 @@
-"""Two adapters side by side: how far their directions span the same subspaces."""
+"""Two adapters side by side: how far their directions span the same subspaces. A matrix that one lacks has ΔW = 0."""
 
 from __future__ import annotations
 
@@ -55,18 +55,23 @@ class Overlap(Brief):
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Brief):
-    """Overlaps of the matrices that both adapters have, and the names that only one has."""
+    """Overlaps of the matrices that both adapters have, and the names that only one has.
+
+    ``alone`` is ‖ΔW‖_F over the finite matrices that only the first, and only the second has: there the other's ΔW is
+    0.
+    """
 
     overlaps: list[Overlap]
     only_first: list[str]
     only_second: list[str]
     notices: list[str]
+    alone: tuple[float, float] = (0.0, 0.0)
 
     @property
     def cosine(self) -> float | None:
-        """Cosine between both adapters as vectors, over all matrices that both have; None where one is dead."""
+        """Cosine between both adapters as vectors, over all matrices that either has; None where one is dead."""
         norms = np.array([overlap.norms for overlap in self.overlaps]).reshape(-1, 2)
-        whole = np.linalg.norm(norms, axis=0)
+        whole = np.linalg.norm(np.vstack([norms, self.alone]), axis=0)
         if not whole.all():
             return None
         shares = norms / whole
@@ -86,6 +91,7 @@ class Comparison(Brief):
     def difference(self) -> float:
         """Largest ‖ΔW − ΔW'‖ / max(‖ΔW‖, ‖ΔW'‖) of a matrix; NaN where all are dead."""
         found = [relative_difference(*o.norms, (o.similarity or 0.0)) for o in self.overlaps if any(o.norms)]
+        found += [1.0] if any(self.alone) else []
         return max(found, default=np.nan)
 
 
@@ -138,28 +144,49 @@ def compare_adapters(first: Adapter, second: Adapter, progress: Progress | None 
         if progress is not None:
             progress(number, len(pairs))
     taken = {matrix.name for matrix in partner.values()}
+    only_first = [matrix.name for matrix in first.matrices if matrix.name not in partner]
+    only_second = [matrix.name for matrix in second.matrices if matrix.name not in taken]
     notices += base_notices((first, second), ("the first", "the second"))
     notices += [f"The second: {notice}" for notice in second.notices]
     return Comparison(
         overlaps,
-        [matrix.name for matrix in first.matrices if matrix.name not in partner],
-        [matrix.name for matrix in second.matrices if matrix.name not in taken],
+        only_first,
+        only_second,
         notices,
+        (_norm(first, only_first), _norm(second, only_second)),
     )
+
+
+def _norm(adapter: Adapter, names: Sequence[str]) -> float:
+    """Return ‖ΔW‖_F over some matrices, without those that hold NaN or infinity."""
+    found = []
+    for name in names:
+        B, A = adapter.factors(name)
+        if np.isfinite(B).all() and np.isfinite(A).all():
+            found.append(abs(adapter.find(name).scale) * float(np.linalg.norm(factored_svd(B, A)[1])))
+    return float(np.linalg.norm(found)) if found else 0.0
 
 
 def partners(first: Adapter, second: Adapter) -> tuple[dict[str, AdapterMatrix], list[str]]:
     """Return name in the first → the same matrix of the second, and a notice where they differ by what wraps them."""
     own = {matrix.name: matrix for matrix in second.matrices}
-    found = {matrix.name: own[matrix.name] for matrix in first.matrices if matrix.name in own}
-    plain = _by_plain_path([matrix.name for matrix in first.matrices if matrix.name not in found])
-    others = _by_plain_path([name for name in own if name not in found])
-    renamed = {name: own[others[path]] for path, name in plain.items() if path in others}
+    pairs = _same_names([matrix.name for matrix in first.matrices], list(own))
+    found = {name: own[other] for name, other in pairs.items()}
+    renamed = [(name, other) for name, other in pairs.items() if name != other]
     if not renamed:
         return found, []
-    one, other = next(iter(renamed.items()))
+    one, other = renamed[0]
     many = "1 matrix is" if len(renamed) == 1 else f"{len(renamed)} matrices are"
-    return found | renamed, [f"{many} named by another wrapper of the model, and compared: {one} with {other.name}."]
+    return found, [f"{many} named by another wrapper of the model, and compared: {one} with {other}."]
+
+
+def _same_names(first: Sequence[str], second: Sequence[str]) -> dict[str, str]:
+    """Return name → name of the same matrix, by the name itself or else by its path without wrappers."""
+    found = {name: name for name in set(first) & set(second)}
+    plain = _by_plain_path([name for name in first if name not in found])
+    others = _by_plain_path([name for name in second if name not in found])
+    found |= {name: others[path] for path, name in plain.items() if path in others}
+    return {name: found[name] for name in first if name in found}
 
 
 def _by_plain_path(names: list[str]) -> dict[str, str]:
@@ -224,26 +251,72 @@ def base_notices(adapters: Sequence[Adapter], labels: Sequence[str]) -> list[str
     ]
 
 
-def same_shape(adapters: Sequence[Adapter]) -> list[tuple[AdapterMatrix, ...]]:
-    """Return the matrices that all have, one of each adapter, in the order of the first.
+Group = tuple[AdapterMatrix | None, ...]
+"""One matrix in each of several adapters; None where one does not change it: its ΔW is 0 there."""
+
+
+def aligned(adapters: Sequence[Adapter]) -> list[Group]:
+    """Return every matrix that any of the adapters has, in the order of the first and then of those that follow.
+
+    A matrix that has unlike shapes is left out.
 
     Raises:
-        AdapterError: there is none of one shape.
+        AdapterError: no two of the adapters share a matrix, unless all name the same base model; or none is left.
     """
-    first, *others = adapters
-    found = []
-    own = [partners(first, other)[0] for other in others]
-    for matrix in first.matrices:
-        group = [matrix, *(each[matrix.name] for each in own if matrix.name in each)]
-        if len(group) == len(adapters) and len({(m.in_features, m.out_features) for m in group}) == 1:
-            found.append(tuple(group))
-    if not found:
+    groups: dict[str, list[AdapterMatrix | None]] = {}
+    shared = False
+    for place, adapter in enumerate(adapters):
+        own = {matrix.name: matrix for matrix in adapter.matrices}
+        pairs = _same_names(list(own), list(groups))
+        shared = shared or bool(pairs)
+        for name, matrix in own.items():
+            groups.setdefault(pairs.get(name, name), [None] * len(adapters))[place] = matrix
+    found = [tuple(group) for group in groups.values() if len(_shapes(group)) == 1]
+    bases = {adapter.base_model for adapter in adapters}
+    if not found or (not shared and (len(bases) > 1 or None in bases)):
         begin = ", ".join(adapter.matrices[0].name for adapter in adapters[:3])
         raise AdapterError(
             "The adapters have no matrix of the same name and shape: they belong to different models or modules. "
             f"They begin with {begin}."
         )
+    if shared and not any(sum(one is not None for one in group) > 1 for group in found):
+        raise AdapterError(
+            "Every matrix that the adapters share has another shape in each: they belong to models of unlike size."
+        )
     return found
+
+
+def representative(group: Group) -> AdapterMatrix:
+    """Return the matrix of the first adapter that has it."""
+    return next(matrix for matrix in group if matrix is not None)
+
+
+def lacking(adapters: Sequence[Adapter], groups: Sequence[Group], labels: Sequence[str]) -> list[str]:
+    """Return a line for adapters that lack matrices of the others, one for all that lack the same."""
+    told: dict[tuple[str, ...], list[int]] = {}
+    for place in range(len(adapters)):
+        missing = tuple(representative(group).name for group in groups if group[place] is None)
+        if missing:
+            told.setdefault(missing, []).append(place)
+    lines = []
+    for missing, places in told.items():
+        one = len(places) == 1
+        names = ", ".join(labels[place] for place in places)
+        lines.append(
+            f"{names} {'has' if one else 'have'} {len(groups) - len(missing)} of {len(groups)} matrices; "
+            f"{'its' if one else 'their'} ΔW is 0 in the other{'' if len(missing) == 1 else 's'}, such as {missing[0]}."
+        )
+    for place, (adapter, label) in enumerate(zip(adapters, labels, strict=True)):
+        held = {group[place].name for group in groups if group[place] is not None}  # type: ignore[union-attr]
+        other = [matrix.name for matrix in adapter.matrices if matrix.name not in held]
+        if other:
+            many = "1 matrix" if len(other) == 1 else f"{len(other)} matrices"
+            lines.append(f"{many} of {label} left out, of another shape in the others: {other[0]}.")
+    return lines
+
+
+def _shapes(group: Sequence[AdapterMatrix | None]) -> set[tuple[int, int]]:
+    return {(matrix.in_features, matrix.out_features) for matrix in group if matrix is not None}
 
 
 def _cosines(products: np.ndarray) -> np.ndarray:

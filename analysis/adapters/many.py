@@ -11,10 +11,13 @@ import numpy as np
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.comparison import (
     SAME_DELTA,
+    Group,
+    aligned,
     base_notices,
+    lacking,
     relative_difference,
+    representative,
     same_rows,
-    same_shape,
     subspaces,
 )
 from analysis.adapters.files import AdapterError
@@ -27,14 +30,15 @@ SIDES = ("output", "input")
 
 @dataclass(frozen=True, repr=False)
 class Comparisons(Brief):
-    """n adapters in the M matrices that all of them have.
+    """n adapters in the M matrices that any of them has; where one lacks a matrix its ΔW is 0.
 
     Attributes:
         names: of the adapters, each once.
-        matrices: of the first.
-        overlaps: side → mean squared cosine of the principal angles, (M, n, n), 0 to 1; NaN where one is dead.
+        matrices: of the first that has each.
+        overlaps: side → mean squared cosine of the principal angles, (M, n, n), 0 to 1; NaN where one is dead or not
+            there.
         chances: side → what two random subspaces of those ranks have on average, (M, n, n).
-        products: ⟨ΔW_i, ΔW_j⟩, (M, n, n): squared norms on the diagonal.
+        products: ⟨ΔW_i, ΔW_j⟩, (M, n, n): squared norms on the diagonal; NaN where one holds NaN or infinity.
         starts: mean cosine of the same rows of A_i and A_j, (n, n); NaN where no matrix has one rank in both.
         notices: one line for each thing to know.
     """
@@ -57,10 +61,12 @@ class Comparisons(Brief):
 
     def cosines(self, rows: Sequence[int] | None = None) -> np.ndarray:
         """Return the cosine between whole adapters as vectors, or in some matrices, (n, n); NaN for a dead one."""
-        sums = self.products[list(rows) if rows is not None else slice(None)].sum(axis=0)
-        norms = np.sqrt(np.diagonal(sums))
+        own = self.products[list(rows) if rows is not None else slice(None)]
+        squares = np.diagonal(own, axis1=1, axis2=2)
+        # A pair is held side by side in the matrices that are finite in both.
+        norms = np.sqrt(np.nansum(np.where(np.isnan(own), np.nan, squares[:, :, None]), axis=0))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.clip(sums / np.outer(norms, norms), -1, 1))
+            return np.asarray(np.clip(np.nansum(own, axis=0) / (norms * norms.T), -1, 1))
 
     def layers(self) -> dict[int | None, list[int]]:
         """Return layer → places of its matrices."""
@@ -74,10 +80,15 @@ class Comparisons(Brief):
         return {layer: mean_of(self.overlaps[side][rows]) for layer, rows in self.layers().items()}
 
     def differences(self) -> np.ndarray:
-        """Return the largest ‖ΔW_i − ΔW_j‖ / max(‖ΔW_i‖, ‖ΔW_j‖) of a matrix, (n, n); NaN where all are dead."""
+        """Return the largest ‖ΔW_i − ΔW_j‖ / max(‖ΔW_i‖, ‖ΔW_j‖) of a matrix, (n, n).
+
+        NaN where all are dead, or one holds NaN or infinity: it is no copy of anything.
+        """
         size = len(self.names)
         found = np.full((size, size), np.nan)
         for i, j in itertools.combinations(range(size), 2):
+            if np.isnan(self.products[:, i, j]).any():
+                continue
             each = [self._difference(own, i, j) for own in self.products if own[i, i] > 0 or own[j, j] > 0]
             found[[i, j], [j, i]] = max(each, default=np.nan)
         return found
@@ -112,12 +123,12 @@ def compare_many(
         names: what to call them; None = their own, numbered where two are alike.
 
     Raises:
-        AdapterError: fewer than two, or no matrix that all have in one shape.
+        AdapterError: fewer than two, or what ``aligned`` raises.
     """
     if len(adapters) < 2:
         raise AdapterError(f"{len(adapters)} adapter was given; comparing takes two or more.")
-    groups = same_shape(adapters)
-    common = [group[0] for group in groups]
+    groups = aligned(adapters)
+    common = [representative(group) for group in groups]
     labels = tuple(names) if names is not None else labels_of(adapters)
     count, size = len(common), len(adapters)
     overlaps = {side: np.full((count, size, size), np.nan) for side in SIDES}
@@ -125,33 +136,52 @@ def compare_many(
     products, starts = np.zeros((count, size, size)), np.full((count, size, size), np.nan)
     broken: list[list[str]] = [[] for _ in adapters]
     for place, group in enumerate(groups):
-        matrix = group[0]
-        factors = [(one.scale, *adapter.factors(one.name)) for adapter, one in zip(adapters, group, strict=True)]
-        if not all(np.isfinite(part).all() for own in factors for part in own[1:]):
-            for own, (_, B, A) in zip(broken, factors, strict=True):
-                own += [] if np.isfinite(B).all() and np.isfinite(A).all() else [matrix.name]
-            continue
-        spaces = [subspaces(scale * B, A) for scale, B, A in factors]
-        for i, j in itertools.combinations_with_replacement(range(size), 2):
-            for side, at, width in (("output", 0, matrix.out_features), ("input", 2, matrix.in_features)):
+        factors = factors_of(adapters, group)
+        for one, own in factors.items():
+            if not all(np.isfinite(part).all() for part in own[1:]):
+                broken[one].append(common[place].name)
+                products[place, one, :] = products[place, :, one] = np.nan
+        whole = {one: own for one, own in factors.items() if not np.isnan(products[place, one, one])}
+        spaces = {one: subspaces(scale * B, A) for one, (scale, B, A) in whole.items()}
+        for i, j in itertools.combinations_with_replacement(whole, 2):
+            for side, at, width in (("output", 0, common[place].out_features), ("input", 2, common[place].in_features)):
                 pair = spaces[i][at], spaces[j][at]
                 ranks = pair[0].shape[1], pair[1].shape[1]
                 if all(ranks):
                     shared = float(np.square(pair[0].T @ pair[1]).sum()) / min(ranks)
                     overlaps[side][place, [i, j], [j, i]] = min(shared, 1.0)
                 chances[side][place, [i, j], [j, i]] = max(ranks) / width
-            products[place, [i, j], [j, i]] = inner_product(factors[i], factors[j])
-            starts[place, [i, j], [j, i]] = same_rows(factors[i][2], factors[j][2])
+            products[place, [i, j], [j, i]] = inner_product(whole[i], whole[j])
+            starts[place, [i, j], [j, i]] = same_rows(whole[i][2], whole[j][2])
         if progress is not None:
             progress(place + 1, count)
-    notices = [*base_notices(adapters, labels), *_left_out(adapters, groups, labels)]
-    for label, own in zip(labels, broken, strict=True):
-        if own:
-            many = "1 matrix" if len(own) == 1 else f"{len(own)} matrices"
-            notices.append(f"{label} holds NaN or infinity in {many}, compared in no adapter: {own[0]}.")
-    dead = [label for label, own in zip(labels, np.diagonal(products.sum(axis=0)), strict=True) if own == 0]
+    notices = [*base_notices(adapters, labels), *lacking(adapters, groups, labels)]
+    notices += [
+        f"{label}: {notice}" for adapter, label in zip(adapters, labels, strict=True) for notice in adapter.notices
+    ]
+    for label, names_of_broken in zip(labels, broken, strict=True):
+        if names_of_broken:
+            many = "1 matrix" if len(names_of_broken) == 1 else f"{len(names_of_broken)} matrices"
+            notices.append(
+                f"{label} holds NaN or infinity in {many}, left out of its comparisons: {names_of_broken[0]}."
+            )
+    norms = np.diagonal(np.nansum(products, axis=0))
+    dead = [label for label, own, bad in zip(labels, norms, broken, strict=True) if own == 0 and not bad]
     notices += [f"ΔW of {label} is 0: it overlaps with nothing, and adds nothing to a merge." for label in dead]
     return Comparisons(labels, tuple(common), overlaps, chances, products, mean_of(starts), tuple(notices))
+
+
+Scaled = tuple[float, np.ndarray, np.ndarray]
+"""s, B and A of one matrix."""
+
+
+def factors_of(adapters: Sequence[Adapter], group: Group) -> dict[int, Scaled]:
+    """Return place of an adapter → its (s, B, A), of those that have the matrix."""
+    return {
+        place: (matrix.scale, *adapter.factors(matrix.name))
+        for place, (adapter, matrix) in enumerate(zip(adapters, group, strict=True))
+        if matrix is not None
+    }
 
 
 def mean_of(values: np.ndarray) -> np.ndarray:
@@ -161,7 +191,7 @@ def mean_of(values: np.ndarray) -> np.ndarray:
         return np.asarray(np.nansum(values, axis=0) / counts)
 
 
-def inner_product(first: tuple[float, np.ndarray, np.ndarray], second: tuple[float, np.ndarray, np.ndarray]) -> float:
+def inner_product(first: Scaled, second: Scaled) -> float:
     """Return ⟨ΔW, ΔW'⟩ of two (s, B, A) from small products of the factors: tr(Aᵀ Bᵀ B' A')."""
     (s, B, A), (t, D, C) = first, second
     return float(s * t * np.sum((B.T @ D) * (A @ C.T)))
@@ -174,16 +204,3 @@ def labels_of(adapters: Sequence[Adapter]) -> tuple[str, ...]:
         f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
         for place, name in enumerate(names)
     )
-
-
-def _left_out(
-    adapters: Sequence[Adapter], groups: Sequence[tuple[AdapterMatrix, ...]], labels: Sequence[str]
-) -> list[str]:
-    found = []
-    for place, (adapter, label) in enumerate(zip(adapters, labels, strict=True)):
-        names = {group[place].name for group in groups}
-        own = [matrix.name for matrix in adapter.matrices if matrix.name not in names]
-        if own:
-            found.append(f"{len(own)} of {len(adapter.matrices)} matrices of {label} are not in all others: {own[0]}.")
-        found += [f"{label}: {notice}" for notice in adapter.notices]
-    return found

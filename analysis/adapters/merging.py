@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from analysis.adapters.adapter import Adapter, AdapterMatrix
-from analysis.adapters.comparison import base_notices, same_shape
+from analysis.adapters.adapter import Adapter
+from analysis.adapters.comparison import Group, aligned, base_notices, lacking, representative
 from analysis.adapters.compression import write_adapter
 from analysis.adapters.dtypes import rounded, stored
 from analysis.adapters.files import AdapterError, NewTensor
 from analysis.adapters.formats.peft_names import written_names, written_shapes
 from analysis.adapters.formats.peft_plan import carried_tensors
 from analysis.adapters.formats.record import EXPERT
-from analysis.adapters.many import inner_product, labels_of
+from analysis.adapters.many import factors_of, inner_product, labels_of
 from analysis.adapters.patterns import unambiguous
 from analysis.adapters.relations import merge_summary, merge_warnings
 from analysis.adapters.spectra import Progress, factored_svd
@@ -94,7 +94,7 @@ def merge_adapters(
 ) -> Merge:
     """Write Σ w ΔW, or what TIES or DARE make of the ΔW, as a plain LoRA with s = 1, in float32.
 
-    Only matrices that all adapters have are merged. Heads and biases are those of the first.
+    A matrix that an adapter lacks has ΔW = 0 there: the others' stays. Heads and biases are those of the first.
 
     Args:
         adapters: two or more of one model.
@@ -109,21 +109,21 @@ def merge_adapters(
         AdapterError: what cannot be merged, in one line that says why; NaN or infinity in any factor is such.
     """
     used = _checked(adapters, how, weights, density)
-    groups = same_shape(adapters)
-    common = [group[0] for group in groups]
-    _finite(adapters, groups)
-    ranks = {group[0].name: _rank(group) for group in groups}
+    groups = aligned(adapters)
+    common = [representative(group) for group in groups]
+    _finite(adapters)
+    ranks = {matrix.name: _rank(group) for matrix, group in zip(common, groups, strict=True)}
     sums, rng, done = np.zeros(2), np.random.default_rng(seed), [0]
     products = np.zeros((len(adapters), len(adapters)))
 
     # Both factors come from one decomposition; one matrix is held at a time.
     @lru_cache(maxsize=1)
     def made(name: str) -> dict[str, bytes]:
-        group = groups[places[name]]
-        own = [(one.scale, *adapter.factors(one.name)) for adapter, one in zip(adapters, group, strict=True)]
-        found, squares = _merged(own, ranks[name], MERGES[how], used, density, rng)
+        own = factors_of(adapters, groups[places[name]])
+        weights = [used[place] for place in own]
+        found, squares = _merged(list(own.values()), ranks[name], MERGES[how], weights, density, rng)
         sums[:] += squares
-        products[:] += [[inner_product(first, second) for second in own] for first in own]
+        products[np.ix_(list(own), list(own))] += [[inner_product(a, b) for b in own.values()] for a in own.values()]
         done[0] += 1
         if progress is not None:
             progress(done[0], len(common))
@@ -142,7 +142,7 @@ def merge_adapters(
 
 def _told(
     adapters: Sequence[Adapter],
-    groups: Sequence[tuple[AdapterMatrix, ...]],
+    groups: Sequence[Group],
     how: str,
     weights: Sequence[float],
     sums: np.ndarray,
@@ -155,22 +155,42 @@ def _told(
         float(norm),
         float(np.sqrt(np.square(weights) @ np.diagonal(products))),
         tuple(_left(adapters, names, groups)),
-        (*base_notices(adapters, names), *merge_warnings(names, tasks, products, weights)),
+        (
+            *base_notices(adapters, names),
+            *lost_heads(adapters, names),
+            *merge_warnings(names, tasks, products, weights),
+        ),
         merge_summary(names, products, weights, how),
     )
+
+
+def lost_heads(adapters: Sequence[Adapter], labels: Sequence[str]) -> list[str]:
+    """Return a line for every adapter but the first that has a head or biases: a merge does not keep them."""
+    first = labels[0]
+    kept = f"those of {first} are kept" if adapters[0].carried else f"{first} has none, so the result has none"
+    return [
+        f"{label} has {_tensors(len(adapter.carried))} beside its matrices, first {adapter.carried[0]}: lost in the "
+        f"result, as {kept}. Open {label} first to keep its own."
+        for adapter, label in zip(adapters[1:], labels[1:], strict=True)
+        if adapter.carried
+    ]
+
+
+def _tensors(count: int) -> str:
+    return "1 tensor" if count == 1 else f"{count} tensors"
 
 
 def _part(made: Callable[[str], dict[str, bytes]], name: str, part: str) -> bytes:
     return made(name)[part]
 
 
-def _finite(adapters: Sequence[Adapter], groups: Sequence[tuple[AdapterMatrix, ...]]) -> None:
+def _finite(adapters: Sequence[Adapter]) -> None:
     """Refuse NaN and infinity before anything is written."""
-    for place, (adapter, name) in enumerate(zip(adapters, labels_of(adapters), strict=True)):
+    for adapter, name in zip(adapters, labels_of(adapters), strict=True):
         broken = [
-            group[place].name
-            for group in groups
-            if not all(np.isfinite(factor).all() for factor in adapter.factors(group[place].name))
+            matrix.name
+            for matrix in adapter.matrices
+            if not all(np.isfinite(factor).all() for factor in adapter.factors(matrix.name))
         ]
         if broken:
             many = "1 matrix" if len(broken) == 1 else f"{len(broken)} matrices"
@@ -238,8 +258,9 @@ def _largest(delta: np.ndarray, density: float) -> np.ndarray:
     return np.where(kept.reshape(delta.shape), delta, 0.0)
 
 
-def _rank(group: Sequence[AdapterMatrix]) -> int:
-    return max(1, min(sum(matrix.rank for matrix in group), group[0].in_features, group[0].out_features))
+def _rank(group: Group) -> int:
+    matrix = representative(group)
+    return max(1, min(sum(one.rank for one in group if one is not None), matrix.in_features, matrix.out_features))
 
 
 def _config(first: Adapter, ranks: dict[str, int]) -> dict[str, Any]:
@@ -261,14 +282,8 @@ def _config(first: Adapter, ranks: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _left(adapters: Sequence[Adapter], labels: Sequence[str], groups: Sequence[tuple[AdapterMatrix, ...]]) -> list[str]:
-    found = []
-    for place, (adapter, label) in enumerate(zip(adapters, labels, strict=True)):
-        names = {group[place].name for group in groups}
-        own = [matrix.name for matrix in adapter.matrices if matrix.name not in names]
-        if own:
-            many = "1 matrix" if len(own) == 1 else f"{len(own)} matrices"
-            found.append(f"{many} of {label} not in all others, left out: {own[0]}.")
+def _left(adapters: Sequence[Adapter], labels: Sequence[str], groups: Sequence[Group]) -> list[str]:
+    found = lacking(adapters, groups, labels)
     if adapters[0].carried:
         found.append(f"Heads and biases are those of {labels[0]}: {len(adapters[0].carried)} tensors.")
     return found

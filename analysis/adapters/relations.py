@@ -13,6 +13,7 @@ COSINE = 0.15
 LARGER = 3.0
 """Above this ratio of ‖ΔW‖ one adapter makes 9 tenths of a sum's energy."""
 _LAST_BITS = 1e-6
+_SHOWN = 1e-3
 _NOTHING = 1e-9
 """Share of the largest ‖ΔW‖ of a sum below which a part of it adds nothing."""
 
@@ -28,7 +29,7 @@ def describe_comparison(found: Comparison, first: str, second: str) -> list[str]
     told = [
         f"{many} alive in both. Mean overlap of their subspaces: output {means[0]:.3f} (chance {means[1]:.3f}), "
         f"input {means[2]:.3f} (chance {means[3]:.3f}); 1 = the smaller lies within the larger. Cosine of ΔW over all "
-        f"matrices: {found.cosine:+.3f}."
+        f"matrices: {signed(found.cosine)}."
     ]
     if found.difference <= SAME_DELTA:
         return [f"{first} and {second} have {same_delta(found.difference, len(live))}.", *told]
@@ -40,12 +41,21 @@ def describe_comparison(found: Comparison, first: str, second: str) -> list[str]
     return told
 
 
+def signed(value: float | None, digits: int = 3) -> str:
+    """Return a number with its sign; one that rounds to 0 has none, and None is undefined."""
+    if value is None or np.isnan(value):
+        return "undefined"
+    # 0 is added so that no −0 is shown.
+    return f"{round(value, digits) + 0.0:+.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
+
+
 def same_delta(difference: float, matrices: int) -> str:
     """Return "the same ΔW …" with how far it differs in the matrices that were compared."""
     where = "in the only matrix" if matrices == 1 else f"in all {matrices} matrices that change anything"
     if difference < _LAST_BITS:
         return f"the same ΔW {where}, to the last bits"
-    return f"the same ΔW {where}, but for rounding (at most {difference:.1%} of it)"
+    most = f"at most {difference:.1%}" if difference >= _SHOWN else f"less than {_SHOWN:.1%}"
+    return f"the same ΔW {where}, but for rounding ({most} of it)"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -72,7 +82,7 @@ def merge_warnings(
             said.setdefault(task, []).append(name)
     if len(said) > 1:
         told = "; ".join(f"{listed(own)}: {task}" for task, own in said.items())
-        found.append(f"The task types differ ({told}): the result keeps that of {names[0]}, and its head.")
+        found.append(f"The task types differ ({told}): the result keeps that of {names[0]}.")
     found += [
         f"{name} adds nothing: its {'weight' if own else 'ΔW'} is 0. Leave it out{'' if own else ', or mend it first'}."
         for name, used, own in zip(names, live, np.diagonal(products), strict=True)
@@ -85,8 +95,8 @@ def merge_warnings(
             share = norms[most] ** 2 / np.square(norms).sum()
             found.append(
                 f"‖ΔW‖ of {names[most]} is {ratio:.1f} times that of {names[least]}, {share:.0%} of the energy of all: "
-                f"it drowns the rest. Weight {weights[most] / ratio:.2g} would make the two alike; see whether the "
-                "doctor finds spikes in it."
+                f"it drowns the rest. Weight {weights[most] / ratio:.2g} would make the two alike; open it alone "
+                "to see what is found in it."
             )
     return found
 

@@ -93,11 +93,12 @@ def _unused(examined: Examined) -> Finding | None:
     if not found or _faint_are_more(examined):
         return None
     unused, whole = sum(counts.values()), sum(matrix.rank for matrix, _ in examined.live)
+    one = unused == 1
     return Finding(
         "unused",
         LOOK if unused > whole / 10 else NOTE,
-        f"{unused:,} of {whole:,} directions {'is' if unused == 1 else 'are'} never used, {examined.named(found)}: {'its' if unused == 1 else 'their'} σ "
-        "is 0 to the last bits.",
+        f"{unused:,} of {whole:,} directions {'is' if one else 'are'} never used, {examined.named(found)}: "
+        f"{'its' if one else 'their'} σ is 0 to the last bits.",
         "Padding of an expanded rank looks like this. Shrinking to all of the energy drops them without any loss.",
         unused,
         tuple(found),

@@ -20,7 +20,7 @@ def same_deltas(found: Comparisons) -> list[Finding]:
         if len(group) < 2:
             continue
         most = float(max(differences[group[0], place] for place in group[1:]))
-        alive = int(np.count_nonzero(found.products[:, group[0], group[0]]))
+        alive = int(np.count_nonzero(found.products[:, group[0], group[0]] > 0))
         result.append(
             Finding(
                 "same_delta",
