@@ -14,9 +14,9 @@ laptops of a class would not, so browsers and clients run at a lower priority. W
   over the WebSocket by members who then leave.
 
 Prints one JSON object: failed sessions, seconds from the leader's key to each session (median, p95, longest) for steps
-of one run and for another page, the server's memory after each wave, training steps a second with the class and alone
-before and after it, and whether two Starts at one instant both came to their end. Exits with 1 when a session failed or
-a run did not end.
+of one run and for another page, memory of the server and of the process that trains after each wave, training steps a
+second with the class and alone before and after it, and whether two Starts at one instant both came to their end. Exits
+with 1 when a session failed or a run did not end.
 """
 
 from __future__ import annotations
@@ -213,6 +213,12 @@ def two_at_once(browser: Browser, address: str, code: str, runs: Path) -> dict[s
     return {"apart_ms": round(abs(pressed[0] - pressed[1])), "states": [state_of(folder) for folder in folders]}
 
 
+def sizes(server: psutil.Process) -> tuple[int, int]:
+    """Return the memory of the server and that of its processes, in MB."""
+    children = sum(child.memory_info().rss for child in server.children(recursive=True))
+    return round(server.memory_info().rss / 2**20), round(children / 2**20)
+
+
 def measure(browser: Browser, server: subprocess.Popen[bytes], address: str, printed: str, runs: Path, options) -> dict:
     """Return what the module's docstring promises."""
     found, link = re.search(r"Code +(\w+) (\w+)", printed), re.search(r"(/lab/class/leader\?token=\S+)", printed)
@@ -227,7 +233,7 @@ def measure(browser: Browser, server: subprocess.Popen[bytes], address: str, pri
     Crowd(address, code).start([910 + number for number in range(WAITING)])
     leader.goto("about:blank")
     time.sleep(GONE_S)
-    memory, faults, paces, before = [process.memory_info().rss], [], [], alone(folder, options.alone)
+    memory, faults, paces, before = [sizes(process)], [], [], alone(folder, options.alone)
     leader.goto(f"{address}/?run={RUN}&step=50")
     leader.wait_for_selector(".fl-player .fl-top")
     leader.get_by_role("button", name="Follow me").click()
@@ -237,7 +243,7 @@ def measure(browser: Browser, server: subprocess.Popen[bytes], address: str, pri
         paces.append(pace.so_far())
         leader.goto("about:blank")
         time.sleep(GONE_S)
-        memory.append(process.memory_info().rss)
+        memory.append(sizes(process))
     after = alone(folder, options.alone)
     waited = len([path for path in runs.glob("digits-*") if not (path / "run.json").exists()])
     leader.goto(f"{address}/class")
@@ -249,7 +255,8 @@ def measure(browser: Browser, server: subprocess.Popen[bytes], address: str, pri
         "faults": faults,
         "step_of_one_run": summary(times.steps),
         "another_page": summary(times.pages),
-        "memory_mb": [round(size / 2**20) for size in memory],
+        "memory_mb": [own for own, _ in memory],
+        "training_memory_mb": [children for _, children in memory],
         "training_steps_s": {"alone_before": round(before, 2), "alone_after": round(after, 2),
                              "waves": [round(own, 2) for own in paces]},
         "training_share": round(min(paces) / ((before + after) / 2), 2),

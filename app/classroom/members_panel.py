@@ -21,7 +21,8 @@ def members_panel(room: Room, registry: Registry) -> None:
     st.markdown(", ".join(plain(member.name) for member in members.values()))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         gone = st.selectbox("Take somebody out", [*members], format_func=lambda key: members[key].name, key="class_out")
-        with st.popover("Take out", icon=":material/person_remove:", key="class_take_out"):
+        # One a member: it closes with the one it was about, and no second click reaches the next.
+        with st.popover("Take out", icon=":material/person_remove:", key=f"class_take_out_{gone}"):
             name = plain(members[gone].name)
             st.markdown(
                 f"Take **{name}** out? Name, votes and progress go, runs stay. Whoever has the code can join again."

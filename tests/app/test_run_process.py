@@ -126,6 +126,7 @@ def test_after_what_nobody_foresaw_the_next_run_has_a_process_of_its_own(tmp_pat
 def test_a_process_that_is_killed_costs_one_run_which_goes_on_and_the_next_one_starts(registry, tmp_path):
     live = training(registry, ANNA, tmp_path)
     after = registry.start(BEN, Request(SHORT), tmp_path)
+    wait_for(lambda: live.left_s() is not None)
     registry.send(ANNA, live, {"command": "pause"})
     wait_for(lambda: (live.folder / "checkpoint" / "state.safetensors").exists() and live.controls.waiting_since)
     step = live.step
