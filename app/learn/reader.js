@@ -241,7 +241,10 @@ export class Reader {
   answered(view, right) {
     this.finish(view, right);
     if (view === this.current) {
-      if (!view.found || view.step.reveal?.stage) this.stage.show(this.lesson, view.step, true, false);
+      const { ask, stage, reveal } = view.step;
+      // A film that runs while its question is answered runs on.
+      const stays = view.found || (ask.kind === "choose" && !stage.figure?.hidden);
+      if (!stays || reveal?.stage) this.stage.show(this.lesson, view.step, true, false);
       this.lay();
       // What held the keyboard, an option or a button, is gone or dead; what was found on the stage keeps it.
       if (!view.found) view.reveal.focus({ preventScroll: true });

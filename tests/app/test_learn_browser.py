@@ -106,6 +106,18 @@ def test_place_and_answers_are_found_again_and_a_link_opens_its_step(page, addre
     assert learner.here.get_attribute("id") == "ln-better-seeds"
 
 
+def test_an_answer_leaves_the_film_where_the_reader_has_turned_it(page, address):
+    player = Player(page)
+    player.open(f"{address}#lesson=event&step=play")
+    page.wait_for_selector(".fl-player[data-stage=score]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".fl-player[data-stage=order]")
+    page.keyboard.press("c")
+    page.wait_for_selector("#ln-event-play.ln-answered")
+    page.wait_for_timeout(300)
+    assert page.locator(".fl-player").get_attribute("data-stage") == "order"
+
+
 def test_each_lesson_that_the_keyboard_reaches_is_seen_whole(page, address):
     page.set_viewport_size({"width": 1024, "height": 768})
     player = Player(page)
