@@ -18,7 +18,7 @@ from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.folding import Folding
 from flexlora.initializers import Generator, direction_generator, gaussian
 from flexlora.linear import FlexLoRALinear, check_rank, check_weight, linear_shape
-from flexlora.regularization import Stacks, add_orthogonality_gradient, orthogonality
+from flexlora.regularization import Stacks, add_orthogonality_gradient, orthogonality, orthogonality_gradients
 from flexlora.targets import find_targets, plain_name, trained_whole
 
 
@@ -89,6 +89,18 @@ class Adapter:
             with torch.no_grad():
                 return self.regularization()
         return add_orthogonality_gradient(self._stacks, weight, form)
+
+    def regularization_gradients(self) -> tuple[Tensor, dict[nn.Parameter, Tensor]]:
+        """Return the unweighted regulariser and the gradient of the weighted one by each P and Q; none with weight 0.
+
+        In at least fp32, for optimizers that train copies of wider type than what the model computes with.
+        """
+        form, weight = self.config.orthogonality
+        if not weight:
+            with torch.no_grad():
+                return self.regularization(), {}
+        value, parameters, gradients = orthogonality_gradients(self._stacks, weight, form, wide=True)
+        return value, dict(zip(parameters, gradients, strict=True))
 
     def singular_values(self) -> dict[str, np.ndarray]:
         """Return name → λ of the active directions in slot order, as it acts: signed, times its gate, float32."""

@@ -18,6 +18,7 @@ from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.event import Event
 from flexlora.importance import IMPORTANCES, SCORED_BY_LAMBDA, score_all, silent_at_rank_one
 from flexlora.initializers import NEW_DIRECTIONS
+from flexlora.kept_elsewhere import KeptElsewhere, whole
 from flexlora.linear import FlexLoRALinear
 from flexlora.moves import Moves
 from flexlora.observation import observe
@@ -78,7 +79,8 @@ class RankAllocator:
         trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if not all(id(parameter) in trained for parameter in adapter.parameters()):
             raise FlexLoRAError(
-                "The optimizer does not train the adapter. Build it from adapter.trainable_parameters() after attach."
+                "The optimizer does not train the adapter. Build it from adapter.trainable_parameters() after attach; "
+                "of DeepSpeed's ZeRO, pass flexlora.integrations.ZeroOptimizer."
             )
         if config.initial_budget and isinstance(optimizer, LBFGS):
             raise FlexLoRAError(
@@ -107,7 +109,17 @@ class RankAllocator:
             self.track(find_policy(config.policy).reads)
 
     def track(self, names: Iterable[str]) -> None:
-        """Smooth those of the arrays that are smoothed over steps, from the next step on."""
+        """Smooth those of the arrays that are smoothed over steps, from the next step on.
+
+        Raises:
+            FlexLoRAError: gradients of every step are asked for, and ZeRO has let go of them.
+        """
+        names = list(names)
+        if isinstance(self.optimizer, KeptElsewhere) and "smoothed_sensitivities" in names:
+            raise FlexLoRAError(
+                "smoothed_sensitivities reads the gradients of every step, which ZeRO cuts up and lets go of. Use "
+                "importance='sensitivity', or plain data parallelism."
+            )
         self.smoothed |= {name: SMOOTHED[name](self.adapter) for name in names if name in SMOOTHED}
 
     def watch(self, t: int) -> None:
@@ -122,6 +134,12 @@ class RankAllocator:
 
         Return what was moved (possibly nothing) at an event step, None at any other.
         """
+        if not self.config.is_event(t):
+            return self._step(t)
+        with whole(self.optimizer):
+            return self._step(t)
+
+    def _step(self, t: int) -> Reallocation | None:
         config = self.config
         self._warn_of_missed(t)
         self._check_trained()

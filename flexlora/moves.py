@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 
 from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.initializers import OF_THE_OTHERS, Draw, direction_generator
+from flexlora.kept_elsewhere import young_directions
 from flexlora.linear import write_rows
-from flexlora.optimizer_state import YoungDirections, moment_rows, replace_parameters
+from flexlora.optimizer_state import moment_rows, replace_parameters
 from flexlora.state_rows import begin_rows, keep_estimates, row_totals
 
 
@@ -29,7 +30,7 @@ class Moves:
     def __init__(self, adapter: Adapter, optimizer: Optimizer) -> None:
         self.adapter = adapter
         self.optimizer = optimizer
-        self.young = YoungDirections(optimizer)
+        self.young = young_directions(optimizer)
         self._places = {name: place for place, name in enumerate(adapter.matrices)}
         self._waits = False
         self._emptied: list[Tensor] = []

@@ -231,26 +231,37 @@ class YoungDirections:
         """Scale the movement of young rows, in few kernels for all of them together."""
         kept, self._kept = self._kept, {}
         for group in self.optimizer.param_groups if kept else ():
-            betas = _betas(group)
-            if betas is None:
-                continue
-            young = [part for part in group["params"] if part in kept and part.grad is not None]
-            # Tensors of one width stand together: their shares are spread over them in one kernel.
-            young.sort(key=_width)
-            if young:
-                shares = self._shares(young, betas).split([len(part) for part in young])
+            grown = [part for part in group["params"] if part in kept and part.grad is not None]
+            shares = self.shares(group, grown)
+            if shares:
+                young = list(shares)
                 moved = [kept[parameter] for parameter in young]
-                torch._foreach_lerp_(moved, list[Tensor](young), _spread(young, shares))
+                torch._foreach_lerp_(moved, list[Tensor](young), list(shares.values()))
                 torch._foreach_copy_(list[Tensor](young), moved)
 
+    def shares(
+        self, group: Mapping[str, Any], parameters: Iterable[nn.Parameter], dtype: torch.dtype | None = None
+    ) -> dict[nn.Parameter, Tensor]:
+        """Return c(a) / c(n) of each value of watched parameters of one group, in their shapes.
+
+        ``dtype`` None = that of the parameters. Nothing where the optimizer corrects nothing.
+        """
+        betas = _betas(group)
+        # Tensors of one width stand together: their shares are spread over them in one kernel.
+        young = sorted(parameters, key=_width)
+        if betas is None or not young:
+            return {}
+        by_row = self._shares(young, betas).to(dtype or young[0].dtype).split([len(part) for part in young])
+        return dict(zip(young, _spread(young, by_row), strict=True))
+
     def _shares(self, young: list[nn.Parameter], betas: tuple[float, float]) -> Tensor:
-        """Return c(a) / c(n) of all rows, one tensor after another, in the parameters' type."""
+        """Return c(a) / c(n) of all rows, one tensor after another."""
         counts = self._counts(young).split(1)
         # Expanded rather than repeated by a tensor of counts, which would have to be copied to the device.
         whole = torch.cat([count.expand(len(part)) for count, part in zip(counts, young, strict=True)])
         born = torch.cat([self.born[parameter] for parameter in young])
         shares = correction(whole - born, *betas) / correction(whole, *betas)
-        return shares.nan_to_num(nan=1.0).to(young[0].dtype)
+        return shares.nan_to_num(nan=1.0)
 
 
 def _betas(group: Mapping[str, Any]) -> tuple[float, float] | None:

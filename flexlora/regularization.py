@@ -102,17 +102,7 @@ def add_orthogonality_gradient(
     The closed form 4·D·M with D = MMᵀ − I costs about a quarter of the autograd graph. Called after clipping, so that
     the regulariser never changes how far the task gradient is clipped.
     """
-    stacks = matrices if isinstance(matrices, Stacks) else Stacks(matrices)
-    count = len(stacks)
-    reduce = REGULARIZERS[form]
-    total = 0.0
-    parameters: list[Tensor] = []
-    gradients: list[Tensor] = []
-    for factors, masks in stacks.gathered():
-        squares, own = factor_gradients(torch.stack(factors), torch.stack(masks), weight, form, count)
-        total = total + reduce(squares, count)
-        parameters.extend(factors)
-        gradients.extend(own.unbind())
+    total, parameters, gradients = orthogonality_gradients(matrices, weight, form)
     grads = [parameter.grad for parameter in parameters]
     held = [grad for grad in grads if grad is not None]
     if len(held) < len(grads):
@@ -123,7 +113,32 @@ def add_orthogonality_gradient(
     if held:
         # One call: on an accelerator every addition of its own costs a launch.
         torch._foreach_add_(held, gradients)
-    return torch.as_tensor(total)
+    return total
+
+
+@torch.no_grad()
+def orthogonality_gradients(
+    matrices: Iterable[FlexLoRALinear] | Stacks, weight: float, form: str = "mean_squared", *, wide: bool = False
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Return the unweighted value, all P and Q, and the gradient of ``weight · orthogonality`` by each.
+
+    ``wide``: all in at least fp32; else in the type of the parameters.
+    """
+    stacks = matrices if isinstance(matrices, Stacks) else Stacks(matrices)
+    count = len(stacks)
+    reduce = REGULARIZERS[form]
+    total = 0.0
+    parameters: list[Tensor] = []
+    gradients: list[Tensor] = []
+    for factors, masks in stacks.gathered():
+        stacked = torch.stack(factors)
+        if wide:
+            stacked = stacked.to(torch.promote_types(torch.float32, stacked.dtype))
+        squares, own = factor_gradients(stacked, torch.stack(masks), weight, form, count)
+        total = total + reduce(squares, count)
+        parameters.extend(factors)
+        gradients.extend(own.unbind())
+    return torch.as_tensor(total), parameters, gradients
 
 
 def factor_gradients(

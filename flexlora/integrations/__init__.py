@@ -12,8 +12,17 @@ if TYPE_CHECKING:
     from flexlora.integrations.recorder import Recorder
     from flexlora.integrations.sharding import Replicated
     from flexlora.integrations.trainer import FlexLoRACallback
+    from flexlora.integrations.zero import ZeroOptimizer
 
-__all__ = ["FlexLoRACallback", "FlexLoRALightning", "GraphedTrainer", "Recorder", "Replicated", "last_checkpoint"]
+__all__ = [
+    "FlexLoRACallback",
+    "FlexLoRALightning",
+    "GraphedTrainer",
+    "Recorder",
+    "Replicated",
+    "ZeroOptimizer",
+    "last_checkpoint",
+]
 
 _HOMES = {
     "FlexLoRACallback": "flexlora.integrations.trainer",
@@ -21,6 +30,7 @@ _HOMES = {
     "GraphedTrainer": "flexlora.integrations.graphed_trainer",
     "Recorder": "flexlora.integrations.recorder",
     "Replicated": "flexlora.integrations.sharding",
+    "ZeroOptimizer": "flexlora.integrations.zero",
     "last_checkpoint": "flexlora.integrations.checkpoints",
 }
 

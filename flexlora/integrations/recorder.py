@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -23,6 +24,7 @@ from flexlora.decision import Decider
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import alone, check_agreement
 from flexlora.integrations.trackers import Reports
+from flexlora.kept_elsewhere import KeptElsewhere, whole
 from flexlora.optimizer_state import check_same_optimizer
 from flexlora.reallocation import Reallocation
 from flexlora.run_header import matrix_table, versions
@@ -86,7 +88,8 @@ class Recorder:
             RunLogError: the folder holds a run already, or cannot be written.
         """
         self.adapter = adapter
-        _warn_of_narrow(adapter)
+        if not isinstance(optimizer, KeptElsewhere):
+            _warn_of_narrow(adapter)
         self.allocator = RankAllocator(adapter, optimizer, config)
         self.allocator.log_all_measures = True
         self.folder = None if folder is None else Path(folder)
@@ -140,25 +143,26 @@ class Recorder:
         """
         now = time.monotonic()
         task_loss, regularizer = self._checked(t, task_loss, regularizer)
-        if self._writer is not None:
-            seconds = now - self._stepped if step_s is None else step_s
-            rate = self.allocator.optimizer.param_groups[0]["lr"] if learning_rate is None else learning_rate
-            scalars = {
-                "learning_rate": None if rate is None else float(rate),
-                "budget": self.allocator.decider.ceiling(t, self.config),
-                "samples_per_s": samples / seconds if samples and seconds > 0 else None,
-                "step_s": seconds,
-            }
-            loss = None if task_loss is None else torch.as_tensor(task_loss).detach().float().clone()
-            self._waiting.append(_Waiting(t, loss, regularizer.detach(), self.adapter.flat_weights(), scalars))
-            complete = self.config.is_event(t) or t == self.config.total_steps
-            if complete or now - self._drained >= DRAIN_INTERVAL_S:
-                self._drain(complete=complete)
-        self.last_step = t
-        if self.lost and alone():
+        complete = self.config.is_event(t) or t == self.config.total_steps
+        with whole(self.allocator.optimizer) if complete else nullcontext():
+            if self._writer is not None:
+                seconds = now - self._stepped if step_s is None else step_s
+                rate = self.allocator.optimizer.param_groups[0]["lr"] if learning_rate is None else learning_rate
+                scalars = {
+                    "learning_rate": None if rate is None else float(rate),
+                    "budget": self.allocator.decider.ceiling(t, self.config),
+                    "samples_per_s": samples / seconds if samples and seconds > 0 else None,
+                    "step_s": seconds,
+                }
+                loss = None if task_loss is None else torch.as_tensor(task_loss).detach().float().clone()
+                self._waiting.append(_Waiting(t, loss, regularizer.detach(), self.adapter.flat_weights(), scalars))
+                if complete or now - self._drained >= DRAIN_INTERVAL_S:
+                    self._drain(complete=complete)
+            self.last_step = t
             # Others would wait for this process at the event.
+            plan = None if self.lost and alone() else self.allocator.step(t)
+        if self.lost and alone():
             return None
-        plan = self.allocator.step(t)
         event = self.allocator.last
         if plan is not None and event is not None:
             self.events += 1
