@@ -3,12 +3,14 @@
     torchrun --nproc_per_node 2 benchmarks/two_gpus.py
     torchrun --nproc_per_node 1 benchmarks/two_gpus.py
     torchrun --nproc_per_node 2 benchmarks/two_gpus.py --sharded
+    torchrun --nproc_per_node 2 benchmarks/two_gpus.py --zero2
     torchrun --nproc_per_node 2 benchmarks/two_gpus.py --backend gloo --hidden 32 --layers 2 --tokens 8
 
 A BERT from its configuration (time and agreement, never accuracy) under the Trainer with the callback, and in a plain
 loop with ``Recorder``. Each process hashes every bit of P, λ, Q and the masks after each event and at the end, and the
 first one compares; the callback compares too and would stop. Batches are per process. ``--sharded`` shards the frozen
-base by FSDP2 instead of keeping a copy in each process; memory is the most that was allocated.
+base by FSDP2 instead of keeping a copy in each process, ``--zero2`` has DeepSpeed make the steps, whose stage 2 shards
+gradients, moments and fp32 copies of what is trained; memory is the most that was allocated.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
 from flexlora import FlexLoRAConfig, attach
-from flexlora.integrations import FlexLoRACallback, Recorder, Replicated
+from flexlora.integrations import FlexLoRACallback, Recorder, Replicated, ZeroOptimizer
 from flexlora.integrations.agreement import digest
 
 
@@ -118,9 +120,12 @@ def with_recorder(
         for layer in model.bert.encoder.layer:
             fully_shard(layer, ignored_params=ignored)
         fully_shard(model, ignored_params=ignored)
-    else:
+    elif not options.zero2:
         model = DistributedDataParallel(adapter.model, device_ids=[device] if device.type == "cuda" else None)
-    optimizer = torch.optim.AdamW(adapter.trainable_parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(adapter.trainable_parameters(), lr=1e-3, weight_decay=0.0)
+    engine: Any = None
+    if options.zero2:
+        model, optimizer, engine = _by_engine(adapter, optimizer, options)
     generator = torch.Generator().manual_seed(10 + rank)
     hashes, times = [], []
     with Recorder(adapter, optimizer, config, None if rank else folder / "recorder") as recorder:
@@ -131,16 +136,33 @@ def with_recorder(
             began = time.perf_counter()
             tokens = torch.randint(1, 1000, (options.batch_size, options.tokens), generator=generator).to(device)
             loss = model(input_ids=tokens, labels=tokens[:, 0] % 2).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(adapter.trainable_parameters(), 1.0)
-            regularizer = adapter.add_regularization_gradient()
-            optimizer.step()
+            if engine is not None:
+                engine.backward(loss)
+                engine.step()
+                regularizer = optimizer.regularizer
+            else:
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(adapter.trainable_parameters(), 1.0)
+                regularizer = adapter.add_regularization_gradient()
+                optimizer.step()
             recorder.step(step, loss, regularizer)
             if config.is_event(step) or step == options.steps:
                 hashes.append(digest(adapter))
             optimizer.zero_grad()
             times.append(time.perf_counter() - began)
     return hashes, times, len(config.event_steps())
+
+
+def _by_engine(adapter: Any, optimizer: Any, options: argparse.Namespace) -> tuple[Any, Any, Any]:
+    import deepspeed
+
+    if options.backend == "gloo":
+        # Else it compiles an operation of its own for processes on one host.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    sizes = {"train_micro_batch_size_per_gpu": options.batch_size, "gradient_accumulation_steps": 1}
+    settings = {**sizes, "gradient_clipping": 1.0, "zero_optimization": {"stage": 2}, "steps_per_print": None}
+    engine, zero, *_ = deepspeed.initialize(model=adapter.model, optimizer=optimizer, config=settings)
+    return engine, ZeroOptimizer(adapter, zero), engine
 
 
 def _memory(options: argparse.Namespace) -> str:
@@ -150,6 +172,10 @@ def _memory(options: argparse.Namespace) -> str:
 
 
 def _sharding(options: argparse.Namespace) -> dict[str, Any]:
+    if options.zero2:
+        auto = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
+        settings = {**dict.fromkeys(auto, "auto"), "bf16": {"enabled": "auto"}, "zero_optimization": {"stage": 2}}
+        return {"deepspeed": settings}
     if not options.sharded:
         return {}
     config = {"fsdp_version": 2, "transformer_layer_cls_to_wrap": ["BertLayer"], "cpu_ram_efficient_loading": False}
@@ -165,6 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=("nccl", "gloo"), default="nccl")
     parser.add_argument("--sharded", action="store_true")
+    parser.add_argument("--zero2", action="store_true", help="needs DeepSpeed: pip install deepspeed")
     parser.add_argument("--only", choices=("Recorder", "Trainer"), help="of the two ways")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=16)

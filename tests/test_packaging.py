@@ -236,8 +236,9 @@ BROUGHT = {
     "flexlora": {"tokenizers", "huggingface-hub"},
     "analysis": {"protobuf", "choreographer", "huggingface-hub"},
 }
-# The plug-in for Axolotl and the callback for Lightning are for those who have them, and what they require.
-HOSTS = {"axolotl", "pydantic", "lightning", "pytorch-lightning"}
+# The plug-in for Axolotl, the callback for Lightning and the optimizer for DeepSpeed are for those who have these, and
+# what they require.
+HOSTS = {"axolotl", "deepspeed", "pydantic", "lightning", "pytorch-lightning"}
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,15 @@ class StepLoss:
     such a tensor, that is the loss, whoever computed it: the model, label smoothing, a function, an overridden
     ``compute_loss``; already divided by the number of accumulated batches where it is. Nothing is fetched from the
     accelerator. A loss that an ``autograd.Function`` gave, or that does not come from the model's output, is not seen.
+
+    Attributes:
+        outer: the module that calls the model, where it is ``wrapped``; None until it was called.
     """
 
     def __init__(self) -> None:
         self._hooks: list[Any] = []
         self._losses: list[Tensor] = []
+        self.outer: nn.Module | None = None
         self._kind = _followed(self._losses)
 
     def attach(self, model: nn.Module, *, wrapped: bool = False) -> None:
@@ -42,6 +46,7 @@ class StepLoss:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        self.outer = None
         self._losses.clear()
 
     def keep(self, loss: Tensor) -> None:
@@ -62,6 +67,7 @@ class StepLoss:
         if module.training and torch.is_grad_enabled() and any(part is model for part in module.modules()):
             self.detach()
             self._follow(module)
+            self.outer = module
 
     def _follow(self, module: nn.Module) -> None:
         hand_on: Any = torch.compiler.disable(self._hand_on)

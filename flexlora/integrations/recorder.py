@@ -159,10 +159,9 @@ class Recorder:
                 if complete or now - self._drained >= DRAIN_INTERVAL_S:
                     self._drain(complete=complete)
             self.last_step = t
-            # Others would wait for this process at the event.
-            plan = None if self.lost and alone() else self.allocator.step(t)
-        if self.lost and alone():
-            return None
+            if self.lost and alone():  # others would wait for this process at the event
+                return None
+            plan = self.allocator.step(t)
         event = self.allocator.last
         if plan is not None and event is not None:
             self.events += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -25,6 +26,7 @@ class SmallCheckpoints:
     def __init__(self, model: nn.Module) -> None:
         self._model: Any = innermost_module(model)
         self._before: dict[str, Any] = {}
+        self._engine: Any = None
         if hasattr(self._model, "save_pretrained"):
             names = frozen(model)
             # A compiled model's state dictionary is saved under the names of what torch.compile made.
@@ -37,6 +39,12 @@ class SmallCheckpoints:
             self._before[key] = vars(self._model).get(key, _MISSING)
             setattr(self._model, key, value)
 
+    def of_engine(self, engine: nn.Module | None) -> None:
+        """Have DeepSpeed's engine leave frozen weights out, all of which it would write; a second call does nothing."""
+        if self._engine is None and engine is not None:
+            self._engine = engine
+            self._engine.save_checkpoint = partial(self._engine.save_checkpoint, exclude_frozen_parameters=True)
+
     def undo(self) -> None:
         """Let ``save_pretrained`` write all that it wrote before."""
         for key, value in self._before.items():
@@ -45,6 +53,9 @@ class SmallCheckpoints:
             else:
                 setattr(self._model, key, value)
         self._before = {}
+        if self._engine is not None:
+            del self._engine.save_checkpoint
+            self._engine = None
 
 
 def frozen(model: nn.Module) -> set[str]:

@@ -26,6 +26,8 @@ from flexlora.integrations.saving import SmallCheckpoints, frozen
 from flexlora.integrations.sharding import Replicated, shard_base_only
 from flexlora.integrations.trackers import Curves, show_first
 from flexlora.integrations.training_loop import LoopWatch
+from flexlora.integrations.zero import ZeroOptimizer
+from flexlora.integrations.zero_trainer import by_deepspeed, check_deepspeed, zero_of
 from flexlora.optimizer_state import DecayFree, innermost
 
 KEY = "FlexLoRACallback"
@@ -52,6 +54,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         config: with ``total_steps`` from the start of training on.
         folder: the log of the latest training; None = nothing is written.
         recorder: allocates and writes; None outside of training.
+        zero: stands for DeepSpeed's optimizer where there is one; its ``whole()`` is still of use after training.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             self.adapter = attach(model, self.config)
         self.folder = None if folder is None else Path(folder)
         self.recorder: Recorder | None = None
+        self.zero: ZeroOptimizer | None = None
         self._asked = self.config
         self._first_folder = self.folder
         self._ended: Recorder | None = None
@@ -111,12 +115,12 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         _check_arguments(args)
         if more.get("model") is not None:
             self._check_model(more["model"])
-        if args.world_size > 1:
+        if args.world_size > 1 or by_deepspeed(args):
             if self.config.max_rank is None:
                 wide = 2 * self.config.initial_rank
                 raise FlexLoRAError(
                     f"{args.world_size} processes train this model: set max_rank, for example FlexLoRAConfig(max_rank="
-                    f"{wide}). DistributedDataParallel cannot follow storage that grows."
+                    f"{wide}). Neither DistributedDataParallel nor ZeRO can follow storage that grows."
                 )
             self.adapter.reserve(self.config.max_rank)
             if getattr(args, "fsdp", None):
@@ -140,8 +144,9 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         step = state.global_step
         kept = kept_state(state, KEY) if step else {}
         config = scheduled(self._asked, state.max_steps, kept)
+        self.zero = zero_of(self.adapter, more["optimizer"]) if by_deepspeed(args) else None
+        optimizer = self.zero or innermost(more["optimizer"])
         if step:
-            optimizer = innermost(more["optimizer"])
             check_checkpoint(self.adapter, optimizer, more.get("lr_scheduler"), config, step, kept)
         folder = resume = None
         if self._first_folder is not None and state.is_world_process_zero:
@@ -150,7 +155,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             folder = self.folder
         self.recorder = recorder = Recorder(
             self.adapter,
-            more["optimizer"],
+            optimizer,
             config,
             folder,
             header=_header(args, state, self.folder),
@@ -164,8 +169,9 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         elif before is not None and before.optimizer is recorder.allocator.optimizer:
             # A Trainer that trains again keeps its optimizer, which has its counts from before.
             recorder.allocator.moves.young.born.update(before.moves.young.born)
-        self._decay_free = DecayFree(recorder.allocator.optimizer, self.adapter.parameters)
-        self._loss.attach(self.adapter.model, wrapped=args.world_size > 1)
+        if self.zero is None:
+            self._decay_free = DecayFree(recorder.allocator.optimizer, self.adapter.parameters)
+        self._loss.attach(self.adapter.model, wrapped=args.world_size > 1 or self.zero is not None)
         self._small = SmallCheckpoints(self.adapter.model)
         self._curves = Curves(self.adapter)
         show_first(self)
@@ -184,6 +190,12 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Add the regulariser's gradient: after clipping, once however many batches were accumulated."""
+        if self.zero is not None:
+            # DeepSpeed has made the step, and the gradient was in it.
+            self._regularizer = self.zero.regularizer
+            if self._small is not None:
+                self._small.of_engine(self._loss.outer)
+            return
         scaler = getattr(more["optimizer"], "scaler", None)
         self._loss_scale = 1.0 if scaler is None else scaler.get_scale()
         self._regularizer = self.adapter.add_regularization_gradient()
@@ -268,6 +280,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
                 self._watch.stop()
                 self._watch = None
             self._loss.detach()
+            if self.zero is not None:
+                self.zero.detach()
             if self._decay_free is not None:
                 self._decay_free.detach()
                 self._decay_free = None
@@ -317,12 +331,8 @@ def _expect_trained_only(model: nn.Module, incompatible: Any) -> None:
 
 
 def _check_arguments(args: TrainingArguments) -> None:
-    if args.deepspeed:
-        raise FlexLoRAError(
-            "DeepSpeed keeps what it trains in flat tensors of its own, where a direction cannot come or go. What ZeRO "
-            "shards of an adapter is small; to shard the base use FSDP2: fsdp=True, fsdp_config={'fsdp_version': 2}; "
-            "or plain data parallelism (torchrun, accelerate launch)."
-        )
+    if by_deepspeed(args):
+        check_deepspeed(args.deepspeed_plugin.hf_ds_config)
     if args.n_gpu > 1:
         raise FlexLoRAError(
             f"{args.n_gpu} GPUs in one process copy the model at every step. Start with torchrun --nproc_per_node "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import peft
 import pytest
 import torch
+from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from analysis.runs import load_run
@@ -134,10 +136,11 @@ def test_other_setups_agree_with_attach_too(setup, make, tmp_path):
     assert len(set(own.adapter.ranks().values())) > 1
 
 
-def test_deepspeed_is_refused_through_peft_as_without(make, tmp_path):
+def test_zero_3_is_refused_through_peft_as_without(make, tmp_path):
     callback, trainer = FlexLoRACallback(), trainer_of(tuned(make, "bert"), "bert", tmp_path, TrainerCallback())
-    trainer.args.deepspeed = {"zero_optimization": {"stage": 2}}
-    with pytest.raises(FlexLoRAError, match="DeepSpeed keeps what it trains in flat tensors"):
+    settings = HfDeepSpeedConfig({"zero_optimization": {"stage": 3}})
+    trainer.args.deepspeed_plugin = SimpleNamespace(hf_ds_config=settings)
+    with pytest.raises(FlexLoRAError, match="follows ZeRO 1 and 2, and this configuration has stage 3"):
         callback.on_init_end(trainer.args, trainer.state, trainer.control, model=trainer.model)
 
 
