@@ -60,6 +60,7 @@ class ZeroOptimizer(KeptElsewhere):
         self._flats: list[Tensor] = [group["params"][0] for group in self._inner.param_groups]
         self._groups = {id(flat): place for place, flat in enumerate(self._flats)}
         self._pieces, self._group_of = layout(self._parameters, self._flats)
+        self._check_layout()
         self._group_by = dict(zip(self._parameters, self._group_of, strict=True))
         groups = [{**_settings(group), "params": []} for group in self._inner.param_groups]
         for parameter, group in self._group_by.items():
@@ -151,6 +152,23 @@ class ZeroOptimizer(KeptElsewhere):
             torch._foreach_add_(own, added)
         if len(self._flats) - 1 in now:
             self._gradients = {}
+
+    def _check_layout(self) -> None:
+        """Refuse where places that DeepSpeed tells are not those where the values lie.
+
+        Raises:
+            FlexLoRAError: likewise in every process.
+        """
+        masters = self._gather(self._flats)
+        if not all(
+            torch.equal(parameter.detach(), own.to(parameter.dtype))
+            for parameter, own in zip(self._parameters, masters, strict=True)
+        ):
+            raise FlexLoRAError(
+                "The partitions do not hold what the model computes with, at the places that DeepSpeed tells. With "
+                "round_robin_gradients DeepSpeed 0.19 tells wrong ones: leave it out. Load weights before "
+                "deepspeed.initialize, or through the engine."
+            )
 
     def _refresh(self) -> None:
         """Take over learning rates and the like, which schedules set in the groups that step."""
