@@ -97,7 +97,8 @@ class Child:
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
         self._errors.close()
         if status < 0:
-            return f"It was ended by {signal.Signals(-status).name}."
+            names = {one.value: one.name for one in signal.Signals}
+            return f"It was ended by {names.get(-status, f'signal {-status}')}."
         return lines[-1] if lines else ""
 
 
@@ -141,7 +142,7 @@ def _hear(stream: IO[str], heard: Callable[[dict[str, Any] | None], object]) -> 
 def _give_way(pid: int, niceness: int) -> None:
     """Let a process come after others; on a system that knows no such thing nothing happens."""
     with contextlib.suppress(AttributeError, OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
     # Where Linux shares cores out among sessions first, that of the process has a niceness of its own.
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
