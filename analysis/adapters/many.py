@@ -55,9 +55,23 @@ class Comparisons(Brief):
         """Return the mean overlap over all matrices that are alive in both, (n, n); NaN where there is none."""
         return mean_of(self.overlaps[side])
 
-    def chance(self, side: str) -> np.ndarray:
-        """Return the mean chance level over the same matrices, (n, n)."""
-        return mean_of(np.where(np.isnan(self.overlaps[side]), np.nan, self.chances[side]))
+    def chance(self, side: str, rows: Sequence[int] | None = None) -> np.ndarray:
+        """Return the mean chance level over the same matrices, or some of them, (n, n)."""
+        taken = np.where(np.isnan(self.overlaps[side]), np.nan, self.chances[side])
+        return mean_of(taken if rows is None else taken[list(rows)])
+
+    def sums(self) -> list[tuple[int, int, int]]:
+        """Return (i, j, k) where ΔW_i = ΔW_j + ΔW_k, j < k, within ``SAME_DELTA`` of ‖ΔW_i‖, and none of them is 0."""
+        whole = self.products.sum(axis=0)
+        squares, found = np.diagonal(whole), []
+        first = [group[0] for group in self.copies()]
+        for i, (j, k) in itertools.product(first, itertools.combinations(first, 2)):
+            if i in (j, k) or not all(squares[place] > 0 for place in (i, j, k)):
+                continue
+            left = squares[i] + squares[j] + squares[k] - 2 * whole[i, j] - 2 * whole[i, k] + 2 * whole[j, k]
+            if left <= SAME_DELTA**2 * squares[i]:
+                found.append((i, j, k))
+        return found
 
     def cosines(self, rows: Sequence[int] | None = None) -> np.ndarray:
         """Return the cosine between whole adapters as vectors, or in some matrices, (n, n); NaN for a dead one."""

@@ -17,7 +17,7 @@ from analysis.adapters.doctor import CHECKS, Finding, verdict
 from analysis.adapters.many import SIDES, Comparisons
 from analysis.adapters.merging import Merge
 from analysis.adapters.plans import SAME, planned
-from analysis.adapters.relations import describe_comparison
+from analysis.adapters.relations import describe_comparison, signed
 from analysis.adapters.settings import config_snippet
 from analysis.adapters.sizes import plan_size, size_at, size_now
 from analysis.adapters.spectra import AdapterSpectra
@@ -145,7 +145,7 @@ def pair_section(comparison: Comparison, first: str, name: str) -> Section:
             continue
         lines.append(
             f"  {overlap.matrix}: output {overlap.output_overlap:.3f} ({overlap.output_chance:.3f}), "
-            f"input {overlap.input_overlap:.3f} ({overlap.input_chance:.3f}), cosine {overlap.similarity:+.3f}"
+            f"input {overlap.input_overlap:.3f} ({overlap.input_chance:.3f}), cosine {signed(overlap.similarity)}"
         )
     for names, which in ((comparison.only_first, "the first"), (comparison.only_second, "the second")):
         if names:

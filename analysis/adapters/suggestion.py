@@ -67,6 +67,22 @@ def suggest_ranks(
     return _suggestion(BudgetProblem(spectra, target, by, least, dtype, form), value)
 
 
+def without_spare(spectra: AdapterSpectra, error: float) -> Suggestion | None:
+    """Return the fewest directions at an error of ΔW; matrices may go where the format lets them.
+
+    None where nothing goes, and for an adapter that does nothing or holds NaN.
+    """
+    if spectra.broken:
+        return None
+    for least in (0, 1):
+        try:
+            found = suggest_ranks(spectra, "error", error, least=least)
+        except AdapterError:
+            continue
+        return found if found.total_rank < sum(matrix.rank for matrix in spectra.adapter.matrices) else None
+    return None
+
+
 def suggest_sizes(
     spectra: AdapterSpectra, target: str = "bytes", values: Sequence[float] | None = None, **options: Any
 ) -> list[Suggestion]:

@@ -16,6 +16,9 @@ from flexlora.reallocation import Reallocation
 SHARE, FEWER = 0.99, 0.9
 ROUNDING = 0.02
 """Below this share of ‖ΔW‖ an error of rounding is not worth a warning: bfloat16 alone makes .003."""
+HALF_ERROR, HALF_ROOM = 0.003, 1.1
+"""‖ΔW − ΔW'‖ / ‖ΔW‖ of factors in bfloat16, 8 bits of mantissa in each; how much larger a file still counts as like."""
+WITHIN = {"rank": "this total rank", "parameters": "this many parameters", "bytes": "these bytes"}
 CAVEAT = "A finished adapter only shows where training ended: no measurement here says that moving rank would help."
 
 
@@ -43,6 +46,9 @@ def describe_adapter(spectra: AdapterSpectra) -> list[str]:
         found.append(_extremes(live))
         if len({matrix.module_type for matrix, _ in live}) > 1:
             found.append(_where(live))
+    if adapter.carried:
+        many = "1 tensor" if len(adapter.carried) == 1 else f"{len(adapter.carried)} tensors"
+        found.append(f"Beside the matrices the file holds {many} (heads, biases, …), first {adapter.carried[0]}.")
     if adapter.skipped:
         reasons = ", ".join(sorted(set(adapter.skipped.values())))
         found.append(f"{len(adapter.skipped)} more left aside: {reasons}.")
@@ -88,10 +94,22 @@ def describe_suggestion(spectra: AdapterSpectra, suggestion: Suggestion) -> str:
 
 def describe_sizes(before: FileSize, after: FileSize) -> str:
     """Return one sentence: bytes and type before and after, and how much of the file is no factor."""
-    kept = "the same type" if before.dtypes == after.dtypes else f"{before.dtypes} → {after.dtypes}"
+    same = before.dtypes == after.dtypes
+    kept = f"the same type ({after.dtypes})" if same else f"{before.dtypes} → {after.dtypes}"
     beside = f"; {_bytes(after.carried)} of it no factors (heads, biases, alphas)" if after.carried else ""
     share = after.total / max(1, before.total)
-    return f"File {_bytes(before.total)} → {_bytes(after.total)} ({share:.0%}), {kept} ({after.dtypes}){beside}."
+    return f"File {_bytes(before.total)} → {_bytes(after.total)} ({share:.0%}), {kept}{beside}."
+
+
+def half_type(before: FileSize, in_half: FileSize, after: FileSize, error: float) -> str:
+    """Return that half the bits at the ranks there are cost less than ``after``'s directions; empty where not so."""
+    if before.dtypes not in ("F32", "F64") or in_half.total > after.total * HALF_ROOM or error <= HALF_ERROR:
+        return ""
+    return (
+        f"BF16 at the ranks it has takes {_bytes(in_half.total)} ({in_half.total / max(1, before.total):.0%}) and "
+        f"changes ΔW by about {HALF_ERROR:.1%}; fewer directions take {_bytes(after.total)} here and change it by "
+        f"{error:.1%}. Choose the type under Numbers."
+    )
 
 
 def describe_bound(suggestion: Suggestion) -> str:
@@ -99,10 +117,14 @@ def describe_bound(suggestion: Suggestion) -> str:
     if suggestion.bound is None:
         return ""
     if suggestion.target not in SIZES:
-        return f"No choice of ranks with this error has fewer than {suggestion.bound:,.0f} parameters."
+        spare = suggestion.parameters / max(1.0, suggestion.bound) - 1
+        own = "it has no more than that" if spare <= 0 else f"this one has {suggestion.parameters:,}, {spare:.2%} more"
+        asked = "this error" if suggestion.target == "error" else "this energy"
+        return f"No choice of ranks with {asked} has fewer than {suggestion.bound:,.0f} parameters; {own}."
+    within = WITHIN[suggestion.target]
     if suggestion.error <= suggestion.bound + 1e-12:
-        return f"No choice of ranks within these {suggestion.target} has a smaller error."
-    return f"No choice of ranks within these {suggestion.target} has an error below {suggestion.bound:.4%}."
+        return f"No choice of ranks within {within} has a smaller error."
+    return f"No choice of ranks within {within} has an error below {suggestion.bound:.4%}."
 
 
 def size_warnings(before: FileSize, after: FileSize, by_spectrum: float, stated: float) -> list[str]:

@@ -56,29 +56,33 @@ def overlap_matrix(
 ) -> go.Figure:
     """Draw the mean overlap of every two adapters as a matrix, over all matrices or those of one layer.
 
-    ``side`` is ``output`` or ``input``, else ValueError; a cell says what chance gives. ``dark``: the page is.
+    ``side`` is ``output`` or ``input``, else ValueError. A cell says the overlap; its colour is how far that is above
+    chance, as a share of what there is above it. ``dark``: the page is.
     """
     if side not in compared.overlaps:
         raise ValueError(f"unknown side {side!r}; choose output or input")
     values = compared.overall(side) if layer is None else compared.by_layer(side)[layer]
-    chance = compared.chance(side)
+    rows = None if layer is None else compared.layers()[layer]
+    chance = compared.chance(side, rows)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        above = np.where(chance < 1, np.clip((values - chance) / (1 - chance), 0, 1), np.where(values > 0, 0.0, np.nan))
     texts = [["–" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
     scale = even_scale(VIOLETS, [np.ones(1)])
     figure = go.Figure(
         go.Heatmap(
-            z=values,
+            z=above,
             x=list(compared.names),
             y=list(compared.names),
             text=texts,
             texttemplate="%{text}",
-            customdata=chance,
+            customdata=np.dstack([values, chance]),
             zmin=0,
             zmax=1,
             colorscale=(on_dark(scale) if dark else scale).colours,
             xgap=2,
             ygap=2,
-            colorbar={"title": "overlap", "thickness": 12},
-            hovertemplate="%{y}<br>%{x}<br>overlap %{z:.3f}, by chance %{customdata:.3f}<extra></extra>",
+            colorbar={"title": "above chance", "thickness": 12, "tickformat": ".0%"},
+            hovertemplate="%{y}<br>%{x}<br>overlap %{customdata[0]:.3f}, by chance %{customdata[1]:.3f}<extra></extra>",
         )
     )
     where = "all matrices" if layer is None else f"layer {layer}"

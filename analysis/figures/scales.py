@@ -85,14 +85,26 @@ def change_scale(arrays: Sequence[np.ndarray], stops: Sequence[str] = CHANGE) ->
 
 
 def on_dark(scale: Scale) -> Scale:
-    """Return a scale of one direction for a dark page: its ends are drawn towards the middle, in the same order."""
+    """Return a scale of one direction for a dark page: the largest is the lightest, and both ends are less extreme."""
+    colours = [colour for _, colour in scale.colours]
+    if _light(colours[-1]) < _light(colours[0]):
+        colours.reverse()
 
     def mixed(colour: str) -> str:
-        rgb = np.array(hex_to_rgb(colour) if colour[0] == "#" else unlabel_rgb(colour), float)
+        rgb = _rgb(colour)
         red, green, blue = np.round((1 - DARK_SHARE) * rgb + DARK_SHARE * DARK_MIX).astype(int).tolist()
         return f"rgb({red},{green},{blue})"
 
-    return scale._replace(colours=[[place, mixed(colour)] for place, colour in scale.colours])
+    places = [place for place, _ in scale.colours]
+    return scale._replace(colours=[[place, mixed(colour)] for place, colour in zip(places, colours, strict=True)])
+
+
+def _rgb(colour: str) -> np.ndarray:
+    return np.array(hex_to_rgb(colour) if colour[0] == "#" else unlabel_rgb(colour), float)
+
+
+def _light(colour: str) -> float:
+    return float(_rgb(colour) @ [0.2126, 0.7152, 0.0722])
 
 
 def difference_scale(arrays: Sequence[np.ndarray]) -> Scale:

@@ -21,7 +21,7 @@ MOST_SPECTRA = 400
 WIDTH, HEIGHT, GAP = 132, 44, 2
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _OWN_STYLE = """
-.spectra { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 10px 12px; }
+.spectra { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 10px 12px; }
 .spectra figure { margin: 0; } .spectra figcaption { font-size: 12px; overflow-wrap: anywhere; }
 .finding { margin: 0 0 8px; padding: 6px 10px; border-left: 4px solid; max-width: 900px; }
 .finding span { color: var(--st-text-color); } .finding small { display: block; opacity: .75; }
@@ -81,6 +81,8 @@ def _findings(findings: Sequence[Finding], adapter: Adapter) -> str:
 
 
 def _sizes(spectra: AdapterSpectra) -> str:
+    if spectra.broken:
+        return "<p>Matrices that hold NaN or infinity cannot be truncated, so no errors are stated.</p>"
     try:
         found = suggest_sizes(spectra)
     except AdapterError as error:
@@ -107,7 +109,7 @@ def _usual(spectra: AdapterSpectra) -> str:
     ]
     if not rows:
         return ""
-    head = ("quantity", "here", "low", "high", "percentile", "usual")
+    head = ("quantity", "here", "low", "high", "percentile", "beside the sample")
     return f"<p>{escape(caution())} {escape(conclusion(spectra, beside))}</p>{html_table(head, rows)}"
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from adapters.shrink import remove_padding
 from adapters.source import Source, mapped
+from adapters.spare import offer_spare
 from adapters.triage import found_beside
 from analysis.adapters import AdapterSpectra
+from analysis.adapters.atlas import load_atlas
 from analysis.adapters.atlas.beside import LABELS, UNUSUAL, beside_atlas, caution, conclusion
 from analysis.adapters.doctor import BESIDE_OTHERS, CHECKS, Finding, examine, in_order, verdict
 from runs.store import plain
-from widgets import act
 
 ICONS = {"wrong": ":material/error:", "look": ":material/warning:", "note": ":material/info:"}
 COLOURS = {"wrong": "red", "look": "orange", "note": "blue"}
-PADDING = "unused"
-"""The check that finds directions of σ = 0."""
 CLEAR = ":material/check_circle:"
 
 
@@ -44,22 +42,19 @@ def say_findings(source: Source) -> None:
             if "…" in finding.text:
                 with st.expander(f"The {len(finding.matrices)} matrices"):
                     st.markdown("  \n".join(plain(name) for name in finding.matrices))
-            if finding.check == PADDING:
-                act("Remove the padding", "adapters_unpad", ":material/compress:", _unpad, source)
+            offer_spare(source, finding.check)
         with st.container(horizontal=True, vertical_alignment="center"):
             if not shown:
                 st.markdown(f":green[{CLEAR}] {verdict(found, source.spectra.adapter)}")
             else:
                 st.caption(verdict(found, source.spectra.adapter))
             with st.popover("What is checked", icon=":material/stethoscope:"):
+                st.caption(
+                    plain(f"The atlas named below: {load_atlas().what_it_is()}, trained for this. See What is usual.")
+                )
                 for check in CHECKS.values():
                     st.markdown(f"**{check.label}**: {plain(check.threshold)}  \n:small[{plain(check.evidence)}]")
                 st.markdown(f"**Size beside others**, in a folder of several: {plain(BESIDE_OTHERS['neighbours'])}")
-
-
-def _unpad(source: Source) -> None:
-    remove_padding(source.spectra.adapter)
-    st.session_state["adapters_view"] = "Shrink it"
 
 
 def usual_section(source: Source) -> None:

@@ -6,18 +6,21 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
-from adapters.examples import bundled_adapters, own_adapters, recent_adapters
 from adapters.findings import ICONS
-from adapters.source import Source, siblings
+from adapters.others import others_of
+from adapters.source import Source
 from adapters.zips import zipped
 from analysis.adapters import Adapter, AdapterError
 from analysis.adapters.doctor import NOTE, examine_together
-from analysis.adapters.many import SIDES
-from analysis.adapters.merging import MERGES, merge_adapters
+from analysis.adapters.many import SIDES, Comparisons
+from analysis.adapters.merging import MERGES, lost_heads, merge_adapters
 from analysis.adapters.own import open_any
+from analysis.adapters.relations import listed, merge_summary, merge_warnings
 from analysis.adapters.sections import pair_rows
+from analysis.adapters.words import ROUNDING
 from charts import chart, dark
 from runs.store import named, plain
 from widgets import download, progress, select, switch
@@ -31,6 +34,8 @@ COLUMNS = {
 }
 MOST = 12
 """Adapters that are compared at once."""
+WIDE = 5
+"""Adapters above which the picture has the whole width."""
 
 
 def several_section(source: Source) -> None:
@@ -51,7 +56,8 @@ def several_section(source: Source) -> None:
         (st.info if finding.level == NOTE else st.warning)(told, icon=ICONS[finding.level])
     for notice in compared.notices:
         st.caption(plain(notice))
-    left, right = st.columns([0.5, 0.5])
+    # Cells of many adapters need the whole width, or their numbers cannot be read.
+    left, right = (st.container(), st.container()) if len(adapters) > WIDE else st.columns([0.5, 0.5])
     with left:
         side = switch(
             "Subspace", list(SIDES), "adapters_many_side", help="output: column space of ΔW. input: row space."
@@ -71,26 +77,33 @@ def several_section(source: Source) -> None:
     with right:
         st.markdown("## Every two")
         columns = {key: st.column_config.NumberColumn(label, format="%.3f") for key, label in COLUMNS.items()}
-        st.dataframe(pair_rows(compared), hide_index=True, key="adapters_many_pairs", column_config=columns)
+        # 0 is added so that no −0 is shown.
+        rows = [
+            row | {"cosine": None if row["cosine"] is None else round(row["cosine"], 3) + 0.0}
+            for row in pair_rows(compared)
+        ]
+        st.dataframe(rows, hide_index=True, key="adapters_many_pairs", column_config=columns)
         st.caption(
             "0 = orthogonal, 1 = the smaller lies within the larger; chance is what random subspaces of these ranks "
-            "have. Cosine: of both ΔW as vectors; merging adds up what is above 0 and cancels what is below."
+            "have, and the colour what is above it. Cosine: of both ΔW as vectors; merging adds up what is above 0 and "
+            "cancels what is below."
         )
-    _merge(adapters)
+    _merge(adapters, compared)
 
 
 def _asked(source: Source) -> list[Adapter]:
-    beside = siblings(source)
-    known = dict.fromkeys(beside, "") | bundled_adapters() | own_adapters() | recent_adapters()
+    known = others_of(source)
     columns = st.columns(2)
-    picked = columns[0].multiselect("Adapters that are there", list(known), key="adapters_many_known")
+    picked = columns[0].multiselect(
+        "Adapters that are there", list(known), key="adapters_many_known", max_selections=MOST - 1
+    )
     typed = columns[1].text_area("Others, a path a line", key="adapters_many_paths", height=80)
-    paths = [known[name] for name in picked if name not in beside] + [
-        line.strip() for line in typed.splitlines() if line.strip()
-    ]
     # An upload, and an adapter of the Lab, lies in a folder whose name says nothing.
     found = [replace(source.spectra.adapter, name=source.label)]
-    chosen: list[str | Path] = [*(beside[name] for name in picked if name in beside), *paths]
+    chosen: list[str | Path] = [known[name] for name in picked if name in known]
+    chosen += [line.strip() for line in typed.splitlines() if line.strip()]
+    if len(chosen) >= MOST:
+        st.caption(f"{MOST} adapters are compared at once: the open one and the first {MOST - 1} of {len(chosen)}.")
     for path in chosen[: MOST - 1]:
         try:
             found.append(open_any(path if isinstance(path, Path) else named(path, AdapterError)))
@@ -99,7 +112,25 @@ def _asked(source: Source) -> list[Adapter]:
     return found
 
 
-def _merge(adapters: list[Adapter]) -> None:
+def _say_before(adapters: list[Adapter], compared: Comparisons, weights: list[float], how: str) -> bool:
+    """Draw what speaks against the merge and what it does; return whether it can be made."""
+    holding = [name for place, name in enumerate(compared.names) if np.isnan(compared.products[:, place, place]).any()]
+    if holding:
+        hold = "holds" if len(holding) == 1 else "hold"
+        st.error(
+            plain(f"{listed(holding)} {hold} NaN or infinity, and so would the merged adapter: leave it out to merge."),
+            icon=":material/error:",
+        )
+        return False
+    products = compared.products.sum(axis=0)
+    tasks = [(adapter.config or {}).get("task_type") for adapter in adapters]
+    for warning in (*lost_heads(adapters, compared.names), *merge_warnings(compared.names, tasks, products, weights)):
+        st.warning(plain(warning), icon=":material/warning:")
+    st.markdown(plain(merge_summary(compared.names, products, weights, how)))
+    return True
+
+
+def _merge(adapters: list[Adapter], compared: Comparisons) -> None:
     st.markdown("## Merge")
     st.caption("linear is the exact weighted sum. TIES and DARE choose among the entries of ΔW.")
     columns = st.columns(2, vertical_alignment="bottom")
@@ -113,7 +144,8 @@ def _merge(adapters: list[Adapter]) -> None:
             st.number_input(plain(adapter.name), -10.0, 10.0, 1.0, 0.1, key=f"adapters_weight_{place}", width=150)
             for place, adapter in enumerate(adapters)
         ]
-    if not st.button("Merge into a zip", key="adapters_merge", icon=":material/merge:"):
+    able = _say_before(adapters, compared, weights, how)
+    if not st.button("Merge into a zip", key="adapters_merge", icon=":material/merge:", disabled=not able):
         return
     try:
         with tempfile.TemporaryDirectory() as made, progress("Merging") as count:
@@ -123,14 +155,13 @@ def _merge(adapters: list[Adapter]) -> None:
     except AdapterError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
-    st.success(
-        f"‖ΔW‖_F is {merge.norm:.4g}; {merge.apart:.4g} if the parts were orthogonal. Error of what was written: "
-        f"{merge.error:.2%}.",
-        icon=":material/check:",
-    )
-    for warning in merge.warnings:
-        st.warning(plain(warning), icon=":material/warning:")
-    st.markdown(plain(merge.summary))
+    told = f"‖ΔW‖_F is {merge.norm:.4g}; {merge.apart:.4g} if the parts were orthogonal."
+    lost = f"Error of what was written: {merge.error:.2%}"
+    if merge.error > ROUNDING:
+        why = f"what {how} makes is of no low rank, and the ranks of the parts together cannot hold it"
+        st.warning(f"{told} {lost}: {why}. A larger share of entries loses less.", icon=":material/warning:")
+    else:
+        st.success(f"{told} {lost}.", icon=":material/check:")
     for notice in merge.notices:
         st.caption(plain(notice))
     download("Download merged.zip", content, "merged.zip", "adapters_merged_download", mime="application/zip")

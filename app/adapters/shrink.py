@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import streamlit as st
 
 from adapters.source import Source, mapped
@@ -34,8 +35,9 @@ from analysis.adapters import (
     total_error,
     truncation_errors,
 )
+from analysis.adapters.doctor.nothing import HARDLY
 from analysis.adapters.plans import PLAIN
-from analysis.adapters.words import describe_bound, describe_sizes, size_warnings
+from analysis.adapters.words import describe_bound, describe_sizes, half_type, size_warnings
 from charts import chart, dark
 from runs.store import allowed, plain, runs_root
 from widgets import act, download, progress, select
@@ -51,6 +53,10 @@ SAME_TYPE = "as it is"
 """Type of the numbers that a written adapter has: that of the one it comes from."""
 
 
+CHOSEN = "adapters_chosen"
+"""What the last suggestion comes to under every target; None where nobody chose its value."""
+
+
 class Written(NamedTuple):
     """As what a smaller adapter is written: ``form`` a key of ``FORMS``, ``dtype`` of ``DTYPES`` or None = as it is."""
 
@@ -61,6 +67,12 @@ class Written(NamedTuple):
 def shrink_section(source: Source) -> None:
     """Suggest ranks for a target; show what it costs; write the smaller adapter."""
     spectra = mapped(source)
+    if spectra.broken:
+        st.info(
+            "Matrices that hold NaN or infinity cannot be truncated, so no ranks are suggested and nothing is written.",
+            icon=":material/info:",
+        )
+        return
     form, refused = _ask_form(spectra)
     columns = st.columns([0.23, 0.27, 0.3, 0.2])
     types = [SAME_TYPE, *DTYPES]
@@ -70,9 +82,6 @@ def shrink_section(source: Source) -> None:
     if suggestion is None:
         return
     st.markdown(plain(describe_suggestion(spectra, suggestion)))
-    if spectra.broken:
-        st.info("Matrices with NaN cannot be truncated, so errors are not stated.", icon=":material/info:")
-        return
     before, plan = size_now(spectra.adapter), planned(spectra.adapter, suggestion.ranks, written.dtype, form)
     st.markdown(plain(f"{describe_sizes(before, plan_size(plan))} {describe_bound(suggestion)}"))
     errors = truncation_errors(spectra, suggestion.ranks)
@@ -84,6 +93,11 @@ def shrink_section(source: Source) -> None:
         "a test can say."
     )
     _offer_lossless(spectra, suggestion, written)
+    other = half_type(
+        before, size_at(spectra.adapter, now_ranks(spectra), "BF16", form), plan_size(plan), whole["relative"]
+    )
+    if other and written.dtype is None:
+        st.info(plain(other), icon=":material/compare_arrows:")
     if refused:
         st.info(plain(refused), icon=":material/info:")
     else:
@@ -95,19 +109,26 @@ def shrink_section(source: Source) -> None:
         told = "Error of ΔW against the number of parameters, one budget over all matrices"
         chart("adapters_curve", told, "size_curve", spectra, {"chosen": suggestion})
         with st.expander("Error of each matrix"):
-            st.dataframe([vars(error) for error in errors], hide_index=True, key="adapters_errors")
+            digits = {key: st.column_config.NumberColumn(key, format="%.4g") for key in ("frobenius", "spectral")}
+            digits["relative"] = st.column_config.NumberColumn("relative", format="percent")
+            rows = [vars(error) for error in errors]
+            st.dataframe(rows, hide_index=True, key="adapters_errors", column_config=digits)
     with right:
         st.markdown("## Every order at this target")
         st.dataframe(_all_orders(spectra, suggestion, written), hide_index=True, key="adapters_orders")
         st.markdown("## To train anew at these ranks")
-        st.code(config_snippet(spectra.adapter, suggestion.ranks), language="python", height=220)
+        st.code(config_snippet(spectra.adapter, suggestion.ranks), language="python", height=220, wrap_lines=True)
 
 
-def remove_padding(adapter: Adapter) -> None:
-    """Set the target to all of the energy, which only directions of σ = 0 do not hold."""
-    st.session_state["adapters_target"] = "energy"
+def now_ranks(spectra: AdapterSpectra) -> dict[str, int]:
+    """Return matrix → the rank that it has."""
+    return {matrix.name: matrix.rank for matrix in spectra.adapter.matrices}
+
+
+def _set_target(adapter: Adapter, target: str, value: float) -> None:
+    st.session_state["adapters_target"] = target
     st.session_state["adapters_by"] = "least_error"
-    st.session_state[_value_key(adapter, "energy", None)] = 1.0
+    st.session_state[_value_key(adapter, target, None)] = value
 
 
 def _value_key(adapter: Adapter, target: str, written: Written | None) -> str:
@@ -117,26 +138,43 @@ def _value_key(adapter: Adapter, target: str, written: Written | None) -> str:
     return f"adapters_value_{target}_{total}_{adapter.parameters}{made}"
 
 
-def _lossless(spectra: AdapterSpectra, written: Written) -> Suggestion | None:
-    """Return the fewest directions that hold all of the energy; None where no direction is spare."""
+def _lossless(
+    spectra: AdapterSpectra, written: Written, target: str = "energy", value: float = 1.0
+) -> Suggestion | None:
+    """Return the fewest directions that hold all of the energy, or meet a target; None where no direction is spare."""
     try:
-        found = suggest_ranks(spectra, "energy", 1.0, dtype=written.dtype, form=written.form)
+        found = suggest_ranks(spectra, target, value, dtype=written.dtype, form=written.form)
     except AdapterError:
         return None
     return found if found.total_rank < sum(matrix.rank for matrix in spectra.adapter.matrices) else None
 
 
 def _offer_lossless(spectra: AdapterSpectra, suggestion: Suggestion, written: Written) -> None:
-    found, whole = _lossless(spectra, written), sum(matrix.rank for matrix in spectra.adapter.matrices)
-    if found is None or suggestion.ranks == found.ranks:
+    """Offer what goes without loss, and else what goes at an error that hardly counts."""
+    whole = sum(now_ranks(spectra).values())
+    offers = (
+        ("energy", 1.0, "Without loss: {count} of {whole} directions have σ = 0.", "Remove the padding", 0.0),
+        (
+            "error",
+            HARDLY,
+            f"At an error of at most {HARDLY:.1%} {{count}} of {{whole}} directions go.",
+            "Set this",
+            0.1,
+        ),
+    )
+    for target, value, told, label, least in offers:
+        found = _lossless(spectra, written, target, value)
+        if found is None or whole - found.total_rank <= least * whole:
+            continue
+        if suggestion.ranks == found.ranks:
+            return
+        before = size_now(spectra.adapter).total
+        size = size_at(spectra.adapter, found.ranks, written.dtype, written.form).total
+        said = told.format(count=f"{whole - found.total_rank:,}", whole=f"{whole:,}")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"{said} Without them the file takes {size / 1e3:,.1f} kB ({size / before:.0%}).")
+            act(label, "adapters_padding", ":material/compress:", _set_target, spectra.adapter, target, value)
         return
-    before, size = size_now(spectra.adapter).total, size_at(spectra.adapter, found.ranks, written.dtype, written.form)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(
-            f"Without loss: {whole - found.total_rank:,} of {whole:,} directions have σ = 0. Without them the file "
-            f"takes {size.total / 1e3:,.1f} kB ({size.total / before:.0%})."
-        )
-        act("Remove the padding", "adapters_padding", ":material/compress:", remove_padding, spectra.adapter)
 
 
 def _ask_form(spectra: AdapterSpectra) -> tuple[str, str]:
@@ -157,12 +195,21 @@ def _ask_form(spectra: AdapterSpectra) -> tuple[str, str]:
 def _ask_suggestion(spectra: AdapterSpectra, written: Written, columns: Sequence[Any]) -> Suggestion | None:
     adapter = spectra.adapter
     first, named = list(TARGETS).index("energy"), TARGET_NAMES.get
-    target = select("Target", [*TARGETS], "adapters_target", columns[0], index=first, format_func=named)
+    target = select(
+        "Target",
+        [*TARGETS],
+        "adapters_target",
+        columns[0],
+        index=first,
+        format_func=named,
+        on_change=_carry_over,
+        args=(adapter, written),
+    )
     if target in ("energy", "error"):
         label, shown = "keep at least" if target == "energy" else "at most", "%.3f"
-        numbers: tuple[Any, ...] = (0.01, 1.0, 0.99, 0.001) if target == "energy" else (0.0, 0.99, 0.1, 0.005)
+        numbers: tuple[Any, ...] = (0.01, 1.0, 0.99, 0.001) if target == "energy" else (0.0, 0.99, 0.1, 0.001)
     else:
-        now = {matrix.name: matrix.rank for matrix in adapter.matrices}
+        now = now_ranks(spectra)
         whole = _size(spectra, target, now, written)
         spare = _lossless(spectra, written)
         # Half of an adapter that is mostly padding would be padding still.
@@ -181,10 +228,25 @@ def _ask_suggestion(spectra: AdapterSpectra, written: Written, columns: Sequence
         "important matrix gives its smallest direction, as FlexLoRA prunes. uniform: one rank for all, the control.",
     )
     try:
-        return suggest_ranks(spectra, target, value, by, dtype=written.dtype, form=written.form)
+        found = suggest_ranks(spectra, target, value, by, dtype=written.dtype, form=written.form)
+        sizes = {key: _size(spectra, key, found.ranks, written) for key in ("rank", "parameters", "bytes")}
+        # Rounded to the side on which the ranks stay within reach.
+        own = {
+            "energy": max(0.01, np.floor(found.energy_kept * 1000) / 1000),
+            "error": min(0.99, np.ceil(found.error * 1000) / 1000),
+        }
+        st.session_state[CHOSEN] = sizes | own if value != numbers[2] else None
+        return found
     except AdapterError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return None
+
+
+def _carry_over(adapter: Adapter, written: Written) -> None:
+    """Let another target begin at what was chosen by the one before."""
+    target, chosen = st.session_state["adapters_target"], st.session_state.get(CHOSEN)
+    if chosen:
+        st.session_state[_value_key(adapter, target, written)] = chosen[target]
 
 
 def _size(spectra: AdapterSpectra, target: str, ranks: Mapping[str, int], written: Written) -> int:

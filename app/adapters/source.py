@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from adapters.triage import triage_table
+from adapters.triage import triage_table, triaged
 from adapters.uploads import MAX_MIB, keep_upload, keep_zip
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
 from analysis.adapters.files import CONFIG, OWN_WEIGHTS, WEIGHTS
 from analysis.adapters.own import OWN_CONFIG, is_own, peft_files
 from analysis.adapters.places import SUFFIXES, several_in
+from analysis.adapters.triage import CLOSED
 from files import Kept, stamp
-from runs.store import named, plain
+from runs.store import allowed, named, plain
 from widgets import progress, select
 
 ENDINGS = (*SUFFIXES, ".json")
@@ -39,11 +40,11 @@ class Source(NamedTuple):
     """Which of the adapters below the typed folder."""
 
 
-def ask_source(key: str, label: str) -> Source | None:
+def ask_source(key: str, label: str, near: Path | None = None) -> Source | None:
     """Draw the widgets that choose an adapter; open and analyse it, or say in one box why not.
 
     The last adapter that opened stays when another does not. ``key`` begins the keys of widgets and of what is
-    remembered, ``label`` stands over the text input.
+    remembered, ``label`` stands over the text input; a name that lies in the folder ``near`` is taken from there.
     """
     left, right = st.columns([0.55, 0.45], vertical_alignment="top")
     with left:
@@ -66,7 +67,7 @@ def ask_source(key: str, label: str) -> Source | None:
         st.session_state.pop(f"{key}_last", None)
         return None
     try:
-        place = keep_upload(files) if files else keep_zip(named(typed, AdapterError))
+        place = keep_upload(files) if files else keep_zip(_typed(typed, near))
         path = _chosen(place, key, "upload" if files else "zip" if typed.endswith(".zip") else "folder")
         name = Path(files[0].name).stem if files and len(files) == 1 and path == place else None
         choice = path.relative_to(place).as_posix() if path != place else ""
@@ -88,6 +89,11 @@ def ask_source(key: str, label: str) -> Source | None:
         found = found._replace(uploaded=True, label="uploaded adapter" if unnamed else found.label)
     st.session_state[f"{key}_last"] = found
     return found
+
+
+def _typed(typed: str, near: Path | None) -> Path:
+    beside = near / typed if near is not None else None
+    return allowed(beside, AdapterError) if beside is not None and beside.exists() else named(typed, AdapterError)
 
 
 def mapped(source: Source) -> AdapterSpectra:
@@ -124,9 +130,13 @@ def _chosen(path: Path, key: str, what: str) -> Path:
     linked = st.session_state.pop("adapters_linked", None) if key == MAIN else None
     if linked in choices:
         st.session_state[chosen] = linked
+    rows = triaged(choices) if key == MAIN else None
+    if rows and st.session_state.get(chosen) not in choices:
+        # What to look at first.
+        st.session_state[chosen] = next((row.name for row in rows if row.verdict != CLOSED), rows[0].name)
     asked = select(f"{len(choices)} adapters in this {what}", list(choices), chosen)
-    if key == MAIN:
-        triage_table(choices, chosen)
+    if rows:
+        triage_table(choices, rows, asked, chosen)
     return choices.get(asked, path)
 
 

@@ -15,28 +15,37 @@ from files import stamp
 UNASKED_BYTES = 100 << 20
 """Files together up to which all are examined without being asked to."""
 WORDS = {CLOSED: "⊘ cannot be opened", WRONG: "✗ wrong", LOOK: "! look", NOTE: "i note", FINE: "✓ nothing found"}
-COLUMNS = {"adapter": None, "verdict": "small", "finding": "large", "type": None, "same ΔW as": None}
+COLUMNS = {"adapter": 160, "verdict": 130, "finding": 480, "type": 70, "same ΔW as": 120}
+"""Column → its width, px."""
+MOST_ROWS, ROW_PX, HEAD_PX = 6, 30, 37
+"""Rows before the table scrolls: what is open shall stand on the first screen."""
+KEPT = "adapters_triage"
 
 
-def triage_table(choices: Mapping[str, Path], chosen: str) -> None:
-    """Draw a row an adapter, the worst first; a click on one opens it: its name becomes the state of ``chosen``."""
-    ident = tuple((path, *stamp(*_files(path))) for path in choices.values())
-    kept: tuple[Any, list[Triaged]] | None = st.session_state.get("adapters_triage")
+def triaged(choices: Mapping[str, Path]) -> list[Triaged] | None:
+    """Examine adapters once for as long as their files stay; None where they are large and nobody asked for it."""
+    ident = _ident(choices)
+    kept: tuple[Any, list[Triaged]] | None = st.session_state.get(KEPT)
     if kept is None or kept[0] != ident:
         size = sum(file.stat().st_size for path in choices.values() for file in _files(path))
         large = size > UNASKED_BYTES
         if large and not st.button(f"Examine all {len(choices)}", key="adapters_triage_all", icon=":material/rule:"):
-            return
+            return None
         bar = st.progress(0.0, "Examining")
         kept = (ident, triage(choices, lambda done, of: bar.progress(done / of, f"Examining: adapter {done} of {of}")))
         bar.empty()
-        st.session_state["adapters_triage"] = kept
-    rows = kept[1]
-    key = f"adapters_triage_{hash(ident)}"
+        st.session_state[KEPT] = kept
+    return kept[1]
+
+
+def triage_table(choices: Mapping[str, Path], rows: list[Triaged], opened: str, chosen: str) -> None:
+    """Draw a row an adapter, the worst first; a click on one opens it: its name becomes the state of ``chosen``."""
+    key = f"adapters_triage_{hash(_ident(choices))}"
+    st.caption("Worst first. Click a row to open that adapter; ▸ is open.")
     st.dataframe(
         [
             {
-                "adapter": row.name,
+                "adapter": f"▸ {row.name}" if row.name == opened else row.name,
                 "verdict": WORDS[row.verdict],
                 "finding": row.finding + (f" (and {row.more} more)" if row.more else ""),
                 "‖ΔW‖": row.norm,
@@ -52,17 +61,23 @@ def triage_table(choices: Mapping[str, Path], chosen: str) -> None:
         selection_mode="single-cell",
         column_config={
             **{name: st.column_config.Column(name, width=width) for name, width in COLUMNS.items()},
-            "‖ΔW‖": st.column_config.NumberColumn("‖ΔW‖", format="%.3g", help="Frobenius norm over all matrices."),
-            "kB": st.column_config.NumberColumn("kB", format="localized"),
+            "‖ΔW‖": st.column_config.NumberColumn(
+                "‖ΔW‖", format="%.3g", width=80, help="Frobenius norm over all matrices."
+            ),
+            "kB": st.column_config.NumberColumn("kB", format="localized", width=80),
         },
-        height="content",
+        height="content" if len(rows) <= MOST_ROWS else HEAD_PX + MOST_ROWS * ROW_PX,
+        row_height=ROW_PX,
     )
-    st.caption("Click a row to open that adapter.")
+
+
+def _ident(choices: Mapping[str, Path]) -> tuple[Any, ...]:
+    return tuple((path, *stamp(*_files(path))) for path in choices.values())
 
 
 def found_beside(source: Any) -> Finding | None:
     """Return what is found in an open adapter only beside the others of its folder; None = nothing."""
-    kept: tuple[Any, list[Triaged]] | None = st.session_state.get("adapters_triage")
+    kept: tuple[Any, list[Triaged]] | None = st.session_state.get(KEPT)
     if kept is None or not source.choice or all(source.path != path for path, *_ in kept[0]):
         return None
     return next((row.beside for row in kept[1] if row.name == source.choice), None)

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from adapters.findings import findings_of
+from adapters.others import offer_other
 from adapters.source import Source, ask_source, mapped
 from analysis.adapters import (
     CAVEAT,
@@ -33,7 +34,7 @@ MAP = "adapters_map"
 
 AIMED = "adapters_aimed"
 """Path of the adapter to whose finding the map was turned."""
-COLOUR_OF = {"unused": "rank_99", "noisy_tail": "entropy"}
+COLOUR_OF = {"unused": "rank_99", "faint": "rank_99", "noisy_tail": "entropy"}
 """Check → what shows its finding on the map; the others are seen in the norm."""
 
 FORMATS = {
@@ -72,6 +73,7 @@ def map_section(source: Source) -> None:
         return
     told = "Share of energy in the first directions, one line a matrix"
     chart("adapters_energy", told, "energy_curves", spectra, selected)
+    st.caption("The thick line is the matrix chosen above; the dashed ones are 90 % and 99 %.")
 
 
 def _aim(source: Source) -> Finding | None:
@@ -107,7 +109,7 @@ def moves_section(source: Source) -> None:
     """Say what one event of FlexLoRA's rule would move."""
     spectra = mapped(source)
     budget = st.number_input(
-        "b: directions that may move",
+        "Directions that may move (b)",
         0,
         max(1, len(spectra.adapter.matrices)),
         min(3, len(spectra.adapter.matrices)),
@@ -134,7 +136,8 @@ def moves_section(source: Source) -> None:
 
 def compare_section(source: Source) -> None:
     """Hold a second adapter against the first."""
-    other = ask_source("adapters_other", "Second adapter")
+    offer_other(source, "adapters_other")
+    other = ask_source("adapters_other", "Second adapter", near=source.path.parent)
     if other is None:
         st.caption("Choose a second adapter of the same model: another seed, another task, the one before compression.")
         return

@@ -170,7 +170,7 @@ def test_every_check_has_a_planted_defect_a_threshold_and_a_reason():
     assert {key for key, *_ in DEFECTS.values()} == set(CHECKS)
     for key, check in CHECKS.items():
         assert check.key == key and check.threshold and check.evidence
-    assert set(THRESHOLDS) == {"same_delta", "interference", "shared_start"}
+    assert set(THRESHOLDS) == {"same_delta", "sum", "interference", "shared_start"}
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)

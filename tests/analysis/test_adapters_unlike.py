@@ -136,3 +136,20 @@ def test_adapters_of_other_models_are_still_refused(tmp_path, write_adapter):
 
 def test_no_minus_is_shown_of_what_rounds_to_nothing():
     assert [signed(value) for value in (-1e-5, 1e-5, 0.25, None)] == ["0.000", "0.000", "+0.250", "undefined"]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sampled_from([(1.0, 1.0), (1.0, 0.5), (1.0, -1.0)]))
+def test_an_adapter_that_is_two_others_together_is_found(tmp_path_factory, adapter_writer, weights):
+    home = tmp_path_factory.mktemp("sum")
+    parts = [opened(adapter_writer, home / name, seed, NAMES[seed:]) for seed, name in enumerate(("a", "b"))]
+    merge_adapters(parts, home / "both", weights=weights)
+    _, findings = examine_together([*parts, open_adapter(home / "both"), opened(adapter_writer, home / "c", 4)])
+    told = [finding.text for finding in findings if finding.check == "sum"]
+    assert told == (
+        ["ΔW of both is that of a plus that of b."]
+        if weights == (1.0, 1.0)
+        else ["ΔW of a is that of b plus that of both."]
+        if weights == (1.0, -1.0)
+        else []
+    )

@@ -403,9 +403,9 @@ def test_ten_in_a_zip_are_one_table_and_a_choice(page, tmp_path):
     page.file_uploader[0].set_value([("four.zip", zipped(files), "application/zip")]).run()
     assert not page.exception and page.selectbox[0].options == ["dead", "good", "torn", "twin"]
     rows = page.dataframe[0].value.set_index("adapter")
-    assert list(rows.index) == ["torn", "dead", "good", "twin"]
+    assert list(rows.index) == ["torn", "▸ dead", "good", "twin"]
     assert rows.loc["twin", "same ΔW as"] == "good" and not rows.loc["good", "same ΔW as"]
-    assert "alpha = 0" in rows.loc["dead", "finding"] and "cut short" in rows.loc["torn", "finding"]
+    assert "alpha = 0" in rows.loc["▸ dead", "finding"] and "cut short" in rows.loc["torn", "finding"]
     page.selectbox[0].set_value("good").run()
     assert not page.exception and not page.error
     assert "**good.**" in text(page)
@@ -460,9 +460,13 @@ def test_padding_goes_with_one_click_and_the_type_counts_in_every_size(page, tmp
     (tmp_path / "padded" / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 16}))
     page.run()
     page.text_input(key="adapters_path").set_value(str(tmp_path / "padded")).run()
-    page.button(key="adapters_unpad").click().run()
+    assert "total rank 24 → 12" in text(page)
+    page.button(key="adapters_unpad_unused").click().run()
     assert not page.exception
-    assert "Total rank 24 → 12" in text(page)
+    assert "padded-r12.zip is ready" in text(page) and "Total rank 24 → 12" in text(page)
+    show(page, "Shrink it")
+    page.button(key="adapters_padding").click().run()
+    assert not page.exception and "Total rank 24 → 12" in text(page)
     out = tmp_path / "half"
     page.selectbox(key=f"adapters_dtype_{tmp_path / 'padded'}").set_value("F16").run()
     assert not page.exception

@@ -20,11 +20,19 @@ def _not_finite(examined: Examined) -> Finding | None:
     return Finding(
         "not_finite",
         WRONG,
-        f"NaN or infinity {examined.named(found)}: the model's output becomes NaN.",
+        f"NaN or infinity {examined.named(found)}, {_entries(examined, found)}: the model's output becomes NaN.",
         "Training diverged, or float16 overflowed: take an earlier checkpoint, a lower rate, or bfloat16.",
         len(found),
         tuple(found),
     )
+
+
+def _entries(examined: Examined, found: list[str]) -> str:
+    """Return how many numbers of the factors are not finite, or that only their product is."""
+    factors = [factor for name in found for factor in examined.adapter.factors(name)]
+    bad = sum(int(np.count_nonzero(~np.isfinite(factor))) for factor in factors)
+    whole = sum(factor.size for factor in factors)
+    return f"in {bad:,} of their {whole:,} numbers" if bad else "in the product of factors that are finite"
 
 
 def _underflow(examined: Examined) -> Finding | None:
@@ -69,7 +77,7 @@ def _overflow(examined: Examined) -> Finding | None:
 
 
 NUMBERS = (
-    Check("not_finite", "NaN or infinity", "any", "0 · NaN is NaN", _not_finite),
+    Check("not_finite", "NaN or infinity", "any number of a factor is one", "0 · NaN is NaN", _not_finite),
     Check(
         "underflow",
         "Too small for its type",

@@ -33,6 +33,20 @@ def same_deltas(found: Comparisons) -> list[Finding]:
     return result
 
 
+def sums(found: Comparisons) -> list[Finding]:
+    """Return a finding for every adapter whose ΔW is that of two others together."""
+    return [
+        Finding(
+            "sum",
+            NOTE,
+            f"ΔW of {found.names[i]} is that of {found.names[j]} plus that of {found.names[k]}.",
+            "Merging it with either counts that one twice.",
+            1.0,
+        )
+        for i, j, k in found.sums()
+    ]
+
+
 def interference(found: Comparisons) -> list[Finding]:
     """Return a finding for adapters whose ΔW point the same way, or against each other, and say where.
 
@@ -98,6 +112,7 @@ def _span(values: Sequence[float]) -> str:
 
 THRESHOLDS = {
     "same_delta": f"no matrix differs by more than {SAME_DELTA:.0%} of its ΔW; copies in another type or rank",
+    "sum": f"‖ΔW − (ΔW' + ΔW'')‖ is at most {SAME_DELTA:.0%} of ‖ΔW‖, in three adapters that all change something",
     "interference": f"|cosine| of ΔW above {COSINE:g}; the atlas's adapters of one task, of other seeds, reach 0.10",
     "shared_start": f"mean cosine of the same rows of A above {SHARED_START:g}; unlike seeds give about 0",
 }

@@ -89,8 +89,8 @@ def _noisy_tail(examined: Examined) -> Finding | None:
         NOTE,
         f"The smaller half of the directions holds {middle:.0%} of the energy {examined.named(tuple(found))}, as in "
         "factors that were never trained.",
-        "Of trained adapters in the atlas hardly any look so: compare validation and training loss before trusting the "
-        "small directions.",
+        "Of the Lab's sample of trained adapters hardly any look so: compare validation and training loss before "
+        "trusting the small directions.",
         middle,
         tuple(found),
     )

@@ -38,8 +38,8 @@ def _size(examined: Examined) -> Finding | None:
         f"weights .02 to .1 (‖ΔW‖ = {in_digits(norm)}).",
         "The training blew up: take an earlier checkpoint, or train at a lower rate."
         if drowned
-        else "Compare the rate and s = alpha / r with what was meant, and test it before trusting it: what learned in "
-        "the atlas stays below .06.",
+        else "Compare the rate and s = alpha / r with what was meant, and test it before trusting it: in the "
+        "Lab's sample of trained adapters it stays below .06.",
         middle,
         tuple(found),
     )
