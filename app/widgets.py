@@ -38,6 +38,12 @@ def download(label: str, data: bytes | str | Callable[[], Any], name: str, key: 
     st.download_button(label, data, name, key=key, on_click="ignore", **more)
 
 
+def upload(label: str, key: str, most_mib: int, place: Any = st, **more: Any) -> list[Any]:
+    """Draw a place for files, each at most ``most_mib`` large, or what the server takes if that is less."""
+    allowed = min(most_mib, st.get_option("server.maxUploadSize"))
+    return place.file_uploader(label, key=key, accept_multiple_files=True, max_upload_size=allowed, **more)
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], object]]:
     """Show a bar while the block runs; yield what moves it to (done, of) matrices."""

@@ -127,33 +127,6 @@ class TensorFile:
         return floats(self.raw(name), tensor.dtype).reshape(tensor.shape)
 
 
-class Shards:
-    """Several safetensors files that an index holds together: a ``TensorStore``."""
-
-    def __init__(self, path: Path, files: list[TensorFile]) -> None:
-        self.path, self.size = path, sum(file.size for file in files)
-        self.tensors: dict[str, Tensor] = {}
-        self.metadata: dict[str, str] = {}
-        self._file: dict[str, TensorFile] = {}
-        for file in files:
-            twice = next((name for name in file.tensors if name in self.tensors), None)
-            if twice is not None:
-                raise AdapterError(
-                    f"{twice} stands in {self._file[twice].path.name} and in {file.path.name}: once is right."
-                )
-            self.tensors |= file.tensors
-            self.metadata |= file.metadata
-            self._file |= dict.fromkeys(file.tensors, file)
-
-    def raw(self, name: str) -> bytes:
-        """Return a tensor's bytes as stored."""
-        return self._file[name].raw(name)
-
-    def read(self, name: str) -> np.ndarray:
-        """Return a tensor as float64; ``AdapterError`` where it holds no plain floating-point numbers."""
-        return self._file[name].read(name)
-
-
 def stored_bytes(path: Path, tensor: Tensor) -> bytes:
     """Return the bytes of a tensor in its file; ``AdapterError`` where the file has lost them since it was opened."""
     with path.open("rb") as file:

@@ -26,7 +26,7 @@ RUN_ADAPTER = "adapter"
 
 def is_own(folder: Path) -> bool:
     """Return whether a folder holds an adapter of the Lab, and none of PEFT beside it."""
-    return (folder / OWN_WEIGHTS).is_file() and not (folder / WEIGHTS).exists()
+    return (folder / OWN_WEIGHTS).is_file() and not any((folder / name).exists() for name in (WEIGHTS, CONFIG))
 
 
 def open_any(path: str | Path) -> Adapter:

@@ -5,38 +5,35 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-import zipfile
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.adapters import hub
-from analysis.adapters.damage import pointer_or_page, what_it_is
+from analysis.adapters.damage import what_it_is
 from analysis.adapters.files import (
     CONFIG,
     MAX_CONFIG_BYTES,
     OWN_WEIGHTS,
     WEIGHTS,
     AdapterError,
-    Shards,
     TensorFile,
     TensorStore,
 )
 from analysis.adapters.formats.gguf import GgufFile
 from analysis.adapters.formats.others import check_peft_type
+from analysis.adapters.shards import Shards, all_parts, check_indexed, first_parts, indexed
+from analysis.adapters.zips import SUFFIXES, unpack
 from analysis.outside import existing, expanded, first_line, read_json
 from flexlora.matrix_places import natural_order
 
 INDEX = f"{WEIGHTS}.index.json"
 KNOWN_WEIGHTS = (WEIGHTS, INDEX, "adapters.safetensors", "pytorch_lora_weights.safetensors")
 """File names that are weights of an adapter, whatever else lies in the folder: PEFT's, MLX's, those of diffusers."""
-SUFFIXES = (".safetensors", ".gguf")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 DEPTH = 2
 """Folders below the given one in which adapters are looked for: runs of trainers hold checkpoints in folders."""
-MOST_LOOKED = 2000
-MAX_UNPACKED = 8 << 30
+MOST_LOOKED = 10_000
+"""Folders below the given one, all together."""
 
 _RECIPE = (
     "It holds pickled objects, which can run code when they are opened. Where you trust it, and torch is installed, "
@@ -50,10 +47,18 @@ class SeveralAdapters(AdapterError):
     """A folder that holds several adapters; ``choices`` are their paths, in natural order."""
 
     def __init__(self, folder: Path, choices: list[Path]) -> None:
-        names = [choice.relative_to(folder).as_posix() for choice in choices]
+        self.choices, self._folder = choices, folder
+        super().__init__(f"{self.held(str(folder))}. Give one of them, such as {choices[-1]}.")
+
+    def held(self, where: str) -> str:
+        """Return how many adapters ``where`` holds, and the first names."""
+        names = [choice.relative_to(self._folder).as_posix() for choice in self.choices]
         told = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-        super().__init__(f"{folder} holds {len(names)} adapters: {told}. Give one of them, such as {choices[-1]}.")
-        self.choices = choices
+        return f"{where} holds {len(names):,} adapters: {told}"
+
+
+class TooManyFolders(AdapterError):
+    """A folder with more folders below it than are looked into: a part of them would be no answer."""
 
 
 class Found(NamedTuple):
@@ -125,16 +130,14 @@ def _there(path: str | Path) -> bool:
 
 def _in_folder(folder: Path) -> Found:
     weights = next((folder / name for name in KNOWN_WEIGHTS if _is_file(folder / name)), None)
-    loose = _loose(folder) if weights is None else []
-    below = _below(folder, DEPTH)
     if weights is not None:
         if weights.name in (WEIGHTS, INDEX) and not (folder / CONFIG).exists():
             raise AdapterError(
                 f"{folder} has no {CONFIG}, so the scale alpha / r is unknown. Add it, or give {weights.name} itself: "
                 "everything but the scale is then shown."
             )
-        return _opened(weights, folder)._replace(beside=[place.relative_to(folder).as_posix() for place in below])
-    choices = sorted([*loose, *below], key=lambda place: natural_order(place.as_posix()))
+        return _opened(weights, folder)._replace(beside=_beside(folder))
+    choices = sorted([*_loose(folder), *_below(folder)], key=lambda place: natural_order(place.as_posix()))
     if len(choices) == 1:
         only = choices[0]
         return _in_folder(only) if only.is_dir() else _opened(only, folder)
@@ -170,26 +173,39 @@ def _check_kind(folder: Path) -> None:
 
 
 def _loose(folder: Path) -> list[Path]:
-    """Return files of weights under any name; those of the Lab and of an optimizer are none."""
-    return sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix in SUFFIXES and file.name not in (OWN_WEIGHTS, "optimizer.safetensors") and file.is_file()
-    )
+    """Return files of weights under any name, of several parts the first; the Lab's and an optimizer's are none."""
+    aside = {"optimizer.safetensors"} if (folder / CONFIG).exists() else {"optimizer.safetensors", OWN_WEIGHTS}
+    files = [file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file()]
+    return first_parts([file for file in files if file.name not in aside])
 
 
-def _below(folder: Path, depth: int) -> list[Path]:
+def _below(folder: Path) -> list[Path]:
     """Return folders below this one that hold an adapter of a known name, in natural order."""
     found: list[Path] = []
-    for place in list(_folders(folder))[:MOST_LOOKED]:
-        if any(_is_file(place / name) for name in KNOWN_WEIGHTS):
-            found.append(place)
-        elif depth > 1:
-            found += _below(place, depth - 1)
+    level, looked = [folder], 0
+    for _ in range(DEPTH):
+        inner = [place for outer in level for place in _folders(outer)]
+        looked += len(inner)
+        if looked > MOST_LOOKED:
+            raise TooManyFolders(
+                f"{folder} has more than {MOST_LOOKED:,} folders below it, too many to look for adapters in. Give the "
+                "folder of one adapter, or one with fewer below it."
+            )
+        holding = [any(_is_file(place / name) for name in KNOWN_WEIGHTS) for place in inner]
+        found += [place for place, holds in zip(inner, holding, strict=True) if holds]
+        level = [place for place, holds in zip(inner, holding, strict=True) if not holds]
     return sorted(found, key=lambda place: natural_order(place.as_posix()))
 
 
-def _folders(folder: Path) -> Iterable[Path]:
+def _beside(folder: Path) -> list[str]:
+    """Return the adapters below a folder that has one of its own; nothing where there are too many folders to look."""
+    try:
+        return [place.relative_to(folder).as_posix() for place in _below(folder)]
+    except TooManyFolders:
+        return []
+
+
+def _folders(folder: Path) -> list[Path]:
     try:
         return [
             place for place in folder.iterdir() if place.is_dir() and not place.is_symlink() and place.name[0] != "."
@@ -206,66 +222,37 @@ def _opened(weights: Path, folder: Path) -> Found:
     """Open one file of weights, with the configuration beside it."""
     config = _read_config(folder / CONFIG, folder) if (folder / CONFIG).exists() else None
     if weights.name.endswith(".index.json"):
-        store: TensorStore = _shards(weights, folder)
+        store: TensorStore = _indexed(weights, folder)
     elif weights.suffix == ".gguf":
         store = GgufFile(_inside(weights, folder))
     else:
-        store = TensorFile(_inside(weights, folder))
+        files = [TensorFile(_inside(file, folder)) for file in all_parts(weights)]
+        store = files[0] if len(files) == 1 else Shards(folder, files)
     return Found(folder.resolve().name, store, config, [])
 
 
-def _shards(index: Path, folder: Path) -> Shards:
-    try:
-        found = read_json(_inside(index, folder), MAX_CONFIG_BYTES)["weight_map"]
-        names = sorted(set(found.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        told = what_it_is(index) or f"{index.name} says nothing of the files that it is of: {first_line(error)}."
-        raise AdapterError(told) from error
-    for name in names:
-        if not isinstance(name, str) or Path(name).name != name or not (folder / name).exists():
-            raise AdapterError(f"{index.name} names {name!r}, which is not in {folder}. All of its files are needed.")
-    return Shards(folder, [TensorFile(_inside(folder / name, folder)) for name in names])
+def _indexed(index: Path, folder: Path) -> Shards:
+    names, tensors = indexed(index, _inside(index, folder))
+    found = Shards(folder, [TensorFile(_inside(folder / name, folder)) for name in names])
+    check_indexed(index, found, tensors)
+    return found
 
 
 def _unzipped(path: Path) -> Found:
     """Unpack what an adapter is made of into a folder that lives as long as the adapter."""
     place = Path(tempfile.mkdtemp(prefix="adapter-"))
     try:
-        found = _in_folder(_extracted(path, place))
+        unpack(path, path.name, place)
+        found = _in_folder(place)
     except SeveralAdapters as error:
         shutil.rmtree(place, ignore_errors=True)
-        names = ", ".join(choice.relative_to(place).as_posix() for choice in error.choices[:12])
-        raise AdapterError(
-            f"{path.name} holds {len(error.choices)} adapters: {names}. Unpack it and give one of them."
-        ) from error
-    except AdapterError:
+        raise AdapterError(f"{error.held(path.name)}. Unpack it and give one of them.") from error
+    except AdapterError as error:
         shutil.rmtree(place, ignore_errors=True)
-        raise
+        # Where it was unpacked to is nothing that anybody has seen.
+        raise AdapterError(str(error).replace(str(place), path.name)) from error
     weakref.finalize(found.store, shutil.rmtree, place, ignore_errors=True)
     return found._replace(name=path.stem)
-
-
-def _extracted(path: Path, place: Path) -> Path:
-    """Unpack weights and configurations of a zip into a folder; return the folder."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            wanted = [
-                item
-                for item in archive.infolist()
-                if not item.is_dir()
-                and (Path(item.filename).suffix in (*SUFFIXES, ".json"))
-                and not Path(item.filename).name.startswith("._")
-            ]
-            if sum(item.file_size for item in wanted) > MAX_UNPACKED:
-                raise AdapterError(f"{path.name} unpacks to more than {MAX_UNPACKED >> 30} GiB. Unpack it yourself.")
-            if not any(Path(item.filename).suffix in SUFFIXES for item in wanted):
-                held = ", ".join(archive.namelist()[:6]) or "nothing"
-                raise AdapterError(f"{path.name} holds no safetensors or GGUF file; it holds {held}.")
-            for item in wanted:
-                archive.extract(item, place)
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise AdapterError(pointer_or_page(path) or f"{path.name} cannot be unpacked: {first_line(error)}.") from error
-    return place
 
 
 def _inside(file: Path, folder: Path) -> Path:

@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from adapters.triage import triage_table, triaged
-from adapters.uploads import MAX_MIB, keep_upload, keep_zip
+from adapters.uploads import MAX_MIB, keep_upload, keep_zip, kept_folders
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
 from analysis.adapters.files import CONFIG, OWN_WEIGHTS, WEIGHTS
 from analysis.adapters.own import OWN_CONFIG, is_own, peft_files
-from analysis.adapters.places import SUFFIXES, several_in
+from analysis.adapters.places import several_in
 from analysis.adapters.triage import CLOSED
+from analysis.adapters.zips import SUFFIXES
 from files import Kept, stamp
 from runs.store import allowed, named, plain
-from widgets import progress, select
+from widgets import progress, select, upload
 
 ENDINGS = (*SUFFIXES, ".json")
 """Of the files that an adapter is made of."""
@@ -57,11 +58,10 @@ def ask_source(key: str, label: str, near: Path | None = None) -> Source | None:
             args=(key,),
         ).strip()
     with right:
-        files = st.file_uploader(
+        files = upload(
             f"or upload {CONFIG} and {WEIGHTS}, a zip of one adapter or several, or a file of another format",
-            accept_multiple_files=True,
-            max_upload_size=MAX_MIB,
-            key=f"{key}_files_{st.session_state.get(f'{key}_uploader', 0)}",
+            f"{key}_files_{st.session_state.get(f'{key}_uploader', 0)}",
+            MAX_MIB,
         )
     if not files and not typed:
         st.session_state.pop(f"{key}_last", None)
@@ -71,13 +71,18 @@ def ask_source(key: str, label: str, near: Path | None = None) -> Source | None:
         path = _chosen(place, key, "upload" if files else "zip" if typed.endswith(".zip") else "folder")
         name = Path(files[0].name).stem if files and len(files) == 1 and path == place else None
         choice = path.relative_to(place).as_posix() if path != place else ""
-        if not files and path.is_dir() and is_own(path):
+        unnamed = path == place and name in (None, "adapter_model")
+        if path.is_dir() and is_own(path):
             # "adapter" is what every run calls its own.
             path, name = _converted(path), path.parent.name if path.name == "adapter" else path.name
         found = Source(path, name or path.name, _analyse(path), choice=choice)
     except (OSError, ValueError) as error:
         # An AdapterError is a ValueError, and so is a path with characters that no file system takes.
-        st.error(f"**This adapter cannot be opened.**\n\n{plain(str(error))}", icon=":material/error:")
+        told = str(error)
+        for folder in kept_folders():
+            # Where uploads lie is nothing that the visitor has seen.
+            told = told.replace(str(folder), "what was uploaded" if files else "the zip")
+        st.error(f"**This adapter cannot be opened.**\n\n{plain(told)}", icon=":material/error:")
         last: Source | None = st.session_state.get(f"{key}_last")
         if last is not None:
             st.caption(f"Still shown: {plain(last.label)}.")
@@ -85,7 +90,6 @@ def ask_source(key: str, label: str, near: Path | None = None) -> Source | None:
     if files:
         if typed:
             st.caption("The uploaded files are shown, not the path. Remove them, or open a path anew, to see that.")
-        unnamed = path == place and name in (None, "adapter_model")
         found = found._replace(uploaded=True, label="uploaded adapter" if unnamed else found.label)
     st.session_state[f"{key}_last"] = found
     return found

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import io
-import lzma
-import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from analysis.adapters import AdapterError
-from analysis.adapters.files import CONFIG, OWN_WEIGHTS, WEIGHTS
-from analysis.adapters.places import KNOWN_WEIGHTS, SUFFIXES
+from analysis.adapters.files import CONFIG, WEIGHTS
+from analysis.adapters.own import OWN_CONFIG
+from analysis.adapters.places import PICKLES, several_in
+from analysis.adapters.shards import first_parts
+from analysis.adapters.zips import SUFFIXES, unpack, zip_names
 from files import Kept, Uploaded, stamp
 
 MAX_MIB = 500
 MAX_BYTES = MAX_MIB << 20
-"""Uploaded files together, unpacked."""
+"""Uploaded files together, unpacked: an adapter of a 7B model at r = 64 takes 320 MB in bf16."""
 
 MAX_ZIPS = 2
 """Zips on the server's disk that a session holds unpacked."""
@@ -28,18 +29,21 @@ MAX_ZIPS = 2
 def keep_upload(files: Sequence[Uploaded]) -> Path:
     """Write uploaded files into a folder of this session; return it, or the only file of one that stands alone.
 
+    Files keep their names, and together they are a folder; so are the files of a zip.
+
     Raises:
         AdapterError: files that are no adapter, or too large.
     """
     kept: dict[str, Kept] = st.session_state.setdefault("adapters_uploads", {})
     key = "+".join(file.file_id for file in files)
     if key not in kept:
-        kept[key] = Kept(contents_of(files), "adapter-")
+        kept[key] = _kept(files)
     folder = kept[key].folder
     held = list(folder.iterdir())
     weights = [file for file in held if file.is_file() and file.suffix != ".json"]
     # A file of another format stands alone; without a configuration a folder would be asked for one.
-    alone = len(weights) == 1 and not (folder / CONFIG).exists() and not any(place.is_dir() for place in held)
+    settings = any((folder / name).exists() for name in (CONFIG, OWN_CONFIG))
+    alone = len(weights) == 1 and not settings and not any(place.is_dir() for place in held)
     return weights[0] if alone else folder
 
 
@@ -56,83 +60,70 @@ def keep_zip(path: Path) -> Path:
     kept: dict[Any, Kept] = st.session_state.setdefault("adapters_zips", {})
     ident = (path, stamp(path))
     if ident not in kept:
-        found = unzipped(path.name, path)
-        if set(found) <= {WEIGHTS, CONFIG} or len(found) == 1:
+        weights = [Path(name) for name in zip_names(path, path.name) if name.endswith(SUFFIXES)]
+        if len(first_parts(weights)) == 1:
+            return path
+        own = Kept({}, "adapter-")
+        unpack(path, path.name, own.folder, MAX_BYTES)
+        if not several_in(own.folder):
             return path
         while len(kept) >= MAX_ZIPS:
             del kept[next(iter(kept))]
-        kept[ident] = Kept(found, "adapter-")
+        kept[ident] = own
     return kept[ident].folder
 
 
-def contents_of(files: Sequence[Uploaded]) -> dict[str, Any]:
-    """Return file name → content, unpacked; only names that an adapter has.
+def kept_folders() -> list[Path]:
+    """Return the folders in which uploads and unpacked zips of this session lie."""
+    state = st.session_state
+    kept = [*state.get("adapters_uploads", {}).values(), *state.get("adapters_zips", {}).values()]
+    return [own.folder for own in kept]
 
-    Several adapters, in one zip or as files of weights without a configuration, keep their own names and folders.
 
-    Raises:
-        AdapterError: no weights, too much, or a damaged zip.
-    """
+def _kept(files: Sequence[Uploaded]) -> Kept:
+    """Write the files, or what the zips hold, into a new folder."""
     for file in files:
         if file.size > MAX_BYTES:
             raise AdapterError(f"{file.name} has {file.size >> 20} MiB; at most {MAX_MIB} can be uploaded.")
-    if len(files) > 1 and all(Path(file.name).suffix in SUFFIXES for file in files):
-        return {Path(file.name).name: file.getbuffer() for file in files}
-    found: dict[str, Any] = {}
-    for file in files:
-        if file.name.lower().endswith(".zip"):
-            own = unzipped(file.name, io.BytesIO(file.getbuffer()))
-            if len(files) > 1 and any("/" in name for name in own):
-                raise AdapterError(f"{file.name} holds several adapters. Upload it alone.")
-            found |= own
-        else:
-            found[_kept_name(file.name)] = file.getbuffer()
-    if not any(Path(name).suffix in SUFFIXES or Path(name).name.startswith("adapter_model") for name in found):
-        raise AdapterError(f"No weights among {', '.join(file.name for file in files)}: {WEIGHTS} is needed too.")
+    zips = [file for file in files if file.name.lower().endswith(".zip")]
+    if zips and len(zips) < len(files):
+        other = next(file.name for file in files if file not in zips)
+        raise AdapterError(
+            f"{zips[0].name} and {other}: which of them is the adapter is not known. Upload zips, or files, not both."
+        )
+    twice = next((name for name, count in Counter(file.name for file in files).items() if count > 1), None)
+    if twice is not None:
+        raise AdapterError(
+            f"Two files are named {twice}: upload one of them, or put each adapter into a zip of its own."
+        )
+    if not zips:
+        return Kept(contents_of(files), "adapter-")
+    found, room = Kept({}, "adapter-"), MAX_BYTES
+    for number, file in enumerate(zips, 1):
+        # Each is a folder: what two zips hold may have the same names.
+        own_name = Path(file.name).stem.strip(". ") or f"zip {number}"
+        place = found.folder / own_name if len(zips) > 1 else found.folder
+        unpack(io.BytesIO(file.getbuffer()), file.name, place, room)
+        room -= sum(part.stat().st_size for part in place.rglob("*") if part.is_file())
     return found
 
 
-def unzipped(name: str, content: Path | io.BytesIO) -> dict[str, bytes]:
-    """Return file name → content of the parts of adapters in a zip.
+def contents_of(files: Sequence[Uploaded]) -> dict[str, Any]:
+    """Return file name → content of files that are no zips, as a folder would hold them.
 
-    One adapter has the names that PEFT gives; several keep their folders, which never lead out of the one they are
-    unpacked into.
+    Names stay. Only a single JSON file under another name is the configuration: browsers number a name that they have
+    seen, "adapter_config (1).json".
 
     Raises:
-        AdapterError: a damaged zip, or one that unpacks to too much.
+        AdapterError: no weights, or files of which one cannot say which is the configuration.
     """
-    try:
-        with zipfile.ZipFile(content) as archive:
-            own = [item for item in archive.infolist() if not item.is_dir() and _is_part(Path(item.filename).name)]
-            if sum(item.file_size for item in own) > MAX_BYTES:
-                raise AdapterError(f"{name} unpacks to more than {MAX_MIB} MiB.")
-            names = [_kept_name(item.filename) for item in own]
-            if len(set(names)) < len(names):
-                names = _below(item.filename for item in own)
-            return {name: archive.read(item) for name, item in zip(names, own, strict=True)}
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, NotImplementedError) as error:
-        raise AdapterError(f"{name} cannot be unpacked: {error}.") from error
-    except EOFError as error:
-        raise AdapterError(f"{name} cannot be unpacked: it is cut short.") from error
-
-
-def _below(names: Any) -> list[str]:
-    """Return paths in a zip without what would lead out of a folder, and without the folders that all share."""
-    parts = [[part for part in PurePosixPath(name).parts if part.strip("/\\.")] for name in names]
-    while all(len(own) > 1 for own in parts) and len({own[0] for own in parts}) == 1:
-        parts = [own[1:] for own in parts]
-    return ["/".join(part.replace("\\", "_") for part in own) for own in parts]
-
-
-def _kept_name(name: str) -> str:
-    """Return the name a file gets: any safetensors file counts as the weights, any JSON as the configuration."""
-    base = Path(name).name
-    if base.endswith(".safetensors"):
-        return WEIGHTS
-    return CONFIG if base.endswith(".json") else "adapter_model" + Path(base).suffix
-
-
-def _is_part(name: str) -> bool:
-    """Return whether a file in a zip is weights or the configuration of an adapter."""
-    known = name in KNOWN_WEIGHTS or Path(name).suffix in SUFFIXES
-    return (known and not name.startswith("._") and name != OWN_WEIGHTS) or name == CONFIG
+    found = {Path(file.name).name: file.getbuffer() for file in files}
+    if not any(name.endswith((*SUFFIXES, *PICKLES)) for name in found):
+        raise AdapterError(f"No weights among {', '.join(found)}: {WEIGHTS} is needed too.")
+    settings = [name for name in found if name.endswith(".json") and not name.endswith(".index.json")]
+    likely = [name for name in settings if name.startswith(Path(CONFIG).stem)]
+    unclear = likely if len(likely) > 1 else settings if not likely else []
+    if len(unclear) > 1:
+        raise AdapterError(f"{' and '.join(unclear)}: upload one of them, the {CONFIG} of these weights.")
+    own = next(iter([*likely, *settings]), CONFIG)
+    return found if own == OWN_CONFIG else {CONFIG if name == own else name: content for name, content in found.items()}

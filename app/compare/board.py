@@ -25,7 +25,7 @@ from flexlora.run_log import RunLogError
 from jobs.owner import Owner
 from runs.rows import read_rows
 from runs.store import named, plain, run_entries
-from widgets import download, select
+from widgets import download, select, upload
 
 MAX_MIB = 50
 SHOWN_NOTICES = 5
@@ -43,13 +43,7 @@ def board_part(me: Owner) -> None:
     typed = left.text_input(
         "Folder or file", key=PATH, placeholder="path on the machine that runs the Lab", persist_state="session"
     ).strip()
-    files = right.file_uploader(
-        "or upload result files (.json, or a zip of them)",
-        ["json", "zip"],
-        accept_multiple_files=True,
-        max_upload_size=MAX_MIB,
-        key=FILES,
-    )
+    files = upload("or upload result files (.json, or a zip of them)", FILES, MAX_MIB, right, type=["json", "zip"])
     if typed or files:
         try:
             path = keep_files(FILES, files, MAX_MIB) if files else named(typed, OutsideError)

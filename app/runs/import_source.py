@@ -14,6 +14,7 @@ from analysis.importers.event_file import MAX_BYTES
 from analysis.outside import existing
 from files import Kept, Uploaded
 from runs.store import named
+from widgets import upload
 
 MAX_MIB = MAX_BYTES >> 20
 """Of one uploaded file; the largest event file that is read."""
@@ -58,12 +59,8 @@ def ask_log(version: int) -> LogSource | None:
     """
     left, right = st.columns(2, vertical_alignment="top")
     with left:
-        files = st.file_uploader(
-            "Upload a log: one file, a zip of a run folder, or all files of one run",
-            accept_multiple_files=True,
-            max_upload_size=MAX_MIB,
-            key=f"runs_files_{version}",
-        )
+        label = "Upload a log: one file, a zip of a run folder, or all files of one run"
+        files = upload(label, f"runs_files_{version}", MAX_MIB)
     with right:
         typed = st.text_input(
             "or the path of a file or folder",

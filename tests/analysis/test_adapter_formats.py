@@ -408,7 +408,7 @@ def test_a_zip_opens_as_what_it_holds(tmp_path):
         open_adapter(tmp_path / "no.zip")
     with zipfile.ZipFile(tmp_path / "text.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(AdapterError, match=r"it holds readme\.txt"):
+    with pytest.raises(AdapterError, match=r"no safetensors or GGUF file, but readme\.txt"):
         open_adapter(tmp_path / "text.zip")
 
 

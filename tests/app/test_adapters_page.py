@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tomllib
 import zipfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,10 +17,11 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.adapters import AdapterError, open_adapter
 from analysis.adapters.doctor import CHECKS
-from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
+from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, TensorFile, write_tensors
 from analysis.runs import load_run
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "sample_runs" / "adapters" / "digits-flexlora"
+APP = Path(__file__).resolve().parents[2] / "app"
+EXAMPLE = APP.parent / "sample_runs" / "adapters" / "digits-flexlora"
 NAMES = ("encoder.layer.0.attention.self.query", "encoder.layer.0.attention.self.value", "oddly.named")
 
 
@@ -252,61 +255,95 @@ def zipped(files) -> bytes:
     return buffer.getvalue()
 
 
-def test_uploads_keep_only_the_names_an_adapter_has(tmp_path):
-    from adapters.uploads import contents_of
-
-    folder = make(tmp_path / "mine")
-    weights, config = (folder / WEIGHTS).read_bytes(), (folder / CONFIG).read_bytes()
-    packed = zipped({f"../../up/{WEIGHTS}": weights, f"deep/{CONFIG}": config, "/etc/evil": b"x"})
-    for files in (
-        [upload("adapter.zip", packed)],
-        [upload("my weights.safetensors", weights), upload("some config.json", config)],
-    ):
-        found = contents_of(files)
-        assert {name: bytes(content) for name, content in found.items()} == {WEIGHTS: weights, CONFIG: config}
-
-
-@pytest.mark.parametrize("name", ["style.safetensors", "lora.gguf"])
-def test_a_file_that_stands_alone_is_opened_without_a_configuration(name, monkeypatch):
+def kept(files, monkeypatch):
     from adapters import uploads
 
     monkeypatch.setattr(uploads.st, "session_state", {})
-    path = uploads.keep_upload([upload(name, b"x" * 10)])
+    place = uploads.keep_upload(files)
+    folder = place if place.is_dir() else place.parent
+    return place, {
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+    }
+
+
+def test_uploads_keep_their_names_and_lead_nowhere_else(tmp_path, monkeypatch):
+    folder = make(tmp_path / "mine")
+    weights, config = (folder / WEIGHTS).read_bytes(), (folder / CONFIG).read_bytes()
+    whole = {WEIGHTS: weights, CONFIG: config}
+    outside = {f"../../up/{WEIGHTS}": weights, f"..\\up\\{CONFIG}": config, "/etc/evil": b"x"}
+    for files, expected in (
+        ([upload("adapter.zip", zipped(outside))], whole),
+        (
+            [upload("a.safetensors", weights), upload("adapter_config (1).json", config)],
+            {"a.safetensors": weights, CONFIG: config},
+        ),
+        (
+            [upload(WEIGHTS, weights), upload(CONFIG, config), upload("tokenizer.json", b"{}")],
+            {**whole, "tokenizer.json": b"{}"},
+        ),
+        (
+            [upload("a.zip", zipped(whole)), upload("...zip", zipped(whole))],
+            {f"{place}/{name}": content for place in ("a", "zip 2") for name, content in whole.items()},
+        ),
+    ):
+        assert kept(files, monkeypatch)[1] == expected
+
+
+def test_parts_of_an_adapter_are_one_adapter_in_any_order(tmp_path, monkeypatch):
+    """A browser may send the files in any order; a part must never be read as the whole."""
+    tensors = TensorFile(make(tmp_path / "mine") / WEIGHTS)
+    names, files = list(tensors.tensors), {CONFIG: (tmp_path / "mine" / CONFIG).read_bytes()}
+    where = {name: f"adapter_model-0000{1 + place % 2}-of-00002.safetensors" for place, name in enumerate(names)}
+    for part in set(where.values()):
+        own = {
+            n: NewTensor(t.dtype, t.shape, partial(tensors.raw, n))
+            for n, t in tensors.tensors.items()
+            if where[n] == part
+        }
+        write_tensors(tmp_path / part, own)
+        files[part] = (tmp_path / part).read_bytes()
+    index = {"adapter_model.safetensors.index.json": json.dumps({"weight_map": where}).encode()}
+    whole = {matrix.name for matrix in open_adapter(tmp_path / "mine").matrices}
+    for held in (files, files | index):
+        for order in (list(held), list(held)[::-1]):
+            place, _ = kept([upload(name, held[name]) for name in order], monkeypatch)
+            assert {matrix.name for matrix in open_adapter(place).matrices} == whole
+        place, _ = kept([upload(name, held[name]) for name in held if "00001" not in name], monkeypatch)
+        with pytest.raises(AdapterError, match="00001-of-00002"):
+            open_adapter(place)
+
+
+@pytest.mark.parametrize("name", ["style.safetensors", "lora.gguf", "adapter.safetensors"])
+def test_a_file_that_stands_alone_is_opened_without_a_configuration(name, monkeypatch):
+    path, _ = kept([upload(name, b"x" * 10)], monkeypatch)
     assert path.is_file() and path.suffix == Path(name).suffix
-    both = uploads.keep_upload([upload("a.safetensors", b"x"), upload("c.json", b"{}")])
+    both, _ = kept([upload("a.safetensors", b"x"), upload("c.json", b"{}")], monkeypatch)
     assert both.is_dir()
+
+
+ONE = upload("one.zip", zipped({WEIGHTS: (7).to_bytes(8, "little") + b"{} "}))
 
 
 @pytest.mark.parametrize(
     ("files", "says"),
     [
         ([upload("a.zip", b"no zip")], "cannot be unpacked"),
-        (
-            [upload("a.zip", zipped({f"a/{WEIGHTS}": b"1", f"b/{WEIGHTS}": b"2"})), upload(CONFIG, b"{}")],
-            "several adapters",
-        ),
-        ([upload("a.zip", zipped({"readme.txt": b"1"}))], "No weights among a.zip"),
+        ([ONE, upload(CONFIG, b"{}")], "not both"),
+        ([ONE, upload("a.safetensors", b"x")], "not both"),
+        ([upload("a.zip", zipped({"readme.txt": b"1"}))], "No weights in a.zip"),
         ([upload(CONFIG, b"{}")], "No weights among adapter_config.json"),
+        (
+            [upload(WEIGHTS, b"1"), upload(CONFIG, b"{}"), upload("adapter_config (1).json", b"{}")],
+            "upload one of them",
+        ),
+        ([upload(WEIGHTS, b"1"), upload("a.json", b"{}"), upload("b.json", b"{}")], "a.json and b.json"),
+        ([upload(WEIGHTS, b"1"), upload(WEIGHTS, b"2")], "Two files are named"),
         ([SimpleNamespace(name="a.safetensors", size=10**12, file_id="a", getbuffer=None)], "can be uploaded"),
     ],
 )
-def test_uploads_that_are_no_adapter_are_explained(files, says):
-    from adapters.uploads import contents_of
-
+def test_uploads_that_are_no_adapter_are_explained(files, says, monkeypatch):
     with pytest.raises(AdapterError, match=says):
-        contents_of(files)
-
-
-def test_a_zip_with_damaged_content_is_explained():
-    from adapters.uploads import contents_of
-
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(WEIGHTS, np.random.default_rng(0).bytes(500).hex())
-    content = bytearray(buffer.getvalue())
-    content[60:400] = b"\xff" * 340
-    with pytest.raises(AdapterError, match="cannot be unpacked"):
-        contents_of([upload("a.zip", bytes(content))])
+        kept(files, monkeypatch)
 
 
 def test_a_zip_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch):
@@ -317,7 +354,17 @@ def test_a_zip_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeyp
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(WEIGHTS, b"\0" * 100_000)
     with pytest.raises(AdapterError, match="unpacks to more than"):
-        uploads.contents_of([upload("bomb.zip", bomb.getvalue())])
+        kept([upload("b.zip", bomb.getvalue())], monkeypatch)
+
+
+def test_no_page_promises_an_upload_that_the_server_refuses():
+    from adapters import uploads
+    from compare import board
+    from runs import import_source
+
+    with (APP / ".streamlit" / "config.toml").open("rb") as file:
+        allowed = tomllib.load(file)["server"]["maxUploadSize"]
+    assert allowed == max(place.MAX_MIB for place in (uploads, board, import_source))
 
 
 def test_bundled_adapters_and_those_of_own_runs_open_with_one_click(page, roots, make_run):
