@@ -72,7 +72,11 @@ async def follow(member: Member) -> None:
     """Keep the long poll open and go where the leader goes, until cancelled."""
     version = -1
     while True:
-        answer = await member.client.get(f"/lab/class/state?since={version}")
+        try:
+            answer = await member.client.get(f"/lab/class/state?since={version}")
+        except httpx2.RemoteProtocolError:
+            # The server had closed a connection that was kept too long: a browser opens another one.
+            continue
         if answer.status_code == 204:
             continue
         answer.raise_for_status()
