@@ -44,8 +44,8 @@ STYLE = """<style>
 .stPlotlyChart .heatmap-label text[style*="fill: rgb(68, 68, 68)"] { fill: #000000 !important; }
 .st-key-compare_forest .annotation text { fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
 [data-testid="stMain"]:focus-visible { outline: 2px solid; outline-offset: -2px; }
-:is(a[data-testid="stTopNavLink"], [data-testid="stMultiSelect"] input):focus-visible {
-  outline: 2px solid; outline-offset: 2px; }
+a[data-testid="stTopNavLink"]:focus-visible { outline: 2px solid; outline-offset: 2px; }
+[data-testid="stMultiSelect"] [role="group"]:has(input:focus-visible) { outline: 2px solid; outline-offset: 1px; }
 </style>"""
 
 # Height of the bar of a class, the gap below it included.

@@ -11,6 +11,7 @@ from analysis.adapters import AdapterSpectra, Suggestion
 from analysis.adapters.files import AdapterError
 from analysis.adapters.many import Comparisons
 from analysis.adapters.targets import BudgetProblem
+from analysis.figures.adapters import above_chance
 from analysis.figures.scales import VIOLETS, even_scale, on_dark
 from analysis.figures.theme import EXTENDED, PRUNED, capital, empty_figure, styled
 
@@ -64,8 +65,10 @@ def overlap_matrix(
     values = compared.overall(side) if layer is None else compared.by_layer(side)[layer]
     rows = None if layer is None else compared.layers()[layer]
     chance = compared.chance(side, rows)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        above = np.where(chance < 1, np.clip((values - chance) / (1 - chance), 0, 1), np.where(values > 0, 0.0, np.nan))
+    above = [
+        [np.nan if np.isnan(value) else above_chance(value, by) for value, by in zip(row, own, strict=True)]
+        for row, own in zip(values, chance, strict=True)
+    ]
     texts = [["–" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
     scale = even_scale(VIOLETS, [np.ones(1)])
     figure = go.Figure(
@@ -86,7 +89,7 @@ def overlap_matrix(
         )
     )
     where = "all matrices" if layer is None else f"layer {layer}"
-    styled(figure, title=f"{capital(side)} overlap, {where}", x="", y="")
+    styled(figure, title=f"{capital(side)} overlap, {where}; colour: above chance", x="", y="")
     figure.update_yaxes(autorange="reversed")
     return figure.update_layout(height=140 + 60 * max(3, len(compared.names)))
 

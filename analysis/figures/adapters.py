@@ -58,7 +58,7 @@ MAP_COLOURS: dict[str, MapColour] = {
         MapColour("entropy", f"{measure_label('spectral_entropy')} of σ²", SCALES["entropy"], ".2f"),
         MapColour("effective_rank", measure_label("effective_rank"), level_scale, ".1f"),
         MapColour("stable_rank", "stable rank", level_scale, ".1f"),
-        MapColour("norm", "‖ΔW‖_F", lambda arrays: even_scale(VIOLETS, arrays), ".2g"),
+        MapColour("norm", "‖ΔW‖_F", lambda arrays: even_scale(VIOLETS, arrays), "g"),
         MapColour("parameters", "parameters of the directions", SCALES["parameters"], "s"),
     )
 }
@@ -105,18 +105,31 @@ def rank_change_map(
 def overlap_map(
     comparison: Comparison, matrices: Sequence[AdapterMatrix], side: str = "output", dark: bool = False
 ) -> go.Figure:
-    """Draw how far the subspaces of two adapters overlap, 0 to 1, in the matrices of the first.
+    """Draw how far the subspaces of two adapters overlap, 0 to 1, in the matrices of the first; colour is above chance.
 
     ``side`` is ``output`` (column spaces of ΔW) or ``input`` (row spaces), else ValueError.
     """
     if side not in ("output", "input"):
         raise ValueError(f"unknown side {side!r}; choose output or input")
-    values = {overlap.matrix: getattr(overlap, f"{side}_overlap") for overlap in comparison.overlaps}
-    cells = {name: (value, DEAD if value is None else f"{value:.2f}") for name, value in values.items()}
-    own = [matrix for matrix in matrices if matrix.name in values]
+    cells: dict[str, tuple[float | None, str]] = {}
+    for overlap in comparison.overlaps:
+        value, chance = getattr(overlap, f"{side}_overlap"), getattr(overlap, f"{side}_chance")
+        above = None if value is None else above_chance(value, chance)
+        cells[overlap.matrix] = above, DEAD if value is None else f"{value:.2f}"
+    own = [matrix for matrix in matrices if matrix.name in cells]
     ends = np.array([0.0, 1.0])
     scale = even_scale(VIOLETS, [ends])
-    return one_map(own, cells, lambda _: on_dark(scale) if dark else scale, f"Overlap of the {side} subspaces")
+    return one_map(
+        own,
+        cells,
+        lambda _: on_dark(scale) if dark else scale,
+        f"Overlap of the {side} subspaces; colour: above chance",
+    )
+
+
+def above_chance(overlap: float, chance: float) -> float:
+    """Return how far an overlap is above that of random subspaces, as a share of what there is above it, 0 to 1."""
+    return float(np.clip((overlap - chance) / (1 - chance), 0, 1)) if chance < 1 else 0.0
 
 
 def one_map(

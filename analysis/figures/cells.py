@@ -128,11 +128,13 @@ def has_room(grid: Grid, side_by_side: int, characters: int) -> bool:
 
 
 def number_text(value: float, form: str) -> str:
-    """Return a number as a cell says it; ``s`` is a count with k or M, and what is undefined is empty."""
+    """Return a number as a cell says it; ``s`` is a count with k or M, ``g`` a size likewise; undefined is empty."""
     if not np.isfinite(value):
         return ""
     if form == "s":
         return f"{value / 1e6:.3g}M" if value >= 1e6 else f"{value / 1e3:.3g}k" if value >= 1e3 else f"{value:.0f}"
+    if form == "g":
+        return number_text(value, "s") if value >= 1e3 else f"{value:.2g}" if value < 100 else f"{value:.0f}"
     return "0" if form == "+.0f" and not value else f"{value:{form}}".replace("-", "−")
 
 

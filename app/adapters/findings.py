@@ -47,7 +47,8 @@ def say_findings(source: Source) -> None:
             if not shown:
                 st.markdown(f":green[{CLEAR}] {verdict(found, source.spectra.adapter)}")
             else:
-                st.caption(verdict(found, source.spectra.adapter))
+                more = " And 1 beside the other adapters of the folder." if beside else ""
+                st.caption(verdict(found, source.spectra.adapter) + more)
             with st.popover("What is checked", icon=":material/stethoscope:"):
                 st.caption(
                     plain(f"The atlas named below: {load_atlas().what_it_is()}, trained for this. See What is usual.")

@@ -158,7 +158,7 @@ def _offer_lossless(spectra: AdapterSpectra, suggestion: Suggestion, written: Wr
             "error",
             HARDLY,
             f"At an error of at most {HARDLY:.1%} {{count}} of {{whole}} directions go.",
-            "Set this",
+            "Take this",
             0.1,
         ),
     )

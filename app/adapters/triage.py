@@ -15,7 +15,7 @@ from files import stamp
 UNASKED_BYTES = 100 << 20
 """Files together up to which all are examined without being asked to."""
 WORDS = {CLOSED: "⊘ cannot be opened", WRONG: "✗ wrong", LOOK: "! look", NOTE: "i note", FINE: "✓ nothing found"}
-COLUMNS = {"adapter": 160, "verdict": 130, "finding": 480, "type": 70, "same ΔW as": 120}
+COLUMNS = {"adapter": 160, "verdict": 130, "finding": 600, "type": 70, "same ΔW as": 120}
 """Column → its width, px."""
 MOST_ROWS, ROW_PX, HEAD_PX = 6, 30, 37
 """Rows before the table scrolls: what is open shall stand on the first screen."""
@@ -41,7 +41,8 @@ def triaged(choices: Mapping[str, Path]) -> list[Triaged] | None:
 def triage_table(choices: Mapping[str, Path], rows: list[Triaged], opened: str, chosen: str) -> None:
     """Draw a row an adapter, the worst first; a click on one opens it: its name becomes the state of ``chosen``."""
     key = f"adapters_triage_{hash(_ident(choices))}"
-    st.caption("Worst first. Click a row to open that adapter; ▸ is open.")
+    more = f" {len(rows) - MOST_ROWS} more below: scroll." if len(rows) > MOST_ROWS else ""
+    st.caption(f"Worst first. Click a row to open that adapter; ▸ is open.{more}")
     st.dataframe(
         [
             {

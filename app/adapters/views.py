@@ -22,6 +22,7 @@ from analysis.adapters import (
 )
 from analysis.adapters.doctor import Finding
 from analysis.adapters.relations import describe_comparison
+from analysis.adapters.words import in_digits
 from analysis.figures import FIGURES
 from analysis.figures.adapters import MAP_COLOURS
 from analysis.figures.theme import CONFIG as PLOT
@@ -200,7 +201,7 @@ def _about(spectra: AdapterSpectra, name: str) -> str:
         return f"{name} is {row['state']}."
 
     def shown(key: str) -> str:
-        return "undefined" if row[key] is None else f"{row[key]:.3g}"
+        return "undefined" if row[key] is None else in_digits(row[key])
 
     return (
         f"{row['rank_99']} of {row['rank']} directions hold 99 % of its energy, {row['rank_90']} hold 90 %. Entropy "

@@ -9,7 +9,7 @@ from analysis.adapters import analyse_adapter, compare_adapters, energy_kept, op
 from analysis.adapters.many import compare_many
 from analysis.entropy_scale import range_of
 from analysis.figures import FIGURES
-from analysis.figures.adapters import ADAPTER_FIGURES, MAP_COLOURS
+from analysis.figures.adapters import ADAPTER_FIGURES, MAP_COLOURS, above_chance
 from analysis.figures.cells import adapter_grid
 
 QUERY, VALUE = "encoder.layer.{}.attention.self.query", "encoder.layer.{}.attention.self.value"
@@ -109,7 +109,8 @@ def test_the_overlap_map_shows_the_overlap_of_its_side(spectra, side):
     for overlap in found.overlaps:
         shown = heat(figure).z[grid.place[overlap.matrix]]
         value = getattr(overlap, f"{side}_overlap")
-        assert np.isnan(shown) if value is None else shown == value
+        chance = getattr(overlap, f"{side}_chance")
+        assert np.isnan(shown) if value is None else shown == above_chance(value, chance)
     with pytest.raises(ValueError, match="sideways"):
         FIGURES["overlap_map"](found, spectra.adapter.matrices, "sideways")
 
@@ -153,3 +154,9 @@ def test_on_a_dark_page_a_scale_keeps_its_order_and_neither_end_sinks_or_glares(
         assert (min(found) + 0.05) / (page + 0.05) > 1.6 and max(found) < 0.75
     change = [light(hex_to_rgb(colour)) for colour in CHANGE_ON_DARK]
     assert change.index(min(change)) == len(change) // 2
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.1, 0.56, 1.0])
+def test_what_chance_gives_has_the_colour_of_nothing(chance):
+    assert above_chance(chance, chance) == 0 == above_chance(chance / 2, chance)
+    assert above_chance(1.0, chance) == (1.0 if chance < 1 else 0.0)
