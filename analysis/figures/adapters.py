@@ -29,6 +29,7 @@ from flexlora.matrix_names import module_type_order
 UNDEFINED, DEAD = "∅", "dead"
 WORDS = {"dead": DEAD, "not finite": "NaN"}
 """State of a matrix → what its cell says in place of a number."""
+NO_NUMBER = "rgba(127,127,127,0.16)"
 STORED = ("rank", "parameters")
 """What also a dead matrix has."""
 WHOLE_TICKS = 16
@@ -145,7 +146,9 @@ def one_map(
     )
     texts = [cells[matrix.name][1] for matrix in matrices]
     panels, scales = [Panel(values, texts, texts)], [(scale([values]), "")]
-    return draw_maps(title, matrices, panels, scales, grid=adapter_grid(matrices), clickable=True, selected=selected)
+    figure = draw_maps(title, matrices, panels, scales, grid=adapter_grid(matrices), clickable=True, selected=selected)
+    # A cell without a number has no colour of the scale, and would sink into the page.
+    return figure.update_layout(plot_bgcolor=NO_NUMBER) if np.isnan(values).any() else figure
 
 
 def adapter_spectrum(spectra: Mapping[str, AdapterSpectra], matrix: str) -> go.Figure:

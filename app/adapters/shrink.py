@@ -54,7 +54,7 @@ SAME_TYPE = "as it is"
 
 
 CHOSEN = "adapters_chosen"
-"""What the last suggestion comes to under every target; None where nobody chose its value."""
+"""Of which adapter, and what the last suggestion comes to under every target, once somebody chose a value."""
 
 
 class Written(NamedTuple):
@@ -235,7 +235,9 @@ def _ask_suggestion(spectra: AdapterSpectra, written: Written, columns: Sequence
             "energy": max(0.01, np.floor(found.energy_kept * 1000) / 1000),
             "error": min(0.99, np.ceil(found.error * 1000) / 1000),
         }
-        st.session_state[CHOSEN] = sizes | own if value != numbers[2] else None
+        kept = st.session_state.get(CHOSEN)
+        if value != numbers[2] or (kept and kept[0] == _chosen_of(adapter)):
+            st.session_state[CHOSEN] = (_chosen_of(adapter), sizes | own)
         return found
     except AdapterError as error:
         st.error(plain(str(error)), icon=":material/error:")
@@ -244,9 +246,13 @@ def _ask_suggestion(spectra: AdapterSpectra, written: Written, columns: Sequence
 
 def _carry_over(adapter: Adapter, written: Written) -> None:
     """Let another target begin at what was chosen by the one before."""
-    target, chosen = st.session_state["adapters_target"], st.session_state.get(CHOSEN)
-    if chosen:
-        st.session_state[_value_key(adapter, target, written)] = chosen[target]
+    target, kept = st.session_state["adapters_target"], st.session_state.get(CHOSEN)
+    if kept and kept[0] == _chosen_of(adapter):
+        st.session_state[_value_key(adapter, target, written)] = kept[1][target]
+
+
+def _chosen_of(adapter: Adapter) -> tuple[str, int]:
+    return adapter.name, adapter.parameters
 
 
 def _size(spectra: AdapterSpectra, target: str, ranks: Mapping[str, int], written: Written) -> int:

@@ -22,6 +22,7 @@ from analysis.adapters.doctor.shape import ONE_LAYER, SPIKE
 from analysis.adapters.doctor.size import DROWNS, LARGE
 from analysis.adapters.files import CONFIG, WEIGHTS
 from analysis.adapters.own import open_any, peft_files
+from analysis.adapters.suggestion import without_spare
 
 SAMPLES = sorted((Path(__file__).parents[2] / "sample_runs" / "adapters").iterdir())
 HEALTHY = SAMPLES[-1]
@@ -233,7 +234,22 @@ def test_many_matrices_are_told_by_type_and_layers_and_options_by_the_command_al
     (finding,) = examine(analyse_adapter(patient.opened()))
     assert "--" not in finding.text + finding.advice
     assert main([str(patient.folder)]) == 0
-    assert "without any loss. (--energy 1 --out NEW_FOLDER)" in capsys.readouterr().out
+    assert "float32 could hold. (--error 1e-06 --out NEW_FOLDER)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("plant", [padded, faint, dead_in_two])
+def test_what_is_advised_for_spare_directions_mends_the_finding(plant, tmp_path, capsys):
+    patient = Patient(tmp_path / "a")
+    plant(patient)
+    spectra = analyse_adapter(patient.opened())
+    (finding,) = examine(spectra)
+    assert main([str(patient.folder), *finding.flags.replace("NEW_FOLDER", str(tmp_path / "b")).split()]) == 0
+    capsys.readouterr()
+    mended = analyse_adapter(open_adapter(tmp_path / "b"))
+    assert examine(mended) == []
+    lost = without_spare(spectra, float(finding.flags.split()[1]))
+    assert lost.total_rank == sum(matrix.rank for matrix in mended.adapter.matrices)
+    assert lost.error <= float(finding.flags.split()[1]) and without_spare(mended, 1e-6) is None
 
 
 def test_numbers_outside_the_usual_are_marked_and_counted(tmp_path):

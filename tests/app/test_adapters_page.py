@@ -556,3 +556,67 @@ def test_one_of_several_is_in_the_address(page, tmp_path):
     assert "**two.**" in text(page) and page.query_params["choice"] == "two"
     page.selectbox(key=f"adapters_choice_{tmp_path}").set_value("one").run()
     assert "**one.**" in text(page) and page.query_params["choice"] == "one"
+
+
+def test_a_second_adapter_is_picked_or_named_beside_the_first(page, tmp_path):
+    for seed, name in enumerate(("one", "two", "three")):
+        make(tmp_path / name, seed=seed)
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(tmp_path)).run()
+    page.selectbox(key=f"adapters_choice_{tmp_path}").set_value("one").run()
+    show(page, "Against another")
+    page.selectbox(key="adapters_other_known").set_value("two").run()
+    assert not page.exception and not page.error and "3 matrices are alive in both" in text(page)
+    assert page.text_input(key="adapters_other_path").value == str(tmp_path / "two")
+    page.text_input(key="adapters_other_path").set_value("three").run()
+    assert not page.exception and not page.error and "3 matrices are alive in both" in text(page)
+
+
+def test_what_speaks_against_a_merge_is_told_before_it_is_made(page, tmp_path):
+    from analysis.adapters.files import TensorFile
+
+    first, large = make(tmp_path / "first"), make(tmp_path / "large", seed=1, lora_alpha=80)
+    broken = make(tmp_path / "broken", seed=2)
+    file = TensorFile(broken / WEIGHTS)
+    arrays = {name: file.read(name) for name in file.tensors}
+    next(iter(arrays.values()))[0, 0] = np.nan
+    shutil.rmtree(broken)
+    broken.mkdir()
+    write_tensors(broken / WEIGHTS, {name: NewTensor("F64", own.shape, own.tobytes) for name, own in arrays.items()})
+    (broken / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8}))
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(first)).run()
+    show(page, "Several, and merge")
+    page.text_area(key="adapters_many_paths").set_value(str(large)).run()
+    assert not page.exception and "it drowns the rest" in text(page) and "doctor" not in text(page)
+    assert not page.button(key="adapters_merge").disabled
+    page.text_area(key="adapters_many_paths").set_value(f"{large}\n{broken}").run()
+    assert not page.exception and page.button(key="adapters_merge").disabled
+    assert "broken holds NaN or infinity, and so would the merged adapter" in text(page)
+
+
+def test_another_target_begins_at_what_was_chosen(opened):
+    show(opened, "Shrink it")
+    opened.slider[0].set_value(0.8).run()
+    told = next(block.value for block in opened.markdown if "Total rank" in block.value)
+    for target in ("rank", "parameters", "bytes"):
+        opened.selectbox(key="adapters_target").set_value(target).run()
+        assert not opened.exception and not opened.error
+        assert next(block.value for block in opened.markdown if "Total rank" in block.value) == told
+
+
+def test_an_adapter_with_nan_is_not_said_to_be_shrinkable(page, tmp_path):
+    from analysis.adapters import analyse_adapter
+    from analysis.report.adapter import adapter_html
+
+    folder = make(tmp_path / "bad")
+    weights = folder / WEIGHTS
+    content = bytearray(weights.read_bytes())
+    content[-8:] = np.array([np.inf]).tobytes()
+    weights.write_bytes(content)
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(folder)).run()
+    assert "in 1 of their 88 numbers" in text(page)
+    show(page, "Shrink it")
+    assert "no ranks are suggested" in text(page) and "Total rank" not in text(page)
+    assert "no errors are stated" in adapter_html(analyse_adapter(open_adapter(folder)), [], "bad")

@@ -50,6 +50,7 @@ def _dead(examined: Examined) -> Finding | None:
         else "No gradient reached them. Leave them out of target_modules, or find out why they are not used.",
         len(found),
         tuple(found),
+        "" if len(found) == len(scaled) else f"--error {NO_LOSS:g} --drop --out NEW_FOLDER",
     )
 
 
@@ -99,10 +100,10 @@ def _unused(examined: Examined) -> Finding | None:
         LOOK if unused > whole / 10 else NOTE,
         f"{unused:,} of {whole:,} directions {'is' if one else 'are'} never used, {examined.named(found)}: "
         f"{'its' if one else 'their'} σ is 0 to the last bits.",
-        "Padding of an expanded rank looks like this. Shrinking to all of the energy drops them without any loss.",
+        "Padding of an expanded rank looks like this. Shrinking drops them without a loss that float32 could hold.",
         unused,
         tuple(found),
-        "--energy 1 --out NEW_FOLDER",
+        f"--error {NO_LOSS:g} --out NEW_FOLDER",
     )
 
 
