@@ -90,7 +90,7 @@ class Adapter:
                 return self.regularization()
         return add_orthogonality_gradient(self._stacks, weight, form)
 
-    def regularization_gradients(self) -> tuple[Tensor, dict[nn.Parameter, Tensor]]:
+    def regularization_gradients(self) -> tuple[Tensor, dict[Tensor, Tensor]]:
         """Return the unweighted regulariser and the gradient of the weighted one by each P and Q; none with weight 0.
 
         In at least fp32, for optimizers that train copies of wider type than what the model computes with.

@@ -331,8 +331,7 @@ def _expect_trained_only(model: nn.Module, incompatible: Any) -> None:
 
 
 def _check_arguments(args: TrainingArguments) -> None:
-    if by_deepspeed(args):
-        check_deepspeed(args.deepspeed_plugin.hf_ds_config)
+    check_deepspeed(args)
     if args.n_gpu > 1:
         raise FlexLoRAError(
             f"{args.n_gpu} GPUs in one process copy the model at every step. Start with torchrun --nproc_per_node "

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -66,7 +66,7 @@ class ZeroOptimizer(KeptElsewhere):
         for parameter, group in self._group_by.items():
             groups[group]["params"].append(parameter)
         self._regularizer: Tensor | None = None
-        self._gradients: dict[nn.Parameter, Tensor] = {}
+        self._gradients: dict[Tensor, Tensor] = {}
         self._lam = {id(matrix.lam) for matrix in adapter.matrices.values()}
         self._of_lam: dict[Piece, Tensor] = {}
         self._whole: dict[nn.Parameter, dict[str, Any]] | None = None
@@ -100,7 +100,7 @@ class ZeroOptimizer(KeptElsewhere):
         """Join in no further step."""
         self._hook.remove()
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> NoReturn:
         """Refuse: the engine makes the steps.
 
         Raises:

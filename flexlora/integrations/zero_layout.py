@@ -82,7 +82,7 @@ def _found(parameters: Sequence[nn.Parameter], parts: Sequence[Tensor]) -> list[
 def _mark(
     parameters: Sequence[nn.Parameter], parts: Sequence[Tensor], marks: Callable[[int, nn.Parameter], Tensor]
 ) -> None:
-    from deepspeed.utils import safe_set_full_fp32_param
+    from deepspeed.utils import safe_set_full_fp32_param  # pyright: ignore[reportMissingImports]
 
     for part in parts:
         part.fill_(-1.0)

@@ -17,15 +17,16 @@ def by_deepspeed(args: TrainingArguments) -> bool:
     return getattr(args, "deepspeed_plugin", None) is not None
 
 
-def check_deepspeed(config: Any) -> None:
-    """Refuse settings of DeepSpeed that cannot be followed, before anything is trained.
-
-    Args:
-        config: accelerate's ``HfDeepSpeedConfig``.
+def check_deepspeed(args: TrainingArguments) -> None:
+    """Refuse settings of DeepSpeed that cannot be followed, before anything is trained; without DeepSpeed, nothing.
 
     Raises:
         FlexLoRAError: which one, and what to use.
     """
+    plugin: Any = getattr(args, "deepspeed_plugin", None)
+    if plugin is None:
+        return
+    config = plugin.hf_ds_config
     stage = config.get_value("zero_optimization.stage", 0)
     if stage not in (1, 2):
         raise FlexLoRAError(f"FlexLoRA follows ZeRO 1 and 2, and this configuration has stage {stage}: {INSTEAD}.")

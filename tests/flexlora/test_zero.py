@@ -157,10 +157,12 @@ found["refused"] = {
 Path(f"loop{rank}.json").write_text(json.dumps(found))
 """
 TRAINER = """
+import peft
+from flexlora.peft import FlexLoRACallback as PeftCallback, FlexLoRAConfig as PeftConfig
 from accelerate.state import AcceleratorState, PartialState
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
-def trained(name, deepspeed=None, resume=None, **more):
+def trained(name, deepspeed=None, resume=None, through_peft=False, **more):
     torch.manual_seed(0)
     model = BertForSequenceClassification(BertConfig(vocab_size=60, hidden_size=32, num_hidden_layers=2,
         num_attention_heads=2, intermediate_size=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
@@ -173,9 +175,13 @@ def trained(name, deepspeed=None, resume=None, **more):
         def on_step_end(self, args, state, control, **more):
             seen.append(digest(callback.adapter))
 
-    config = FlexLoRAConfig(initial_rank=4, max_rank=8, warmup_steps=1, final_steps=2, interval=2, initial_budget=4,
-                            schedule="constant")
-    callback = FlexLoRACallback(model, config, folder / name)
+    settings = {"max_rank": 8, "warmup_steps": 1, "final_steps": 2, "interval": 2, "initial_budget": 4,
+                "schedule": "constant"}
+    if through_peft:
+        model = peft.get_peft_model(model, PeftConfig(r=4, task_type="SEQ_CLS", **settings))
+        callback = PeftCallback(folder / name)
+    else:
+        callback = FlexLoRACallback(model, FlexLoRAConfig(initial_rank=4, **settings), folder / name)
     os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
     AcceleratorState._reset_state(reset_partial_state=True)
     if deepspeed:
@@ -195,7 +201,9 @@ auto = dict.fromkeys(["train_micro_batch_size_per_gpu", "gradient_accumulation_s
 config = {**auto, "zero_optimization": {"stage": 2}}
 trained("ddp")
 found = {"zero": trained("zero", config),
-         "resumed": trained("zero", config, resume=str(folder / "zero" / "out" / "checkpoint-6"))}
+         "resumed": trained("zero", config, resume=str(folder / "zero" / "out" / "checkpoint-6")),
+         "peft": trained("peft", config, through_peft=True),
+         "peft_resumed": trained("peft", config, str(folder / "peft" / "out" / "checkpoint-6"), through_peft=True)}
 try:
     trained("decayed", config, weight_decay=0.1)
 except FlexLoRAError as error:
@@ -288,6 +296,7 @@ def test_under_the_trainer_it_is_plain_data_parallelism_and_resumed(launched):
     first, second = (json.loads((folder / f"trainer{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     assert first["resumed"] == first["zero"][6:] and len(first["resumed"]) == 6
+    assert first["peft"] == first["zero"] and first["peft_resumed"] == first["peft"][6:]
     assert "set weight_decay=0" in first["decayed"]
     plain, zero = (load_run(folder / name) for name in ("ddp", "zero"))
     assert plain.state == zero.state == "finished" and len(zero.events) > 3
@@ -311,9 +320,13 @@ def test_under_the_trainer_it_is_plain_data_parallelism_and_resumed(launched):
     ],
 )
 def test_settings_that_cannot_be_followed_are_refused_before_training(settings, told):
+    def arguments(config):
+        return SimpleNamespace(deepspeed_plugin=SimpleNamespace(hf_ds_config=HfDeepSpeedConfig(config)))
+
     with pytest.raises(FlexLoRAError, match=told):
-        check_deepspeed(HfDeepSpeedConfig(settings))
-    check_deepspeed(HfDeepSpeedConfig({"zero_optimization": {"stage": 2}, "bf16": {"enabled": True}}))
+        check_deepspeed(arguments(settings))
+    check_deepspeed(arguments({"zero_optimization": {"stage": 2}, "bf16": {"enabled": True}}))
+    check_deepspeed(SimpleNamespace(deepspeed_plugin=None))
 
 
 def test_another_optimizer_is_told_what_is_wanted():
