@@ -104,7 +104,7 @@ class RankAllocator:
         self.spectra = TrueSpectra(adapter)
         self.smoothed: dict[str, Smoothed] = {}
         self._watched = 0
-        self._state_follows = self._trains = False
+        self._state_follows = self._trains = self._told_skipped = False
         if config.policy is not None:
             self.track(find_policy(config.policy).reads)
 
@@ -238,23 +238,54 @@ class RankAllocator:
     def _importance(self, t: int, lam: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
         importance = score_all(lam, SCORED_BY_LAMBDA, self.config.epsilon)
         wanted = self.log_all_measures
-        if wanted or self.config.importance == "sensitivity":
-            importance |= score_all(self.sensitivities(), ("sensitivity",))
+        if wanted or self.config.importance == "sensitivity" or self._by_gradients():
+            sensitivities = self.sensitivities()
+            self._tell_skipped(t, sensitivities)
+            importance |= score_all(sensitivities, ("sensitivity",))
         if wanted or self.config.importance == "true_spectral_entropy":
             importance |= score_all(self.spectra.at(t), ("true_spectral_entropy",))
         return {key: importance[key] for key in IMPORTANCES if key in importance}
 
     def sensitivities(self) -> dict[str, np.ndarray]:
-        """|λ · ∂L/∂λ| of each direction at this step: AdaLoRA's sensitivity without its smoothing over time."""
-        lam = [matrix.lam for matrix in self.adapter.matrices.values()]
-        grads = [parameter.grad for parameter in lam if parameter.grad is not None]
-        if len(grads) < len(lam):
-            raise FlexLoRAError(
-                "sensitivity needs gradients: call RankAllocator.step between backward() and zero_grad()."
-            )
+        """|λ · ∂L/∂λ| of each direction at this step: AdaLoRA's sensitivity without its smoothing over time.
+
+        NaN in a matrix whose λ has no gradient, as that of a layer which this step skipped.
+        """
+        parts = []
+        for matrix in self.adapter.matrices.values():
+            lam, gradient = matrix.lam.detach(), matrix.lam.grad
+            parts.append(torch.full_like(lam, math.nan) if gradient is None else lam * gradient)
         # One copy for all matrices: on an accelerator each would be a synchronisation.
-        product = (torch.cat([value.detach() for value in lam]) * torch.cat(grads)).abs().double()
-        return self.adapter.split_weights(product.cpu().numpy())
+        return self.adapter.split_weights(torch.cat(parts).abs().double().cpu().numpy())
+
+    def _by_gradients(self) -> bool:
+        """True where gradients decide who gives and who gets."""
+        policy = self.config.policy
+        return (
+            self.config.importance == "sensitivity" if policy is None else "sensitivities" in find_policy(policy).reads
+        )
+
+    def _tell_skipped(self, t: int, sensitivities: Mapping[str, np.ndarray]) -> None:
+        """Say once that some matrices have no sensitivity; refuse where it decides and none has."""
+        matrices, decides = self.adapter.matrices, self._by_gradients()
+        skipped = [name for name in sensitivities if matrices[name].lam.grad is None]
+        if not skipped or (len(skipped) < len(matrices) and not decides):
+            return
+        if len(skipped) == len(matrices):
+            told = f"No λ has a gradient at the event of step {t}"
+            advice = "call step between backward() and zero_grad()"
+            if decides:
+                raise FlexLoRAError(f"{told}, which sensitivity needs: {advice}.")
+            told = f"{told}: the log has no sensitivity of it. To have one, {advice}."
+        else:
+            others = f" and of {len(skipped) - 1} more" if len(skipped) > 1 else ""
+            told = (
+                f"λ of {skipped[0]}{others} has no gradient at the event of step {t}, because the step did not use it: "
+                "it has no sensitivity and takes no part in such an event."
+            )
+        if not self._told_skipped:
+            self._told_skipped = True
+            warnings.warn(told, FlexLoRAWarning, stacklevel=5)
 
     def _mark_rank_one(self, changed: Mapping[str, object], ranks: Mapping[str, int], moves: list[dict]) -> None:
         silent = silent_at_rank_one(self.config.measure)

@@ -15,7 +15,7 @@ import numpy as np
 from flexlora.adaptive import AdaptiveDecision, AdaptiveSchedule
 from flexlora.config import FlexLoRAConfig
 from flexlora.counter import key_of, permutation
-from flexlora.importance import silent_at_rank_one
+from flexlora.importance import silent_at_rank_one, undefined_at_zero
 from flexlora.reallocation import PLANS, Limits, Reallocation, Scores, pair_gaps
 from flexlora.schedules import ADAPTIVE
 
@@ -113,9 +113,12 @@ class Decider:
 
 
 def ruled_importance(own: Scores, ranks: Mapping[str, int], config: FlexLoRAConfig) -> dict[str, float | None]:
-    """Apply the rules for matrices about which a measure says nothing: rank 1 and λ = 0."""
+    """Apply the rules for matrices about which a measure says nothing: rank 1 and λ = 0.
+
+    What has no score for another reason, such as a λ without a gradient, stays undefined.
+    """
     decided: dict[str, float | None] = dict(own)
-    if config.all_zero == "first":
+    if config.all_zero == "first" and undefined_at_zero(config.measure):
         decided.update({name: math.inf for name, value in own.items() if value is None})
     if not silent_at_rank_one(config.measure) or config.rank_one == "one":
         return decided

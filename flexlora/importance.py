@@ -285,6 +285,11 @@ def silent_at_rank_one(key: str) -> bool:
     return key in IMPORTANCES and IMPORTANCES[key].silent_at_rank_one
 
 
+def undefined_at_zero(key: str) -> bool:
+    """Return whether a measure says nothing about a matrix whose λ are all 0; of a policy's scores nobody knows."""
+    return key not in IMPORTANCES or IMPORTANCES[key].undefined_at_zero
+
+
 def score_all(
     arrays: Mapping[str, ArrayLike], measures: Iterable[str], epsilon: float = 0.0
 ) -> dict[str, dict[str, float | None]]:

@@ -8,7 +8,7 @@ from analysis.why.ranking import Ranking
 from analysis.why.scene import Scene
 from analysis.why.wording import number, rule
 from flexlora.config import FlexLoRAConfig
-from flexlora.importance import measure_label, silent_at_rank_one
+from flexlora.importance import GRADIENTS, IMPORTANCES, measure_label, silent_at_rank_one
 
 MOVE_RULES: dict[str, str] = {
     "grown": "Every place in the storage of this matrix was taken: it grew, and the optimizer's state with it.",
@@ -60,6 +60,8 @@ def why_undefined(at: Scene, name: str) -> str:
         return "a λ is not finite"
     if not len(values):
         return "it has no direction"
+    if measure in IMPORTANCES and IMPORTANCES[measure].scores == GRADIENTS:
+        return "its λ had no gradient in this step"
     return f"its {measure_label(measure)} is undefined" if values.any() else "every λ is 0"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from torch import nn
+from torch import Tensor, nn
 
 from flexlora.adapter import Adapter, places_of
 from flexlora.adapter_config import AdapterConfig
@@ -20,7 +20,26 @@ from flexlora.peft.layer import FlexLoRALayer
 
 
 class HeldAdapter(Adapter):
-    """An adapter whose matrices are held by ``FlexLoRALayer``s: saved and merged by the ``PeftModel`` around them."""
+    """An adapter whose matrices are held by ``FlexLoRALayer``s: saved and merged by the ``PeftModel`` around them.
+
+    Attributes:
+        layers: what holds them.
+    """
+
+    layers: Sequence[FlexLoRALayer] = ()
+
+    def add_regularization_gradient(self) -> Tensor:
+        """Add the regulariser's gradient as ``Adapter`` does.
+
+        Raises:
+            FlexLoRAError: a step is about to be made with the adapter merged, which trains nothing of it.
+        """
+        if any(layer.merged for layer in self.layers):
+            raise FlexLoRAError(
+                "The adapter is merged into the weights, so nothing of it is trained: call model.unmerge_adapter() "
+                "before training, or before training goes on."
+            )
+        return super().add_regularization_gradient()
 
     def merge(self, **more: Any) -> NoReturn:
         """Refuse: the PEFT model merges."""

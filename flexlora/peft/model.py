@@ -154,6 +154,7 @@ class FlexLoRAModel(BaseTuner):
             super().inject_adapter(model, adapter_name, *args, **more)
         finally:
             (config.target_modules, config.exclude_modules), self._making = asked, {}
+        held.layers = [module for module in model.modules() if isinstance(module, FlexLoRALayer)]
         self.adapters[adapter_name] = held
 
     def delete_adapter(self, adapter_name: str) -> None:

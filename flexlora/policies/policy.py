@@ -31,7 +31,7 @@ AT_EVENT: dict[str, str] = {
     "lambda": "λ as trained, (r,)",
     "true_singular_values": "singular values of ΔW, (r,) descending",
     "component_norms": "|λ| · ‖p‖ · ‖q‖ of each direction, (r,)",
-    "sensitivities": "|λ · ∂L/∂λ| of each direction at this step, (r,)",
+    "sensitivities": "|λ · ∂L/∂λ| of each direction at this step, (r,); NaN where λ had no gradient",
     "smoothed_sensitivities": "AdaLoRA's score of each direction, smoothed over all steps so far, (r,)",
     "smoothed_shares": "‖λ p qᵀ‖ / ‖ΔW‖ of each direction, smoothed over all steps so far, (r,)",
     "ages": "steps since a direction was last added",
@@ -127,7 +127,8 @@ def decided(
 ) -> tuple[dict[str, float | None], Reallocation | None]:
     """Ask a ``decide`` policy for the moves of one event.
 
-    It answers with scores (matrix → number, None = takes no part): the plan then moves directions from the lowest to
+    It answers with scores (matrix → number, None = takes no part, and so does NaN of a matrix of which NaN was shown):
+    the plan then moves directions from the lowest to
     the highest, as with an importance. Or with moves: a pair (prune, extend) of lists of matrices, a name once for each
     direction.
 
@@ -148,7 +149,11 @@ def decided(
     """
     answer = _call(policy, seen(policy, arrays), MappingProxyType(dict(ranks)), budget)
     if isinstance(answer, Mapping):
-        scores = {name: None if value is None else _number(policy, name, value) for name, value in answer.items()}
+        unknown = _undefined(policy, arrays)
+        scores = {
+            name: None if value is None or (name in unknown and _is_nan(value)) else _number(policy, name, value)
+            for name, value in answer.items()
+        }
         _known(policy, scores, ranks)
         return {name: scores.get(name) for name in ranks}, None
     if isinstance(answer, Reallocation):
@@ -253,6 +258,16 @@ def _number(policy: Policy, name: str, value: Any) -> float:
         hint = "; None means that it takes no part" if policy.kind == "decide" else ", which is no rank"
         raise FlexLoRAError(f"Policy {policy.key} returned {found:g} for {name}{hint}.")
     return found
+
+
+def _undefined(policy: Policy, arrays: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the matrices of which the policy was shown NaN: a score of NaN is then no mistake of its own."""
+    seen_by_it = (item for name in policy.reads for item in arrays[name].items())
+    return {name for name, value in seen_by_it if isinstance(value, np.ndarray) and np.isnan(value).any()}
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float | np.floating) and math.isnan(value)
 
 
 def _within_budget(policy: Policy, prune: Sequence[str], extend: Sequence[str], budget: int, direction: str) -> None:

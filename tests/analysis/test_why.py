@@ -83,7 +83,9 @@ class RawRun:
 
     def ruled(self, event, key, own):
         ranks = [len(values) for values in self.lam[event["step"]]]
-        used = [math.inf if value is None and self.config["all_zero"] == "first" else value for value in own]
+        # Norms of zeros are 0, and sensitivity lacks a gradient where it has no value.
+        first = self.config["all_zero"] == "first" and "entropy" in key.replace("effective_rank", "entropy")
+        used = [math.inf if value is None and first else value for value in own]
         if key not in ("spectral_entropy", "true_spectral_entropy") or self.config["rank_one"] == "one":
             return used
         others = [value for value, rank in zip(own, ranks, strict=True) if value is not None and rank > 1]
