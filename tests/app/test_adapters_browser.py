@@ -22,7 +22,7 @@ def make(folder, seed):
     for layer in range(LAYERS):
         for kind in KINDS:
             for part, shape in (("A", (4, 10)), ("B", (12, 4))):
-                data = rng.normal(size=shape)
+                data = 0.1 * rng.normal(size=shape)
                 name = f"base_model.model.encoder.layer.{layer}.attention.self.{kind}.lora_{part}.weight"
                 tensors[name] = NewTensor("F64", shape, data.tobytes)
     write_tensors(folder / WEIGHTS, tensors)
