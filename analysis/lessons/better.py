@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.lessons.material import PLAIN, RUN, Material
-from analysis.lessons.words import signed
-from analysis.metrics import final_parameters, total_rank
+from analysis.lessons.words import ends_of, signed
+from analysis.metrics import active_parameters, final_parameters, total_rank
 from analysis.runs import Run
 from analysis.statistics import compare_pairs, verdict
 from analysis.study import Compared, StudyTable
@@ -31,13 +31,13 @@ def facts(lab: Material) -> dict[str, Any]:
         "plain": PLAIN,
         "last": int(run.steps[-1]),
         "flex_accuracy": _accuracy(run),
-        "plain_lambda": sorted(
-            {float(value) for own in plain.singular_values(int(plain.steps[-1])).values() for value in own}
-        ),
         "plain_accuracy": _accuracy(plain),
         "tested": tests,
         "flex_right": right,
         "plain_right": _test(plain)[1],
+        "right_bars": [_test(plain)[1] / tests, right / tests],
+        "right_labels": ["LoRA", "FlexLoRA"],
+        "direction_total": int(total_rank(plain)[-1]),
         "seeds": len(seeds),
         "study_task": flex.task,
         "study_steps": table.rows[0]["steps"],
@@ -51,10 +51,13 @@ def facts(lab: Material) -> dict[str, Any]:
         "lora_parameters": f"{lora.spent['final_parameters']:,.0f}",
         "flex_parameters": f"{flex.spent['final_parameters']:,.0f}",
         "cut_parameters": f"{cut.spent['final_parameters']:,.0f}",
+        "event_parameters": f"{int(active_parameters(run)[run.record_at(ends_of(run)[0]) + 1]):,}",
         "run_parameters": f"{final_parameters(run):,}",
         "plain_parameters": f"{final_parameters(plain):,}",
         "parameter_bars": [one.spent["final_parameters"] for one in (lora, flex, random, cut)],
         "parameter_labels": [one.variant for one in (lora, flex, random, cut)],
+        "random_least": f"{min(_column(table, 'random moves', 'final_parameters')):,.0f}",
+        "random_most": f"{max(_column(table, 'random moves', 'final_parameters')):,.0f}",
         "parameter_top": 1.15 * max(one.spent["final_parameters"] for one in (lora, flex, random, cut)),
         "half": len(seeds) // 2,
         "wins": sum(difference > 0 for difference in differences),
@@ -79,6 +82,10 @@ def _over_random(table: StudyTable, metric: str, seeds: Sequence[int]) -> dict[s
         "over_random_high": signed(found.high, 3),
         "over_random_verdict": verdict(found, found.p),
     }
+
+
+def _column(table: StudyTable, variant: str, name: str) -> list[float]:
+    return [row[name] for row in table.rows if row["variant"] == variant]
 
 
 def _accuracy(run: Run) -> float:

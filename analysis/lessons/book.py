@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from analysis.lessons import better, event, moving, schedule, spectrum, zero_impact
-from analysis.lessons.material import RUNS, Material
+from analysis.lessons.material import Material
 from analysis.lessons.quiz import quiz
 from analysis.lessons.words import UNSHOWN, filled, sentence
 from analysis.player_modules import FOLDER
@@ -56,7 +56,14 @@ def lesson_book(lab: Material) -> dict[str, Any]:
     """
     found = {name: facts(lab) for name, facts in LESSONS.items()}
     lessons = [filled_lesson(name, facts, number) for number, (name, facts) in enumerate(found.items(), 1)]
-    return {"lessons": lessons, "quiz": quiz({**found["5_moving"], **found["6_better"]}), "runs": list(RUNS)}
+    return {"lessons": lessons, "quiz": quiz({**found["5_moving"], **found["6_better"]}), "runs": _shown(lessons)}
+
+
+def _shown(lessons: list[dict[str, Any]]) -> list[str]:
+    """The runs that a step puts on its stage, in the order in which they come."""
+    steps = [part for lesson in lessons for step in lesson["steps"] for part in (step, step.get("reveal", {}))]
+    views = [part["stage"]["view"] for part in steps if "view" in part.get("stage", {})]
+    return list(dict.fromkeys(str(view["run"]) for view in views))
 
 
 def filled_lesson(name: str, facts: Mapping[str, Any], number: int) -> dict[str, Any]:

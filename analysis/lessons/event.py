@@ -46,7 +46,8 @@ def facts(lab: Material) -> dict[str, Any]:
         "pruned_count": len(pruned),
         "extended": extended,
         "extended_count": len(extended),
-        "score_told": _told(run, stages, labels),
+        "score_told": _told(run, at.record - 1, stages, labels),
+        "rank_ones": int((run.ranks[at.record] == 1).sum()),
         "lowest": decimals(sorted(score.values())[:3], 3),
         "take_limit": score[pruned[-1]],
         "give_limit": score[extended[-1]],
@@ -69,6 +70,7 @@ def facts(lab: Material) -> dict[str, Any]:
         "new": extended[0],
         "grown": min(_new_size(run, at.record + 1, name) for name in extended),
         **close,
+        **_closeness(run, step, [*pruned, *extended]),
     }
 
 
@@ -78,14 +80,15 @@ def _new_size(run: Run, record: int, matrix: str) -> float:
     return max(abs(own.singular_value) for own in found if own.state == "new")
 
 
-def _told(run: Run, stages: Stages, labels: dict[str, str]) -> dict[str, str]:
-    """What is said of each matrix that might be picked as the next to lose a direction."""
+def _told(run: Run, record: int, stages: Stages, labels: dict[str, str]) -> dict[str, str]:
+    """What is said of each matrix that might be picked as the next to lose: its entropy on the map and at the event."""
 
     def placed(order: float) -> str:
         return standing(int(order), "lowest", len(labels))
 
     return {
-        name: f"{sentence(labels[name])}: entropy {stages.score[place]:.3f}, {placed(stages.order[place])}."
+        name: f"{sentence(labels[name])} has entropy {run.entropy[record, place]:.3f} on this map and "
+        f"{stages.score[place]:.3f} one step later: {placed(stages.order[place])}."
         for name, place in run.places.items()
     }
 
@@ -107,6 +110,14 @@ def _closest(run: Run, step: int, pruned: list[str]) -> dict[str, Any]:
         "clear_margin": _value(run, step, pruned[0], "margin"),
         "clear_ratio": _value(run, step, pruned[0], "ratio"),
     }
+
+
+def _closeness(run: Run, step: int, moved: list[str]) -> dict[str, Any]:
+    """How many decisions of an event had a margin below the noise of the score."""
+    cards = [why_card(run, step, name) for name in moved]
+    lines = [line for card in cards if card is not None for line in card["lines"]]
+    ratios = [float(line["value"]) for line in lines if line["key"] == "ratio" and line["value"] is not None]
+    return {"judged": len(ratios), "undecided": sum(ratio < 1 for ratio in ratios)}
 
 
 def _value(run: Run, step: int, matrix: str, key: str) -> float:

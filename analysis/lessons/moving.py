@@ -9,13 +9,11 @@ import numpy as np
 
 from analysis.glossary.moment import Moment
 from analysis.lessons.material import REFERENCE, RUN, Material
-from analysis.lessons.words import ends_of, percent, sentence
+from analysis.lessons.words import percent, sentence
 from analysis.metrics import churn, final_ranks, gross_moves, matrix_label, net_moves, net_share, spectrum_gap
-from analysis.runs import Run, exact_event
+from analysis.runs import Run
 from analysis.stability import order_stability
 from analysis.study import StudyTable, study_groups
-from analysis.why import why_card
-from analysis.why.rules import RANK_ONE
 from flexlora.importance import effective_rank
 
 ENOUGH = 0.99
@@ -28,11 +26,6 @@ def facts(lab: Material) -> dict[str, Any]:
     ranks = final_ranks(run)
     most = int(ranks.argmax())
     last = int(run.steps[-1])
-    top = Moment(run, last, most)
-    rank_one = str(run.config["rank_one"])
-    needed = int(np.searchsorted(np.cumsum(top.shares), ENOUGH) + 1)
-    effective = effective_rank(top.weights)
-    assert effective is not None
     return {
         "run": RUN,
         "reference": REFERENCE,
@@ -40,38 +33,45 @@ def facts(lab: Material) -> dict[str, Any]:
         "reference_last": int(reference.steps[-1]),
         "matrices": len(ranks),
         "first_rank": int(run.ranks[0, 0]),
-        "rank_one": rank_one,
-        "rank_one_told": RANK_ONE[rank_one],
+        "rank_one": str(run.config["rank_one"]),
         "lowest_count": int((ranks == ranks.min()).sum()),
         "lowest_rank": int(ranks.min()),
         "highest_rank": int(ranks.max()),
         "gainers": [run.matrices[place].name for place in np.flatnonzero(ranks == ranks.max())],
-        "top": top.name,
         "top_label": matrix_label(run.matrices[most]),
-        "top_rank": top.rank,
-        "needed": needed,
-        "few": needed // 3,
-        "top_top": float(top.shares[0]) * 1.15,
-        "effective": effective,
-        "top_bars": top.shares.tolist(),
+        **_used(run, last, int(np.argsort(-ranks, kind="stable")[1])),
         "other": run.matrices[int(ranks.argmin())].name,
         "change_told": {
             m.name: f"{sentence(matrix_label(m))} went from {run.ranks[0, place]} to {ranks[place]}."
             for place, m in enumerate(run.matrices)
         },
         "gross": gross_moves(run),
-        "half_gross": gross_moves(run) / 2,
         "net": net_moves(run),
         "lost": gross_moves(run) - net_moves(run),
         "net_share": percent(net_share(run)),
         "churn": percent(churn(run)),
         "gap": float(np.nanmedian(spectrum_gap(run))),
         "reference_gap": float(np.nanmedian(spectrum_gap(reference))),
-        "reference_last_gap": float(spectrum_gap(reference)[-1]),
         **_gap_at_end(reference),
-        **_closeness(run),
         **_stability(run),
         **_by_chance(lab.study()[0]),
+    }
+
+
+def _used(run: Run, step: int, place: int) -> dict[str, Any]:
+    """How many directions of a matrix hold nearly all of its energy. It is not the one that the steps before show."""
+    at = Moment(run, step, place)
+    needed = int(np.searchsorted(np.cumsum(at.shares), ENOUGH) + 1)
+    effective = effective_rank(at.weights)
+    assert effective is not None
+    return {
+        "used_label": matrix_label(run.matrices[place]),
+        "used_rank": at.rank,
+        "needed": needed,
+        "few": needed // 3,
+        "effective": effective,
+        "used_bars": at.shares.tolist(),
+        "used_top": float(at.shares[0]) * 1.15,
     }
 
 
@@ -82,35 +82,30 @@ def _gap_at_end(run: Run) -> dict[str, Any]:
     at = int(np.searchsorted(steps, run.events[-1]["step"]))
     gap = np.abs(own[at] - true[at])
     place = int(np.nanargmax(gap))
+    matrix, shares = run.matrices[place], Moment(run, int(steps[at]), place).shares
+    known = run.true_singular_values(int(steps[at]))
+    assert known is not None
+    energy = np.square(np.sort(known[1][matrix.name])[::-1].astype(np.float64))
+    numbers = [str(i + 1) for i in range(len(shares))]
+    root = float(np.sqrt(matrix.in_features))
     return {
-        "gap_matrix": run.matrices[place].name,
-        "gap_label": matrix_label(run.matrices[place]),
+        "gap_matrix": matrix.name,
+        "gap_label": matrix_label(matrix),
         "gap_step": int(steps[at]),
-        "gap_bars": (shares := Moment(run, int(steps[at]), place).shares).tolist(),
-        "gap_top": float(shares[0]) * 1.15,
+        "gap_bars": [*shares.tolist(), *(energy / energy.sum()).tolist()],
+        "gap_labels": 2 * numbers,
+        "gap_groups": [["by λ", len(shares)], ["by true singular values", len(shares)]],
+        "gap_hidden": list(range(len(shares), 2 * len(shares))),
+        "gap_count": len(shares),
+        "gap_first": float(energy[0] / energy.sum()),
+        "gap_square": matrix.in_features == matrix.out_features,
+        "entries": matrix.in_features,
+        "length_first": root * float(run.config["initial_std"]),
+        "length_new": root * float(run.config["new_direction_std"]),
+        "times": (float(run.config["new_direction_std"]) / float(run.config["initial_std"])) ** 2,
+        "reference_rank_one": str(run.config["rank_one"]),
         "gap_lambda": float(own[at, place]),
         "gap_sigma": float(true[at, place]),
-    }
-
-
-def _closeness(run: Run) -> dict[str, Any]:
-    """How many decisions of the event that the lessons look at had a margin below the noise of the score."""
-    step, _, _ = ends_of(run)
-    event = exact_event(run, step)
-    assert event is not None
-    moved = [move["matrix"] for half in ("prune", "extend") for move in event[half]]
-    ratios = []
-    for name in moved:
-        card = why_card(run, step, name)
-        assert card is not None
-        value = next((line["value"] for line in card["lines"] if line["key"] == "ratio"), None)
-        if value is not None:
-            ratios.append(float(value))
-    return {
-        "step": step,
-        "judged": len(ratios),
-        "undecided": sum(ratio < 1 for ratio in ratios),
-        "clear": sum(ratio >= 3 for ratio in ratios),
     }
 
 
@@ -131,7 +126,6 @@ def _stability(run: Run) -> dict[str, Any]:
         "stable_random": mean["random"],
         "stable_bars": [max(0.0, mean[key]) for key in shown],
         "stable_labels": list(shown.values()),
-        "stable_values": [f"{mean[key]:.2f}" for key in shown],
     }
 
 
@@ -148,7 +142,6 @@ def _by_chance(study: StudyTable) -> dict[str, Any]:
         "random_gross": float(np.mean(random_gross)),
         "random_net": float(np.mean(random_net)),
         "chance_bars": [float(np.mean(each)) for each in (net, random_net)],
-        "chance_values": [f"{np.mean(each):.1f}" for each in (net, random_net)],
         "chance_top": max(float(np.mean(each)) for each in (gross, random_gross)) * 1.15,
     }
 

@@ -17,7 +17,8 @@ from flexlora.config import FlexLoRAConfig
 
 START_BUDGETS = (2, 4, 6, 8, 10, 12, 14, 16, 20, 24)
 WANTED_MOVES = 100
-SKETCHED = 6
+SKETCHED, SKETCHED_B0 = 6, 20
+"""How many events, and the b₀ for which b(t) is drawn: not that of the run, whose moves stand in many places."""
 
 
 def facts(lab: Material) -> dict[str, Any]:
@@ -50,28 +51,34 @@ def facts(lab: Material) -> dict[str, Any]:
         "last": int(run.steps[-1]),
         "last_share": moved[-1] / run.total_steps,
         "wanted": WANTED_MOVES,
-        "own_curve": [{"label": "b(t)", "values": curve}],
         "gross": gross_moves(run),
-        "moved_first_half": sum(len(event["prune"]) for event in run.events[: len(moved) // 2]),
-        "half_events": len(moved) // 2,
+        "half_events": len(events) // 2,
+        "first_half_share": sum(curve[: len(events) // 2]) / sum(curve),
         "event_steps": events,
         "event_budgets": curve,
-        **_sketch(events, curve),
+        **_sketch(config, events, curve),
         **_others(config),
         **_dial(config),
         **_doubled(run, config),
     }
 
 
-def _sketch(events: list[int], curve: list[int]) -> dict[str, Any]:
-    """The events at which b(t) is guessed: evenly spread, the first and last among them."""
+def _sketch(config: FlexLoRAConfig, events: list[int], own: list[int]) -> dict[str, Any]:
+    """The events at which b(t) of another b₀ is drawn: evenly spread, the first and last among them."""
+    curve = [replace(config, initial_budget=SKETCHED_B0).budget(at) for at in events]
     places = np.linspace(0, len(events) - 1, SKETCHED).round().astype(int)
     return {
         "sketch_steps": [events[place] for place in places],
         "first_sketched": events[places[0]],
         "last_sketched": events[places[-1]],
         "sketch_budgets": [curve[place] for place in places],
-        "sketch_top": max(curve) + 1,
+        "sketch_top": max(curve) + 2,
+        "sketch_b0": SKETCHED_B0,
+        "sketch_end": max(at for at, budget in zip(events, curve, strict=True) if budget),
+        "two_curves": [
+            {"label": f"b₀ = {b0}", "values": values}
+            for b0, values in ((config.initial_budget, own), (SKETCHED_B0, curve))
+        ],
     }
 
 
@@ -89,7 +96,10 @@ def _others(config: FlexLoRAConfig) -> dict[str, Any]:
             {"label": "released code, as it comes", "values": curves["constant"]},
         ],
         "shapes_top": max(max(curve) for curve in curves.values()) + 1,
-        "half_more": round(1.5 * sum(curves["paper"])),
+        "level_b0": (level := sum(curves["paper"]) // len(curves["paper"])),
+        "level_moves": level * len(curves["paper"]),
+        "level_late": level * (len(curves["paper"]) - len(curves["paper"]) // 2),
+        "paper_late": sum(curves["paper"][len(curves["paper"]) // 2 :]),
         "constant_ratio": sum(curves["constant"]) / sum(curves["paper"]),
     }
 
@@ -120,10 +130,17 @@ def _doubled(run: Run, config: FlexLoRAConfig) -> dict[str, Any]:
     own = logged_decisions(run)
     twice = replay(run, replace(config, initial_budget=2 * config.initial_budget), "frozen")
     same = replay(run, config, "exact")
+    allowed = [replace(config, initial_budget=2 * config.initial_budget).budget(int(at)) for at in config.event_steps()]
+    pairs = len(run.matrices) // 2
     labels = [f"b₀ = {b0}" for b0 in (config.initial_budget, 2 * config.initial_budget)]
     return {
         "twice_b0": 2 * config.initial_budget,
         "twice_gross": twice.moves,
+        "matrices": len(run.matrices),
+        "twice_allowed": sum(allowed),
+        "twice_first": max(allowed),
+        "pairs": pairs,
+        "twice_possible": sum(min(budget, pairs) for budget in allowed),
         "twice_net": _net(run, twice),
         "own_net": net_moves(run),
         "double_net": 2 * net_moves(run),

@@ -11,11 +11,11 @@ from analysis.lessons.material import PLAIN, RUN, Material
 from analysis.lessons.words import decimals, ends_of, percent, sentence, sum_text
 from analysis.metrics import matrix_label
 from analysis.runs import Run
-from analysis.why.wording import ordinal, standing
+from analysis.why.wording import standing
 from flexlora.importance import frobenius_norm, spectral_entropy
 
 DIRECTIONS = 8
-DECAYS = tuple(round(1 - 0.05 * i, 2) for i in range(17))
+DECAYS = tuple(round(1 - 0.02 * i, 2) for i in range(41))
 FACTORS = (1, 2, 3, 4, 6, 8, 10)
 
 
@@ -59,9 +59,8 @@ def facts(lab: Material) -> dict[str, Any]:
         "low_sizes": at[low].weights.tolist(),
         "low_sizes_top": float(at[low].weights[0]) * 1.15,
         "both_bars": [*at[low].shares.tolist(), *at[high].shares.tolist()],
-        "both_labels": [
-            matrix_label(run.matrices[run.place_of(name)]) for name in (low, high) for _ in at[name].shares
-        ],
+        "both_labels": [str(place + 1) for name in (low, high) for place in range(at[name].rank)],
+        "both_groups": [[matrix_label(run.matrices[run.place_of(name)]), at[name].rank] for name in (low, high)],
         "high": high,
         "high_label": matrix_label(run.matrices[run.place_of(high)]),
         "high_rank": at[high].rank,
@@ -82,7 +81,10 @@ def _maps(run: Run, plain: Run) -> dict[str, Any]:
     totals = {f"{label.lower()}_total": sum(map(sum, ranks)) for label, ranks in found}
     flat = {f"{label.lower()}_ranks": sorted({rank for row in ranks for rank in row}) for label, ranks in found}
     return {
-        "maps": [{"label": f"{label}, total rank {sum(map(sum, ranks))}", "ranks": ranks} for label, ranks in found],
+        "maps": [{"label": label, "ranks": ranks} for label, ranks in found],
+        "maps_told": [
+            {"label": f"{label}, total rank {sum(map(sum, ranks))}", "ranks": ranks} for label, ranks in found
+        ],
         "kinds": kinds,
         **totals,
         **flat,
@@ -107,7 +109,8 @@ def _energies(run: Run, record: int, high: str) -> dict[str, Any]:
         "loud": [run.matrices[place].name],
         "loud_label": matrix_label(run.matrices[place]),
         "loud_entropy": float(entropy[place]),
-        "loud_place": ordinal(int((entropy < entropy[place]).sum()) + 1),
+        "loud_below": int((entropy < entropy[place]).sum()),
+        "loud_above": int((entropy > entropy[place]).sum()),
         "energy_ratio": float(energy[place]) / own,
         "energy_told": {
             m.name: f"{sentence(matrix_label(m))} has energy {energy[i]:.4f}: "
@@ -124,12 +127,12 @@ def _decay(q: float) -> dict[str, Any]:
         "value": entropy,
         "label": f"each λ is {q:.2f} of the one before",
         "bars": values.tolist(),
-        "numbers": [["entropy I", f"{entropy:.2f}"], ["largest share", f"{1 / np.square(values).sum():.0%}"]],
+        "numbers": [["entropy I", f"{entropy:.2f}"], ["largest share", percent(float(1 / np.square(values).sum()))]],
     }
 
 
 def _halfway() -> dict[str, Any]:
-    """What the smaller half of the directions holds at the frame whose entropy is nearest to 0.5."""
+    """What the smaller half of the directions holds where the slider is nearest to entropy 0.5."""
     powers = np.array([q ** np.arange(DIRECTIONS) for q in DECAYS])
     entropies = [spectral_entropy(values) or 0.0 for values in powers]
     nearest = int(np.argmin(np.abs(np.array(entropies) - 0.5)))

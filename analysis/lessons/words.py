@@ -59,8 +59,8 @@ def sentence(text: str) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Return a text with no-break spaces before "%", after "±", around "×" and the "=" of a symbol: a letter, "b₀"."""
-    joined = re.sub(r"(?<=\d) (?=%)|(?<=±) (?=\d)|(?<=\d) (?=× )|(?<=\d ×) (?=\d)", NO_BREAK, text)
+    """Return a text with no-break spaces: before each "%", after "±", around "×" and the "=" of a letter or "b₀"."""
+    joined = re.sub(r"(?<=\d) ?(?=%)|(?<=±) (?=\d)|(?<=\d) (?=× )|(?<=\d ×) (?=\d)", NO_BREAK, text)
     return re.sub(r"(\b\w[₀-₉]?) = (?=[\d−-])", rf"\1{NO_BREAK}={NO_BREAK}", joined)
 
 

@@ -17,6 +17,8 @@ from flexlora.importance import spectral_entropy
 
 AROUND = 5
 RANKS = range(2, 17)
+ADAM_EPSILON = 1e-8
+"""What AdamW adds to the size that it divides by, as torch has it unless told otherwise."""
 
 
 def facts(lab: Material) -> dict[str, Any]:
@@ -25,7 +27,8 @@ def facts(lab: Material) -> dict[str, Any]:
     step, _, _ = ends_of(run)
     event = exact_event(run, step)
     assert event is not None
-    matrix = run.matrices[run.place_of(event["extend"][0]["matrix"])]
+    place = run.place_of(event["extend"][0]["matrix"])
+    matrix, rank = run.matrices[place], int(run.ranks[run.record_at(step), place])
     return {
         "run": RUN,
         "step": step,
@@ -33,7 +36,9 @@ def facts(lab: Material) -> dict[str, Any]:
         "new": matrix.name,
         "new_label": matrix_label(matrix),
         "new_count": len(event["extend"]),
-        "output_change": _extended_output(matrix.out_features, matrix.in_features, run.scale or 1.0),
+        "new_rank": rank,
+        "new_rank_after": rank + 1,
+        "output_change": _extended_output((matrix.out_features, matrix.in_features, rank), run.scale or 1.0),
         **_loss(run, step),
         **_taken(run, step),
         **_regularizer(run),
@@ -45,11 +50,11 @@ def facts(lab: Material) -> dict[str, Any]:
     }
 
 
-def _extended_output(rows: int, columns: int, scale: float) -> float:
+def _extended_output(shape: tuple[int, int, int], scale: float) -> float:
     """Return the largest change of (s · P diag(λ) Q) x when a direction with λ = 0 joins, over drawn P, λ, Q, x."""
-    draw = np.random.default_rng(0)
-    p, q = draw.normal(0, rows**-0.5, (rows, 8)), draw.normal(0, columns**-0.5, (8, columns))
-    values, x = draw.normal(size=8), draw.normal(size=columns)
+    draw, (rows, columns, rank) = np.random.default_rng(0), shape
+    p, q = draw.normal(0, rows**-0.5, (rows, rank)), draw.normal(0, columns**-0.5, (rank, columns))
+    values, x = draw.normal(size=rank), draw.normal(size=columns)
     before = scale * (p @ (values * (q @ x)))
     new_p, new_q = draw.normal(0, rows**-0.5, rows), draw.normal(0, columns**-0.5, columns)
     return float(np.abs(before + scale * new_p * (0.0 * (new_q @ x)) - before).max())
@@ -88,9 +93,11 @@ def _taken(run: Run, step: int) -> dict[str, Any]:
     moved = [event["step"] for event in run.events if event["prune"] or event["extend"]]
     own = {matrix: share for (at, matrix), share in shares.items() if at == step}
     (worst_step, worst), most = max(shares.items(), key=lambda pair: pair[1])
-    label = matrix_label(run.matrices[run.place_of(max(own, key=lambda name: own[name]))])
+    largest = {event: max(share for (at, _), share in shares.items() if at == event) for event, _ in shares}
     return {
-        "taken_label": label,
+        "largest_bars": list(largest.values()),
+        "largest_labels": [str(at) for at in largest],
+        "largest_top": most * 1.15,
         "taken_most": percent(max(own.values())),
         "taken_least": percent(min(own.values())),
         "taken_least_value": min(own.values()),
@@ -156,6 +163,8 @@ def _fallen(run: Run) -> dict[str, Any]:
         "fall_at_once": float(at_once),
         "fall_logged": float(run.entropy[record + 1, place]),
         "fall_factor": math.log(rank) / math.log(rank + 1),
+        "fall_rank_ones": int((run.ranks[record] == 1).sum()),
+        "rank_one": str(run.config["rank_one"]),
         "extensions": len(found),
         "extensions_fell": sum(change < 0 for change, _, _ in found),
     }
@@ -174,6 +183,7 @@ def _first_step(run: Run, step: int) -> dict[str, Any]:
         for direction in directions_at(run, record + 1, run.place_of(move["matrix"]))
         if direction.state == "new"
     ]
+    least = int(np.argmin(sizes))
     others = np.concatenate([np.abs(own) for own in run.singular_values(int(run.steps[record + 1])).values()])
     return {
         "rate": rate,
@@ -181,6 +191,9 @@ def _first_step(run: Run, step: int) -> dict[str, Any]:
         "new_labels": [matrix_label(run.matrices[run.place_of(move["matrix"])]) for move in event["extend"]],
         "new_top": rate * 1.25,
         "new_smallest": min(sizes),
+        "short_label": matrix_label(run.matrices[run.place_of(event["extend"][least]["matrix"])]),
+        "short_gradient": ADAM_EPSILON * sizes[least] / (rate - sizes[least]),
+        "next_smallest": sorted(sizes)[1],
         "new_largest": max(sizes),
         "typical_size": float(np.median(others)),
     }

@@ -12,6 +12,7 @@ import { drawLevels, level, plot, svg } from "./svg.js";
  * @property {number} given how many points from the left are told
  * @property {number} [mark] x of the event
  * @property {string} unit
+ * @property {string} named what the true curve is, in the middle of a sentence
  */
 
 const KEY_SHARE = 1 / 24;
@@ -67,7 +68,7 @@ export class Drawing {
   reveal() {
     this.revealed = true;
     this.button.hidden = true;
-    this.hint.textContent = this.mine ? "Dashed: what you drew. Solid: what the log has." : "What the log has.";
+    this.hint.textContent = this.mine ? `Dashed: what you drew. Solid: ${this.ask.named}.` : `${this.ask.named[0].toUpperCase()}${this.ask.named.slice(1)}.`;
     this.draw();
   }
 
@@ -88,7 +89,10 @@ export class Drawing {
     this.plot = own;
     drawLevels(own, low, high, level);
     const across = this.across;
-    if (mark !== undefined) own.root.append(svg("line", { class: "ln-event", x1: across(x.indexOf(mark)), x2: across(x.indexOf(mark)), y1: own.edges.top, y2: own.y(low) }), svg("text", { class: "ln-tick", x: across(x.indexOf(mark)), y: own.edges.top - 12, "text-anchor": "middle", text: "event" }));
+    const before = mark === undefined ? -1 : x.indexOf(mark);
+    // A step is measured before its event: the event lies between it and the next.
+    const event = before < 0 ? 0 : (across(before) + across(Math.min(before + 1, x.length - 1))) / 2;
+    if (before >= 0) own.root.append(svg("line", { class: "ln-event", x1: event, x2: event, y1: own.edges.top, y2: own.y(low) }), svg("text", { class: "ln-tick", x: event, y: own.edges.top - 12, "text-anchor": "middle", text: "event" }));
     x.forEach((step, i) => own.root.append(svg("text", { class: "ln-tick", x: across(i), y: own.y(low) + 20, "text-anchor": "middle", text: i % Math.ceil((x.length * 34) / width) ? "" : String(step) })));
     own.root.append(svg("text", { class: "ln-tick", x: 8, y: 16, text: unit }), svg("text", { class: "ln-tick", x: own.x(0.5), y: height - 4, "text-anchor": "middle", text: "step" }));
     if (this.revealed) own.root.append(svg("polyline", { class: "ln-line ln-line0", points: truth.map((value, i) => `${across(i)},${own.y(value)}`).join(" ") }));

@@ -121,7 +121,7 @@ export class Stage {
       if (!view.stage) player.setSlow(false);
     }
     this.asked += 1;
-    const request = { ...firstChoices(), step: null, matrix: null, since: null, ...view, run: String(view.run), id: `lesson ${this.asked}`, link: null, beside: null, served: this.served };
+    const request = { ...firstChoices(), step: null, matrix: null, since: null, ...view, run: String(view.run), id: `lesson ${this.asked}`, link: null, beside: null, served: this.served, lambda_only: true };
     player.ask(request, (_, value) => {
       const seen = /** @type {Record<string, any>} */ (value);
       if (seen.run === view.run && !this.root.classList.contains("ln-fronted")) this.hears.looked(seen);

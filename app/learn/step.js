@@ -27,12 +27,12 @@ export class StepView {
     this.status = element("p", { class: "ln-status", "aria-live": "polite" });
     this.reveal = element("div", { class: "ln-reveal", hidden: "", tabindex: "-1" }, [
       ...(step.reveal?.text ? paragraphs(step.reveal.text) : []),
-      ...(step.reveal?.formula ? [element("code", { class: "ln-formula", text: step.reveal.formula })] : []),
+      ...(step.reveal?.formula ? [formula(step.reveal.formula)] : []),
     ]);
     this.root = element("section", { class: "ln-step", id: `ln-${lesson.key}-${step.key}`, "aria-label": `Step ${place}: ${step.title}` }, [
       this.heading,
       ...paragraphs(step.text),
-      ...(step.formula ? [element("code", { class: "ln-formula", text: step.formula })] : []),
+      ...(step.formula ? [formula(step.formula)] : []),
       ...(step.ask && !told ? [(this.asking = this.question())] : []),
       ...(told && step.ask ? [element("p", { class: "ln-question" }, marked(step.ask.instead ?? step.ask.question))] : []),
       this.reveal,
@@ -148,6 +148,11 @@ export class StepView {
     });
     if (right !== null) this.reveal.prepend(element("p", { class: right || this.found ? "ln-verdict ln-yes" : "ln-verdict ln-no", role: "status", text: verdict(ask.kind === "draw" && !this.drawn ? "" : ask.kind, right, this.found) }));
   }
+}
+
+/** @param {string} text its lines as they are written: a formula breaks where it was meant to @returns {HTMLElement} */
+function formula(text) {
+  return element("code", { class: "ln-formula" }, text.split("\n").flatMap((line, i) => (i ? [element("br", {}), line] : [line])));
 }
 
 /** @param {string} kind @param {boolean} right @param {boolean} found by the reader, on the stage @returns {string} */

@@ -53,9 +53,11 @@ function drawSum(root, { rank, weights }, side, width, middle) {
   let x = (width - rank * side - (rank - 1) * gap - 50) / 2 + 50;
   root.append(svg("text", { class: "ln-big", x: x - 12, y: middle + 7, "text-anchor": "end", text: "= s · (" }));
   for (let i = 0; i < rank; i += 1) {
-    const block = bar(i, x, middle - side / 2, side, side);
+    // p down the left edge and q along the top, in their colours; inside, their product as strong as λ.
+    const [top, edge] = [middle - side / 2, Math.max(4, side * 0.07)];
+    const block = bar(i, x + edge + 1, top + edge + 1, side - edge - 1, side - edge - 1);
     block.setAttribute("opacity", String(0.12 + 0.88 * sized(weights, i)));
-    root.append(svg("rect", { class: "ln-frame", x, y: middle - side / 2, width: side, height: side, rx: 2 }), block, svg("text", { class: "ln-tick", x: x + side / 2, y: middle + side / 2 + 20, "text-anchor": "middle", text: `λ${sub(i)}·p${sub(i)}·q${sub(i)}ᵀ` }));
+    root.append(bar(i, x, top + edge + 1, edge, side - edge - 1), bar(i, x + edge + 1, top, side - edge - 1, edge), block, svg("text", { class: "ln-tick", x: x + side / 2, y: middle + side / 2 + 20, "text-anchor": "middle", text: `λ${sub(i)}·p${sub(i)}·q${sub(i)}ᵀ` }));
     x += side;
     root.append(svg("text", { class: "ln-big", x: x + (i < rank - 1 ? gap / 2 : 12), y: middle + 7, "text-anchor": "middle", text: i < rank - 1 ? "+" : ")" }));
     x += gap;

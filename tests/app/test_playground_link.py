@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 
 from flexlora.tally import count_moves
 from tests.app.playground_script import NODE, answers
 
+LESSONS = Path(__file__).parents[2] / "app/learn/lessons"
 TABS = ["race", "spectrum", "zero", "starts", "cut", "price"]
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node runs the playground's modules here; it is not installed")
@@ -46,6 +49,26 @@ def test_choices_come_back():
     assert len(set(texts)) > 25
     for one, found in zip(shown, answers(*(["ui/link", "readLink", f"#{text}", TABS] for text in texts)), strict=True):
         assert found == {"shown": one, "notes": []}
+
+
+def test_a_link_to_an_experiment_is_its_race_and_shows_its_question():
+    (experiments,) = answers(["ui/experiments", "all"])
+    found = answers(*(["ui/link", "readLink", f"#try={one['key']}", TABS] for one in experiments))
+    assert [one["shown"]["choices"] for one in found] == [one["choices"] for one in experiments]
+    assert all(one["notes"] == [] for one in found)
+    written = answers(*(["ui/link", "linkOf", one["shown"], TABS] for one in found))
+    again = answers(*(["ui/link", "readLink", f"#{text}", TABS] for text in written))
+    asked = answers(*(["ui/experiment_of", "experimentOf", one["shown"]["choices"]] for one in again))
+    assert [one["key"] for one in asked] == [one["key"] for one in experiments]
+    assert answers(["ui/experiment_of", "experimentOf", first()]) == [None]
+    assert "nothing" in read("try=this")["notes"][0] and read("try=this")["shown"]["choices"] == first()
+
+
+def test_links_of_lessons_to_races_name_experiments_that_exist():
+    (experiments,) = answers(["ui/experiments", "all"])
+    texts = [path.read_text(encoding="utf-8") for path in LESSONS.glob("*.yaml")]
+    tried = [key for text in texts for key in re.findall(r"playground#try=(\w+)", text)]
+    assert {"nothing", "fail"} <= set(tried) <= {one["key"] for one in experiments}
 
 
 def test_an_empty_link_is_a_first_visit():

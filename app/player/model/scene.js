@@ -27,6 +27,7 @@
  * @property {Pinned | null} other a second run under the same clock
  * @property {import("./stages.js").Stage | null} stage where slow motion stands in this event
  * @property {boolean} [slow] slow motion: matrices are drawn as their directions, also between events
+ * @property {boolean} [lambdaOnly] the spectrum is drawn without the true singular values behind it
  * @property {object | null} card why-card of the selected matrix, null while it is on its way
  */
 

@@ -29,6 +29,7 @@ export function sceneOf(player, [width, height]) {
     scale: player.chosen.scale ?? "matrix",
     since: player.since,
     slow: player.clock.slow,
+    lambdaOnly: player.request?.lambda_only ?? false,
     prune: model.movesOf(told.prune ? event?.prune : []),
     extend: model.movesOf(told.extend ? event?.extend : []),
     other: player.pinned && pinnedAt(player.pinned.model, player.pinned.name, step),

@@ -173,7 +173,7 @@ function numbersOf({ model, record: now, selected: m, stage }) {
   if (model.run.ranksOnly) return `rank ${rank} · λ unknown`;
   const event = stage ? -1 : model.eventAt(model.steps[now]);
   const after = event < 0 ? rank : decisionOf(model, event).after[m];
-  return `${record === now ? "" : `step ${model.steps[record]}: `}rank ${rank}${after === rank ? "" : ` → ${after}`}${stage ? "" : describeSoft(model, record, m)} · entropy ${formatEntropy(model.entropy(record, m))} · energy ${energyText(model, record, m)}`;
+  return `${record === now ? "" : `step ${model.steps[record]}: `}rank ${rank}${after === rank ? "" : ` → ${after}`}${stage ? "" : describeSoft(model, record, m)} · ${cast && record === now && rank !== model.rank(now, m) ? "before: " : ""}entropy ${formatEntropy(model.entropy(record, m))} · energy ${energyText(model, record, m)}`;
 }
 
 /** What experts ask for: is λ the spectrum, what scales it, what is left of the moves. @param {Scene} scene */

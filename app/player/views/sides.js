@@ -19,9 +19,9 @@ export const SIDES = {
     label: "Spectrum",
     hint: "λ and the true singular values of the selected matrix",
     draw: (pen, scene) =>
-      drawSpectrum(pen, scene.model, scene.palette, scene.width, scene.height, { selected: scene.selected, scale: scaleOf(scene.model, scene.selected), ...sideOf(scene) }),
+      drawSpectrum(pen, scene.model, scene.palette, scene.width, scene.height, { selected: scene.selected, scale: scaleOf(scene.model, scene.selected), lambdaOnly: scene.lambdaOnly, ...sideOf(scene) }),
     // λ may be on its way.
-    sameAs: ({ model, record, selected, stage }) => (stage ? undefined : [record, selected, model.singularValues(record, selected)?.length, model.trueSingularValues(record, selected)?.step].join()),
+    sameAs: ({ model, record, selected, stage, lambdaOnly }) => (stage ? undefined : [record, selected, lambdaOnly, model.singularValues(record, selected)?.length, model.trueSingularValues(record, selected)?.step].join()),
     tip: (scene, x) => describeDirection(scene.model, sideOf(scene).directions, x, scene.width, scaleOf(scene.model, scene.selected)),
     describe: ({ model, record, selected }) => `Spectrum of ${describeCell(model, record, selected)}`,
     table: ({ model, record, selected }) => spectrumTable(model, record, selected),

@@ -130,7 +130,7 @@ function percent(share) {
 
 /**
  * @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {number} width @param {number} height
- * @param {{record: number, selected: number, scale: SpectrumScale, directions: Direction[], coming: number}} state coming: new directions that have no λ yet
+ * @param {{record: number, selected: number, scale: SpectrumScale, directions: Direction[], coming: number, lambdaOnly?: boolean}} state coming: new directions that have no λ yet; lambdaOnly: no true singular values behind them
  */
 export function drawSpectrum(pen, model, palette, width, height, state) {
   const { directions, coming } = state;
@@ -138,12 +138,12 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
   const truth = model.trueSingularValues(state.record, state.selected);
   const column = plot.w / state.scale.count;
   const y = (/** @type {number} */ value) => plot.y + plot.h * (1 - Math.abs(value) / state.scale.top);
-  drawAxis(pen, palette, plot, state.scale.top, y);
+  drawAxis(pen, palette, plot, state.scale.top, y, state.lambdaOnly ? "|λ|" : "|λ|, σ/s");
   if (!model.spectra.of(state.selected)) {
     pen.text(plot.x + plot.w / 2, plot.y + plot.h / 2, "spectrum on its way", { fill: palette.muted, size: 12, align: "center" });
     return;
   }
-  drawTruth(pen, palette, plot, column, truthAt(model, state.record, state.selected).map(({ over }) => over), y);
+  if (!state.lambdaOnly) drawTruth(pen, palette, plot, column, truthAt(model, state.record, state.selected).map(({ over }) => over), y);
   directions.forEach((direction, i) => drawStem(pen, palette, plot, plot.x + (i + 0.5) * column, column, direction, y));
   if (column >= LABELLED && directions.some(({ slot }) => slot !== null)) pen.text(plot.x - 6, plot.y + plot.h + 11, "slot", { fill: palette.muted, size: 11, align: "right" });
   for (let i = 0; i < coming; i += 1) {
@@ -152,17 +152,17 @@ export function drawSpectrum(pen, model, palette, width, height, state) {
     pen.text(x, y(0) - 14, "+1", { fill: palette.extended, size: 11, align: "center" });
   }
   drawShares(pen, palette, { x: plot.x, y: plot.y + plot.h + 20, w: plot.w, h: 18 }, directions);
-  const items = keyItems(pen, model, palette, truth ? truth.step : null);
+  const items = keyItems(pen, model, palette, state.lambdaOnly ? undefined : truth ? truth.step : null);
   drawKey(pen, palette, { x: plot.x, y: height - 9 - (model.gates ? KEY_ROW : 0), w: width - plot.x, h: height }, items);
 }
 
-/** @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} top @param {(value: number) => number} y */
-function drawAxis(pen, palette, plot, top, y) {
+/** @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} top @param {(value: number) => number} y @param {string} name */
+function drawAxis(pen, palette, plot, top, y, name) {
   for (const value of [0, top / 2, top]) {
     pen.line(plot.x, y(value), plot.x + plot.w, y(value), { stroke: palette.line });
     pen.text(plot.x - 6, y(value), formatNumber(value), { fill: palette.muted, size: 11, align: "right" });
   }
-  if (plot.h >= 64) pen.text(plot.x - 6, y(top * 0.75), "|λ|, σ/s", { fill: palette.muted, size: 11, align: "right" });
+  if (plot.h >= 64) pen.text(plot.x - 6, y(top * 0.75), name, { fill: palette.muted, size: 11, align: "right" });
 }
 
 /** Hollow bars behind the stems. @param {CanvasPen} pen @param {Palette} palette @param {Box} plot @param {number} column @param {number[]} values largest first @param {(value: number) => number} y */
@@ -233,7 +233,7 @@ function drawShares(pen, palette, box, directions) {
 
 /** @typedef {[string, (x: number, y: number) => void]} KeyItem */
 
-/** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {number | null} truthStep @returns {KeyItem[]} */
+/** @param {CanvasPen} pen @param {Model} model @param {Palette} palette @param {number | null | undefined} truthStep undefined = not shown @returns {KeyItem[]} */
 function keyItems(pen, model, palette, truthStep) {
   const hollow = { fill: palette.background, width: 1.75 };
   /** @type {KeyItem[]} */
@@ -243,13 +243,15 @@ function keyItems(pen, model, palette, truthStep) {
     pen.glyph("circle", x + 5, y, 4.5, { ...hollow, stroke: palette.accent });
     pen.clipped({ x, y: y + 0.5, w: 10, h: 5 }, () => pen.glyph("circle", x + 5, y, 4.5, { fill: palette.accent }));
   }]);
+  /** @type {KeyItem} */
+  const truth = [truthStep === null ? "σ: not recorded" : `σ/s of ΔW (${truthStep})`, (x, y) => {
+    pen.rect(x, y - 5, 10, 10, { fill: palette.muted, alpha: 0.2 });
+    pen.line(x, y - 5, x + 10, y - 5, { stroke: palette.muted, width: 1.5 });
+  }];
   return [
     ["λ > 0", (x, y) => pen.glyph("circle", x + 5, y, 4, { fill: palette.accent })],
     ["λ < 0", (x, y) => pen.glyph("down", x + 5, y, 4, { fill: palette.accent })],
-    [truthStep === null ? "σ: not recorded" : `σ/s of ΔW (${truthStep})`, (x, y) => {
-      pen.rect(x, y - 5, 10, 10, { fill: palette.muted, alpha: 0.2 });
-      pen.line(x, y - 5, x + 10, y - 5, { stroke: palette.muted, width: 1.5 });
-    }],
+    ...(truthStep === undefined ? [] : [truth]),
     ...soft,
     [model.gates ? model.words.pruned : "pruned", (x, y) => pen.glyph("circle", x + 5, y, 4, { ...hollow, stroke: palette.pruned })],
     [model.gates ? model.words.extended : "new", (x, y) => pen.glyph("circle", x + 5, y, 5, { stroke: palette.extended, width: 1.75 })],

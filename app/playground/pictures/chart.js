@@ -25,7 +25,7 @@ import { formatNumber, niceTicks } from "../../player/model/format.js";
  * @property {boolean} [log]
  * @property {string} title
  * @property {string} [below] what the x axis counts
- * @property {[string, string]} [ends] words at the ends of the x axis, instead of its numbers
+ * @property {string[]} [places] words below the x axis at 0, 1, 2, …, instead of the numbers at its ends
  * @property {number} [now] a line across
  * @property {number[]} [marks] ticks at the foot
  * @property {number} [right] room for the names of the lines
@@ -76,9 +76,11 @@ export function drawChart(pen, palette, box, input) {
   }
   pen.line(left, bottom, right, bottom, { stroke: palette.faint });
   for (const mark of input.marks ?? []) pen.line(x(mark), bottom, x(mark), bottom + 4, { stroke: palette.muted });
-  const words = input.ends ?? /** @type {[string, string]} */ (input.x.map(formatNumber));
-  pen.text(left, bottom + 12, words[0], { fill: palette.muted, size: 11 });
-  pen.text(right, bottom + 12, words[1], { fill: palette.muted, align: "right", size: 11 });
+  if (input.places) input.places.forEach((word, i) => pen.text(x(i), bottom + 12, word, { fill: palette.muted, align: "center", size: 11 }));
+  else {
+    pen.text(left, bottom + 12, formatNumber(input.x[0]), { fill: palette.muted, size: 11 });
+    pen.text(right, bottom + 12, formatNumber(input.x[1]), { fill: palette.muted, align: "right", size: 11 });
+  }
   if (input.below) pen.text((left + right) / 2, bottom + 12, input.below, { fill: palette.muted, align: "center", size: 11 });
   if (input.now !== undefined) pen.line(x(input.now), top, x(input.now), bottom, { stroke: palette.faint });
   pen.clipped({ x: left - 4, y: top - 4, w: right - left + 8, h: bottom - top + 8 }, () => {

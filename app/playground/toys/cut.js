@@ -98,7 +98,7 @@ function words(errors, values) {
   if (!values.some((value) => value < 0)) return "No λ is negative: both rules cut the same. Drag a bar below 0.";
   if (errors.sign - errors.size < 1e-12) return "Here both rules lose the same. Make a negative λ larger, or a small one positive.";
   const times = errors.size > 0 ? ` ${formatNumber(errors.sign / errors.size)} times as much` : " and the other loses nothing";
-  return `A λ of large size and negative sign carries energy like any other, but counts as smallest when its sign does: that rule loses${times}. The smallest |λ| is the best cut there is, as long as P and Q are orthonormal.`;
+  return `A large negative λ carries as much energy as a large positive one, but the signed rule takes it first: it loses${times}. The smallest |λ| is the best cut there is, as long as P and Q are orthonormal.`;
 }
 
 /** @type {Toy} */

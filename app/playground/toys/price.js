@@ -13,6 +13,7 @@ import { button, Facts, row, slider, Verdict } from "./toy.js";
 /** @import { Desk, OpenToy, Toy } from "./toy.js" */
 
 const WEIGHTS = [0, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1];
+const NAMES = ["0", "10⁻⁵", "10⁻⁴", "10⁻³", "10⁻²", "0.1", "1"];
 const SIGMA = [3, 2.2, 1.6, 1, 0.5, 0.2];
 const [OUT, IN, RATE] = [16, 12, 0.03];
 const LAST = 400;
@@ -89,10 +90,10 @@ class PriceToy {
     const fit = all[this.place];
     this.bars.draw(palette, lam, { ghost: sigma, mark: (i) => formatNumber(lam[i]), fill: () => (gap > LARGEST_GAP ? palette.pruned : palette.extended) });
     const xs = WEIGHTS.map((_, i) => i);
-    const common = { x: /** @type {[number, number]} */ ([0, xs.length - 1]), ends: /** @type {[string, string]} */ (["0", "1"]), below: "weight γ", now: this.place };
+    const common = { x: /** @type {[number, number]} */ ([0, xs.length - 1]), places: NAMES, now: this.place };
     for (const [canvas, title, colour, ys, log] of /** @type {[HTMLCanvasElement, string, string, number[], boolean][]} */ ([
-      [this.gaps, "bought: gap |I(λ) − I(σ)|", palette.extended, read.map((one) => one.gap), false],
-      [this.costs, `paid: loss after ${fit.steps} steps, at least 10⁻⁶`, palette.pruned, all.map((one) => Math.max(one.loss, LEAST_DRAWN)), true],
+      [this.gaps, "bought: gap |I(λ) − I(σ)|, by γ", palette.extended, read.map((one) => one.gap), false],
+      [this.costs, `paid: loss after ${fit.steps} steps (at least 10⁻⁶), by γ`, palette.pruned, all.map((one) => Math.max(one.loss, LEAST_DRAWN)), true],
     ])) {
       const [width, height] = [Math.max(160, canvas.parentElement?.clientWidth ?? 0), 236];
       drawChart(penFor(canvas, width, height, palette.font), palette, { x: 0, y: 0, w: width, h: height }, { ...common, title, log, y: endsOf([ys], log), right: 12, series: [{ xs, ys, colour, dots: true }] });

@@ -106,7 +106,7 @@ class ZeroToy {
   words(before, moved, now) {
     if (now === null) return "All λ are 0: entropy is undefined.";
     if (!before) return "Press the button: watch the output (its old heights stay as lines) and the entropy.";
-    const scored = before.rank > 1 ? `fell by exactly log ${before.rank} / log ${before.rank + 1}` : "fell from 1, which it is by definition at rank 1";
+    const scored = before.rank > 1 ? `fell by the factor log ${before.rank} / log ${before.rank + 1}` : "fell from 1, which it is by definition at rank 1";
     return `The output changed by ${formatNumber(moved)}: λ = 0 adds nothing yet. The entropy ${scored}, although no energy moved. So a matrix that was just given a direction looks less in need of one. Drag the new bar up: it recovers once λ grows.`;
   }
 }

@@ -1,9 +1,15 @@
 /** Races to try, each with the question that it answers. */
 
-import { halves, SLOWLY } from "./choices.js";
+import { copyOf, halves, SLOWLY } from "./choices.js";
 
 /** @import { Choices } from "./choices.js" */
 /** @typedef {{key: string, label: string, look: string, choices: Choices}} Experiment */
+
+/** @param {string} key @returns {Choices | undefined} */
+export function choicesOf(key) {
+  const found = EXPERIMENTS.find((experiment) => experiment.key === key);
+  return found && copyOf(found.choices);
+}
 
 /** @type {Experiment[]} */
 export const EXPERIMENTS = [
@@ -19,7 +25,7 @@ export const EXPERIMENTS = [
   },
   {
     key: "energy", label: "Small and wide",
-    look: "Here the matrices that need most rank carry the least energy. A goes by entropy, which ignores size; B by the Frobenius norm, which is nothing but size.",
+    look: "Here the matrices that need most rank carry the least energy. A goes by entropy, which ignores size; B by the Frobenius norm, which is nothing but size. Guess: which one ends with fewer directions misplaced, and is its loss lower for that?",
     choices: { scenario: "disagree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "frobenius_norm" } },
   },
   {
@@ -44,7 +50,7 @@ export const EXPERIMENTS = [
   },
   {
     key: "knowing", label: "Know the truth",
-    look: "B moves towards the painted ranks, which it knows: nobody can decide better. How much loss is left for a rule to gain?",
+    look: "B moves towards the painted ranks, which it knows: no rule can choose its moves better. How much lower is its loss than A's? And does it reach the dotted line, a training that had the true ranks from the start? Its late directions have had fewer steps to learn.",
     choices: { scenario: "agree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "oracle" } },
   },
 ];

@@ -2,6 +2,7 @@
 
 import { SETTINGS } from "../engine/settings.js";
 import { copyOf, firstChoices, OWN, SHARED, SIDES, trouble, withSetting } from "./choices.js";
+import { choicesOf, EXPERIMENTS } from "./experiments.js";
 
 /** @import { Setting, Settings } from "../engine/settings.js" */
 /** @import { Choices } from "./choices.js" */
@@ -57,17 +58,20 @@ function readChoices(asked, notes) {
   for (const key of SHARED) read(key, key, (value) => (choices) => void (choices.shared = withSetting(choices.shared, key, value)));
   read("truth", "scenario", (value) => (choices) => void (choices.scenario = value));
   for (const side of SIDES) for (const key of OWN) read(`${side}.${key}`, key, (value) => (choices) => void (choices[side] = withSetting(choices[side], key, value)));
-  const known = [...SHARED, "truth", "show", "values", ...SIDES.flatMap((side) => OWN.map((key) => `${side}.${key}`))];
+  const known = [...SHARED, "truth", "show", "values", "try", ...SIDES.flatMap((side) => OWN.map((key) => `${side}.${key}`))];
   for (const name of asked.keys()) if (!known.includes(name)) notes.push(`The link's ${cut(name)} is nothing that can be set here.`);
-  const all = firstChoices();
+  const tried = asked.get("try");
+  const first = (tried && choicesOf(tried)) || firstChoices();
+  if (tried && !choicesOf(tried)) notes.push(`The link's try=${cut(tried)} is not one of ${EXPERIMENTS.map(({ key }) => key).join(", ")}; it stays as it was.`);
+  const all = copyOf(first);
   for (const [, put] of found) put(all);
   if (!trouble(all)) return all;
-  return oneByOne(found, notes);
+  return oneByOne(first, found, notes);
 }
 
-/** Together they cannot be: what does not fit to those before it is told. @param {[string, Put][]} found @param {string[]} notes @returns {Choices} */
-function oneByOne(found, notes) {
-  let choices = firstChoices();
+/** Together they cannot be: what does not fit to those before it is told. @param {Choices} first @param {[string, Put][]} found @param {string[]} notes @returns {Choices} */
+function oneByOne(first, found, notes) {
+  let choices = first;
   let left = found;
   for (let before = Infinity; left.length < before; ) {
     before = left.length;

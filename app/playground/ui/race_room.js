@@ -8,6 +8,7 @@ import { commandOf } from "../engine/settings.js";
 import { Runner } from "../runner.js";
 import { copyOf, ruleOf, settingsOf, SIDES, trouble, truthOfChoices, withSetting } from "./choices.js";
 import { Contestant, sideColour } from "./contestant.js";
+import { experimentOf } from "./experiment_of.js";
 import { EXPERIMENTS } from "./experiments.js";
 import { Ledger } from "./ledger.js";
 import { Painter } from "./painter.js";
@@ -27,7 +28,7 @@ import { POLICIES } from "../engine/policies.js";
 /** Name, steps a second (null = as fast as it goes), and ms to halt where rank moved. */
 const PACES = /** @type {[string, number | null, number][]} */ ([["30 a second, halting at moves", 30, 2000], ["10 steps a second", 10, 0], ["20 steps a second", 20, 0], ["40 steps a second", 40, 0], ["80 steps a second", 80, 0], ["as fast as it goes", null, 0]]);
 const PRESETS = ["agree", "disagree", "spike", "uniform"];
-const LOOK = "Two trainings look for the left map: how many directions (its rank) each weight matrix needs. Watch rank move: 4/7 has 4 and needs 7, a frame has found it; the small number decides who loses and who gains. Press a matrix of A or B to read why. The left map is yours to paint.";
+const LOOK = "Two trainings look for the left map: how many directions (its rank) each weight matrix needs. In A and B, 4/7 means: has 4, needs 7; a purple frame: has what it needs. The small number is the score, here entropy: the lowest loses, the highest gains. Press a matrix to read why it moved or stayed. The left map is yours to paint.";
 const CHART_HEIGHT = 210;
 const LEAST_TOP = 9;
 
@@ -103,6 +104,7 @@ export class RaceRoom {
     this.keys = (/** @type {KeyboardEvent} */ event) => this.pressed(event);
     document.addEventListener("keydown", this.keys);
     this.restart(!this.hall.still);
+    this.ask(experimentOf(this.choices));
   }
 
   close() {
@@ -120,7 +122,7 @@ export class RaceRoom {
     const told = trouble(next);
     if (told) return told;
     this.choices = next;
-    this.forget();
+    this.ask();
     this.hall.changed();
     this.restart(this.playing || this.finished);
     return null;
@@ -141,15 +143,14 @@ export class RaceRoom {
     this.choices = copyOf(experiment.choices);
     this.hall.changed();
     this.restart(!this.hall.still);
-    this.look.textContent = experiment.look;
-    this.tries?.forEach((node, i) => node.setAttribute("aria-pressed", String(EXPERIMENTS[i] === experiment)));
+    this.ask(experiment);
     this.look.parentElement?.scrollIntoView({ block: "nearest", behavior: this.hall.still ? "auto" : "smooth" });
   }
 
-  /** The question of an experiment is no longer what is shown. */
-  forget() {
-    this.look.textContent = LOOK;
-    for (const node of this.tries ?? []) node.setAttribute("aria-pressed", "false");
+  /** The question of an experiment; undefined = what is shown is none. @param {import("./experiments.js").Experiment} [experiment] */
+  ask(experiment) {
+    this.look.textContent = experiment?.look ?? LOOK;
+    this.tries?.forEach((node, i) => node.setAttribute("aria-pressed", String(EXPERIMENTS[i] === experiment)));
   }
 
   /** @param {boolean} playing */
@@ -274,7 +275,7 @@ export class RaceRoom {
     const loss = this.ledgers.map(({ validation }, i) => ({ ...looks[i], xs: validation.steps, ys: validation.losses }));
     const way = this.ledgers.slice(0, 2).map(({ way: { steps: at, misplaced } }, i) => ({ ...looks[i], xs: [...at, step], ys: [...misplaced, misplaced[misplaced.length - 1]], steps: true }));
     const inputs = [
-      { ...common, series: way, y: endsOf(way.map(({ ys }) => ys)), title: "directions misplaced" },
+      { ...common, series: way, y: endsOf(way.map(({ ys }) => ys)), title: "directions misplaced: ½ · Σ |has − needs|" },
       { ...common, series: loss, y: endsOf(loss.map(({ ys }) => ys), true), log: true, title: "loss on unseen data", right: 76 },
     ];
     this.charts.forEach((canvas, i) => {
