@@ -131,6 +131,5 @@ def merge_summary(names: Sequence[str], products: np.ndarray, weights: Sequence[
 
 
 def _range(cosines: Sequence[float]) -> str:
-    # 0 is added so that no −0 is shown.
-    low, high = round(min(cosines), 2) + 0.0, round(max(cosines), 2) + 0.0
-    return f"{low:+.2f}" if len(cosines) == 1 else f"{low:+.2f} to {high:+.2f}"
+    low, high = signed(min(cosines), 2), signed(max(cosines), 2)
+    return low if low == high else f"{low} to {high}"

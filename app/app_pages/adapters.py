@@ -29,10 +29,10 @@ SECTIONS = {
     "What is inside": map_section,
     "Table": table_section,
     "Shrink it": shrink_section,
-    "Where rank would move": moves_section,
     "Against another": compare_section,
     "Several, and merge": several_section,
     "What is usual": usual_section,
+    "Where rank would move": moves_section,
 }
 
 

@@ -81,6 +81,9 @@ def beside_atlas(spectra: AdapterSpectra) -> list[Beside]:
         values["entry"] = float(np.median(sizes))
     group = load_atlas().large_enough(_rank(spectra))
     ranks = {key: 0 if key in OF_ANY_RANK else group.rank if group else None for key in LABELS if key in values}
+    if group is not None and group.rank != _rank(spectra):
+        # It is counted in directions, and grows with them.
+        ranks.pop("effective_rank", None)
     return [_beside(key, values[key], rank) for key, rank in ranks.items() if rank is not None]
 
 
