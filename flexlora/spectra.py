@@ -29,6 +29,9 @@ def true_singular_values(P: ArrayLike, lam: ArrayLike, Q: ArrayLike, scale: floa
         R = np.asarray(np.linalg.qr(left, mode="r"))  # (min(out, r), r)
         S = np.asarray(np.linalg.qr(right.T, mode="r"))  # (min(in, r), r)
         core = (R * values) @ S.T
+        if not np.isfinite(core).all():
+            # LAPACK would write a line of its own about it.
+            return np.full(values.size, np.nan)
         core_values = np.linalg.svd(core, compute_uv=False)
         found[: core_values.size] = abs(scale) * core_values
     return found

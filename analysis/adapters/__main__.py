@@ -36,9 +36,11 @@ from analysis.adapters.tables import TABLE_FILES, adapter_report
 from analysis.adapters.targets import SIZES, TARGETS
 from analysis.adapters.words import CAVEAT, describe_moves
 from analysis.command import CommandParser, run_command, text_table
-from analysis.outside import read_json
+from analysis.outside import first_line, read_json, shown
 
 COLUMNS = ("matrix", "rank", "rank_99", "entropy", "effective_rank", "stable_rank", "norm", "state")
+BY, HOW, DENSITY = "least_error", "linear", 0.5
+"""Where nothing else is said."""
 EPILOG = """examples:
   python -m analysis.adapters my_adapter
   python -m analysis.adapters my_adapter --energy 0.99 --out smaller
@@ -70,7 +72,7 @@ def _parser() -> CommandParser:
         targets.add_argument(*short, f"--{name}", dest=name, type=kind, metavar="N", help=f"shrink to this: {meaning}")
     parser.add_argument(
         "--by",
-        default="least_error",
+        default=BY,
         choices=list(ORDERS),
         help="which matrix gives the next direction (default %(default)s)",
     )
@@ -97,10 +99,10 @@ def _parser() -> CommandParser:
         "--compare", type=Path, nargs="+", metavar="OTHER", help="further adapters: how far do they overlap"
     )
     several.add_argument("--merge", type=Path, nargs="+", metavar="OTHER", help="further adapters to merge into --out")
-    parser.add_argument("--how", default="linear", choices=list(MERGES), help="how to merge (default %(default)s)")
+    parser.add_argument("--how", choices=list(MERGES), help=f"how to merge (default {HOW})")
     parser.add_argument("--weights", type=float, nargs="+", metavar="W", help="of each adapter in a merge (default 1)")
     parser.add_argument(
-        "--density", type=float, default=0.5, metavar="D", help="share of entries that TIES and DARE keep (default .5)"
+        "--density", type=float, metavar="D", help=f"share of entries that TIES and DARE keep (default {DENSITY})"
     )
     parser.add_argument(
         "--map",
@@ -114,14 +116,7 @@ def _parser() -> CommandParser:
 
 def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     target = next((name for name in TARGETS if getattr(options, name) is not None), None)
-    if options.merge and (options.out is None or target is not None):
-        raise AdapterError("--merge needs --out, the new folder, and no target: shrink the merged adapter afterwards.")
-    if options.out and target is None and not options.merge:
-        raise AdapterError(f"--out needs a target: one of --{', --'.join(TARGETS)}.")
-    if options.drop and options.by != "least_error":
-        raise AdapterError(f"--drop needs --by least_error: {options.by} keeps a direction of every matrix.")
-    if options.table and options.table.suffix.lstrip(".") not in TABLE_FILES:
-        raise AdapterError(f"--table {options.table} must end with one of: .{', .'.join(TABLE_FILES)}.")
+    _check(options, target)
     adapter = open_any(str(options.adapter))
     if options.map:
         adapter = adapter.mapped(_read_map(options.map))
@@ -150,8 +145,51 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         text += ["", describe_moves(spectra, moves), CAVEAT]
     _several(options, adapter, add)
     if options.table:
-        options.table.write_bytes(TABLE_FILES[options.table.suffix.lstrip(".")](spectra))
+        _write_table(options.table, TABLE_FILES[options.table.suffix.lstrip(".")](spectra))
     return report, "\n".join(text)
+
+
+def _check(options: argparse.Namespace, target: str | None) -> None:
+    """Refuse options that would do nothing, or something else than asked for, before anything is read."""
+    if options.merge and (options.out is None or target is not None):
+        raise AdapterError("--merge needs --out, the new folder, and no target: shrink the merged adapter afterwards.")
+    if options.out and target is None and not options.merge:
+        raise AdapterError(f"--out needs a target: one of --{', --'.join(TARGETS)}.")
+    if options.out and options.out.name.isspace():
+        raise AdapterError(f"--out {shown(str(options.out))} is no name of a folder. Give one.")
+    for key in ("how", "weights", "density"):
+        if getattr(options, key) is not None and not options.merge:
+            raise AdapterError(f"--{key} is of a merge: it needs --merge.")
+    if options.density is not None and MERGES[options.how or HOW] is None:
+        raise AdapterError("--density is of TIES and DARE: it needs --how ties or --how dare.")
+    if target is None and options.by != BY:
+        raise AdapterError(f"--by needs a target: one of --{', --'.join(TARGETS)}.")
+    if target is None and not options.curve:
+        for key, given in (("drop", options.drop), ("dtype", options.dtype), ("as", options.form != SAME)):
+            if given:
+                raise AdapterError(f"--{key} needs a target, one of --{', --'.join(TARGETS)}, or --curve.")
+    if options.drop and options.by != BY:
+        raise AdapterError(f"--drop needs --by {BY}: {options.by} keeps a direction of every matrix.")
+    if options.table is None:
+        return
+    if options.table.suffix.lstrip(".") not in TABLE_FILES:
+        raise AdapterError(f"--table {options.table} must end with one of: .{', .'.join(TABLE_FILES)}.")
+    if options.table.exists() or options.table.is_symlink():
+        raise AdapterError(f"--table {options.table} exists already. Choose a new name.")
+    if not options.table.parent.is_dir() and options.table.parent != options.out:
+        raise AdapterError(
+            f"--table {options.table}: there is no folder {options.table.parent}. Make it, or choose another."
+        )
+
+
+def _write_table(path: Path, content: bytes) -> None:
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except OSError as error:
+        if not isinstance(error, FileExistsError):
+            path.unlink(missing_ok=True)
+        raise AdapterError(f"--table {path} cannot be written: {error.strerror or error}.") from error
 
 
 def _several(options: argparse.Namespace, adapter: Adapter, add: Callable[[str, Section], None]) -> None:
@@ -164,21 +202,27 @@ def _several(options: argparse.Namespace, adapter: Adapter, add: Callable[[str, 
     compared, findings = examine_together([adapter, *others])
     add("together", many_section(compared, findings))
     if options.merge:
-        merge = merge_adapters([adapter, *others], options.out, options.how, options.weights, options.density)
+        density = DENSITY if options.density is None else options.density
+        merge = merge_adapters([adapter, *others], options.out, options.how or HOW, options.weights, density)
         add("merge", merge_section(merge, options.out))
 
 
 def _read_map(path: Path) -> dict[str, Place]:
     try:
         found = read_json(path, MAX_CONFIG_BYTES)
-        places = {str(name): (layer, str(kind)) for name, (layer, kind) in found.items()}
-        if not all(layer is None or type(layer) is int for layer, _ in places.values()):
-            raise ValueError("a layer is not a whole number or null")
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        reason = "" if isinstance(found, dict) else "it is no object"
+    except (OSError, ValueError) as error:
+        found, reason = {}, getattr(error, "strerror", None) or first_line(error)
+    for name, place in found.items() if not reason else ():
+        fits = isinstance(place, list) and len(place) == 2 and isinstance(place[1], str)
+        if not fits or not (place[0] is None or type(place[0]) is int):
+            reason = f"{shown(name)} is {shown(place)}, not a layer (a whole number or null) and a module type"
+            break
+    if reason:
         raise AdapterError(
-            f'{path} cannot be used as a map: {error}. It must be JSON like {{"model.layers.0.q": [0, "query"]}}.'
-        ) from error
-    return places
+            f'{path} cannot be used as a map: {reason}. It must be JSON like {{"model.layers.0.q": [0, "query"]}}.'
+        )
+    return {name: (layer, kind) for name, (layer, kind) in found.items()}
 
 
 if __name__ == "__main__":

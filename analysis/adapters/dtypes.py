@@ -13,11 +13,19 @@ def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
     """Return float numbers rounded to a type, a key of ``DTYPES``, in an array that holds them exactly.
 
     Raises:
-        AdapterError: an unknown type, or numbers too large for it.
+        AdapterError: an unknown type, or numbers that are not finite in it: no file gets NaN or infinity.
     """
     if dtype not in DTYPES:
         raise AdapterError(f"Unknown type {dtype!r}. Choose one of: {', '.join(DTYPES)}.")
-    return DTYPES[dtype](array)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = DTYPES[dtype](array)
+    if not np.isfinite(found).all():
+        wider = " or ".join(WIDER[dtype])
+        raise AdapterError(
+            f"The factors hold numbers too large for {dtype}."
+            + (f" Write {wider}." if wider else " Nothing was written.")
+        )
+    return found
 
 
 def stored(array: np.ndarray, dtype: str) -> bytes:
@@ -32,16 +40,13 @@ def _bfloat16(array: np.ndarray) -> np.ndarray:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype("<u4").view("<f4")
 
 
-def _float16(array: np.ndarray) -> np.ndarray:
-    if np.abs(array).max(initial=0.0) > np.finfo("<f2").max:
-        raise AdapterError("The factors hold numbers too large for F16. Write F32 or BF16.")
-    return array.astype("<f2")
-
-
 DTYPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "F64": lambda array: array.astype("<f8"),
     "F32": lambda array: array.astype("<f4"),
     "BF16": _bfloat16,
-    "F16": _float16,
+    "F16": lambda array: array.astype("<f2"),
 }
 """Type of the factors in a written file → f(array) → the array rounded to it."""
+
+WIDER: dict[str, tuple[str, ...]] = {"F16": ("F32", "BF16"), "BF16": ("F64",), "F32": ("F64",), "F64": ()}
+"""Type → those that hold larger numbers."""

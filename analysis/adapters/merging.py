@@ -21,9 +21,9 @@ from analysis.adapters.adapter import Adapter
 from analysis.adapters.comparison import Group, aligned, base_notices, lacking, representative
 from analysis.adapters.compression import write_adapter
 from analysis.adapters.dtypes import rounded, stored
-from analysis.adapters.files import AdapterError, NewTensor
+from analysis.adapters.files import MAX_NUMBER, AdapterError, NewTensor
 from analysis.adapters.formats.peft_names import written_names, written_shapes
-from analysis.adapters.formats.peft_plan import carried_tensors
+from analysis.adapters.formats.peft_plan import carried_tensors, check_kernels
 from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.many import factors_of, inner_product, labels_of
 from analysis.adapters.patterns import unambiguous
@@ -67,7 +67,8 @@ class Merge(Brief):
     """What a merge wrote.
 
     Attributes:
-        error: ‖merged ΔW − written ΔW‖_F / ‖merged ΔW‖_F over all matrices: what the rank and the type could not hold.
+        error: ‖merged ΔW − written ΔW‖_F / ‖merged ΔW‖_F over all matrices, or a share of ``apart`` where nothing
+            but rounding is left: what the rank and the type could not hold.
         norm: ‖merged ΔW‖_F.
         apart: √Σ w²‖ΔW‖²_F, the norm if the adapters were orthogonal: less is cancelled, more adds up.
         notices: one line for each thing to know.
@@ -110,6 +111,8 @@ def merge_adapters(
     """
     used = _checked(adapters, how, weights, density)
     groups = aligned(adapters)
+    if MERGES[how] is not None:
+        _check_density(groups, density)
     common = [representative(group) for group in groups]
     _finite(adapters)
     ranks = {matrix.name: _rank(group) for matrix, group in zip(common, groups, strict=True)}
@@ -149,13 +152,18 @@ def _told(
     products: np.ndarray,
 ) -> Merge:
     (lost, norm), names = np.sqrt(sums), labels_of(adapters)
+    apart = float(np.sqrt(np.square(weights) @ np.diagonal(products)))
+    # Where the parts cancel to the last bits, the rest is rounding, and a share of it says nothing.
+    cancelled = lost >= norm > 0
+    nothing = ["The adapters cancel one another: of the merged ΔW only rounding is left."] if cancelled else []
     tasks = [(adapter.config or {}).get("task_type") for adapter in adapters]
     return Merge(
-        float(lost / norm) if norm else 0.0,
+        float(lost / (apart if cancelled else norm)) if norm else 0.0,
         float(norm),
-        float(np.sqrt(np.square(weights) @ np.diagonal(products))),
+        apart,
         tuple(_left(adapters, names, groups)),
         (
+            *nothing,
             *base_notices(adapters, names),
             *lost_heads(adapters, names),
             *merge_warnings(names, tasks, products, weights),
@@ -263,9 +271,44 @@ def _rank(group: Group) -> int:
     return max(1, min(sum(one.rank for one in group if one is not None), matrix.in_features, matrix.out_features))
 
 
+_KEPT = (
+    "base_model_name_or_path",
+    "task_type",
+    "modules_to_save",
+    "bias",
+    "trainable_token_indices",
+    "layer_replication",
+    "alora_invocation_tokens",
+)
+"""Of the first one's configuration: what says how the rest of its file, and ΔW as a whole, is used."""
+_ALIKE = {
+    "alora_invocation_tokens": "acts only from its invocation tokens on (aLoRA)",
+    "layer_replication": "numbers its layers as in an enlarged model (layer_replication)",
+}
+"""Keys that change what ΔW means: all or none may have them, and in the same way."""
+
+
+def _check_alike(adapters: Sequence[Adapter]) -> None:
+    for key, told in _ALIKE.items():
+        values = [(adapter.config or {}).get(key) or None for adapter in adapters]
+        if any(value != values[0] for value in values):
+            name = next(label for label, value in zip(labels_of(adapters), values, strict=True) if value)
+            raise AdapterError(f"{name} {told}, and not every other in the same way: one ΔW cannot be both.")
+
+
+def _check_density(groups: Sequence[Group], density: float) -> None:
+    """Refuse a density at which a whole matrix would be left out."""
+    matrix = min((representative(group) for group in groups), key=lambda one: one.in_features * one.out_features)
+    size = matrix.in_features * matrix.out_features
+    if density * size < 1:
+        raise AdapterError(
+            f"density={density:g} keeps none of the {size:,} entries of {matrix.name}: 1/{size} or more is needed."
+        )
+
+
 def _config(first: Adapter, ranks: dict[str, int]) -> dict[str, Any]:
     """Return a configuration with s = 1: alpha is r everywhere."""
-    config = {key: (first.config or {}).get(key) for key in ("base_model_name_or_path", "task_type", "modules_to_save")}
+    config = {key: (first.config or {}).get(key) for key in _KEPT}
     keys = unambiguous(list(ranks))
     r = Counter(ranks.values()).most_common(1)[0][0]
     pattern = {keys[name]: rank for name, rank in ranks.items() if rank != r}
@@ -295,8 +338,10 @@ def _checked(adapters: Sequence[Adapter], how: str, weights: Sequence[float] | N
     if len(adapters) < 2:
         raise AdapterError(f"{len(adapters)} adapter was given; merging takes two or more.")
     used = [1.0] * len(adapters) if weights is None else list(weights)
-    if len(used) != len(adapters) or not np.isfinite(used).all():
-        raise AdapterError(f"{len(used)} weights for {len(adapters)} adapters: one finite number each is needed.")
+    if len(used) != len(adapters) or not np.all(np.abs(used) <= MAX_NUMBER):
+        raise AdapterError(
+            f"{len(used)} weights for {len(adapters)} adapters: one number each, within ±{MAX_NUMBER:g}, is needed."
+        )
     if not 0 < density <= 1:
         raise AdapterError(f"density={density:g} must be above 0 and at most 1, such as 0.5.")
     for adapter in adapters:
@@ -308,4 +353,8 @@ def _checked(adapters: Sequence[Adapter], how: str, weights: Sequence[float] | N
         if adapter.starts_relative or adapter.config.get("use_dora"):
             what = "DoRA" if adapter.config.get("use_dora") else "weights that its start changed"
             raise AdapterError(f"{adapter.name} has {what}: its ΔW is not the whole change, so it cannot be merged.")
+        if adapter.config.get("lora_bias"):
+            raise AdapterError(f"{adapter.name} has lora_bias: its biases act beside ΔW, so it cannot be merged.")
+        check_kernels(adapter)
+    _check_alike(adapters)
     return used

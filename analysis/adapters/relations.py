@@ -83,11 +83,19 @@ def merge_warnings(
     if len(said) > 1:
         told = "; ".join(f"{listed(own)}: {task}" for task, own in said.items())
         found.append(f"The task types differ ({told}): the result keeps that of {names[0]}.")
-    found += [
-        f"{name} adds nothing: its {'weight' if own else 'ΔW'} is 0. Leave it out{'' if own else ', or mend it first'}."
-        for name, used, own in zip(names, live, np.diagonal(products), strict=True)
-        if not used
-    ]
+    for name, used, own, weight in zip(names, live, np.diagonal(products), weights, strict=True):
+        if used:
+            continue
+        if weight and own:
+            large = names[int(np.argmax(norms))]
+            found.append(
+                f"{name} adds nothing: beside {large} its share is less than rounding. Give it a larger weight."
+            )
+        else:
+            found.append(
+                f"{name} adds nothing: its {'ΔW' if weight else 'weight'} is 0. Leave it out"
+                f"{', or mend it first' if weight else ''}."
+            )
     if np.count_nonzero(live) > 1:
         most, least = int(np.argmax(norms)), int(np.argmin(np.where(live, norms, np.inf)))
         ratio = norms[most] / norms[least]

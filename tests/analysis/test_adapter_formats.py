@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis.adapters import AdapterError, SeveralAdapters, analyse_adapter, compress_adapter, open_adapter
 from analysis.adapters.files import CONFIG, WEIGHTS
@@ -274,6 +276,47 @@ def q8(array: np.ndarray) -> tuple[bytes, np.ndarray]:
     numbers = np.rint(blocks / scale.astype(np.float32)[:, None]).astype("i1")
     raw = b"".join(s.tobytes() + n.tobytes() for s, n in zip(scale, numbers, strict=True))
     return raw, (numbers * scale.astype(np.float64)[:, None]).reshape(array.shape)
+
+
+PLAIN_GGUF = {
+    "blk.0.attn_q.weight.lora_a": (0, (4, 32), bytes(512)),
+    "blk.0.attn_q.weight.lora_b": (0, (8, 4), bytes(128)),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda file: file.replace(b"general.arch", b"adapter.type"), "says 'adapter.type' twice"),
+        (lambda file: file.replace(b"attn_q.weight.lora_b", b"attn_q.weight.lora_a"), "has '.*lora_a' twice"),
+        (
+            lambda file: file.replace(struct.pack("<QQIQ", 4, 8, 0, 512), struct.pack("<QQIQ", 4, 8, 0, 508)),
+            "multiple of the alignment",
+        ),
+        (
+            lambda file: file.replace(struct.pack("<QQIQ", 32, 4, 0, 0), struct.pack("<QQIQ", 31, 4, 8, 0)),
+            "blocks of 32",
+        ),
+        (lambda file: file.replace(b"lora_b", b"lora_c"), "lora_c"),
+    ],
+)
+def test_a_gguf_file_that_contradicts_itself_is_refused(tmp_path, change, says):
+    file = gguf(tmp_path / "a.gguf", PLAIN_GGUF, adapter__type="lora", general__arch="llama").read_bytes()
+    assert open_adapter(tmp_path / "a.gguf").matrices and change(file) != file
+    (tmp_path / "b.gguf").write_bytes(change(file))
+    with pytest.raises(AdapterError, match=says):
+        open_adapter(tmp_path / "b.gguf")
+
+
+@given(st.integers(0, 100))
+def test_only_powers_of_two_are_alignments(tmp_path_factory, alignment):
+    path = tmp_path_factory.mktemp("gguf") / "a.gguf"
+    file = gguf(path, {}, general__alignment="xxxx").read_bytes()
+    value = struct.pack("<IQ", 8, 4) + b"xxxx"
+    path.write_bytes(file.replace(value, struct.pack("<II", 4, alignment)))
+    power = alignment > 0 and not alignment & (alignment - 1)
+    with pytest.raises(AdapterError, match="holds no lora_a" if power else "a power of 2 is needed"):
+        open_adapter(path)
 
 
 def test_gguf_of_every_type_that_is_read(tmp_path):
@@ -560,7 +603,10 @@ def test_a_matrix_that_would_not_fit_into_memory_is_refused_before_it_is_formed(
     ("more", "says"),
     [
         ({"use_qalora": True, "qalora_group_size": 10**30}, "qalora_group_size is 1"),
-        ({"use_qalora": True, "qalora_group_size": 1 << 19}, "inputs by its configuration"),
+        (
+            {"use_qalora": True, "qalora_group_size": 1 << 19, "base_model_name_or_path": "x-gptq"},
+            "inputs by its configuration",
+        ),
         ({"use_bdlora": {"target_modules_bd_a": ["q_proj"], "nblocks": 1 << 40}}, "cannot be"),
         ({"use_bdlora": True}, "does not say how many blocks"),
         ({"target_parameters": ["q_proj.weight"], "r": 7}, "how many experts share them is unknown"),

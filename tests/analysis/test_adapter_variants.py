@@ -14,7 +14,7 @@ import numpy as np
 import peft
 import pytest
 import torch
-from peft import AdaLoraConfig, LoHaConfig, LoKrConfig, LoraConfig, PeftType, get_peft_model
+from peft import AdaLoraConfig, LoHaConfig, LoKrConfig, LoraConfig, PeftModel, PeftType, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.lora.config import ArrowConfig, BdLoraConfig, EvaConfig, KasaConfig, MontecloraConfig, VeloraConfig
 from peft.tuners.lora.variants import BdLoraLinearVariant, KasaLinearVariant, QALoraLinearVariant
@@ -345,7 +345,11 @@ def test_qalora_acts_on_averages_of_inputs(tmp_path):
     rng = np.random.default_rng(0)
     A, B = rng.normal(size=(3, 4)).astype("<f4"), rng.normal(size=(7, 3)).astype("<f4")
     _write(
-        tmp_path, {f"{PREFIX}fc.lora_A.weight": A, f"{PREFIX}fc.lora_B.weight": B}, use_qalora=True, qalora_group_size=5
+        tmp_path,
+        {f"{PREFIX}fc.lora_A.weight": A, f"{PREFIX}fc.lora_B.weight": B},
+        use_qalora=True,
+        qalora_group_size=5,
+        base_model_name_or_path="a/model-GPTQ",
     )
     layer = SimpleNamespace(
         lora_A={"a": SimpleNamespace(weight=torch.from_numpy(A))},
@@ -358,6 +362,52 @@ def test_qalora_acts_on_averages_of_inputs(tmp_path):
     )
     delta = QALoraLinearVariant.forward(layer, "a", torch.eye(20), torch.zeros(20, 7)).T  # pyright: ignore
     check(tmp_path, {"fc": delta.double().numpy()})
+
+
+def test_qalora_elsewhere_than_in_gptq_is_a_plain_lora_as_peft_trains_it(tmp_path):
+    """PEFT ignores use_qalora in other layers: read with averages, σ and the number of inputs would be wrong."""
+    base = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 16), nn.Linear(16, 8))
+    config = LoraConfig(r=3, lora_alpha=6, target_modules=["0", "1", "2"], use_qalora=True, qalora_group_size=4)
+    model = get_peft_model(base, config)
+    torch.manual_seed(0)
+    deltas = {}
+    for name in ("0", "1", "2"):
+        layer = model.base_model.model[int(name)]
+        nn.init.normal_(layer.lora_B["default"].weight)
+        deltas[name] = layer.get_delta_weight("default").detach().double().numpy()
+    model.save_pretrained(tmp_path)
+    check(tmp_path, deltas)
+    adapter = open_adapter(tmp_path)
+    assert "QALoRA" not in adapter.label and "plain LoRA" in adapter.notices[-1]
+    compress_adapter(analyse_adapter(adapter), dict.fromkeys(deltas, 2), tmp_path / "less")
+    plain = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 16), nn.Linear(16, 8))
+    PeftModel.from_pretrained(plain, str(tmp_path / "less"))
+
+
+@pytest.mark.parametrize(
+    ("widths", "grouped"),
+    [
+        ({"q": (16, 16), "down": (32, 16)}, False),
+        ({"q": (4, 16), "down": (8, 16)}, True),
+        ({"q": (4, 16), "k": (4, 4)}, None),
+        ({"q": (3, 7)}, None),
+        ({"q": (16, 16), "o": (4, 16)}, None),
+    ],
+)
+def test_the_widths_of_other_matrices_tell_whether_qalora_averages(tmp_path, widths, grouped):
+    arrays = {}
+    for name, (width, out) in widths.items():
+        arrays |= {
+            f"{PREFIX}{name}.lora_A.weight": np.ones((3, width)),
+            f"{PREFIX}{name}.lora_B.weight": np.ones((out, 3)),
+        }
+    _write(tmp_path, arrays, use_qalora=True, qalora_group_size=4)
+    if grouped is None:
+        with pytest.raises(AdapterError, match="nothing tells"):
+            open_adapter(tmp_path)
+    else:
+        found = {matrix.name: matrix.in_features for matrix in open_adapter(tmp_path).matrices}
+        assert found == {name: width * (4 if grouped else 1) for name, (width, _) in widths.items()}
 
 
 def _write(folder: Path, arrays: dict[str, np.ndarray], **config: Any) -> Path:

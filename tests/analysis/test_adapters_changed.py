@@ -31,7 +31,7 @@ VALID: list[tuple[dict[str, Any] | None, dict[str, np.ndarray]]] = [
     (LORA, pair(Q) | pair(f"{Q}2", (2, 3, 3, 3), (6, 2, 1, 1)) | parts(Q, lora_magnitude_vector=(6,))),
     (LORA | {"kasa_config": {"beta": 1}}, pair(Q) | parts(Q, lora_diag=(2,))),
     (LORA | {"use_bdlora": {"target_modules_bd_a": ["q"], "nblocks": 2}}, pair(Q, (2, 4))),
-    (LORA | {"use_qalora": True, "qalora_group_size": 4}, pair(Q, (2, 4))),
+    (LORA | {"use_qalora": True, "qalora_group_size": 4, "base_model_name_or_path": "gptq"}, pair(Q, (2, 4))),
     (LORA | {"target_parameters": ["experts.up"]}, pair(E, (6, 4), (8, 6))),
     (LORA, parts(Q, lora_embedding_A=(2, 9), lora_embedding_B=(5, 2))),
     ({"peft_type": "ADALORA", "init_r": 2}, parts(Q, lora_A=(2, 8), lora_B=(6, 2), lora_E=(2, 1))),

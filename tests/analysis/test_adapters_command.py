@@ -111,6 +111,17 @@ def test_a_comparison_and_a_map_from_the_command(folder, tmp_path, capsys):
         (["--map", "nowhere.json"], "cannot be used as a map"),
         (["--compare", "nowhere"], "does not exist"),
         (["--moves", "-1"], "must be at least 0"),
+        (["--weights", "1", "2"], "--weights is of a merge"),
+        (["--how", "ties", "--compare", "mine"], "--how is of a merge"),
+        (["--merge", "mine", "--out", "new", "--density", "0.5"], "needs --how ties or --how dare"),
+        (["--drop"], "--drop needs a target"),
+        (["--dtype", "F16"], "--dtype needs a target"),
+        (["--as", "lora"], "--as needs a target"),
+        (["--by", "uniform"], "--by needs a target"),
+        (["--rank", "6", "--out", "   "], "is no name of a folder"),
+        (["--rank", "6", "--out", "new", "--table", "no/t.csv"], "there is no folder no"),
+        (["--table", "mine/adapter_config.json"], "exists already"),
+        (["--table", "mine/adapter_model.safetensors"], "must end with"),
     ],
 )
 def test_bad_input_is_one_line_and_status_two(folder, arguments, says, capsys, tmp_path, monkeypatch):
@@ -151,6 +162,27 @@ def test_tables_hold_the_same_rows_in_every_format(folder, tmp_path):
     assert [float(value) for value in csv["singular_values"][1].split()] == pytest.approx([3, 3, 3, 3])
     assert main([str(folder), "--table", str(tmp_path / "t.parquet")]) == 0
     assert (tmp_path / "t.parquet").read_bytes()[:4] == b"PAR1"
+
+
+def test_a_table_replaces_nothing_and_may_lie_in_what_is_written(folder, tmp_path, capsys):
+    mine = tmp_path / "notes.csv"
+    mine.write_text("precious")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere.csv")
+    for name in ("notes.csv", "link.csv"):
+        assert main([str(folder), "--table", str(tmp_path / name)]) == 2
+    assert mine.read_text() == "precious" and not (tmp_path / "nowhere.csv").exists()
+    new = tmp_path / "new"
+    assert main([str(folder), "--rank", "6", "--out", str(new), "--table", str(new / "t.json")]) == 0
+    assert json.loads((new / "t.json").read_text())["total_rank"] == 12
+    assert open_adapter(new).matrices
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"a": 1}', '{"a": [0]}', '{"a": ["0", "q"]}', '{"a": [true, "q"]}', "{"])
+def test_a_map_that_is_none_is_told_without_words_of_python(folder, tmp_path, capsys, content):
+    (tmp_path / "map.json").write_text(content)
+    assert main([str(folder), "--map", str(tmp_path / "map.json")]) == 2
+    told = capsys.readouterr().err
+    assert "cannot be used as a map" in told and not any(word in told for word in ("unpack", "iterable", "object is"))
 
 
 def test_the_rule_takes_from_the_lowest_entropy_and_gives_to_the_highest(folder):

@@ -172,12 +172,49 @@ def test_the_error_of_a_merge_is_what_the_rank_could_not_hold(make, tmp_path, ho
         ({"how": "mean"}, "Unknown merge 'mean'. Choose one of: linear, ties, dare."),
         ({"weights": [1.0]}, "1 weights for 2 adapters"),
         ({"density": 0.0}, "density=0 must be above 0"),
+        ({"how": "ties", "density": 0.005}, "keeps none of the 120 entries of .*: 1/120 or more"),
+        ({"how": "dare", "density": 1e-9}, "keeps none of the 120 entries"),
+        ({"weights": [1e300, 1.0]}, "within ±1e"),
+        ({"weights": [1.0, float("nan")]}, "within ±1e"),
     ],
 )
 def test_a_merge_that_cannot_be_names_what_can(make, tmp_path, change, says):
     with pytest.raises(AdapterError, match=says):
         merge_adapters([make("a", 0), make("b", 1)], tmp_path / "out", **change)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        ({}, {"lora_bias": True}, "b has lora_bias"),
+        ({"lora_bias": True}, {}, "a has lora_bias"),
+        ({"alora_invocation_tokens": [1, 2]}, {}, "a acts only from its invocation tokens on"),
+        ({}, {"alora_invocation_tokens": [1, 2]}, "b acts only from its invocation tokens on"),
+        ({"layer_replication": [[0, 2], [1, 3]]}, {}, "a numbers its layers as in an enlarged model"),
+        ({"lora_alpha": 1e30}, {}, "too large for F32"),
+    ],
+)
+def test_a_merge_that_would_drop_something_or_overflow_writes_nothing(make, tmp_path, first, second, says):
+    weights = [1e30, 1] if "lora_alpha" in first else None
+    with pytest.raises(AdapterError, match=says):
+        merge_adapters([make("a", 0, **first), make("b", 1, **second)], tmp_path / "out", weights=weights)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_merge_keeps_what_says_how_the_first_one_is_used(make, tmp_path):
+    said = {"alora_invocation_tokens": [1, 2], "bias": "all", "trainable_token_indices": [3]}
+    merge_adapters([make("a", 0, **said), make("b", 1, alora_invocation_tokens=[1, 2])], tmp_path / "out")
+    config = open_adapter(tmp_path / "out").config or {}
+    assert {key: config.get(key) for key in said} == said
+
+
+def test_adapters_that_cancel_or_vanish_are_told_as_such(make, tmp_path):
+    twins = [make("a", 0), make("b", 0)]
+    merge = merge_adapters(twins, tmp_path / "out", weights=[1, -1])
+    assert merge.error < 1e-6 and merge.warnings[0].startswith("The adapters cancel one another")
+    told = merge_adapters([twins[0], make("c", 2)], tmp_path / "small", weights=[1, 1e-20]).warnings
+    assert any("c adds nothing: beside a its share is less than rounding" in line for line in told)
 
 
 @pytest.fixture

@@ -23,8 +23,10 @@ from analysis.adapters.formats.record import (
     Entry,
     Opened,
     check_product,
+    refuse_part,
     refuse_shapes,
 )
+from analysis.outside import shown
 
 MAGIC = b"GGUF"
 _VALUES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -67,6 +69,8 @@ class GgufFile:
             raise AdapterError(f"{self.path.name} is GGUF version {version}, little-endian 2 and 3 can be read.")
         for _ in range(pairs):
             key = _text(file)
+            if key in self.values:
+                raise AdapterError(f"{self.path.name} says {shown(key)} twice: which of them counts is not known.")
             self.values[key] = _value(file, *struct.unpack("<I", file.read(4)))
         self.metadata = {key: value for key, value in self.values.items() if isinstance(value, str)}
         entries = []
@@ -78,11 +82,24 @@ class GgufFile:
             shape = struct.unpack(f"<{dimensions}Q", file.read(8 * dimensions))[::-1]
             entries.append((name, shape, *struct.unpack("<IQ", file.read(12))))
         alignment = self.values.get("general.alignment", 32)
-        if not isinstance(alignment, int) or not 0 < alignment <= _MOST:
-            raise AdapterError(f"{self.path.name} has an alignment of {alignment!r}: it is damaged.")
+        # Written by the gguf package: a power of 2; llama.cpp refuses any other.
+        if not isinstance(alignment, int) or not 0 < alignment <= _MOST or alignment & (alignment - 1):
+            raise AdapterError(f"{self.path.name} has an alignment of {shown(alignment)}; a power of 2 is needed.")
         begin = -(-file.tell() // alignment) * alignment
         for name, shape, kind, offset in entries:
             dtype, numbers, nbytes = _TYPES.get(kind, (f"type {kind}", 1, 0))
+            if name in self.tensors:
+                raise AdapterError(f"{self.path.name} has {shown(name)} twice: which of them counts is not known.")
+            if shape and shape[-1] % numbers:
+                raise AdapterError(
+                    f"{name} is in {dtype} with rows of {shape[-1]} numbers; {dtype} holds blocks of {numbers}, so the "
+                    "file is damaged. Convert the adapter again, with --outtype f16."
+                )
+            if offset % alignment:
+                raise AdapterError(
+                    f"{name} begins at byte {offset}, which is no multiple of the alignment {alignment}: the file is "
+                    "damaged. Convert the adapter again."
+                )
             total = math.prod(shape) // numbers * nbytes
             self.tensors[name] = Tensor(name, dtype, tuple(shape), begin + offset, total)
 
@@ -142,6 +159,8 @@ def _read(opened: Opened) -> Contents:
         module, _, part = name.rpartition(".")
         if part in ("lora_a", "lora_b"):
             modules.setdefault(module.removesuffix(".weight"), {})[part] = tensor
+        elif part.startswith("lora_"):
+            refuse_part(name, part)
         else:
             contents.carried.append(name)
     if not modules:

@@ -17,6 +17,7 @@ from analysis.adapters.formats.peft_experts import parameter_owners, read_expert
 from analysis.adapters.formats.peft_keys import check_keys
 from analysis.adapters.formats.peft_names import PREFIX, copy_word
 from analysis.adapters.formats.peft_plan import PEFT_WRITER
+from analysis.adapters.formats.peft_qalora import MOST_INPUTS, acts_on_groups, qalora_group
 from analysis.adapters.formats.peft_words import lora_label, lora_notices
 from analysis.adapters.formats.products import block_diagonal, low_rank
 from analysis.adapters.formats.record import (
@@ -30,7 +31,6 @@ from analysis.adapters.formats.record import (
     refuse_shapes,
 )
 from analysis.adapters.scales import configured_rank, matrix_scale
-from analysis.outside import shown
 
 KINDS = ("LORA", "ADALORA")
 PAIR = ("lora_A", "lora_B")
@@ -42,9 +42,6 @@ _FACTOR = re.compile(
 _BESIDE = re.compile(r"\.lora_(?:monteclora_sampler|velora_\w+|ranknum|dropout)\b|\.(?:lora_\w+)\.base_layer\.")
 """Of LoRA, and no part of ΔW: of the training of MonteCLoRA and VeLoRA, counters of AdaLoRA."""
 _UNKNOWN = re.compile(r"\.(lora_\w+)")
-
-MOST_INPUTS = 1 << 20
-"""A configuration may say more than a file holds; no layer has so many."""
 
 Parts = dict[str, Tensor]
 """Part (``lora_A``, ``lora_B``, ``lora_E``, ...) → tensor."""
@@ -73,6 +70,10 @@ def read_lora(opened: Opened, kind: str) -> Contents:
                 "Open one of those."
             )
     found = _sort(opened.tensors)
+    told = ""
+    if config is not None and config.get("use_qalora"):
+        groups, told = acts_on_groups(config, found.modules)
+        config = {**config, "use_qalora": groups}
     contents = Contents(kind, lora_label(kind, config), carried=found.carried, skipped=found.skipped)
     owners = parameter_owners(config)
     for module, parts in found.modules.items():
@@ -82,7 +83,7 @@ def read_lora(opened: Opened, kind: str) -> Contents:
             contents.entries += read_experts(module, parts, targets, config)
         else:
             contents.entries.append(_matrix(module, parts, config, kind))
-    contents.notices = lora_notices(config, opened, found.modules)
+    contents.notices = [*lora_notices(config, opened, found.modules), *([told] if told else [])]
     return contents
 
 
@@ -149,9 +150,7 @@ def _matrix(module: str, parts: Parts, config: dict[str, Any] | None, kind: str)
             _check_blocks(module, B.shape[0], blocks)
             changes["change_B"] = partial(block_diagonal, blocks=blocks)
     elif settings.get("use_qalora"):
-        group = settings.get("qalora_group_size", 16)
-        if isinstance(group, bool) or not isinstance(group, int) or not 0 < group <= MOST_INPUTS:
-            raise AdapterError(f"qalora_group_size is {shown(group)}; a whole number above 0 is needed.")
+        group = qalora_group(settings)
         shape = (shape[0], shape[1] * group)
         changes["change_A"] = partial(_pooled, group=group)
     elif convolution and ranks[1] and ranks[0] > ranks[1] and not ranks[0] % ranks[1]:

@@ -13,6 +13,7 @@ from analysis.adapters.formats.format import Writer
 from analysis.adapters.formats.module_paths import DOTTED
 from analysis.adapters.formats.peft_names import copy_word, written_names, written_shapes
 from analysis.adapters.formats.plan import Factor, Plan, Ranks, copied, new_pair, own_tensors
+from analysis.adapters.formats.products import LOW_RANK
 from analysis.adapters.formats.record import EXPERT
 from analysis.adapters.settings import RESHAPED, is_plain, kept, new_config
 
@@ -106,7 +107,19 @@ def check_peft(adapter: Adapter, ranks: Ranks) -> None:
             "changed weights, which PEFT would derive anew at the old ranks. Convert it first: "
             "model.save_pretrained(folder, path_initial_model_for_weight_conversion=...)."
         )
+    check_kernels(adapter)
     _check_attention(ranks)
+
+
+def check_kernels(adapter: Adapter) -> None:
+    """Refuse LoHa and LoKr of convolutions whose kernel the file does not tell: PEFT's LoRA has it in its shapes."""
+    for matrix in adapter.matrices:
+        product = adapter.entries[matrix.name].product
+        if product.form != LOW_RANK and not matrix.kernel and "conv" in matrix.name.lower():
+            raise AdapterError(
+                f"{matrix.name} is a convolution by its name, stored as a matrix of {matrix.in_features} columns: its "
+                "kernel is not in the file, and PEFT would not load it as a LoRA. Train with use_effective_conv2d."
+            )
 
 
 def _grouped(adapter: Adapter, name: str) -> bool:

@@ -77,3 +77,10 @@ def check_product(name: str, ranks: tuple[int, int], shape: tuple[int, int], tol
 def refuse_shapes(name: str, told: str) -> NoReturn:
     """Raise ``AdapterError`` for factors whose shapes, as ``told``, make no product."""
     raise AdapterError(f"{name}: {told}. They must be (r, in) and (out, r) with the same r, in and out above 0.")
+
+
+def refuse_part(name: str, part: str) -> NoReturn:
+    """Raise ``AdapterError`` for a tensor that is a part of ΔW, by its name, and is not known."""
+    raise AdapterError(
+        f"{name} is a {part}, which this version does not know: read without it, the numbers would be wrong."
+    )
