@@ -54,7 +54,7 @@ def facts(lab: Material) -> dict[str, Any]:
         "low_shares": decimals(at[low].shares, 3),
         "low_top": float(at[low].shares[0]),
         "low_entropy": at[low].entropy,
-        "low_sum": sum_text(at[low].shares),
+        "low_sum": sum_text(at[low].shares).replace(" + ", "\n+ ", 1),
         "low_bars": at[low].shares.tolist(),
         "low_sizes": at[low].weights.tolist(),
         "low_sizes_top": float(at[low].weights[0]) * 1.15,

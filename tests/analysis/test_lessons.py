@@ -228,11 +228,11 @@ def test_the_quiz_follows_the_runs(book, facts):
 
 
 def test_a_formula_breaks_where_it_is_written_to(book):
-    """A line of the narrow column holds 38 signs of its type."""
+    """A line on a phone holds 34 signs of its type."""
     parts = [part for lesson in book["lessons"] for step in lesson["steps"] for part in (step, step["reveal"])]
     formulas = [part["formula"] for part in parts if "formula" in part]
     assert len(formulas) >= 6
-    assert all(len(line) <= 38 for formula in formulas for line in formula.splitlines()), formulas
+    assert all(len(line) <= 34 for formula in formulas for line in formula.splitlines()), formulas
 
 
 def test_no_line_breaks_within_a_number_and_its_sign():

@@ -106,16 +106,21 @@ def test_place_and_answers_are_found_again_and_a_link_opens_its_step(page, addre
     assert learner.here.get_attribute("id") == "ln-better-seeds"
 
 
-def test_an_answer_leaves_the_film_where_the_reader_has_turned_it(page, address):
+def test_an_answer_leaves_the_film_where_the_reader_has_turned_it_unless_it_shows_another_stage(page, address):
     player = Player(page)
-    player.open(f"{address}#lesson=event&step=play")
-    page.wait_for_selector(".fl-player[data-stage=score]")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_selector(".fl-player[data-stage=order]")
-    page.keyboard.press("c")
-    page.wait_for_selector("#ln-event-play.ln-answered")
-    page.wait_for_timeout(300)
-    assert page.locator(".fl-player").get_attribute("data-stage") == "order"
+    for step, first, turned, letter, after in (
+        ("order", "order", "prune", "b", "prune"),
+        ("play", "score", "order", "c", "resume"),
+    ):
+        player.open(f"{address}#lesson=event&step={step}")
+        page.wait_for_selector(f".fl-player[data-stage={first}]")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector(f".fl-player[data-stage={turned}]")
+        page.keyboard.press(letter)
+        page.wait_for_selector(f"#ln-event-{step}.ln-answered")
+        page.wait_for_selector(f".fl-player[data-stage={after}]")
+        page.wait_for_timeout(300)
+        assert page.locator(".fl-player").get_attribute("data-stage") == after
 
 
 def test_each_lesson_that_the_keyboard_reaches_is_seen_whole(page, address):

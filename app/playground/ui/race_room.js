@@ -28,7 +28,7 @@ import { POLICIES } from "../engine/policies.js";
 /** Name, steps a second (null = as fast as it goes), and ms to halt where rank moved. */
 const PACES = /** @type {[string, number | null, number][]} */ ([["30 a second, halting at moves", 30, 2000], ["10 steps a second", 10, 0], ["20 steps a second", 20, 0], ["40 steps a second", 40, 0], ["80 steps a second", 80, 0], ["as fast as it goes", null, 0]]);
 const PRESETS = ["agree", "disagree", "spike", "uniform"];
-const LOOK = "Two trainings look for the left map: how many directions (its rank) each weight matrix needs. In A and B, 4/7 means: has 4, needs 7; a purple frame: has what it needs. The small number is the score, here entropy: the lowest loses, the highest gains. Press a matrix to read why it moved or stayed. The left map is yours to paint.";
+const LOOK = "Two trainings look for the left map: how many directions (its rank) each weight matrix needs. In A and B, 4/7 means: has 4, needs 7; a purple frame: has what it needs; a black one: told of below. The small number is the score, here entropy: the lowest loses, the highest gains. Press a matrix to read why it moved or stayed. The left map is yours to paint.";
 const CHART_HEIGHT = 210;
 const LEAST_TOP = 9;
 
