@@ -74,7 +74,7 @@ def describe_file(adapter: Adapter) -> str:
 def _why_dead(rows: list[tuple[AdapterMatrix, np.ndarray]]) -> str:
     """Return why the dead among the matrices change nothing."""
     scales = [matrix.scale for matrix, values in rows if is_dead(values)]
-    return "alpha = 0" if not any(scales) else "B = 0" if all(scales) else "B = 0 or alpha = 0"
+    return "alpha = 0" if not any(scales) else "A or B is 0" if all(scales) else "A, B or alpha is 0"
 
 
 def describe_suggestion(spectra: AdapterSpectra, suggestion: Suggestion) -> str:

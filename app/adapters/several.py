@@ -159,7 +159,7 @@ def _merge(adapters: list[Adapter], compared: Comparisons) -> None:
     lost = f"Error of what was written: {merge.error:.2%}"
     if merge.error > ROUNDING:
         why = f"what {how} makes is of no low rank, and the ranks of the parts together cannot hold it"
-        st.warning(f"{told} {lost}: {why}. A larger share of entries loses less.", icon=":material/warning:")
+        st.warning(f"{told} {lost}: {why}. linear would lose nothing.", icon=":material/warning:")
     else:
         st.success(f"{told} {lost}.", icon=":material/check:")
     for notice in merge.notices:

@@ -60,6 +60,10 @@ def dead_in_two(patient: Patient) -> None:
     patient.scaled(0, *patient.factor("B")[:2])
 
 
+def lost_A(patient: Patient) -> None:
+    patient.scaled(0, *patient.factor("A")[:2])
+
+
 def alpha_zero(patient: Patient) -> None:
     patient.config |= {"lora_alpha": 0, "alpha_pattern": {}}
 
@@ -138,6 +142,7 @@ def not_finite(patient: Patient) -> None:
 DEFECTS = {
     dead: ("dead", "wrong", "B = 0 in all 36 matrices"),
     dead_in_two: ("dead", "look", "B = 0 in 2 of 36 matrices (layer"),
+    lost_A: ("dead", "look", "A = 0 in 2 of 36 matrices (layer"),
     alpha_zero: ("alpha_zero", "wrong", "alpha = 0 in all 36 matrices"),
     no_head: ("no_head", "wrong", "task_type is SEQ_CLS, and the file holds no tensor of a head"),
     spike: ("spike", "look", "rank-1 spike in 1 of 36 matrices"),

@@ -38,20 +38,24 @@ def _dead(examined: Examined) -> Finding | None:
     found = [name for name in scaled if examined.factors[name].B_zero or examined.factors[name].A_zero]
     if not found:
         return None
-    factor = "B" if all(examined.factors[name].B_zero for name in found) else "A or B"
+    of_B = [name for name in found if examined.factors[name].B_zero]
     every = len(found) > LATE * len(scaled)
-    return Finding(
-        "dead",
-        WRONG if every else LOOK,
-        f"{factor} = 0 {examined.named(found)}: ΔW = 0 there, as before the first step.",
-        "It was saved before training, or the optimizer never held these parameters: look at requires_grad and at what "
-        "was saved."
-        if every
-        else "No gradient reached them. Leave them out of target_modules, or find out why they are not used.",
-        len(found),
-        tuple(found),
-        "" if len(found) == len(scaled) else f"--error {NO_LOSS:g} --drop --out NEW_FOLDER",
-    )
+    if not of_B:
+        text = f"A = 0 {examined.named(found)}: ΔW = 0 there, whatever B learned."
+        advice = (
+            "A begins at random numbers, and no training makes it 0: it was lost when the file was saved or changed."
+        )
+    else:
+        factor = "B" if len(of_B) == len(found) else "A or B"
+        text = f"{factor} = 0 {examined.named(found)}: ΔW = 0 there, as before the first step."
+        advice = (
+            "It was saved before training, or the optimizer never held these parameters: look at requires_grad and at "
+            "what was saved."
+            if every
+            else "No gradient reached them. Leave them out of target_modules, or find out why they are not used."
+        )
+    mends = "" if len(found) == len(scaled) else f"--error {NO_LOSS:g} --drop --out NEW_FOLDER"
+    return Finding("dead", WRONG if every else LOOK, text, advice, len(found), tuple(found), mends)
 
 
 def _counts(examined: Examined, share: float) -> dict[str, int]:
