@@ -7,6 +7,7 @@ import hashlib
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.errors import FlexLoRAError
@@ -29,6 +30,15 @@ def digest(adapter: Adapter, event: Event | None = None) -> str:
     if event is not None:
         found.update(repr((event.step, event.prune, event.extend)).encode())
     return found.hexdigest()
+
+
+def digest_beside(adapter: Adapter) -> str | None:
+    """Return a hash over every bit of what is trained beside the adapter; None where each process holds a part."""
+    parts = [part.detach() for part in adapter.head_parameters()]
+    if any(isinstance(part, DTensor) for part in parts):
+        return None
+    sums = [_checksum(part).cpu() for part in parts]
+    return hashlib.blake2b(repr([int(part) for part in sums]).encode(), digest_size=16).hexdigest()
 
 
 def _checksum(values: Tensor) -> Tensor:

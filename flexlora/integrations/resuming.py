@@ -14,7 +14,7 @@ from transformers import TrainerState
 from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
-from flexlora.integrations.agreement import digest
+from flexlora.integrations.agreement import digest, digest_beside
 from flexlora.integrations.recorder import check_settings
 from flexlora.optimizer_state import check_same_optimizer
 from flexlora.state_rows import fit_state
@@ -24,6 +24,7 @@ def about_checkpoint(adapter: Adapter, optimizer: Optimizer, folder: Path | None
     """Return by what a checkpoint is known again, as JSON values."""
     return {
         "digest": digest(adapter),
+        "beside": digest_beside(adapter),
         "moments": _moments(adapter, optimizer),
         "capacities": [matrix.capacity for matrix in adapter.matrices.values()],
         "folder": None if folder is None else folder.name,
@@ -82,6 +83,7 @@ def check_checkpoint(
             f"The Trainer did not load the adapter of the checkpoint of step {step}: its weights lie "
             "under other names or are damaged. Resume from another checkpoint, or start anew."
         )
+    check_beside(adapter, step, kept)
     lost = (kept.get("moments") or kept["ages"]) and not _moments(adapter, optimizer)
     schedule = getattr(schedule, "scheduler", schedule)
     if lost or (isinstance(schedule, LambdaLR) and not schedule.last_epoch):
@@ -94,6 +96,21 @@ def check_checkpoint(
     # An adapter that has grown since, in this very process, keeps its room.
     sizes = zip(adapter.matrices.values(), kept.get("capacities", ()), strict=False)
     fit_state(optimizer, {part: size for matrix, size in sizes for part in matrix_parameters(matrix)})
+
+
+def check_beside(adapter: Adapter, step: int, kept: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint without the head, or what else is trained, as it was; an earlier version kept no hash of it.
+
+    Raises:
+        FlexLoRAError: other values are trained now than there were, or they were not loaded.
+    """
+    wanted, found = kept.get("beside"), digest_beside(adapter)
+    if wanted and found and wanted != found:
+        raise FlexLoRAError(
+            f"What is trained beside the adapter is not what the checkpoint of step {step} was made with, such as "
+            f"{next(iter(adapter.head), 'nothing')}: unfreeze the same parameters before training as then, or start "
+            "anew."
+        )
 
 
 def _moments(adapter: Adapter, optimizer: Optimizer) -> int:

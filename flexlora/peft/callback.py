@@ -90,6 +90,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         if self._inner is None or self._inner.adapter is not _tuner(more["model"]).adapter:
             self.on_init_end(args, state, control, **more)
         inner = self._found()
+        _tuner(more["model"]).note_unfrozen()
         tensors, kept = {}, {}
         if state.global_step:
             found: Any = (state.stateful_callbacks or {}).get(KEY) or {}  # type: ignore[attr-defined]

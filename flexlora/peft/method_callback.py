@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
-from flexlora.integrations.agreement import digest
+from flexlora.integrations.agreement import digest, digest_beside
 from flexlora.integrations.evaluations import evaluation
 from flexlora.integrations.folders import choose_folder, tell_where
-from flexlora.integrations.resuming import kept_state
+from flexlora.integrations.resuming import check_beside, kept_state
 from flexlora.integrations.trackers import PREFIX
 from flexlora.integrations.trainer import KEY
 from flexlora.optimizer_state import check_same_optimizer, innermost
@@ -68,6 +68,7 @@ class MethodCallback(TrainerCallback):
         if kept:
             # Before the log is touched.
             check_same_optimizer(innermost(more["optimizer"]), kept.get("optimizer"))
+            check_beside(self.adapter, state.global_step, kept)
         self.tuner.bind(more["optimizer"], total or state.max_steps)
         self.loop, step = self.tuner.loop, state.global_step
         if self._first_folder is not None:
@@ -134,6 +135,7 @@ class MethodCallback(TrainerCallback):
             self.log.writer.flush()
         folder = None if self.folder is None else self.folder.name
         kept = {"method": self.loop.state()[0], "digest": digest(self.adapter), "folder": folder}
+        kept["beside"] = digest_beside(self.adapter)
         kept["optimizer"] = type(self.loop.optimizer).__name__
         return {"args": {}, "attributes": kept}
 

@@ -26,6 +26,7 @@ from flexlora.peft.layer import FlexLoRALayer
 from flexlora.peft.lora_state import from_lora, to_lora
 from flexlora.peft.method_loop import MethodLoop
 from flexlora.peft.peft_type import PREFIX
+from flexlora.peft.unfrozen import tell_unfrozen, to_held, unfrozen, with_unfrozen
 from flexlora.peft.words import in_peft_words
 from flexlora.targets import plain_name
 
@@ -48,6 +49,7 @@ class FlexLoRAModel(BaseTuner):
     Attributes:
         adapters: adapter name → its matrices.
         tended: True once something allocates: ``update_and_allocate`` or a callback.
+        unfrozen: names of the base model's own parameters that were seen to be trained, see ``note_unfrozen``.
     """
 
     prefix = PREFIX
@@ -61,6 +63,7 @@ class FlexLoRAModel(BaseTuner):
         self._making: dict[str, FlexLoRALinear] = {}
         self._loops: dict[str, MethodLoop] = {}
         self._untended = 0
+        self.unfrozen: set[str] = set()
         self._saved_untended = self._saved_moved = False
         super().__init__(model, peft_config, adapter_name, **more)
         self._watch = self.model.register_forward_pre_hook(self._before_forward)
@@ -114,6 +117,7 @@ class FlexLoRAModel(BaseTuner):
         if name in self._loops:
             self._loops.pop(name).detach()
         own = adapter.config if total_steps is None else adapter.config.replace(total_steps=total_steps)
+        self.note_unfrozen()
         self._loops[name] = MethodLoop(adapter, self.config_in_use.method, own, optimizer)
 
     def update_and_allocate(self, global_step: int) -> Event | None:
@@ -130,6 +134,12 @@ class FlexLoRAModel(BaseTuner):
         """
         self.tended = True
         return self.loop.update(global_step)
+
+    def note_unfrozen(self) -> None:
+        """Have what is trained of the base model itself saved, also if it is frozen again later; say so once."""
+        before, self.unfrozen = self.unfrozen, self.unfrozen | unfrozen(self.model)
+        if self.unfrozen and not before:
+            tell_unfrozen(self.unfrozen)
 
     def release(self) -> None:
         """Let go of every optimizer."""
@@ -258,6 +268,7 @@ class FlexLoRAModel(BaseTuner):
             )
 
     def _before_saving(self) -> None:
+        self.note_unfrozen()
         if self._untended and not self._saved_untended:
             self._saved_untended = True
             self._tell_untended("What is saved was trained and no rank could move")
@@ -286,11 +297,16 @@ class FlexLoRAModel(BaseTuner):
         for module in model.modules():
             if isinstance(module, FlexLoRAModel):
                 module._before_saving()
-        return to_lora(model, config, adapter_name, state_dict)
+        found, names = to_lora(model, config, adapter_name, state_dict), set()
+        for place, module in model.named_modules():
+            if isinstance(module, FlexLoRAModel):
+                inside = f"{place}.model." if place else "model."
+                names |= {inside + name for name in module.unfrozen}
+        return with_unfrozen(found, state_dict, sorted(names), adapter_name)
 
     @classmethod
     def _remap_adapter_state_dict_for_load(
         cls, model: nn.Module, config: PeftConfig, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         assert isinstance(config, FlexLoRAConfig)
-        return from_lora(model, config, adapter_name, state_dict)
+        return from_lora(model, config, adapter_name, to_held(model, state_dict))
