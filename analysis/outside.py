@@ -98,8 +98,13 @@ def new_folder(out: str | Path, error: type[OutsideError]) -> Iterator[Path]:
         inner = place / out.name
         inner.mkdir()
         yield inner
-        if out.exists():
-            out.rmdir()
-        inner.rename(out)
+        try:
+            if out.exists():
+                out.rmdir()
+            inner.rename(out)
+        except OSError as why:
+            if out.exists() and any(out.iterdir()):
+                raise error(f"{out} was filled by something else meanwhile. Choose a new folder.") from why
+            raise
     finally:
         shutil.rmtree(place, ignore_errors=True)

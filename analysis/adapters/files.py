@@ -88,7 +88,10 @@ class TensorFile:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length))
         except (SafetensorError, OSError, ValueError) as error:
-            told = what_it_is(path) or f"{path.name} is no complete safetensors file: {first_line(error)}."
+            reason = first_line(error).removeprefix("Error while deserializing header: ")
+            told = what_it_is(path) or (
+                f"{path.name} is no complete safetensors file: {reason}. Download or copy it again, or save it anew."
+            )
             raise AdapterError(told) from error
         self.size = path.stat().st_size
         found = header.pop("__metadata__", None) or {}
@@ -129,9 +132,14 @@ class TensorFile:
 
 def stored_bytes(path: Path, tensor: Tensor) -> bytes:
     """Return the bytes of a tensor in its file; ``AdapterError`` where the file has lost them since it was opened."""
-    with path.open("rb") as file:
-        file.seek(tensor.start)
-        found = file.read(tensor.nbytes)
+    try:
+        with path.open("rb") as file:
+            file.seek(tensor.start)
+            found = file.read(tensor.nbytes)
+    except OSError as error:
+        raise AdapterError(
+            f"{path.name} can no longer be read: {error.strerror or error}. Put it back, or open the adapter anew."
+        ) from error
     if len(found) != tensor.nbytes:
         raise AdapterError(f"{path.name} has become shorter while it was read.")
     return found
@@ -204,6 +212,6 @@ def number(config: dict[str, Any], key: str, default: float | None = None) -> fl
     # Compared before it is converted: a whole number in JSON may be too large for a float.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MAX_NUMBER:
         raise AdapterError(
-            f"{CONFIG} has {key}={shown(value)}; a number within ±{MAX_NUMBER:g} is needed to know the scale of ΔW."
+            f"The configuration has {key}={shown(value)}; a number within ±{MAX_NUMBER:g} is needed for the scale."
         )
     return float(value)

@@ -14,7 +14,7 @@ ADALORA_EPSILON = 1e-5
 
 
 def matrix_scale(config: Mapping[str, Any] | None, kind: str, module: str, rank: int) -> float:
-    """Return s for one matrix; 1 without a configuration.
+    """Return s for one matrix; 1 without a configuration, and where there is no direction.
 
     LoRA: alpha / r, or alpha / √r with ``use_rslora``, both by the patterns. AdaLoRA: alpha / init_r, also after its
     masks have been cut out (PEFT keeps that divisor). ``rank`` is that of the stored factors: it divides alpha where
@@ -23,7 +23,7 @@ def matrix_scale(config: Mapping[str, Any] | None, kind: str, module: str, rank:
     Raises:
         AdapterError: alpha or a pattern is no number, or init_r is not above 0.
     """
-    if config is None:
+    if config is None or not rank:
         return 1.0
     config = dict(config)
     if kind == "ADALORA":

@@ -14,7 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.adapters import AdapterError, SeveralAdapters, analyse_adapter, compress_adapter, open_adapter
+from analysis.adapters import (
+    AdapterError,
+    SeveralAdapters,
+    analyse_adapter,
+    compress_adapter,
+    describe_adapter,
+    open_adapter,
+)
 from analysis.adapters.files import CONFIG, WEIGHTS
 from analysis.adapters.formats.table import FORMATS
 
@@ -153,6 +160,63 @@ def test_whole_differences_and_what_is_told_by_name(tmp_path):
     spectra = check(safetensors(tmp_path / "diff.safetensors", arrays), {"unet.mid_block.proj_in": diff}, "kohya")
     assert {reason.split(":")[0] for reason in spectra.adapter.skipped.values()} == {"IA³", "OFT"}
     assert len(spectra.adapter.carried) == 3
+
+
+KOHYA_PAIR = {"lora_unet_a.lora_down.weight": (2, 8), "lora_unet_a.lora_up.weight": (6, 2)}
+DOTTED_PAIR = {"unet.a.lora_A.weight": (2, 8), "unet.a.lora_B.weight": (6, 2)}
+MLX_PAIR = {"a.lora_a": (8, 2), "a.lora_b": (2, 6)}
+PEFT_PAIR = {"base_model.model.a.lora_A.weight": (2, 8), "base_model.model.a.lora_B.weight": (6, 2)}
+
+
+@pytest.mark.parametrize(
+    ("pair", "name", "says"),
+    [
+        *(
+            (KOHYA_PAIR, f"lora_unet_{name}", "which this version does not know")
+            for name in (
+                "a.lora_foo",
+                "a.scale",
+                "a.set_weight",
+                "a.scalar",
+                "a.lora_down.0",
+                "b.foo",
+                "b.lora_foo.weight",
+            )
+        ),
+        (KOHYA_PAIR, "lora_unet_a.hada_w3_a", "which this version does not know"),
+        (KOHYA_PAIR, "lora_unet_a.diff", "is stored in two ways"),
+        (KOHYA_PAIR, "lora_unet_a.lokr_w1", "is stored in two ways"),
+        (DOTTED_PAIR, "unet.a.lora_C.weight", "which this version does not know"),
+        (DOTTED_PAIR, "unet.a.scale", "which this version does not know"),
+        (DOTTED_PAIR, "unet.a.diff", "is stored in two ways"),
+        (MLX_PAIR, "a.lora_c", "which this version does not know"),
+        (PEFT_PAIR, "base_model.model.a.lora_C.weight", "which this version does not know"),
+        (PEFT_PAIR, "base_model.model.a.lora_embedding_A", "factors of an embedding and of another layer"),
+    ],
+)
+def test_a_tensor_that_may_be_of_the_change_is_refused(tmp_path, pair, name, says):
+    arrays = {key: normal(*shape) for key, shape in pair.items()}
+    open_adapter(safetensors(tmp_path / "a.safetensors", arrays))
+    with pytest.raises(AdapterError, match=says):
+        open_adapter(safetensors(tmp_path / "b.safetensors", {**arrays, name: normal(6, 8)}))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("lora_unet_a.lora_up.bias", "1 layer also learned a bias"),
+        ("lora_unet_b.alpha", "an alpha without factors"),
+        ("lora_unet_n.w_norm", "lora_unet_n.w_norm"),
+        ("lora_unet_a.diff_b", "lora_unet_a.diff_b"),
+        ("emb_params", "emb_params"),
+    ],
+)
+def test_what_only_stands_beside_is_told_and_stays_in_what_is_written(tmp_path, name, told):
+    arrays = {key: normal(*shape) for key, shape in KOHYA_PAIR.items()} | {name: normal(1)}
+    spectra = analyse_adapter(open_adapter(safetensors(tmp_path / "a.safetensors", arrays)))
+    assert told in " ".join([*describe_adapter(spectra), *spectra.notices])
+    compress_adapter(spectra, {"unet.a": 1}, tmp_path / "less.safetensors")
+    assert name in open_adapter(tmp_path / "less.safetensors").file.tensors
 
 
 @pytest.mark.parametrize("middle", [".lora.down.weight", "_lora.down.weight", ".lora_linear_layer.down.weight"])

@@ -8,6 +8,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis.adapters import (
     AdapterError,
@@ -18,7 +20,9 @@ from analysis.adapters import (
     open_adapter,
     suggest_ranks,
 )
+from analysis.adapters.dtypes import DTYPES, rounded
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, TensorFile, write_tensors
+from analysis.outside import new_folder
 
 NAME = "encoder.layer.0.attention.self.query"
 KEY = f"base_model.model.{NAME}"
@@ -298,3 +302,42 @@ def test_a_path_that_cannot_be_is_one_short_line(path):
 
 def test_names_with_line_breaks_are_refused(tmp_path, write_arrays, arrays):
     assert "printable" in refused(write_arrays(tmp_path / "a", {**arrays, "a\nb": np.ones(2)}))
+
+
+def test_a_source_that_vanishes_is_blamed_and_not_the_output(tmp_path, write_adapter, spectrum):
+    folder = write_adapter(tmp_path / "mine", {"a.query": spectrum([3, 2, 1])})
+    spectra = analyse_adapter(open_adapter(folder))
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(AdapterError, match=f"{WEIGHTS} can no longer be read"):
+        compress_adapter(spectra, {"a.query": 2}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_another_fills_meanwhile_is_left_to_it(tmp_path):
+    meanwhile = pytest.raises(AdapterError, match="was filled by something else meanwhile")
+    with meanwhile, new_folder(tmp_path / "out", AdapterError) as made:
+        (made / "ours").write_text("1")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "theirs").write_text("2")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["theirs"]
+
+
+@pytest.mark.parametrize("dtype", list(DTYPES))
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=1, max_size=6))
+def test_what_is_rounded_is_finite_or_refused(dtype, numbers):
+    array = np.asarray(numbers)
+    try:
+        found = rounded(array, dtype)
+    except AdapterError as error:
+        assert "too large" in str(error)
+        assert np.abs(array).max() > 6e4
+    else:
+        assert np.isfinite(found).all()
+
+
+def test_no_direction_has_any_scale_and_leaves_the_others_alone(tmp_path, write_adapter, spectrum):
+    matrices = {"a.query": spectrum([3, 2, 1]), "b.query": (np.zeros((12, 0)), np.zeros((0, 10)))}
+    adapter = open_adapter(write_adapter(tmp_path / "mine", matrices, rank_pattern={"b.query": 0}))
+    assert adapter.find("b.query").scale == 1 and adapter.find("b.query").rank == 0
+    compress_adapter(analyse_adapter(adapter), {"a.query": 3, "b.query": 0}, tmp_path / "out")
+    assert [matrix.name for matrix in open_adapter(tmp_path / "out").matrices] == ["a.query"]

@@ -33,7 +33,7 @@ def read_pairs(opened: Opened, no_alpha: str, scale: Scale) -> Contents:
         taken.add(name)
         contents.entries.append(module_entry(stored, name, module, scale))
     pair_kinds(modules, contents)
-    contents.notices = pair_notices(modules, no_alpha)
+    contents.notices = pair_notices(modules, carried, no_alpha)
     return contents
 
 

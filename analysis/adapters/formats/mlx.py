@@ -19,6 +19,7 @@ from analysis.adapters.formats.record import (
     Entry,
     Opened,
     check_product,
+    refuse_part,
     refuse_shapes,
 )
 from analysis.outside import shown
@@ -42,6 +43,8 @@ def _read(opened: Opened) -> Contents:
     for name, tensor in opened.tensors.items():
         match = _PART.match(name)
         if match is None:
+            if strange := re.search(r"\.(lora_\w+)", name):
+                refuse_part(name, strange[1])
             contents.carried.append(name)
         else:
             modules.setdefault(match["module"], {})[match["part"]] = tensor

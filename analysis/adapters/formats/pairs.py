@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from analysis.adapters.files import MAX_NUMBER, AdapterError, Tensor
-from analysis.adapters.formats.lycoris import HADA, KRON, PARTS, kernel_of, loha_product, lokr_product
+from analysis.adapters.formats.lycoris import HADA, HADA_CORES, KRON, PARTS, kernel_of, loha_product, lokr_product
 from analysis.adapters.formats.products import Product, Read, dense, low_rank
-from analysis.adapters.formats.record import CONVOLUTION, LINEAR, Contents, Entry, Opened, check_product, refuse_shapes
+from analysis.adapters.formats.record import (
+    CONVOLUTION,
+    LINEAR,
+    Contents,
+    Entry,
+    Opened,
+    check_product,
+    refuse_part,
+    refuse_shapes,
+)
 
 DOWN, UP, MID, ALPHA, DIFF, DORA = "down", "up", "mid", "alpha", "diff", "dora_scale"
 
@@ -56,6 +65,14 @@ STRANGE = {
 """End of a name that says which other method a module is of → what is told."""
 
 
+_NO_PART = ("weight", "bias", "diff_b", "w_norm", "b_norm")
+"""Last words of names that stand beside factors and are no part of ΔW: norms, biases and their differences."""
+_BIAS = re.compile(r"\.lora(?:_(?:down|up|A|B)(?:\.default)?|\.(?:down|up))\.bias$")
+_OF_LORA = re.compile(r"[._](?P<part>(?:lora\d*|hada|lokr)(?:[._][^.]+)+)$")
+_FAMILIES = ({DOWN, UP, MID}, set(HADA) | set(HADA_CORES), set(KRON), {DIFF})
+"""Parts of one way to store ΔW."""
+
+
 class Module(NamedTuple):
     """The tensors of one module, by part; ``alpha`` as a number."""
 
@@ -67,17 +84,21 @@ def sort_pairs(opened: Opened) -> tuple[dict[str, Module], list[str], dict[str, 
     """Return module, as the file writes it → its parts; tensors beside them; module → why it is not read.
 
     Raises:
-        AdapterError: two tensors for one part, or an alpha that is no number.
+        AdapterError: two tensors for one part, two ways of one module to store ΔW, a tensor that is of ΔW and is not
+            known, or an alpha that is no number.
     """
     modules: dict[str, dict[str, Tensor]] = {}
-    carried, skipped = [], {}
+    carried, skipped, unknown = [], {}, []
     for name, tensor in opened.tensors.items():
         other = next((end for end in STRANGE if name.endswith(end)), None)
         if other is not None:
             skipped[name.removesuffix(other)] = STRANGE[other]
             continue
         module, part = tensor_part(name)
-        if part is None or (part == DIFF and len(tensor.shape) < 2):
+        if part is None:
+            unknown.append(name)
+            continue
+        if part == DIFF and len(tensor.shape) < 2:
             carried.append(name)
             continue
         parts = modules.setdefault(module, {})
@@ -87,13 +108,35 @@ def sort_pairs(opened: Opened) -> tuple[dict[str, Module], list[str], dict[str, 
     found = {}
     for module, parts in modules.items():
         alpha = parts.pop(ALPHA, None)
-        if not parts:
-            carried.append(f"{module}.alpha")
-        elif module in skipped:
+        if module in skipped:
             continue
-        else:
+        if parts:
+            _check_family(module, parts)
             found[module] = Module(parts, None if alpha is None else _number(opened, alpha))
-    return found, carried, skipped
+        elif alpha is not None:
+            carried.append(alpha.name)
+            skipped[module] = "an alpha without factors"
+    for name in unknown:
+        _check_beside(name, found, skipped)
+    return found, [*carried, *unknown], skipped
+
+
+def _check_family(module: str, parts: Mapping[str, Tensor]) -> None:
+    own = [family & set(parts) for family in _FAMILIES if family & set(parts)]
+    if len(own) > 1:
+        first, second = (parts[min(family)].name for family in own[:2])
+        raise AdapterError(f"{module} is stored in two ways, {first} and {second}: what they make together is unknown.")
+
+
+def _check_beside(name: str, found: Mapping[str, Module], skipped: Mapping[str, str]) -> None:
+    """Refuse a tensor that is of ΔW, by its name, and of no known part; what only stands beside is let through."""
+    module, _, last = name.rpartition(".")
+    of_skipped = any(name.startswith(f"{other}.") for other in skipped)
+    if of_skipped or last in _NO_PART[2:] or _BIAS.search(name):
+        return
+    match = _OF_LORA.search(name)
+    if match or (last not in _NO_PART and (module in found or module.startswith(("lora_", "lycoris_")))):
+        refuse_part(name, match["part"] if match else last)
 
 
 @lru_cache(maxsize=1 << 15)
@@ -141,7 +184,7 @@ def module_entry(stored: str, name: str, module: Module, scale: Scale) -> Entry:
         # Nothing is decomposed: LyCORIS has no r to divide by.
         value = 1.0
     elif module.alpha is not None:
-        value = module.alpha / rank if rank else 0.0
+        value = module.alpha / rank if rank else 1.0
     else:
         own = scale(name, rank)
         value = 1.0 if own is None else own
@@ -186,9 +229,12 @@ def tucker(B: Tensor, core: Tensor, A: Tensor) -> Product:
     return Product(shape, core.shape[0], (B, core, A), load)
 
 
-def pair_notices(modules: Mapping[str, Module], no_alpha: str) -> list[str]:
+def pair_notices(modules: Mapping[str, Module], carried: Sequence[str], no_alpha: str) -> list[str]:
     """Return what to know of modules like these; ``no_alpha`` is said where some have none."""
     found = []
+    if biases := sum(bool(_BIAS.search(name)) for name in carried):
+        layers = "1 layer" if biases == 1 else f"{biases} layers"
+        found.append(f"{layers} also learned a bias, which is not in the numbers.")
     without = [m for m in modules.values() if m.alpha is None and DIFF not in m.parts]
     if without and no_alpha:
         found.append(f"{_of(len(without), len(modules))} no alpha in the file: {no_alpha}")

@@ -28,6 +28,7 @@ from analysis.adapters.formats.record import (
     Entry,
     Opened,
     check_product,
+    refuse_part,
     refuse_shapes,
 )
 from analysis.adapters.scales import configured_rank, matrix_scale
@@ -77,7 +78,12 @@ def read_lora(opened: Opened, kind: str) -> Contents:
     contents = Contents(kind, lora_label(kind, config), carried=found.carried, skipped=found.skipped)
     owners = parameter_owners(config)
     for module, parts in found.modules.items():
-        if any(part.startswith("lora_embedding") for part in parts):
+        kinds = {part.startswith("lora_embedding") for part in parts if part.endswith(("_A", "_B"))}
+        if len(kinds) > 1:
+            raise AdapterError(
+                f"{module} has the factors of an embedding and of another layer: what they make together is unknown."
+            )
+        if True in kinds:
             contents.entries.append(_embedding(module, parts, config, kind))
         elif config is not None and (targets := owners(module)):
             contents.entries += read_experts(module, parts, targets, config)
@@ -94,10 +100,7 @@ def _sort(tensors: Mapping[str, Tensor]) -> _Sorted:
         if match is None:
             strange = _UNKNOWN.search(name)
             if strange is not None and not copy_word(name) and not _BESIDE.search(name):
-                raise AdapterError(
-                    f"{name} is a {strange[1]}, which this version does not know: read without it, "
-                    "the numbers would be wrong."
-                )
+                refuse_part(name, strange[1])
             found.carried.append(name)
             continue
         module, part = match["module"], match["part"]
@@ -165,7 +168,7 @@ def _matrix(module: str, parts: Parts, config: dict[str, Any] | None, kind: str)
             f"{module} would have {shape[1]:,} inputs by its configuration; at most {MOST_INPUTS:,} are read."
         )
     middle = _middle(module, parts, settings, ranks[0])
-    scale = matrix_scale(config, kind, module, ranks[0]) if ranks[0] else 0.0
+    scale = matrix_scale(config, kind, module, ranks[0])
     return Entry(
         module,
         low_rank(B, A, shape, ranks[0], middle=middle, **changes),
@@ -200,7 +203,7 @@ def _embedding(module: str, parts: Parts, config: dict[str, Any] | None, kind: s
     shape = B.shape[0], A.shape[1]
     check_product(module, (A.shape[0], B.shape[1]), shape, told_shapes(A, B, names))
     rank = A.shape[0]
-    scale = matrix_scale(config, kind, module, rank) if rank else 0.0
+    scale = matrix_scale(config, kind, module, rank)
     asked, magnitude = configured_rank(config, kind, module), "lora_magnitude_vector" in parts
     return Entry(module, low_rank(B, A, shape, rank), scale, EMBEDDING, (), asked, magnitude)
 

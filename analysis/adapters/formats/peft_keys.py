@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.adapters.files import CONFIG, AdapterError
+from analysis.adapters.files import AdapterError
 from analysis.outside import shown
 
 _ANY = {
@@ -57,7 +57,7 @@ def check_keys(kind: str, config: Mapping[str, Any]) -> None:
             continue
         raise AdapterError(
             f"This adapter uses {key}={shown(value)}, which this version does not know: read without it, its numbers "
-            f"would be wrong. If the key has nothing to do with ΔW, take it out of a copy of {CONFIG}."
+            f"would be wrong. If the key has nothing to do with ΔW, take it out of a copy of the configuration."
         )
 
 
