@@ -36,8 +36,10 @@ STYLE = """<style>
 /* Streamlit's own greys and the white on a light accent are below the contrast that small text needs. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
 :is([data-testid="stMarkdownContainer"], [data-testid="stCaptionContainer"]) code { font-size: 0.86em !important; }
-[data-testid="stBaseButton-primary"]:enabled, [data-testid="stMultiSelect"] [data-tag] :is(span, button) {
-  color: light-dark(#ffffff, #12171c); }
+[data-testid="stMultiSelect"] [data-tag] :is(span, button) { color: light-dark(#ffffff, #12171c); }
+/* What floats above the page has no colour scheme of its own: these letters are the opposite of the text around. */
+[data-testid^="stBaseButton-primary"]:enabled {
+  color: light-dark(#ffffff, #12171c); color: oklch(from currentColor clamp(0, (0.6 - l) * 1000, 1) 0 0); }
 .stPlotlyChart :is([class$="tick"] text, [class$="title"], [class$="title"] text, .gtitle-subtitle, .legendtext) {
   fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
 /* Plotly chooses between white and this grey, which is too faint on a colour of middle lightness. */
