@@ -266,6 +266,16 @@ def test_a_lesson_asks_unless_a_leader_asked_for_a_comparison_and_then_says_so_a
     assert page.evaluate(VERSION) == "b", "a comparison is of what was given"
 
 
+def test_who_follows_a_leader_is_asked_for_the_same_version(page, address):
+    learner = Player(page)
+    learner.open(f"{address}#lesson=spectrum&step=about")
+    query = {"lesson": "zero_impact", "step": "nothing", "version": "b"}
+    page.evaluate("query => document.dispatchEvent(new CustomEvent('lab-follow', { detail: { query } }))", query)
+    page.wait_for_selector("#ln-zero_impact-nothing[aria-current]")
+    assert learner.here.locator(".ln-option").count() == 0 and page.evaluate(VERSION) == "b"
+    assert "version=b" in page.url, "who follows this reader is asked the same"
+
+
 def test_the_reading_version_shows_a_task_and_counts_as_done_when_it_was_seen(page, address, book):
     learner, lesson = Player(page), book["lessons"][2]
     learner.open(f"{address}#lesson=zero_impact&step=nothing&version=b")
