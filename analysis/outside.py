@@ -82,6 +82,8 @@ def new_folder(out: str | Path, error: type[OutsideError]) -> Iterator[Path]:
     ``error`` is raised where ``out`` holds something, or cannot be made.
     """
     out = Path(out)
+    if out.name.isspace():
+        raise error(f"{shown(str(out))} is no name of a folder: it is blank. Give one.")
     try:
         if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
             raise error(f"{out} exists already and is not empty. Choose a new folder, or an empty one.")

@@ -155,8 +155,6 @@ def _check(options: argparse.Namespace, target: str | None) -> None:
         raise AdapterError("--merge needs --out, the new folder, and no target: shrink the merged adapter afterwards.")
     if options.out and target is None and not options.merge:
         raise AdapterError(f"--out needs a target: one of --{', --'.join(TARGETS)}.")
-    if options.out and options.out.name.isspace():
-        raise AdapterError(f"--out {shown(str(options.out))} is no name of a folder. Give one.")
     for key in ("how", "weights", "density"):
         if getattr(options, key) is not None and not options.merge:
             raise AdapterError(f"--{key} is of a merge: it needs --merge.")

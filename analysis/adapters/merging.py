@@ -34,6 +34,10 @@ from flexlora.spectra import true_singular_values
 
 Dense = Callable[[Sequence[np.ndarray], Sequence[float], float, np.random.Generator], np.ndarray]
 """f(ΔW of each adapter, weights, density, generator) → the merged ΔW."""
+CANCELLED = 1e-7
+"""‖merged ΔW‖ as a share of what it would be without cancelling, below which nothing but rounding is left."""
+LOST = 0.01
+"""Share of an exact sum that rounding may take without a word."""
 SMALL = 1024
 """Up to this side a merged ΔW is decomposed exactly; beyond it by subspace iteration."""
 
@@ -154,8 +158,11 @@ def _told(
     (lost, norm), names = np.sqrt(sums), labels_of(adapters)
     apart = float(np.sqrt(np.square(weights) @ np.diagonal(products)))
     # Where the parts cancel to the last bits, the rest is rounding, and a share of it says nothing.
-    cancelled = lost >= norm > 0
+    cancelled = 0 < norm <= CANCELLED * apart
     nothing = ["The adapters cancel one another: of the merged ΔW only rounding is left."] if cancelled else []
+    if how == "linear" and not cancelled and lost > LOST * norm:
+        share = f"{lost / norm:.0%}"
+        nothing = [f"F32 loses {share} of the merged ΔW: its parts nearly cancel, or the weights are too small."]
     tasks = [(adapter.config or {}).get("task_type") for adapter in adapters]
     return Merge(
         float(lost / (apart if cancelled else norm)) if norm else 0.0,

@@ -213,6 +213,8 @@ def test_adapters_that_cancel_or_vanish_are_told_as_such(make, tmp_path):
     twins = [make("a", 0), make("b", 0)]
     merge = merge_adapters(twins, tmp_path / "out", weights=[1, -1])
     assert merge.error < 1e-6 and merge.warnings[0].startswith("The adapters cancel one another")
+    gone = merge_adapters([twins[0], make("d", 2)], tmp_path / "gone", weights=[1e-60, 1e-60])
+    assert gone.error == pytest.approx(1) and gone.warnings[0].startswith("F32 loses 100% of the merged ΔW")
     told = merge_adapters([twins[0], make("c", 2)], tmp_path / "small", weights=[1, 1e-20]).warnings
     assert any("c adds nothing: beside a its share is less than rounding" in line for line in told)
 
