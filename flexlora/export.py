@@ -62,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", type=Path, help="a Trainer's checkpoint-N, a run folder, or one of adapter.save")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the PEFT adapter goes")
     parser.add_argument("--base-model", metavar="NAME", help="the base model as PEFT should name it")
-    parser.add_argument("--card", action="store_true", help="write README.md, a model card, and a picture of the ranks")
+    parser.add_argument(
+        "--card",
+        action="store_true",
+        help="write README.md, a model card, or our section of the one there, and a picture of the ranks",
+    )
     parser.add_argument("--run", type=Path, metavar="RUN", help="run folder for the card (default: where it lies in)")
     parser.add_argument(
         "--control", type=Path, action="append", default=[], metavar="RUN", help="a run to compare with; repeats"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexlora.errors import FlexLoRAError
-from flexlora.model_card import write_model_card
+from flexlora.model_card import CARD, write_model_card
 
 if TYPE_CHECKING:
     from flexlora.adapter import Adapter
@@ -29,6 +29,8 @@ def push_to_hub(
     message: str = "Upload a FlexLoRA adapter",
 ) -> str:
     """Export an adapter for PEFT, write its card, and upload both; return the address.
+
+    A card that the repository has, or else the folder, stays as it is around our section; see ``write_model_card``.
 
     Args:
         adapter: a live one, or a folder: a PEFT adapter, or whatever ``flexlora export`` takes.
@@ -50,8 +52,12 @@ def push_to_hub(
         raise FlexLoRAError("push_to_hub needs huggingface_hub: pip install huggingface_hub") from error
     with tempfile.TemporaryDirectory() as temporary:
         folder = _exported(adapter, Path(temporary) / repository.rpartition("/")[2])
+        # What is wrong with run or adapter is told before anything is made there.
         write_model_card(folder, run, controls=controls, license=license)
         made = huggingface_hub.create_repo(repository, private=private, token=token, exist_ok=True)
+        if huggingface_hub.file_exists(made.repo_id, CARD, token=token):
+            shutil.copy(huggingface_hub.hf_hub_download(made.repo_id, CARD, token=token), folder / CARD)
+            write_model_card(folder, run, controls=controls, license=license)
         huggingface_hub.upload_folder(
             repo_id=made.repo_id, folder_path=str(folder), commit_message=message, token=token
         )
@@ -59,11 +65,16 @@ def push_to_hub(
 
 
 def copy_adapter(source: Path, folder: Path) -> Path:
-    """Copy what PEFT reads of an adapter into a folder, which is made; return it. Onto itself nothing is copied."""
+    """Copy what PEFT reads of an adapter into a folder, which is made, and its card where there is none; return it.
+
+    Onto itself nothing is copied.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if not folder.samefile(source):
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             shutil.copy(source / name, folder / name)
+        if (source / CARD).exists() and not (folder / CARD).exists():
+            shutil.copy(source / CARD, folder / CARD)
     return folder
 
 

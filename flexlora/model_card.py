@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from flexlora.budgets import final_ranks
+from flexlora.card_file import with_own
 from flexlora.errors import FlexLoRAError
 from flexlora.matrix_names import describe_matrix, module_type_order
 from flexlora.methods import METHODS
-from flexlora.run_log import RunLog, read_run
+from flexlora.run_log import RunLog, disk, read_run
 from flexlora.tally import describe_moves
 
 CARD, PICTURE = "README.md", "rank_map.svg"
@@ -109,7 +109,8 @@ def write_model_card(
 ) -> Path:
     """Write ``README.md`` and ``rank_map.svg`` into the folder of a PEFT adapter; return the card's path.
 
-    Only what files say is in it: what is not known is left out.
+    Only what files say is in it: what is not known is left out. Of a card that is there, such as TRL's, every line
+    stays as it is; between two marks it gets a section of ours, which is written anew each time.
 
     Args:
         folder: holds ``adapter_config.json`` and ``adapter_model.safetensors``.
@@ -119,7 +120,8 @@ def write_model_card(
         name: title; None = the folder's name.
 
     Raises:
-        FlexLoRAError: the folder holds no PEFT adapter, or the run is of other matrices.
+        FlexLoRAError: the folder holds no PEFT adapter, the run is of other matrices, or the card that is there has
+            front matter or marks that cannot be read.
         RunLogError: a run cannot be read.
     """
     folder = Path(folder)
@@ -130,17 +132,17 @@ def write_model_card(
     others = [read_run(control) for control in controls]
     rank_map = RankMap.of(ranks)
     parts = [
-        _front_matter(config, license),
-        f"# {name or folder.resolve().name}\n",
         _introduction(log),
         _ranks(ranks, rank_map, log),
-        "" if log is None else _results(log, others),
+        "" if log is None else _results(log, others, ranks),
         "" if log is None else _training(log),
         _use(config),
     ]
-    (folder / PICTURE).write_text(rank_map.picture(), encoding="utf-8")
     path = folder / CARD
-    path.write_text("\n".join(part for part in parts if part), encoding="utf-8")
+    section = "\n".join(part for part in parts if part)
+    text = with_own(path, _front_matter(config, license), name or folder.resolve().name, section)
+    disk.put_bytes(folder / PICTURE, rank_map.picture().encode())
+    disk.put_bytes(path, text.encode())
     return path
 
 
@@ -172,7 +174,7 @@ def _with_log(folder: Path, ranks: Mapping[str, int], log: RunLog) -> dict[str, 
     return {name: ranks.get(name, 0) for name in names}
 
 
-def _front_matter(config: Mapping[str, Any], license: str | None) -> str:
+def _front_matter(config: Mapping[str, Any], license: str | None) -> dict[str, Any]:
     base = str(config.get("base_model_name_or_path") or "")
     known: dict[str, Any] = {"library_name": "peft", "tags": ["flexlora", "lora", "peft"]}
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not Path(base).exists():
@@ -180,7 +182,7 @@ def _front_matter(config: Mapping[str, Any], license: str | None) -> str:
         known["base_model"] = base
     if license:
         known["license"] = license
-    return f"---\n{yaml.safe_dump(known, sort_keys=True)}---\n"
+    return known
 
 
 def _introduction(log: RunLog | None) -> str:
@@ -196,18 +198,45 @@ def _ranks(ranks: Mapping[str, int], rank_map: RankMap, log: RunLog | None) -> s
     if log is not None and len(log.spectra_steps) and log.spectra_steps[0] == 0:
         text += f"; it began with {int(log.ranks[0].sum())}"
     text += ".\n"
-    if log is not None and dict(zip(ranks, final_ranks(log).tolist(), strict=True)) != dict(ranks):
-        text += "\nThe log of the run ends with other ranks: the adapter is of another step.\n"
+    best = None if log is None else _best(log)
+    if best is not None and list(ranks.values()) == best["ranks"]:
+        text += (
+            f"\nThe best step was loaded at the end, {best['best_step']}; training went on to step {best['step']}.\n"
+        )
+    elif not _of_run(ranks, log):
+        text += "\nThe run ended with other ranks: the adapter was resized since, or is of another step.\n"
     return f"{text}\n![Rank of each matrix by layer and type]({PICTURE})\n\n{rank_map.table()}"
 
 
-def _results(log: RunLog, others: Sequence[RunLog]) -> str:
+def _best(log: RunLog) -> Mapping[str, Any] | None:
+    """Return the note of the step whose adapter was loaded when training ended; None = the last one stayed."""
+    notes = [note for note in log.notes if note.get("kind") == "best_model_loaded"]
+    last = int(log.steps["step"][-1]) if len(log.steps["step"]) else 0
+    return notes[-1] if notes and notes[-1]["step"] >= last else None
+
+
+def _left_ranks(log: RunLog) -> list[int]:
+    """Return the ranks of the adapter that training left."""
+    best = _best(log)
+    return final_ranks(log).tolist() if best is None else list(best["ranks"])
+
+
+def _of_run(ranks: Mapping[str, int], log: RunLog | None) -> bool:
+    """True where an adapter has the ranks that the run left, or there is no run."""
+    return log is None or list(ranks.values()) == _left_ranks(log)
+
+
+def _results(log: RunLog, others: Sequence[RunLog], ranks: Mapping[str, int]) -> str:
     """Return what was measured last on each split, of the run and of its controls."""
     rows = [row for one in (log, *others) for row in _measured(one)]
     if not rows:
         return ""
     metrics = list(dict.fromkeys(key for _, values in rows for key in values))
     told = "" if not others else " Controls, trained beside it, are below it."
+    if not _of_run(ranks, log):
+        told = f" They are the run's: this adapter has other ranks, and nobody evaluated it.{told}"
+    elif _best(log) is not None:
+        told = f" They are those of the step that was loaded as the best.{told}"
     head = ["run", "what", "total rank", "split", "step", "samples", *metrics]
     return f"## Results\n\nThe last evaluation of each split.{told}\n\n" + _table(
         [head, *([*own, *(_number(values.get(key)) for key in metrics)] for own, values in rows)]
@@ -215,7 +244,9 @@ def _results(log: RunLog, others: Sequence[RunLog]) -> str:
 
 
 def _measured(log: RunLog) -> list[tuple[list[str], Mapping[str, float]]]:
-    last = {record["split"]: record for record in log.evals}
+    best = _best(log)
+    kept = [record for record in log.evals if best is None or record["step"] == best["best_step"]]
+    last = {record["split"]: record for record in kept}
     config = log.header.get("config", {})
     method = METHODS.get(str(log.header.get("method")))
     control = config.get("control")
@@ -224,7 +255,7 @@ def _measured(log: RunLog) -> list[tuple[list[str], Mapping[str, float]]]:
         what = f"{what}, control {control}"
     if config.get("policy"):
         what = f"{what}, policy {config['policy']}"
-    rank = str(int(final_ranks(log).sum())) if len(log.spectra_steps) else "–"
+    rank = str(sum(_left_ranks(log))) if len(log.spectra_steps) else "–"
     return [
         (
             [log.folder.resolve().name, what, rank, split, str(record["step"]), str(record.get("samples") or "–")],

@@ -55,6 +55,7 @@ class Recorder:
         events: events of the run, over all its starts.
         first_step: the first step that it can see.
         last_step: the step that was recorded last.
+        best_step: whose adapter was loaded after the last step, see ``note_best``.
         lost: why nothing can come of the run any more, in one line; None while something can.
     """
 
@@ -97,6 +98,7 @@ class Recorder:
         self.last_step = resume_from or 0
         self.first_step = self.last_step + 1
         self.lost: str | None = None
+        self.best_step: int | None = None
         self._undefined: int | None = None
         self._waiting: list[_Waiting] = []
         self._began = self._stepped = self._drained = time.monotonic()
@@ -200,6 +202,8 @@ class Recorder:
 
     def eval(self, t: int, metrics: Mapping[str, float], split: str = "validation", samples: int | None = None) -> None:
         """Log what an evaluation found after step t, also when the log has ended."""
+        if self.best_step and t == self.last_step:
+            t = self.best_step
         if self._closed and self.folder is not None:
             add_eval(self.folder, t, split, metrics, samples)
         elif self._writer is not None:
@@ -211,6 +215,11 @@ class Recorder:
         """Log something that happened after the last step."""
         if self._writer is not None:
             self._writer.note(kind, step=self.last_step, **fields)
+
+    def note_best(self, step: int) -> None:
+        """Log that the adapter of an earlier step was loaded after the last: what is evaluated from now on is that."""
+        self.note("best_model_loaded", best_step=step, ranks=list(self.adapter.ranks().values()))
+        self.best_step = step
 
     def close(self, reason: str | None = None, message: str | None = None) -> None:
         """Write what is left and the end of the log; a second call does nothing.

@@ -260,7 +260,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             return
         best = state.best_global_step if args.load_best_model_at_end else None
         if best and best != state.global_step:
-            recorder.note("best_model_loaded", best_step=best, ranks=list(self.adapter.ranks().values()))
+            recorder.note_best(best)
             if self._digests.get(best, digest(self.adapter)) != digest(self.adapter):
                 _warn(f"The Trainer did not load the adapter of its best checkpoint (step {best}); the last one stays.")
         due = [t for t in recorder.config.event_steps() if t <= state.global_step]

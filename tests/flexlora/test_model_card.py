@@ -92,6 +92,7 @@ def test_the_front_matter_parses_and_holds_only_what_is_known(runs, exported):
     config = json.loads((exported / "adapter_config.json").read_text())
     for base, shown in (("org/base-7b", "org/base-7b"), ("bert-base", "bert-base"), (str(runs), None), ("a: b", None)):
         (exported / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": base}))
+        (exported / "README.md").unlink()
         matter, _ = front_matter(write_model_card(exported, license="apache-2.0").read_text(encoding="utf-8"))
         assert matter.get("base_model") == shown and matter["license"] == "apache-2.0"
 
@@ -133,7 +134,7 @@ def test_another_run_is_refused_and_another_step_is_told(runs, exported, make_be
     with pytest.raises(FlexLoRAError, match="holds no PEFT adapter"):
         write_model_card(tmp_path)
     text = write_model_card(exported, runs / "random").read_text(encoding="utf-8")
-    assert "The log of the run ends with other ranks" in text
+    assert "resized since, or is of another step" in text and "nobody evaluated it" in text
 
 
 def test_matrices_of_one_kind_in_one_layer_are_told_one_by_one():
@@ -152,6 +153,15 @@ class Hub(SimpleNamespace):
             repo_id = f"me/{repository}"
 
         return Address(f"https://hub/me/{repository}")
+
+    card: bytes | None = None
+
+    def file_exists(self, repo_id, filename, token):
+        return self.card is not None
+
+    def hf_hub_download(self, repo_id, filename, token):
+        Path("downloaded.md").write_bytes(self.card)
+        return "downloaded.md"
 
     def upload_folder(self, *, repo_id, folder_path, **options):
         self.sent = repo_id, {path.name: path.read_bytes() for path in Path(folder_path).iterdir()}
@@ -179,6 +189,15 @@ def test_a_run_folder_and_a_peft_folder_are_pushed_with_their_card(runs, exporte
     push_to_hub(exported, "org/plain")
     assert hub.sent[1].keys() == FILES
     assert hub.sent[1]["adapter_model.safetensors"] == files["adapter_model.safetensors"]
+
+
+def test_a_card_that_the_repository_has_stays_around_our_section(runs, exported, hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hub.card = b"---\npipeline_tag: text-generation\n---\n# Theirs\n\nLong words.\n"
+    push_to_hub(exported, "org/theirs", run=runs / "mine")
+    matter, body = front_matter(hub.sent[1]["README.md"].decode())
+    assert matter["pipeline_tag"] == "text-generation" and "Long words." in body and "## Ranks" in body
+    assert "# theirs\n" not in body
 
 
 def test_a_live_adapter_is_pushed(make_bert, hub):

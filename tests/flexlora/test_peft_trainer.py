@@ -18,6 +18,7 @@ from flexlora import FlexLoRAConfig as OwnConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations import FlexLoRACallback as OwnCallback
 from flexlora.methods import METHODS
+from flexlora.model_card import write_model_card
 from flexlora.peft import FlexLoRACallback, FlexLoRAConfig
 from flexlora.peft.config import REFUSED
 from flexlora.peft.exact_state import FILE
@@ -197,6 +198,40 @@ def test_the_best_model_is_loaded_exactly(make, tmp_path):
     best = peft.PeftModel.from_pretrained(make["bert"](), trainer.state.best_model_checkpoint).eval()
     ids = Rows("bert")[0]["input_ids"][None]
     torch.testing.assert_close(trainer.model.eval()(ids).logits, best(ids).logits, atol=1e-5, rtol=0)
+
+
+def test_the_card_tells_the_evaluation_of_the_step_that_was_loaded(make, tmp_path):
+    """Also where ranks are those of the last step, and where it is resized later."""
+
+    class Worsening(TrainerCallback):
+        def on_evaluate(self, args, state, control, metrics=None, **more):
+            metrics["eval_loss"] = abs(state.global_step - 12) + 0.5
+
+    model = tuned(make, "bert")
+    callback = FlexLoRACallback(tmp_path / "run")
+    trainer = trainer_of(
+        model, "bert", tmp_path, callback, save_strategy="steps", save_steps=6, eval_strategy="steps", eval_steps=6,
+        load_best_model_at_end=True, metric_for_best_model="loss",
+    )  # fmt: skip
+    trainer.remove_callback(callback)
+    for each in (Worsening(), callback):
+        trainer.add_callback(each)
+    trainer.train()
+    assert trainer.state.best_global_step == 12
+    model.save_pretrained(tmp_path / "adapter")
+    text = write_model_card(tmp_path / "adapter", tmp_path / "run").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith("| run |") and "validation" in line]
+    ranks = sum(callback.adapter.ranks().values())
+    assert f"| {ranks} | validation | 12 |" in row and "| 0.5 |" in row
+    assert "loaded at the end, 12; training went on to step 24" in text and "another step" not in text
+    assert "of the step that was loaded as the best" in text
+    trainer.evaluate()
+    assert [record["step"] for record in load_run(tmp_path / "run").log.evals] == [6, 12, 18, 24, 12]
+    name, matrix = next((n, m) for n, m in callback.adapter.matrices.items() if m.rank > 1)
+    matrix.empty(matrix.slots[0])
+    model.save_pretrained(tmp_path / "smaller")
+    text = write_model_card(tmp_path / "smaller", tmp_path / "run").read_text()
+    assert "resized since" in text and "nobody evaluated it" in text
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in ("flexlora", *REFUSED)])
