@@ -63,7 +63,9 @@ def triage(
             same[name] = next((other for other, known in opened.items() if same_change(known, spectra)), "")
             opened[name] = spectra
         except (AdapterError, OSError) as error:
-            closed.append(Triaged(name, CLOSED, str(error), 0, None, None, "", ""))
+            # An upload lies in a folder that nobody has seen.
+            told = str(error).replace(str(path), name)
+            closed.append(Triaged(name, CLOSED, told, 0, None, None, "", ""))
         if progress is not None:
             progress(number, len(places))
     beside, order = neighbour_sizes(opened), (CLOSED, *LEVELS, FINE)

@@ -22,6 +22,7 @@ from analysis.adapters import (
 )
 from analysis.adapters.dtypes import DTYPES, rounded
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, TensorFile, write_tensors
+from analysis.adapters.triage import triage
 from analysis.outside import new_folder
 
 NAME = "encoder.layer.0.attention.self.query"
@@ -341,3 +342,22 @@ def test_no_direction_has_any_scale_and_leaves_the_others_alone(tmp_path, write_
     assert adapter.find("b.query").scale == 1 and adapter.find("b.query").rank == 0
     compress_adapter(analyse_adapter(adapter), {"a.query": 3, "b.query": 0}, tmp_path / "out")
     assert [matrix.name for matrix in open_adapter(tmp_path / "out").matrices] == ["a.query"]
+
+
+def test_a_table_of_several_names_an_adapter_as_its_row_does(tmp_path, write_adapter, spectrum):
+    folder = write_adapter(tmp_path / "kept-somewhere" / "a", {"a.query": spectrum([3, 2, 1])})
+    (folder / CONFIG).unlink()
+    (row,) = triage({"the first": folder})
+    assert row.finding.startswith(f"the first has no {CONFIG}") and str(tmp_path) not in row.finding
+
+
+def test_more_folders_than_are_looked_into_are_refused_and_never_counted_by_half(tmp_path, write_adapter, monkeypatch):
+    for number in range(3):
+        write_adapter(tmp_path / "many" / str(number), {"a.query": (np.ones((4, 1)), np.ones((1, 5)))}, r=1)
+    assert "many holds 3 adapters" in refused(tmp_path / "many")
+    monkeypatch.setattr("analysis.adapters.places.MOST_LOOKED", 2)
+    assert "more than 2 folders below it" in refused(tmp_path / "many")
+    write_adapter(tmp_path / "own", {"a.query": (np.ones((4, 1)), np.ones((1, 5)))}, r=1)
+    for number in range(3):
+        (tmp_path / "own" / str(number)).mkdir()
+    assert open_adapter(tmp_path / "own").matrices
