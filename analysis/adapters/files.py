@@ -81,6 +81,7 @@ class TensorFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            self._version = version_of(path)
             # The library checks the header's length, syntax, types and offsets against the file before it is parsed.
             with safe_open(str(path), framework="np"):
                 pass
@@ -93,7 +94,7 @@ class TensorFile:
                 f"{path.name} is no complete safetensors file: {reason}. Download or copy it again, or save it anew."
             )
             raise AdapterError(told) from error
-        self.size = path.stat().st_size
+        self.size = self._version.size
         found = header.pop("__metadata__", None) or {}
         self.metadata = {str(key): str(value) for key, value in found.items()}
         strange = next((name for name in header if not name.isprintable()), None)
@@ -114,7 +115,7 @@ class TensorFile:
 
     def raw(self, name: str) -> bytes:
         """Return a tensor's bytes as stored."""
-        return stored_bytes(self.path, self.tensors[name])
+        return stored_bytes(self.path, self.tensors[name], self._version)
 
     def read(self, name: str) -> np.ndarray:
         """Return a tensor as float64.
@@ -130,18 +131,37 @@ class TensorFile:
         return floats(self.raw(name), tensor.dtype).reshape(tensor.shape)
 
 
-def stored_bytes(path: Path, tensor: Tensor) -> bytes:
-    """Return the bytes of a tensor in its file; ``AdapterError`` where the file has lost them since it was opened."""
+class Version(NamedTuple):
+    """What changes when a file is written anew."""
+
+    modified: int
+    size: int
+    inode: int
+
+
+def version_of(path: Path) -> Version:
+    """Return the version of a file; ``OSError`` where there is none."""
+    status = path.stat()
+    return Version(status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def stored_bytes(path: Path, tensor: Tensor, version: Version) -> bytes:
+    """Return the bytes of a tensor in its file, of the version in which its place was read.
+
+    Raises:
+        AdapterError: the file is gone, or another one by now.
+    """
     try:
         with path.open("rb") as file:
             file.seek(tensor.start)
             found = file.read(tensor.nbytes)
+        now = version_of(path)
     except OSError as error:
         raise AdapterError(
             f"{path.name} can no longer be read: {error.strerror or error}. Put it back, or open the adapter anew."
         ) from error
-    if len(found) != tensor.nbytes:
-        raise AdapterError(f"{path.name} has become shorter while it was read.")
+    if now != version or len(found) != tensor.nbytes:
+        raise AdapterError(f"{path.name} has changed since it was opened. Open the adapter anew.")
     return found
 
 

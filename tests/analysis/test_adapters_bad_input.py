@@ -314,6 +314,17 @@ def test_a_source_that_vanishes_is_blamed_and_not_the_output(tmp_path, write_ada
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_that_is_another_by_now_is_not_read_by_half(tmp_path, write_adapter, spectrum):
+    """Its factors would be cut at the ranks of the old ones, and the error told would be of neither."""
+    folder = write_adapter(tmp_path / "mine", {"a.query": spectrum([3, 2, 1])})
+    spectra = analyse_adapter(open_adapter(folder))
+    write_adapter(tmp_path / "new", {"a.query": spectrum([9, 9, 9], seed=4)})
+    (tmp_path / "new" / WEIGHTS).replace(folder / WEIGHTS)
+    with pytest.raises(AdapterError, match="has changed since it was opened"):
+        compress_adapter(spectra, {"a.query": 2}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_another_fills_meanwhile_is_left_to_it(tmp_path):
     meanwhile = pytest.raises(AdapterError, match="was filled by something else meanwhile")
     with meanwhile, new_folder(tmp_path / "out", AdapterError) as made:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from analysis.adapters.damage import what_it_is
-from analysis.adapters.files import MAX_HEADER_BYTES, AdapterError, Tensor, floats, number, stored_bytes
+from analysis.adapters.files import MAX_HEADER_BYTES, AdapterError, Tensor, floats, number, stored_bytes, version_of
 from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.gguf_plan import GGUF_WRITER
 from analysis.adapters.formats.products import low_rank
@@ -50,13 +50,14 @@ class GgufFile:
         self.tensors: dict[str, Tensor] = {}
         self.values: dict[str, Any] = {}
         try:
+            self._version = version_of(path)
             with path.open("rb") as file:
                 self._read_head(file)
         except (struct.error, UnicodeDecodeError, OverflowError, MemoryError, OSError) as error:
             raise AdapterError(
                 f"{path.name} is no complete GGUF file: its head ends early or makes no sense."
             ) from error
-        self.size = size = path.stat().st_size
+        self.size = size = self._version.size
         last = max((tensor.start + tensor.nbytes for tensor in self.tensors.values()), default=0)
         if size < last:
             raise AdapterError(f"{path.name} is cut short: {size:,} of {last:,} bytes. Download or copy it again.")
@@ -105,7 +106,7 @@ class GgufFile:
 
     def raw(self, name: str) -> bytes:
         """Return a tensor's bytes as stored."""
-        return stored_bytes(self.path, self.tensors[name])
+        return stored_bytes(self.path, self.tensors[name], self._version)
 
     def read(self, name: str) -> np.ndarray:
         """Return a tensor as float64; ``AdapterError`` where its type cannot be read."""
