@@ -15,6 +15,12 @@ AS_PRESET: Any = type("AsPreset", (), {"__repr__": lambda self: "<as the preset>
 
 _ONE_PRESET: Mapping[str, Mapping[str, object]] = {"paper": {}}
 
+PEFT_NAMES = {
+    "r", "lora_alpha", "lora_dropout", "task_type", "inference_mode", "bias", "use_rslora", "use_dora", "rank_pattern",
+    "init_lora_weights", "alpha_pattern", "peft_type", "trainable_token_indices", "layers_pattern", "method",
+}  # fmt: skip
+"""Options of ``flexlora.peft.FlexLoRAConfig``, or of PEFT's LoRA, that no configuration here has."""
+
 DRAWS = ("torch", "counter")
 FORMS = ("mean_squared", "sum_squared", "mean_norm")
 
@@ -55,6 +61,20 @@ class AdapterConfig:
     draws: str = option(
         "torch", "Where random numbers come from; counter = the generator of docs/planted.md.", choices=DRAWS
     )
+
+    def __new__(cls, *given: Any, **options: Any) -> Self:
+        """Refuse what the dataclass would refuse, by what is meant."""
+        if given:
+            raise FlexLoRAError(f"{cls.__name__} takes settings by name, such as initial_rank=8; got {given[0]!r}.")
+        strange = [key for key in options if key not in cls.__dataclass_fields__]
+        if PEFT_NAMES & set(strange):
+            raise FlexLoRAError(
+                f"{cls.__name__} has no {', '.join(strange)}. The one for PEFT models has: from flexlora.peft import "
+                "FlexLoRAConfig. Here, r is called initial_rank, and lora_alpha alpha."
+            )
+        if strange:
+            raise FlexLoRAError(unknown_key(strange[0], cls.__dataclass_fields__))
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         items: Mapping[str, Field[Any]] = self.__dataclass_fields__

@@ -62,6 +62,20 @@ def innermost(optimizer: Optimizer, *, moving: bool = True) -> Optimizer:
     return optimizer
 
 
+def group_of(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
+    """Return the first group that holds one of the parameters; the first of all where none does."""
+    wanted = {id(parameter) for parameter in parameters}
+    holding = (group for group in optimizer.param_groups if any(id(part) in wanted for part in group["params"]))
+    return next(holding, optimizer.param_groups[0])
+
+
+def first_rate(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> float | None:
+    """Return the learning rate that ``group_of`` begins with, before its schedule; None where it finds its own."""
+    group = group_of(optimizer, parameters)
+    rate = group.get("initial_lr", group["lr"])
+    return None if rate is None else float(rate)
+
+
 def check_same_optimizer(optimizer: Optimizer, kept: str | None) -> None:
     """Refuse an optimizer into which the state of another one was loaded.
 

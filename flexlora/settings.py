@@ -107,6 +107,26 @@ def parse_setting(cls: type, key: str, text: str) -> Any:
     return checked(item, _KINDS[kinds[0]].read(item, text))
 
 
+_RANK = ("r", "initial_rank", "max_rank")
+ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("rank", "ranks", "lora_r", "lora_rank", "init_r", "start_rank"), _RANK),
+    "r": ("initial_rank",),
+    "lora_alpha": ("alpha",),
+    "target_r": ("target_rank",),
+    "max_r": ("max_rank",),
+    "tinit": ("warmup_steps",),
+    "tfinal": ("final_steps",),
+    "deltat": ("interval",),
+    "steps": ("total_steps",),
+    "max_steps": ("total_steps",),
+    "total_step": ("total_steps",),
+    "lr": ("learning_rate",),
+    "budget": ("initial_budget",),
+    "targets": ("target_modules",),
+}
+"""Another name of a setting, in lower case → what it is called here, wherever one of them exists."""
+
+
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Return the message for a setting that does not exist: close names first, then all of them."""
     known = list(known)
@@ -114,8 +134,13 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(key: str, known: Iterable[str]) -> str:
-    """Return the names close to one that does not exist, as a sentence after a space; empty where none is close."""
-    close = difflib.get_close_matches(key, list(known), 3)
+    """Return the names close to one that does not exist, as a sentence after a space; empty where none is close.
+
+    What other packages call it comes first. Names of a letter or two are close to too many to be meant by chance.
+    """
+    names = dict.fromkeys(known)
+    close = [name for name in ALSO_CALLED.get(key.lower(), ()) if name in names]
+    close = close or difflib.get_close_matches(key, [name for name in names if len(name) > 2], 3)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 

@@ -114,6 +114,13 @@ def matches(entry: str, name: str) -> bool:
     return bool(set(entry) & set("^$*+?()[]{}|\\")) and re.fullmatch(entry, name) is not None
 
 
+def _names(entry: str, parameter: str) -> bool:
+    """True when an entry names a parameter, the module that holds it, or a layer that it stands for."""
+    module, _, own = plain_name(parameter).rpartition(".")
+    of_experts = "expert" in entry and "expert" in module
+    return of_experts or matches(entry, f"{module}.{own}") or matches(entry, module)
+
+
 def ambiguous(names: Iterable[str], others: Iterable[str]) -> bool:
     """True when one of the names is also the ending of one of the others."""
     others = list(others)
@@ -148,6 +155,15 @@ def _picked(
                 "row, so ΔW cannot be added. Leave it out, or train it whole by modules_to_save."
             )
     unmatched = [entry for entry in entries if not any(matches(entry, name) for name in linear)]
+    bare = [name for name, p in model.named_parameters() if p.dim() > 2] if unmatched else []
+    fused = next((name for name in bare if any(_names(entry, name) for entry in unmatched)), None)
+    if fused is not None:
+        shape = " × ".join(map(str, model.get_parameter(fused).shape))
+        raise FlexLoRAError(
+            f"{option} {', '.join(unmatched)!r} matches no linear layer of {type(model).__name__}, but a bare tensor, "
+            f"{plain_name(fused)} ({shape}): experts fused into one. It cannot be adapted and stays frozen. "
+            f"{_exist(linear)}"
+        )
     if unmatched:
         raise FlexLoRAError(
             f"{option} {', '.join(unmatched)!r} matches no linear layer of {type(model).__name__}. {_exist(linear)}"

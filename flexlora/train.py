@@ -16,6 +16,7 @@ from flexlora.controls import Controls, read_commands
 from flexlora.edits import parse_edits
 from flexlora.errors import FlexLoRAError
 from flexlora.job import LOOP_OPTIONS, Job, build_job, new_run_folder
+from flexlora.lab_command import lab_command
 from flexlora.methods import METHODS
 from flexlora.policies import POLICIES, load_policy
 from flexlora.run_log import RunLogError, read_run, refuse_beside_writer
@@ -220,7 +221,7 @@ def _sentence(summary: dict[str, Any]) -> str:
         text += f", test accuracy {summary['test_accuracy']:.3f}"
     if summary["moved"]:
         text += f", {describe_moves(summary['pruned'], summary['extended'])}"
-    return f"{text}. Look at it: flexlora app"
+    return f"{text}. Look at it: {lab_command()}"
 
 
 if __name__ == "__main__":

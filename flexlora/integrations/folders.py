@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flexlora.errors import FlexLoRAWarning
+from flexlora.lab_command import lab_command
 from flexlora.run_log import discard_empty, holds_run, refuse_beside_writer
 from flexlora.run_log.format import HEADER
 
@@ -55,4 +56,4 @@ def tell_where(folder: Path) -> None:
     """Say where the log of a training that has ended lies, and how to look at it; the app lists what is in ``runs``."""
     runs = folder.absolute().parent
     where = "" if runs == Path("runs").absolute() else f"FLEXLORA_LAB_RUNS={runs} "
-    sys.stdout.write(f"The log is in {folder}. Look at it: {where}flexlora app\n")
+    sys.stdout.write(f"The log is in {folder}. Look at it: {where}{lab_command()}\n")

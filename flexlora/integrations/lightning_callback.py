@@ -19,7 +19,7 @@ from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.folders import choose_folder, tell_where
 from flexlora.integrations.recorder import Recorder, check_settings
 from flexlora.integrations.trackers import Curves
-from flexlora.optimizer_state import check_same_optimizer, innermost
+from flexlora.optimizer_state import check_same_optimizer, first_rate, group_of, innermost
 
 if TYPE_CHECKING:
     Callback = object
@@ -136,7 +136,7 @@ class FlexLoRALightning(Callback):
         if self._first_folder is not None and trainer.is_global_zero:
             folder, resume = choose_folder(self._first_folder, self._last_folder, step, kept)
             self.folder = self._last_folder = folder
-        header = _header(trainer, optimizer)
+        header = _header(trainer, first_rate(optimizer, self.adapter.parameters()))
         self.recorder = recorder = Recorder(
             self.adapter, optimizer, self.config, folder, header=header, resume_from=resume
         )
@@ -234,7 +234,7 @@ class FlexLoRALightning(Callback):
             clip(optimizer, *given, **options)
             self._regularizer = self.adapter.add_regularization_gradient()
             # Schedulers have moved it on when the step is logged.
-            self._rate = float(optimizer.param_groups[0]["lr"])
+            self._rate = float(group_of(optimizer, self.adapter.parameters())["lr"])
 
         return clip_and_regularize
 
@@ -285,13 +285,13 @@ def _scheduled(config: FlexLoRAConfig, trainer: Any, kept: Mapping[str, Any]) ->
     return config
 
 
-def _header(trainer: Any, optimizer: Optimizer) -> dict[str, Any]:
+def _header(trainer: Any, rate: float | None) -> dict[str, Any]:
     return {
         "source": "lightning.Trainer",
         "config": {
             "gradient_accumulation_steps": trainer.accumulate_grad_batches,
             "processes": trainer.world_size,
-            "learning_rate": float(optimizer.param_groups[0].get("initial_lr", optimizer.param_groups[0]["lr"])),
+            "learning_rate": rate,
             "max_grad_norm": trainer.gradient_clip_val,
             "precision": str(trainer.precision),
         },

@@ -25,7 +25,7 @@ from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import alone, check_agreement
 from flexlora.integrations.trackers import Reports
 from flexlora.kept_elsewhere import KeptElsewhere, whole
-from flexlora.optimizer_state import check_same_optimizer
+from flexlora.optimizer_state import check_same_optimizer, group_of
 from flexlora.reallocation import Reallocation
 from flexlora.run_header import matrix_table, versions
 from flexlora.run_log import RunWriter, add_eval
@@ -131,7 +131,7 @@ class Recorder:
             t: finished optimizer steps, from 1.
             task_loss: loss of this step without the regulariser, before it; a tensor is fetched later, not now.
             regularizer: what ``adapter.add_regularization_gradient()`` returned.
-            learning_rate: of this step; None = the first group's, which an optimizer that finds its own has not.
+            learning_rate: of this step; None = that of the first group that holds some of the adapter.
             samples: examples in this step.
             step_s: seconds of this step; None = since the last one.
 
@@ -149,7 +149,7 @@ class Recorder:
         with whole(self.allocator.optimizer) if complete else nullcontext():
             if self._writer is not None:
                 seconds = now - self._stepped if step_s is None else step_s
-                rate = self.allocator.optimizer.param_groups[0]["lr"] if learning_rate is None else learning_rate
+                rate = self._rate() if learning_rate is None else learning_rate
                 scalars = {
                     "learning_rate": None if rate is None else float(rate),
                     "budget": self.allocator.decider.ceiling(t, self.config),
@@ -319,6 +319,9 @@ class Recorder:
             "versions": versions(),
         }
         return RunWriter(self.folder, own, resume_from=resume_from)
+
+    def _rate(self) -> float | None:
+        return group_of(self.allocator.optimizer, self.adapter.parameters())["lr"]
 
     def _wall_s(self) -> float:
         return time.monotonic() - self._began

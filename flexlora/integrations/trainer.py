@@ -28,7 +28,7 @@ from flexlora.integrations.trackers import Curves, show_first
 from flexlora.integrations.training_loop import LoopWatch
 from flexlora.integrations.zero import ZeroOptimizer
 from flexlora.integrations.zero_trainer import by_deepspeed, check_deepspeed, zero_of
-from flexlora.optimizer_state import DecayFree, innermost
+from flexlora.optimizer_state import DecayFree, first_rate, innermost
 
 KEY = "FlexLoRACallback"
 """Under which the Trainer keeps this callback's state in ``trainer_state.json``."""
@@ -158,7 +158,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             optimizer,
             config,
             folder,
-            header=_header(args, state, self.folder),
+            header=_header(args, state, self.folder, first_rate(optimizer, self.adapter.parameters())),
             resume_from=resume,
         )
         self.config = config
@@ -343,7 +343,7 @@ def _check_arguments(args: TrainingArguments) -> None:
         raise FlexLoRAError("FlexLoRACallback restores itself: leave restore_callback_states_from_checkpoint out.")
 
 
-def _header(args: TrainingArguments, state: TrainerState, folder: Path | None) -> dict[str, Any]:
+def _header(args: TrainingArguments, state: TrainerState, folder: Path | None, rate: float | None) -> dict[str, Any]:
     precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
     return {
         "name": folder.name if folder else "",
@@ -352,7 +352,7 @@ def _header(args: TrainingArguments, state: TrainerState, folder: Path | None) -
             "batch_size": args.train_batch_size,
             "gradient_accumulation_steps": args.gradient_accumulation_steps,
             "processes": args.world_size,
-            "learning_rate": args.learning_rate,
+            "learning_rate": rate,
             "weight_decay": args.weight_decay,
             "max_grad_norm": args.max_grad_norm,
             "precision": precision,

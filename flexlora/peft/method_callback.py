@@ -18,7 +18,7 @@ from flexlora.integrations.folders import choose_folder, tell_where
 from flexlora.integrations.resuming import check_beside, kept_state
 from flexlora.integrations.trackers import PREFIX
 from flexlora.integrations.trainer import KEY
-from flexlora.optimizer_state import check_same_optimizer, innermost
+from flexlora.optimizer_state import check_same_optimizer, first_rate, innermost
 from flexlora.peft.method_log import MethodLog
 from flexlora.peft.method_loop import MethodLoop
 from flexlora.peft.model import FlexLoRAModel
@@ -75,7 +75,8 @@ class MethodCallback(TrainerCallback):
             self.folder, resume = choose_folder(self._first_folder, self._last_folder, step, kept)
             self._last_folder = self.folder
             method = self.tuner.config_in_use.method
-            self.log = MethodLog(self.loop, method, self.folder, _header(args), resume)
+            header = _header(args, first_rate(self.loop.optimizer, self.adapter.parameters()))
+            self.log = MethodLog(self.loop, method, self.folder, header, resume)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
@@ -149,11 +150,11 @@ class MethodCallback(TrainerCallback):
             self.loop.restore(kept["method"], tensors)
 
 
-def _header(args: TrainingArguments) -> dict[str, Any]:
+def _header(args: TrainingArguments, rate: float | None) -> dict[str, Any]:
     options = {
         "batch_size": args.train_batch_size,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
-        "learning_rate": args.learning_rate,
+        "learning_rate": rate,
         "max_grad_norm": args.max_grad_norm,
         "precision": "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32",
     }

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flexlora.event import Event
 from flexlora.integrations.losses import StepLoss
+from flexlora.optimizer_state import group_of
 from flexlora.peft.method_loop import MethodLoop
 from flexlora.run_header import matrix_table, versions
 from flexlora.run_log import RunWriter
@@ -83,7 +84,7 @@ class MethodLog:
             regularizer=regularizer,
             loss=None if loss is None else loss + weighted,
             penalty=penalty,
-            learning_rate=float(loop.optimizer.param_groups[0]["lr"]),
+            learning_rate=float(group_of(loop.optimizer, loop.adapter.parameters())["lr"]),
             budget=loop.dynamics.budget(step),
             target_rank=loop.dynamics.target_rank(step),
             samples_per_s=samples / seconds if samples and seconds > 0 else None,

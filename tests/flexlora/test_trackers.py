@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,8 +170,10 @@ def test_a_trainer_that_reports_to_nothing_is_left_alone(make_bert, tmp_path):
 @pytest.mark.parametrize("method", [None, "flexlora", "adalora"])
 def test_the_end_says_how_to_look_at_the_run(method, make_bert, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     under_the_trainer(make_bert(), Path("runs"), method, report_to=[])
-    assert capsys.readouterr().out.count("The log is in runs/run. Look at it: flexlora app\n") == 1
+    assert capsys.readouterr().out.count("The log is in runs/run. Look at it: python -m app.command app\n") == 1
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
     under_the_trainer(make_bert(), tmp_path / "elsewhere", method, report_to=[])
     told = f"Look at it: FLEXLORA_LAB_RUNS={tmp_path / 'elsewhere'} flexlora app\n"
     assert capsys.readouterr().out.count(told) == 1
