@@ -25,7 +25,7 @@ from flexlora.integrations.resuming import about_checkpoint, check_checkpoint, k
 from flexlora.integrations.saving import SmallCheckpoints, frozen
 from flexlora.integrations.sharding import Replicated, shard_base_only
 from flexlora.integrations.trackers import Curves, show_first
-from flexlora.integrations.training_loop import LoopWatch
+from flexlora.integrations.training_loop import LoopWatch, how_left
 from flexlora.integrations.zero import ZeroOptimizer
 from flexlora.integrations.zero_trainer import by_deepspeed, check_deepspeed, zero_of
 from flexlora.optimizer_state import DecayFree, first_rate, innermost
@@ -298,14 +298,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         with self._lock:
             if self.recorder is None or self._watch is None:
                 return
-            step = self.recorder.last_step
-            told = f"Training was left after step {step}"
-            if error is None:
-                self.close("stopped", f"{told}, by an exception or an interrupt.")
-            elif isinstance(error, KeyboardInterrupt):
-                self.close("stopped", f"{told}, by an interrupt.")
-            else:
-                self.close("failed", f"{told}: {type(error).__name__}: {error}")
+            self.close(*how_left(self.recorder.last_step, error))
 
     def state(self) -> dict[str, Any]:
         """Return what ``trainer_state.json`` keeps of this callback."""

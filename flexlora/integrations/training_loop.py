@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
 from collections.abc import Callable
@@ -15,8 +16,9 @@ INTERVAL_S = 0.5
 class LoopWatch:
     """Looks twice a second whether the loop that calls the callbacks is still on its thread's stack.
 
-    ``left`` is called once, in a thread of its own, with what ended the loop: known where it was shown to somebody, as
-    a notebook does. The loop is the innermost call that both began the training and makes its steps.
+    ``left`` is called once, in a thread of its own or when the interpreter ends, with what ended the loop: known where
+    it was shown to somebody, as a notebook and the end of a script do. The loop is the innermost
+    call that both began the training and makes its steps.
     """
 
     def __init__(self, left: Callable[[BaseException | None], None]) -> None:
@@ -28,6 +30,8 @@ class LoopWatch:
         # The outermost call of the Trainer, until a step shows which one is the loop.
         self._loop: FrameType | None = trainers[-1] if trainers else None
         self._ended = threading.Event()
+        # A script that an exception ends is gone before anybody looks; its exception was shown by then.
+        atexit.register(self._leave)
         threading.Thread(target=self._look, name="training loop", daemon=True).start()
 
     def stepping(self) -> None:
@@ -49,6 +53,7 @@ class LoopWatch:
 
     def stop(self) -> None:
         """Look no more."""
+        atexit.unregister(self._leave)
         self._ended.set()
         self._loop, self._began = None, []
 
@@ -62,8 +67,21 @@ class LoopWatch:
             # Twice: a generator that stops while it is looked at has no caller for a moment.
             missed = 0 if loop in stack(top) else missed + 1
             if missed > 1:
-                self._left(self.shown())
+                self._leave()
                 return
+
+    def _leave(self) -> None:
+        self._left(self.shown())
+
+
+def how_left(step: int, error: BaseException | None) -> tuple[str, str]:
+    """Return reason and message of the end of a log whose training was left after a step."""
+    told = f"Training was left after step {step}"
+    if error is None:
+        return "stopped", f"{told}, by an exception or an interrupt."
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", f"{told}, by an interrupt."
+    return "failed", f"{told}: {type(error).__name__}: {error}"
 
 
 def stack(frame: FrameType | None) -> list[FrameType]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from flexlora.integrations.folders import choose_folder, tell_where
 from flexlora.integrations.resuming import check_beside, kept_state
 from flexlora.integrations.trackers import PREFIX
 from flexlora.integrations.trainer import KEY
+from flexlora.integrations.training_loop import LoopWatch, how_left
 from flexlora.optimizer_state import check_same_optimizer, first_rate, innermost
 from flexlora.peft.method_log import MethodLog
 from flexlora.peft.method_loop import MethodLoop
@@ -42,6 +44,8 @@ class MethodCallback(TrainerCallback):
         self._last_folder: Path | None = None
         self.loop: MethodLoop | None = None
         self.log: MethodLog | None = None
+        self._watch: LoopWatch | None = None
+        self._lock = threading.RLock()
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """Refuse what cannot work, before anything is trained."""
@@ -63,6 +67,8 @@ class MethodCallback(TrainerCallback):
                 FlexLoRAWarning,
                 stacklevel=2,
             )
+        if self._watch is not None:
+            self._left(self._watch.shown())
         self.close()
         kept = kept_state(state, KEY) if state.global_step else {}
         if kept:
@@ -77,6 +83,12 @@ class MethodCallback(TrainerCallback):
             method = self.tuner.config_in_use.method
             header = _header(args, first_rate(self.loop.optimizer, self.adapter.parameters()))
             self.log = MethodLog(self.loop, method, self.folder, header, resume)
+            self._watch = LoopWatch(self._left)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        """Let the watch see which call makes the steps."""
+        if self._watch is not None:
+            self._watch.stepping()
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
@@ -119,13 +131,23 @@ class MethodCallback(TrainerCallback):
         if self.log is not None and numbers:
             self.log.eval(state.global_step, numbers, split)
 
-    def close(self, *_: Any) -> None:
+    def close(self, reason: str | None = None, message: str | None = None) -> None:
         """End the log and let go of the optimizer, as after training that was interrupted."""
-        if self.log is not None:
-            self.log.close()
-            self.log = None
-        self.tuner.release()
-        self.loop = None
+        with self._lock:
+            if self._watch is not None:
+                self._watch.stop()
+                self._watch = None
+            if self.log is not None:
+                self.log.close(reason, message)
+                self.log = None
+            self.tuner.release()
+            self.loop = None
+
+    def _left(self, error: BaseException | None) -> None:
+        """End the log of a training that was left; called by the watch."""
+        with self._lock:
+            if self.log is not None and self.loop is not None and self._watch is not None:
+                self.close(*how_left(self.loop.done, error))
 
     def state(self) -> dict[str, Any]:
         """Return what ``trainer_state.json`` keeps."""

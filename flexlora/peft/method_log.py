@@ -97,12 +97,13 @@ class MethodLog:
         """Write what an evaluation of a split found."""
         self.writer.eval(step, split, metrics)
 
-    def close(self) -> None:
-        """Write the end of the log."""
+    def close(self, reason: str | None = None, message: str | None = None) -> None:
+        """Write the end of the log; reason None = completed when the last step was made, else stopped."""
         self._loss.detach()
         with self.writer as writer:
             done = self._last >= (self.loop.config.total_steps or 0)
-            writer.end("completed" if done else "stopped", wall_s=time.monotonic() - self._began)
+            told = reason or ("completed" if done else "stopped")
+            writer.end(told, message=message, wall_s=time.monotonic() - self._began)
 
     def _spectrum(self, step: int, *, complete: bool) -> None:
         dynamics = self.loop.dynamics

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import accelerate
 import numpy as np
 import pytest
 import torch
+from peft import get_peft_model
 from torch import nn
 from trainer_runs import SETTINGS, STEPS, Rows, arguments
 from transformers import Trainer, TrainerCallback
@@ -20,6 +23,8 @@ from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations import FlexLoRACallback, Recorder
 from flexlora.integrations.losses import StepLoss
 from flexlora.integrations.training_loop import INTERVAL_S
+from flexlora.peft import FlexLoRACallback as PeftCallback
+from flexlora.peft import FlexLoRAConfig as PeftConfig
 from flexlora.run_log import RunLogError, add_eval, glance_run, read_run
 
 
@@ -225,6 +230,35 @@ def test_what_a_notebook_has_shown_is_the_reason(make_bert, tmp_path, monkeypatc
         monkeypatch.setattr(sys, "last_value", error, raising=False)
     run = ended(tmp_path / "run")
     assert run.state == "failed" and run.end["message"] == "Training was left after step 5: RuntimeError: boom"
+
+
+@pytest.mark.parametrize(
+    ("door", "way", "state", "told"),
+    [
+        ("adalora", "error", "failed", "Training was left after step 5: RuntimeError: boom"),
+        ("flexlora", "interrupt", "stopped", "Training was left after step 5, by an interrupt."),
+    ],
+)
+def test_a_script_that_ends_in_training_ends_its_log_with_the_reason(door, way, state, told, tmp_path):
+    script = Path(__file__).with_name("left_by_a_script.py")
+    done = subprocess.run([sys.executable, script, tmp_path, door, way], capture_output=True, text=True)
+    run = read_run(tmp_path / "run")
+    assert done.returncode and run.state == state and run.end["message"] == told, done.stderr
+    assert run.steps["step"][-1] == 5
+
+
+def test_another_method_that_was_left_ends_its_log_and_trains_again(make_bert, tmp_path):
+    model = get_peft_model(make_bert(), PeftConfig(task_type="SEQ_CLS", r=2, method="adalora"))
+    callback = PeftCallback(tmp_path / "run")
+    breaks = Breaks(RuntimeError("boom"), 5)
+    trainer = Trainer(model, arguments(tmp_path / "out"), train_dataset=Rows("bert"), callbacks=[breaks, callback])
+    with pytest.raises(RuntimeError):
+        trainer.train()
+    run = ended(tmp_path / "run")
+    assert run.state == "stopped" and "left after step 5" in run.end["message"]
+    with pytest.warns(FlexLoRAWarning, match=r"and is logged in .*run-2"):
+        trainer.train()
+    assert read_run(tmp_path / "run-2").state == "finished"
 
 
 def test_a_start_that_fails_ends_its_log(make_bert, tmp_path):
