@@ -39,7 +39,9 @@ STYLE = """<style>
 [data-testid="stMultiSelect"] [data-tag] :is(span, button) { color: light-dark(#ffffff, #12171c); }
 /* What floats above the page has no colour scheme of its own: these letters are the opposite of the text around. */
 [data-testid^="stBaseButton-primary"]:enabled {
-  color: light-dark(#ffffff, #12171c); color: oklch(from currentColor clamp(0, (0.6 - l) * 1000, 1) 0 0); }
+  color: light-dark(#ffffff, #12171c);
+  color: rgb(from currentColor
+    clamp(0, (150 - g) * 9, 255) clamp(0, (150 - g) * 9, 255) clamp(0, (150 - g) * 9, 255)); }
 .stPlotlyChart :is([class$="tick"] text, [class$="title"], [class$="title"] text, .gtitle-subtitle, .legendtext) {
   fill: color-mix(in srgb, currentColor 80%, transparent) !important; }
 /* Plotly chooses between white and this grey, which is too faint on a colour of middle lightness. */
