@@ -125,6 +125,8 @@ def read_stored(path: str | Path) -> StoredAdapter:
     path = Path(path)
     folder = path.parent if path.name in (FILE, OLDER, adapter_files.WEIGHTS, TRAINER_WEIGHTS) else path
     if not folder.is_dir():
+        if (folder.parent / HEADER).exists():
+            return _of_run(folder.parent)
         raise FlexLoRAError(
             f"{path} is no folder. Give a Trainer's checkpoint-N, a run folder, or one of Adapter.save."
         )
@@ -220,7 +222,9 @@ def _of_run(folder: Path) -> StoredAdapter:
         if any((folder / part).glob("*.safetensors")):
             return read(folder / part)
     raise FlexLoRAError(
-        f"{folder} is a run's log and holds no weights. Give the Trainer's checkpoint-N, or what adapter.save wrote."
+        f"{folder} is a run's log and holds no weights. Give the folder that the adapter was saved in (what "
+        "model.save_pretrained, trainer.save_model, adapter.export_peft or adapter.save wrote), or the Trainer's "
+        "checkpoint-N."
     )
 
 

@@ -263,7 +263,12 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             recorder.note_best(best)
             if self._digests.get(best, digest(self.adapter)) != digest(self.adapter):
                 _warn(f"The Trainer did not load the adapter of its best checkpoint (step {best}); the last one stays.")
-        due = [t for t in recorder.config.event_steps() if t <= state.global_step]
+        planned = recorder.config.event_steps()
+        due = [t for t in planned if t <= state.global_step]
+        if recorder.config.initial_budget and planned and not due:
+            _warn(
+                f"Training ended at step {state.global_step}; the first event was due at {planned[0]}: no rank moved."
+            )
         if recorder.config.initial_budget and due and not recorder.events and recorder.first_step <= due[-1]:
             _warn(
                 f"{len(due)} events were due and none fired: the Trainer never called on_optimizer_step. Use a Trainer "

@@ -169,6 +169,11 @@ def _own_options(options: Mapping[str, Any], method: str) -> dict[str, Any]:
     found, own = {}, find_method(method).options
     known = [*(RENAMED.get(key, key) for key in own), *FlexLoRAConfig.__dataclass_fields__]
     for key, value in options.items():
+        if key == "spare_slots":
+            raise FlexLoRAError(
+                "spare_slots is an argument of attach. Through PEFT, for storage that never grows, as averaged weights "
+                "(EMA) want: set max_rank, and call model.base_model.adapter.reserve(max_rank) before the optimizer."
+            )
         if key not in (*own, *RENAMED, *NOT_HERE):
             raise FlexLoRAError(
                 f"{key} does not belong to method {method}.{did_you_mean(key, [*known, *NOT_HERE])} Its options are: "

@@ -48,6 +48,11 @@ def test_what_peft_takes_is_suggested_once(key, says):
     assert says in str(error.value)
 
 
+def test_spare_slots_have_a_counterpart_through_peft():
+    with pytest.raises(FlexLoRAError, match=r"set max_rank, and call .*reserve\(max_rank\)"):
+        PeftConfig(spare_slots=4)
+
+
 def test_nothing_is_suggested_where_nothing_is_near():
     with pytest.raises(FlexLoRAError) as error:
         PeftConfig(lr=1e-3)

@@ -200,6 +200,16 @@ def test_a_card_that_the_repository_has_stays_around_our_section(runs, exported,
     assert "# theirs\n" not in body
 
 
+def test_the_log_of_a_trainer_says_where_weights_lie(runs, tmp_path, hub):
+    (tmp_path / "log").mkdir()
+    shutil.copy(runs / "mine" / "run.json", tmp_path / "log")
+    for folder in ("log", "log/adapter"):
+        with pytest.raises(
+            FlexLoRAError, match=r"log is a run's log and holds no weights.*save_pretrained.*checkpoint-N"
+        ):
+            push_to_hub(tmp_path / folder, "org/nothing")
+
+
 def test_a_live_adapter_is_pushed(make_bert, hub):
     adapter = attach(make_bert(), FlexLoRAConfig(initial_rank=2))
     adapter.push_to_hub("org/live")

@@ -577,6 +577,25 @@ def test_an_own_loop_moves_ranks_as_attach_and_recorder_do(make, tuned):
     assert torch.equal(logits(model), logits(own.eval()))
 
 
+def test_averaged_weights_follow_where_storage_is_reserved(make, tuned):
+    model = tuned("bert", r=2, total_steps=12, max_rank=6, warmup_steps=1, final_steps=1, interval=1, initial_budget=4)
+    model.base_model.adapter.reserve(6)
+    optimizer = torch.optim.AdamW([part for part in model.parameters() if part.requires_grad], lr=1e-2)
+    model.base_model.bind(optimizer)
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.5))
+    ids = torch.arange(3, 19).reshape(2, 8)
+    for step in range(1, 13):
+        model(input_ids=ids, labels=torch.tensor([0, 1])).loss.backward()
+        optimizer.step()
+        model.base_model.update_and_allocate(step)
+        optimizer.zero_grad()
+        average.update_parameters(model)
+    assert max(model.base_model.adapter.ranks().values()) > 4
+    expected = average.module.eval()(input_ids=ids).logits
+    model.load_state_dict(average.module.state_dict())
+    torch.testing.assert_close(model.eval()(input_ids=ids).logits, expected)
+
+
 def test_training_that_nobody_tends_is_told_once(tuned):
     model = tuned(target_modules=["query"]).train()
     with warnings.catch_warnings(record=True) as told:

@@ -247,6 +247,17 @@ def test_a_script_that_ends_in_training_ends_its_log_with_the_reason(door, way, 
     assert run.steps["step"][-1] == 5
 
 
+def test_training_that_stops_before_its_first_event_says_that_nothing_moved(make_bert, tmp_path):
+    class Stops(TrainerCallback):
+        def on_step_end(self, args, state, control, **more):
+            control.should_training_stop = True
+
+    trainer = build(make_bert(), tmp_path / "run", callbacks=[Stops()])
+    with pytest.warns(FlexLoRAWarning, match=r"ended at step 1; the first event was due at \d+: no rank moved"):
+        trainer.train()
+    assert read_run(tmp_path / "run").state == "stopped"
+
+
 def test_another_method_that_was_left_ends_its_log_and_trains_again(make_bert, tmp_path):
     model = get_peft_model(make_bert(), PeftConfig(task_type="SEQ_CLS", r=2, method="adalora"))
     callback = PeftCallback(tmp_path / "run")
