@@ -182,28 +182,40 @@ def _amount(event: dict[str, Any]) -> str:
 def last_result(evals: Sequence[Mapping[str, Any]]) -> tuple[str, float | None]:
     """Return what was measured last, such as "test accuracy", and how much; empty and None without an evaluation.
 
-    On the test split rather than another; accuracy rather than another metric, and any rather than the loss.
+    On the test split rather than another; of its metrics that which ``_shown_first`` puts first.
     """
     for split in (*SPLITS, *dict.fromkeys(str(record.get("split")) for record in evals)):
         for record in reversed(evals):
             found = record.get("metrics") if record.get("split") == split else None
             known = {name: value for name, value in (found or {}).items() if isinstance(value, int | float)}
-            for name in sorted(known, key=lambda name: (name != "accuracy", name == "loss")):
+            for name in sorted(known, key=_shown_first):
                 return f"{split} {name}", float(known[name])
     return "", None
+
+
+def _shown_first(metric: str) -> int:
+    """Return the place of a metric: accuracy, any other, the loss, and last what counts and does not judge."""
+    if _COUNTS.fullmatch(metric):
+        return 3
+    return {"accuracy": 0, "loss": 2}.get(metric, 1)
+
+
+_COUNTS = re.compile(r"(.*_)?(len|length|lengths|samples|tokens|count|num|steps|time|seconds)")
+"""Metrics such as the length of what was generated."""
 
 
 def evaluation_series(run: Run) -> tuple[str, str, np.ndarray, np.ndarray] | None:
     """Return split, metric, steps (n,) int64 and values (n,) of what is drawn over time; None without an evaluation.
 
-    The validation split, else the first; its first metric, another than the loss where there is one.
+    The validation split, else the first; its first metric, another than the loss where there is one that says how good
+    the model is.
     """
     splits = [record.get("split") for record in run.evals]
     if not splits:
         return None
     split = "validation" if "validation" in splits else splits[0]
     own = [record for record in run.evals if record.get("split") == split]
-    metric = min(own[0]["metrics"], key=lambda name: name == "loss", default=None)
+    metric = min(own[0]["metrics"], key=lambda name: max(1, _shown_first(name)), default=None)
     if metric is None:
         return None
     points = [(record["step"], record["metrics"].get(metric)) for record in own]
@@ -228,6 +240,9 @@ def describe_run(run: Run) -> str:
     measured, result = last_result(run.evals)
     if result is not None:
         parts.append(f"{measured} {result:.3f}")
+    kept = [note for note in run.notes if note["kind"] == "best_model_loaded" and {"best_step", "ranks"} <= note.keys()]
+    if kept:
+        parts.append(f"the adapter of step {kept[-1]['best_step']} was kept, of rank {sum(kept[-1]['ranks'])} in all")
     if run.events:
         parts.append(_describe_moves(run))
     elif header.get("singular_values") == "unknown" and len(run.steps):

@@ -210,7 +210,7 @@ def _ranks(ranks: Mapping[str, int], rank_map: RankMap, log: RunLog | None) -> s
 
 def _best(log: RunLog) -> Mapping[str, Any] | None:
     """Return the note of the step whose adapter was loaded when training ended; None = the last one stayed."""
-    notes = [note for note in log.notes if note.get("kind") == "best_model_loaded"]
+    notes = [note for note in log.notes if {"best_step", "ranks", "step"} <= note.keys()]
     last = int(log.steps["step"][-1]) if len(log.steps["step"]) else 0
     return notes[-1] if notes and notes[-1]["step"] >= last else None
 

@@ -13,6 +13,7 @@ import torch
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from analysis.metrics import describe_run
 from analysis.runs import load_run
 from flexlora import FlexLoRAConfig as OwnConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
@@ -225,6 +226,7 @@ def test_the_card_tells_the_evaluation_of_the_step_that_was_loaded(make, tmp_pat
     assert f"| {ranks} | validation | 12 |" in row and "| 0.5 |" in row
     assert "loaded at the end, 12; training went on to step 24" in text and "another step" not in text
     assert "of the step that was loaded as the best" in text
+    assert f"the adapter of step 12 was kept, of rank {ranks} in all" in describe_run(load_run(tmp_path / "run"))
     trainer.evaluate()
     assert [record["step"] for record in load_run(tmp_path / "run").log.evals] == [6, 12, 18, 24, 12]
     name, matrix = next((n, m) for n, m in callback.adapter.matrices.items() if m.rank > 1)
