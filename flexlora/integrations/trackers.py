@@ -221,20 +221,38 @@ def show_first(callback: Any) -> None:
     """
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
+    reporters = tuple(INTEGRATION_TO_CALLBACK.values())
+    handler, others = _beside(callback)
+    place = next((place for place, one in enumerate(others) if isinstance(one, reporters)), len(others))
+    if place < len(others):
+        # A list of its own: the caller is going through the other one.
+        handler.callbacks = [*others[:place], callback, *others[place:]]
+
+
+def refuse_second(callback: Any) -> None:
+    """Refuse a callback of ours beside another one of the same adapter, before it has done anything.
+
+    Raises:
+        FlexLoRAError: the Trainer that is calling has two.
+    """
+    _, others = _beside(callback)
+    if any(type(one).__name__ == "FlexLoRACallback" and one.adapter is callback.adapter for one in others):
+        raise FlexLoRAError(
+            "This Trainer has a second FlexLoRACallback of the same model; both would regularise it, move its ranks "
+            "and write a log. Keep one of them."
+        )
+
+
+def _beside(callback: Any) -> tuple[Any, list[Any]]:
+    """Return what holds the list that a callback stands in, and the others in it; nothing where it stands in none."""
     from flexlora.integrations.training_loop import owner, stack
 
-    reporters = tuple(INTEGRATION_TO_CALLBACK.values())
-    for frame in stack(sys._getframe(1)):
+    for frame in stack(sys._getframe(2)):
         handler = owner(frame)
         listed = getattr(handler, "callbacks", None)
-        if not isinstance(listed, list) or not any(one is callback for one in listed):
-            continue
-        others = [one for one in listed if one is not callback]
-        place = next((place for place, one in enumerate(others) if isinstance(one, reporters)), len(others))
-        if place < len(others):
-            # A list of its own: the caller is going through the other one.
-            handler.callbacks = [*others[:place], callback, *others[place:]]  # pyright: ignore
-        return
+        if isinstance(listed, list) and any(one is callback for one in listed):
+            return handler, [one for one in listed if one is not callback]
+    return None, []
 
 
 def _package(name: str) -> Any:

@@ -24,7 +24,7 @@ from flexlora.integrations.recorder import Recorder
 from flexlora.integrations.resuming import about_checkpoint, check_checkpoint, kept_state, scheduled
 from flexlora.integrations.saving import SmallCheckpoints, frozen
 from flexlora.integrations.sharding import Replicated, shard_base_only
-from flexlora.integrations.trackers import Curves, show_first
+from flexlora.integrations.trackers import Curves, refuse_second, show_first
 from flexlora.integrations.training_loop import LoopWatch, how_left
 from flexlora.integrations.zero import ZeroOptimizer
 from flexlora.integrations.zero_trainer import by_deepspeed, check_deepspeed, zero_of
@@ -134,6 +134,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Build the allocator, open the log; go on from a checkpoint if the Trainer does."""
+        refuse_second(self)
         if self._watch is not None:
             self._left(self._watch.shown())
         self.close()

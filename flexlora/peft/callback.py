@@ -14,7 +14,7 @@ from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.errors import FlexLoRAError
 from flexlora.integrations import FlexLoRACallback as OwnCallback
 from flexlora.integrations.agreement import digest
-from flexlora.integrations.trackers import show_first
+from flexlora.integrations.trackers import refuse_second, show_first
 from flexlora.integrations.trainer import KEY
 from flexlora.peft.exact_state import FILE, load_exact, save_exact
 from flexlora.peft.method_callback import MethodCallback
@@ -89,6 +89,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         """Load the exact state of the checkpoint that the Trainer resumes from, and begin."""
         if self._inner is None or self._inner.adapter is not _tuner(more["model"]).adapter:
             self.on_init_end(args, state, control, **more)
+        refuse_second(self)
         inner = self._found()
         _tuner(more["model"]).note_unfrozen()
         tensors, kept = {}, {}

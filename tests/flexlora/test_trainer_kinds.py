@@ -258,6 +258,21 @@ def test_training_that_stops_before_its_first_event_says_that_nothing_moved(make
     assert read_run(tmp_path / "run").state == "stopped"
 
 
+@pytest.mark.parametrize("through_peft", [False, True])
+def test_a_second_callback_of_one_model_is_refused_by_name(through_peft, make_bert, tmp_path):
+    model = make_bert()
+    if through_peft:
+        model = get_peft_model(model, PeftConfig(task_type="SEQ_CLS", r=2))
+        both = [PeftCallback(tmp_path / "run"), PeftCallback()]
+    else:
+        adapter = attach(model, FlexLoRAConfig(**SETTINGS))
+        both = [FlexLoRACallback(adapter, folder=tmp_path / "run"), FlexLoRACallback(adapter, folder=tmp_path / "run")]
+    trainer = Trainer(model, arguments(tmp_path / "out"), train_dataset=Rows("bert"), callbacks=both)
+    with pytest.raises(FlexLoRAError, match="a second FlexLoRACallback of the same model"):
+        trainer.train()
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_method_that_was_left_ends_its_log_and_trains_again(make_bert, tmp_path):
     model = get_peft_model(make_bert(), PeftConfig(task_type="SEQ_CLS", r=2, method="adalora"))
     callback = PeftCallback(tmp_path / "run")
