@@ -154,7 +154,7 @@ def _factors(
     B, A = adapter.factors(matrix.name)
     # What the file's s leaves of the adapter's goes into both factors alike.
     share = matrix.scale / scale if scale else 1.0
-    made = dict(zip("AB", (share**0.5 * factor for factor in _truncated(B, A, rank)), strict=True))
+    made = dict(zip("AB", (share**0.5 * factor for factor in truncated(B, A, rank)), strict=True))
     new = {part: rounded(factor, parts[part][1].dtype) for part, factor in made.items()}
     # The singular values of s · B A − s' · B' A', a product of wider factors.
     signs = np.concatenate([np.full(matrix.rank, share), -np.ones(rank)])
@@ -178,7 +178,7 @@ def _check_ranks(spectra: AdapterSpectra, ranks: Mapping[str, int]) -> None:
             raise AdapterError(f"{matrix.name} has a magnitude or a bias of its own: it must keep a direction.")
 
 
-def _truncated(B: np.ndarray, A: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+def truncated(B: np.ndarray, A: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Return A' (rank, in) and B' (out, rank) with B' A' = the best approximation of B A."""
     U, values, V = factored_svd(B, A)
     found = min(rank, values.size)

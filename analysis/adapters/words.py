@@ -16,8 +16,6 @@ from flexlora.reallocation import Reallocation
 SHARE, FEWER = 0.99, 0.9
 ROUNDING = 0.02
 """Below this share of ‖ΔW‖ an error of rounding is not worth a warning: bfloat16 alone makes .003."""
-HALF_ERROR, HALF_ROOM = 0.003, 1.1
-"""‖ΔW − ΔW'‖ / ‖ΔW‖ of factors in bfloat16, 8 bits of mantissa in each; how much larger a file still counts as like."""
 WITHIN = {"rank": "this total rank", "parameters": "this many parameters", "bytes": "these bytes"}
 CAVEAT = "A finished adapter only shows where training ended: no measurement here says that moving rank would help."
 
@@ -66,7 +64,7 @@ def describe_file(adapter: Adapter) -> str:
         f"alpha = {alpha:g}" if isinstance(alpha, int | float) else "",
         told,
         now.dtypes,
-        _bytes(now.total),
+        in_bytes(now.total),
     ]
     return " · ".join(part for part in parts if part)
 
@@ -96,20 +94,9 @@ def describe_sizes(before: FileSize, after: FileSize) -> str:
     """Return one sentence: bytes and type before and after, and how much of the file is no factor."""
     same = before.dtypes == after.dtypes
     kept = f"the same type ({after.dtypes})" if same else f"{before.dtypes} → {after.dtypes}"
-    beside = f"; {_bytes(after.carried)} of it no factors (heads, biases, alphas)" if after.carried else ""
+    beside = f"; {in_bytes(after.carried)} of it no factors (heads, biases, alphas)" if after.carried else ""
     share = after.total / max(1, before.total)
-    return f"File {_bytes(before.total)} → {_bytes(after.total)} ({share:.0%}), {kept}{beside}."
-
-
-def half_type(before: FileSize, in_half: FileSize, after: FileSize, error: float) -> str:
-    """Return that half the bits at the ranks there are cost less than ``after``'s directions; empty where not so."""
-    if before.dtypes not in ("F32", "F64") or in_half.total > after.total * HALF_ROOM or error <= HALF_ERROR:
-        return ""
-    return (
-        f"BF16 at the ranks it has takes {_bytes(in_half.total)} ({in_half.total / max(1, before.total):.0%}) and "
-        f"changes ΔW by about {HALF_ERROR:.1%}; fewer directions take {_bytes(after.total)} here and change it by "
-        f"{error:.1%}. Choose the type under Numbers."
-    )
+    return f"File {in_bytes(before.total)} → {in_bytes(after.total)} ({share:.0%}), {kept}{beside}."
 
 
 def describe_bound(suggestion: Suggestion) -> str:
@@ -136,15 +123,16 @@ def size_warnings(before: FileSize, after: FileSize, by_spectrum: float, stated:
     # The header is ours, and its few bytes are no reason to worry.
     if after.factors + after.carried > before.factors + before.carried:
         found.append(
-            f"the result takes {_bytes(after.total)}, more than the input's {_bytes(before.total)} ({before.dtypes} → "
-            f"{after.dtypes}). Keep the input's type, or ask for fewer directions."
+            f"the result takes {in_bytes(after.total)}, more than the input's {in_bytes(before.total)} "
+            f"({before.dtypes} → {after.dtypes}). Keep the input's type, or ask for fewer directions."
         )
     if stated > max(2 * by_spectrum, ROUNDING):
         found.append(f"rounding to {after.dtypes} makes most of the error: {by_spectrum:.2%} without it. Ask for F32.")
     return found
 
 
-def _bytes(count: int) -> str:
+def in_bytes(count: int) -> str:
+    """Return bytes with a unit that suits: "9,999 bytes", "12.3 kB", "10.1 MB"."""
     return (
         f"{count:,} bytes" if count < 10_000 else f"{count / 1e3:,.1f} kB" if count < 1e7 else f"{count / 1e6:,.1f} MB"
     )

@@ -36,8 +36,10 @@ from analysis.adapters import (
     truncation_errors,
 )
 from analysis.adapters.doctor.nothing import HARDLY
+from analysis.adapters.formats.plan import Plan
+from analysis.adapters.halves import Half, best_half, half_type
 from analysis.adapters.plans import PLAIN
-from analysis.adapters.words import describe_bound, describe_sizes, half_type, size_warnings
+from analysis.adapters.words import describe_bound, describe_sizes, size_warnings
 from charts import chart, dark
 from runs.store import allowed, plain, runs_root
 from widgets import act, download, progress, select
@@ -55,6 +57,8 @@ SAME_TYPE = "as it is"
 
 CHOSEN = "adapters_chosen"
 """Of which adapter, and what the last suggestion comes to under every target, once somebody chose a value."""
+BUDGET = "adapters_budget"
+"""Of which adapter, and the bytes that its slider stands at."""
 
 
 class Written(NamedTuple):
@@ -76,8 +80,9 @@ def shrink_section(source: Source) -> None:
     form, refused = _ask_form(spectra)
     columns = st.columns([0.23, 0.27, 0.3, 0.2])
     types = [SAME_TYPE, *DTYPES]
-    asked = select("Numbers", types, f"adapters_dtype_{source.path}", columns[3], help="Type of the factors.")
+    asked = select("Numbers", types, _dtype_key(source), columns[3], help="Type of the factors.")
     written = Written(form, None if asked == SAME_TYPE else asked)
+    _keep_bytes(spectra, written)
     suggestion = _ask_suggestion(spectra, written, columns)
     if suggestion is None:
         return
@@ -93,11 +98,7 @@ def shrink_section(source: Source) -> None:
         "a test can say."
     )
     _offer_lossless(spectra, suggestion, written)
-    other = half_type(
-        before, size_at(spectra.adapter, now_ranks(spectra), "BF16", form), plan_size(plan), whole["relative"]
-    )
-    if other and written.dtype is None:
-        st.info(plain(other), icon=":material/compare_arrows:")
+    _offer_half(source, spectra, plan, written, whole["relative"])
     if refused:
         st.info(plain(refused), icon=":material/info:")
     else:
@@ -118,6 +119,34 @@ def shrink_section(source: Source) -> None:
         st.dataframe(_all_orders(spectra, suggestion, written), hide_index=True, key="adapters_orders")
         st.markdown("## To train anew at these ranks")
         st.code(config_snippet(spectra.adapter, suggestion.ranks), language="python", height=220, wrap_lines=True)
+
+
+def _offer_half(source: Source, spectra: AdapterSpectra, plan: Plan, written: Written, error: float) -> None:
+    """Offer the same ranks in 16 bits where that costs less than the directions that go."""
+    if written.dtype is not None:
+        return
+    kept: tuple[Adapter, Half | None] | None = st.session_state.get("adapters_half")
+    if kept is None or kept[0] is not source.spectra.adapter:
+        kept = (source.spectra.adapter, best_half(source.spectra.adapter))
+        st.session_state["adapters_half"] = kept
+    half = kept[1]
+    if half is None:
+        return
+    in_half = size_at(spectra.adapter, now_ranks(spectra), half.dtype, written.form)
+    told = half_type(size_now(spectra.adapter), in_half, plan_size(plan), error, half)
+    if told:
+        st.info(plain(told), icon=":material/compare_arrows:")
+        label = f"Same ranks in {half.dtype}"
+        act(label, "adapters_same_ranks", ":material/compress:", _set_half, source, spectra.adapter, half.dtype)
+
+
+def _set_half(source: Source, adapter: Adapter, dtype: str) -> None:
+    st.session_state[_dtype_key(source)] = dtype
+    _set_target(adapter, "rank", sum(matrix.rank for matrix in adapter.matrices))
+
+
+def _dtype_key(source: Source) -> str:
+    return f"adapters_dtype_{source.path}"
 
 
 def now_ranks(spectra: AdapterSpectra) -> dict[str, int]:
@@ -218,6 +247,8 @@ def _ask_suggestion(spectra: AdapterSpectra, written: Written, columns: Sequence
         numbers = (0, whole, max(len(now), start) if target == "rank" else start, 1)
     key = _value_key(adapter, target, written)
     value = columns[1].slider(label, *numbers, format=shown, key=key, help=TARGETS[target], persist_state="session")
+    if target == "bytes":
+        st.session_state[BUDGET] = (_chosen_of(adapter), value)
     by = select(
         "Which matrix gives the next direction",
         list(ORDERS),
@@ -242,6 +273,16 @@ def _ask_suggestion(spectra: AdapterSpectra, written: Written, columns: Sequence
     except AdapterError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return None
+
+
+def _keep_bytes(spectra: AdapterSpectra, written: Written) -> None:
+    """Let a budget of bytes stay when the type or the form of what is written changes, as far as they are needed."""
+    if st.session_state.get("adapters_target") != "bytes":
+        return
+    key, whole = _value_key(spectra.adapter, "bytes", written), _size(spectra, "bytes", now_ranks(spectra), written)
+    kept: tuple[Any, float] | None = st.session_state.get(BUDGET)
+    if kept is not None and kept[0] == _chosen_of(spectra.adapter) and key not in st.session_state:
+        st.session_state[key] = int(min(whole, kept[1]))
 
 
 def _carry_over(adapter: Adapter, written: Written) -> None:

@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.adapters import AdapterError, open_adapter
 from analysis.adapters.doctor import CHECKS
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, TensorFile, write_tensors
+from analysis.adapters.own import open_any
 from analysis.runs import load_run
 
 APP = Path(__file__).resolve().parents[2] / "app"
@@ -521,8 +522,23 @@ def test_padding_goes_with_one_click_and_the_type_counts_in_every_size(page, tmp
     assert f"→ {size_now(open_adapter(out)).total:,} bytes" in text(page) and "F64 → F16" in text(page)
     page.selectbox(key="adapters_target").set_value("bytes").run()
     assert not page.exception and page.slider[0].value <= size_now(open_adapter(out)).total
+    budget = page.slider[0].set_value(page.slider[0].value - 8).run().slider[0].value
+    page.selectbox(key=f"adapters_dtype_{tmp_path / 'padded'}").set_value("F32").run()
+    assert not page.exception and page.slider[0].value == budget
     page.text_input(key="adapters_path").set_value(str(tmp_path / "plain")).run()
     assert "the same type" in text(page)
+
+
+def test_the_same_ranks_in_half_the_bits_are_one_click(page):
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(EXAMPLE)).run()
+    show(page, "Shrink it")
+    page.selectbox(key="adapters_target").set_value("bytes").run()
+    assert "F16 at the ranks it has takes" in text(page)
+    page.button(key="adapters_same_ranks").click().run()
+    assert not page.exception and "F32 → F16" in text(page) and "100.00% of the energy stays" in text(page)
+    assert page.slider[0].value == sum(matrix.rank for matrix in open_any(EXAMPLE).matrices)
+    assert "at the ranks it has takes" not in text(page)
 
 
 def test_the_first_view_shows_the_finding(page, tmp_path):
