@@ -70,8 +70,7 @@ class Comparison(Brief):
     @property
     def cosine(self) -> float | None:
         """Cosine between both adapters as vectors, over all matrices that either has; None where one is dead."""
-        norms = np.array([overlap.norms for overlap in self.overlaps]).reshape(-1, 2)
-        whole = np.linalg.norm(np.vstack([norms, self.alone]), axis=0)
+        norms, whole = np.array([overlap.norms for overlap in self.overlaps]).reshape(-1, 2), np.array(self.sizes)
         if not whole.all():
             return None
         shares = norms / whole
@@ -80,6 +79,21 @@ class Comparison(Brief):
             for overlap, (first, second) in zip(self.overlaps, shares, strict=True)
         ]
         return float(np.clip(sum(inner), -1, 1))
+
+    @property
+    def sizes(self) -> tuple[float, float]:
+        """‖ΔW‖_F of the first and of the second, over all matrices that either has."""
+        norms = np.array([overlap.norms for overlap in self.overlaps]).reshape(-1, 2)
+        first, second = np.linalg.norm(np.vstack([norms, self.alone]), axis=0)
+        return float(first), float(second)
+
+    @property
+    def times(self) -> float | None:
+        """How many times ΔW of the first that of the second is, in every matrix alike; None = it is no multiple."""
+        norms = np.array([overlap.norms for overlap in self.overlaps]).reshape(-1, 2)
+        if any(self.alone):
+            return None
+        return scale_between(norms, np.array([overlap.similarity or 0.0 for overlap in self.overlaps]))
 
     @property
     def start(self) -> float | None:
@@ -103,6 +117,26 @@ def relative_difference(first: float, second: float, cosine: float) -> float:
     larger = max(first, second)
     a, b = first / larger, second / larger
     return float(np.sqrt(max(0.0, a * a + b * b - 2 * a * b * cosine)))
+
+
+def scale_between(norms: np.ndarray, cosines: np.ndarray) -> float | None:
+    """Return c where a second adapter is c times the first in every matrix, within ``SAME_DELTA``; None = it is not.
+
+    Args:
+        norms: ‖ΔW‖ of both in each of M matrices, (M, 2).
+        cosines: between both, (M,).
+    """
+    first, second = np.linalg.norm(norms, axis=0)
+    if not (np.isfinite(norms).all() and np.isfinite(cosines).all() and first > 0 and second > 0):
+        return None
+    sign = float(np.sign(np.sum(cosines * (norms[:, 0] / first) * (norms[:, 1] / second))))
+    found = sign * float(second / first)
+    if not found:
+        return None
+    for (own, other), cosine in zip(norms, cosines, strict=True):
+        if (own or other) and relative_difference(abs(found) * own, other, sign * cosine) > SAME_DELTA:
+            return None
+    return found
 
 
 def same_rows(A: np.ndarray, C: np.ndarray) -> float:

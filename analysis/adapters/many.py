@@ -18,6 +18,7 @@ from analysis.adapters.comparison import (
     relative_difference,
     representative,
     same_rows,
+    scale_between,
     subspaces,
 )
 from analysis.adapters.files import AdapterError
@@ -64,7 +65,7 @@ class Comparisons(Brief):
         """Return (i, j, k) where ΔW_i = ΔW_j + ΔW_k, j < k, within ``SAME_DELTA`` of ‖ΔW_i‖, and none of them is 0."""
         whole = self.products.sum(axis=0)
         squares, found = np.diagonal(whole), []
-        first = [group[0] for group in self.copies()]
+        first = [family[0][0] for family in self.families()]
         for i, (j, k) in itertools.product(first, itertools.combinations(first, 2)):
             if i in (j, k) or not all(squares[place] > 0 for place in (i, j, k)):
                 continue
@@ -124,6 +125,26 @@ class Comparisons(Brief):
             else:
                 group.append(place)
         return found
+
+    def families(self) -> list[list[tuple[int, float]]]:
+        """Return adapters of which each is c times the first of its list, as (place, c); of copies the first alone."""
+        found: list[list[tuple[int, float]]] = []
+        for place in (group[0] for group in self.copies()):
+            for family in found:
+                times = self._times(family[0][0], place)
+                if times is not None:
+                    family.append((place, times))
+                    break
+            else:
+                found.append([(place, 1.0)])
+        return found
+
+    def _times(self, i: int, j: int) -> float | None:
+        own = self.products[:, [i, j], [i, j]]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            norms = np.sqrt(own)
+            cosines = np.where((own > 0).all(axis=1), self.products[:, i, j] / norms.prod(axis=1), own.sum(axis=1) * 0)
+        return scale_between(norms, np.clip(cosines, -1, 1))
 
 
 def compare_many(

@@ -33,12 +33,23 @@ def describe_comparison(found: Comparison, first: str, second: str) -> list[str]
     ]
     if found.difference <= SAME_DELTA:
         return [f"{first} and {second} have {same_delta(found.difference, len(live))}.", *told]
+    own, other = found.sizes
+    if found.times is not None:
+        scaled = f"ΔW of {second} is {times(found.times)} that of {first}, in every matrix: one adapter, scaled."
+        return [scaled, *told]
+    if own and other:
+        told[0] += f" ‖ΔW‖ of {second} is {times(other / own)} that of {first}."
     if found.start is not None and found.start > SHARED_START:
         told.append(
             f"Both began at the same A (cosine of its rows {found.start:.2f}): the input overlap comes from the seed. "
             "Look at the output overlap and at the cosine of ΔW instead."
         )
     return told
+
+
+def times(ratio: float) -> str:
+    """Return "2 times", "0.5 times" or "−1 times"."""
+    return f"{ratio:.3g} times".replace("-", "−", 1) if ratio < 0 else f"{ratio:.3g} times"
 
 
 def signed(value: float | None, digits: int = 3) -> str:

@@ -31,7 +31,7 @@ class Triaged(NamedTuple):
         norm: ‖ΔW‖_F over its finite matrices; None = closed.
         bytes: of its weights file; None = closed.
         dtype: of its factors.
-        same_as: the first of the others before it with the same ΔW; empty = none.
+        same_as: the first of the others before it with the same ΔW, or "2 × name" where it is scaled; empty = none.
         beside: what is found only beside the others; None = nothing.
     """
 
@@ -60,7 +60,7 @@ def triage(
         try:
             spectra = analyse(path)
             findings[name] = examine(spectra)
-            same[name] = next((other for other, known in opened.items() if same_change(known, spectra)), "")
+            same[name] = _same(opened, spectra)
             opened[name] = spectra
         except (AdapterError, OSError) as error:
             # An upload lies in a folder that nobody has seen.
@@ -74,29 +74,46 @@ def triage(
     return sorted([*closed, *found], key=lambda row: (order.index(row.verdict), given.index(row.name)))
 
 
-def same_change(first: AdapterSpectra, second: AdapterSpectra) -> bool:
-    """Return whether two adapters have the same ΔW in every matrix within ``SAME_DELTA``, whatever their ranks.
+def ratio_of(first: AdapterSpectra, second: AdapterSpectra) -> float | None:
+    """Return c where ΔW of the second is c times that of the first in every matrix, whatever their ranks.
 
-    A dead or broken matrix is no reason to call two adapters one: adapters that do nothing at all are never the same.
+    Within ``SAME_DELTA``, and 1 where c is; None = it is not. A dead or broken matrix is no reason to call two adapters
+    one: adapters that do nothing at all are never the same.
     """
     own = {m.name: (m.out_features, m.in_features) for m in first.adapter.matrices}
     if own != {m.name: (m.out_features, m.in_features) for m in second.adapter.matrices}:
-        return False
-    live = False
-    for name in own:
-        norms = [float(np.linalg.norm(spectra.singular_values[name])) for spectra in (first, second)]
-        if not np.isfinite(norms).all() or abs(norms[0] - norms[1]) > SAME_DELTA * norms[0]:
-            return False
-        if not norms[0]:
-            continue
-        live = True
-        scales = [spectra.adapter.find(name).scale for spectra in (first, second)]
-        (B, A), (D, C) = (spectra.adapter.factors(name) for spectra in (first, second))
-        signs = np.concatenate([np.full(len(A), scales[0]), np.full(len(C), -scales[1])])
-        left = true_singular_values(np.hstack([B, D]), signs, np.vstack([A, C]))
-        if float(np.linalg.norm(left)) > SAME_DELTA * norms[0]:
-            return False
-    return live
+        return None
+    norms = np.array([[np.linalg.norm(spectra.singular_values[name]) for spectra in (first, second)] for name in own])
+    whole = np.linalg.norm(norms, axis=0)
+    if not (np.isfinite(norms).all() and whole.all()):
+        return None
+    ratio = float(whole[1] / whole[0])
+    ratio = 1.0 if abs(ratio - 1) <= SAME_DELTA else ratio
+    # The norms alone tell most adapters apart, and no factor is read for them.
+    if (np.abs(ratio * norms[:, 0] - norms[:, 1]) > SAME_DELTA * norms[:, 1]).any():
+        return None
+    for sign in (1, -1):
+        if all(_left(first, second, name, sign * ratio) <= SAME_DELTA * norms[i, 1] for i, name in enumerate(own)):
+            return sign * ratio
+    return None
+
+
+def _left(first: AdapterSpectra, second: AdapterSpectra, name: str, ratio: float) -> float:
+    """Return ‖ratio · ΔW − ΔW'‖_F of a matrix."""
+    (s, t), ((B, A), (D, C)) = zip(
+        *((own.adapter.find(name).scale, own.adapter.factors(name)) for own in (first, second)), strict=True
+    )
+    signs = np.concatenate([np.full(len(A), ratio * s), np.full(len(C), -t)])
+    return float(np.linalg.norm(true_singular_values(np.hstack([B, D]), signs, np.vstack([A, C]))))
+
+
+def _same(opened: Mapping[str, AdapterSpectra], spectra: AdapterSpectra) -> str:
+    """Return the first of others with the same ΔW, or else the first of which it is a multiple, as "2 × name"."""
+    ratios = {name: ratio for name, known in opened.items() if (ratio := ratio_of(known, spectra)) is not None}
+    if not ratios:
+        return ""
+    name = next((name for name, ratio in ratios.items() if ratio == 1), next(iter(ratios)))
+    return name if ratios[name] == 1 else f"{ratios[name]:.3g} × {name}".replace("-", "−", 1)
 
 
 def _one(spectra: AdapterSpectra, name: str, own: list[Finding], beside: Finding | None, same: str) -> Triaged:

@@ -13,7 +13,7 @@ from analysis.adapters import AdapterError, analyse_adapter, compare_adapters, o
 from analysis.adapters.doctor import examine_together
 from analysis.adapters.many import compare_many
 from analysis.adapters.merging import MERGES, merge_adapters
-from analysis.adapters.relations import describe_comparison
+from analysis.adapters.relations import describe_comparison, times
 from analysis.importers import LogImportError, detect_kind, import_log, propose_mapping
 from analysis.importers.checkpoints import KIND
 from analysis.runs import load_run
@@ -94,6 +94,22 @@ def test_copies_of_an_adapter_are_told_to_be_one(make, tmp_path, write_adapter):
     assert compared.copies() == [[0, 2, 3], [1]]
     assert [finding.check for finding in findings] == ["same_delta"]
     assert findings[0].text.startswith("a, padded and again have the same ΔW")
+
+
+@pytest.mark.parametrize("ratio", [2, 0.25, -1])
+def test_one_adapter_scaled_is_told_to_be_one(make, ratio):
+    first, other, strong = make("a", 0), make("other", 1), make("strong", 0, lora_alpha=ratio * 4)
+    two = compare_adapters(first, strong)
+    assert two.times == pytest.approx(strong.matrices[0].scale / first.matrices[0].scale)
+    told = describe_comparison(two, "a", "strong")
+    assert told[0].startswith(f"ΔW of strong is {times(two.times)} that of a, in every matrix")
+    assert "seed" not in " ".join(told)
+    apart = compare_adapters(first, other)
+    assert apart.times is None and "‖ΔW‖ of other is" in describe_comparison(apart, "a", "other")[0]
+    compared, findings = examine_together([first, other, strong])
+    assert [[place for place, _ in family] for family in compared.families()] == [[0, 2], [1]]
+    assert [finding.check for finding in findings] == ["scaled"]
+    assert f"strong is {times(two.times)} that of a" in findings[0].text and "Keep one" in findings[0].advice
 
 
 def test_what_hangs_together_is_one_finding(make, tmp_path, write_adapter):

@@ -482,14 +482,18 @@ def test_a_zip_on_the_server_with_several_offers_the_same_choice(page, tmp_path)
 
 def test_one_change_in_other_factors_is_the_same(tmp_path):
     from analysis.adapters import analyse_adapter, compress_adapter
-    from analysis.adapters.triage import same_change
+    from analysis.adapters.triage import ratio_of, triage
 
     one = analyse_adapter(open_adapter(make(tmp_path / "one")))
     compress_adapter(one, dict.fromkeys(NAMES, 4), tmp_path / "again", dtype="F32")
     compress_adapter(one, dict.fromkeys(NAMES, 3), tmp_path / "less")
     again, less = (analyse_adapter(open_adapter(tmp_path / name)) for name in ("again", "less"))
     zero = analyse_adapter(open_adapter(make(tmp_path / "zero", lora_alpha=0)))
-    assert same_change(one, again) and not same_change(one, less) and not same_change(zero, zero)
+    assert ratio_of(one, again) == 1 and ratio_of(one, less) is None and ratio_of(zero, zero) is None
+    strong = analyse_adapter(open_adapter(make(tmp_path / "strong", lora_alpha=-20)))
+    assert ratio_of(one, strong) == pytest.approx(-2.5) and ratio_of(strong, one) == pytest.approx(-0.4)
+    told = triage({name: tmp_path / name for name in ("less", "one", "again", "strong")})
+    assert {row.name: row.same_as for row in told} == {"less": "", "one": "", "again": "one", "strong": "−2.5 × one"}
 
 
 def test_padding_goes_with_one_click_and_the_type_counts_in_every_size(page, tmp_path):

@@ -10,7 +10,7 @@ from analysis.adapters.doctor.head import HEAD
 from analysis.adapters.doctor.neighbours import THRESHOLD as NEIGHBOURS
 from analysis.adapters.doctor.nothing import NOTHING
 from analysis.adapters.doctor.numbers import NUMBERS
-from analysis.adapters.doctor.pairs import THRESHOLDS, interference, same_deltas, shared_starts, sums
+from analysis.adapters.doctor.pairs import THRESHOLDS, interference, same_deltas, scaled, shared_starts, sums
 from analysis.adapters.doctor.scale import SCALE
 from analysis.adapters.doctor.shape import SHAPE
 from analysis.adapters.doctor.size import SIZE
@@ -41,7 +41,7 @@ def examine_together(
     """
     compared = compare_many(adapters, progress)
     return compared, in_order(
-        [*interference(compared), *same_deltas(compared), *sums(compared), *shared_starts(compared)]
+        [*interference(compared), *same_deltas(compared), *scaled(compared), *sums(compared), *shared_starts(compared)]
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.adapters.comparison import SAME_DELTA, SHARED_START
 from analysis.adapters.doctor.finding import LOOK, NOTE, Finding
 from analysis.adapters.many import Comparisons, mean_of
-from analysis.adapters.relations import COSINE, listed, same_delta
+from analysis.adapters.relations import COSINE, listed, same_delta, times
 
 
 def same_deltas(found: Comparisons) -> list[Finding]:
@@ -33,6 +33,25 @@ def same_deltas(found: Comparisons) -> list[Finding]:
     return result
 
 
+def scaled(found: Comparisons) -> list[Finding]:
+    """Return a finding for adapters that are one, scaled: ΔW of each is a number times that of the first."""
+    result = []
+    for (first, _), *others in found.families():
+        if not others:
+            continue
+        told = listed([f"{found.names[place]} is {times(ratio)}" for place, ratio in others])
+        result.append(
+            Finding(
+                "scaled",
+                NOTE,
+                f"ΔW of {told} that of {found.names[first]}, in every matrix.",
+                "Keep one of them: merging them only scales it.",
+                max((ratio for _, ratio in others), key=abs),
+            )
+        )
+    return result
+
+
 def sums(found: Comparisons) -> list[Finding]:
     """Return a finding for every adapter whose ΔW is that of two others together."""
     return [
@@ -50,7 +69,7 @@ def sums(found: Comparisons) -> list[Finding]:
 def interference(found: Comparisons) -> list[Finding]:
     """Return a finding for adapters whose ΔW point the same way, or against each other, and say where.
 
-    Of copies the first alone takes part. Where more than two hang together, one finding tells of all.
+    Of copies, scaled or not, the first alone takes part. Where more than two hang together, one finding tells of all.
     """
     cosines = found.cosines()
     result = []
@@ -74,7 +93,7 @@ def interference(found: Comparisons) -> list[Finding]:
 
 
 def shared_starts(found: Comparisons) -> list[Finding]:
-    """Return a finding for adapters whose A began at the same numbers; of copies the first alone takes part."""
+    """Return a finding for adapters whose A began at the same numbers; of copies the first alone, as of scaled ones."""
     inputs, chances = found.overall("input"), mean_of(found.chances["input"])
     result = []
     for pairs in _together(found, lambda i, j: found.starts[i, j] > SHARED_START and inputs[i, j] >= 0):
@@ -94,8 +113,8 @@ def shared_starts(found: Comparisons) -> list[Finding]:
 
 
 def _together(found: Comparisons, near: Callable[[int, int], bool]) -> list[list[tuple[int, int]]]:
-    """Return the pairs that are near, those that hang together in one list, without copies of one adapter."""
-    first = [group[0] for group in found.copies()]
+    """Return the pairs that are near, those that hang together in one list, without copies, scaled or not."""
+    first = [family[0][0] for family in found.families()]
     result: list[list[tuple[int, int]]] = []
     for pair in itertools.combinations(first, 2):
         if not near(*pair):
@@ -112,6 +131,7 @@ def _span(values: Sequence[float]) -> str:
 
 THRESHOLDS = {
     "same_delta": f"no matrix differs by more than {SAME_DELTA:.0%} of its ΔW; copies in another type or rank",
+    "scaled": f"a number times one ΔW differs from the other by at most {SAME_DELTA:.0%} of it in every matrix",
     "sum": f"‖ΔW − (ΔW' + ΔW'')‖ is at most {SAME_DELTA:.0%} of ‖ΔW‖, in three adapters that all change something",
     "interference": f"|cosine| of ΔW above {COSINE:g}; the atlas's adapters of one task, of other seeds, reach 0.10",
     "shared_start": f"mean cosine of the same rows of A above {SHARED_START:g}; unlike seeds give about 0",
