@@ -10,8 +10,10 @@ from analysis.adapters.comparison import SAME_DELTA, SHARED_START, Comparison
 
 COSINE = 0.15
 """Between two ΔW as vectors. Unrelated ones of n numbers have about 1 / √n."""
-LARGER = 3.0
-"""Above this ratio of ‖ΔW‖ one adapter makes 9 tenths of a sum's energy."""
+DROWNS = 0.75
+"""Share of the energy of all parts of a sum above which one of them drowns the rest: three times theirs together."""
+FAINT = 0.05
+"""Share below which one of several hardly counts."""
 _LAST_BITS = 1e-6
 _SHOWN = 1e-3
 _NOTHING = 1e-9
@@ -107,17 +109,33 @@ def merge_warnings(
                 f"{name} adds nothing: its {'ΔW' if weight else 'weight'} is 0. Leave it out"
                 f"{', or mend it first' if weight else ''}."
             )
-    if np.count_nonzero(live) > 1:
-        most, least = int(np.argmax(norms)), int(np.argmin(np.where(live, norms, np.inf)))
-        ratio = norms[most] / norms[least]
-        if ratio > LARGER:
-            share = norms[most] ** 2 / np.square(norms).sum()
-            found.append(
-                f"‖ΔW‖ of {names[most]} is {ratio:.1f} times that of {names[least]}, {share:.0%} of the energy of all: "
-                f"it drowns the rest. Weight {weights[most] / ratio:.2g} would make the two alike; open it alone "
-                "to see what is found in it."
-            )
-    return found
+    return found + (_uneven(names, norms, live, weights) if np.count_nonzero(live) > 1 else [])
+
+
+def drowning(norms: np.ndarray) -> int | None:
+    """Return the place of the part that has more than ``DROWNS`` of the energy Σ‖wΔW‖² of all; None = none has."""
+    squares = np.square(norms / norms.max()) if norms.any() else norms
+    most = int(np.argmax(squares))
+    return most if squares[most] > DROWNS * squares.sum() else None
+
+
+def _uneven(names: Sequence[str], norms: np.ndarray, live: np.ndarray, weights: Sequence[float]) -> list[str]:
+    """Return which part of a sum drowns the rest, or else which ones hardly count in it."""
+    shares, most = np.square(norms) / np.square(norms).sum(), drowning(norms)
+    if most is None:
+        faint = [name for name, share, used in zip(names, shares, live, strict=True) if used and share < FAINT]
+        one = len(faint) == 1
+        told = f"{listed(faint)} hardly {'counts' if one else 'count'}: " if faint else ""
+        told += f"less than {FAINT:.0%} of the energy of all{'' if one else ' each'}. "
+        return [f"{told}Give {'it' if one else 'them'} a larger weight."] if faint else []
+    others = [place for place in np.flatnonzero(live) if place != most]
+    ratio = norms[most] / float(np.median(norms[others]))
+    alike = names[others[0]] if len(others) == 1 else f"the middle one of the other {len(others)}"
+    return [
+        f"‖ΔW‖ of {names[most]}, with its weight, is {ratio:.1f} times that of {alike}, {shares[most]:.0%} of the "
+        f"energy of all: it drowns the rest. Weight {weights[most] / ratio:.2g} would make it as large; open it alone "
+        "to see what is found in it."
+    ]
 
 
 def merge_summary(names: Sequence[str], products: np.ndarray, weights: Sequence[float], how: str) -> str:
@@ -133,10 +151,12 @@ def merge_summary(names: Sequence[str], products: np.ndarray, weights: Sequence[
     cosines = {(i, j): float(signs[i] * signs[j] * np.clip(products[i, j] / own[i] / own[j], -1, 1)) for i, j in pairs}
     (i, j), most = max(cosines.items(), key=lambda item: abs(item[1]))
     both = "both" if len(names) == 2 else "all"
-    large = max(live, key=lambda place: norms[place])
-    if abs(most) <= COSINE and norms[large] > LARGER * min(norms[place] for place in live):
+    large = drowning(norms)
+    if abs(most) <= COSINE and large is not None:
+        share = norms[large] ** 2 / np.square(norms).sum()
         return (
-            f"Near orthogonal (cosine of ΔW {_range(list(cosines.values()))}), yet most of the sum is {names[large]}."
+            f"Near orthogonal (cosine of ΔW {_range(list(cosines.values()))}), yet {share:.0%} of the sum's energy is "
+            f"{names[large]}'s."
         )
     if abs(most) <= COSINE:
         plain = f"a plain sum keeps {both}" if how == "linear" else f"linear would keep {both}"

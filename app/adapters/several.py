@@ -141,7 +141,7 @@ def _merge(adapters: list[Adapter], compared: Comparisons) -> None:
     st.markdown("Weights of the sum")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         weights = [
-            st.number_input(plain(adapter.name), -10.0, 10.0, 1.0, 0.1, key=f"adapters_weight_{place}", width=150)
+            st.number_input(plain(adapter.name), -10.0, 10.0, 1.0, 0.1, "%.4g", f"adapters_weight_{place}", width=150)
             for place, adapter in enumerate(adapters)
         ]
     able = _say_before(adapters, compared, weights, how)

@@ -57,7 +57,7 @@ SAME_TYPE = "as it is"
 
 CHOSEN = "adapters_chosen"
 """Of which adapter, and what the last suggestion comes to under every target, once somebody chose a value."""
-BUDGET = "adapters_budget"
+BUDGET = "adapters_bytes"
 """Of which adapter, and the bytes that its slider stands at."""
 
 

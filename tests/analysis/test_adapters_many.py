@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from analysis.adapters import AdapterError, analyse_adapter, compare_adapters, o
 from analysis.adapters.doctor import examine_together
 from analysis.adapters.many import compare_many
 from analysis.adapters.merging import MERGES, merge_adapters
-from analysis.adapters.relations import describe_comparison, times
+from analysis.adapters.relations import describe_comparison, drowning, merge_summary, merge_warnings, times
 from analysis.importers import LogImportError, detect_kind, import_log, propose_mapping
 from analysis.importers.checkpoints import KIND
 from analysis.runs import load_run
@@ -140,7 +141,7 @@ def test_a_merge_refuses_what_is_not_finite_and_warns_of_the_rest(make, tmp_path
     others = [make("other", 1, task_type="SEQ_CLS"), make("zero", 2, lora_alpha=0), make("large", 3, lora_alpha=40)]
     told = "\n".join(merge_adapters([first, *others], tmp_path / "out").warnings)
     assert "task types differ (a: CAUSAL_LM; other: SEQ_CLS" in told
-    assert "zero adds nothing: its ΔW is 0" in told and "‖ΔW‖ of large is" in told
+    assert "zero adds nothing: its ΔW is 0" in told and "‖ΔW‖ of large, with its weight, is" in told
     assert merge_adapters([first, make("same", 0)], tmp_path / "twice").summary.startswith("a and same have the same")
     plain = merge_adapters([first, make("b", 7, task_type="CAUSAL_LM")], tmp_path / "plain")
     assert plain.warnings == () and "orthogonal" in plain.summary
@@ -223,6 +224,22 @@ def test_a_merge_keeps_what_says_how_the_first_one_is_used(make, tmp_path):
     merge_adapters([make("a", 0, **said), make("b", 1, alora_invocation_tokens=[1, 2])], tmp_path / "out")
     config = open_adapter(tmp_path / "out").config or {}
     assert {key: config.get(key) for key in said} == said
+
+
+@pytest.mark.parametrize("sizes, says", [((1, 1.6), ""), ((1, 2), "b, with its weight, is 2.0 times that of a"),
+    ((1, 1, 2), ""), ((1, 0.5, 4), "c, with its weight, is 5.3 times that of the middle one of the other 2"),
+    ((1, 1, 0.2), "c hardly counts: less than 5% of the energy of all. Give it")])  # fmt: skip
+def test_what_drowns_the_rest_and_what_hardly_counts_is_a_share_of_the_energy(sizes, says):
+    names, own = "abc"[: len(sizes)], np.square(sizes)
+    told = merge_warnings(names, [None] * len(own), np.diag(own), [1] * len(own))
+    assert len(told) == bool(says) and says in "".join(told)
+    # The sentence about the sum says the same, and the weight that is offered mends it.
+    assert ("of the sum's energy is" in merge_summary(names, np.diag(own), [1] * len(own), "linear")) == (
+        "drowns" in "".join(told)
+    )
+    if "drowns" in "".join(told):
+        weights = [1.0] * (len(own) - 1) + [float(re.search(r"Weight (\S+) would", told[0])[1])]
+        assert drowning(np.array(weights) * sizes) is None
 
 
 def test_adapters_that_cancel_or_vanish_are_told_as_such(make, tmp_path):

@@ -543,6 +543,7 @@ def test_the_same_ranks_in_half_the_bits_are_one_click(page):
     assert not page.exception and "F32 → F16" in text(page) and "100.00% of the energy stays" in text(page)
     assert page.slider[0].value == sum(matrix.rank for matrix in open_any(EXAMPLE).matrices)
     assert "at the ranks it has takes" not in text(page)
+    show(page, "Where rank would move")
 
 
 def test_the_first_view_shows_the_finding(page, tmp_path):
