@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.lessons.material import PLAIN, RUN, Material
-from analysis.lessons.words import ends_of, signed
+from analysis.lessons.words import ends_of, percent, signed
 from analysis.metrics import active_parameters, final_parameters, total_rank
 from analysis.runs import Run
 from analysis.statistics import compare_pairs, verdict
@@ -55,10 +55,12 @@ def facts(lab: Material) -> dict[str, Any]:
         "run_parameters": f"{final_parameters(run):,}",
         "plain_parameters": f"{final_parameters(plain):,}",
         "parameter_bars": [one.spent["final_parameters"] for one in (lora, flex, random, cut)],
-        "parameter_labels": [one.variant for one in (lora, flex, random, cut)],
         "random_least": f"{min(_column(table, 'random moves', 'final_parameters')):,.0f}",
         "random_most": f"{max(_column(table, 'random moves', 'final_parameters')):,.0f}",
-        "parameter_top": 1.15 * max(one.spent["final_parameters"] for one in (lora, flex, random, cut)),
+        "run_bars": [final_parameters(one) for one in (plain, run)],
+        "run_labels": ["LoRA", "FlexLoRA"],
+        "run_top": 1.15 * max(final_parameters(one) for one in (plain, run)),
+        "run_more": percent(final_parameters(run) / final_parameters(plain) - 1),
         "half": len(seeds) // 2,
         "wins": sum(difference > 0 for difference in differences),
         "ties": sum(difference == 0 for difference in differences),

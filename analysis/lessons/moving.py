@@ -50,6 +50,7 @@ def facts(lab: Material) -> dict[str, Any]:
         "lost": gross_moves(run) - net_moves(run),
         "net_share": percent(net_share(run)),
         "churn": percent(churn(run)),
+        "churn_count": round(churn(run) * sum(len(event["prune"]) for event in run.events)),
         "gap": float(np.nanmedian(spectrum_gap(run))),
         "reference_gap": float(np.nanmedian(spectrum_gap(reference))),
         **_gap_at_end(reference),

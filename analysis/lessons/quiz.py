@@ -64,20 +64,24 @@ def next_pruned(entropy: float, ranks: Mapping[str, int]) -> int:
     return list(ranks).index(plan.prune[0])
 
 
-def early(b0: int, events: int, shares: Sequence[float]) -> int:
-    """Return which share is nearest to that of the moves which the first half of the events allows.
+def early(b0: int, events: int, shares: Sequence[Sequence[float]]) -> int:
+    """Return between which two shares that of the moves lies which the first half of the events allows.
 
     Args:
         b0: of the paper's schedule.
         events: how many there are, evenly spread over the whole run.
-        shares: of each option.
+        shares: (low, high) of each option.
+
+    Raises:
+        ValueError: it lies in none of them.
     """
     steps = BETWEEN * (events + 1)
     config = FlexLoRAConfig(
         initial_budget=b0, total_steps=steps, warmup_steps=0, final_steps=0, interval=BETWEEN, schedule="paper"
     )
     curve = [config.budget(step) for step in config.event_steps()]
-    return _nearest(shares, [sum(curve[: events // 2]) / sum(curve)])
+    share = sum(curve[: events // 2]) / sum(curve)
+    return [low <= share <= high for low, high in shares].index(True)
 
 
 def apart(gaps: Sequence[float], pairs: Sequence[Sequence[float]]) -> int:

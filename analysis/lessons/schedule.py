@@ -38,6 +38,8 @@ def facts(lab: Material) -> dict[str, Any]:
         "warmup": config.warmup_steps,
         "final": config.final_steps,
         "window_end": span,
+        "window_length": span - int(config.warmup_steps or 0),
+        "u_last": (events[-1] - int(config.warmup_steps or 0)) / span,
         "interval": config.interval,
         "b0": config.initial_budget,
         "left": left,

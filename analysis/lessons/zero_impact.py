@@ -79,6 +79,8 @@ def _loss(run: Run, step: int) -> dict[str, Any]:
         "jump_at_events": float(np.median(change[at])),
         "jump_elsewhere": float(np.median(change[inside & ~at])),
         "events_moved": len(moved),
+        "events_still": len(run.events) - len(moved),
+        "loss_jump": float(change[np.flatnonzero(steps == step)[0]]),
         "steps_elsewhere": int((inside & ~at).sum()),
     }
 
@@ -125,13 +127,19 @@ def _regularizer(run: Run) -> dict[str, Any]:
     first = next(event["step"] for event in run.events if event["extend"])
     steps, values = run.metrics["regularizer"]
     here = int(np.flatnonzero(steps == first)[0])
+    low = here + 1 + int(values[here + 1 : here + AROUND + 1].argmin())
+    last = int(steps[here + AROUND])
     return {
         "first_event": first,
         "reg_before": float(values[here]),
         "reg_after": float(values[here + 1]),
         "reg_change": float(values[here + 1] - values[here]),
         "reg_last": float(values[here + AROUND]),
-        "reg_last_step": int(steps[here + AROUND]),
+        "reg_last_step": last,
+        "reg_low": float(values[low]),
+        "reg_low_step": int(steps[low]),
+        "reg_events_between": sum(first < event["step"] < last for event in run.events),
+        "reg_weight": float(run.config["regularization_weight"]),
         "reg_usual": float(np.abs(np.diff(values[here - AROUND : here + 1])).max()),
         "reg_steps": steps[here - AROUND : here + AROUND + 1].tolist(),
         "reg_values": values[here - AROUND : here + AROUND + 1].tolist(),

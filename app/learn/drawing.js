@@ -1,6 +1,7 @@
 /** A curve that the reader draws before the true one is shown: by pointer, or point by point with the arrow keys. */
 
 import { element } from "../player/pen/draw.js";
+import { completed, judged } from "./judge.js";
 import { drawLevels, level, plot, svg } from "./svg.js";
 
 /**
@@ -8,10 +9,12 @@ import { drawLevels, level, plot, svg } from "./svg.js";
  * @property {number[]} x ascending
  * @property {number[]} truth one value each
  * @property {number} low @property {number} high of the axis
- * @property {number} tolerance mean distance that still counts as right, as a share of the axis
+ * @property {number} [tolerance] mean distance that still counts as right, as a share of the axis
+ * @property {boolean} [by_jump] right is who draws the event as the truth has it, as a jump or as none, whatever the heights
  * @property {number} given how many points from the left are told
  * @property {number} [mark] x of the event
  * @property {string} unit
+ * @property {string} [button] that shows the true curve
  * @property {string} named what the true curve is, in the middle of a sentence
  */
 
@@ -19,26 +22,8 @@ const KEY_SHARE = 1 / 24;
 /** Of the picture: steeper than this is straight up or down; further aside than this is another height. */
 const [UPRIGHT, TREMBLE] = [4, 0.008];
 
-/** @param {DrawAsk} ask @param {(number | null)[]} drawn a value each, null = not drawn @returns {number} mean distance from the truth over what was not given, as a share of the axis */
-export function distance({ truth, low, high, given }, drawn) {
-  const asked = truth.map((value, i) => Math.abs(value - (drawn[i] ?? value))).slice(given);
-  return asked.reduce((sum, own) => sum + own, 0) / asked.length / (high - low);
-}
-
-/** @param {(number | null)[]} drawn @returns {(number | null)[]} what was not drawn lies between its neighbours, or goes on level */
-export function completed(drawn) {
-  const known = drawn.flatMap((value, i) => (value === null ? [] : [i]));
-  return drawn.map((value, i) => {
-    if (value !== null || !known.length) return value;
-    const [before, after] = [known.filter((at) => at < i).at(-1), known.find((at) => at > i)];
-    const ends = [before ?? /** @type {number} */ (after), after ?? /** @type {number} */ (before)];
-    const [from, to] = ends.map((at) => /** @type {number} */ (drawn[at]));
-    return ends[0] === ends[1] ? from : from + ((to - from) * (i - ends[0])) / (ends[1] - ends[0]);
-  });
-}
-
 export class Drawing {
-  /** @param {DrawAsk} ask @param {string} question @param {(share: number) => void} done mean distance, infinite where nothing was drawn */
+  /** @param {DrawAsk} ask @param {string} question @param {(judged: import("./judge.js").Judged) => void} done */
   constructor(ask, question, done) {
     this.ask = ask;
     /** @type {(number | null)[]} */
@@ -49,14 +34,14 @@ export class Drawing {
     /** @type {Map<number, number>} how near the hand came to each point, across, since it came down */
     this.nearness = new Map();
     this.picture = element("div", { class: "ln-picture ln-drawing" });
-    this.button = element("button", { type: "button", class: "ln-button ln-main", text: "Show what happened" });
+    this.button = element("button", { type: "button", class: "ln-button ln-main", text: ask.button ?? "Show what happened" });
     this.button.addEventListener("click", () => {
-      const share = this.mine ? distance(ask, completed(this.drawn)) : Infinity;
+      const found = judged(ask, this.drawn);
       if (this.mine) this.drawn = completed(this.drawn);
       this.reveal();
-      done(share);
+      done(found);
     });
-    this.hint = element("p", { class: "ln-hint", text: `${ask.given ? `${ask.given > 1 ? `The first ${ask.given} dots are` : "The first dot is"} told. ` : ""}Drag across the picture. With keys: Tab to a point, ↑ ↓ move it, ← → go to the next.` });
+    this.hint = element("p", { class: "ln-hint", text: `${ask.given ? `${ask.given > 1 ? `The first ${ask.given} dots are` : "The first dot is"} given. ` : ""}Drag across the picture. With keys: Tab to a point, ↑ ↓ move it, ← → go to the next.` });
     this.root = element("div", { class: "ln-dial" }, [element("h3", { text: question }), this.picture, element("div", { class: "ln-row" }, [this.button, this.hint])]);
     this.picture.addEventListener("pointerdown", (event) => this.press(event));
     this.picture.addEventListener("pointermove", (event) => event.buttons && this.trace(event));

@@ -40,7 +40,7 @@ export class QuizView {
       ]),
     );
     const form = element("form", {}, [
-      element("p", { text: "Eight questions, about four minutes, on what the lessons show. “I don’t know yet” is a good answer before them: it counts as not right, and nothing else. The answers stay in this browser." }),
+      element("p", { text: `Eight questions, about four minutes, on what the lessons show. ${this.phase === "before" ? "“I don’t know yet” is a good answer before them: it counts" : "“I don’t know yet” counts"} as not right, and nothing else. The answers stay in this browser.` }),
       ...(this.memory.now.quiz[this.phase] ? [element("p", { class: "ln-hint", text: "Your first answers and their score stay. What you answer now is shown beside them." })] : []),
       ...fields,
       element("div", { class: "ln-row" }, [element("button", { class: "ln-button ln-main", text: "Check my answers" }), warning]),
@@ -84,7 +84,7 @@ export class QuizView {
     const later = again ? ` Taken again, as listed below: ${this.score(again)} of ${count}.` : "";
     const rows = this.questions.map(({ text, options, right, teaches: [lesson, step] }, i) => {
       const well = taken[i] === right;
-      const lines = [element("b", { text: `${well ? "✓" : taken[i] < options.length ? "✗" : "○"} ${text}` }), element("p", { text: well ? `${options[right]}` : `You said: ${options[taken[i]] ?? UNKNOWN}` })];
+      const lines = [element("b", { text: `${well ? "✓" : taken[i] < options.length ? "✗" : "○"} ${i + 1}. ${text}` }), element("p", { text: well ? `${options[right]}` : `You said: ${options[taken[i]] ?? UNKNOWN}` })];
       if (!well) lines.push(element("button", { type: "button", class: "ln-button", text: `Learn it in step ${this.acts.placeOf(lesson, step)}`, onclick: () => this.acts.go(lesson, step) }));
       return element("li", { class: well ? "ln-well" : taken[i] < options.length ? "ln-missed" : "ln-missed ln-unknown" }, lines);
     });

@@ -45,7 +45,7 @@ export class Reader {
     this.stage = new Stage(sourceOf, served, {
       looked: (view) => this.current?.looked(view),
       turned: (frame) => this.current?.turned(frame),
-      drawn: (distance) => this.current?.drew(distance),
+      drawn: (judged) => this.current?.drew(judged),
     });
     this.nav = element("nav", { class: "ln-nav", "aria-label": "Lessons" });
     this.text = element("div", { class: "ln-text", tabindex: "-1" });

@@ -18,7 +18,7 @@ const LAST_MOMENT = 0.99;
  * @typedef {object} Hears
  * @property {(view: Record<string, any>) => void} looked the reader changed what the player shows
  * @property {(frame: import("./dial.js").Frame) => void} turned a dial
- * @property {(distance: number) => void} drawn a curve
+ * @property {(judged: import("./judge.js").Judged) => void} drawn a curve
  */
 
 export class Stage {

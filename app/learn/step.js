@@ -55,7 +55,7 @@ export class StepView {
     }
     this.giveUp = element("button", { type: "button", class: "ln-button", text: "Show me", onclick: () => this.finish(false) });
     const row = element("div", { class: "ln-row" }, [this.status, ...(ask.kind === "draw" ? [] : [this.giveUp])]);
-    return element("div", { class: "ln-ask", role: "group", "aria-label": "Try it" }, [told, ...(ask.kind === "draw" ? [element("p", { class: "ln-hint", text: "Draw it on the stage, then press “Show what happened”." })] : []), row]);
+    return element("div", { class: "ln-ask", role: "group", "aria-label": "Try it" }, [told, ...(ask.kind === "draw" ? [element("p", { class: "ln-hint", text: `Draw it on the stage, then press “${ask.button ?? "Show what happened"}”.` })] : []), row]);
   }
 
   /** What is looked for on the way down: the question, and then what is said to its answer. */
@@ -112,11 +112,11 @@ export class StepView {
     }
   }
 
-  /** @param {number} distance of a curve from the true one */
-  drew(distance) {
+  /** @param {import("./judge.js").Judged} judged a curve */
+  drew({ drawn, right }) {
     if (this.answered) return;
-    this.drawn = Number.isFinite(distance);
-    this.finish(distance <= this.step.ask.tolerance);
+    this.drawn = drawn;
+    this.finish(right);
   }
 
   /** @param {boolean} right */
@@ -146,18 +146,19 @@ export class StepView {
       const mark = i === ask.right ? "✓" : i === this.chosen ? "✗" : "";
       if (mark) node.append(element("span", { class: "ln-mark", text: mark, "aria-label": mark === "✓" ? "right" : "wrong" }));
     });
-    if (right !== null) this.reveal.prepend(element("p", { class: right || this.found ? "ln-verdict ln-yes" : "ln-verdict ln-no", role: "status", text: verdict(ask.kind === "draw" && !this.drawn ? "" : ask.kind, right, this.found) }));
+    if (right !== null) this.reveal.prepend(element("p", { class: right || this.found ? "ln-verdict ln-yes" : "ln-verdict ln-no", role: "status", text: this.verdict(right) }));
+  }
+
+  /** @param {boolean} right @returns {string} */
+  verdict(right) {
+    const { kind, said } = this.step.ask;
+    if (kind === "draw" && this.drawn) return said[right ? "right" : "wrong"];
+    if (kind === "choose") return right ? "Right." : "Not quite.";
+    return this.found ? "Found it." : "It is on the stage now.";
   }
 }
 
 /** @param {string} text its lines as they are written: a formula breaks where it was meant to @returns {HTMLElement} */
 function formula(text) {
   return element("code", { class: "ln-formula" }, text.split("\n").flatMap((line, i) => (i ? [element("br", {}), line] : [line])));
-}
-
-/** @param {string} kind @param {boolean} right @param {boolean} found by the reader, on the stage @returns {string} */
-function verdict(kind, right, found) {
-  if (kind === "draw") return right ? "Close to what happened." : "It went otherwise.";
-  if (kind === "choose") return right ? "Right." : "Not quite.";
-  return found ? "Found it." : "It is on the stage now.";
 }

@@ -147,6 +147,8 @@ def check_ask(step):
         assert len(ask["x"]) == len(ask["truth"]) > ask["given"]
         assert all(ask["low"] <= value <= ask["high"] for value in ask["truth"]), step["key"]
         assert ask.get("mark", ask["x"][0]) in ask["x"]
+        assert set(ask["said"]) == {"right", "wrong"}
+        assert "tolerance" in ask or (ask["by_jump"] and ask["x"].index(ask["mark"]) + 1 < len(ask["x"])), step["key"]
 
 
 def test_the_options_of_a_lesson_are_not_always_right_at_the_same_place(book):
@@ -175,7 +177,9 @@ def test_right_options_of_the_quiz_are_found_by_the_package(book):
     assert RULES["cut"]([0.3, -0.2, 0.1], [0.1, 0.3, -0.2]) == 2 and RULES["cut"]([0.3, 0.2], [0.2, 0.3]) == 0
     assert [RULES["joined"](rank, [[True, True], [False, True], [False, False]]) for rank in (2, 9)] == [1, 1]
     assert RULES["next_pruned"](0.9, {"A": 9, "B": 2}) == 1 and RULES["next_pruned"](0.9, {"A": 4, "B": 4}) == 2
-    assert RULES["early"](12, 20, [0.2, 0.9]) == 1 and RULES["early"](12, 20, [0.95, 0.5]) == 0
+    assert RULES["early"](12, 20, [[0, 0.3], [0.85, 1]]) == 1 and RULES["early"](12, 20, [[0.9, 1], [0, 0.5]]) == 0
+    with pytest.raises(ValueError, match="True"):
+        RULES["early"](12, 20, [[0, 0.5]])
     assert [RULES["apart"](gaps, [[0, 1], [1, 0]]) for gaps in ([0.1, 0.7], [0.7, 0.1])] == [0, 1]
     assert [RULES["steadier"]([0.2, 0.9]), RULES["steadier"]([0.9, 0.2])] == [1, 0]
     assert [RULES["shown"](own) for own in (["better", SHOWN], ["worse", "not told apart"])] == [1, 2]

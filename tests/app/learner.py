@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from itertools import pairwise
 from typing import Any
 
 WATCH = """window.told = [];
@@ -86,7 +88,14 @@ def aim_of(dial: dict[str, Any], goal: list[float]) -> int:
 
 
 def curve_of(ask: dict[str, Any], wish: bool) -> list[float]:
-    """Values to draw from the first point that is not told: the true ones, or all along the top."""
+    """Values to draw from the first point that is not told: the true ones, or all along the top, but for the event.
+
+    Where the event is what counts, a wrong curve jumps if the true one does not.
+    """
+    if not wish and ask.get("by_jump"):
+        changes = [abs(two - one) for one, two in pairwise(ask["truth"])]
+        if changes[ask["x"].index(ask["mark"])] < statistics.median(changes):
+            return [ask["high" if x > ask["mark"] else "low"] for x in ask["x"][ask["given"] :]]
     return [own if wish else ask["high"] for own in ask["truth"][ask["given"] :]]
 
 
