@@ -33,6 +33,7 @@ class Triaged(NamedTuple):
         dtype: of its factors.
         same_as: the first of the others before it with the same ΔW, or "2 × name" where it is scaled; empty = none.
         beside: what is found only beside the others; None = nothing.
+        share: of its matrices, how many the worst findings concern, 0 to 1; 0 = nothing found, or closed.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Triaged(NamedTuple):
     dtype: str
     same_as: str
     beside: Finding | None = None
+    share: float = 0.0
 
 
 def triage(
@@ -51,7 +53,10 @@ def triage(
     progress: Progress | None = None,
     analyse: Callable[[Path], AdapterSpectra] = lambda path: analyse_adapter(open_adapter(path)),
 ) -> list[Triaged]:
-    """Examine adapters (name → path), worst first and in their order; ``progress`` is called after each."""
+    """Examine adapters (name → path), worst first; ``progress`` is called after each.
+
+    Of one level that comes first whose findings concern more of its matrices, and then the larger ΔW.
+    """
     closed: list[Triaged] = []
     opened: dict[str, AdapterSpectra] = {}
     findings: dict[str, list[Finding]] = {}
@@ -71,7 +76,15 @@ def triage(
     beside, order = neighbour_sizes(opened), (CLOSED, *LEVELS, FINE)
     found = [_one(spectra, name, findings[name], beside.get(name), same[name]) for name, spectra in opened.items()]
     given = list(places)
-    return sorted([*closed, *found], key=lambda row: (order.index(row.verdict), given.index(row.name)))
+    return sorted(
+        [*closed, *found],
+        key=lambda row: (
+            order.index(row.verdict),
+            -row.share,
+            -(row.norm or 0.0) * bool(row.share),
+            given.index(row.name),
+        ),
+    )
 
 
 def ratio_of(first: AdapterSpectra, second: AdapterSpectra) -> float | None:
@@ -119,5 +132,7 @@ def _same(opened: Mapping[str, AdapterSpectra], spectra: AdapterSpectra) -> str:
 def _one(spectra: AdapterSpectra, name: str, own: list[Finding], beside: Finding | None, same: str) -> Triaged:
     findings, size = in_order([*own, *([beside] if beside else [])]), size_now(spectra.adapter)
     verdict, text = (findings[0].level, findings[0].text) if findings else (FINE, "")
+    worst, count = [finding for finding in findings if finding.level == verdict], len(spectra.adapter.matrices)
+    share = max((len(finding.matrices) / count if finding.matrices else 1.0 for finding in worst), default=0.0)
     norm = float(np.linalg.norm([np.linalg.norm(values) for values in spectra.finite().values()] or [0.0]))
-    return Triaged(name, verdict, text, max(0, len(findings) - 1), norm, size.total, size.dtypes, same, beside)
+    return Triaged(name, verdict, text, max(0, len(findings) - 1), norm, size.total, size.dtypes, same, beside, share)

@@ -42,7 +42,9 @@ def triage_table(choices: Mapping[str, Path], rows: list[Triaged], opened: str, 
     """Draw a row an adapter, the worst first; a click on one opens it: its name becomes the state of ``chosen``."""
     key = f"adapters_triage_{hash(_ident(choices))}"
     more = f" {len(rows) - MOST_ROWS} more below: scroll." if len(rows) > MOST_ROWS else ""
-    st.caption(f"Worst first. Click a row to open that adapter; ▸ is open.{more}")
+    st.caption(
+        f"Worst first; of those alike, the one with more matrices concerned. Click a row to open it; ▸ is open.{more}"
+    )
     st.dataframe(
         [
             {

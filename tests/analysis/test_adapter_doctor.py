@@ -176,7 +176,7 @@ def test_every_check_has_a_planted_defect_a_threshold_and_a_reason():
     assert {key for key, *_ in DEFECTS.values()} == set(CHECKS)
     for key, check in CHECKS.items():
         assert check.key == key and check.threshold and check.evidence
-    assert set(THRESHOLDS) == {"same_delta", "sum", "interference", "shared_start"}
+    assert set(THRESHOLDS) == {"same_delta", "scaled", "sum", "interference", "shared_start"}
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
@@ -233,6 +233,8 @@ def test_many_matrices_are_told_by_type_and_layers_and_options_by_the_command_al
     kinds = sorted({matrix.module_type for matrix in adapter.matrices})
     names = [matrix.name for matrix in adapter.matrices if matrix.module_type in kinds[:2]]
     assert named(adapter, names) == f"in 12 of 36 matrices ({kinds[0]} and {kinds[1]} of layers 0 to 5)"
+    broken = [matrix.name for matrix in adapter.matrices if matrix.layer in (0, 1, 2, 3, 5) and matrix.name in names]
+    assert named(adapter, broken).endswith("of layers 0 to 3 and 5)")
     scattered = [matrix.name for matrix in adapter.matrices if matrix.layer in (0, 2, 3, 5)]
     assert named(adapter, scattered).endswith(", …)")
     padded(patient)
@@ -316,6 +318,7 @@ def test_interference_and_a_shared_start_are_found_between_two(tmp_path):
     first, second, third = (Patient(tmp_path / name) for name in ("a", "b", "c"))
     rng = np.random.default_rng(0)
     second.scaled(-1, *second.factor("B"))
+    second.scaled(1.1, *second.factor("B")[:3])
     for name in third.factor("B"):
         third.arrays[name] = rng.normal(size=third.arrays[name].shape).astype(np.float32)
     _, findings = examine_together([first.opened(), second.opened()])

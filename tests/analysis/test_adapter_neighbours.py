@@ -7,6 +7,7 @@ import pytest
 
 from analysis.adapters import analyse_adapter, open_adapter
 from analysis.adapters.doctor.neighbours import FEWEST, LARGER, neighbour_sizes, whole_size
+from analysis.adapters.files import WEIGHTS, NewTensor, TensorFile, write_tensors
 from analysis.adapters.triage import CLOSED, FINE, triage
 
 NAMES = ("layers.0.q_proj", "layers.1.q_proj", "layers.1.v_proj", "layers.2.v_proj")
@@ -34,6 +35,29 @@ def test_an_adapter_is_found_when_it_is_far_larger_than_its_neighbours(write, ti
     assert set(told) == ({"large"} if times > LARGER else set())
     if told:
         assert times / 2 < told["large"].number < times * 2 and "3 others for acme/llama" in told["large"].text
+
+
+def test_s_is_named_where_it_cannot_be_the_cause(write):
+    few = [write(f"n{i}") for i in range(FEWEST)]
+    assert "s = alpha / r is that of the others (1)" in found(*few, write("large", 0.3))["large"].advice
+    config = few[0] / "adapter_config.json"
+    config.write_text(config.read_text().replace('"lora_alpha": 2', '"lora_alpha": 3'))
+    assert "is not that of the others" in found(*few, write("larger", 0.3))["larger"].advice
+
+
+def test_of_one_level_the_one_with_more_matrices_concerned_comes_first(write):
+    one = write("one", 0.01)
+    few, many = write("few", 0.2, NAMES), write("many", 0.2, NAMES)
+    for folder, parts in ((few, 1), (many, 3)):
+        file = TensorFile(folder / WEIGHTS)
+        arrays = {name: file.read(name) for name in file.tensors}
+        for name in [name for name in arrays if "lora_B" in name][parts:]:
+            arrays[name] = 0.01 * arrays[name]
+        (folder / WEIGHTS).unlink()
+        write_tensors(folder / WEIGHTS, {k: NewTensor("F64", v.shape, v.tobytes) for k, v in arrays.items()})
+    rows = triage({folder.name: folder for folder in (one, few, many)})
+    assert [row.name for row in rows] == ["many", "few", "one"]
+    assert rows[0].verdict == rows[1].verdict == "look" and rows[0].share > rows[1].share > rows[2].share == 0
 
 
 def test_size_does_not_count_matrices(write):

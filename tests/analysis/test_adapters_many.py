@@ -111,6 +111,7 @@ def test_one_adapter_scaled_is_told_to_be_one(make, ratio):
     assert [[place for place, _ in family] for family in compared.families()] == [[0, 2], [1]]
     assert [finding.check for finding in findings] == ["scaled"]
     assert f"strong is {times(two.times)} that of a" in findings[0].text and "Keep one" in findings[0].advice
+    assert (findings[0].level == "look") == ("cancel" in findings[0].advice) == (ratio < 0)
 
 
 def test_what_hangs_together_is_one_finding(make, tmp_path, write_adapter):

@@ -125,18 +125,25 @@ def _by_layers(matrices: Sequence[AdapterMatrix]) -> str:
     kinds: dict[tuple[int, ...], list[str]] = {}
     for kind, own in layers.items():
         kinds.setdefault(tuple(sorted(own)), []).append(kind)
-    whole = [own == tuple(range(own[0], own[0] + len(own))) for own in kinds]
-    if len(kinds) > SHOWN or not all(run or len(own) <= SHOWN for own, run in zip(kinds, whole, strict=True)):
+    if len(kinds) > SHOWN or not all(len(_runs(own)) <= SHOWN for own in kinds):
         return ""
-    return "; ".join(
-        f"{listed(types)} of {_layers(own, run)}" for (own, types), run in zip(kinds.items(), whole, strict=True)
-    )
+    return "; ".join(f"{listed(types)} of {_layers(own)}" for own, types in kinds.items())
 
 
-def _layers(own: tuple[int, ...], run: bool) -> str:
-    if len(own) == 1:
-        return f"layer {own[0]}"
-    return f"layers {own[0]} to {own[-1]}" if run and len(own) > 2 else f"layers {listed([str(one) for one in own])}"
+def _runs(own: Sequence[int]) -> list[str]:
+    """Return ascending layers as "0 to 3" where three or more follow one another, else each alone."""
+    found: list[list[int]] = []
+    for layer in own:
+        if found and layer == found[-1][-1] + 1:
+            found[-1].append(layer)
+        else:
+            found.append([layer])
+    told = [[f"{run[0]} to {run[-1]}"] if len(run) > 2 else [str(layer) for layer in run] for run in found]
+    return [one for run in told for one in run]
+
+
+def _layers(own: tuple[int, ...]) -> str:
+    return f"layer {own[0]}" if len(own) == 1 else f"layers {listed(_runs(own))}"
 
 
 class Check(NamedTuple):

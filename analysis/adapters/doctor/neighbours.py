@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -40,10 +40,23 @@ def neighbour_sizes(spectra: Mapping[str, AdapterSpectra]) -> dict[str, Finding]
                 LOOK,
                 f"ΔW is {ratio:,.0f} times as large as that of the middle one of {len(others)} others for {base}, by "
                 "the root mean square of its entries.",
-                "Compare its rate and s = alpha / r with theirs.",
+                _advice(spectra[name], [spectra[key] for key in sizes if key != name]),
                 ratio,
             )
     return found
+
+
+def _advice(own: AdapterSpectra, others: Sequence[AdapterSpectra]) -> str:
+    """Return what to compare: s is left out where it is that of all the others."""
+    scales, theirs = _scales(own), set().union(*map(_scales, others))
+    if scales == theirs:
+        told = f" ({max(scales):.3g})" if len(scales) == 1 else ""
+        return f"Its s = alpha / r is that of the others{told}: compare the rate, the data and the steps."
+    return "Its s = alpha / r is not that of the others: compare it, and the rate, with theirs."
+
+
+def _scales(spectra: AdapterSpectra) -> set[float]:
+    return {matrix.scale for matrix in spectra.adapter.matrices}
 
 
 def whole_size(spectra: AdapterSpectra) -> float:

@@ -52,7 +52,7 @@ def _dead(examined: Examined) -> Finding | None:
             "It was saved before training, or the optimizer never held these parameters: look at requires_grad and at "
             "what was saved."
             if every
-            else "No gradient reached them. Leave them out of target_modules, or find out why they are not used."
+            else "Likely no gradient reached them. Leave them out of target_modules, or find out why they are not used."
         )
     mends = "" if len(found) == len(scaled) else f"--error {NO_LOSS:g} --drop --out NEW_FOLDER"
     return Finding("dead", WRONG if every else LOOK, text, advice, len(found), tuple(found), mends)

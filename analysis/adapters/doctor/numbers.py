@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.adapters.doctor.finding import LOOK, WRONG, Check, Examined, Finding
+from analysis.adapters.relations import listed
 
 STEP_F16 = 2.0**-24
 """Distance of neighbouring numbers of float16 near 0."""
@@ -28,11 +29,19 @@ def _not_finite(examined: Examined) -> Finding | None:
 
 
 def _entries(examined: Examined, found: list[str]) -> str:
-    """Return how many numbers of the factors are not finite, or that only their product is."""
-    factors = [factor for name in found for factor in examined.adapter.factors(name)]
-    bad = sum(int(np.count_nonzero(~np.isfinite(factor))) for factor in factors)
-    whole = sum(factor.size for factor in factors)
-    return f"in {bad:,} of their {whole:,} numbers" if bad else "in the product of factors that are finite"
+    """Return how many numbers of the factors are not finite and in which directions, or that their product is not."""
+    whole, bad, held, of = 0, {"B": 0, "A": 0}, 0, 0
+    for name in found:
+        B, A = (~np.isfinite(factor) for factor in examined.adapter.factors(name))
+        whole, of = whole + B.size + A.size, of + len(A)
+        bad["B"] += int(np.count_nonzero(B))
+        bad["A"] += int(np.count_nonzero(A))
+        held += int(np.count_nonzero(B.any(axis=0) | A.any(axis=1)))
+    if not sum(bad.values()):
+        return "in the product of factors that are finite"
+    each = [f"{count:,} of {part}" for part, count in bad.items() if count]
+    factors = listed(each) if len(each) > 1 else f"all of {max(bad, key=lambda part: bad[part])}"
+    return f"in {sum(bad.values()):,} of their {whole:,} numbers ({factors}, in {held} of {of} directions)"
 
 
 def _underflow(examined: Examined) -> Finding | None:

@@ -39,13 +39,14 @@ def scaled(found: Comparisons) -> list[Finding]:
     for (first, _), *others in found.families():
         if not others:
             continue
+        cancels = ", and those of unlike sign cancel" if any(ratio < 0 for _, ratio in others) else ""
         told = listed([f"{found.names[place]} is {times(ratio)}" for place, ratio in others])
         result.append(
             Finding(
                 "scaled",
-                NOTE,
+                LOOK if cancels else NOTE,
                 f"ΔW of {told} that of {found.names[first]}, in every matrix.",
-                "Keep one of them: merging them only scales it.",
+                f"Keep one of them: merging them only scales it{cancels}.",
                 max((ratio for _, ratio in others), key=abs),
             )
         )
