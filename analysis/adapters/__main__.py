@@ -13,6 +13,7 @@ from tqdm import tqdm
 from analysis.adapters.adapter import Adapter, Place
 from analysis.adapters.comparison import compare_adapters
 from analysis.adapters.doctor import examine, examine_together
+from analysis.adapters.doctor.neighbours import FEWEST, neighbour_sizes
 from analysis.adapters.dtypes import DTYPES
 from analysis.adapters.files import MAX_CONFIG_BYTES, AdapterError
 from analysis.adapters.many import labels_of
@@ -24,6 +25,7 @@ from analysis.adapters.sections import (
     Section,
     curve_section,
     doctor_section,
+    finding_lines,
     many_section,
     merge_section,
     pair_section,
@@ -125,7 +127,11 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     report = adapter_report(spectra)
     text = [*report["sentences"], *(f"Note: {line}" for line in report["notices"]), ""]
     report["findings"], lines = doctor_section(examine(spectra), adapter)
-    text += [*lines, "", text_table(spectra.table(), COLUMNS, right=COLUMNS[1:])]
+    few = len(options.compare or options.merge or ()) < FEWEST
+    beside = (
+        [f"Its size beside others is told by --compare with {FEWEST} or more for the same base model."] if few else []
+    )
+    text += [*lines, *beside, "", text_table(spectra.table(), COLUMNS, right=COLUMNS[1:])]
 
     def add(key: str, section: Section) -> None:
         report[key] = section[0]
@@ -199,6 +205,11 @@ def _several(options: argparse.Namespace, adapter: Adapter, add: Callable[[str, 
         add("comparison", pair_section(compare_adapters(adapter, others[0]), *labels_of([adapter, others[0]])))
     compared, findings = examine_together([adapter, *others])
     add("together", many_section(compared, findings))
+    if len(others) >= FEWEST:
+        labels = labels_of([adapter, *others])
+        found = neighbour_sizes(dict(zip(labels, map(analyse_adapter, [adapter, *others]), strict=True)))
+        rows, lines = finding_lines([*found.values()])
+        add("beside", (rows, [f"{name}: {line}" for name, line in zip(found, lines, strict=True)]))
     if options.merge:
         density = DENSITY if options.density is None else options.density
         merge = merge_adapters([adapter, *others], options.out, options.how or HOW, options.weights, density)

@@ -13,7 +13,7 @@ from analysis.adapters.adapter import Adapter
 from analysis.adapters.atlas.beside import LABELS, UNUSUAL, beside_atlas, caution, conclusion
 from analysis.adapters.comparison import Comparison
 from analysis.adapters.compression import compress_adapter, total_error, truncation_errors
-from analysis.adapters.doctor import CHECKS, Finding, verdict
+from analysis.adapters.doctor import BESIDE_OTHERS, CHECKS, Finding, verdict
 from analysis.adapters.many import SIDES, Comparisons
 from analysis.adapters.merging import Merge
 from analysis.adapters.plans import SAME, planned
@@ -33,7 +33,9 @@ def finding_lines(findings: Sequence[Finding]) -> Section:
     rows = [
         {
             **finding._asdict(),
-            "threshold": CHECKS[finding.check].threshold if finding.check in CHECKS else None,
+            "threshold": CHECKS[finding.check].threshold
+            if finding.check in CHECKS
+            else BESIDE_OTHERS.get(finding.check),
             "matrices": list(finding.matrices),
         }
         for finding in findings

@@ -10,11 +10,12 @@ import numpy as np
 
 from analysis.adapters import Adapter, AdapterSpectra, adapter_label, describe_adapter, suggest_sizes
 from analysis.adapters.atlas.beside import LABELS, UNUSUAL, beside_atlas, caution, conclusion
-from analysis.adapters.doctor import CHECKS, LOOK, NOTE, WRONG, Finding, verdict
+from analysis.adapters.doctor import BESIDE_OTHERS, CHECKS, LOOK, NOTE, WRONG, Finding, in_order, verdict
 from analysis.adapters.files import AdapterError
 from analysis.adapters.sizes import size_at
-from analysis.adapters.words import describe_file
+from analysis.adapters.words import describe_file, in_digits
 from analysis.report.tables import html_table
+from flexlora.matrix_names import module_type_order
 
 MOST_SPECTRA = 400
 """Matrices whose spectrum is drawn."""
@@ -29,24 +30,32 @@ _OWN_STYLE = """
 .spectra rect { fill: var(--st-primary-color); } .spectra line { stroke: currentColor; opacity: .35; }
 """
 _LEFT_OUT = (
-    "Not in this file, as they depend on a choice: comparisons with other adapters, merges, and one target to shrink "
+    "Not in this file, as they depend on a choice: overlaps with other adapters, merges, and one target to shrink "
     "to. The Adapters page of the Lab has them."
 )
 _LEVELS = {WRONG: ("wrong", "Wrong"), LOOK: ("look", "To look at"), NOTE: ("note-level", "To know")}
 
 
-def adapter_html(spectra: AdapterSpectra, findings: Sequence[Finding], name: str, where: str = "") -> str:
+def adapter_html(
+    spectra: AdapterSpectra,
+    findings: Sequence[Finding],
+    name: str,
+    where: str = "",
+    beside: Finding | None = None,
+) -> str:
     """Return the report of an adapter as text; ``findings`` are those of ``analysis.adapters.doctor.examine``.
 
-    ``where`` is what stands below the name beside the file's settings: its path, the day.
+    ``where`` is what stands below the name beside the file's settings: its path, the day; ``beside`` is what
+    was found beside the other adapters of its folder.
     """
     first, *rest = describe_adapter(spectra)
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in spectra.notices)
     sections = [
-        ("Findings", _findings(findings, spectra.adapter)),
-        ("Error against size, one budget over all matrices", _sizes(spectra)),
-        ("Beside what is usual", _usual(spectra)),
+        ("Findings", _findings(findings, spectra.adapter, beside)),
+        ("‖ΔW‖ by layer and module type", _map(spectra)),
         ("Spectra", _spectra(spectra)),
+        ("Beside what is usual", _usual(spectra)),
+        ("Error against size, one budget over all matrices", _sizes(spectra)),
         ("Matrices", _matrices(spectra)),
     ]
     about = " · ".join(part for part in (where, describe_file(spectra.adapter)) if part)
@@ -62,11 +71,12 @@ def adapter_html(spectra: AdapterSpectra, findings: Sequence[Finding], name: str
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _findings(findings: Sequence[Finding], adapter: Adapter) -> str:
+def _findings(findings: Sequence[Finding], adapter: Adapter, beside: Finding | None) -> str:
     told = []
-    for finding in findings:
+    for finding in in_order([*findings, beside] if beside else findings):
         style, level = _LEVELS[finding.level]
-        when = f"It speaks when: {CHECKS[finding.check].threshold}." if finding.check in CHECKS else ""
+        threshold = CHECKS[finding.check].threshold if finding.check in CHECKS else BESIDE_OTHERS[finding.check]
+        when = f"It speaks when: {threshold}."
         told.append(
             f'<p class="finding {style}"><span><b>{level}: {escape(finding.text)}</b> {escape(finding.advice)}'
             f"<small>{escape(when)}</small></span></p>"
@@ -77,7 +87,8 @@ def _findings(findings: Sequence[Finding], adapter: Adapter) -> str:
         for finding in findings
         if "…" in finding.text and finding.check in CHECKS
     )
-    return f"<p>{escape(verdict(findings, adapter))}</p>{''.join(told)}{lists}"
+    more = " And 1 beside the other adapters of its folder." if beside else ""
+    return f"<p>{escape(verdict(findings, adapter))}{more}</p>{''.join(told)}{lists}"
 
 
 def _sizes(spectra: AdapterSpectra) -> str:
@@ -113,18 +124,49 @@ def _usual(spectra: AdapterSpectra) -> str:
     return f"<p>{escape(caution())} {escape(conclusion(spectra, beside))}</p>{html_table(head, rows)}"
 
 
+def _map(spectra: AdapterSpectra) -> str:
+    """Return a table of ‖ΔW‖, a row a layer, shaded by its share of the largest; empty where no layer is known."""
+    placed = [(m, float(np.linalg.norm(values))) for m, values in spectra.rows() if m.layer is not None]
+    if not placed:
+        return ""
+    kinds = module_type_order({matrix.module_type for matrix, _ in placed})
+    largest = max((norm for _, norm in placed if np.isfinite(norm)), default=0.0)
+    cells: dict[tuple[int, str], list[float]] = {}
+    for matrix, norm in placed:
+        cells.setdefault((matrix.layer or 0, matrix.module_type), []).append(norm)
+    body = ""
+    for layer in sorted({layer for layer, _ in cells}):
+        row = [float(np.linalg.norm(cells[layer, kind])) if (layer, kind) in cells else None for kind in kinds]
+        body += f'<tr><th scope="row">{layer}</th>{"".join(_shaded(norm, largest) for norm in row)}</tr>'
+    head = "".join(f'<th scope="col">{escape(kind)}</th>' for kind in kinds)
+    return f'<table><thead><tr><th scope="col">layer</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _shaded(norm: float | None, largest: float) -> str:
+    if norm is None:
+        return "<td>–</td>"
+    if not np.isfinite(norm):
+        return '<td class="number">NaN</td>'
+    share = min(1.0, norm / largest) if largest else 0.0
+    colour = f"color-mix(in srgb, var(--st-primary-color) {40 * share:.0f}%, transparent)"
+    return f'<td class="number" style="background: {colour}">{in_digits(norm)}</td>'
+
+
 def _spectra(spectra: AdapterSpectra) -> str:
     rows = [(matrix, values) for matrix, values in spectra.rows() if values.size and np.isfinite(values).all()]
+    largest = max((float(values[0]) for _, values in rows), default=0.0)
     drawn = "".join(
-        f"<figure>{_bars(values)}<figcaption>{escape(adapter_label(matrix))}, σ₁ {values[0]:.3g}</figcaption></figure>"
+        f"<figure>{_bars(values, largest)}<figcaption>{escape(adapter_label(matrix))}, σ₁ {values[0]:.3g}</figcaption>"
+        "</figure>"
         for matrix, values in rows[:MOST_SPECTRA]
     )
     more = f"<p>and {len(rows) - MOST_SPECTRA} more</p>" if len(rows) > MOST_SPECTRA else ""
-    return f'<div class="spectra">{drawn}</div>{more}' if drawn else ""
+    told = "The bars show σ beside the matrix's own σ₁; the line below is σ₁ beside the largest of all."
+    return f'<p>{told}</p><div class="spectra">{drawn}</div>{more}' if drawn else ""
 
 
-def _bars(values: np.ndarray) -> str:
-    """Draw σ as bars, the largest as high as the picture."""
+def _bars(values: np.ndarray, largest: float) -> str:
+    """Draw σ as bars, the first as high as the picture, and below them σ₁ as a share of the largest."""
     step = WIDTH / len(values)
     heights = values / values[0] * HEIGHT if values[0] > 0 else np.zeros(len(values))
     bars = "".join(
@@ -134,8 +176,9 @@ def _bars(values: np.ndarray) -> str:
     )
     told = ", ".join(f"{value:.3g}" for value in values[:8])
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 1}" role="img" aria-label="σ: {told}">{bars}'
-        f'<line x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/></svg>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 6}" role="img" aria-label="σ: {told}">{bars}'
+        f'<line x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>'
+        f'<rect x="0" y="{HEIGHT + 3}" width="{values[0] / largest * WIDTH if largest else 0:.1f}" height="3"/></svg>'
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.adapters import analyse_adapter, open_adapter
+from analysis.adapters.__main__ import main
 from analysis.adapters.doctor.neighbours import FEWEST, LARGER, neighbour_sizes, whole_size
 from analysis.adapters.files import WEIGHTS, NewTensor, TensorFile, write_tensors
 from analysis.adapters.triage import CLOSED, FINE, triage
@@ -37,12 +38,25 @@ def test_an_adapter_is_found_when_it_is_far_larger_than_its_neighbours(write, ti
         assert times / 2 < told["large"].number < times * 2 and "3 others for acme/llama" in told["large"].text
 
 
+def test_the_command_tells_it_beside_others(write, capsys):
+    few, large = [str(write(f"n{i}")) for i in range(FEWEST)], str(write("large", 0.3))
+    assert main([large, "--compare", *few]) == 0
+    told = capsys.readouterr().out
+    assert "large: Look: ΔW is " in told and "3 others for acme/llama" in told and "is told by --compare" not in told
+    assert main([large, "--compare", *few[1:]]) == 0
+    told = capsys.readouterr().out
+    assert "others for acme/llama" not in told and "is told by --compare with 3 or more" in told
+
+
 def test_s_is_named_where_it_cannot_be_the_cause(write):
     few = [write(f"n{i}") for i in range(FEWEST)]
     assert "s = alpha / r is that of the others (1)" in found(*few, write("large", 0.3))["large"].advice
     config = few[0] / "adapter_config.json"
     config.write_text(config.read_text().replace('"lora_alpha": 2', '"lora_alpha": 3'))
-    assert "is not that of the others" in found(*few, write("larger", 0.3))["larger"].advice
+    assert "is that of 2 of them (1)" in found(*few, write("larger", 0.3))["larger"].advice
+    own = write("other", 0.3) / "adapter_config.json"
+    own.write_text(own.read_text().replace('"lora_alpha": 2', '"lora_alpha": 4'))
+    assert "(2) is not that of most" in found(*few, own.parent)["other"].advice
 
 
 def test_of_one_level_the_one_with_more_matrices_concerned_comes_first(write):

@@ -16,7 +16,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.adapters import AdapterError, open_adapter
-from analysis.adapters.doctor import CHECKS
+from analysis.adapters.doctor import CHECKS, Finding
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, TensorFile, write_tensors
 from analysis.adapters.own import open_any
 from analysis.runs import load_run
@@ -426,6 +426,10 @@ def test_a_report_is_one_file_that_says_what_the_page_says(tmp_path):
     for name in NAMES:
         assert name in html
     assert html.count("<figure>") == len(NAMES) and "Error against size" in html
+    assert "‖ΔW‖ by layer and module type" in html
+    beside = Finding("neighbours", "look", "ΔW is 65 times as large.", "Compare.", 65.0)
+    html = adapter_html(spectra, [], "mine", beside=beside)
+    assert "ΔW is 65 times as large." in html and "And 1 beside the other adapters" in html
 
 
 def test_checkpoints_become_a_run_with_one_click(page, roots, tmp_path, monkeypatch):

@@ -116,7 +116,8 @@ def conclusion(spectra: AdapterSpectra, rows: Sequence[Beside]) -> str:
     by_chance = " One in ten does so by chance." if len(outside) <= 2 else ""
     return (
         f"{whom}: {len(outside)} of {len(rows)} numbers {lie} outside the middle 90 % of theirs "
-        f"({'; '.join(outside)}): unlike them, which alone is no defect.{by_chance}{missing}"
+        f"({'; '.join(outside)}): unlike them. Whether that is a defect this cannot tell: see the "
+        f"findings.{by_chance}{missing}"
     )
 
 

@@ -47,12 +47,14 @@ def neighbour_sizes(spectra: Mapping[str, AdapterSpectra]) -> dict[str, Finding]
 
 
 def _advice(own: AdapterSpectra, others: Sequence[AdapterSpectra]) -> str:
-    """Return what to compare: s is left out where it is that of all the others."""
-    scales, theirs = _scales(own), set().union(*map(_scales, others))
-    if scales == theirs:
-        told = f" ({max(scales):.3g})" if len(scales) == 1 else ""
-        return f"Its s = alpha / r is that of the others{told}: compare the rate, the data and the steps."
-    return "Its s = alpha / r is not that of the others: compare it, and the rate, with theirs."
+    """Return what to compare: not s, where most of the others have it too."""
+    scales = _scales(own)
+    same = sum(_scales(other) == scales for other in others)
+    told = f" ({max(scales):.3g})" if len(scales) == 1 else ""
+    if 2 * same > len(others):
+        of = "the others" if same == len(others) else f"{same} of them"
+        return f"Its s = alpha / r is that of {of}{told}: compare the rate, the data and the steps."
+    return f"Its s = alpha / r{told} is not that of most of them: compare it, and the rate, with theirs."
 
 
 def _scales(spectra: AdapterSpectra) -> set[float]:
