@@ -134,7 +134,7 @@ def number_text(value: float, form: str) -> str:
     if form == "s":
         return f"{value / 1e6:.3g}M" if value >= 1e6 else f"{value / 1e3:.3g}k" if value >= 1e3 else f"{value:.0f}"
     if form == "g":
-        return number_text(value, "s") if value >= 1e3 else f"{value:.2g}" if value < 100 else f"{value:.0f}"
+        return number_text(value, "s") if value >= 1e3 else f"{value:.2g}" if value < 99.5 else f"{value:.0f}"
     return "0" if form == "+.0f" and not value else f"{value:{form}}".replace("-", "−")
 
 

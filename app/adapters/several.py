@@ -12,7 +12,7 @@ import streamlit as st
 from adapters.findings import ICONS
 from adapters.others import others_of
 from adapters.source import Source
-from adapters.zips import zipped
+from adapters.zips import merged_name, zipped
 from analysis.adapters import Adapter, AdapterError
 from analysis.adapters.doctor import NOTE, examine_together
 from analysis.adapters.many import SIDES, Comparisons
@@ -80,7 +80,7 @@ def several_section(source: Source) -> None:
         # 0 is added so that no −0 is shown.
         rows = [
             row | {"cosine": None if row["cosine"] is None else round(row["cosine"], 3) + 0.0}
-            for row in pair_rows(compared)
+            for row in sorted(pair_rows(compared), key=lambda row: -abs(row["cosine"] or 0.0))
         ]
         st.dataframe(rows, hide_index=True, key="adapters_many_pairs", column_config=columns)
         st.caption(
@@ -164,4 +164,5 @@ def _merge(adapters: list[Adapter], compared: Comparisons) -> None:
         st.success(f"{told} {lost}.", icon=":material/check:")
     for notice in merge.notices:
         st.caption(plain(notice))
-    download("Download merged.zip", content, "merged.zip", "adapters_merged_download", mime="application/zip")
+    file = f"{merged_name(compared.names, how)}.zip"
+    download(f"Download {file}", content, file, "adapters_merged_download", mime="application/zip")

@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 
 from adapters.source import Source, mapped
-from adapters.zips import zipped
+from adapters.zips import smaller_name, zipped
 from analysis.adapters import (
     DTYPES,
     FORMS,
@@ -182,12 +182,12 @@ def _offer_lossless(spectra: AdapterSpectra, suggestion: Suggestion, written: Wr
     """Offer what goes without loss, and else what goes at an error that hardly counts."""
     whole = sum(now_ranks(spectra).values())
     offers = (
-        ("energy", 1.0, "Without loss: {count} of {whole} directions have σ = 0.", "Remove the padding", 0.0),
+        ("energy", 1.0, "Without loss: {count} of {whole} directions have σ = 0.", "Set this target", 0.0),
         (
             "error",
             HARDLY,
             f"At an error of at most {HARDLY:.1%} {{count}} of {{whole}} directions go.",
-            "Take this",
+            "Set this target",
             0.1,
         ),
     )
@@ -236,7 +236,9 @@ def _ask_suggestion(spectra: AdapterSpectra, written: Written, columns: Sequence
     )
     if target in ("energy", "error"):
         label, shown = "keep at least" if target == "energy" else "at most", "%.3f"
-        numbers: tuple[Any, ...] = (0.01, 1.0, 0.99, 0.001) if target == "energy" else (0.0, 0.99, 0.1, 0.001)
+        # Where directions hold nothing, leaving them out is what one comes for.
+        start = 0.99 if _lossless(spectra, written) is None else 1.0
+        numbers: tuple[Any, ...] = (0.01, 1.0, start, 0.001) if target == "energy" else (0.0, 0.99, 0.1, 0.001)
     else:
         now = now_ranks(spectra)
         whole = _size(spectra, target, now, written)
@@ -324,8 +326,8 @@ def _all_orders(spectra: AdapterSpectra, suggestion: Suggestion, written: Writte
 def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion, written: Written) -> None:
     form, dtype = written
     columns = st.columns([0.6, 0.4], vertical_alignment="bottom")
-    name = f"{source.label.removesuffix('.safetensors')}-r{suggestion.total_rank}"
-    name += f"-{dtype.lower()}" if dtype else ""
+    plan = planned(spectra.adapter, suggestion.ranks, dtype, form)
+    name = smaller_name(source.label, suggestion.ranks, plan_size(plan).total, dtype)
     folder = columns[0].text_input(
         "Write the smaller adapter to",
         _shown(runs_root() / "adapters" / name),
@@ -335,7 +337,6 @@ def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion, writ
     with columns[1].container(horizontal=True):
         here = st.button("Write", key="adapters_write", type="primary", icon=":material/save:")
         away = st.button("Make a zip", key="adapters_zip", icon=":material/folder_zip:")
-    plan = planned(spectra.adapter, suggestion.ranks, dtype, form)
     for notice in plan.notices:
         st.caption(plain(notice))
     if not (here or away):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from adapters.source import Source
-from adapters.zips import zipped
+from adapters.zips import smaller_name, zipped
 from analysis.adapters import (
     SAME,
     AdapterError,
@@ -56,7 +56,7 @@ def offer_spare(source: Source, check: str) -> None:
             f"Without them: total rank {sum(m.rank for m in spectra.adapter.matrices):,} → {found.total_rank:,}, file "
             f"{before / 1e3:,.1f} → {after / 1e3:,.1f} kB ({after / before:.0%}), error of ΔW {_share(found.error)}."
         )
-        act("Make it smaller", f"adapters_unpad_{check}", ":material/compress:", _make, source, check, found)
+        act("Make a zip without them", f"adapters_unpad_{check}", ":material/compress:", _make, source, check, found)
     made: Spare | None = st.session_state.get(KEPT)
     if made is not None and made.spectra is spectra and made.check == check:
         st.success(plain(made.told), icon=":material/check:")
@@ -76,7 +76,8 @@ def _found(spectra: AdapterSpectra, loss: float) -> Suggestion | None:
 
 
 def _make(source: Source, check: str, found: Suggestion) -> None:
-    spectra, file = source.spectra, f"{source.label.removesuffix('.safetensors')}-r{found.total_rank}.zip"
+    spectra = source.spectra
+    file = f"{smaller_name(source.label, found.ranks, size_at(spectra.adapter, found.ranks).total)}.zip"
     try:
         with tempfile.TemporaryDirectory() as made, progress("Truncating") as count:
             folder = Path(made) / "adapter"

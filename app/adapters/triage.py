@@ -17,7 +17,7 @@ UNASKED_BYTES = 100 << 20
 WORDS = {CLOSED: "⊘ cannot be opened", WRONG: "✗ wrong", LOOK: "! look", NOTE: "i note", FINE: "✓ nothing found"}
 COLUMNS = {"adapter": 160, "verdict": 130, "finding": 600, "type": 70, "same ΔW as": 120}
 """Column → its width, px."""
-MOST_ROWS, ROW_PX, HEAD_PX = 6, 30, 37
+MOST_ROWS, ROW_PX, HEAD_PX = 10, 30, 37
 """Rows before the table scrolls: what is open shall stand on the first screen."""
 KEPT = "adapters_triage"
 

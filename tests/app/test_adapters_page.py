@@ -484,6 +484,18 @@ def test_a_zip_on_the_server_with_several_offers_the_same_choice(page, tmp_path)
     assert any(button.label == "two.zip" for button in page.button)
 
 
+@pytest.mark.parametrize("names, how, says", [
+    (["faq", "my jokes/r8.safetensors"], "linear", "faq-my-jokes-r8-linear"),
+    (["a", "b", "c", "d"], "ties", "a-and-3-others-ties"),
+])  # fmt: skip
+def test_files_are_named_after_what_they_hold(names, how, says):
+    from adapters.zips import merged_name, smaller_name
+
+    assert merged_name(names, how) == says
+    assert smaller_name("jokes", {"q": 8, "k": 8, "v": 0}, 114_000) == "jokes-r8"
+    assert smaller_name("jokes.safetensors", {"q": 8, "k": 4}, 114_400, "F16") == "jokes-114kB-f16"
+
+
 def test_one_change_in_other_factors_is_the_same(tmp_path):
     from analysis.adapters import analyse_adapter, compress_adapter
     from analysis.adapters.triage import ratio_of, triage
@@ -519,10 +531,12 @@ def test_padding_goes_with_one_click_and_the_type_counts_in_every_size(page, tmp
     assert "total rank 24 → 12" in text(page)
     page.button(key="adapters_unpad_unused").click().run()
     assert not page.exception
-    assert "padded-r12.zip is ready" in text(page) and "Total rank 24 → 12" in text(page)
+    assert "padded-r4.zip is ready" in text(page) and "Total rank 24 → 12" in text(page)
     show(page, "Shrink it")
+    assert page.slider[0].value == 1.0 and "Total rank 24 → 12" in text(page)
+    page.slider[0].set_value(0.5).run()
     page.button(key="adapters_padding").click().run()
-    assert not page.exception and "Total rank 24 → 12" in text(page)
+    assert not page.exception and page.slider[0].value == 1.0 and "Total rank 24 → 12" in text(page)
     out = tmp_path / "half"
     page.selectbox(key=f"adapters_dtype_{tmp_path / 'padded'}").set_value("F16").run()
     assert not page.exception
