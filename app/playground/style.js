@@ -39,7 +39,7 @@ const CSS = `
 .pg-why { min-height: 3em; } .pg-why[data-told="true"] { color: var(--st-text-color); } .pg-cells { cursor: pointer; } .pg-ended { font-weight: 600; } .pg-ended:empty { display: none; }
 .pg-race { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; }
 .pg-look { scroll-margin-top: 72px; min-height: 2.9em; font-size: 15px; max-width: 1180px; }
-.pg-small { font-size: 12.5px; color: var(--fl-muted); } .pg-tight { gap: 6px; } .pg-trouble { color: color-mix(in srgb, #c2410c 80%, var(--st-text-color)); } .pg-trouble:empty { display: none; }
+.pg-small { font-size: 12.5px; color: var(--fl-muted); } .pg-tight { gap: 6px; } .pg-trouble { color: color-mix(in srgb, #c2410c 80%, var(--st-text-color)); } .pg-trouble:empty, .pg-apart:empty { display: none; }
 .pg-maps { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; } .pg-below { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; margin-top: 4px; }
 .pg-below .pg-chart { min-height: 210px; }
 .pg-panel { display: flex; flex-direction: column; gap: 6px; min-width: 0; } .pg-panel header { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; min-height: 28px; } .pg-page .pg-panel h3 { font-size: 14px; }

@@ -139,8 +139,10 @@ def test_one_direction_taken_and_one_given_are_one_move_as_the_lab_counts():
 
 
 def test_ranks_that_are_nearer_without_a_lower_loss_are_told():
+    ranks = {"ranks": [2, 1], "trueRanks": [1, 2]}
+
     def ended(misplaced, loss):
-        return {"way": {"misplaced": [9, misplaced]}, "last": {"testLoss": loss}, "lastMove": 40}
+        return {"way": {"misplaced": [9, misplaced]}, "last": {"testLoss": loss, **ranks}, "lastMove": 40}
 
     cases = [[(6, 0.0091), (9, 0.009)], [(9, 0.01), (6, 0.0099)], [(6, 0.005), (9, 0.01)], [(6, 0.01), (6, 0.01)]]
     told = answers(
@@ -152,6 +154,28 @@ def test_ranks_that_are_nearer_without_a_lower_loss_are_told():
     assert "The ranks of A are nearer to the true ones, its loss is not lower; with the true ranks" in told[0]
     assert "The ranks of B are nearer to the true ones, its loss is not clearly lower; with" in told[1]
     assert not any("nearer" in words for words in told[2:])
+
+
+def test_where_more_is_given_than_needed_directions_are_counted_and_not_halved():
+    assert answers(
+        ["ui/words", "evenly", [2, 1], [1, 2]],
+        ["ui/words", "evenly", [2, 2], [1, 2]],
+        ["ui/words", "wrongWords", 25, True],
+        ["ui/words", "wrongWords", 25.5, False],
+    ) == [True, False, "25 directions misplaced", "51 directions too many or too few"]
+
+
+def test_two_who_follow_one_rule_are_told_apart_by_what_differs():
+    own = {"policy": "still", "prune_rule": "signed", "interval": 20, "points": []}
+    other = {**own, "prune_rule": "magnitude", "points": []}
+    cases = (["ui/words", "ownWords", *pair] for pair in ((own, other), (other, own), (own, own)))
+    assert answers(*cases) == ["prune rule: signed", "prune rule: magnitude", ""]
+
+
+def test_a_race_that_asks_for_a_guess_waits():
+    experiments = answers(["ui/experiments", "experiments"])[0]
+    assert all(bool(one.get("waits")) == ("Guess" in one["look"]) for one in experiments)
+    assert any(one.get("waits") for one in experiments)
 
 
 def test_every_experiment_can_be_trained_and_linked():

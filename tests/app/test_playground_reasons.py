@@ -47,6 +47,21 @@ def why(told: dict, matrix: int) -> str:
             0,
             "entropy .900, highest of 2: lost its smallest direction.",
         ),
+        (
+            event(decided=[0.9, 0.4121, 1, 0.5, 0.2], prune=[{"matrix": 1}], refused=[[4, "rank_1"]]),
+            1,
+            "entropy .412, 2nd lowest of 5, lowest of those that can lose: lost its smallest direction.",
+        ),
+        (
+            event(decided=[0.9, 0.4121, 1, 0.5, None], extend=[{"matrix": 0}], refused=[[2, "at_max_rank"]]),
+            0,
+            "entropy .900, 2nd highest of 4 with a score, highest of those that can gain: gained one.",
+        ),
+        (
+            event("inverted", importances=[-0.9, -0.4], decided=[-0.9, -0.4], refused=[[0, "rank_1"]], ranks=[1, 5]),
+            1,
+            "entropy .400, lowest of 2: lost its smallest direction.",
+        ),
         (event("random"), 1, "number drawn .412, lowest of 5: lost its smallest direction."),
         (event("oracle", decided=[0, -1, 1, 0, 0]), 1, "had 4 and needs 7: lost its smallest direction."),
         (

@@ -4,9 +4,9 @@ import { element, penFor } from "../../player/pen/draw.js";
 import { formatNumber } from "../../player/model/format.js";
 import { drawRankMap, KINDS, matrixAt } from "../pictures/rank_map.js";
 import { misplaced } from "./ledger.js";
-import { guessWords, reasonWords, scoreWords } from "./reasons.js";
+import { guessWords, PRUNED, reasonWords, scoreWords } from "./reasons.js";
 import { ruleName, RULES, ruleWords } from "./rules.js";
-import { matrixName } from "./words.js";
+import { evenly, matrixName, wrongWords } from "./words.js";
 
 /** @import { Event } from "../engine/allocator.js" */
 /** @import { Palette } from "../../player/pen/palette.js" */
@@ -32,9 +32,10 @@ export class Contestant {
     this.rule = element("select", { class: "fl-select", "aria-label": `Rule of contestant ${this.name}`, onchange: () => choose(this.rule.value) }, RULES.map((key) => element("option", { value: key, text: ruleName(key) })));
     this.canvas = element("canvas", { role: "img", tabindex: "0", class: "pg-cells" });
     this.box = element("div", { class: "pg-map" }, [this.canvas]);
+    this.apart = element("p", { class: "pg-small pg-apart" });
     this.why = element("p", { class: "pg-small pg-why", "aria-live": "polite" });
     this.score = element("p", { class: "pg-score" });
-    this.node = element("section", { class: `pg-panel pg-side-${side}` }, [element("header", {}, [element("h3", {}, [element("span", { class: "pg-badge", text: this.name })]), this.rule]), this.box, this.score, this.why]);
+    this.node = element("section", { class: `pg-panel pg-side-${side}` }, [element("header", {}, [element("h3", {}, [element("span", { class: "pg-badge", text: this.name })]), this.rule]), this.apart, this.box, this.score, this.why]);
     /** Matrix under the pointer, and the one that was pressed; −1 = none. */
     this.hovered = -1;
     this.pinned = -1;
@@ -86,8 +87,9 @@ export class Contestant {
     if (next >= 0 && next < this.names.length && next !== this.pinned) this.pin(next);
   }
 
-  /** Begin anew. @param {string} rule @param {string} pruned which direction goes @param {number | null} first step of the first event, null = none comes @param {number} count of matrices */
-  follow(rule, pruned, first, count) {
+  /** Begin anew. @param {string} rule @param {string} pruned which direction goes @param {number | null} first step of the first event, null = none comes @param {number} count of matrices @param {string} apart what it has otherwise than the other, who follows the same rule */
+  follow(rule, pruned, first, count, apart) {
+    this.apart.textContent = apart;
     this.rule.value = rule;
     this.plan = { rule, pruned, first };
     this.names = Array.from({ length: count }, (_, matrix) => matrixName(matrix));
@@ -97,7 +99,7 @@ export class Contestant {
   /** @param {Event | undefined} event the latest @param {boolean} first it is the first @param {ArrayLike<number>} truth @param {number} shown matrix, −1 = none @returns {string} */
   words(event, first, truth, shown) {
     const { rule, pruned, first: due } = this.plan;
-    if (shown < 0) return `${ruleWords(rule)}${!event && due !== null && rule !== "still" ? " Guess which matrix loses first: press it." : ""}`;
+    if (shown < 0) return `${ruleWords(rule).replace(PRUNED.magnitude, pruned)}${!event && due !== null && rule !== "still" ? " Guess which matrix loses first: press it." : ""}`;
     const name = this.names[shown];
     if (!event) return due === null ? `${name}: no event comes, for this rule only gives ranks to start with.` : `${name}${this.guess === shown ? " is your pick" : ""}: the first event comes after step ${due}.`;
     const guess = first && this.guess === shown && this.hovered < 0 ? guessWords(event, shown, this.names) : "";
@@ -129,8 +131,8 @@ export class Contestant {
     const right = truth.filter((rank, place) => rank === last.ranks[place]).length;
     const loss = last.testLoss ?? last.validationLoss;
     const { nearer, changes } = last.scores;
-    const share = changes ? `${ledger.moves} ${ledger.moves === 1 ? "move" : "moves"}: ${nearer} of ${changes} changes of rank towards the truth` : "no move yet";
-    const first = `${formatNumber(wrong)} directions misplaced · loss ${formatNumber(loss)}`;
+    const share = changes ? `${ledger.moves} ${ledger.moves === 1 ? "move" : "moves"}: ${nearer} of ${changes} changes of rank towards the truth` : this.plan.rule === "still" || this.plan.first === null ? "nothing moves" : last.step < last.steps ? "no move yet" : "no move";
+    const first = `${wrongWords(wrong, evenly(last.ranks, truth))} · loss ${formatNumber(loss)}`;
     const told = `${first}. ${right} of ${truth.length} found · ${share}`;
     if (this.told !== told) {
       this.told = told;

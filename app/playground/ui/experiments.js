@@ -3,7 +3,7 @@
 import { copyOf, halves, SLOWLY } from "./choices.js";
 
 /** @import { Choices } from "./choices.js" */
-/** @typedef {{key: string, label: string, look: string, choices: Choices}} Experiment */
+/** @typedef {{key: string, label: string, look: string, choices: Choices, waits?: boolean}} Experiment waits: for a guess, until Play is pressed */
 
 /** @param {string} key @returns {Choices | undefined} */
 export function choicesOf(key) {
@@ -15,7 +15,8 @@ export function choicesOf(key) {
 export const EXPERIMENTS = [
   {
     key: "chance", label: "Does it beat chance?",
-    look: "A follows the entropy, B draws its moves by lot. Guess first: which one ends with fewer directions misplaced, and by how much? Then choose agree above the left map: there it is less clear.",
+    look: "A follows the entropy, B draws its moves by lot. Guess first: which one ends with fewer directions misplaced, and by how much? Then press Play. After it, choose agree above the left map: there it is less clear.",
+    waits: true,
     choices: { scenario: halves(), shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "random" } },
   },
   {
@@ -25,7 +26,8 @@ export const EXPERIMENTS = [
   },
   {
     key: "energy", label: "Small and wide",
-    look: "Here the matrices that need most rank carry the least energy. A goes by entropy, which ignores size; B by the Frobenius norm, which is nothing but size. Guess: which one ends with fewer directions misplaced, and is its loss lower for that?",
+    look: "Here the matrices that need most rank carry the least energy. A goes by entropy, which ignores size; B by the Frobenius norm, which is nothing but size. Guess: which one ends with fewer directions misplaced, and is its loss lower for that? Then press Play.",
+    waits: true,
     choices: { scenario: "disagree", shared: {}, a: { ...SLOWLY }, b: { ...SLOWLY, policy: "frobenius_norm" } },
   },
   {

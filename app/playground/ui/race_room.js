@@ -17,7 +17,7 @@ import { ruleName } from "./rules.js";
 import { ScheduleDesk } from "./schedule_desk.js";
 import { SettingsPanel } from "./settings_panel.js";
 import { verdictWords } from "./verdict.js";
-import { eventWords, matrixName } from "./words.js";
+import { eventWords, matrixName, ownWords } from "./words.js";
 import { POLICIES } from "../engine/policies.js";
 
 /** @import { Palette } from "../../player/pen/palette.js" */
@@ -52,6 +52,8 @@ export class RaceRoom {
     this.lastEvent = null;
     /** Of each contestant, which direction goes. */
     this.pruned = ["", ""];
+    /** Of each, what it has otherwise than the other, where both follow one rule. */
+    this.apart = ["", ""];
     this.truth = truthOfChoices(choices);
     this.given = 0;
     this.look = element("p", { text: LOOK });
@@ -103,8 +105,9 @@ export class RaceRoom {
   begin() {
     this.keys = (/** @type {KeyboardEvent} */ event) => this.pressed(event);
     document.addEventListener("keydown", this.keys);
-    this.restart(!this.hall.still);
-    this.ask(experimentOf(this.choices));
+    const experiment = experimentOf(this.choices);
+    this.restart(!this.hall.still && !experiment?.waits);
+    this.ask(experiment);
   }
 
   close() {
@@ -142,7 +145,7 @@ export class RaceRoom {
   try(experiment) {
     this.choices = copyOf(experiment.choices);
     this.hall.changed();
-    this.restart(!this.hall.still);
+    this.restart(!this.hall.still && !experiment.waits);
     this.ask(experiment);
     this.look.parentElement?.scrollIntoView({ block: "nearest", behavior: this.hall.still ? "auto" : "smooth" });
   }
@@ -166,7 +169,9 @@ export class RaceRoom {
     const [a, b] = SIDES.map((side) => settingsOf(choices, side));
     const due = [a, b].map((own) => Array.from({ length: own.steps }, (_, i) => i + 1).filter((step) => isEvent(own, step) && budgetOf(own, step)));
     this.pruned = [a, b].map(({ prune_rule: rule }) => PRUNED[rule]);
-    SIDES.forEach((side, i) => this.contestants[i].follow(ruleOf(choices[side]), this.pruned[i], due[i][0] ?? null, 3 * a.layers));
+    const alike = ruleOf(choices.a) === ruleOf(choices.b);
+    this.apart = alike ? [ownWords(a, b), ownWords(b, a)] : ["", ""];
+    SIDES.forEach((side, i) => this.contestants[i].follow(ruleOf(choices[side]), this.pruned[i], due[i][0] ?? null, 3 * a.layers, this.apart[i]));
     this.lastEvent = due.flat().reduce((/** @type {number | null} */ last, step) => Math.max(last ?? 0, step), null);
     const oracle = settingsOf({ ...choices, a: { policy: "true_ranks" } }, "a");
     Object.assign(this, { waiting: true, playing, finished: false });
@@ -254,7 +259,7 @@ export class RaceRoom {
     if (this.playButton) this.playButton.textContent = playing ? "Pause" : finished ? "Again" : last.step ? "Go on" : "Play";
     const over = this.lastEvent === null ? "" : last.step > this.lastEvent ? ` · moves ended at step ${this.movesEnded}` : "";
     if (this.readout) this.readout.textContent = `step ${last.step} of ${last.steps}${this.movesEnded === null ? "" : over}`;
-    if (finished && this.host.dataset.finished !== "true") this.verdict.textContent = verdictWords(this.ledgers, SIDES.map((side) => ruleName(ruleOf(this.choices[side]))));
+    if (finished && this.host.dataset.finished !== "true") this.verdict.textContent = verdictWords(this.ledgers, SIDES.map((side, i) => [ruleName(ruleOf(this.choices[side])), this.apart[i]].filter(Boolean).join(", ")));
     // The question of an experiment stays beside its answer.
     this.look.hidden = finished && this.look.textContent === LOOK;
     Object.assign(this.host.dataset, { step: String(last.step), finished: String(finished), moved: String(this.ledgers[0].moves) });

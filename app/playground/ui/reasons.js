@@ -37,13 +37,26 @@ function ordinal(place) {
   return `${place}${end} `;
 }
 
-/** Where a matrix stands among all. @param {number[]} values of all that have a score @param {number} own @returns {string} */
-function standing(values, own) {
-  const below = values.filter((value) => value < own).length;
-  const above = values.filter((value) => value > own).length;
-  const equal = values.length - below - above - 1;
-  const place = below <= above ? `${ordinal(below + 1)}lowest` : `${ordinal(above + 1)}highest`;
-  return `${place} of ${values.length}${equal ? ` with ${equal} more` : ""}`;
+/**
+ * Where a matrix stands among all, and among those that can move, where others before it cannot.
+ * @param {Event} event @param {number} matrix @param {number} sign −1 where the highest lose
+ * @returns {string}
+ */
+function standing({ decided, refused }, matrix, sign) {
+  const values = decided.map((value) => (value === null || Number.isNaN(value) ? NaN : rounded(value) * sign));
+  const known = values.filter((value) => !Number.isNaN(value));
+  const own = values[matrix];
+  const below = known.filter((value) => value < own).length;
+  const above = known.filter((value) => value > own).length;
+  const equal = known.length - below - above - 1;
+  const low = below <= above;
+  const loses = low === sign > 0;
+  const barred = refused.filter(([, reason]) => (reason === "at_max_rank") !== loses).map(([other]) => other);
+  const passed = barred.filter((other) => (low ? values[other] < own : values[other] > own)).length;
+  const place = (/** @type {number} */ before) => (low ? `${ordinal(before + 1)}lowest` : `${ordinal(before + 1)}highest`);
+  const count = Math.min(below, above);
+  const free = passed && !barred.includes(matrix) ? `, ${place(count - passed)} of those that can ${loses ? "lose" : "gain"}` : "";
+  return `${place(count)} of ${known.length}${known.length < values.length ? " with a score" : ""}${equal ? ` with ${equal} more` : ""}${free}`;
 }
 
 /** @param {Event} event @param {number} matrix @param {string} pruned which direction goes @returns {string} */
@@ -80,10 +93,9 @@ export function reasonWords(event, matrix, needed, pruned) {
   const alone = had === 1 && silentAtRankOne(measure);
   if (score === null || Number.isNaN(score)) return alone ? "a single direction has no entropy to compare, so it took no part." : `its ${word} is undefined, so it took no part.`;
   if (score === Infinity) return `comes before all others by a rule: ${did}.`;
-  const known = decided.flatMap((value) => (value === null || Number.isNaN(value) ? [] : [rounded(value) * sign]));
   const shown = importances[matrix] ?? score;
   const turned = sign < 0 ? outcomeTurned(did) : did;
-  return `${word} ${short(shown * sign)}${alone ? " (at rank 1 by definition)" : ""}, ${standing(known, rounded(score) * sign)}: ${turned}.`;
+  return `${word} ${short(shown * sign)}${alone ? " (at rank 1 by definition)" : ""}, ${standing(event, matrix, sign)}: ${turned}.`;
 }
 
 /** Ends change their names where a rule turns them over. @param {string} words */

@@ -1,6 +1,7 @@
 /** How a race ended, in words that come from its numbers. */
 
 import { formatNumber } from "../../player/model/format.js";
+import { evenly, wrongWords } from "./words.js";
 
 /** @import { Ledger } from "./ledger.js" */
 
@@ -12,7 +13,8 @@ export function verdictWords(ledgers, names) {
   const [a, b, knowing] = ledgers;
   const of = (/** @type {Ledger} */ { way, last }, /** @type {number} */ i) => {
     const [first, now] = [way.misplaced[0], way.misplaced[way.misplaced.length - 1]];
-    return `${"AB"[i]} (${names[i]}) ended with ${formatNumber(now)} directions misplaced, from ${formatNumber(first)}, and a loss of ${formatNumber(last?.testLoss)}`;
+    const even = !last || evenly(last.ranks, last.trueRanks);
+    return `${"AB"[i]} (${names[i]}) ended with ${wrongWords(now, even)}, from ${formatNumber(even ? first : 2 * first)}, and a loss of ${formatNumber(last?.testLoss)}`;
   };
   const [lossA, lossB, best] = [a, b, knowing].map(({ last }) => last?.testLoss ?? NaN);
   const moved = Math.max(...[a, b].map(({ lastMove }) => lastMove ?? -1));

@@ -1,6 +1,8 @@
 /** What happened, in words. */
 
+import { formatNumber } from "../../player/model/format.js";
 import { KINDS } from "../pictures/rank_map.js";
+import { OWN } from "./choices.js";
 
 /** @import { Event } from "../engine/allocator.js" */
 
@@ -9,6 +11,23 @@ const NAMED = 3;
 /** @param {number} matrix in module order @returns {string} as its row and column in a map say */
 export function matrixName(matrix) {
   return `layer ${Math.floor(matrix / KINDS.length)} ${KINDS[matrix % KINDS.length]}`;
+}
+
+/** How far ranks are from the true ones: moves can mend it only where both have as many directions. @param {number} wrong ½ · Σ |has − needs| @param {boolean} even as many as are needed, in all @returns {string} */
+export function wrongWords(wrong, even) {
+  return even ? `${formatNumber(wrong)} directions misplaced` : `${formatNumber(2 * wrong)} directions too many or too few`;
+}
+
+/** @param {ArrayLike<number>} ranks @param {ArrayLike<number>} truth @returns {boolean} as many directions in all */
+export function evenly(ranks, truth) {
+  const [has, needs] = [ranks, truth].map((own) => Array.from(own).reduce((sum, rank) => sum + rank, 0));
+  return has === needs;
+}
+
+/** What one contestant has otherwise than the other, where both follow one rule. @param {Record<string, unknown>} own settings @param {Record<string, unknown>} other @returns {string} */
+export function ownWords(own, other) {
+  const keys = OWN.filter((key) => !["policy", "preset"].includes(key) && JSON.stringify(own[key]) !== JSON.stringify(other[key]));
+  return keys.map((key) => `${key.replaceAll("_", " ")}: ${String(own[key] ?? "–").replaceAll("_", " ")}`).join(", ");
 }
 
 /** @param {string[]} names @returns {string} */
