@@ -110,7 +110,14 @@ def _dial(config: FlexLoRAConfig) -> dict[str, Any]:
     """A place for each b₀, the run's own where it begins, and what the first with enough moves allows."""
     frames = [_started(config, b0) for b0 in START_BUDGETS]
     enough = next(frame["value"] for frame in frames if frame["value"] >= WANTED_MOVES)
-    return {"dial": frames, "dial_start": START_BUDGETS.index(int(config.initial_budget)), "enough": enough}
+    return {
+        "dial": frames,
+        "dial_start": START_BUDGETS.index(int(config.initial_budget)),
+        "dial_least": START_BUDGETS[0],
+        "dial_most": START_BUDGETS[-1],
+        "dial_count": len(START_BUDGETS),
+        "enough": enough,
+    }
 
 
 def _started(config: FlexLoRAConfig, b0: int) -> dict[str, Any]:

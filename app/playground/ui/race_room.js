@@ -17,7 +17,7 @@ import { ruleName } from "./rules.js";
 import { ScheduleDesk } from "./schedule_desk.js";
 import { SettingsPanel } from "./settings_panel.js";
 import { verdictWords } from "./verdict.js";
-import { eventWords, matrixName, ownWords } from "./words.js";
+import { evenly, eventWords, matrixName, ownWords } from "./words.js";
 import { POLICIES } from "../engine/policies.js";
 
 /** @import { Palette } from "../../player/pen/palette.js" */
@@ -278,9 +278,10 @@ export class RaceRoom {
     const marks = [...new Set(this.ledgers.slice(0, 2).flatMap(({ events }) => events.map((event) => event.step)))];
     const common = { x: /** @type {[number, number]} */ ([0, steps]), now: step, below: "step", marks };
     const loss = this.ledgers.map(({ validation }, i) => ({ ...looks[i], xs: validation.steps, ys: validation.losses }));
-    const way = this.ledgers.slice(0, 2).map(({ way: { steps: at, misplaced } }, i) => ({ ...looks[i], xs: [...at, step], ys: [...misplaced, misplaced[misplaced.length - 1]], steps: true }));
+    const even = this.ledgers.slice(0, 2).every(({ last }) => !last || evenly(last.ranks, last.trueRanks));
+    const way = this.ledgers.slice(0, 2).map(({ way: { steps: at, misplaced } }, i) => ({ ...looks[i], xs: [...at, step], ys: [...misplaced, misplaced[misplaced.length - 1]].map((wrong) => (even ? wrong : 2 * wrong)), steps: true }));
     const inputs = [
-      { ...common, series: way, y: endsOf(way.map(({ ys }) => ys)), title: "directions misplaced: ½ · Σ |has − needs|" },
+      { ...common, series: way, y: endsOf(way.map(({ ys }) => ys)), title: even ? "directions misplaced: ½ · Σ |has − needs|" : "directions too many or too few: Σ |has − needs|" },
       { ...common, series: loss, y: endsOf(loss.map(({ ys }) => ys), true), log: true, title: "loss on unseen data", right: 76 },
     ];
     this.charts.forEach((canvas, i) => {
