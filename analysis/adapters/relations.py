@@ -132,10 +132,15 @@ def _uneven(names: Sequence[str], norms: np.ndarray, live: np.ndarray, weights: 
     ratio = norms[most] / float(np.median(norms[others]))
     alike = names[others[0]] if len(others) == 1 else f"the middle one of the other {len(others)}"
     return [
-        f"‖ΔW‖ of {names[most]}, with its weight, is {ratio:.1f} times that of {alike}, {shares[most]:.0%} of the "
-        f"energy of all: it drowns the rest. Weight {weights[most] / ratio:.2g} would make it as large; open it alone "
-        "to see what is found in it."
+        f"‖ΔW‖ of {names[most]}, with its weight, is {ratio:.1f} times that of {alike}, {_percent(shares[most])} of "
+        f"the energy of all: it drowns the rest. Weight {weights[most] / ratio:.2g} would make it as large; open it "
+        "alone to see what is found in it."
     ]
+
+
+def _percent(share: float) -> str:
+    # What others are in is not all of it.
+    return "over 99%" if 0.99 < share < 1 else f"{share:.0%}"
 
 
 def merge_summary(names: Sequence[str], products: np.ndarray, weights: Sequence[float], how: str) -> str:
@@ -153,9 +158,9 @@ def merge_summary(names: Sequence[str], products: np.ndarray, weights: Sequence[
     both = "both" if len(names) == 2 else "all"
     large = drowning(norms)
     if abs(most) <= COSINE and large is not None:
-        share = norms[large] ** 2 / np.square(norms).sum()
+        share = _percent(norms[large] ** 2 / np.square(norms).sum())
         return (
-            f"Near orthogonal (cosine of ΔW {_range(list(cosines.values()))}), yet {share:.0%} of the sum's energy is "
+            f"Near orthogonal (cosine of ΔW {_range(list(cosines.values()))}), yet {share} of the sum's energy is "
             f"{names[large]}'s."
         )
     if abs(most) <= COSINE:
