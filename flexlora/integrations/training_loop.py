@@ -32,7 +32,8 @@ class LoopWatch:
         self._ended = threading.Event()
         # A script that an exception ends is gone before anybody looks; its exception was shown by then.
         atexit.register(self._leave)
-        threading.Thread(target=self._look, name="training loop", daemon=True).start()
+        self._thread = threading.Thread(target=self._look, name="training loop", daemon=True)
+        self._thread.start()
 
     def stepping(self) -> None:
         """Tell that a step begins: the loop is known from the first one on."""
@@ -56,6 +57,9 @@ class LoopWatch:
         atexit.unregister(self._leave)
         self._ended.set()
         self._loop, self._began = None, []
+        if threading.current_thread() is not self._thread:
+            # A thread that still ends while the interpreter does can abort the process.
+            self._thread.join(INTERVAL_S)
 
     def _look(self) -> None:
         missed = 0
