@@ -128,7 +128,7 @@ def _uneven(names: Sequence[str], norms: np.ndarray, live: np.ndarray, weights: 
         told = f"{listed(faint)} hardly {'counts' if one else 'count'}: " if faint else ""
         told += f"less than {FAINT:.0%} of the energy of all{'' if one else ' each'}. "
         return [f"{told}Give {'it' if one else 'them'} a larger weight."] if faint else []
-    others = [place for place in np.flatnonzero(live) if place != most]
+    others = [place for place in map(int, np.flatnonzero(live)) if place != most]
     ratio = norms[most] / float(np.median(norms[others]))
     alike = names[others[0]] if len(others) == 1 else f"the middle one of the other {len(others)}"
     return [

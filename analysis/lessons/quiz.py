@@ -44,9 +44,11 @@ def joined(rank: int, flags: Sequence[Sequence[bool]]) -> int:
     values, x = draw.normal(size=rank), draw.normal(size=4 * rank)
     new = [draw.normal(size=(4 * rank, 1)) for _ in range(2)]
     wider = [np.hstack([old, more / np.linalg.norm(more)]) for old, more in zip((p, q), new, strict=True)]
-    output = [left @ (own * (right.T @ x)) for left, own, right in ((p, values, q), (wider[0], [*values, 0], wider[1]))]
+    before, after = (
+        left @ (own * (right.T @ x)) for left, own, right in ((p, values, q), (wider[0], [*values, 0], wider[1]))
+    )
     departures = [sum(_departure(side) for side in sides) for sides in ((p, q), wider)]
-    changed = [not np.allclose(*output), not np.isclose(*departures, atol=1e-9)]
+    changed = [not np.allclose(before, after), not np.isclose(*departures, atol=1e-9)]
     return [list(option) for option in flags].index(changed)
 
 
