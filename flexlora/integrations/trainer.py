@@ -266,7 +266,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
                 _warn(f"The Trainer did not load the adapter of its best checkpoint (step {best}); the last one stays.")
         planned = recorder.config.event_steps()
         due = [t for t in planned if t <= state.global_step]
-        if recorder.config.initial_budget and planned and not due:
+        # Where none was due in all the steps, that was told at the start.
+        if recorder.config.initial_budget and planned and not due and planned[0] <= state.max_steps:
             _warn(
                 f"Training ended at step {state.global_step}; the first event was due at {planned[0]}: no rank moved."
             )
