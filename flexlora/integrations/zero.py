@@ -43,7 +43,7 @@ class ZeroOptimizer(KeptElsewhere):
     Where what lies is found out through ``deepspeed.utils.safe_set_full_fp32_param``. ``detach()`` ends it.
 
     Attributes:
-        zero: what ``deepspeed.initialize`` returned as the optimizer.
+        zero: what ``deepspeed.initialize`` returned as the optimizer; accelerate's wrapper around it is taken off.
     """
 
     def __init__(self, adapter: Adapter, zero: Any) -> None:
@@ -53,6 +53,9 @@ class ZeroOptimizer(KeptElsewhere):
             FlexLoRAError: it is no ZeRO optimizer of stage 1 or 2, one that is not followed, or does not train the
                 adapter; or the adapter's storage may still grow.
         """
+        if type(zero).__name__ == "DeepSpeedOptimizerWrapper":
+            # What accelerate's prepare returns: its own step does nothing, the engine's backward makes the steps.
+            zero = zero.optimizer
         check_zero(zero)
         _check_room(adapter)
         self.adapter, self.zero = adapter, zero
@@ -355,7 +358,8 @@ def check_zero(zero: Any) -> None:
         raise FlexLoRAError(f"ZeRO 3 cuts up the parameters themselves: {INSTEAD}.")
     if not name.startswith(("DeepSpeedZeroOptimizer", "BF16_Optimizer")):
         raise FlexLoRAError(
-            f"ZeroOptimizer takes the second value of deepspeed.initialize, with ZeRO stage 1 or 2, not {name}."
+            "ZeroOptimizer takes the second value of deepspeed.initialize, or what accelerate's prepare makes of an "
+            f"optimizer, with ZeRO stage 1 or 2, not {name}."
         )
     if getattr(zero, "cpu_offload", False):
         raise FlexLoRAError(f"ZeRO's offload keeps what is trained on another device: {INSTEAD}.")

@@ -39,6 +39,7 @@ deepspeed.init_distributed(dist_backend="gloo", verbose=False)
 rank, folder = dist.get_rank(), Path.cwd()
 """
 LOOP = """
+from accelerate.utils import DeepSpeedOptimizerWrapper
 from torch.nn.parallel import DistributedDataParallel
 from peft import PeftModel
 from transformers import LlamaConfig, LlamaForSequenceClassification
@@ -70,7 +71,7 @@ def train(seed, stage=0, bf16=False, stop=None, resume=None):
                   "gradient_clipping": clip, "bf16": {"enabled": bf16}, "steps_per_print": None,
                   "zero_optimization": {"stage": stage}}
         net, zero, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-        optimizer = ZeroOptimizer(adapter, zero)
+        optimizer = ZeroOptimizer(adapter, DeepSpeedOptimizerWrapper(zero) if seed % 2 else zero)
     else:
         net = DistributedDataParallel(model)
     start, seen = 0, []
@@ -334,6 +335,9 @@ def test_another_optimizer_is_told_what_is_wanted():
     with pytest.raises(FlexLoRAError, match=r"the second value of deepspeed\.initialize"):
         ZeroOptimizer(adapter, torch.optim.AdamW(adapter.parameters()))
     kind = type("DeepSpeedZeroOptimizer", (SimpleNamespace,), {})
+    wrapper = type("DeepSpeedOptimizerWrapper", (SimpleNamespace,), {})
+    with pytest.raises(FlexLoRAError, match="offload"):
+        ZeroOptimizer(adapter, wrapper(optimizer=kind(cpu_offload=True)))
     refused = {"offload": {"cpu_offload": True}, "fp16 under ZeRO": {"dtype": torch.float16}, "set max_rank": {}}
     for told, settings in refused.items():
         with pytest.raises(FlexLoRAError, match=told):
