@@ -39,11 +39,14 @@ deepspeed.init_distributed(dist_backend="gloo", verbose=False)
 rank, folder = dist.get_rank(), Path.cwd()
 """
 LOOP = """
+from accelerate import Accelerator
 from accelerate.utils import DeepSpeedOptimizerWrapper
 from torch.nn.parallel import DistributedDataParallel
 from peft import PeftModel
 from transformers import LlamaConfig, LlamaForSequenceClassification
 from flexlora.adapter_files import load_adapter
+
+Accelerator(cpu=True)
 
 def make():
     torch.manual_seed(0)
