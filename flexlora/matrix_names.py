@@ -71,6 +71,8 @@ def split_name(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     counting += [i for i in numbers[1:] if i < len(parts) - 1 and parts[i - 1].isdecimal()]
     last = max([*numbers[:1], *counting], default=-1)
     head, tail = parts[: last + 1], parts[last + 1 :]
+    if tail and all(part.isdecimal() for part in tail):
+        tail = (next((part for part in reversed(head) if not part.isdecimal()), tail[0]), *tail)
     if not tail:
         tail = tuple(part for part in parts if not part.isdecimal())[-1:] or parts[-1:]
     return head, tail
@@ -133,7 +135,7 @@ def _module_type(own: list[str]) -> str | None:
 
 def _of_net(own: list[str]) -> str | None:
     above = [part.lower() for part in own if not part.isdecimal()]
-    if not any("ff" in part for part in above):
+    if not any("ff" in part or part.endswith("mlp") for part in above):
         return None
     return "ffn_in" if above[-1] == "proj" else "ffn_out" if own[-1].isdecimal() and own[-1] != "0" else None
 

@@ -54,9 +54,9 @@ def place_matrices(names: Sequence[str]) -> dict[str, MatrixPlace]:
     last number that counts layers, as the model names it, without words that all blocks have.
     """
     plain = {name: describe_matrix(name) for name in names}
-    if len(set(plain.values())) == len(plain):
-        return {name: MatrixPlace(*place) for name, place in plain.items()}
     split = {name: split_name(name) for name in names}
+    if len(set(plain.values())) == len(plain) and not _several_stacks(names):
+        return {name: MatrixPlace(*place) for name, place in plain.items()}
     kinds = _kinds(split.values())
     blocks = _block_names({head for head, _ in split.values()})
     found = {name: MatrixPlace(plain[name][0], kinds[tail], blocks[head]) for name, (head, tail) in split.items()}
@@ -66,6 +66,24 @@ def place_matrices(names: Sequence[str]) -> dict[str, MatrixPlace]:
 
 
 Words = tuple[str, ...]
+
+
+def _several_stacks(names: Iterable[str]) -> bool:
+    """True where layers stand in several stacks, as in ``double_blocks.0`` and ``single_blocks.0``.
+
+    An encoder and its decoder are told apart by their module types. A number that ends a name counts steps of a head or
+    an embedder: it only matters where a layer has the same.
+    """
+    stacks: dict[str, set[Words]] = {}
+    layered: set[Words] = set()
+    for name in names:
+        words = tuple("encoder" if word == "decoder" else word for word in name.split("."))
+        at = next((place for place, word in enumerate(words) if word.isdecimal()), None)
+        if at is not None:
+            stacks.setdefault(words[at], set()).add(words[:at])
+            if at < len(words) - 1:
+                layered.add(words[:at])
+    return len(layered) > 1 or any(len(own) > 1 for own in stacks.values())
 
 
 def _kinds(split: Iterable[tuple[Words, Words]]) -> dict[Words, str]:
@@ -102,8 +120,10 @@ def _block_names(heads: set[Words]) -> dict[Words, str]:
         for word, number in itertools.pairwise(head[1:]):
             if number.isdecimal() and not word.isdecimal():
                 pairs.setdefault(word, set()).add(number)
+    # The outermost stack tells where a block is: only numbers within it may go without saying.
+    outer = {next((w for w, n in itertools.pairwise(head) if n.isdecimal()), "") for head in found.values()}
     for word, numbers in pairs.items():
-        if len(numbers) == 1:
+        if len(numbers) == 1 and word not in outer:
             found = _shorter(found, {head: _without_pair(own, word) for head, own in found.items()})
     for word in GENERIC:
         found = _shorter(found, {head: tuple(part for part in own if part != word) for head, own in found.items()})

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -33,7 +34,8 @@ ITEM_BYTES = {
     **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1),
 }
 """Type as safetensors names it → bytes of one number."""
-_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_WHOLE = {f"{sign}{bits}": f"<{kind}{bits // 8}" for sign, kind in (("I", "i"), ("U", "u")) for bits in (8, 16, 32, 64)}
+_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}
 
 
 class AdapterError(OutsideError):
@@ -173,7 +175,32 @@ def floats(data: bytes, dtype: str) -> np.ndarray:
         wide = np.zeros((array.size, 2), "<u2")
         wide[:, 1] = array
         array = wide.view("<f4")[:, 0]
+    elif dtype == "F8_E5M2":
+        # The upper half of float16.
+        array = (array.astype("<u2") << 8).view("<f2")
+    elif dtype == "F8_E4M3":
+        array = _e4m3()[array]
     return array.astype(np.float64)
+
+
+@lru_cache(maxsize=1)
+def _e4m3() -> np.ndarray:
+    """Return what each byte of F8_E4M3 means (256,): bias 7, no infinity, NaN where all bits but the sign are 1.
+
+    Micikevicius et al. (2022), "FP8 formats for deep learning".
+    """
+    byte = np.arange(256)
+    exponent, fraction = byte >> 3 & 15, byte & 7
+    value = np.where(exponent, (8 + fraction) * 2.0 ** (exponent - 10.0), fraction * 2.0**-9)
+    value[byte & 127 == 127] = np.nan
+    return np.where(byte > 127, -value, value)
+
+
+def numbers(store: TensorStore, tensor: Tensor) -> np.ndarray:
+    """Return a tensor that may hold whole numbers, as an alpha does, as float64; errors are those of ``read``."""
+    if tensor.dtype in _WHOLE:
+        return np.frombuffer(store.raw(tensor.name), _WHOLE[tensor.dtype]).astype(np.float64).reshape(tensor.shape)
+    return store.read(tensor.name)
 
 
 class NewTensor(NamedTuple):

@@ -6,6 +6,7 @@ from analysis.adapters.formats.diffusers_header import METADATA, STARTS, header_
 from analysis.adapters.formats.diffusers_plan import DIFFUSERS_WRITER
 from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.kohya import read_pairs
+from analysis.adapters.formats.module_paths import component_of
 from analysis.adapters.formats.peft_keys import check_keys
 from analysis.adapters.formats.record import Contents, Opened
 from analysis.adapters.scales import matrix_scale
@@ -29,15 +30,27 @@ def _read(opened: Opened) -> Contents:
     for own in settings.values():
         check_keys("LORA", own)
 
+    unsaid: list[str] = []
+
     def scale(name: str, rank: int) -> float | None:
         component, path = own_settings(settings, name)
         own = settings.get(component)
+        if own is None and len(settings) == 1 and component_of(name)[0] == "":
+            # The only part there is: its modules stand in the file without its name.
+            own = next(iter(settings.values()))
+        if settings and not own:
+            unsaid.append(name)
         if not own or not rank:
             return None
         return matrix_scale(own, "LORA", path, rank)
 
     told = "" if settings else "taken as r, so s = 1, as diffusers does."
     contents = read_pairs(opened, told, scale)
+    if unsaid:
+        contents.notices.append(
+            f"{METADATA} in the header says nothing of {unsaid[0]}"
+            f"{f' and {len(unsaid) - 1} more' if len(unsaid) > 1 else ''}: s is taken as 1 there."
+        )
     for own in settings.values():
         if own.get("use_dora") and not any("DoRA" in line for line in contents.notices):
             contents.notices.append(

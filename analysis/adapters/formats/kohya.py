@@ -6,15 +6,22 @@ from analysis.adapters.files import AdapterError
 from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.lycoris import PARTS
 from analysis.adapters.formats.module_paths import component_of
-from analysis.adapters.formats.pairs import Scale, module_entry, pair_kinds, pair_notices, sort_pairs
+from analysis.adapters.formats.pairs import STRANGE, Scale, module_entry, pair_kinds, pair_notices, sort_pairs
 from analysis.adapters.formats.pairs_plan import PAIRS_WRITER
 from analysis.adapters.formats.record import Contents, Opened
 
-_MARKS = (".lora_down.weight", ".lora_up.weight", *(f".{part}" for part in PARTS), ".diff", ".oft_blocks", ".on_input")
+_MARKS = (".lora_down.weight", ".lora_up.weight", *(f".{part}" for part in PARTS), ".diff", *STRANGE)
 
 
 def _is_kohya(opened: Opened) -> bool:
-    return any(name.endswith(_MARKS) for name in opened.tensors)
+    if any(name.endswith(_MARKS) for name in opened.tensors):
+        return True
+    # ``lora_A`` and ``lora_B`` under names of ComfyUI: an alpha in the file says that no configuration was beside it.
+    return opened.config is None and any(
+        f"{name.removesuffix('.alpha')}.lora_A.weight" in opened.tensors
+        for name in opened.tensors
+        if name.endswith(".alpha")
+    )
 
 
 def read_pairs(opened: Opened, no_alpha: str, scale: Scale) -> Contents:

@@ -15,7 +15,7 @@ from analysis.adapters.formats.peft_keys import check_keys
 from analysis.adapters.formats.peft_names import PREFIX
 from analysis.adapters.formats.peft_plan import PEFT_WRITER
 from analysis.adapters.formats.products import Product, Read, dense, hadamard, kronecker
-from analysis.adapters.formats.record import CONVOLUTION, LINEAR, Contents, Entry, Opened
+from analysis.adapters.formats.record import CONVOLUTION, LINEAR, Contents, Entry, Opened, check_one_adapter
 from analysis.adapters.scales import configured_rank, pattern_number
 
 HADA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
@@ -139,9 +139,7 @@ def _read(opened: Opened) -> Contents:
             continue
         names.add(match["adapter"] or "")
         modules.setdefault(match["module"], {})[match["part"]] = tensor
-    if len(names) > 1:
-        told = ", ".join(sorted(name or "(unnamed)" for name in names))
-        raise AdapterError(f"The file holds several adapters: {told}. Save each into a folder of its own.")
+    check_one_adapter(names)
     if not modules:
         raise AdapterError(f"The file holds no {LABELS[kind]} factors, though its configuration says {kind}.")
     for module, parts in modules.items():

@@ -31,17 +31,23 @@ DOTTED: dict[str, str] = {
 """How a dotted name begins → the part of the pipeline that it is of."""
 
 _WORDS = """
-down_blocks up_blocks mid_block input_blocks output_blocks middle_block double_blocks single_blocks
-transformer_blocks single_transformer_blocks joint_blocks temporal_transformer_blocks context_block x_block
-refiner_blocks noise_refiner context_refiner token_refiner individual_token_refiner to_q to_k to_v to_out to_qkv
-to_add_out add_q_proj add_k_proj add_v_proj q_proj k_proj v_proj o_proj out_proj in_proj qkv_proj proj_in
-proj_out proj_mlp k_img v_img norm_k_img self_attn cross_attn img_attn txt_attn img_mlp txt_mlp img_mod txt_mod
-img_in txt_in time_in vector_in guidance_in final_layer time_emb_proj time_embedding time_embed time_text_embed
-time_guidance_embed label_emb linear_1 linear_2 add_embedding conv_in conv_out conv_shortcut emb_layers
-in_layers out_layers skip_connection text_model vision_model text_projection position_embedding token_embedding
-layer_norm1 layer_norm2 ff_context adaLN_modulation norm1_context guidance_embedder text_embedder
-timestep_embedder context_embedder x_embedder gate_proj up_proj down_proj feed_forward final_linear norm_out
-linear_fc1 linear_fc2
+down_blocks up_blocks mid_block input_blocks output_blocks middle_block double_blocks single_blocks transformer_blocks
+single_transformer_blocks joint_blocks temporal_transformer_blocks context_block x_block refiner_blocks noise_refiner
+context_refiner token_refiner individual_token_refiner to_q to_k to_v to_out to_qkv to_add_out add_q_proj add_k_proj
+add_v_proj q_proj k_proj v_proj o_proj out_proj in_proj qkv_proj proj_in proj_out proj_mlp k_img v_img norm_k_img
+self_attn cross_attn img_attn txt_attn img_mlp txt_mlp img_mod txt_mod img_in txt_in time_in vector_in guidance_in
+final_layer time_emb_proj time_embedding time_embed time_text_embed time_guidance_embed label_emb linear_1 linear_2
+add_embedding conv_in conv_out conv_shortcut emb_layers in_layers out_layers skip_connection text_model vision_model
+text_projection position_embedding token_embedding layer_norm1 layer_norm2 ff_context adaLN_modulation norm1_context
+guidance_embedder text_embedder timestep_embedder context_embedder x_embedder t_embedder y_embedder cap_embedder
+p_embedder gate_proj up_proj down_proj feed_forward final_linear norm_out linear_fc1 linear_fc2 wi_0 wi_1 q_linear
+k_linear v_linear kv_linear kv_proj output_proj text_proj y_proj img_emb time_projection text_embedding
+patch_embedding patch_embed pos_embed caption_projection adaln_modulation_self_attn adaln_modulation_cross_attn
+adaln_modulation_mlp double_stream_blocks single_stream_blocks double_stream_modulation_img
+double_stream_modulation_txt single_stream_modulation joint_transformer_blocks distilled_guidance_layer in_layer
+out_layer conv_inverted conv_depth conv_point embed_tokens lm_head gate_up_proj query_key_value dense_h_to_4h
+dense_4h_to_h c_attn c_fc c_proj shared_experts time_embedder pooled_embedder linear_proj audio_attn1 audio_attn2
+audio_ff audio_to_video_attn video_to_audio_attn to_q_t to_k_t to_v_t to_out_t ff_i ff_t
 """
 """Words of several parts that stand in names of modules."""
 _JOINED = {tuple(word.split("_")): word for word in _WORDS.split()}

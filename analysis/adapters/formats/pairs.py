@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.adapters.files import MAX_NUMBER, AdapterError, Tensor
+from analysis.adapters.files import MAX_NUMBER, AdapterError, Tensor, numbers
 from analysis.adapters.formats.lycoris import HADA, HADA_CORES, KRON, PARTS, kernel_of, loha_product, lokr_product
 from analysis.adapters.formats.products import Product, Read, dense, low_rank
 from analysis.adapters.formats.record import (
@@ -19,6 +19,7 @@ from analysis.adapters.formats.record import (
     Contents,
     Entry,
     Opened,
+    check_one_adapter,
     check_product,
     refuse_part,
     refuse_shapes,
@@ -38,8 +39,6 @@ SUFFIXES: dict[str, str] = {
     ".lora_linear_layer.up.weight": UP,
     ".lora_A.weight": DOWN,
     ".lora_B.weight": UP,
-    ".lora_A.default.weight": DOWN,
-    ".lora_B.default.weight": UP,
     ".lora_A": DOWN,
     ".lora_B": UP,
     ".alpha": ALPHA,
@@ -55,6 +54,8 @@ SUFFIXES: dict[str, str] = {
 _ENDS = sorted(SUFFIXES, key=len, reverse=True)
 _NUMBERED = re.compile(r"_lora(\d)\.(down|up)\.weight$")
 """Flux adapters of XLabs: ``proj_lora1`` and ``proj_lora2`` are those of the image and of the text."""
+_NAMED = re.compile(r"\.(?P<part>lora_(?:A|B|magnitude_vector))\.(?P<adapter>(?!(?:weight|bias)$)[^.]+)(?:\.weight)?$")
+"""PEFT's names within a model: ``lora_A.default.weight``, as a training loop saves that does not take them out."""
 STRANGE = {
     ".on_input": "IA³: it multiplies activations, its ΔW is a function of the base weights",
     ".oft_blocks": "OFT: its ΔW is a function of the base weights",
@@ -65,9 +66,10 @@ STRANGE = {
 """End of a name that says which other method a module is of → what is told."""
 
 
-_NO_PART = ("weight", "bias", "diff_b", "w_norm", "b_norm")
-"""Last words of names that stand beside factors and are no part of ΔW: norms, biases and their differences."""
-_BIAS = re.compile(r"\.lora(?:_(?:down|up|A|B)(?:\.default)?|\.(?:down|up))\.bias$")
+_NO_PART = ("weight", "bias", "diff_b", "w_norm", "b_norm", "reshape_weight")
+"""Last words of names that stand beside factors and are no part of ΔW: norms, biases and their differences, and which
+shape ComfyUI gives the base weight before."""
+_BIAS = re.compile(r"\.lora(?:_(?:down|up|A|B)(?:\.[^.]+)?|\.(?:down|up))\.bias$")
 _OF_LORA = re.compile(r"[._](?P<part>(?:lora\d*|hada|lokr)(?:[._][^.]+)+)$")
 _FAMILIES = ({DOWN, UP, MID}, set(HADA) | set(HADA_CORES), set(KRON), {DIFF})
 """Parts of one way to store ΔW."""
@@ -89,6 +91,7 @@ def sort_pairs(opened: Opened) -> tuple[dict[str, Module], list[str], dict[str, 
     """
     modules: dict[str, dict[str, Tensor]] = {}
     carried, skipped, unknown = [], {}, []
+    check_one_adapter({match["adapter"] for name in opened.tensors if (match := _NAMED.search(name))})
     for name, tensor in opened.tensors.items():
         other = next((end for end in STRANGE if name.endswith(end)), None)
         if other is not None:
@@ -144,6 +147,8 @@ def tensor_part(name: str) -> tuple[str, str | None]:
     """Return which module a tensor is of, as the file writes it, and which part of it; None = none that is known."""
     if match := _NUMBERED.search(name):
         return f"{name[: match.start()]}{match[1]}", match[2]
+    if match := _NAMED.search(name):
+        return name[: match.start()], SUFFIXES[f".{match['part']}"]
     end = next((end for end in _ENDS if name.endswith(end)), None)
     return (name, None) if end is None else (name.removesuffix(end), SUFFIXES[end])
 
@@ -151,7 +156,7 @@ def tensor_part(name: str) -> tuple[str, str | None]:
 def _number(opened: Opened, tensor: Tensor) -> float:
     if math.prod(tensor.shape) != 1:
         raise AdapterError(f"{tensor.name} has shape {list(tensor.shape)}; alpha is one number.")
-    value = float(opened.file.read(tensor.name).reshape(-1)[0])
+    value = float(numbers(opened.file, tensor).reshape(-1)[0])
     if not abs(value) <= MAX_NUMBER:
         raise AdapterError(f"{tensor.name} is {value:g}; a number within ±{MAX_NUMBER:g} is needed.")
     return value
@@ -242,7 +247,7 @@ def pair_notices(modules: Mapping[str, Module], carried: Sequence[str], no_alpha
     if decomposed:
         found.append(
             f"Weight-decomposed (DoRA) in {decomposed} matrices: what is shown is s · B A. The learned magnitudes "
-            "rescale the rows of W0 + s · B A and need the base model."
+            "rescale the rows of W0 + s · B A, or its columns, and need the base model."
         )
     return found
 

@@ -27,6 +27,7 @@ from analysis.adapters.formats.record import (
     Contents,
     Entry,
     Opened,
+    check_one_adapter,
     check_product,
     refuse_part,
     refuse_shapes,
@@ -112,9 +113,7 @@ def _sort(tensors: Mapping[str, Tensor]) -> _Sorted:
             found.carried.append(name)
         if not copy and match["leaf"] != "bias":
             found.modules.setdefault(module, {})[part] = tensor
-    if len(names) > 1:
-        told = ", ".join(sorted(name or "(unnamed)" for name in names))
-        raise AdapterError(f"The file holds several adapters: {told}. Save each into a folder of its own.")
+    check_one_adapter(names)
     if not found.modules and not found.skipped:
         first = ", ".join(list(tensors)[:3]) or "no tensor at all"
         raise AdapterError(f"The file holds no lora_A and lora_B; it holds {first}. It is no LoRA adapter of PEFT.")

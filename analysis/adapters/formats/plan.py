@@ -84,7 +84,8 @@ def factor_dtype(adapter: Adapter, matrix: str, part: str, dtype: str | None = N
             raise AdapterError(f"Unknown type {dtype!r}. Choose one of: {', '.join(DTYPES)}.")
         return dtype
     own = stored_factor(adapter, matrix, part).dtype
-    return own if own in DTYPES else "F32"
+    # Numbers of 8 bits are not written; BF16 is the smallest type that holds them.
+    return own if own in DTYPES else "BF16" if own.startswith("F8") else "F32"
 
 
 def direction_bytes(adapter: Adapter, matrix: AdapterMatrix, dtype: str | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
@@ -66,6 +66,13 @@ class Opened(NamedTuple):
     def tensors(self) -> Mapping[str, Tensor]:
         """Name → where it lies."""
         return self.file.tensors
+
+
+def check_one_adapter(names: Collection[str]) -> None:
+    """Raise ``AdapterError`` where tensors of one file are named after several adapters; "" = after none."""
+    if len(names) > 1:
+        told = ", ".join(sorted(name or "(unnamed)" for name in names))
+        raise AdapterError(f"The file holds several adapters: {told}. Save each into a folder of its own.")
 
 
 def check_product(name: str, ranks: tuple[int, int], shape: tuple[int, int], told: str) -> None:
