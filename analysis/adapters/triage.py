@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.adapters.comparison import SAME_DELTA
-from analysis.adapters.doctor import LEVELS, Finding, examine, in_order
+from analysis.adapters.doctor import CHECKS, LEVELS, Finding, examine, in_order
+from analysis.adapters.doctor.neighbours import LABEL as NEIGHBOURS_LABEL
 from analysis.adapters.doctor.neighbours import neighbour_sizes
 from analysis.adapters.files import AdapterError
 from analysis.adapters.opening import open_adapter
@@ -26,8 +27,8 @@ class Triaged(NamedTuple):
     Attributes:
         name: as it was given.
         verdict: level of its worst finding, ``FINE`` or ``CLOSED``.
-        finding: its worst finding in one sentence, or why it cannot be opened; empty = none.
-        more: findings beside that.
+        findings: all of them, the worst first, each in one sentence.
+        brief: the worst in a few words and how many more there are, or why it cannot be opened; empty = none.
         norm: ‖ΔW‖_F over its finite matrices; None = closed.
         bytes: of its weights file; None = closed.
         dtype: of its factors.
@@ -38,8 +39,8 @@ class Triaged(NamedTuple):
 
     name: str
     verdict: str
-    finding: str
-    more: int
+    findings: tuple[Finding, ...]
+    brief: str
     norm: float | None
     bytes: int | None
     dtype: str
@@ -70,7 +71,7 @@ def triage(
         except (AdapterError, OSError) as error:
             # An upload lies in a folder that nobody has seen.
             told = str(error).replace(str(path), name)
-            closed.append(Triaged(name, CLOSED, told, 0, None, None, "", ""))
+            closed.append(Triaged(name, CLOSED, (), told, None, None, "", ""))
         if progress is not None:
             progress(number, len(places))
     beside, order = neighbour_sizes(opened), (CLOSED, *LEVELS, FINE)
@@ -131,8 +132,20 @@ def _same(opened: Mapping[str, AdapterSpectra], spectra: AdapterSpectra) -> str:
 
 def _one(spectra: AdapterSpectra, name: str, own: list[Finding], beside: Finding | None, same: str) -> Triaged:
     findings, size = in_order([*own, *([beside] if beside else [])]), size_now(spectra.adapter)
-    verdict, text = (findings[0].level, findings[0].text) if findings else (FINE, "")
+    verdict = findings[0].level if findings else FINE
     worst, count = [finding for finding in findings if finding.level == verdict], len(spectra.adapter.matrices)
     share = max((len(finding.matrices) / count if finding.matrices else 1.0 for finding in worst), default=0.0)
     norm = float(np.linalg.norm([np.linalg.norm(values) for values in spectra.finite().values()] or [0.0]))
-    return Triaged(name, verdict, text, max(0, len(findings) - 1), norm, size.total, size.dtypes, same, beside, share)
+    return Triaged(
+        name, verdict, tuple(findings), _brief(findings, count), norm, size.total, size.dtypes, same, beside, share
+    )
+
+
+def _brief(findings: list[Finding], count: int) -> str:
+    """Return what is found as a cell of a table can hold it; ``count`` matrices are named where not all have it."""
+    if not findings:
+        return ""
+    check, own = findings[0].check, len(findings[0].matrices)
+    told = CHECKS[check].label if check in CHECKS else NEIGHBOURS_LABEL
+    some = f": {own} of {count}" if 0 < own < count else ""
+    return f"{told}{some}{f' · {len(findings) - 1} more' if findings[1:] else ''}"

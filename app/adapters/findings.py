@@ -11,6 +11,7 @@ from analysis.adapters import AdapterSpectra
 from analysis.adapters.atlas import load_atlas
 from analysis.adapters.atlas.beside import LABELS, UNUSUAL, beside_atlas, caution, conclusion
 from analysis.adapters.doctor import BESIDE_OTHERS, CHECKS, Finding, examine, in_order, verdict
+from analysis.adapters.doctor.neighbours import LABEL as NEIGHBOURS_LABEL
 from runs.store import plain
 
 ICONS = {"wrong": ":material/error:", "look": ":material/warning:", "note": ":material/info:"}
@@ -55,7 +56,7 @@ def say_findings(source: Source) -> None:
                 )
                 for check in CHECKS.values():
                     st.markdown(f"**{check.label}**: {plain(check.threshold)}  \n:small[{plain(check.evidence)}]")
-                st.markdown(f"**Size beside others**, in a folder of several: {plain(BESIDE_OTHERS['neighbours'])}")
+                st.markdown(f"**{NEIGHBOURS_LABEL}**, in a folder of several: {plain(BESIDE_OTHERS['neighbours'])}")
 
 
 def usual_section(source: Source) -> None:

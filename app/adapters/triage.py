@@ -11,12 +11,17 @@ import streamlit as st
 from analysis.adapters.doctor import LOOK, NOTE, WRONG, Finding
 from analysis.adapters.triage import CLOSED, FINE, Triaged, triage
 from files import stamp
+from runs.store import plain
 
 UNASKED_BYTES = 100 << 20
 """Files together up to which all are examined without being asked to."""
 WORDS = {CLOSED: "⊘ cannot be opened", WRONG: "✗ wrong", LOOK: "! look", NOTE: "i note", FINE: "✓ nothing found"}
-COLUMNS = {"adapter": 160, "verdict": 130, "finding": 600, "type": 70, "same ΔW as": 120}
-"""Column → its width, px."""
+COLUMNS = {"adapter": 200, "verdict": 140, "finding": 310, "type": 70, "same ΔW as": 110}
+"""Column → its width, px: with the numbers they stand beside each other on a window of 1024."""
+MOST_CHARACTERS = 46
+"""Of a finding in the table: it holds one line a row, and what is longer stands below it."""
+MOST_NAME = 29
+"""Characters of a name in the table: a longer one loses its middle, as names of one folder begin and end apart."""
 MOST_ROWS, ROW_PX, HEAD_PX = 10, 30, 37
 """Rows before the table scrolls: what is open shall stand on the first screen."""
 KEPT = "adapters_triage"
@@ -45,12 +50,16 @@ def triage_table(choices: Mapping[str, Path], rows: list[Triaged], opened: str, 
     st.caption(
         f"Worst first; of those alike, the one with more matrices concerned. Click a row to open it; ▸ is open.{more}"
     )
+    # The frame follows what is open, also where the list above opened it.
+    at = next((place for place, row in enumerate(rows) if row.name == opened), None)
+    cells = [] if at is None else [(at, "adapter")]
+    st.session_state[key] = {"selection": {"rows": [], "columns": [], "cells": cells}}
     st.dataframe(
         [
             {
-                "adapter": f"▸ {row.name}" if row.name == opened else row.name,
+                "adapter": f"{'▸ ' if row.name == opened else ''}{_fitted(row.name)}",
                 "verdict": WORDS[row.verdict],
-                "finding": row.finding + (f" (and {row.more} more)" if row.more else ""),
+                "finding": row.brief if len(row.brief) <= MOST_CHARACTERS else "told below, in full",
                 "‖ΔW‖": row.norm,
                 "kB": None if row.bytes is None else round(row.bytes / 1e3),
                 "type": row.dtype,
@@ -65,13 +74,31 @@ def triage_table(choices: Mapping[str, Path], rows: list[Triaged], opened: str, 
         column_config={
             **{name: st.column_config.Column(name, width=width) for name, width in COLUMNS.items()},
             "‖ΔW‖": st.column_config.NumberColumn(
-                "‖ΔW‖", format="%.3g", width=80, help="Frobenius norm over all matrices."
+                "‖ΔW‖", format="%.3g", width=70, help="Frobenius norm over all matrices."
             ),
-            "kB": st.column_config.NumberColumn("kB", format="localized", width=80),
+            "kB": st.column_config.NumberColumn("kB", format="localized", width=60),
         },
         height="content" if len(rows) <= MOST_ROWS else HEAD_PX + MOST_ROWS * ROW_PX,
         row_height=ROW_PX,
     )
+    _in_full(rows)
+
+
+def _fitted(name: str) -> str:
+    half = MOST_NAME // 2
+    return name if len(name) <= MOST_NAME else f"{name[:half]}…{name[-half:]}"
+
+
+def _in_full(rows: list[Triaged]) -> None:
+    """List what was found, as a sentence each: a cell has no room for them."""
+    found = [row for row in rows if row.findings or row.verdict == CLOSED]
+    if not found:
+        return
+    count = sum(max(1, len(row.findings)) for row in found)
+    with st.expander(f"{count} finding{'' if count == 1 else 's'} in {len(found)} of {len(rows)}, in full"):
+        for row in found:
+            told = " ".join(finding.text for finding in row.findings) or row.brief
+            st.markdown(f"**{plain(row.name)}**: {plain(told)}")
 
 
 def _ident(choices: Mapping[str, Path]) -> tuple[Any, ...]:

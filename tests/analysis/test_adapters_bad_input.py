@@ -359,7 +359,7 @@ def test_a_table_of_several_names_an_adapter_as_its_row_does(tmp_path, write_ada
     folder = write_adapter(tmp_path / "kept-somewhere" / "a", {"a.query": spectrum([3, 2, 1])})
     (folder / CONFIG).unlink()
     (row,) = triage({"the first": folder})
-    assert row.finding.startswith(f"the first has no {CONFIG}") and str(tmp_path) not in row.finding
+    assert row.brief.startswith(f"the first has no {CONFIG}") and str(tmp_path) not in row.brief
 
 
 def test_more_folders_than_are_looked_into_are_refused_and_never_counted_by_half(tmp_path, write_adapter, monkeypatch):

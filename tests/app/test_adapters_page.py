@@ -457,10 +457,15 @@ def test_ten_in_a_zip_are_one_table_and_a_choice(page, tmp_path):
     rows = page.dataframe[0].value.set_index("adapter")
     assert list(rows.index) == ["torn", "▸ dead", "good", "twin"]
     assert rows.loc["twin", "same ΔW as"] == "good" and not rows.loc["good", "same ΔW as"]
-    assert "alpha = 0" in rows.loc["▸ dead", "finding"] and "cut short" in rows.loc["torn", "finding"]
+    assert rows.loc["▸ dead", "finding"] == "alpha = 0" and rows.loc["torn", "finding"] == "told below, in full"
+    (told,) = (box for box in page.expander if box.label == "2 findings in 2 of 4, in full")
+    assert "cut short" in told.markdown[0].value and "whatever was trained" in told.markdown[1].value
     page.selectbox[0].set_value("good").run()
     assert not page.exception and not page.error
     assert "**good.**" in text(page)
+    # The frame in the table is that of what is open, whichever way it was opened.
+    table = f"adapters_triage_{page.dataframe[0].proto.id.partition('adapters_triage_')[2]}"
+    assert page.session_state[table]["selection"]["cells"] == [(2, "adapter")]
     show(page, "Several, and merge")
     page.multiselect(key="adapters_many_known").set_value(["twin"]).run()
     assert not page.exception and not page.error

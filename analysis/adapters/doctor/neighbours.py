@@ -19,6 +19,8 @@ THRESHOLD = (
     "apart, reach 3.5 times"
 )
 """When the finding is made, and why there."""
+LABEL = "Larger than the others"
+"""What it is called, as the labels of ``CHECKS``."""
 
 
 def neighbour_sizes(spectra: Mapping[str, AdapterSpectra]) -> dict[str, Finding]:

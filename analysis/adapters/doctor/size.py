@@ -46,7 +46,7 @@ def _size(examined: Examined) -> Finding | None:
 SIZE = (
     Check(
         "size",
-        "Size of ΔW",
+        "Large ΔW",
         f"the root mean square of ΔW's entries is above {LARGE:g} in any matrix, unless only in spikes; above "
         f"{DROWNS:g} it drowns the weights",
         "weights of the atlas's two models have .02 to .1; what was trained on them has about half of that at most, "
