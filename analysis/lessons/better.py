@@ -50,13 +50,10 @@ def facts(lab: Material) -> dict[str, Any]:
         "margin": table.summary["margin"],
         "lora_parameters": f"{lora.spent['final_parameters']:,.0f}",
         "flex_parameters": f"{flex.spent['final_parameters']:,.0f}",
-        "cut_parameters": f"{cut.spent['final_parameters']:,.0f}",
         "event_parameters": f"{int(active_parameters(run)[run.record_at(ends_of(run)[0]) + 1]):,}",
         "run_parameters": f"{final_parameters(run):,}",
         "plain_parameters": f"{final_parameters(plain):,}",
-        "parameter_bars": [one.spent["final_parameters"] for one in (lora, flex, random, cut)],
-        "random_least": f"{min(_column(table, 'random moves', 'final_parameters')):,.0f}",
-        "random_most": f"{max(_column(table, 'random moves', 'final_parameters')):,.0f}",
+        "parameter_bars": [one.spent["final_parameters"] for one in (lora, flex)],
         "run_bars": [final_parameters(one) for one in (plain, run)],
         "run_labels": ["LoRA", "FlexLoRA"],
         "run_top": 1.15 * max(final_parameters(one) for one in (plain, run)),
@@ -84,10 +81,6 @@ def _over_random(table: StudyTable, metric: str, seeds: Sequence[int]) -> dict[s
         "over_random_high": signed(found.high, 3),
         "over_random_verdict": verdict(found, found.p),
     }
-
-
-def _column(table: StudyTable, variant: str, name: str) -> list[float]:
-    return [row[name] for row in table.rows if row["variant"] == variant]
 
 
 def _accuracy(run: Run) -> float:

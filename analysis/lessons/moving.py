@@ -53,7 +53,9 @@ def facts(lab: Material) -> dict[str, Any]:
         "churn_count": round(churn(run) * sum(len(event["prune"]) for event in run.events)),
         "gap": float(np.nanmedian(spectrum_gap(run))),
         "reference_gap": float(np.nanmedian(spectrum_gap(reference))),
-        **_gap_at_end(reference),
+        "gap_most": float(np.nanmax(spectrum_gap(run))),
+        **(there := _gap_at_end(reference)),
+        **_same_here(run, there["gap_matrix"], there["gap_step"]),
         **_stability(run),
         **_by_chance(lab.study()[0]),
     }
@@ -84,21 +86,14 @@ def _gap_at_end(run: Run) -> dict[str, Any]:
     gap = np.abs(own[at] - true[at])
     place = int(np.nanargmax(gap))
     matrix, shares = run.matrices[place], Moment(run, int(steps[at]), place).shares
-    known = run.true_singular_values(int(steps[at]))
-    assert known is not None
-    energy = np.square(np.sort(known[1][matrix.name])[::-1].astype(np.float64))
-    numbers = [str(i + 1) for i in range(len(shares))]
+    true_shares = _true_shares(run, int(steps[at]), matrix.name)
     root = float(np.sqrt(matrix.in_features))
     return {
         "gap_matrix": matrix.name,
         "gap_label": matrix_label(matrix),
         "gap_step": int(steps[at]),
-        "gap_bars": [*shares.tolist(), *(energy / energy.sum()).tolist()],
-        "gap_labels": 2 * numbers,
-        "gap_groups": [["by λ", len(shares)], ["by true singular values", len(shares)]],
-        "gap_hidden": list(range(len(shares), 2 * len(shares))),
-        "gap_count": len(shares),
-        "gap_first": float(energy[0] / energy.sum()),
+        **_beside("gap", shares, true_shares),
+        "gap_first": float(true_shares[0]),
         "gap_square": matrix.in_features == matrix.out_features,
         "entries": matrix.in_features,
         "length_first": root * float(run.config["initial_std"]),
@@ -107,6 +102,41 @@ def _gap_at_end(run: Run) -> dict[str, Any]:
         "reference_rank_one": str(run.config["rank_one"]),
         "gap_lambda": float(own[at, place]),
         "gap_sigma": float(true[at, place]),
+    }
+
+
+def _same_here(run: Run, name: str, step: int) -> dict[str, Any]:
+    """The same matrix at the same step of the run whose regulariser holds P and Q."""
+    place, record = run.place_of(name), run.record_at(step)
+    steps, true = run.true_entropy
+    at, values = run.metrics["regularizer"]
+    shares, true_shares = Moment(run, step, place).shares, _true_shares(run, step, name)
+    return {
+        **_beside("own", shares, true_shares),
+        "own_top": 1.15 * max(float(shares[0]), float(true_shares[0])),
+        "own_lambda": float(run.entropy[record, place]),
+        "own_sigma": float(true[np.searchsorted(steps, step), place]),
+        "own_regularizer": float(values[np.flatnonzero(at == step)[0]]),
+    }
+
+
+def _true_shares(run: Run, step: int, name: str) -> np.ndarray:
+    """Shares of the energy by true singular values, the largest first."""
+    known = run.true_singular_values(step)
+    assert known is not None
+    energy = np.square(np.sort(known[1][name])[::-1].astype(np.float64))
+    return energy / energy.sum()
+
+
+def _beside(name: str, shares: np.ndarray, true_shares: np.ndarray) -> dict[str, Any]:
+    """A picture of the shares by λ, beside those by true singular values, which are hidden at first."""
+    count = len(shares)
+    return {
+        f"{name}_bars": [*shares.tolist(), *true_shares.tolist()],
+        f"{name}_labels": 2 * [str(i + 1) for i in range(count)],
+        f"{name}_groups": [["by λ", count], ["by true singular values", count]],
+        f"{name}_hidden": list(range(count, 2 * count)),
+        f"{name}_count": count,
     }
 
 
@@ -125,7 +155,7 @@ def _stability(run: Run) -> dict[str, Any]:
         "stable_norm": mean["frobenius_norm"],
         "stable_sensitivity": mean["sensitivity"],
         "stable_random": mean["random"],
-        "stable_bars": [max(0.0, mean[key]) for key in shown],
+        "stable_bars": [round(max(0.0, mean[key]), 2) for key in shown],
         "stable_labels": list(shown.values()),
     }
 

@@ -17,6 +17,8 @@ from flexlora.reallocation import plan_reallocation
 PHASES = ("before", "after")
 SHOWN = "no difference"
 """The verdict of ``analysis.statistics.verdict`` that says: as good, within the margin."""
+CHANCE = "random moves"
+"""The control that moves as much, by lot."""
 BETWEEN = 100
 """Steps from event to event of the run whose early moves are asked for; the shares do not hang on it."""
 
@@ -91,11 +93,6 @@ def apart(gaps: Sequence[float], pairs: Sequence[Sequence[float]]) -> int:
     return _nearest(pairs, gaps)
 
 
-def steadier(stabilities: Sequence[float]) -> int:
-    """Return which order had the highest mean correlation with that of the next event."""
-    return int(np.argmax(stabilities))
-
-
 def shown(verdicts: Sequence[str]) -> int:
     """Return which method is shown to be as good; the number of methods = none.
 
@@ -108,8 +105,26 @@ def shown(verdicts: Sequence[str]) -> int:
     return found[0] if found else len(verdicts)
 
 
+def helps(rivals: Sequence[str], intervals: Sequence[Sequence[float]], ranks: Sequence[float]) -> int:
+    """Return which result shows that entropy helps: better than chance at an equal total rank, by its whole interval.
+
+    Args:
+        rivals: whose accuracy was subtracted from FlexLoRA's, seed by seed.
+        intervals: (low, high) of the mean difference, at 95 %.
+        ranks: total rank of each rival, as a multiple of FlexLoRA's.
+
+    Raises:
+        ValueError: none does, or more than one.
+    """
+    results = zip(rivals, intervals, ranks, strict=True)
+    (found,) = [
+        place for place, (rival, (low, _), rank) in enumerate(results) if (rival, rank) == (CHANCE, 1) and low > 0
+    ]
+    return found
+
+
 RULES: dict[str, Callable[..., int]] = {
-    own.__name__: own for own in (ends, cut, joined, next_pruned, early, apart, steadier, shown)
+    own.__name__: own for own in (ends, cut, joined, next_pruned, early, apart, shown, helps)
 }
 """Concept → the function that finds the right option."""
 

@@ -116,6 +116,7 @@ def _dial(config: FlexLoRAConfig) -> dict[str, Any]:
         "dial_least": START_BUDGETS[0],
         "dial_most": START_BUDGETS[-1],
         "dial_count": len(START_BUDGETS),
+        "dial_ends": [f"step {at}" for at in (config.event_steps()[0], config.event_steps()[-1])],
         "enough": enough,
     }
 
@@ -127,6 +128,7 @@ def _started(config: FlexLoRAConfig, b0: int) -> dict[str, Any]:
         "value": sum(curve),
         "label": f"b₀ = {b0}",
         "bars": [budget / START_BUDGETS[-1] for budget in curve],
+        "words": [str(budget) for budget in curve],
         "numbers": [
             ["moves allowed", str(sum(curve))],
             ["last event that moves", f"step {active[-1]}" if active else "–"],

@@ -3,14 +3,17 @@
 import { element } from "../player/pen/draw.js";
 import { svg } from "./svg.js";
 
-/** @typedef {{value: number, label: string, bars: number[], numbers: [string, string][]}} Frame value: what a goal is about; bars: from 0 to 1 */
-/** @typedef {{frames: Frame[], start: number, title: string}} DialData */
+/** @typedef {{value: number, label: string, bars: number[], words?: string[], numbers: [string, string][]}} Frame value: what a goal is about; bars: from 0 to 1; words: above them */
+/** @typedef {{frames: Frame[], start: number, title: string, ends?: [string, string]}} DialData ends: below the first bar and the last */
+
+const [FOOT, FOOT_NAMED, HEAD] = [8, 26, 20];
 
 export class Dial {
   /** @param {DialData} data @param {(frame: Frame) => void} turned by the reader */
-  constructor({ frames, start, title }, turned) {
+  constructor({ frames, start, title, ends }, turned) {
     this.frames = frames;
     this.place = start;
+    this.ends = ends ?? [];
     this.picture = element("div", { class: "ln-picture" });
     this.label = element("output", { class: "ln-diallabel" });
     this.numbers = element("dl", { class: "ln-numbers", "aria-live": "polite" });
@@ -40,7 +43,7 @@ export class Dial {
   }
 
   draw() {
-    const { bars, label, numbers } = this.frame;
+    const { bars, words = [], label, numbers } = this.frame;
     // Texts first: they take their room from the picture.
     this.label.textContent = label;
     this.slider.setAttribute("aria-valuetext", `${label}: ${numbers.map((pair) => pair.join(" ")).join(", ")}`);
@@ -50,11 +53,15 @@ export class Dial {
     const step = width / Math.max(8, bars.length);
     const left = (width - step * bars.length) / 2;
     const thick = Math.min(56, step * 0.7);
-    root.append(svg("line", { class: "ln-axis", x1: 0, x2: width, y1: height - 8, y2: height - 8 }));
+    const low = height - (this.ends.length ? FOOT_NAMED : FOOT);
+    const across = (/** @type {number} */ i) => left + (i + 0.5) * step;
+    root.append(svg("line", { class: "ln-axis", x1: 0, x2: width, y1: low, y2: low }));
     bars.forEach((bar, i) => {
-      const tall = Math.max(1.5, bar * (height - 28));
-      root.append(svg("rect", { class: bar ? "ln-bar" : "ln-bar ln-new", x: left + (i + 0.5) * step - thick / 2, y: height - 8 - tall, width: thick, height: tall, rx: 2 }));
+      const tall = Math.max(1.5, bar * (low - HEAD));
+      root.append(svg("rect", { class: bar || words[i] ? "ln-bar" : "ln-bar ln-new", x: across(i) - thick / 2, y: low - tall, width: thick, height: tall, rx: 2 }));
+      if (words[i]) root.append(svg("text", { class: "ln-tick", x: across(i), y: low - tall - 5, "text-anchor": "middle", text: words[i] }));
     });
+    this.ends.forEach((text, end) => root.append(svg("text", { class: "ln-tick", x: end ? across(bars.length - 1) + thick / 2 : across(0) - thick / 2, y: height - 8, "text-anchor": end ? "end" : "start", text })));
     this.picture.replaceChildren(root);
   }
 }

@@ -2,7 +2,7 @@
 
 const PLACE = "flexlora-learn";
 /** Of the quiz's questions and of how versions are given: what was answered or drawn before is no part of it. */
-const EDITION = 3;
+const EDITION = 4;
 
 /**
  * @typedef {object} Remembered

@@ -181,10 +181,15 @@ def test_right_options_of_the_quiz_are_found_by_the_package(book):
     with pytest.raises(ValueError, match="True"):
         RULES["early"](12, 20, [[0, 0.5]])
     assert [RULES["apart"](gaps, [[0, 1], [1, 0]]) for gaps in ([0.1, 0.7], [0.7, 0.1])] == [0, 1]
-    assert [RULES["steadier"]([0.2, 0.9]), RULES["steadier"]([0.9, 0.2])] == [1, 0]
     assert [RULES["shown"](own) for own in (["better", SHOWN], ["worse", "not told apart"])] == [1, 2]
     with pytest.raises(ValueError, match="one method"):
         RULES["shown"]([SHOWN, SHOWN])
+    rivals, ranks = ["LoRA", "random moves", "random moves"], [1, 1, 1]
+    assert RULES["helps"](rivals, [[0.1, 0.2], [-0.1, 0.9], [0.01, 0.02]], ranks) == 2
+    assert RULES["helps"](rivals, [[0.1, 0.2], [0.1, 0.2], [0.3, 0.4]], [1, 1, 0.5]) == 1
+    for lows in ([0.1, -0.1, -0.1], [0.1, 0.1, 0.1]):
+        with pytest.raises(ValueError, match="values to unpack"):
+            RULES["helps"](rivals, [[low, 1] for low in lows], ranks)
     assert {question["right"] for questions in book["quiz"].values() for question in questions} >= {0, 1, 2, 3}
 
 
@@ -219,8 +224,6 @@ def test_the_quiz_follows_the_runs(book, facts):
     found = {**facts["5_moving"], **facts["6_better"]}
     other = {
         **found,
-        "stable_entropy": 1.0,
-        "stable_norm": 0.0,
         "flex_verdict": SHOWN,
         "cut_verdict": "better",
         "gap": 0.5,
@@ -228,7 +231,7 @@ def test_the_quiz_follows_the_runs(book, facts):
     changed = [
         one["concept"] for one, two in zip(quiz(found)["before"], quiz(other)["before"], strict=True) if one != two
     ]
-    assert changed == ["apart", "steadier", "shown"]
+    assert changed == ["apart", "shown"]
 
 
 def test_a_formula_breaks_where_it_is_written_to(book):

@@ -231,8 +231,8 @@ def test_a_question_out_of_sight_is_announced_and_one_press_away(page, address):
 
 def test_the_picture_of_a_slider_is_whole_when_it_comes(page, address):
     learner = Player(page)
-    for step in ("dial", "scale"):
-        learner.open(f"{address}#lesson=spectrum&step={step}")
+    for place in ("spectrum&step=dial", "zero_impact&step=factor&version=a", "schedule&step=dial"):
+        learner.open(f"{address}#lesson={place}")
         page.wait_for_selector(".ln-picture .ln-bar")
         low = "selector => document.querySelector(selector).getBoundingClientRect().bottom"
         assert page.evaluate(low, ".ln-picture .ln-axis") <= page.evaluate(low, ".ln-picture")
