@@ -39,7 +39,7 @@ const CSS = `
 .pg-why { min-height: 3em; } .pg-why[data-told="true"] { color: var(--st-text-color); } .pg-cells { cursor: pointer; } .pg-ended { font-weight: 600; } .pg-ended:empty { display: none; }
 .pg-race { display: grid; grid-template-columns: minmax(0, 1fr); gap: 10px; }
 .pg-look { scroll-margin-top: 72px; min-height: 2.9em; font-size: 15px; max-width: 1180px; }
-.pg-small { font-size: 12.5px; color: var(--fl-muted); } .pg-tight { gap: 6px; } .pg-trouble { color: color-mix(in srgb, #c2410c 80%, var(--st-text-color)); } .pg-trouble:empty, .pg-apart:empty { display: none; }
+.pg-gauge { position: relative; margin-top: 8px; } .pg-gauge canvas { position: absolute; inset: 0; display: block; } .pg-scored { min-height: 1.5em; margin-top: 2px; } .pg-small { font-size: 12.5px; color: var(--fl-muted); } .pg-tight { gap: 6px; } .pg-trouble { color: color-mix(in srgb, #c2410c 80%, var(--st-text-color)); } .pg-trouble:empty, .pg-apart:empty { display: none; }
 .pg-maps { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; } .pg-below { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 24px; margin-top: 4px; }
 .pg-below .pg-chart { min-height: 210px; }
 .pg-panel { display: flex; flex-direction: column; gap: 6px; min-width: 0; } .pg-panel header { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; min-height: 28px; } .pg-page .pg-panel h3 { font-size: 14px; }
@@ -55,7 +55,7 @@ const CSS = `
 .pg-settings td, .pg-settings th { vertical-align: top; } .pg-settings td { text-align: left; } .pg-settings small { max-width: 420px; } .pg-settings thead th { text-align: left; }
 .pg-commands { display: grid; gap: 8px; } .pg-commands .fl-command { margin-top: 2px; }
 @container playground (max-width: 1100px) { .pg-maps { gap: 14px; } .pg-below { gap: 14px; } }
-@container playground (max-width: 820px) { .pg-maps { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-maps > :first-child { grid-column: 1 / -1; } .pg-panel header .fl-select { max-width: 100%; } .pg-below, .pg-two-even { grid-template-columns: minmax(0, 1fr); } .pg-map { height: 200px; } .pg-look { min-height: 0; } }
+@container playground (max-width: 820px) { .pg-maps { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-maps > :first-child { grid-column: 1 / -1; } .pg-panel header .fl-select { max-width: 100%; } .pg-below, .pg-two-even { grid-template-columns: minmax(0, 1fr); } .pg-map { height: 200px; } .pg-look { min-height: 0; } .pg-scored { min-height: 3em; } }
 @container playground (max-width: 900px) { .pg-columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .pg-halves { grid-template-columns: repeat(2, minmax(0, 620px)); } .pg-two { grid-template-columns: minmax(0, 1fr); } }
 @container playground (max-width: 620px) { .pg-tries { flex-wrap: nowrap; overflow-x: auto; scrollbar-width: thin; } .pg-tries > * { flex: none; } .pg-table th, .pg-table td { padding: 6px 5px; } .pg-table small { max-width: 92px; } .pg-settings small { display: none; } .pg-settings th, .pg-settings td { padding: 6px 4px; } .pg-settings .fl-select { max-width: 96px; } .pg-settings th { white-space: normal; } .pg-columns, .pg-halves { grid-template-columns: minmax(0, 1fr); } .pg-tab { padding: 6px 8px; } .pg-facts { grid-template-columns: 1fr 1fr; } }
 `;

@@ -90,3 +90,11 @@ def test_a_guess_is_told_what_it_was_worth():
         "You were nearly right, layer 1 mix came first: ",
         "Not your pick, layer 1 mix lost first: ",
     ]
+
+
+def test_small_numbers_are_said_to_be_those_of_an_event():
+    measures = ("spectral_entropy", "random", "inverted", "frobenius_norm", "still", "oracle")
+    told = answers(*(["ui/reasons", "scoredWords", event(measure, step=160)] for measure in measures))
+    assert told[0] == told[2] == "Small numbers: entropy at the event of step 160."
+    assert told[1] == "Small numbers: number drawn at the event of step 160."
+    assert told[3].endswith(" at the event of step 160.") and told[4:] == ["", ""]

@@ -3,6 +3,7 @@
 import { element } from "../../player/pen/draw.js";
 import { formatEntropy, formatNumber } from "../../player/model/format.js";
 import { Bars } from "../pictures/bars.js";
+import { Gauge } from "../pictures/gauge.js";
 import { energyOf, sharesOf, spectralEntropy } from "../engine/importance.js";
 import { effectiveRank, energyKept } from "./measures.js";
 import { button, Facts, row, Verdict } from "./toy.js";
@@ -36,18 +37,21 @@ class SpectrumToy {
     this.ways = [];
     this.times = 1;
     this.told = "";
+    /** Energy and entropy before the scale, while its words stand. @type {(number | null)[]} */
+    this.before = [null, null];
     this.bars = new Bars({
       name: (i) => `λ of direction ${i + 1}`, most: 1, label: "λ of eight directions, which can be dragged", onchange: (values) => this.put(values, ""),
     });
     this.shares = new Bars({ name: (i) => `share ${i + 1}`, most: 1, label: "share of each direction in the energy" });
+    this.gauges = [new Gauge({ name: "energy Σλ²", ticks: [0.001, 0.01, 0.1, 1, 10, 100, 1000], log: true }), new Gauge({ name: "entropy I", ticks: [0, 0.25, 0.5, 0.75, 1] })];
     this.facts = new Facts();
     this.verdict = new Verdict();
     this.scaleButton = button("Scale × 10", () => this.scale());
-    const panel = (/** @type {string} */ title, /** @type {Node} */ node) => element("section", {}, [element("h3", { text: title }), node]);
+    const panel = (/** @type {string} */ title, /** @type {Node[]} */ ...nodes) => element("section", {}, [element("h3", { text: title }), ...nodes]);
     const shapes = /** @type {[string, (i: number) => number][]} */ ([["All equal", () => 0.7], ["Each half of the last", (i) => 2 ** -i], ["One alone", (i) => Number(i === 0)]]);
     desk.host.append(
       row([this.scaleButton, ...shapes.map(([name, shape]) => button(name, () => this.put(FIRST.map((_, i) => shape(i) * this.times), ""))), button("Flip a sign", () => this.flip())]),
-      element("div", { class: "pg-columns pg-halves" }, [panel("λ: drag them", this.bars.node), panel("their shares of the energy, s = λ² / Σλ²: all that entropy sees", this.shares.node)]),
+      element("div", { class: "pg-columns pg-halves" }, [panel("λ: drag them", this.bars.node, this.gauges[0].node), panel("their shares of the energy, s = λ² / Σλ²: all that entropy sees", this.shares.node, this.gauges[1].node)]),
       this.facts.node, this.verdict.node,
     );
     this.bars.options.most = Math.max(1, ...this.values.map(Math.abs)) > 1 ? TIMES : 1;
@@ -61,8 +65,9 @@ class SpectrumToy {
     this.times = this.times === 1 ? TIMES : 1;
     this.bars.options.most = this.times;
     const before = energyOf(this.values);
+    const entropy = spectralEntropy(this.values);
     const next = this.values.map((value) => Number((value * by).toPrecision(6)));
-    this.put(next, `Every λ times ${by === TIMES ? "10" : "0.1"}: the energy went from ${formatNumber(before)} to ${formatNumber(energyOf(next))}, entropy and effective rank did not move. They read shares, not sizes.`);
+    this.put(next, `Every λ times ${by === TIMES ? "10" : "0.1"}: the energy went from ${formatNumber(before)} to ${formatNumber(energyOf(next))}, entropy and effective rank did not move. They read shares, not sizes. The left axis now ends at ${this.times}.`, [before, entropy]);
   }
 
   flip() {
@@ -73,8 +78,9 @@ class SpectrumToy {
     this.put(next, "A sign turned, and no number moved: λ² does not know it.");
   }
 
-  /** @param {number[]} values @param {string} told */
-  put(values, told) {
+  /** @param {number[]} values @param {string} told @param {(number | null)[]} [before] energy and entropy, to be shown beside those of now */
+  put(values, told, before = [null, null]) {
+    this.before = before;
     this.values = values;
     this.told = told;
     this.bars.options.signed = this.bars.options.signed && values.some((value) => value < 0);
@@ -90,6 +96,7 @@ class SpectrumToy {
     this.bars.draw(palette, values, { fill: (i) => (values[i] < 0 ? palette.pruned : palette.extended) });
     const energies = energyOf(values);
     this.shares.draw(palette, values.map((value) => (energies ? value ** 2 / energies : 0)), { fill: () => palette.accent });
+    [energies || null, spectralEntropy(values)].forEach((now, i) => this.gauges[i].draw(palette, now, this.before[i]));
     this.scaleButton.textContent = this.times === 1 ? "Scale × 10" : "Scale × 0.1";
     const effective = effectiveRank(values);
     this.facts.tell([

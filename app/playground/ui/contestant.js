@@ -4,7 +4,7 @@ import { element, penFor } from "../../player/pen/draw.js";
 import { formatNumber } from "../../player/model/format.js";
 import { drawRankMap, KINDS, matrixAt } from "../pictures/rank_map.js";
 import { misplaced } from "./ledger.js";
-import { guessWords, PRUNED, reasonWords, scoreWords } from "./reasons.js";
+import { guessWords, PRUNED, reasonWords, scoredWords, scoreWords } from "./reasons.js";
 import { ruleName, RULES, ruleWords } from "./rules.js";
 import { evenly, matrixName, wrongWords } from "./words.js";
 
@@ -33,9 +33,10 @@ export class Contestant {
     this.canvas = element("canvas", { role: "img", tabindex: "0", class: "pg-cells" });
     this.box = element("div", { class: "pg-map" }, [this.canvas]);
     this.apart = element("p", { class: "pg-small pg-apart" });
+    this.scored = element("p", { class: "pg-small pg-scored" });
     this.why = element("p", { class: "pg-small pg-why", "aria-live": "polite" });
     this.score = element("p", { class: "pg-score" });
-    this.node = element("section", { class: `pg-panel pg-side-${side}` }, [element("header", {}, [element("h3", {}, [element("span", { class: "pg-badge", text: this.name })]), this.rule]), this.apart, this.box, this.score, this.why]);
+    this.node = element("section", { class: `pg-panel pg-side-${side}` }, [element("header", {}, [element("h3", {}, [element("span", { class: "pg-badge", text: this.name })]), this.rule]), this.apart, this.box, this.scored, this.score, this.why]);
     /** Matrix under the pointer, and the one that was pressed; −1 = none. */
     this.hovered = -1;
     this.pinned = -1;
@@ -124,6 +125,8 @@ export class Contestant {
     const shown = this.hovered >= 0 ? this.hovered : kept;
     const moves = { pruned: of("prune"), extended: of("extend"), share: left };
     drawRankMap(penFor(this.canvas, width, height, palette.font), palette, width, height, { ranks: last.ranks, truth: last.trueRanks, most, moves, scores: event && scoreWords(event), chosen: shown < 0 ? undefined : shown });
+    const scored = event ? scoredWords(event) : "";
+    if (this.scored.textContent !== scored) this.scored.textContent = scored;
     const why = this.words(event, events.length === 1, truth, shown);
     if (this.why.textContent !== why) this.why.textContent = why;
     this.why.dataset.told = String(shown >= 0);

@@ -30,6 +30,16 @@ export function scoreWords({ measure, importances, decided }) {
   return importances.map((value, matrix) => (value === null || !Number.isFinite(value) || decided[matrix] === null ? "–" : short(value * (DECIDES[measure]?.sign ?? 1))));
 }
 
+/** What those are, and of when: the race has gone on since. @param {Event} event @returns {string} */
+export function scoredWords({ measure, step }) {
+  return scores(measure) ? `Small numbers: ${decider(measure)} at the event of step ${step}.` : "";
+}
+
+/** @param {string} measure @returns {string} what decides, in a word or two */
+function decider(measure) {
+  return DECIDES[measure]?.word ?? POLICIES[measure].label;
+}
+
 /** @param {number} place from 1 @returns {string} */
 function ordinal(place) {
   if (place === 1) return "";
@@ -88,7 +98,8 @@ export function reasonWords(event, matrix, needed, pruned) {
   const own = [...prune, ...extend].some((move) => move.matrix === matrix) ? did : "stayed";
   if (measure === "oracle") return `had ${had} and needs ${needed}: ${own}.`;
   if (!scores(measure)) return `${own}. ${ruleWords(measure)}`;
-  const { word, sign = 1 } = DECIDES[measure] ?? { word: POLICIES[measure].label };
+  const word = decider(measure);
+  const sign = DECIDES[measure]?.sign ?? 1;
   const score = decided[matrix];
   const alone = had === 1 && silentAtRankOne(measure);
   if (score === null || Number.isNaN(score)) return alone ? "a single direction has no entropy to compare, so it took no part." : `its ${word} is undefined, so it took no part.`;
