@@ -79,7 +79,7 @@ def map_scale(runs: Sequence[Run], colour: str, since: int | None = None) -> Sca
     if colour == "rank":
         arrays += [final_ranks(run).astype(np.float64) for run in runs if len(run.steps)]
     if colour == "change":
-        arrays += [np.array([change_limit(run)], np.float64) for run in runs]
+        arrays += [np.array([-1.0, 1.0]) * change_limit(run) for run in runs]
     return SCALES[colour](arrays)
 
 

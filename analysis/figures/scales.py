@@ -76,12 +76,21 @@ def rank_scale(arrays: Sequence[np.ndarray]) -> Scale:
 
 
 def change_scale(arrays: Sequence[np.ndarray], stops: Sequence[str] = CHANGE) -> Scale:
-    """Orange to blue, one colour a whole number, symmetric: 0 is the middle."""
-    extent = max(1, int(np.max(np.abs(_range(arrays, 0.0)))))
-    if 2 * extent + 1 > MOST_STEPS:
-        return Scale(_evenly(stops), -extent, extent, {})
-    shares = [0.5 + 0.5 * change / extent for change in range(-extent, extent + 1)]
-    return _stepped([blend(stops, share) for share in shares], -extent, extent)
+    """Orange to blue, one colour a whole number, from the largest loss to the largest gain.
+
+    0 is the middle of the stops, and a loss is as far from it as a gain of that size; of ranks that only fall the half
+    that nothing can have is left out.
+    """
+    lowest, highest = _range(arrays, 0.0)
+    low, high = int(min(lowest, 0)), int(max(highest, 0))
+    extent = max(1, -low, high)
+
+    def colour(change: float) -> str:
+        return blend(stops, 0.5 + 0.5 * change / extent)
+
+    if high - low + 1 > MOST_STEPS:
+        return Scale(_evenly([colour(change) for change in np.linspace(low, high, FINE + 1).tolist()]), low, high, {})
+    return _stepped([colour(change) for change in range(low, high + 1)], low, high)
 
 
 def on_dark(scale: Scale) -> Scale:

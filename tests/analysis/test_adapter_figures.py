@@ -98,7 +98,19 @@ def test_the_change_map_says_before_and_after(spectra):
         assert heat(figure).z[place] == ranks[name] - before
         told = f"{before} → {ranks[name]}" if ranks[name] != before else str(before)
         assert heat(figure).text[place] == told
-    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
+    # Ranks that only fall have no colours of gains.
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (np.nanmin(heat(figure).z) - 0.5, 0.5)
+
+
+@pytest.mark.parametrize("changes", [[-5, 0], [-2, 3], [0, 7], [0, 0], [-90, 10], [-200, 0]])
+def test_a_change_has_the_colour_of_its_size_and_none_that_nothing_has(changes):
+    from analysis.figures.scales import CHANGE, blend, change_scale
+
+    low, high = min(changes), max(changes)
+    scale, extent = change_scale([np.array(changes, float)]), max(1, -low, high)
+    ends = (blend(CHANGE, 0.5 + 0.5 * end / extent) for end in (low, high))
+    assert (scale.colours[0][1], scale.colours[-1][1]) == tuple(ends)
+    assert low - 0.5 <= scale.low <= low and high <= scale.high <= high + 0.5
 
 
 @pytest.mark.parametrize("side", ["output", "input"])
