@@ -51,6 +51,12 @@ def first_parts(files: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
+def without_part(name: str) -> str:
+    """Return the name of a file without its ending, and without which part of an adapter it is."""
+    match = _PART.match(name)
+    return match["stem"] if match else Path(name).stem
+
+
 def all_parts(file: Path) -> list[Path]:
     """Return every file that one is a part of, in order; of one that is none, itself.
 

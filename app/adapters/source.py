@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from adapters.triage import triage_table, triaged
-from adapters.uploads import MAX_MIB, keep_upload, keep_zip, kept_folders
+from adapters.uploads import MAX_MIB, keep_upload, keep_zip, kept_folders, upload_name
 from analysis.adapters import AdapterError, AdapterSpectra, analyse_adapter, open_adapter
 from analysis.adapters.files import CONFIG, OWN_WEIGHTS, WEIGHTS
-from analysis.adapters.own import OWN_CONFIG, is_own, peft_files
+from analysis.adapters.own import OWN_CONFIG, RUN_ADAPTER, is_own, peft_files
 from analysis.adapters.places import several_in
 from analysis.adapters.triage import CLOSED
 from analysis.adapters.zips import SUFFIXES
@@ -69,13 +69,11 @@ def ask_source(key: str, label: str, near: Path | None = None) -> Source | None:
     try:
         place = keep_upload(files) if files else keep_zip(_typed(typed, near))
         path = _chosen(place, key, "upload" if files else "zip" if typed.endswith(".zip") else "folder")
-        name = Path(files[0].name).stem if files and len(files) == 1 and path == place else None
+        name = upload_name(files) if files and path == place else _label(path)
         choice = path.relative_to(place).as_posix() if path != place else ""
-        unnamed = path == place and name in (None, "adapter_model")
         if path.is_dir() and is_own(path):
-            # "adapter" is what every run calls its own.
-            path, name = _converted(path), path.parent.name if path.name == "adapter" else path.name
-        found = Source(path, name or path.name, _analyse(path), choice=choice)
+            path = _converted(path)
+        found = Source(path, name, _analyse(path), bool(files), choice)
     except (OSError, ValueError) as error:
         # An AdapterError is a ValueError, and so is a path with characters that no file system takes.
         told = str(error)
@@ -87,10 +85,8 @@ def ask_source(key: str, label: str, near: Path | None = None) -> Source | None:
         if last is not None:
             st.caption(f"Still shown: {plain(last.label)}.")
         return last
-    if files:
-        if typed:
-            st.caption("The uploaded files are shown, not the path. Remove them, or open a path anew, to see that.")
-        found = found._replace(uploaded=True, label="uploaded adapter" if unnamed else found.label)
+    if files and typed:
+        st.caption("The uploaded files are shown, not the path. Remove them, or open a path anew, to see that.")
     st.session_state[f"{key}_last"] = found
     return found
 
@@ -98,6 +94,13 @@ def ask_source(key: str, label: str, near: Path | None = None) -> Source | None:
 def _typed(typed: str, near: Path | None) -> Path:
     beside = near / typed if near is not None else None
     return allowed(beside, AdapterError) if beside is not None and beside.exists() else named(typed, AdapterError)
+
+
+def _label(path: Path) -> str:
+    """Return what to call an adapter by its path: of files and folders that all are named alike, by where they lie."""
+    alike = path.name == RUN_ADAPTER if path.is_dir() else path.stem == Path(WEIGHTS).stem
+    # Where uploads lie is nothing that the visitor has named.
+    return path.parent.name if alike and path.parent not in kept_folders() else path.name
 
 
 def mapped(source: Source) -> AdapterSpectra:

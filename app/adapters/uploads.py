@@ -14,7 +14,7 @@ from analysis.adapters import AdapterError
 from analysis.adapters.files import CONFIG, WEIGHTS
 from analysis.adapters.own import OWN_CONFIG
 from analysis.adapters.places import PICKLES, several_in
-from analysis.adapters.shards import first_parts
+from analysis.adapters.shards import first_parts, without_part
 from analysis.adapters.zips import SUFFIXES, unpack, zip_names
 from files import Kept, Uploaded, stamp
 
@@ -45,6 +45,12 @@ def keep_upload(files: Sequence[Uploaded]) -> Path:
     settings = any((folder / name).exists() for name in (CONFIG, OWN_CONFIG))
     alone = len(weights) == 1 and not settings and not any(place.is_dir() for place in held)
     return weights[0] if alone else folder
+
+
+def upload_name(files: Sequence[Uploaded]) -> str:
+    """Return what to call one adapter that was uploaded: as its zip, or else as the file of its weights."""
+    weights = first_parts([Path(file.name) for file in files if file.name.endswith(SUFFIXES)])
+    return next((without_part(path.name) for path in weights), Path(files[0].name).stem)
 
 
 def keep_zip(path: Path) -> Path:

@@ -53,7 +53,7 @@ def test_a_link_a_click_on_the_map_an_upload_and_a_wrong_path(open_page, tmp_pat
 
     files = [str(second / name) for name in (WEIGHTS, CONFIG)]
     page.locator("input[type=file]").first.set_input_files(files)
-    wait_for(page, lambda: page.get_by_text("uploaded adapter.").count())
+    wait_for(page, lambda: page.get_by_text("adapter_model.", exact=True).count())
 
     page = open_page("/adapters")
     page.get_by_label("Adapter", exact=True).fill(str(tmp_path / "nowhere"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import tomllib
 import zipfile
@@ -288,6 +289,32 @@ def test_uploads_keep_their_names_and_lead_nowhere_else(tmp_path, monkeypatch):
         ),
     ):
         assert kept(files, monkeypatch)[1] == expected
+
+
+@pytest.mark.parametrize(("names", "says"), [
+    (["jokes.zip"], "jokes"),
+    (["style.v2.safetensors"], "style.v2"),
+    (["lora.gguf"], "lora"),
+    ([CONFIG, WEIGHTS], "adapter_model"),
+    ([CONFIG, "faq-00002-of-00002.safetensors", "faq-00001-of-00002.safetensors"], "faq"),
+])  # fmt: skip
+def test_an_upload_is_called_what_its_files_are(names, says):
+    from adapters.uploads import upload_name
+
+    assert upload_name([upload(name, b"") for name in names]) == says
+
+
+def test_two_uploads_have_names_of_their_own(page, tmp_path):
+    page.run()
+    for place, name in enumerate(("faq", "jokes")):
+        folder = make(tmp_path / name, seed=place)
+        content = zipped({part: (folder / part).read_bytes() for part in (WEIGHTS, CONFIG)})
+        page.file_uploader[place].set_value([(f"{name}.zip", content, "application/zip")]).run()
+        if not place:
+            assert "**faq.**" in text(page)
+            show(page, "Against another")
+    assert not page.exception and not page.error
+    assert re.search(r"of jokes is [\d.]+ times that of faq", text(page))
 
 
 def test_parts_of_an_adapter_are_one_adapter_in_any_order(tmp_path, monkeypatch):
