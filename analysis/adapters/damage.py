@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 
 HEAD_BYTES = 4096
-_POINTER = b"version https://git-lfs.github.com/spec/"
+_POINTER = re.compile(rb"version https://\S+\s+oid sha256:|version https://(?:git-lfs|hawser)\.github\.com/spec/")
+_ANNEX = re.compile(rb"(?:[^\n]{0,400}/)?annex/objects/[^\n]{4,}")
+_XET = b"# xet version"
+_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--", b"<error", b"<body")
 _MOST_HEADER = 100 << 20
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"%PDF", "a PDF"),
+    (b"GGUF", "a GGUF file"),
+)
+"""First bytes → what a file is that has them under another name."""
+_MOST_SAID = 100
+_BOM = b"\xef\xbb\xbf"
+_BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8} | (
+    dict.fromkeys(("F8_E4M3", "F8_E5M2"), 8)
+)
 
 
 def what_it_is(path: Path) -> str | None:
     """Return what was got in place of a safetensors or JSON file and what to do, in one line; None = nothing known."""
     told = pointer_or_page(path)
-    if told is not None or path.suffix == ".json":
+    if told is not None:
         return told
     try:
         size, head = path.stat().st_size, _head(path)
     except OSError:
         return None
+    if path.suffix == ".json":
+        return None if head.lstrip().startswith((b"{", b"[")) else _said_in_text(path, head, size, "settings")
     if head.lstrip().startswith((b"{", b"[")):
         return f"{path.name} holds JSON text, not weights{_said(head)}. Download the file itself."
     if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
@@ -26,7 +48,12 @@ def what_it_is(path: Path) -> str | None:
             f"{path.name} is a zip, or a pickle of torch.save, under another name. A pickle can run code and is not "
             "opened; save it as safetensors first."
         )
-    return _cut(path, size)
+    other = next((what for start, what in _OTHERS if head.startswith(start)), None)
+    if other is not None and (path.suffix != ".gguf" or "GGUF" not in other):
+        return f"{path.name} is {other} under another name. Give the file itself, under its own."
+    if not head.strip(b"\0"):
+        return f"{path.name} holds only zeros at its beginning: the download or the copy broke off. Get it again."
+    return _said_in_text(path, head, size) or _cut(path, size) or _contradiction(path, size)
 
 
 def pointer_or_page(path: Path) -> str | None:
@@ -35,17 +62,77 @@ def pointer_or_page(path: Path) -> str | None:
         head = _head(path)
     except OSError:
         return None
-    if head.startswith(_POINTER):
+    text = head.removeprefix(_BOM)
+    if _POINTER.match(text):
         return (
             f"{path.name} is a Git LFS pointer, not the file itself{_of_size(head)}. In its repository: git lfs pull. "
             "From the hub: hf download."
         )
-    if head.lstrip()[:200].lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+    if _ANNEX.match(text):
+        return f"{path.name} is a pointer of git-annex, not the file itself. In its repository: git annex get."
+    if text.startswith(_XET):
+        return f"{path.name} is a pointer of Xet, not the file itself. From the hub: hf download."
+    if text.lstrip()[:200].lower().startswith(_PAGES):
         return (
             f"{path.name} is a web page, not the file: an error page, or the page of its download. "
             "Download the file itself."
         )
     return None if head else f"{path.name} is empty. Download it again."
+
+
+def error_answer(config: dict[str, object]) -> str | None:
+    """Return what a server said went wrong, where that is all that a configuration holds; None = it is one."""
+    if "error" not in config and not set(config) <= {"detail", "message", "statusCode", "code", "documentation_url"}:
+        return None
+    said = _said(json.dumps(config).encode())
+    return said.strip(" ()") or None
+
+
+def _said_in_text(path: Path, head: bytes, size: int, wanted: str = "weights") -> str | None:
+    """Say what stands in a short text, such as the refusal of a server."""
+    try:
+        text = " ".join(head.decode().split())
+    except UnicodeDecodeError:
+        return None
+    if size > HEAD_BYTES or not text.isprintable() or not any(letter.isalpha() for letter in text):
+        return None
+    quoted = text if len(text) <= _MOST_SAID else f"{text[: _MOST_SAID - 1]}…"
+    return f"{path.name} holds text, not {wanted}: {quoted!r}. Download the file itself."
+
+
+def _contradiction(path: Path, size: int) -> str | None:
+    """Say which tensor does not fit its place in a safetensors file whose head can be parsed."""
+    again = "Get the file again, or save it anew."
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        text = file.read(length) if length <= _MOST_HEADER else b""
+    try:
+        header = json.loads(text)
+        entries = [(name, entry) for name, entry in header.items() if name != "__metadata__"]
+        places = sorted((*map(int, entry["data_offsets"]), str(name)) for name, entry in entries)
+        for name, entry in entries:
+            begin, end = entry["data_offsets"]
+            bits = _BITS.get(entry["dtype"])
+            if (
+                bits is not None
+                and min(entry["shape"], default=0) >= 0
+                and math.prod(entry["shape"]) * bits != 8 * (end - begin)
+            ):
+                takes = math.prod(entry["shape"]) * bits // 8
+                return (
+                    f"{path.name} is damaged: {name} is {entry['dtype']} {entry['shape']} by its head, which takes "
+                    f"{takes:,} bytes, and has {end - begin:,}. {again}"
+                )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    at = 0
+    for begin, end, name in places:
+        if begin != at:
+            what = "lies where another tensor does" if begin < at else "leaves bytes before it that no tensor has"
+            return f"{path.name} is damaged: {name} {what}. {again}"
+        at = end
+    spare = size - 8 - length - at
+    return f"{path.name} is damaged: it has {spare:,} bytes more than its tensors take. {again}" if spare > 0 else None
 
 
 def _head(path: Path) -> bytes:
@@ -63,7 +150,7 @@ def _cut(path: Path, size: int) -> str | None:
         if length > _MOST_HEADER:
             return None
         text = file.read(length)
-    if not text.lstrip().startswith(b"{"):
+    if text and not text.lstrip().startswith(b"{"):
         return None
     if len(text) < length:
         return f"{path.name} is cut short: {size:,} of at least {8 + length:,} bytes. {again}"
@@ -91,5 +178,8 @@ def _said(head: bytes) -> str:
         found = json.loads(head)
     except (ValueError, RecursionError):
         return ""
-    said = found.get("error") or found.get("message") if isinstance(found, dict) else None
-    return f" ({' '.join(said.split())[:100]})" if isinstance(said, str) else ""
+    said = None
+    if isinstance(found, dict):
+        said = next((found[key] for key in ("error", "message", "detail") if found.get(key)), None)
+        said = said.get("message") if isinstance(said, dict) else said
+    return f" ({' '.join(said.split())[:_MOST_SAID]})" if isinstance(said, str) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import weakref
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.adapters import hub
-from analysis.adapters.damage import what_it_is
+from analysis.adapters.damage import error_answer, pointer_or_page, what_it_is
 from analysis.adapters.files import (
     CONFIG,
     MAX_CONFIG_BYTES,
@@ -30,6 +31,8 @@ INDEX = f"{WEIGHTS}.index.json"
 KNOWN_WEIGHTS = (WEIGHTS, INDEX, "adapters.safetensors", "pytorch_lora_weights.safetensors")
 """File names that are weights of an adapter, whatever else lies in the folder: PEFT's, MLX's, those of diffusers."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_OF_TRAINING = re.compile(r"training_args\.|optimizer|scheduler|scaler|rng_state|random_states|global_step")
+"""What a Trainer leaves beside weights, pickled too."""
 DEPTH = 2
 """Folders below the given one in which adapters are looked for: runs of trainers hold checkpoints in folders."""
 MOST_LOOKED = 10_000
@@ -91,13 +94,13 @@ def find_adapter(path: str | Path) -> Found:
     )
     if path.is_dir():
         return _in_folder(path)
-    if path.suffix == ".zip":
+    if path.suffix.lower() == ".zip":
         return _unzipped(path)
     if path.suffix in PICKLES:
-        raise AdapterError(f"{path.name} is not opened. {recipe(path.name)}")
+        raise AdapterError(pointer_or_page(path) or f"{path.name} is not opened. {recipe(path.name)}")
     if path.name.endswith(".index.json"):
         return _opened(path, path.parent)
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise AdapterError(f"{path.name} is no safetensors file. Give one, or a folder with {CONFIG} and {WEIGHTS}.")
     return _opened(path, path.parent)._replace(name=path.resolve().name)
 
@@ -148,15 +151,17 @@ def _in_folder(folder: Path) -> Found:
 
 def _without(folder: Path) -> str:
     """Return what a folder without an adapter holds, and what to do."""
+    if (folder / WEIGHTS).is_symlink() and "annex" in (folder / WEIGHTS).readlink().parts:
+        return f"{WEIGHTS} in {folder} is a link of git-annex to a file that is not there: git annex get."
     if (folder / WEIGHTS).is_symlink():
         return f"{WEIGHTS} in {folder} is a link to a file that does not exist."
     if (folder / WEIGHTS).exists():
         return f"{WEIGHTS} is not a file."
     _check_kind(folder)
-    pickles = sorted(file for file in folder.iterdir() if file.suffix in PICKLES)
+    pickles = sorted(file for file in folder.iterdir() if file.suffix in PICKLES and not _OF_TRAINING.match(file.name))
     weights = [file for file in pickles if file.name.startswith("adapter_model")] or pickles
     if weights:
-        return f"{folder} has only {weights[0].name}. {recipe(weights[0].name)}"
+        return pointer_or_page(weights[0]) or f"{folder} has only {weights[0].name}. {recipe(weights[0].name)}"
     if (folder / OWN_WEIGHTS).exists():
         return (
             f"{folder} holds an adapter as the Lab saves it. Write it for PEFT first: "
@@ -175,7 +180,7 @@ def _check_kind(folder: Path) -> None:
 def _loose(folder: Path) -> list[Path]:
     """Return files of weights under any name, of several parts the first; the Lab's and an optimizer's are none."""
     aside = {"optimizer.safetensors"} if (folder / CONFIG).exists() else {"optimizer.safetensors", OWN_WEIGHTS}
-    files = [file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file()]
+    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
     return first_parts([file for file in files if file.name not in aside])
 
 
@@ -223,7 +228,7 @@ def _opened(weights: Path, folder: Path) -> Found:
     config = _read_config(folder / CONFIG, folder) if (folder / CONFIG).exists() else None
     if weights.name.endswith(".index.json"):
         store: TensorStore = _indexed(weights, folder)
-    elif weights.suffix == ".gguf":
+    elif weights.suffix.lower() == ".gguf":
         store = GgufFile(_inside(weights, folder))
     else:
         files = [TensorFile(_inside(file, folder)) for file in all_parts(weights)]
@@ -280,4 +285,6 @@ def _read_config(path: Path, folder: Path) -> dict[str, Any]:
         raise AdapterError(told.replace(real.name, CONFIG)) from error
     if not isinstance(config, dict):
         raise AdapterError(f"{CONFIG} holds {type(config).__name__}, not the settings of an adapter.")
+    if (said := error_answer(config)) is not None:
+        raise AdapterError(f"{CONFIG} is the answer of a server, not the settings: {said}. Download the file itself.")
     return config

@@ -74,7 +74,7 @@ def _parts(archive: zipfile.ZipFile, name: str) -> list[tuple[str, zipfile.ZipIn
     # Zips from Windows may part folders by the other stroke.
     all_paths = [(item.filename.replace("\\", "/"), item) for item in archive.infolist()]
     wanted = [(path, item) for path, item in all_paths if _is_part(path)]
-    if not any(path.endswith(SUFFIXES) for path, _ in wanted):
+    if not any(path.lower().endswith(SUFFIXES) for path, _ in wanted):
         held = ", ".join(path[:60] for path, _ in all_paths[:6]) or "nothing"
         raise AdapterError(f"No weights in {name}: it holds no safetensors or GGUF file, but {held}.")
     if any(item.flag_bits & 1 for _, item in wanted):
@@ -91,8 +91,10 @@ def _parts(archive: zipfile.ZipFile, name: str) -> list[tuple[str, zipfile.ZipIn
 
 def _is_part(path: str) -> bool:
     own = path.rpartition("/")[2]
-    # What macOS puts beside each file begins with "._".
-    return own.endswith((*SUFFIXES, ".json")) and not own.startswith("._")
+    # What macOS puts beside each file begins with "._", in a folder of its own.
+    if own.startswith("._") or "__MACOSX" in path.split("/"):
+        return False
+    return own.lower().endswith((*SUFFIXES, ".json"))
 
 
 def _below(paths: Sequence[str]) -> list[str]:
@@ -119,7 +121,7 @@ def _check_sizes(archive: zipfile.ZipFile, parts: Sequence[tuple[str, zipfile.Zi
                 f"{path} in {name} unpacks to {item.file_size >> 20} MiB, more than {MOST_RATIO} times what is packed: "
                 "no weights shrink so far."
             )
-        if path.endswith(".safetensors"):
+        if path.lower().endswith(".safetensors"):
             with archive.open(item) as file:
                 length, begin = int.from_bytes(file.read(8), "little"), file.read(1)
             if not 0 < length <= MAX_HEADER_BYTES or begin != b"{":

@@ -569,6 +569,15 @@ INSTEAD = {
     "page": (b"<!DOCTYPE html>\n<html><head><title>404</title>", "is a web page, not the file"),
     "answer": (b'{"error": "Repository not found"}', r"holds JSON text, not weights \(Repository not found\)"),
     "empty": (b"", "is empty. Download it again"),
+    "older pointer": (POINTER.replace(b"git-lfs", b"hawser"), "Git LFS pointer"),
+    "annex": (b"/annex/objects/SHA256E-s29--" + b"0" * 64 + b".safetensors\n", "pointer of git-annex.*git annex get"),
+    "marked page": (b"\xef\xbb\xbf<!-- saved --><html>", "is a web page, not the file"),
+    "bucket": (b"<Error><Code>AccessDenied</Code></Error>", "is a web page, not the file"),
+    "nested answer": (b'{"error": {"message": "rate limit"}}', r"holds JSON text, not weights \(rate limit\)"),
+    "words": (b"Entry not found", "holds text, not weights: 'Entry not found'"),
+    "archive": (b"\x1f\x8b\x08" + b"a" * 20, "a gzip archive under another name"),
+    "zeros": (bytes(4096), "holds only zeros"),
+    "eight bytes": ((100).to_bytes(8, "little"), "is cut short: 8 of at least 108 bytes"),
     "pickle": (b"PK\x03\x04" + b"\0" * 100, "under another name"),
 }
 
@@ -582,7 +591,59 @@ def test_what_lies_in_place_of_weights_is_told_as_what_it_is(tmp_path, case):
         open_adapter(folder)
 
 
-@pytest.mark.parametrize("case", ["pointer", "page", "empty"])
+@pytest.mark.parametrize("case", ["older pointer", "page", "words"])
+def test_a_pickle_that_is_none_is_told_as_what_it_is(tmp_path, case):
+    content, says = INSTEAD[case]
+    (tmp_path / "adapter_model.bin").write_bytes(content)
+    for path in (tmp_path, tmp_path / "adapter_model.bin"):
+        with pytest.raises(AdapterError, match=says if case != "words" else "weights_only=True"):
+            open_adapter(path)
+
+
+def test_what_a_trainer_pickles_is_not_taken_for_weights(tmp_path):
+    for name in ("training_args.bin", "optimizer.pt", "rng_state_0.pth", "scheduler.pt"):
+        (tmp_path / name).write_bytes(b"\x80\x02}q\x00.")
+    with pytest.raises(AdapterError, match=r"has no adapter_model\.safetensors; it holds"):
+        open_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("content", [{"error": "Repository not found"}, {"detail": "Repository not found"}])
+def test_an_answer_of_a_server_is_no_configuration(tmp_path, content):
+    folder = peft_folder(tmp_path / "a")
+    (folder / CONFIG).write_text(json.dumps(content))
+    with pytest.raises(AdapterError, match="is the answer of a server, not the settings: Repository not found"):
+        open_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"dtype": "F16"}, r"lora_B.weight is F16 \[9, 4\] by its head, which takes 72 bytes, and has 144"),
+        ({"dtype": "F64"}, r"which takes 288 bytes, and has 144"),
+        ({"data_offsets": [0, 144]}, "lies where another tensor does"),
+        ({"data_offsets": [132, 276]}, "leaves bytes before it that no tensor has"),
+        ({}, "it has 4 bytes more than its tensors take"),
+    ],
+)
+def test_a_head_that_contradicts_the_file_names_the_tensor(tmp_path, change, says):
+    header = {
+        "a.lora_A.weight": {"dtype": "F32", "shape": [4, 8], "data_offsets": [0, 128]},
+        "a.lora_B.weight": {"dtype": "F32", "shape": [9, 4], "data_offsets": [128, 272], **change},
+    }
+    text = json.dumps(header).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(276))
+    with pytest.raises(AdapterError, match=f"a.safetensors is damaged: .*{says}"):
+        open_adapter(path)
+
+
+def test_the_case_of_a_suffix_does_not_matter(tmp_path):
+    path = peft_folder(tmp_path / "a") / WEIGHTS
+    assert open_adapter(path.rename(path.with_name("OTHER.SafeTensors"))).matrices
+    assert open_adapter(tmp_path / "a").matrices
+
+
+@pytest.mark.parametrize("case", ["pointer", "annex", "page", "empty"])
 def test_what_lies_in_place_of_a_configuration_is_told_as_what_it_is(tmp_path, case):
     content, says = INSTEAD[case]
     folder = peft_folder(tmp_path / "a")

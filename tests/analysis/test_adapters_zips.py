@@ -60,7 +60,7 @@ def damaged():
         (packed([("x" * 300 + f"/{WEIGHTS}", HEAD), (WEIGHTS, HEAD)]).getvalue(), "at most 255 bytes"),
         (packed([(f"../{WEIGHTS}", HEAD), (WEIGHTS, HEAD)]).getvalue(), "twice"),
         (packed([(WEIGHTS, bytes(range(1, 256)) * 9)]).getvalue(), "first bytes"),
-        (packed([("a.safetensors", b"\0" * 500)]).getvalue(), "no complete safetensors file"),
+        (packed([("a.safetensors", b"\0" * 500)]).getvalue(), "holds only zeros"),
         (packed([(WEIGHTS, HEAD + b"\0" * 3000)]).getvalue(), "more than 20 times"),
         (packed([(WEIGHTS, HEAD), (CONFIG, "{")]).getvalue(), r"in a\.zip|adapter_config\.json cannot be read"),
     ],
@@ -75,3 +75,9 @@ def test_what_cannot_be_unpacked_is_told_in_one_line_and_leaves_nothing(tmp_path
         open_adapter(tmp_path / "a.zip")
     assert str(tmp_path) not in str(caught.value) and len(str(caught.value)) < 300
     assert not any((tmp_path / "t").iterdir())
+
+
+def test_what_macos_puts_beside_is_left_out(tmp_path):
+    members = [(f"{folder}a/{WEIGHTS}", HEAD) for folder in ("", "__MACOSX/")]
+    (tmp_path / "a.zip").write_bytes(packed([*members, ("__MACOSX/a/._x.safetensors", "")]).getvalue())
+    assert zip_names(tmp_path / "a.zip", "a.zip") == [WEIGHTS]
