@@ -11,12 +11,14 @@ from analysis.adapters import AdapterSpectra, Suggestion
 from analysis.adapters.files import AdapterError
 from analysis.adapters.many import Comparisons
 from analysis.adapters.targets import BudgetProblem
-from analysis.figures.adapters import above_chance
+from analysis.figures.adapters import NO_NUMBER, above_chance
 from analysis.figures.scales import VIOLETS, even_scale, on_dark
-from analysis.figures.theme import EXTENDED, PRUNED, capital, empty_figure, styled
+from analysis.figures.theme import EXTENDED, PRUNED, capital, empty_figure, fitted, styled
 
 MOST_POINTS = 400
 """Steps of a curve that are drawn."""
+MOST_NAME = 20
+"""Characters of an adapter's name beside its row; the rest of the width is for the cells."""
 
 
 def size_curve(spectra: AdapterSpectra, chosen: Mapping[str, Suggestion] | None = None) -> go.Figure:
@@ -70,28 +72,33 @@ def overlap_matrix(
         for row, own in zip(values, chance, strict=True)
     ]
     texts = [["–" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
-    scale = even_scale(VIOLETS, [np.ones(1)])
+    scale, places = even_scale(VIOLETS, [np.ones(1)]), list(range(len(compared.names)))
+    pairs = [[f"{first}<br>{second}" for second in compared.names] for first in compared.names]
     figure = go.Figure(
         go.Heatmap(
             z=above,
-            x=list(compared.names),
-            y=list(compared.names),
+            x=places,
+            y=places,
             text=texts,
             texttemplate="%{text}",
             customdata=np.dstack([values, chance]),
+            hovertext=pairs,
             zmin=0,
             zmax=1,
             colorscale=(on_dark(scale) if dark else scale).colours,
             xgap=2,
             ygap=2,
             colorbar={"title": "above chance", "thickness": 12, "tickformat": ".0%"},
-            hovertemplate="%{y}<br>%{x}<br>overlap %{customdata[0]:.3f}, by chance %{customdata[1]:.3f}<extra></extra>",
+            hovertemplate="%{hovertext}<br>overlap %{customdata[0]:.3f}, by chance %{customdata[1]:.3f}<extra></extra>",
         )
     )
     where = "all matrices" if layer is None else f"layer {layer}"
     styled(figure, title=f"{capital(side)} overlap, {where}; colour: above chance", x="", y="")
-    figure.update_yaxes(autorange="reversed")
-    return figure.update_layout(height=140 + 60 * max(3, len(compared.names)))
+    ends, told = [-0.5, len(places) - 0.5], [fitted(name, MOST_NAME) for name in compared.names]
+    figure.update_xaxes(tickvals=places, ticktext=told, range=ends, showgrid=False)
+    figure.update_yaxes(tickvals=places, ticktext=told, range=ends[::-1], showgrid=False)
+    # A pair without a number has no colour of the scale, and would sink into the page.
+    return figure.update_layout(height=140 + 60 * max(3, len(places)), plot_bgcolor=NO_NUMBER)
 
 
 ADAPTER_SIZE_FIGURES = {figure.__name__: figure for figure in (size_curve, overlap_matrix)}

@@ -90,4 +90,10 @@ def capital(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
+def fitted(name: str, most: int) -> str:
+    """Return a name of at most so many characters: names of one folder begin and end apart, so the middle goes."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - half]}…{name[-half:]}"
+
+
 NO_RECORDS = "This run has no records yet."

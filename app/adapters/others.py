@@ -24,7 +24,8 @@ def others_of(source: Source) -> dict[str, Path]:
         for name, typed in adapters.items():
             try:
                 path = named(typed, AdapterError)
-                if path.exists() and path != source.path and not several_in(path):
+                there = {source.path.resolve(), *(other.resolve() for other in found.values())}
+                if path.exists() and path.resolve() not in there and not several_in(path):
                     found.setdefault(f"{name} ({what})", path)
             except (OSError, ValueError):
                 continue

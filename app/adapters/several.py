@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
 from adapters.findings import ICONS
-from adapters.others import others_of
+from adapters.picks import picked_adapters
 from adapters.source import Source
 from adapters.zips import merged_name, zipped
 from analysis.adapters import Adapter, AdapterError
 from analysis.adapters.doctor import NOTE, examine_together
 from analysis.adapters.many import SIDES, Comparisons
 from analysis.adapters.merging import MERGES, lost_heads, merge_adapters
-from analysis.adapters.own import open_any
 from analysis.adapters.relations import listed, merge_summary, merge_warnings
 from analysis.adapters.sections import pair_rows
 from analysis.adapters.words import ROUNDING
 from charts import chart, dark
-from runs.store import named, plain
+from runs.store import plain
 from widgets import download, progress, select, switch
 
 COLUMNS = {
@@ -32,15 +30,13 @@ COLUMNS = {
     "chance_input": "by chance ",
     "cosine": "cosine of ΔW",
 }
-MOST = 12
-"""Adapters that are compared at once."""
 WIDE = 5
 """Adapters above which the picture has the whole width."""
 
 
 def several_section(source: Source) -> None:
     """Compare the open adapter with any number of others, and merge them."""
-    adapters = _asked(source)
+    adapters = picked_adapters(source)
     if len(adapters) < 2:
         st.caption("Name one adapter or more, each on a line of its own, or choose some that are there.")
         return
@@ -89,27 +85,6 @@ def several_section(source: Source) -> None:
             "cancels what is below."
         )
     _merge(adapters, compared)
-
-
-def _asked(source: Source) -> list[Adapter]:
-    known = others_of(source)
-    columns = st.columns(2)
-    picked = columns[0].multiselect(
-        "Adapters that are there", list(known), key="adapters_many_known", max_selections=MOST - 1
-    )
-    typed = columns[1].text_area("Others, a path a line", key="adapters_many_paths", height=80)
-    # An upload, and an adapter of the Lab, lies in a folder whose name says nothing.
-    found = [replace(source.spectra.adapter, name=source.label)]
-    chosen: list[str | Path] = [known[name] for name in picked if name in known]
-    chosen += [line.strip() for line in typed.splitlines() if line.strip()]
-    if len(chosen) >= MOST:
-        st.caption(f"{MOST} adapters are compared at once: the open one and the first {MOST - 1} of {len(chosen)}.")
-    for path in chosen[: MOST - 1]:
-        try:
-            found.append(open_any(path if isinstance(path, Path) else named(path, AdapterError)))
-        except (OSError, ValueError) as error:
-            st.error(f"**{plain(str(path))}** cannot be opened. {plain(str(error))}", icon=":material/error:")
-    return found
 
 
 def _say_before(adapters: list[Adapter], compared: Comparisons, weights: list[float], how: str) -> bool:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from analysis.adapters.doctor import LOOK, NOTE, WRONG, Finding
 from analysis.adapters.triage import CLOSED, FINE, Triaged, triage
+from analysis.figures.theme import fitted
 from files import stamp
 from runs.store import plain
 
@@ -20,8 +21,8 @@ COLUMNS = {"adapter": 200, "verdict": 140, "finding": 310, "type": 70, "same ΔW
 """Column → its width, px: with the numbers they stand beside each other on a window of 1024."""
 MOST_CHARACTERS = 46
 """Of a finding in the table: it holds one line a row, and what is longer stands below it."""
-MOST_NAME = 29
-"""Characters of a name in the table: a longer one loses its middle, as names of one folder begin and end apart."""
+MOST_NAME = 27
+"""Characters of a name in the table: a longer one loses its middle."""
 MOST_ROWS, ROW_PX, HEAD_PX = 10, 30, 37
 """Rows before the table scrolls: what is open shall stand on the first screen."""
 KEPT = "adapters_triage"
@@ -57,7 +58,7 @@ def triage_table(choices: Mapping[str, Path], rows: list[Triaged], opened: str, 
     st.dataframe(
         [
             {
-                "adapter": f"{'▸ ' if row.name == opened else ''}{_fitted(row.name)}",
+                "adapter": f"{'▸ ' if row.name == opened else ''}{fitted(row.name, MOST_NAME)}",
                 "verdict": WORDS[row.verdict],
                 "finding": row.brief if len(row.brief) <= MOST_CHARACTERS else "told below, in full",
                 "‖ΔW‖": row.norm,
@@ -82,11 +83,6 @@ def triage_table(choices: Mapping[str, Path], rows: list[Triaged], opened: str, 
         row_height=ROW_PX,
     )
     _in_full(rows)
-
-
-def _fitted(name: str) -> str:
-    half = MOST_NAME // 2
-    return name if len(name) <= MOST_NAME else f"{name[:half]}…{name[-half:]}"
 
 
 def _in_full(rows: list[Triaged]) -> None:

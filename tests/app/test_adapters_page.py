@@ -439,6 +439,21 @@ def test_several_adapters_are_compared_and_merged(opened, tmp_path):
     assert "cannot be opened" in opened.error[0].value
 
 
+def test_all_of_one_base_model_are_one_click_and_the_others_another(page, tmp_path):
+    for name, base in (("a", "acme/x"), ("b", "acme/x"), ("c", "acme/y"), ("d", "acme/x")):
+        make(tmp_path / "all" / name, seed=ord(name), base_model_name_or_path=base)
+    page.run()
+    page.text_input(key="adapters_path").set_value(str(tmp_path / "all")).run()
+    show(page, "Several, and merge")
+    assert page.button(key="adapters_many_all").label == "All for acme/x"
+    page.button(key="adapters_many_all").click().run()
+    assert not page.exception and page.multiselect(key="adapters_many_known").value == ["b", "d"]
+    assert r"Left out\: c \(for acme/y\)." in text(page) and "The base models differ" not in text(page)
+    page.button(key="adapters_many_rest").click().run()
+    assert not page.exception and page.multiselect(key="adapters_many_known").value == ["b", "d", "c"]
+    assert "Left out" not in text(page) and "The base models differ" in text(page)
+
+
 def test_a_report_is_one_file_that_says_what_the_page_says(tmp_path):
     from analysis.adapters import analyse_adapter
     from analysis.adapters.doctor import examine
