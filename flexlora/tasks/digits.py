@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
-from sklearn.datasets import load_digits
 from transformers import ViTConfig, ViTForImageClassification
 
 from flexlora.errors import FlexLoRAError
 from flexlora.tasks.data import Split, TaskData, task_data
-from flexlora.tasks.files import fixed_order, read_verified
+from flexlora.tasks.files import fixed_order, package_folder, read_verified
 
 WEIGHTS = Path(__file__).parent / "weights"
 WEIGHTS_NAME = "digits_vit"
@@ -84,10 +84,25 @@ def split_images(digits: tuple[int, ...], test: int, validation: int) -> dict[st
 
     Pixels are scaled from 0..16 to −1..1, shape (n, 1, 8, 8).
     """
-    pixels, target = (np.asarray(part) for part in load_digits(return_X_y=True))  # (1797, 64), (1797,)
+    pixels, target = _pixels_and_digits()
     rows = [str(row) for row in np.flatnonzero(np.isin(target, digits))]
     order = np.array([int(row) for row in fixed_order(rows, SPLIT_SALT)])
     parts = {"test": order[:test], "validation": order[test : test + validation], "train": order[test + validation :]}
     images = torch.from_numpy(pixels.reshape(-1, 1, 8, 8) / 8.0 - 1.0).float()
     labels = torch.from_numpy(np.searchsorted(digits, target)).long()
     return {name: Split({"pixel_values": images[part]}, labels[part]) for name, part in parts.items()}
+
+
+def _pixels_and_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return scikit-learn's images (1797, 64) with pixels from 0 to 16, and which digit each shows (1797,)."""
+    try:
+        # To import scikit-learn takes a second, more than all else that is this task's own.
+        with gzip.open(package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz", "rt") as file:
+            table = np.loadtxt(file, delimiter=",")
+    except OSError:
+        # Where its files lie is no promise of the package.
+        from sklearn.datasets import load_digits
+
+        pixels, digits = load_digits(return_X_y=True)
+        return np.asarray(pixels), np.asarray(digits)
+    return table[:, :-1], table[:, -1].astype(int)

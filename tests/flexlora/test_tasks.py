@@ -231,6 +231,13 @@ def test_the_labels_of_digits_are_those_of_its_images():
             assert known[image.numpy().tobytes()] == 5 + int(label)
 
 
+def test_digits_are_the_same_from_the_package_itself(monkeypatch, tmp_path):
+    read = digits_task._pixels_and_digits()
+    monkeypatch.setattr(digits_task, "package_folder", lambda name: tmp_path)
+    for ours, theirs in zip(read, digits_task._pixels_and_digits(), strict=True):
+        assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs)
+
+
 def test_the_bundled_weights_are_small_described_and_of_the_said_digits():
     facts = json.loads((digits_task.WEIGHTS / "digits_vit.json").read_text())
     content = (digits_task.WEIGHTS / "digits_vit.safetensors").read_bytes()
