@@ -33,10 +33,12 @@ scripts:
 	else npm run --silent check; fi
 
 # Four workers on two cores: who drives a browser often waits (tests/conftest.py says who takes what, and when). A
-# cluster of its own starves beside them.
+# cluster of its own starves beside them. It comes first: what pytest makes of the modules' asserts is kept where bytecode
+# may be, so that the workers find it made, which takes each of them as long as to import all that is tested.
+unexport PYTHONDONTWRITEBYTECODE
 test: check
-	$(BIN)/python -m pytest -n 4 -m "not cluster"
 	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -n 4 -m "not cluster"
 
 samples: $(VENV)/.app
 	$(BIN)/python benchmarks/make_samples.py
