@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -51,7 +52,9 @@ def size_curve(spectra: AdapterSpectra, chosen: Mapping[str, Suggestion] | None 
         )
     styled(figure, title=title, x="parameters of all directions", y="‖ΔW − ΔW'‖_F / ‖ΔW‖_F")
     figure.update_xaxes(rangemode="tozero")
-    return figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    # Where one spike holds nearly all of ΔW the errors of all the rest are below a percent.
+    digits = max(0, math.ceil(-math.log10(np.sqrt(lost.max(initial=0.0)) or 1.0)) - 1)
+    return figure.update_yaxes(tickformat=f".{digits}%", rangemode="tozero")
 
 
 def overlap_matrix(

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.adapters import Adapter, AdapterSpectra, adapter_label, describe_adapter, suggest_sizes
+from analysis.adapters import Adapter, AdapterSpectra, adapter_label, describe_adapter, is_dead, suggest_sizes
 from analysis.adapters.atlas.beside import LABELS, UNUSUAL, beside_atlas, caution, conclusion
 from analysis.adapters.doctor import BESIDE_OTHERS, CHECKS, LOOK, NOTE, WRONG, Finding, in_order, verdict
 from analysis.adapters.files import AdapterError
 from analysis.adapters.sizes import size_at
 from analysis.adapters.words import describe_file, in_digits
+from analysis.figures.adapter_sizes import size_curve
+from analysis.report.pictures import STYLE as PICTURE_STYLE
+from analysis.report.pictures import lines_svg
 from analysis.report.tables import html_table
 from flexlora.matrix_names import module_type_order
 
@@ -26,6 +29,8 @@ _OWN_STYLE = """
 .spectra figure { margin: 0; } .spectra figcaption { font-size: 12px; overflow-wrap: anywhere; }
 .finding { margin: 0 0 8px; padding: 6px 10px; border-left: 4px solid; max-width: 900px; }
 .finding span { color: var(--st-text-color); } .finding small { display: block; opacity: .75; }
+.beside { display: flex; flex-wrap: wrap; gap: 8px 32px; align-items: flex-start; }
+.beside > svg { flex: 1 1 460px; min-width: 460px; }
 .wrong { border-color: #c92a2a; } .look { border-color: #d9720a; } .note-level { border-color: #1c7ed6; }
 .spectra rect { fill: var(--st-primary-color); } .spectra line { stroke: currentColor; opacity: .35; }
 """
@@ -63,7 +68,8 @@ def adapter_html(
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(name)}: inside an adapter</title><style>{_STYLE}{_OWN_STYLE}</style></head><body><main>"
+        f"<title>{escape(name)}: inside an adapter</title>"
+        f"<style>{_STYLE}{_OWN_STYLE}{PICTURE_STYLE}</style></head><body><main>"
         f'<h1>{escape(name)}: inside an adapter</h1><p class="about">{escape(about)}</p><p>{escape(first)} '
         f'{escape(" ".join(rest))}</p>{notes}{body}<p class="about">{_LEFT_OUT}</p>'
         "</main></body></html>"
@@ -109,7 +115,9 @@ def _sizes(spectra: AdapterSpectra) -> str:
         for one in found
         if one.bound is not None
     ]
-    return html_table(("bytes", "parameters", "total rank", "error of ΔW", "no choice of ranks has less than"), rows)
+    table = html_table(("bytes", "parameters", "total rank", "error of ΔW", "no choice of ranks has less than"), rows)
+    picture = lines_svg(size_curve(spectra, {f"total rank {one.total_rank}": one for one in found}))
+    return f'<div class="beside">{picture}<div>{table}<p>The marks in the picture are these rows.</p></div></div>'
 
 
 def _usual(spectra: AdapterSpectra) -> str:
@@ -138,7 +146,7 @@ def _map(spectra: AdapterSpectra) -> str:
     for layer in sorted({layer for layer, _ in cells}):
         row = [float(np.linalg.norm(cells[layer, kind])) if (layer, kind) in cells else None for kind in kinds]
         body += f'<tr><th scope="row">{layer}</th>{"".join(_shaded(norm, largest) for norm in row)}</tr>'
-    head = "".join(f'<th scope="col">{escape(kind)}</th>' for kind in kinds)
+    head = "".join(f'<th scope="col" class="number">{escape(kind)}</th>' for kind in kinds)
     return f'<table><thead><tr><th scope="col">layer</th>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
@@ -154,21 +162,24 @@ def _shaded(norm: float | None, largest: float) -> str:
 
 def _spectra(spectra: AdapterSpectra) -> str:
     rows = [(matrix, values) for matrix, values in spectra.rows() if values.size and np.isfinite(values).all()]
-    largest = max((float(values[0]) for _, values in rows), default=0.0)
+    live = [(matrix, values) for matrix, values in rows if not is_dead(values)]
+    largest = max((float(values[0]) for _, values in live), default=0.0)
     drawn = "".join(
-        f"<figure>{_bars(values, largest)}<figcaption>{escape(adapter_label(matrix))}, σ₁ {values[0]:.3g}</figcaption>"
-        "</figure>"
-        for matrix, values in rows[:MOST_SPECTRA]
+        f"<figure>{_bars(values, largest)}<figcaption>{escape(adapter_label(matrix))}, σ₁ {in_digits(float(values[0]))}"
+        "</figcaption></figure>"
+        for matrix, values in live[:MOST_SPECTRA]
     )
-    more = f"<p>and {len(rows) - MOST_SPECTRA} more</p>" if len(rows) > MOST_SPECTRA else ""
-    told = "The bars show σ beside the matrix's own σ₁; the line below is σ₁ beside the largest of all."
-    return f'<p>{told}</p><div class="spectra">{drawn}</div>{more}' if drawn else ""
+    more = f"<p>and {len(live) - MOST_SPECTRA} more</p>" if len(live) > MOST_SPECTRA else ""
+    dead = len(rows) - len(live)
+    none = f"<p>{dead} dead, without a spectrum: ΔW is 0. The table of matrices names them.</p>" if dead else ""
+    told = "<p>The bars show σ beside the matrix's own σ₁; the line below is σ₁ beside the largest of all.</p>"
+    return (f'{told}<div class="spectra">{drawn}</div>{more}' if drawn else "") + none
 
 
 def _bars(values: np.ndarray, largest: float) -> str:
     """Draw σ as bars, the first as high as the picture, and below them σ₁ as a share of the largest."""
     step = WIDTH / len(values)
-    heights = values / values[0] * HEIGHT if values[0] > 0 else np.zeros(len(values))
+    heights = values / values[0] * HEIGHT
     bars = "".join(
         f'<rect x="{place * step:.1f}" y="{HEIGHT - height:.1f}" width="{max(0.5, step - min(GAP, step / 3)):.1f}" '
         f'height="{height:.1f}"/>'
@@ -178,7 +189,7 @@ def _bars(values: np.ndarray, largest: float) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 6}" role="img" aria-label="σ: {told}">{bars}'
         f'<line x1="0" x2="{WIDTH}" y1="{HEIGHT}" y2="{HEIGHT}"/>'
-        f'<rect x="0" y="{HEIGHT + 3}" width="{values[0] / largest * WIDTH if largest else 0:.1f}" height="3"/></svg>'
+        f'<rect x="0" y="{HEIGHT + 3}" width="{values[0] / largest * WIDTH:.1f}" height="3"/></svg>'
     )
 
 

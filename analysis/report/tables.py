@@ -15,6 +15,8 @@ from analysis.runs import Run
 MAX_ROWS = 1_000
 """Rows of a table at most; the last line says how many were left out."""
 
+_NUMBER = ' class="number"'
+
 FACTS = ("method", "preset", "task", "model", "data", "device", "seed", "versions")
 
 
@@ -31,8 +33,15 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     left_out = len(listed) - MAX_ROWS
     body = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in listed[:MAX_ROWS])
     more = f'<tr><td colspan="{len(head)}">and {left_out} more rows</td></tr>' if left_out > 0 else ""
-    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    names = "".join(
+        f'<th scope="col"{_NUMBER if any(_is_number(row[place]) for row in listed) else ""}>{escape(name)}</th>'
+        for place, name in enumerate(head)
+    )
     return f"<table><thead><tr>{names}</tr></thead><tbody>{body}{more}</tbody></table>"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number)
 
 
 def _cell(value: Any) -> str:
