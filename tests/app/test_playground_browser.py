@@ -12,6 +12,19 @@ def told(page) -> dict[str, str]:
     return page.locator(RACE).evaluate("node => ({ ...node.dataset })")
 
 
+def test_a_scale_moves_the_energy_on_its_axis_and_leaves_the_entropy(open_page):
+    page = open_page("/playground#show=spectrum")
+    axes = page.locator(".pg-gauge canvas")
+    axes.first.wait_for(timeout=TIMEOUT_MS)
+    energy, entropy = (axis.get_attribute("aria-label").split(": ")[1] for axis in axes.all())
+    page.get_by_role("button", name="Scale × 10").click()
+    scaled, same = (axis.get_attribute("aria-label").split(": ")[1].split(", before ") for axis in axes.all())
+    assert scaled[1] == energy and abs(float(scaled[0]) / float(energy) - 100) < 1
+    assert same == [entropy, entropy]
+    page.get_by_role("button", name="One alone").click()
+    assert axes.last.get_attribute("aria-label") == "entropy I: 0", "what was before goes with the next change"
+
+
 def test_paint_play_and_share(open_page, served_root):
     page = open_page("/playground#layers=2&steps=120&truth=1,1,1,7,7,7")
     noise: list[str] = []
@@ -57,6 +70,7 @@ def test_paint_play_and_share(open_page, served_root):
     assert len(words) == 2 and all("step 40: layer " in line and "gained one" in line for line in words)
     assert why.inner_text().startswith(("You were right", "You were nearly right", "Not your pick"))
     assert "layer 0 mix at step 40: entropy ." in why.inner_text()
+    assert page.locator(".pg-scored").all_inner_texts() == ["Small numbers: entropy at the event of step 40.", ""]
     # A matrix that is asked tells why, by the keyboard too.
     page.locator(".pg-side-b canvas").focus()
     page.keyboard.press("ArrowRight")
