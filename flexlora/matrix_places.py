@@ -110,7 +110,9 @@ def _block_names(heads: set[Words]) -> dict[Words, str]:
     """Return path of a block → the shortest name that it has among the others."""
     paths = [head for head in heads if head]
     start = 0
-    while paths and len({path[: start + 1] for path in paths}) == 1 and all(len(p) > start + 2 for p in paths):
+    # The outermost stack stays, whatever all of them share within it.
+    most = min((max(0, next(at for at, w in enumerate(p) if w.isdecimal()) - 1) for p in paths), default=0)
+    while start < most and len({path[: start + 1] for path in paths}) == 1 and all(len(p) > start + 2 for p in paths):
         start += 1
     # A number means nothing without the word before it.
     start -= start > 0 and any(path[start].isdecimal() for path in paths)
