@@ -53,7 +53,8 @@ def what_it_is(path: Path) -> str | None:
         return f"{path.name} is {other} under another name. Give the file itself, under its own."
     if not head.strip(b"\0"):
         return f"{path.name} holds only zeros at its beginning: the download or the copy broke off. Get it again."
-    return _said_in_text(path, head, size) or _cut(path, size) or _contradiction(path, size)
+    said = None if size < 8 else _said_in_text(path, head, size)
+    return said or _cut(path, size) or _contradiction(path, size)
 
 
 def pointer_or_page(path: Path) -> str | None:

@@ -139,6 +139,22 @@ def not_finite(patient: Patient) -> None:
     patient.arrays[patient.factor("A")[0]][0, 0] = np.nan
 
 
+def negative(patient: Patient) -> None:
+    patient.config |= {"alpha_pattern": {key: -value for key, value in patient.config["alpha_pattern"].items()}}
+    patient.config["lora_alpha"] *= -1
+
+
+def copied(patient: Patient) -> None:
+    layer = next(key for key in (".layer.2.", ".layers.2.") if any(key in name for name in patient.arrays))
+    for name in [name for name in patient.arrays if layer in name]:
+        patient.arrays[name.replace(layer, layer.replace("2", "3"))] = patient.arrays[name]
+
+
+def gap(patient: Patient) -> None:
+    patient.arrays = {name: array for name, array in patient.arrays.items() if ".3." not in name}
+    patient.config["target_modules"] = ["query", "value", "dense"]
+
+
 DEFECTS = {
     dead: ("dead", "wrong", "B = 0 in all 36 matrices"),
     dead_in_two: ("dead", "look", "B = 0 in 2 of 36 matrices (layer"),
@@ -156,6 +172,9 @@ DEFECTS = {
     overflow: ("overflow", "look", "become infinity"),
     scale: ("scale", "look", "s = 128 in all 36 matrices"),
     not_finite: ("not_finite", "wrong", "NaN or infinity in 1 of 36 matrices"),
+    negative: ("negative", "look", "is below 0 in all 36 matrices"),
+    copied: ("copied", "look", "ΔW is that of another matrix, number by number, in 6 of 36 matrices"),
+    gap: ("gap", "look", "The file holds no matrix of layer 3 of "),
 }
 
 
@@ -215,6 +234,33 @@ def test_a_scale_that_the_factors_cancel_is_to_be_left_alone(tmp_path):
     assert "F16 has rounded off up to" in told["scale"]
 
 
+@pytest.mark.parametrize(
+    ("layers", "found"),
+    [
+        ({"q": range(1, 12)}, 1),
+        ({"q": range(12), "v": [*range(5), *range(7, 12)]}, 2),
+        # Every fourth layer is of another kind; most are.
+        ({"q": [n for n in range(16) if n % 4 != 3]}, 0),
+        ({"q": range(3, 16, 4)}, 0),
+        ({"q": range(16), "v": range(4, 16)}, 0),
+        ({"q": [0, 2]}, 0),
+    ],
+)
+@pytest.mark.parametrize("told", [{}, {"layers_to_transform": [0]}, {"target_modules": "m.0.q|m.1.q"}])
+def test_layers_are_missing_only_where_a_model_would_have_them(tmp_path, write_arrays, layers, found, told):
+    rng, start = np.random.default_rng(0), "base_model.model.m.layers"
+    arrays = {
+        f"{start}.{n}.{kind}.lora_{part}.weight": rng.normal(size=shape) * 0.01
+        for kind, own in layers.items()
+        for n in own
+        for part, shape in (("A", (2, 6)), ("B", (5, 2)))
+    }
+    config = {"r": 2, "lora_alpha": 2, "target_modules": ["q", "v"]} | told
+    gaps = [one for one in examine(analyse_adapter(open_adapter(write_arrays(tmp_path / "a", arrays, **config))))
+            if one.check == "gap"]  # fmt: skip
+    assert [gap.number for gap in gaps] == ([found] if found and not told else [])
+
+
 def test_checks_that_need_a_configuration_are_not_counted_without_one(tmp_path):
     patient = Patient(tmp_path / "a")
     alpha_zero(patient)
@@ -223,7 +269,7 @@ def test_checks_that_need_a_configuration_are_not_counted_without_one(tmp_path):
     (patient.folder / CONFIG).unlink()
     alone = open_any(patient.folder / WEIGHTS)
     said = verdict(examine(analyse_adapter(alone)), alone)
-    assert f"Nothing found by {len(CHECKS) - 3} checks. 3 more need adapter_config.json" in said
+    assert f"Nothing found by {len(CHECKS) - 5} checks. 5 more need adapter_config.json" in said
     assert all(label in said for label in ("No head saved", "alpha = 0", "Unusual scale"))
 
 

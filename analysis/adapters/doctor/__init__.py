@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.doctor.finding import LOOK, NOTE, WRONG, Check, Examined, Finding
 from analysis.adapters.doctor.head import HEAD
+from analysis.adapters.doctor.layers import LAYERS
 from analysis.adapters.doctor.neighbours import THRESHOLD as NEIGHBOURS
 from analysis.adapters.doctor.nothing import NOTHING
 from analysis.adapters.doctor.numbers import NUMBERS
@@ -17,7 +18,7 @@ from analysis.adapters.doctor.size import SIZE
 from analysis.adapters.many import Comparisons, compare_many
 from analysis.adapters.spectra import AdapterSpectra, Progress
 
-CHECKS: dict[str, Check] = {check.key: check for check in (*NUMBERS, *NOTHING, *HEAD, *SIZE, *SCALE, *SHAPE)}
+CHECKS: dict[str, Check] = {check.key: check for check in (*NUMBERS, *NOTHING, *HEAD, *SIZE, *SCALE, *SHAPE, *LAYERS)}
 """Key → what is looked for in one adapter."""
 BESIDE_OTHERS = {**THRESHOLDS, "neighbours": NEIGHBOURS}
 """Finding between adapters → when it is made, and why there."""

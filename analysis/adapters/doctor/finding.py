@@ -169,4 +169,4 @@ class Check(NamedTuple):
         """Return whether an adapter has what the check reads. Files of other formats hold their alphas themselves."""
         if adapter.config is not None or not self.needs_config:
             return True
-        return self.key == "alpha_zero" and adapter.format != "peft"
+        return self.key in ("alpha_zero", "negative") and adapter.format != "peft"

@@ -32,6 +32,21 @@ def _scale(examined: Examined) -> Finding | None:
     )
 
 
+def _negative(examined: Examined) -> Finding | None:
+    found = [matrix.name for matrix in examined.adapter.matrices if matrix.scale < 0]
+    if not found:
+        return None
+    lowest = min(examined.adapter.find(name).scale for name in found)
+    return Finding(
+        "negative",
+        LOOK,
+        f"s = {lowest:.3g} is below 0 {examined.named(found)}: what was learned is taken away from the weights.",
+        "Set alpha above 0, unless the adapter is meant to undo what another one did.",
+        lowest,
+        tuple(found),
+    )
+
+
 def _by_root(examined: Examined, found: list[str]) -> str:
     """Say what s would be by alpha / r, where rsLoRA's rule makes it large."""
     if not examined.config.get("use_rslora"):
@@ -78,6 +93,14 @@ SCALE = (
         "a convention and no measurement: PEFT's default is 1, recipes take alpha from r / 2 to 2 r, rsLoRA with "
         "alpha = r reaches 16 at r = 256; the atlas's adapters have 2",
         _scale,
+        needs_config=True,
+    ),
+    Check(
+        "negative",
+        "Negative scale",
+        "s = alpha / r below 0 in any matrix",
+        "training adds s · B A, and its alpha is above 0",
+        _negative,
         needs_config=True,
     ),
 )
