@@ -40,13 +40,14 @@ def linear_shape(module: nn.Module) -> tuple[int, int] | None:
 def gives_rows(module: nn.Module) -> bool:
     """False for a layer that looks linear and gives something else than a row for each row, such as a router's tuple.
 
-    Asked only of kinds with a ``forward`` of their own; what cannot be tried is believed.
+    Asked only of kinds with a ``forward`` of their own; what cannot be tried is believed. So is what holds packed
+    weights: a trial may change them, as bitsandbytes orders them anew for inference on a CPU.
     """
-    kind, shape = type(module), linear_shape(module)
-    if shape is None or kind.forward is nn.Linear.forward or is_transposed(module):
+    kind, shape, held = type(module), linear_shape(module), stored(module)
+    plain = kind.forward is nn.Linear.forward or is_transposed(module)
+    if shape is None or plain or not held.is_floating_point():
         return True
-    held = stored(module)
-    x = torch.zeros(2, shape[0], device=held.device, dtype=held.dtype if held.is_floating_point() else None)
+    x = torch.zeros(2, shape[0], device=held.device, dtype=held.dtype)
     training = module.training
     try:
         with torch.no_grad():

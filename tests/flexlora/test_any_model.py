@@ -12,6 +12,7 @@ import transformers as tf
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from flexlora import FlexLoRAConfig, RankAllocator, attach
 from flexlora.adapter_files import load_adapter
@@ -370,15 +371,44 @@ def torchao():
     return model
 
 
-@pytest.mark.parametrize("make", [packed, lambda: bitsandbytes(4), lambda: bitsandbytes(8), torchao])
+def hqq():
+    library = pytest.importorskip("hqq.core.quantize")
+    library.HQQLinear.set_backend(library.HQQBackend.PYTORCH)
+    how = {"compute_dtype": torch.float32, "device": "cpu"}
+    torch.manual_seed(0)
+    layers = [
+        library.HQQLinear(nn.Linear(64, 64), library.BaseQuantizeConfig(nbits=4, group_size=64), **how)
+        for _ in range(2)
+    ]
+    return nn.Sequential(layers[0], nn.Tanh(), layers[1])
+
+
+def quanto():
+    library = pytest.importorskip("optimum.quanto")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64))
+    library.quantize(model, weights=library.qint8)
+    library.freeze(model)
+    return model
+
+
+def stored_bytes(model):
+    held = (*model.parameters(), *model.buffers())
+    return [tensor.untyped_storage().tolist() for tensor in held if not is_traceable_wrapper_subclass(tensor)]
+
+
+@pytest.mark.parametrize("make", [packed, lambda: bitsandbytes(4), lambda: bitsandbytes(8), torchao, hqq, quanto])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
 def test_packed_weights_are_adapted_exported_and_merged_on_request(make, tmp_path):
     model = make()
     width = model[0].in_features
     x = torch.randn(8, width)
-    before = model(x).detach()
     settings = config(4, warmup_steps=1, final_steps=1, interval=2, initial_budget=1, schedule="constant")
-    adapter = attach(model, settings)
+    packed_bytes = stored_bytes(model)
+    adapter = attach(model.eval(), settings)
+    assert stored_bytes(nn.Sequential(*(getattr(layer, "base", layer) for layer in model))) == packed_bytes
+    model.train()
+    before = make()(x).detach()
     assert torch.equal(model(x), before)
     optimizer = torch.optim.AdamW(adapter.trainable_parameters(), lr=1e-2)
     allocator = RankAllocator(adapter, optimizer, settings)
