@@ -42,10 +42,15 @@ class GraphedTrainer(Trainer):
         (loss,) = self.replays(batch)
         if self.replays.told not in (None, WARMS_UP):
             self._tell(self.replays.told)
-        for callback in self.callback_handler.callbacks:
-            if isinstance(callback, FlexLoRACallback):
-                callback.keep_loss(loss)
+        for callback in self._following():
+            callback.keep_loss(loss)
         return loss
+
+    def _following(self) -> list[FlexLoRACallback]:
+        """Return the callbacks that move rank in this job, those inside PEFT's too."""
+        callbacks = self.callback_handler.callbacks
+        own = [getattr(callback, "delegate", None) or callback for callback in callbacks]
+        return [callback for callback in own if isinstance(callback, FlexLoRACallback)]
 
     def _passes(self, batch: Mapping[str, Any]) -> tuple[Tensor]:
         for parameter in self._trained():
@@ -74,6 +79,8 @@ class GraphedTrainer(Trainer):
             return "DeepSpeed and FSDP make steps of their own"
         if not all(isinstance(part, Tensor) for part in batch.values()):
             return "a batch holds something that is no tensor"
+        if not self._following() and any(getattr(one, "delegate", None) for one in self.callback_handler.callbacks):
+            return "methods other than flexlora act in the forward pass, each time anew"
         return None
 
     def _tell(self, reason: str) -> None:

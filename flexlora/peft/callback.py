@@ -30,8 +30,12 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         SFTTrainer(model, args, train_dataset=data, peft_config=FlexLoRAConfig(), callbacks=[FlexLoRACallback()])
 
     Method flexlora is trained, logged and resumed by ``flexlora.integrations.FlexLoRACallback``, the others by
-    ``MethodCallback``. Checkpoints hold the
-    plain LoRA, and ``flexlora.safetensors`` beside it, from which training goes on bit for bit.
+    ``MethodCallback``. Checkpoints hold the plain LoRA, and ``flexlora.safetensors`` beside it, from which training
+    goes on bit for bit.
+
+    Attributes:
+        checkpoint: folder that training resumes from, where it was moved.
+        delegate: the callback that trains; None before it has met a Trainer.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             )
         self._asked_folder = folder
         self.checkpoint = checkpoint
-        self._inner: OwnCallback | MethodCallback | None = None
+        self.delegate: OwnCallback | MethodCallback | None = None
 
     @property
     def adapter(self) -> Adapter:
@@ -64,7 +68,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
     @property
     def folder(self) -> str | Path | None:
         """The log of the latest training, ``runs/mine-2`` where there was a run already; None = nothing is written."""
-        return self._asked_folder if self._inner is None else self._inner.folder
+        return self._asked_folder if self.delegate is None else self.delegate.folder
 
     @property
     def recorder(self) -> Any:
@@ -78,16 +82,16 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         _widen(tuner.adapter)
         method = tuner.config_in_use.method
         if method == "flexlora":
-            self._inner = OwnCallback(tuner.adapter, folder=self._asked_folder)
+            self.delegate = OwnCallback(tuner.adapter, folder=self._asked_folder)
         else:
-            self._inner = MethodCallback(tuner, self._asked_folder)
-        self._inner.on_init_end(args, state, control, **more)
+            self.delegate = MethodCallback(tuner, self._asked_folder)
+        self.delegate.on_init_end(args, state, control, **more)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Load the exact state of the checkpoint that the Trainer resumes from, and begin."""
-        if self._inner is None or self._inner.adapter is not _tuner(more["model"]).adapter:
+        if self.delegate is None or self.delegate.adapter is not _tuner(more["model"]).adapter:
             self.on_init_end(args, state, control, **more)
         refuse_second(self)
         inner = self._found()
@@ -122,17 +126,17 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
 
     def close(self, reason: str | None = None, message: str | None = None) -> None:
         """End the log and let go of model and optimizer, as after training that was interrupted."""
-        if self._inner is not None:
-            self._inner.close(reason, message)
+        if self.delegate is not None:
+            self.delegate.close(reason, message)
 
     def state(self) -> dict[str, Any]:
         """Return what ``trainer_state.json`` keeps of this callback."""
-        return {"args": {}, "attributes": {}} if self._inner is None else self._inner.state()
+        return {"args": {}, "attributes": {}} if self.delegate is None else self.delegate.state()
 
     def _found(self) -> OwnCallback | MethodCallback:
-        if self._inner is None:
+        if self.delegate is None:
             raise FlexLoRAError("FlexLoRACallback has met no Trainer yet: pass it as callbacks=[FlexLoRACallback()].")
-        return self._inner
+        return self.delegate
 
     def _load(self, args: TrainingArguments, state: TrainerState, kept: Any, optimizer: Any) -> dict[str, Any]:
         step, adapter = state.global_step, self._found().adapter
@@ -176,7 +180,7 @@ def _tuner(model: nn.Module | None) -> FlexLoRAModel:
 
 def _pass_on(event: str) -> Any:
     def pass_on(self: FlexLoRACallback, *given: Any, **more: Any) -> Any:
-        return None if self._inner is None else getattr(self._inner, event)(*given, **more)
+        return None if self.delegate is None else getattr(self.delegate, event)(*given, **more)
 
     pass_on.__doc__ = f"Pass ``{event}`` on to the callback that trains."
     return pass_on

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from peft import get_peft_model
 from transformers import Trainer, TrainingArguments
 
+import flexlora.peft
 from flexlora import FlexLoRAConfig, RankAllocator, attach
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.graphs import GraphedStep
@@ -34,10 +38,15 @@ class Rows(torch.utils.data.Dataset):
         return {"input_ids": ids, "labels": index % 2}
 
 
-def trained(kind, make_bert, folder):
+def trained(kind, make_bert, folder, method=None):
     torch.manual_seed(0)
-    model = make_bert()
-    callback = FlexLoRACallback(model, FlexLoRAConfig(initial_rank=3, initial_budget=3, interval=2), folder / "run")
+    model, settings = make_bert(), {"initial_budget": 3, "interval": 2}
+    if method is None:
+        callback = FlexLoRACallback(model, FlexLoRAConfig(initial_rank=3, **settings), folder / "run")
+    else:
+        settings = settings if method == "flexlora" else {}
+        chosen = flexlora.peft.FlexLoRAConfig(method=method, r=3, task_type="SEQ_CLS", **settings)
+        model, callback = get_peft_model(model, chosen), flexlora.peft.FlexLoRACallback(folder / "run")
     arguments = TrainingArguments(
         str(folder / "out"), max_steps=8, per_device_train_batch_size=4, learning_rate=5e-3, report_to=[], seed=1,
         disable_tqdm=True, save_strategy="no", use_cpu=True, dataloader_pin_memory=False,
@@ -76,3 +85,29 @@ def test_a_step_that_cannot_be_captured_is_told_though_none_ever_was(make_bert, 
     wanted = trained(Trainer, make_bert, tmp_path / "b")
     assert found.steps["task_loss"].tolist() == wanted.steps["task_loss"].tolist()
     assert found.ranks.tolist() == wanted.ranks.tolist()
+
+
+@pytest.mark.parametrize("method", [None, "flexlora"])
+def test_the_loss_of_a_replayed_step_reaches_the_callback_also_inside_peft(make_bert, tmp_path, monkeypatch, method):
+    kept, keep = [], FlexLoRACallback.keep_loss
+    monkeypatch.setattr("flexlora.integrations.graphed_trainer.Replays", Refusing)
+    monkeypatch.setattr(Refusing, "told", None)
+    monkeypatch.setattr(GraphedTrainer, "_unsuited", lambda self, batch: None)
+    monkeypatch.setattr(FlexLoRACallback, "keep_loss", lambda self, loss: (kept.append(loss.item()), keep(self, loss)))
+    assert trained(GraphedTrainer, make_bert, tmp_path, method).steps["task_loss"].tolist() == kept[:8] != []
+
+
+@pytest.mark.parametrize(("method", "told"), [("dylora", "act in the forward pass"), ("flexlora", None)])
+def test_methods_that_act_in_the_forward_pass_are_not_replayed(make_bert, tmp_path, monkeypatch, method, told):
+    seen = []
+
+    def unsuited(self, batch, ask=GraphedTrainer._unsuited):
+        with monkeypatch.context() as on_a_device:
+            on_a_device.setattr(TrainingArguments, "device", SimpleNamespace(type="cuda"))
+            seen.append(ask(self, batch))
+        return "no device"
+
+    monkeypatch.setattr(GraphedTrainer, "_unsuited", unsuited)
+    with pytest.warns(FlexLoRAWarning, match="no device"):
+        trained(GraphedTrainer, make_bert, tmp_path, method)
+    assert all(told in reason if told else reason is None for reason in seen)
