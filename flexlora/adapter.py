@@ -72,7 +72,16 @@ class Adapter:
         return [self.model.get_parameter(name) for name in self.head]
 
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """Return everything an optimizer should train: the adapter and the head."""
+        """Return everything an optimizer should train: the adapter and the head.
+
+        Raises:
+            FlexLoRAError: all of the adapter is frozen, as by ``model.requires_grad_(False)`` after ``attach``.
+        """
+        if not self.parameters() and not self.merged:
+            raise FlexLoRAError(
+                "P, λ and Q do not require gradients, so there is nothing to train: freeze before attach, or call "
+                "requires_grad_(True) on them."
+            )
         return [*self.parameters(), *self.head_parameters()]
 
     def regularization(self) -> Tensor:
@@ -108,8 +117,18 @@ class Adapter:
         return self.split_weights(self.flat_weights().float().cpu().numpy())
 
     def flat_weights(self) -> Tensor:
-        """Return λ as it acts of all slots of all matrices, one after another, (sum of capacities,); a new tensor."""
-        return torch.cat([matrix.weights().detach() for matrix in self.matrices.values()])
+        """Return λ as it acts of all slots of all matrices, one after another, (sum of capacities,); a new tensor.
+
+        Raises:
+            FlexLoRAError: the model was moved to the meta device after ``attach``.
+        """
+        flat = torch.cat([matrix.weights().detach() for matrix in self.matrices.values()])
+        if flat.is_meta:
+            raise FlexLoRAError(
+                "P, λ and Q have no values: the model was moved to the meta device after attach, where they are lost. "
+                "Attach anew to a model that is loaded."
+            )
+        return flat
 
     def split_weights(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Return name → the active entries of ``flat``, an array in the order of ``flat_weights``."""

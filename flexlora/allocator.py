@@ -26,7 +26,7 @@ from flexlora.optimizer_state import innermost
 from flexlora.policies import decided, find_policy
 from flexlora.reallocation import Reallocation
 from flexlora.smoothing import SMOOTHED, Smoothed
-from flexlora.state_rows import check_state
+from flexlora.state_rows import check_state, keeps_tensors
 from flexlora.true_spectra import TrueSpectra
 
 
@@ -76,12 +76,7 @@ class RankAllocator:
         if config.total_steps is None:
             raise FlexLoRAError("RankAllocator needs total_steps: pass FlexLoRAConfig(total_steps=...).")
         optimizer = innermost(optimizer, moving=bool(config.initial_budget))
-        trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        if not all(id(parameter) in trained for parameter in adapter.parameters()):
-            raise FlexLoRAError(
-                "The optimizer does not train the adapter. Build it from adapter.trainable_parameters() after attach; "
-                "of DeepSpeed's ZeRO, pass flexlora.integrations.ZeroOptimizer."
-            )
+        _check_held(adapter, optimizer)
         if config.initial_budget and isinstance(optimizer, LBFGS):
             raise FlexLoRAError(
                 "LBFGS keeps one vector of all parameters, which cannot follow a direction that comes or goes. Use "
@@ -144,7 +139,7 @@ class RankAllocator:
         self._warn_of_missed(t)
         self._check_trained()
         self.watch(t)
-        if not self._state_follows and config.initial_budget and self.optimizer.state:
+        if not self._state_follows and config.initial_budget and self._has_stepped():
             # At the first step, not at the first event that moves something.
             check_state(self.optimizer, self.adapter.named_parameters())
             self._state_follows = True
@@ -205,12 +200,16 @@ class RankAllocator:
     def _check_trained(self) -> None:
         if self.adapter.merged:
             raise FlexLoRAError("The adapter was merged: nothing of it is trained any more. Attach to the model anew.")
-        if not self._trains and not self.adapter.parameters():
-            raise FlexLoRAError(
-                "P, λ and Q do not require gradients, so nothing of the adapter is trained: freeze before attach, or "
-                "call requires_grad_(True) on them."
-            )
+        if not self._trains:
+            _check_thawed(self.adapter)
         self._trains = True
+
+    def _has_stepped(self) -> bool:
+        """True once the optimizer keeps something, of its own in whatever form."""
+        if self.optimizer.state or not keeps_tensors(self.optimizer):
+            return bool(self.optimizer.state)
+        # Its first steps may have been left out, as by a gradient scaler.
+        return bool(self.adapter.flat_weights().any())
 
     def _check_values(self, t: int, flat: np.ndarray, lam: Mapping[str, np.ndarray]) -> None:
         """Refuse λ that is not finite, and clear slots that are empty and were moved, by whatever it was."""
@@ -274,6 +273,9 @@ class RankAllocator:
         if len(skipped) == len(matrices):
             told = f"No λ has a gradient at the event of step {t}"
             advice = "call step between backward() and zero_grad()"
+            if not any(bool(matrix.lam.detach().any()) for matrix in matrices.values()):
+                told += ", and every λ is 0 as at the start"
+                advice = "train the model that attach was given, and not a copy of it or one without the adapter"
             if decides:
                 raise FlexLoRAError(f"{told}, which sensitivity needs: {advice}.")
             told = f"{told}: the log has no sensitivity of it. To have one, {advice}."
@@ -312,6 +314,30 @@ class RankAllocator:
         for kept in self.smoothed.values():
             kept.forget(move["matrix"], move["slot"])
         return move
+
+
+def _check_held(adapter: Adapter, optimizer: Optimizer) -> None:
+    """Refuse an adapter without values, and an optimizer that does not train all of it."""
+    adapter.flat_weights()
+    if not adapter.merged:
+        _check_thawed(adapter)
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    own = {name: parameter for name, parameter in adapter.named_parameters().items() if parameter.requires_grad}
+    lacking = [name for name, parameter in own.items() if id(parameter) not in trained]
+    if lacking:
+        some = "" if len(lacking) == len(own) else f": {len(lacking)} of its {len(own)} tensors, such as {lacking[0]}"
+        raise FlexLoRAError(
+            f"The optimizer does not train the adapter{some}. Build it from adapter.trainable_parameters() after "
+            "attach; of DeepSpeed's ZeRO, pass flexlora.integrations.ZeroOptimizer."
+        )
+
+
+def _check_thawed(adapter: Adapter) -> None:
+    if not adapter.parameters():
+        raise FlexLoRAError(
+            "P, λ and Q do not require gradients, so nothing of the adapter is trained: freeze before attach, or "
+            "call requires_grad_(True) on them."
+        )
 
 
 def _readable(value: float | None) -> float | str | None:

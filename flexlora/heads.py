@@ -9,6 +9,9 @@ from torch import nn
 HEAD_NAMES = ("classifier", "score", "qa_outputs", "head", "heads", "regressor", "pre_classifier", "pooler")
 """Heads by name, for models that do not say where their pretrained body is."""
 
+PRETRAINED = ("transformers", "transformers_modules")
+"""Packages of pretrained models: whatever their modules hold came together, unless they name a body."""
+
 MOST_NEW = 0.5
 """A loaded model is mostly loaded. Where more of it than this looks new, the marks were lost on the way."""
 
@@ -20,13 +23,33 @@ def head_modules(model: nn.Module) -> list[nn.Module]:
     holds the output embeddings, which are pretrained. Where there is no such body, top-level names decide.
     """
     kept = {id(part) for part in embeddings(model)}
-    found = [m for name, m in _stripped(model).named_children() if name in HEAD_NAMES]
+    top = dict(_stripped(model).named_children())
+    found = [m for name, m in top.items() if name in HEAD_NAMES]
+    if "classifier" in top and _body_like(_stripped(model)) and any(map(_body_like, top.values())):
+        # A classifier after a body of another name than the class says, as Whisper's: what else is there leads to it.
+        found = [m for m in top.values() if not _body_like(m)]
     for inner in model.modules():
         body = _body(inner)
         if body is not None:
             found += [child for child in inner.children() if child is not body and not _body_like(child)]
     own = (m for m in found if not any(id(part) in kept for part in m.modules()))
     return list(dict.fromkeys(own))
+
+
+def beside_bodies(model: nn.Module) -> list[nn.Parameter]:
+    """Return what stands beside pretrained models in modules of somebody's own, and bare parameters beside a body.
+
+    Such as the layers of an ``nn.Module`` around an ``AutoModel``, transitions of a CRF, a learned temperature. Nothing
+    where that is most of the weights: a model of somebody's own that has a small pretrained part.
+    """
+    inside = {id(p) for m in model.modules() if _body_like(m) and not _own(m) for p in m.parameters()}
+    kept = {id(p) for part in embeddings(model) for p in part.parameters()}
+    bare = [p for m in model.modules() if _body(m) is not None for p in m._parameters.values() if p is not None]
+    found = [p for p in model.parameters() if inside and id(p) not in inside]
+    every = [*found, *bare]
+    if sum(p.numel() for p in every) > MOST_NEW * sum(p.numel() for p in model.parameters()):
+        every = []
+    return [p for p in dict.fromkeys(every) if id(p) not in kept]
 
 
 def new_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -72,3 +95,8 @@ def _body(module: nn.Module) -> nn.Module | None:
 
 def _body_like(module: nn.Module) -> bool:
     return isinstance(getattr(module, "base_model_prefix", None), str)
+
+
+def _own(module: nn.Module) -> bool:
+    """True for a pretrained model's class of somebody's own, whose body has another name than the class says."""
+    return type(module).__module__.partition(".")[0] not in PRETRAINED and _body(module) is None

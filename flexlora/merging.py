@@ -42,9 +42,9 @@ def merge(adapter: Adapter, dtype: torch.dtype | None, *, dequantize: bool) -> n
         raise FlexLoRAError(
             f"merge(dtype={dtype!r}) is no floating-point type of torch. Use torch.float32, for example."
         )
+    adapter.clear_empty()
     for name, matrix in adapter.matrices.items():
         check_product(name, matrix)
-    adapter.clear_empty()
     users = weight_users(adapter.model)
     places = places_of(adapter.model)
     for matrix in adapter.matrices.values():

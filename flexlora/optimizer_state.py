@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from flexlora.errors import FlexLoRAError
-from flexlora.state_rows import grown, role
+from flexlora.state_rows import grown, keeps_tensors, role
+
+MOMENTS = ({"exp_avg", "exp_avg_sq"}, {"state1", "state2"})
+"""What Adam's two moments are called: by torch, and by bitsandbytes."""
 
 SPREAD = 1 << 24
 """Most values that are written out to save launches; above, a tensor has so much to do that its own launch is cheap."""
@@ -49,7 +52,7 @@ def innermost(optimizer: Optimizer, *, moving: bool = True) -> Optimizer:
         FlexLoRAError: it is none of torch's kind, or keeps something of its own around another one.
     """
     inner = wrapped(optimizer)
-    while inner is not None and inner.state is optimizer.state and not _keeps_tensors(optimizer):
+    while inner is not None and inner.state is optimizer.state and not keeps_tensors(optimizer):
         optimizer, inner = inner, wrapped(inner)
     name = type(optimizer).__name__
     if inner is not None and moving:
@@ -103,18 +106,6 @@ def wrapped(optimizer: object) -> Optimizer | None:
     return None
 
 
-def _keeps_tensors(optimizer: Optimizer) -> bool:
-    """True when it holds tensors elsewhere than in its state, such as slow weights."""
-    left = [value for key, value in vars(optimizer).items() if key not in ("state", "param_groups", "defaults")]
-    while left:
-        value = left.pop()
-        if isinstance(value, Tensor) and value.numel() > 1:
-            return True
-        if isinstance(value, dict | list | tuple):
-            left += value.values() if isinstance(value, dict) else value
-    return False
-
-
 @torch.no_grad()
 def replace_parameters(optimizer: Optimizer, replaced: Mapping[nn.Parameter, nn.Parameter]) -> None:
     """Put grown parameters where the old ones were: same group, same position, state as ``grown`` says."""
@@ -142,7 +133,8 @@ class YoungDirections:
     n steps old, and a constant gradient would move it up to five times the learning rate. Adam moves a value by
     lr · c(n) · m / √v, c(k) = √(1 − β2ᵏ) / (1 − β1ᵏ), and a row of age a should move by lr · c(a) · m / √v: after each
     ``optimizer.step()`` the movement of young rows is scaled by c(a) / c(n), exact up to Adam's ε. Optimizers without
-    two ``betas``, ``exp_avg``, ``exp_avg_sq`` and a ``step`` a tensor need none, or tell no count, and get none.
+    two ``betas``, both moments (by one of ``MOMENTS``) and a ``step`` of the tensor or its group need none, or tell no
+    count, and get none.
 
     Counts are the optimizer's own, read where they lie: nothing is counted beside it, and no accelerator is waited for.
 
@@ -166,9 +158,8 @@ class YoungDirections:
     def add_all(self, rows: Iterable[tuple[nn.Parameter, int]]) -> None:
         """Let the age of each (parameter, slot) begin now."""
         # A tensor that Adam has not touched yet will count from the same step as its new row.
-        kept = {"exp_avg", "exp_avg_sq", "step"}
-        adam = {parameter for group in self.optimizer.param_groups if _betas(group) for parameter in group["params"]}
-        known = [row for row in rows if row[0] in adam and kept <= self.optimizer.state.get(row[0], {}).keys()]
+        groups = self._groups()
+        known = [row for row in rows if self._corrects(row[0], groups.get(row[0], {}))]
         if not known:
             return
         self.watch(parameter for parameter, _ in known)
@@ -225,9 +216,23 @@ class YoungDirections:
             for slot, age in slots:
                 self.born[parameter][int(slot)] = count - int(age)
 
+    def _groups(self) -> dict[nn.Parameter, dict[str, Any]]:
+        return {parameter: group for group in self.optimizer.param_groups for parameter in group["params"]}
+
+    def _corrects(self, parameter: nn.Parameter, group: Mapping[str, Any]) -> bool:
+        """True where the optimizer has both of Adam's moments of a parameter, and counts its steps."""
+        state = self.optimizer.state.get(parameter, {})
+        counted = "step" in state or "step" in group
+        return _betas(group) is not None and counted and any(moments <= state.keys() for moments in MOMENTS)
+
     def _counts(self, parameters: Sequence[nn.Parameter]) -> Tensor:
         """Return the steps that the optimizer has made with each parameter, (n,) float64 on their device."""
-        counts = [self.optimizer.state[parameter]["step"] for parameter in parameters]
+        states = [self.optimizer.state[parameter] for parameter in parameters]
+        groups = {} if all("step" in state for state in states) else self._groups()
+        counts = [
+            state["step"] if "step" in state else groups[part]["step"]
+            for part, state in zip(parameters, states, strict=True)
+        ]
         tensors = all(isinstance(count, Tensor) for count in counts)
         whole = torch.stack([count.reshape(()) for count in counts]) if tensors else torch.tensor(counts)
         return whole.to(parameters[0].device, torch.float64, non_blocking=True)

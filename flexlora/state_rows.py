@@ -46,12 +46,30 @@ def role(key: str, value: object, shape: torch.Size) -> Role | None:
     return "whole" if value.numel() == 1 else None
 
 
+def keeps_tensors(optimizer: Optimizer) -> bool:
+    """True when it holds tensors elsewhere than in its state, such as slow weights, or one buffer for a whole group."""
+    left = [value for key, value in vars(optimizer).items() if key not in ("state", "param_groups", "defaults")]
+    left += [value for group in optimizer.param_groups for key, value in group.items() if key != "params"]
+    while left:
+        value = left.pop()
+        if isinstance(value, Tensor) and value.numel() > 1:
+            return True
+        if isinstance(value, dict | list | tuple):
+            left += value.values() if isinstance(value, dict) else value
+    return False
+
+
 def check_state(optimizer: Optimizer, named: Mapping[str, nn.Parameter]) -> None:
     """Refuse an optimizer whose state cannot follow directions that come and go.
 
     Raises:
         FlexLoRAError: which entry of which tensor, and what to use.
     """
+    if keeps_tensors(optimizer) and not any(optimizer.state.get(parameter) for parameter in named.values()):
+        raise FlexLoRAError(
+            f"{type(optimizer).__name__} keeps its tensors elsewhere than in its state: they cannot follow a direction "
+            "that comes or goes. Use an optimizer of torch's form, such as AdamW, or fix the ranks: initial_budget=0."
+        )
     for name, parameter in named.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             if role(key, value, parameter.shape) is None:
@@ -104,7 +122,7 @@ def begin_rows(
 
     ``in_use`` are the slots of a parameter that hold a direction, the new ones too. An average of the parameter begins
     as the parameter (ASGD, schedule-free), a step size as the learning rate (Rprop), a sum as given (Adagrad), and
-    Adafactor's second moments, which nothing corrects for their age, as the mean of the other directions'.
+    second moments that nothing corrects for their age (Adafactor, schedule-free) as the mean of the other directions'.
     """
     groups = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
     fresh: dict[nn.Parameter, list[int]] = {}
@@ -112,7 +130,7 @@ def begin_rows(
         fresh.setdefault(parameter, []).append(slot)
     for parameter, slots in fresh.items():
         for key, value in optimizer.state.get(parameter, {}).items():
-            begin = _beginning(key, groups.get(parameter, {}))
+            begin = _beginning(key, groups.get(parameter, {}), optimizer.state[parameter])
             if begin is not None and role(key, value, parameter.shape) == "rows":
                 others = [slot for slot in in_use.get(parameter, ()) if slot not in slots]
                 value[slots] = begin(parameter, value, slots, others)
@@ -131,14 +149,15 @@ def keep_estimates(optimizer: Optimizer, before: Mapping[tuple[nn.Parameter, str
 Begin = Callable[[nn.Parameter, Tensor, list[int], list[int]], Any]
 
 
-def _beginning(key: str, group: Mapping[str, Any]) -> Begin | None:
+def _beginning(key: str, group: Mapping[str, Any], state: Mapping[str, Any]) -> Begin | None:
     if key in ("ax", "z"):
         return lambda parameter, value, slots, others: parameter.detach()[slots].to(value.dtype)
     if key == "step_size":
         return lambda parameter, value, slots, others: group["lr"]
     if key == "sum" and group.get("initial_accumulator_value"):
         return lambda parameter, value, slots, others: group["initial_accumulator_value"]
-    uncorrected = "decay_rate" in group or "beta2_decay" in group
+    # Schedule-free keeps no first moment, and corrects the second for the age of the whole group.
+    uncorrected = "decay_rate" in group or "beta2_decay" in group or ("z" in state and "exp_avg" not in state)
     if uncorrected and key in ("exp_avg_sq", "exp_avg_sq_row", "row_var", "variance"):
         return lambda parameter, value, slots, others: value[others].mean(dim=0) if others else 0.0
     return None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
-from flexlora.heads import embeddings, head_modules, new_parameters
+from flexlora.heads import beside_bodies, embeddings, head_modules, new_parameters
 from flexlora.linear import FlexLoRALinear, gives_rows, linear_shape
 from flexlora.matrix_names import describe_matrix
 
@@ -42,7 +42,7 @@ def trained_whole(model: nn.Module, modules_to_save: Sequence[str] | None) -> li
         if not found:
             raise FlexLoRAError(f"modules_to_save {entry!r} is no module of {type(model).__name__}. {_exist(named)}")
         chosen += found
-    every = [*(p for module in chosen for p in module.parameters()), *new_parameters(model)]
+    every = [*(p for module in chosen for p in module.parameters()), *new_parameters(model), *beside_bodies(model)]
     return list({id(parameter): parameter for parameter in every}.values())
 
 

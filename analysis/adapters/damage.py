@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 
-HEAD_BYTES = 4096
-_POINTER = re.compile(rb"version https://\S+\s+oid sha256:|version https://(?:git-lfs|hawser)\.github\.com/spec/")
-_ANNEX = re.compile(rb"(?:[^\n]{0,400}/)?annex/objects/[^\n]{4,}")
-_XET = b"# xet version"
-_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--", b"<error", b"<body")
+from flexlora.placeholders import HEAD_BYTES, pointer_or_page, read_head
+
 _MOST_HEADER = 100 << 20
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "a gzip archive"),
@@ -24,7 +20,6 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 )
 """First bytes → what a file is that has them under another name."""
 _MOST_SAID = 100
-_BOM = b"\xef\xbb\xbf"
 _BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8} | (
     dict.fromkeys(("F8_E4M3", "F8_E5M2"), 8)
 )
@@ -36,7 +31,7 @@ def what_it_is(path: Path) -> str | None:
     if told is not None:
         return told
     try:
-        size, head = path.stat().st_size, _head(path)
+        size, head = path.stat().st_size, read_head(path)
     except OSError:
         return None
     if path.suffix == ".json":
@@ -55,30 +50,6 @@ def what_it_is(path: Path) -> str | None:
         return f"{path.name} holds only zeros at its beginning: the download or the copy broke off. Get it again."
     said = None if size < 8 else _said_in_text(path, head, size)
     return said or _cut(path, size) or _contradiction(path, size)
-
-
-def pointer_or_page(path: Path) -> str | None:
-    """Return that a file of any kind is a pointer, a web page or empty, and what to do; None where it is neither."""
-    try:
-        head = _head(path)
-    except OSError:
-        return None
-    text = head.removeprefix(_BOM)
-    if _POINTER.match(text):
-        return (
-            f"{path.name} is a Git LFS pointer, not the file itself{_of_size(head)}. In its repository: git lfs pull. "
-            "From the hub: hf download."
-        )
-    if _ANNEX.match(text):
-        return f"{path.name} is a pointer of git-annex, not the file itself. In its repository: git annex get."
-    if text.startswith(_XET):
-        return f"{path.name} is a pointer of Xet, not the file itself. From the hub: hf download."
-    if text.lstrip()[:200].lower().startswith(_PAGES):
-        return (
-            f"{path.name} is a web page, not the file: an error page, or the page of its download. "
-            "Download the file itself."
-        )
-    return None if head else f"{path.name} is empty. Download it again."
 
 
 def error_answer(config: dict[str, object]) -> str | None:
@@ -136,11 +107,6 @@ def _contradiction(path: Path, size: int) -> str | None:
     return f"{path.name} is damaged: it has {spare:,} bytes more than its tensors take. {again}" if spare > 0 else None
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
-
-
 def _cut(path: Path, size: int) -> str | None:
     """Say how much of a safetensors file is there, where its head is whole enough to tell."""
     again = "Download or copy it again."
@@ -162,15 +128,6 @@ def _cut(path: Path, size: int) -> str | None:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return None
     return f"{path.name} is cut short: {size:,} of {whole:,} bytes. {again}" if size < whole else None
-
-
-def _of_size(head: bytes) -> str:
-    """Return how large the file behind a pointer is, as its third line says."""
-    for line in head.split(b"\n"):
-        word, _, value = line.partition(b" ")
-        if word == b"size" and value.strip().isdigit():
-            return f" ({int(value):,} bytes)"
-    return ""
 
 
 def _said(head: bytes) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.adapters import hub
-from analysis.adapters.damage import error_answer, pointer_or_page, what_it_is
+from analysis.adapters.damage import error_answer, what_it_is
 from analysis.adapters.files import (
     CONFIG,
     MAX_CONFIG_BYTES,
@@ -26,6 +26,7 @@ from analysis.adapters.shards import Shards, all_parts, check_indexed, first_par
 from analysis.adapters.zips import SUFFIXES, unpack
 from analysis.outside import existing, expanded, first_line, read_json
 from flexlora.matrix_places import natural_order
+from flexlora.placeholders import pointer_or_page
 
 INDEX = f"{WEIGHTS}.index.json"
 KNOWN_WEIGHTS = (WEIGHTS, INDEX, "adapters.safetensors", "pytorch_lora_weights.safetensors")

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from analysis.adapters.damage import pointer_or_page
 from analysis.adapters.files import MAX_HEADER_BYTES, AdapterError
 from analysis.outside import first_line, shown
+from flexlora.placeholders import pointer_or_page
 
 SUFFIXES = (".safetensors", ".gguf")
 """Of files of weights."""

@@ -13,6 +13,9 @@ from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.errors import FlexLoRAError
 from flexlora.event import Event
 
+FEW = 32
+"""Values of each frozen tensor by which a base model is known."""
+
 
 def alone() -> bool:
     """True in a job of one process: what it finds out by itself, all know."""
@@ -39,6 +42,22 @@ def digest_beside(adapter: Adapter) -> str | None:
         return None
     sums = [_checksum(part).cpu() for part in parts]
     return hashlib.blake2b(repr([int(part) for part in sums]).encode(), digest_size=16).hexdigest()
+
+
+@torch.no_grad()
+def digest_base(adapter: Adapter) -> str | None:
+    """Return a hash over some values of everything that is frozen; None where each process holds a part.
+
+    A few of each tensor: enough to know a model from another one, in no time at any size.
+    """
+    own = {id(part) for part in (*adapter.head_parameters(), *adapter.named_parameters().values())}
+    frozen = [part.detach() for part in adapter.model.parameters() if id(part) not in own]
+    if any(isinstance(part, DTensor) or type(part) is not Tensor for part in frozen):
+        return None
+    rows = [part.reshape(-1)[:: max(1, part.numel() // FEW)][:FEW].double() for part in frozen if part.numel()]
+    by_device = {row.device: [part for part in rows if part.device == row.device] for row in rows}
+    found = [torch.cat(part).cpu().numpy().tobytes() for part in by_device.values()]
+    return hashlib.blake2b(b"".join(found), digest_size=16).hexdigest()
 
 
 def _checksum(values: Tensor) -> Tensor:

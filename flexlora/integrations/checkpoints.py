@@ -1,4 +1,4 @@
-"""``last_checkpoint``: from which checkpoint a Trainer that was killed goes on."""
+"""``last_checkpoint``: from which checkpoint a Trainer that was killed goes on, and whether it is of this adapter."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import math
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
-from flexlora.errors import FlexLoRAWarning
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.linear import FlexLoRALinear
+from flexlora.targets import plain_name
 
 STATE = "trainer_state.json"
 
@@ -34,6 +38,25 @@ def last_checkpoint(output_dir: str | Path) -> str | None:
     told = "it is the only one, and nothing is left to train" if before is None else f"{before.name} is taken instead"
     _warn(f"{newest} is of the last step: from there the Trainer would make one step more. So {told}.")
     return str(newest if before is None else before)
+
+
+def check_matrices(model: nn.Module, incompatible: Any) -> None:
+    """Refuse a state whose adapter is of other matrices than the model's; one without any adapter is none of ours.
+
+    Raises:
+        FlexLoRAError: with a matrix that one of them has and the other lacks.
+    """
+    own = {f"{name}.lam" for name, module in model.named_modules() if isinstance(module, FlexLoRALinear)}
+    lacking = sorted(own.intersection(incompatible.missing_keys))
+    strange = [key for key in incompatible.unexpected_keys if key.endswith(".lam")]
+    # Where nothing of it was loaded, a callback tells.
+    if len(lacking) < len(own) and (strange or lacking):
+        first = plain_name((strange or lacking)[0].removesuffix(".lam"))
+        which = "adapts, and this model does not" if strange else "does not adapt, and this model does"
+        raise FlexLoRAError(
+            f"The checkpoint holds an adapter of other matrices: {first}, for one, it {which}. Resume with the model "
+            "and the target_modules that it was made with, or start anew."
+        )
 
 
 def _is_whole(path: Path) -> bool:

@@ -14,7 +14,7 @@ from transformers import TrainerState
 from flexlora.adapter import Adapter, matrix_parameters
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
-from flexlora.integrations.agreement import digest, digest_beside
+from flexlora.integrations.agreement import digest, digest_base, digest_beside
 from flexlora.integrations.recorder import check_settings
 from flexlora.optimizer_state import check_same_optimizer
 from flexlora.state_rows import fit_state
@@ -25,6 +25,7 @@ def about_checkpoint(adapter: Adapter, optimizer: Optimizer, folder: Path | None
     return {
         "digest": digest(adapter),
         "beside": digest_beside(adapter),
+        "base": digest_base(adapter),
         "moments": _moments(adapter, optimizer),
         "capacities": [matrix.capacity for matrix in adapter.matrices.values()],
         "folder": None if folder is None else folder.name,
@@ -84,6 +85,7 @@ def check_checkpoint(
             "under other names or are damaged. Resume from another checkpoint, or start anew."
         )
     check_beside(adapter, step, kept)
+    check_base(adapter, step, kept)
     lost = (kept.get("moments") or kept["ages"]) and not _moments(adapter, optimizer)
     schedule = getattr(schedule, "scheduler", schedule)
     if lost or (isinstance(schedule, LambdaLR) and not schedule.last_epoch):
@@ -110,6 +112,17 @@ def check_beside(adapter: Adapter, step: int, kept: Mapping[str, Any]) -> None:
             f"What is trained beside the adapter is not what the checkpoint of step {step} was made with, such as "
             f"{next(iter(adapter.head), 'nothing')}: unfreeze the same parameters before training as then, or start "
             "anew."
+        )
+
+
+def check_base(adapter: Adapter, step: int, kept: Mapping[str, Any]) -> None:
+    """Warn where a checkpoint of the adapter alone is loaded into another base model than it was trained beside."""
+    wanted, found = kept.get("base"), digest_base(adapter)
+    if wanted and found and wanted != found:
+        _warn(
+            f"The frozen weights are not those that the checkpoint of step {step} was made beside: another base model, "
+            "another type, or one from its configuration with another seed. Checkpoints hold what is trained; load the "
+            "same base, or what is resumed is another run."
         )
 
 

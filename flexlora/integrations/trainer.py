@@ -17,6 +17,7 @@ from flexlora.adapter import Adapter, attach
 from flexlora.config import FlexLoRAConfig
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations.agreement import digest
+from flexlora.integrations.checkpoints import check_matrices
 from flexlora.integrations.evaluations import evaluation
 from flexlora.integrations.folders import choose_folder, tell_where
 from flexlora.integrations.losses import StepLoss
@@ -216,7 +217,8 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
             self._told = True
             _warn(
                 "The log's task loss stays empty: no backward() was seen of a tensor made of the model's output."
-                " An autograd.Function around the loss hides it, and so does torch.autograd.backward([loss])."
+                " An autograd.Function around the loss hides it, torch.autograd.backward([loss]), and a part of the "
+                "model that is called alone, such as model.base_model(...)."
             )
         t = state.global_step + 1
         plan = recorder.step(t, loss, regularizer, samples=samples, step_s=seconds)
@@ -253,6 +255,17 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         split, numbers = evaluation(metrics)
         if recorder is not None and numbers:
             recorder.eval(state.global_step, numbers, split=split)
+
+    def on_predict(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Log the metrics of ``trainer.predict``, as those of split ``test``."""
+        self.on_evaluate(args, state, control, metrics, **more)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """End the log, and say so when no event ever fired."""
@@ -325,6 +338,7 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
 
 
 def _expect_trained_only(model: nn.Module, incompatible: Any) -> None:
+    check_matrices(model, incompatible)
     left_out = frozen(model)
     missing = [key for key in incompatible.missing_keys if key.replace("_orig_mod.", "") not in left_out]
     incompatible.missing_keys[:] = missing

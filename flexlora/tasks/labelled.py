@@ -10,9 +10,12 @@ import pandas as pd
 
 from flexlora.errors import FlexLoRAError
 from flexlora.tasks.columns import LABEL_COLUMNS, Roles, refuse_without_label
-from flexlora.tasks.labels import Labels, read_labels, read_texts
+from flexlora.tasks.labels import NO_LABEL, Labels, read_labels, read_texts
 from flexlora.tasks.rows import PLACE, Rows
 from flexlora.tasks.source import SourceOptions
+
+MUCH = 0.05
+"""Share of rows with −1 above which it may be a class all the same."""
 
 ReadInput = Callable[[Rows, str, SourceOptions], Sequence[Any]]
 ReadLabels = Callable[[Rows, str, SourceOptions, bool | None], Labels]
@@ -86,11 +89,10 @@ def told_left_out(
     count = sum(missing.values())
     if count:
         words = ", ".join(sorted(missing))
-        told.append(
-            f"{split}: all {total} rows left out: no label ({words})."
-            if count == total
-            else f"{split}: {count} of {total} rows left out: no label ({words})."
-        )
+        how_many = f"all {total}" if count == total else f"{count} of {total}"
+        # As often as a class, and not as a gap.
+        advice = " If −1 is a class, write it as a word." if MUCH < missing[str(NO_LABEL)] / total < 1 else ""
+        told.append(f"{split}: {how_many} rows left out: no label ({words}).{advice}")
     if without_input:
         held = " or ".join(inputs)
         told.append(f"{split}: {without_input} of {total} rows left out: a label, but nothing in {held}.")

@@ -21,7 +21,7 @@ MISSING_WORDS = ("", "-", "-1", "None", "NA")
 """A label that is written so is none; a text only where it is empty."""
 MISSING_IN_ANY_CASE = ("nan", "null", "n/a", "<na>", "#n/a")
 NO_LABEL = -1
-"""As a number it is no label either, unless other labels of the training rows are negative."""
+"""As a number it is no label either, unless other labels of the training rows are negative, or all others are 1."""
 LARGEST_SCORE = float(np.finfo(np.float32).max)
 MOST_CLASSES = 1000
 IMBALANCED = 0.9
@@ -234,7 +234,7 @@ def _without_minus_one(labels: Labels, present: Sequence[int], signed: bool | No
     numeric = [values[place] for place in present if isinstance(values[place], int | float)]
     negative = {value for value in numeric if value < 0}
     if signed is None:
-        signed = bool(negative - {NO_LABEL})
+        signed = bool(negative - {NO_LABEL}) or set(numeric) == {NO_LABEL, 1}
     if signed and set(numeric) != {NO_LABEL}:
         return Labels(values, labels.missing, signed)
     for place in present:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from flexlora.errors import FlexLoRAError
+from flexlora.placeholders import packed, pointer_or_page
 from flexlora.tasks.rows import Rows, shown
 from flexlora.tasks.separated import LEFT_OUT, read_separated
 
@@ -42,12 +43,18 @@ def read_file(
     called = called or path.name
     kind = path.suffix.lower()
     try:
+        # Without a header line the first text may be a page.
+        told = packed(path) or (pointer_or_page(path) if columns is None and path.stat().st_size else None)
+        if told is not None:
+            raise FlexLoRAError(f"{path} cannot be read: {told}")
         if kind == ".parquet":
             return _parquet(path, called)
         text = decoded(path.read_bytes())
         if kind in (".jsonl", ".json"):
             return _json(text, called)
         return _separated(text, columns, delimiter, called)
+    except FlexLoRAError:
+        raise
     except (OSError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError, NotImplementedError) as error:
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise FlexLoRAError(f"{path} cannot be read: {said}") from error

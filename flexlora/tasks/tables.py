@@ -96,6 +96,7 @@ def _from_folder(folder: Path, source: SourceOptions) -> dict[str, Rows]:
     if not found:
         raise FlexLoRAError(
             f"{folder} has no train, validation or test file ({', '.join(SUFFIXES)}); it holds: {told_content(folder)}."
+            " Unpack what is compressed, and name or convert the rest so."
         )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 
@@ -255,6 +256,7 @@ def test_minus_one_is_a_score_where_other_scores_are_negative_and_none_in_a_hidd
         ([(text, " " * (n % 3) + ("pos" if label else "neg") + "\u00a0" * (n % 2)) for n, (text, label) in
           enumerate(ROWS)], ["neg", "pos"]),
         ([(text, float(label)) for text, label in ROWS], ["0", "1"]),
+        ([(text, 2 * label - 1) for text, label in ROWS], ["1", "-1"]),
         ([(text, "\u200b1\ufeff" if label and n % 3 else label) for n, (text, label) in enumerate(ROWS)], ["0", "1"]),
         ([(text, bool(label)) for text, label in ROWS], ["True", "False"]),
         ([(text, f"{label}.0" if n % 2 else label) for n, (text, label) in enumerate(ROWS)], ["0", "1"]),
@@ -409,8 +411,14 @@ BAD: dict[str, tuple[dict[str, str | bytes], dict[str, object], list[str]]] = {
     "label held out alone": ({"train.tsv": rows_text([("x", "odd") if n == 7 else (t, f"c{k}")
                                                       for n, (t, k) in enumerate(ROWS)])},
                              {}, ["validation split", "odd", "line 9, held out"]),
-    "one label left": ({"train.tsv": rows_text([(t, 2 * n - 1) for t, n in ROWS])}, {},
-                       ["one label only (1)", "20 of 40 rows left out: no label (-1)"]),
+    "one label left": ({"train.tsv": rows_text([(t, 6 * n - 1) for t, n in ROWS])}, {},
+                       ["one label only (5)", "20 of 40 rows left out: no label (-1)", "write it as a word"]),
+    "gzip": ({"train.csv": gzip.compress(rows_text().encode())}, {}, ["train.csv is compressed (gzip). Unpack it"]),
+    "spreadsheet": ({"train.tsv": b"PK\x03\x04" + bytes(40)}, {}, ["is compressed (zip)"]),
+    "suffix of an archive": ({"train.csv.gz": b"\x1f\x8b"}, {}, ["it holds: train.csv.gz. Unpack"]),
+    "pointer": ({"train.jsonl": "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1234\n"}, {},
+                ["a Git LFS pointer, not the file itself (1,234 bytes)", "git lfs pull"]),
+    "page": ({"train.csv": "<!DOCTYPE html>\n<html><body>404</body></html>\n"}, {}, ["train.csv is a web page"]),
     "no label at all": ({"train.tsv": rows_text([(t, "nan") for t, _ in ROWS])}, {},
                         ["no labelled row in its train split", "all 40 rows left out: no label (nan)"]),
     "no text at all": ({"train.tsv": rows_text([("", n) for _, n in ROWS])}, {}, ["nothing in sentence"]),
@@ -424,6 +432,12 @@ BAD: dict[str, tuple[dict[str, str | bytes], dict[str, object], list[str]]] = {
     "no split": ({"README.md": "", "sst2/train.tsv": rows_text()}, {}, ["no train, validation or test file", "sst2"]),
     "no train": ({"test.tsv": rows_text()}, {}, ["no train split; found: test"]),
 }  # fmt: skip
+
+
+def test_many_rows_of_minus_one_among_other_classes_are_told_with_what_to_do(tmp_path):
+    put(tmp_path, {"train.tsv": rows_text([(text, n % 3 - 1) for n, (text, _) in enumerate(ROWS)])})
+    _, labels, told = read_examples(SourceOptions(data=str(tmp_path)))
+    assert labels == ["0", "1"] and "train: 14 of 40 rows left out: no label (-1). If −1 is a class," in told[0]
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from functools import partial
 
@@ -12,7 +13,7 @@ from torch import nn
 from transformers.optimization import Adafactor
 
 from flexlora import FlexLoRAConfig, RankAllocator, attach
-from flexlora.errors import FlexLoRAError
+from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.initializers import NEW_DIRECTIONS
 from flexlora.integrations import Recorder
 from flexlora.moves import Moves
@@ -60,6 +61,65 @@ class ThreeBetas(Lion):
             state.setdefault("exp_avg_sq", torch.zeros_like(p)).add_(p.grad**2)
 
 
+class AdamOfOtherNames(torch.optim.Optimizer):
+    """AdamW as bitsandbytes names what it keeps of small tensors, or with one count a group, as apex has."""
+
+    def __init__(self, params, lr, moments=("state1", "state2"), by_group=False):
+        super().__init__(params, {"lr": lr, "betas": (0.9, 0.999)})
+        self.moments, self.by_group = moments, by_group
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            if self.by_group:
+                group["step"] = group.get("step", 0) + 1
+            for p in group["params"]:
+                state = self.state[p]
+                first, second = (state.setdefault(key, torch.zeros_like(p)) for key in self.moments)
+                if not self.by_group:
+                    state["step"] = state.get("step", 0) + 1
+                count = group["step"] if self.by_group else state["step"]
+                first.lerp_(p.grad, 0.1)
+                second.mul_(0.999).addcmul_(p.grad, p.grad, value=0.001)
+                root = (second / (1 - 0.999**count)).sqrt() + 1e-8
+                p.sub_(group["lr"] / (1 - 0.9**count) * first / root)
+
+
+class ScheduleFree(torch.optim.Optimizer):
+    """A second moment alone, which is corrected for the age of the group."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr, "betas": (0.9, 0.999), "k": 0})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["k"] += 1
+            for p in group["params"]:
+                state = self.state[p]
+                z = state.setdefault("z", p.clone())
+                second = state.setdefault("exp_avg_sq", torch.zeros_like(p))
+                second.mul_(0.999).addcmul_(p.grad, p.grad, value=0.001)
+                p.lerp_(z, 1 / group["k"])
+                z.sub_(group["lr"] * p.grad / ((second / (1 - 0.999 ** group["k"])).sqrt() + 1e-8))
+
+
+class Elsewhere(torch.optim.Optimizer):
+    """Keeps momentum beside its state: by number, or in one buffer a group."""
+
+    def __init__(self, params, in_group):
+        super().__init__(params, {"lr": 1e-2})
+        self.in_group, self.kept = in_group, {}
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            kept = group.setdefault("kept", {}) if self.in_group else self.kept
+            for number, p in enumerate(group["params"]):
+                moment = kept.setdefault(number, torch.zeros_like(p))
+                p.sub_(group["lr"] * moment.mul_(0.9).add_(p.grad))
+
+
 class Lookahead(torch.optim.Optimizer):
     """Keeps slow weights beside those of another optimizer."""
 
@@ -102,6 +162,9 @@ FOLLOWING = {
     "Lion": Lion,
     "ThreeBetas": ThreeBetas,
     "SM3": Accumulators,
+    "bitsandbytes": partial(AdamOfOtherNames, lr=1e-3),
+    "apex": partial(AdamOfOtherNames, lr=1e-3, moments=("exp_avg", "exp_avg_sq"), by_group=True),
+    "ScheduleFree": partial(ScheduleFree, lr=1e-3),
     **FACTORED,
 }
 
@@ -158,6 +221,33 @@ def test_directions_come_and_go(name):
     adapter, _, _ = trained(FOLLOWING[name], 0, direction="both", initial_rank=4, new_direction="small_value")
     assert sum(adapter.ranks().values()) == 8
     assert all(torch.isfinite(parameter).all() for parameter in adapter.parameters())
+
+
+@pytest.mark.parametrize("name", ["bitsandbytes", "apex"])
+def test_adam_by_any_name_corrects_each_direction_for_its_age(name):
+    churn = {"direction": "both", "initial_rank": 4, "new_direction": "small_value"}
+    adapter, _, _ = trained(FOLLOWING[name], 4, **churn)
+    wanted, _, _ = trained(partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.0), 4, **churn)
+    assert adapter.ranks() == wanted.ranks()
+    for mine, other in zip(adapter.parameters(), wanted.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_new_direction_of_schedule_free_begins_with_the_second_moment_of_the_others():
+    adapter = attach(net(), config())
+    optimizer = ScheduleFree(adapter.trainable_parameters(), lr=1e-2)
+    for _ in range(50):
+        for parameter in adapter.trainable_parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    moves = Moves(adapter, optimizer)
+    moves.prune("0", 0)
+    moves.extend("0", NEW_DIRECTIONS["zero_impact"], None, 0, 51)
+    q = adapter.matrices["0"].Q
+    before = optimizer.state[q]["z"].clone()
+    optimizer.step()
+    # Without it, 14 times the learning rate.
+    torch.testing.assert_close(before[0] - optimizer.state[q]["z"][0], torch.full((16,), 1e-2), rtol=1e-2, atol=0)
 
 
 def random_state(name, seed=0):
@@ -264,6 +354,51 @@ def test_state_that_follows_no_direction_is_refused_at_the_first_step(form):
     with pytest.raises(FlexLoRAError, match="keeps 'precond'"):
         RankAllocator(adapter, optimizer, config()).step(1)
     RankAllocator(adapter, optimizer, config(initial_budget=0)).step(1)
+
+
+@pytest.mark.parametrize("in_group", [True, False])
+def test_an_optimizer_that_keeps_its_tensors_elsewhere_is_refused_once_it_has_moved(in_group):
+    adapter = attach(net(), config())
+    optimizer = Elsewhere(adapter.trainable_parameters(), in_group)
+    allocator = RankAllocator(adapter, optimizer, config())
+    optimizer.kept["table"] = torch.ones(9)
+    # A first step that a scaler left out.
+    allocator.step(1)
+    del optimizer.kept["table"]
+    for parameter in adapter.trainable_parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    with pytest.raises(FlexLoRAError, match=r"Elsewhere keeps its tensors elsewhere than in its state.*AdamW"):
+        allocator.step(2)
+
+
+def test_what_cannot_be_trained_is_refused_before_a_step():
+    adapter = attach(net(), config())
+    matrices_only = [part for part in adapter.trainable_parameters() if part.dim() == 2]
+    with pytest.raises(FlexLoRAError, match=r"2 of its 6 tensors, such as 0\.lam"):
+        RankAllocator(adapter, torch.optim.Muon(matrices_only), config())
+    optimizer = torch.optim.AdamW(adapter.trainable_parameters())
+    adapter.model.requires_grad_(False)
+    for refused in (adapter.trainable_parameters, lambda: RankAllocator(adapter, optimizer, config())):
+        with pytest.raises(FlexLoRAError, match=r"P, λ and Q do not require gradients.*freeze before attach"):
+            refused()
+    adapter.model.requires_grad_(True).to("meta")
+    optimizer = torch.optim.AdamW(adapter.trainable_parameters())
+    for refused in (lambda: RankAllocator(adapter, optimizer, config()), adapter.merge, adapter.singular_values):
+        with pytest.raises(FlexLoRAError, match="moved to the meta device after attach"):
+            refused()
+
+
+def test_training_a_copy_of_the_model_is_told():
+    asked = config(initial_budget=2, interval=1, warmup_steps=1)
+    adapter = attach(net(), asked)
+    copied = copy.deepcopy(adapter.model)
+    allocator = RankAllocator(adapter, torch.optim.AdamW(adapter.trainable_parameters()), asked)
+    allocator.log_all_measures = True
+    with pytest.warns(FlexLoRAWarning, match="every λ is 0 as at the start.*and not a copy of it"):
+        for t in (1, 2):
+            copied(torch.ones(2, 16)).sum().backward()
+            allocator.step(t)
 
 
 def test_lbfgs_and_a_reset_adagrad_are_refused_when_made():

@@ -376,10 +376,28 @@ def test_resuming_from_a_foreign_checkpoint_is_refused(make_bert, tmp_path):
 def test_a_checkpoint_whose_adapter_was_not_loaded_is_refused(make_bert, saved):
     checkpoint = saved / "out" / "checkpoint-12"
     weights = checkpoint / "model.safetensors"
-    renamed = {name.replace("encoder.layer", "blocks"): tensor for name, tensor in load_file(weights).items()}
-    save_file(renamed, weights, metadata={"format": "pt"})
-    with pytest.raises(FlexLoRAError, match="did not load the adapter of the checkpoint of step 12"):
-        trained(make_bert(), "bert", saved, resume=str(checkpoint))
+    held = load_file(weights)
+    for old, told in (
+        ("encoder.layer", r"adapter of other matrices: bert\.blocks\.0.*target_modules"),
+        ("bert.", "did not load the adapter of the checkpoint of step 12"),
+    ):
+        renamed = {name.replace(old, "blocks" if old[-1] != "." else "body."): part for name, part in held.items()}
+        save_file(renamed, weights, metadata={"format": "pt"})
+        with pytest.raises(FlexLoRAError, match=told):
+            trained(make_bert(), "bert", saved, resume=str(checkpoint))
+    save_file(held, weights, metadata={"format": "pt"})
+    fewer = FlexLoRAConfig(**SETTINGS, target_modules=("query",))
+    with pytest.raises(FlexLoRAError, match="key, for one, it adapts, and this model does not"):
+        trained(make_bert(), "bert", saved, config=fewer, resume=str(checkpoint))
+
+
+def test_a_checkpoint_resumed_on_another_base_is_told(make_bert, saved):
+    checkpoint = str(saved / "out" / "checkpoint-12")
+    other = make_bert()
+    with torch.no_grad():
+        other.bert.embeddings.word_embeddings.weight += 0.01
+    with pytest.warns(FlexLoRAWarning, match="frozen weights are not those that the checkpoint of step 12"):
+        trained(other, "bert", saved, resume=checkpoint)
 
 
 def test_other_settings_are_refused_on_resume(make_bert, saved):

@@ -556,7 +556,7 @@ def test_evaluations_after_training_are_in_the_log(make_bert, tmp_path):
     trainer.train()
     before = read_run(tmp_path / "run")
     found = trainer.evaluate()
-    trainer.evaluate(Rows("bert", 8), metric_key_prefix="test")
+    trainer.predict(Rows("bert", 8))
     run = read_run(tmp_path / "run")
     assert [(record["step"], record["split"]) for record in run.evals] == [(STEPS, "validation"), (STEPS, "test")]
     assert run.evals[0]["metrics"] == {"loss": pytest.approx(found["eval_loss"])}
