@@ -14,10 +14,13 @@ GENERIC = ("model", "layers", "layer", "blocks", "block", "h")
 WRAPPERS = frozenset(
     {
         "_orig_mod", "base_model", "base_layer", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
-        "model", "language_model", "text_model", "default",
+        "model", "language_model", "text_model", "default", "processor",
     }
 )  # fmt: skip
 """Words that a wrapper or another class of the same model puts into a name."""
+
+PARTS = ("unet", "transformer", "diffusion_model")
+"""First words that some tools write before the names of a model, and others leave out."""
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -44,7 +47,11 @@ def natural_order(name: str) -> list[tuple[int, int, str]]:
 
 def plain_path(name: str) -> str:
     """Return a name without what wrappers and renamed classes put into it, so that one model's names agree."""
-    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+    parts = [part for part in name.split(".") if part not in WRAPPERS]
+    if len(parts) > 1 and parts[0] in PARTS:
+        parts = parts[1:]
+    # Older diffusers have one layer where newer ones have a layer and its dropout.
+    return ".".join(parts[:-1] if parts[-2:] == ["to_out", "0"] else parts)
 
 
 def place_matrices(names: Sequence[str]) -> dict[str, MatrixPlace]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,6 +163,13 @@ def compare_adapters(first: Adapter, second: Adapter, progress: Progress | None 
             pairs.append((matrix, other))
         else:
             notices.append(f"{matrix.name} has another shape in each adapter and is not compared.")
+    if not pairs and partner:
+        name, other = next(iter(partner.items()))
+        shapes = [f"{one.out_features} × {one.in_features}" for one in (first.find(name), other)]
+        raise AdapterError(
+            f"Every matrix that the two adapters share has another shape in each: {name} is {' and '.join(shapes)}. "
+            "They belong to models of unlike size."
+        )
     if not pairs:
         raise AdapterError(
             "The two adapters have no matrix of the same name and shape: they belong to different models or modules. "
@@ -272,17 +279,39 @@ def subspaces(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def base_notices(adapters: Sequence[Adapter], labels: Sequence[str]) -> list[str]:
-    """Return a line where the configurations name different base models: directions of those mean different things."""
+    """Return a line where the configurations name different base models: directions of those mean different things.
+
+    The hub tells no names apart by their case. Of one last word, as ``acme/base`` and ``/models/base``, one may be a
+    copy of the other.
+    """
     bases: dict[str, list[str]] = {}
+    spelled: dict[str, str] = {}
     for adapter, label in zip(adapters, labels, strict=True):
         if adapter.base_model:
-            bases.setdefault(adapter.base_model, []).append(label)
-    if len(bases) < 2:
-        return []
+            plain = adapter.base_model.rstrip("/").casefold()
+            bases.setdefault(spelled.setdefault(plain, adapter.base_model), []).append(label)
+    silent = [label for one, label in zip(adapters, labels, strict=True) if one.config and not one.base_model]
+    told = _unlike_bases(bases) if len(bases) > 1 else _unlike_revisions(adapters, labels)
+    if bases and silent:
+        name = "names" if len(silent) == 1 else "name"
+        told.append(f"{' and '.join(silent)} {name} no base model; the others are for {' and '.join(bases)}.")
+    return told
+
+
+def _unlike_bases(bases: Mapping[str, Sequence[str]]) -> list[str]:
     told = "; ".join(f"{', '.join(own)}: {base}" for base, own in bases.items())
-    return [
-        f"The base models differ ({told}): overlap compares directions of unlike weights, and merging makes no sense."
-    ]
+    what = "overlap compares directions of unlike weights, and merging makes no sense"
+    if len({base.rstrip("/").rpartition("/")[2].casefold() for base in bases}) == 1:
+        return [f"The base models have different names ({told}): unless these are copies of one, {what}."]
+    return [f"The base models differ ({told}): {what}."]
+
+
+def _unlike_revisions(adapters: Sequence[Adapter], labels: Sequence[str]) -> list[str]:
+    revisions = [str((adapter.config or {}).get("revision") or "main") for adapter in adapters]
+    if len(set(revisions)) < 2:
+        return []
+    told = "; ".join(f"{label}: {revision}" for label, revision in zip(labels, revisions, strict=True))
+    return [f"The revisions of the base model differ ({told}): its weights may, too."]
 
 
 Group = tuple[AdapterMatrix | None, ...]

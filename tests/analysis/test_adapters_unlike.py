@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.adapters import AdapterError, compare_adapters, open_adapter
+from analysis.adapters.comparison import base_notices
 from analysis.adapters.doctor import examine_together
 from analysis.adapters.many import compare_many
 from analysis.adapters.merging import merge_adapters
 from analysis.adapters.relations import describe_comparison, signed
+from flexlora.matrix_places import plain_path
 
 NAMES = ("layers.0.q_proj", "layers.1.q_proj", "layers.1.v_proj", "layers.2.v_proj")
 SHAPE = (12, 10)
@@ -153,3 +155,40 @@ def test_an_adapter_that_is_two_others_together_is_found(tmp_path_factory, adapt
         if weights == (1.0, -1.0)
         else []
     )
+
+
+def bases(tmp_path, write_adapter, spectrum, **configs):
+    folders = [write_adapter(tmp_path / name, {"layers.0.q": spectrum([2, 1])}, **own) for name, own in configs.items()]
+    return base_notices([open_adapter(folder) for folder in folders], list(configs))
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        ({"base_model_name_or_path": "acme/base-cased"}, None),
+        ({"base_model_name_or_path": "Acme/base-cased/"}, None),
+        ({"base_model_name_or_path": "acme/base-uncased"}, "The base models differ (a: acme/base-cased; b: acme/"),
+        ({"base_model_name_or_path": "/models/base-cased"}, "different names (a: acme/base-cased; b: /models/"),
+        ({"base_model_name_or_path": "acme/base-cased", "revision": "v2"}, "revisions of the base model differ"),
+        ({}, "b names no base model; the others are for acme/base-cased."),
+    ],
+)  # fmt: skip
+def test_base_models_are_told_where_they_may_differ(tmp_path, write_adapter, spectrum, second, says):
+    found = bases(tmp_path, write_adapter, spectrum, a={"base_model_name_or_path": "acme/base-cased"}, b=second)
+    assert len(found) == bool(says)
+    assert says is None or says in found[0]
+
+
+def test_one_matrix_has_one_path_whatever_a_tool_writes_before_it():
+    names = [
+        "unet.mid_block.attn1.to_out.0",
+        "mid_block.attn1.processor.to_out",
+        "diffusion_model.mid_block.attn1.to_out",
+    ]
+    assert {plain_path(name) for name in names} == {"mid_block.attn1.to_out"}
+
+
+def test_shapes_that_differ_everywhere_are_told(tmp_path, write_adapter, spectrum):
+    first, second = (write_adapter(tmp_path / str(n), {"q": spectrum([2, 1], in_features=n)}) for n in (10, 20))
+    with pytest.raises(AdapterError, match="q is 12 × 10 and 12 × 20"):
+        compare_adapters(open_adapter(first), open_adapter(second))

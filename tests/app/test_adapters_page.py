@@ -96,7 +96,7 @@ def test_the_address_opens_an_adapter(page, tmp_path):
     ("spoil", "says"),
     [
         (lambda folder: (folder / WEIGHTS).unlink(), "has no adapter"),
-        (lambda folder: (folder / WEIGHTS).write_bytes(b"broken"), "holds text, not weights"),
+        (lambda folder: (folder / WEIGHTS).write_bytes(b"broken"), "is cut short"),
         (lambda folder: (folder / CONFIG).write_text('{"peft_type": "PROMPT_TUNING"}'), "PROMPT"),
         (lambda folder: (folder / WEIGHTS).rename(folder / "adapter_model.bin"), "pickled objects"),
     ],
@@ -501,7 +501,7 @@ def test_ten_in_a_zip_are_one_table_and_a_choice(page, tmp_path):
     assert rows.loc["twin", "same ΔW as"] == "good" and not rows.loc["good", "same ΔW as"]
     assert rows.loc["▸ dead", "finding"] == "alpha = 0" and rows.loc["torn", "finding"] == "told below, in full"
     (told,) = (box for box in page.expander if box.label == "2 findings in 2 of 4, in full")
-    assert "holds text" in told.markdown[0].value and "whatever was trained" in told.markdown[1].value
+    assert "is cut short" in told.markdown[0].value and "whatever was trained" in told.markdown[1].value
     page.selectbox[0].set_value("good").run()
     assert not page.exception and not page.error
     assert "**good.**" in text(page)
