@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from flexlora.errors import FlexLoRAError
+from flexlora.heads import embeddings
 from flexlora.tasks.files import package_folder
 from flexlora.tasks.source import SourceOptions
 
@@ -38,8 +39,9 @@ def load_model(kind: Any, source: SourceOptions, seed: int, control: str, **sett
             model = kind.from_config(config)
         else:
             more = {} if "gguf_file" in where else {"ignore_mismatched_sizes": True}
-            dtype = DTYPES[source.dtype]
-            model = _loaded(source, lambda: kind.from_pretrained(**where, **more, **settings, dtype=dtype))
+            more |= {"output_loading_info": True, "dtype": DTYPES[source.dtype]}
+            model, loaded = _loaded(source, lambda: kind.from_pretrained(**where, **more, **settings))
+            _check_loaded(model, loaded, source)
     if source.activation_checkpointing:
         # The method's name changed within transformers 5.
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
@@ -100,6 +102,39 @@ def without_network(what: str) -> str:
 def describe_source(source: SourceOptions) -> Mapping[str, Any]:
     """Return what a run log says about model and data."""
     return {"model": source.model, "data": source.data, "dtype": source.dtype}
+
+
+def _check_loaded(model: Any, loaded: Mapping[str, Any], source: SourceOptions) -> None:
+    """Refuse weights that do not fit their configuration: what is not loaded is random, and only a head may be.
+
+    Args:
+        model: as it was loaded.
+        loaded: what ``from_pretrained`` tells: mismatched keys with the shape in the file and that of the model.
+        source: for refusals.
+    """
+    mismatched = [entry if isinstance(entry, tuple) else (entry,) for entry in loaded.get("mismatched_keys") or ()]
+    body = f"{model.base_model_prefix}."
+    wrong = sorted(entry for entry in mismatched if entry[0].startswith(body))
+    if wrong:
+        name, *shapes = wrong[0]
+        told = (
+            f", which is {tuple(shapes[0])} in the file and {tuple(shapes[1])} by the configuration" if shapes else ""
+        )
+        raise FlexLoRAError(
+            f"model={source.model}: {len(wrong)} weights do not fit config.json, such as {name}{told}. Put the "
+            "configuration there that belongs to the weights."
+        )
+    absent = [key for key in loaded.get("missing_keys") or () if key.startswith(body)]
+    # A pooler may be new; a layer is not, nor are embeddings of words.
+    words = {id(part) for module in embeddings(model) for part in module.parameters()}
+    named = dict(model.named_parameters())
+    blocks = [key for key in absent if any(map(str.isdigit, key.split(".")))]
+    wrong = sorted({*blocks, *(key for key in absent if key in named and id(named[key]) in words)} & named.keys())
+    if wrong:
+        raise FlexLoRAError(
+            f"model={source.model}: the file lacks {len(wrong)} weights that config.json describes, such as "
+            f"{wrong[0]}; they would stay random. Put weights and configuration there that belong together."
+        )
 
 
 def _in_package(module: str) -> Path:

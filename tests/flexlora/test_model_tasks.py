@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import numpy as np
@@ -316,6 +317,22 @@ def test_bad_data_is_told_in_one_line(case, bert, glue):
     with pytest.raises(FlexLoRAError, match=message) as told:
         load_task("text", 0, source=SourceOptions(model=str(bert), data=str(spoiled(glue, name, text))))
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"num_hidden_layers": 3}, r"the file lacks 16 weights .*bert\.encoder\.layer\.2.*random"),
+        ({"hidden_size": 64}, r"weights do not fit config\.json, such as bert.*, which is \(32,?.*\(64"),
+        ({"vocab_size": 40}, r"1 weights do not fit config\.json, such as bert\.embeddings\.word_embeddings\.weight"),
+    ],
+)
+def test_weights_that_do_not_fit_their_configuration_are_refused(changed, told, bert, glue, tmp_path):
+    folder = shutil.copytree(bert, tmp_path / "model")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | changed))
+    with pytest.raises(FlexLoRAError, match=told):
+        load_task("text", 0, source=SourceOptions(model=str(folder), data=str(glue)))
 
 
 def test_other_bad_input_is_told_in_one_line(bert, llama, vit, glue, instructions, pictures, tmp_path):
