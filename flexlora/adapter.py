@@ -19,7 +19,7 @@ from flexlora.folding import Folding
 from flexlora.initializers import Generator, direction_generator, gaussian
 from flexlora.linear import FlexLoRALinear, check_rank, check_weight, linear_shape
 from flexlora.regularization import Stacks, add_orthogonality_gradient, orthogonality, orthogonality_gradients
-from flexlora.targets import find_targets, plain_name, trained_whole
+from flexlora.targets import find_targets, plain_name, tell_new_embeddings, trained_whole
 
 
 class Adapter:
@@ -279,6 +279,7 @@ def attach_directions(
         check_weight(name, module)
         check_rank(name, config.initial_rank, linear_shape(module) or (0, 0))
     whole = {id(parameter) for parameter in trained_whole(model, config.modules_to_save)}
+    tell_new_embeddings(model, whole)
     for parameter in model.parameters():
         # Packed weights can have no gradient.
         if id(parameter) in whole or parameter.requires_grad:

@@ -59,12 +59,20 @@ def new_parameters(model: nn.Module) -> list[nn.Parameter]:
     from its configuration, or a copy.
     """
     whole = {id(p) for part in embeddings(model) for p in part.parameters(recurse=False)}
+    return [p for p in _unmarked(model) if id(p) not in whole]
+
+
+def new_embeddings(model: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of input and output embeddings that were resized since, or never were in the checkpoint."""
+    whole = {id(p) for part in embeddings(model) for p in part.parameters(recurse=False)}
+    return [p for p in _unmarked(model) if id(p) in whole and p.dim() > 1]
+
+
+def _unmarked(model: nn.Module) -> list[nn.Parameter]:
     every = list(model.parameters())
     new = [p for p in every if not getattr(p, "_is_hf_initialized", False)]
     size = sum(p.numel() for p in every)
-    if not size or sum(p.numel() for p in new) > MOST_NEW * size:
-        return []
-    return [p for p in new if id(p) not in whole]
+    return [] if not size or sum(p.numel() for p in new) > MOST_NEW * size else new
 
 
 def embeddings(model: nn.Module) -> Iterator[nn.Module]:

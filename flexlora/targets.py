@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
-from flexlora.heads import beside_bodies, embeddings, head_modules, new_parameters
+from flexlora.heads import beside_bodies, embeddings, head_modules, new_embeddings, new_parameters
 from flexlora.linear import FlexLoRALinear, gives_rows, linear_shape
 from flexlora.matrix_names import describe_matrix
 
@@ -105,6 +105,22 @@ def find_targets(
     if everything:
         _tell_what_is_left(model, linear.values(), whole)
     return chosen
+
+
+def tell_new_embeddings(model: nn.Module, whole: Iterable[int]) -> None:
+    """Warn of embeddings that were resized or drawn anew, and stay frozen; ``whole``: ids of what is trained."""
+    new = {id(parameter) for parameter in new_embeddings(model)} - set(whole)
+    names = [plain_name(name) for name, part in model.named_parameters() if id(part) in new]
+    if names:
+        # Resized input embeddings keep the mark of the checkpoint.
+        held = {id(part): plain_name(name).rpartition(".")[2] for name, part in model.named_modules()}
+        modules = ", ".join(dict.fromkeys(repr(held[id(part)]) for part in embeddings(model)))
+        warnings.warn(
+            f"{' and '.join(names)} did not come from the checkpoint (resize_token_embeddings, or a checkpoint without "
+            f"it) and stays frozen: what is new stays as drawn. To train it: modules_to_save=[{modules}].",
+            FlexLoRAWarning,
+            stacklevel=5,
+        )
 
 
 def matches(entry: str, name: str) -> bool:

@@ -47,7 +47,7 @@ def size(path: Path) -> int:
     """Return the length of a file in bytes; 0 when it is not there."""
     try:
         return path.stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
 
 

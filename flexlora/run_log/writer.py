@@ -318,7 +318,8 @@ class RunWriter:
             remedy = "free some space" if error.errno in FULL else "mend this"
             advice = f"Everything up to step {self._safe_step} is safe and readable; {remedy} and resume."
             if not self._files.begun:
-                advice = "Choose another folder."
+                what = f"{self.folder.name} is a file. " if self.folder.is_file() else ""
+                advice = f"{what}Choose another folder."
             elif not self.folder.is_dir():
                 advice = "The folder was removed or moved while the run was trained."
             self._failure = RunLogError(

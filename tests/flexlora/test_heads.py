@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from flexlora import FlexLoRAConfig, attach
 from flexlora.adapter_files import load_adapter
+from flexlora.errors import FlexLoRAWarning
 
 BERT = {
     "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 64,
@@ -108,3 +110,21 @@ def test_a_large_model_around_a_small_pretrained_one_is_adapted():
     model = Around(encoder=bert(), decoder=nn.Sequential(*(nn.Linear(128, 128) for _ in range(4))))
     adapter = attach(model, CONFIG)
     assert not adapter.head and "decoder.0" in adapter.matrices
+
+
+def test_output_embeddings_that_no_checkpoint_brought_are_told(tmp_path):
+    llama = tf.LlamaConfig(**BERT, num_key_value_heads=2)
+    tf.LlamaForCausalLM(llama).save_pretrained(tmp_path / "whole")
+    tf.LlamaModel(llama).save_pretrained(tmp_path / "base")
+    load = tf.LlamaForCausalLM.from_pretrained
+    resized, headless = load(tmp_path / "whole"), load(tmp_path / "base")
+    resized.resize_token_embeddings(70)
+    for model in (resized, headless):
+        with pytest.warns(FlexLoRAWarning, match=r"lm_head\.weight did not come .*\['embed_tokens', 'lm_head'\]"):
+            attach(model, CONFIG)
+    trained = load(tmp_path / "whole")
+    trained.resize_token_embeddings(70)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attach(load(tmp_path / "whole"), CONFIG)
+        attach(trained, CONFIG.replace(modules_to_save=("embed_tokens", "lm_head")))

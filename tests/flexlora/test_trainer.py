@@ -333,6 +333,15 @@ def test_an_interrupted_log_is_closed_by_hand(make_bert, tmp_path):
     assert load_run(tmp_path / "run").end == stopped.end and load_run(other.folder).steps[-1] == STEPS
 
 
+def test_a_file_in_place_of_the_run_folder_is_told(make_bert, tmp_path):
+    model = make_bert()
+    (tmp_path / "run").write_text("a file")
+    callback = FlexLoRACallback(model, FlexLoRAConfig(**SETTINGS), tmp_path / "run")
+    trainer = Trainer(model=model, args=arguments(tmp_path / "out"), train_dataset=Rows("bert"), callbacks=[callback])
+    with pytest.raises(RunLogError, match=r"run is a file\. Choose another folder"):
+        trainer.train()
+
+
 def test_a_run_that_somebody_writes_is_refused(make_bert, tmp_path):
     model = make_bert()
     callback = FlexLoRACallback(model, FlexLoRAConfig(**SETTINGS), tmp_path / "run")
