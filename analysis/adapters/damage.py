@@ -20,6 +20,8 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 )
 """First bytes → what a file is that has them under another name."""
 _MOST_SAID = 100
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks of UTF-8 and UTF-16."""
 _BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8} | (
     dict.fromkeys(("F8_E4M3", "F8_E5M2"), 8)
 )
@@ -34,6 +36,8 @@ def what_it_is(path: Path) -> str | None:
         size, head = path.stat().st_size, read_head(path)
     except OSError:
         return None
+    if path.suffix == ".json" and head.startswith(_MARKS):
+        return f"{path.name} begins with a byte order mark, which PEFT does not read either. Save it as plain UTF-8."
     if path.suffix == ".json":
         return None if head.lstrip().startswith((b"{", b"[")) else _said_in_text(path, head, size, "settings")
     if head.lstrip().startswith((b"{", b"[")):

@@ -167,6 +167,8 @@ class BudgetProblem:
 
     def _refuse(self, value: float, smallest: int, whole: int) -> NoReturn:
         keeps = "every matrix keeps at least one direction" if self.least else "what must stay stays"
+        if experts := sum(matrix.layer_kind == EXPERT for matrix in self.adapter.matrices):
+            keeps += f", experts ({experts:,} of the matrices) keep all theirs"
         if self.target == "bytes" and (carried := size_now(self.adapter).carried):
             keeps += f" and {carried:,} bytes of heads, biases and the like are copied"
         raise AdapterError(

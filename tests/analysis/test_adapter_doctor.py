@@ -261,6 +261,19 @@ def test_layers_are_missing_only_where_a_model_would_have_them(tmp_path, write_a
     assert [gap.number for gap in gaps] == ([found] if found and not told else [])
 
 
+def test_one_layer_of_several_stacks_is_named_with_its_stack(tmp_path, write_arrays):
+    rng, arrays = np.random.default_rng(0), {}
+    for stack in ("double_blocks", "single_blocks"):
+        for n in range(3):
+            start = f"base_model.model.{stack}.{n}.{'qkv' if stack[0] == 'd' else 'linear1'}"
+            arrays[f"{start}.lora_A.weight"] = 0.01 * rng.normal(size=(2, 6))
+            arrays[f"{start}.lora_B.weight"] = (1 if (stack[0], n) == ("s", 1) else 0.01) * rng.normal(size=(5, 2))
+    found = examine(analyse_adapter(open_adapter(write_arrays(tmp_path / "a", arrays, r=2, lora_alpha=2))))
+    (one,) = (finding for finding in found if finding.check == "one_layer")
+    assert "lies in single_blocks.1, one of 6 places" in one.text
+    assert one.matrices == ("single_blocks.1.linear1",)
+
+
 def test_checks_that_need_a_configuration_are_not_counted_without_one(tmp_path):
     patient = Patient(tmp_path / "a")
     alpha_zero(patient)

@@ -304,6 +304,25 @@ def test_mlx_stores_both_factors_transposed(tmp_path, parameters, scale):
     check(mlx(tmp_path, arrays, **parameters), expected, "mlx")
 
 
+@pytest.mark.parametrize(("kind", "known"), [("lora", True), ("dora", True), (None, True), ("later", False)])
+def test_mlx_refuses_a_way_of_tuning_that_is_not_known(tmp_path, kind, known):
+    safetensors(tmp_path / "adapters.safetensors", {"a.lora_a": normal(8, 2), "a.lora_b": normal(2, 9)})
+    (tmp_path / CONFIG).write_text(json.dumps({"fine_tune_type": kind, "lora_parameters": {"rank": 2, "scale": 2.0}}))
+    if known:
+        assert open_adapter(tmp_path).matrices[0].scale == 2
+    else:
+        with pytest.raises(AdapterError, match="fine_tune_type='later'"):
+            open_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_told(tmp_path, encoding):
+    folder = peft_folder(tmp_path / "a")
+    (folder / CONFIG).write_text((folder / CONFIG).read_text(), encoding=encoding)
+    with pytest.raises(AdapterError, match="begins with a byte order mark"):
+        open_adapter(folder)
+
+
 def test_mlx_refuses_parameters_that_are_not_known(tmp_path):
     with pytest.raises(AdapterError, match="uses gamma=2 of lora_parameters"):
         open_adapter(mlx(tmp_path, {"q.lora_a": normal(8, 2), "q.lora_b": normal(2, 8)}, rank=2, scale=1.0, gamma=2))

@@ -151,7 +151,7 @@ def test_a_configuration_that_cannot_be_used_is_explained(tmp_path, write_arrays
     [
         (b"[1]", "holds list, not the settings"),
         (b"{", "cannot be read as JSON"),
-        (b"\xff\xfe\x00", "cannot be read as JSON"),
+        (b"\xff\xfe\x00", "begins with a byte order mark"),
         (b"[" * 100_000, "cannot be read as JSON"),
         (b" " * (17 << 20), "has 17 MiB; at most 16 MiB are read"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis.adapters.adapter import AdapterMatrix
 from analysis.adapters.atlas import load_atlas
 from analysis.adapters.atlas.quantities import shares
 from analysis.adapters.doctor.finding import LOOK, NOTE, Check, Examined, Finding
@@ -46,21 +47,28 @@ def _spike(examined: Examined) -> Finding | None:
     )
 
 
+def layer_path(matrix: AdapterMatrix) -> str:
+    """Return where the layer of a matrix stands, as ``model.layers.3``; empty outside the layers."""
+    words = matrix.name.split(".")
+    return "" if matrix.layer is None else ".".join(words[: words.index(str(matrix.layer)) + 1])
+
+
 def _one_layer(examined: Examined) -> Finding | None:
-    energies: dict[int | None, float] = {}
-    for matrix in examined.adapter.matrices:
-        energies.setdefault(matrix.layer, 0.0)
+    place = {matrix.name: layer_path(matrix) for matrix in examined.adapter.matrices}
+    energies = dict.fromkeys(place.values(), 0.0)
     for matrix, values in examined.live:
-        energies[matrix.layer] += float(np.square(values).sum())
+        energies[place[matrix.name]] += float(np.square(values).sum())
     whole = sum(energies.values())
     if len(energies) < FEWEST or not whole:
         return None
-    layer = max(energies, key=lambda key: energies[key])
-    share = energies[layer] / whole
+    path = max(energies, key=lambda key: energies[key])
+    share = energies[path] / whole
     if share <= ONE_LAYER:
         return None
-    own = tuple(matrix.name for matrix in examined.adapter.matrices if matrix.layer == layer)
-    told = "outside the layers" if layer is None else f"in layer {layer}"
+    own = tuple(name for name, one in place.items() if one == path)
+    stacks = {one.rpartition(".")[0] for one in energies if one}
+    number = path.rpartition(".")[2]
+    told = "outside the layers" if not path else f"in {path}" if len(stacks) > 1 else f"in layer {number}"
     return Finding(
         "one_layer",
         LOOK,

@@ -36,6 +36,7 @@ def _is_mlx(opened: Opened) -> bool:
 
 
 def _read(opened: Opened) -> Contents:
+    _check_kind(opened.config)
     settings = _settings(opened.config)
     scale = _scale(settings)
     contents = Contents("LORA", "LoRA")
@@ -65,6 +66,16 @@ def _read(opened: Opened) -> Contents:
             "rescale the rows of W0 + s · B A and need the base model."
         )
     return contents
+
+
+def _check_kind(config: dict[str, Any] | None) -> None:
+    """Refuse a way of tuning that is not known: ``full`` trains whole weights and never comes here."""
+    kind = (config or {}).get("fine_tune_type")
+    if kind not in (None, "lora", "dora"):
+        raise AdapterError(
+            f"This adapter has fine_tune_type={shown(kind)}, which this version does not know: its numbers would be "
+            "wrong. lora and dora can be opened."
+        )
 
 
 def _settings(config: dict[str, Any] | None) -> dict[str, Any] | None:
