@@ -59,6 +59,10 @@ def test_the_only_settings_in_a_header_are_those_of_names_without_a_part(tmp_pat
     arrays = {f"{start}{UNET}.lora_A.weight": A, f"{start}{UNET}.lora_B.weight": B}
     spectra = check(safetensors(tmp_path / "x.safetensors", arrays, metadata), {UNET: 2 * B @ A}, "diffusers")
     assert spectra.notices == []
+    (error,) = compress_adapter(spectra, {UNET: 2}, tmp_path / "smaller.safetensors")
+    again = open_adapter(tmp_path / "smaller.safetensors")
+    (C, D), (matrix,) = again.factors(UNET), again.matrices
+    np.testing.assert_allclose(np.linalg.norm(2 * B @ A - matrix.scale * C @ D), error.frobenius, rtol=1e-4)
 
 
 def test_a_part_that_the_header_says_nothing_of_is_told(tmp_path):

@@ -6,7 +6,6 @@ from analysis.adapters.formats.diffusers_header import METADATA, STARTS, header_
 from analysis.adapters.formats.diffusers_plan import DIFFUSERS_WRITER
 from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.kohya import read_pairs
-from analysis.adapters.formats.module_paths import component_of
 from analysis.adapters.formats.peft_keys import check_keys
 from analysis.adapters.formats.record import Contents, Opened
 from analysis.adapters.scales import matrix_scale
@@ -35,9 +34,6 @@ def _read(opened: Opened) -> Contents:
     def scale(name: str, rank: int) -> float | None:
         component, path = own_settings(settings, name)
         own = settings.get(component)
-        if own is None and len(settings) == 1 and component_of(name)[0] == "":
-            # The only part there is: its modules stand in the file without its name.
-            own = next(iter(settings.values()))
         if settings and not own:
             unsaid.append(name)
         if not own or not rank:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.adapters.files import AdapterError
-from analysis.adapters.formats.module_paths import DOTTED
+from analysis.adapters.formats.module_paths import DOTTED, component_of
 
 METADATA = "lora_adapter_metadata"
 STARTS = tuple(start for start in DOTTED if start != "base_model.model.")
@@ -35,6 +35,11 @@ def header_settings(metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def own_settings(settings: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """Return the part whose settings are those of a module, and the module's name within it."""
+    """Return the part whose settings are those of a module, and the module's name within it.
+
+    Where the header has one part, its modules may stand in the file without its name.
+    """
     component = next((part for part in sorted(settings, key=len, reverse=True) if name.startswith(f"{part}.")), "")
+    if not component and len(settings) == 1 and not component_of(name)[0]:
+        return next(iter(settings)), name
     return component, name.removeprefix(f"{component}.") if component else name
