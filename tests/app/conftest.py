@@ -316,6 +316,7 @@ class Tab:
         self._context.clear_cookies()
         self.page.mouse.move(0, 0)
         self.page.set_viewport_size(WINDOW)
+        self.page.emulate_media(reduced_motion="no-preference")
         self.errors.clear()
 
 
@@ -341,13 +342,16 @@ def tab(only_tab, request) -> Iterator:
 def open_page(browser, server, tab, request) -> Iterator[Callable]:
     """Opens an address of the app, each time in a new browser profile; errors in the page fail the test.
 
-    Only the first page, if it asks for nothing special, is the tab that tests share; ``new=True``: not that one either.
+    Only the first page, if it asks for no more than a size and less motion, is the tab that tests share; ``new=True``:
+    not that one either.
     """
     contexts, errors, free = [], [], [tab]
 
     def go(address: str = "/", *, new: bool = False, **options):
-        if free and not new and not options:
+        if free and not new and set(options) <= {"viewport", "reduced_motion"}:
             page = free.pop()
+            page.set_viewport_size(options.get("viewport", WINDOW))
+            page.emulate_media(reduced_motion=options.get("reduced_motion", "no-preference"))
         else:
             context = browser.new_context(**{"viewport": WINDOW, **options})
             contexts.append(context)

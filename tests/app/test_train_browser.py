@@ -25,12 +25,12 @@ def wait_for(page, condition, timeout_ms=TIMEOUT_MS):
     deadline = time.monotonic() + timeout_ms / 1000
     while not condition():
         assert time.monotonic() < deadline, controls(page)
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(200)
 
 
 def test_start_watch_steer_close_the_tab_come_back_and_stop(open_page):
     # Stills: that the film is drawn is seen elsewhere, and frames take half of what the machine has.
-    page = open_page("/train", reduced_motion="reduce")
+    page = open_page("/train", new=True, reduced_motion="reduce")
     editor = page.locator(".fl-schedule[data-serial]")
     editor.wait_for(timeout=TIMEOUT_MS)
     before = editor.get_attribute("data-values")
