@@ -28,8 +28,8 @@ from flexlora.train import main
 
 pytestmark = pytest.mark.usefixtures("few_examples")
 
-STEPS = 24
-STOPS = (7, 12, 17)
+STEPS = 16
+STOPS = (5, 8, 12)
 QUICK = {
     "eval_interval": 100,
     "eval_samples": 32,
