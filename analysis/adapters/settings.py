@@ -98,7 +98,9 @@ def new_config(adapter: Adapter, ranks: Mapping[str, int]) -> dict[str, Any]:
     """Return the adapter's configuration with other ranks, as a plain LoRA; matrices of rank 0 are not adapted."""
     config = {key: value for key, value in (adapter.config or {}).items() if key not in _ADALORA_ONLY}
     if not is_plain(adapter):
-        config = {key: config[key] for key in ("task_type", "modules_to_save") if key in config}
+        # PEFT finds the modules of its other kinds in the same way.
+        alike = ("target_modules", "exclude_modules", *_BY_LAYER) if adapter.format == "peft" else ()
+        config = {key: config[key] for key in ("task_type", "modules_to_save", *alike) if key in config}
     config |= {**lora_settings(adapter, ranks), "peft_type": "LORA"}
     if adapter.kind == "ADALORA":
         config["use_rslora"] = False

@@ -69,7 +69,7 @@ class AdapterSpectra(Brief):
         """Return one row a matrix; None = undefined.
 
         ``energy`` is Σσ², ``norm`` ‖ΔW‖_F, ``stable_rank`` Σσ² / σ₁², ``rank_90`` and ``rank_99`` the directions that
-        hold that share of the energy.
+        hold that share of the energy, ``root_mean_square`` that of ΔW's entries.
         """
         return [_row(matrix, values) for matrix, values in self.rows()]
 
@@ -151,6 +151,7 @@ def _row(matrix: AdapterMatrix, values: np.ndarray) -> dict[str, Any]:
     finite = bool(np.isfinite(values).all())
     dead = is_dead(values)
     live = finite and not dead
+    entries = matrix.in_features * matrix.out_features
     return {
         "matrix": matrix.name,
         "layer": matrix.layer,
@@ -168,4 +169,5 @@ def _row(matrix: AdapterMatrix, values: np.ndarray) -> dict[str, Any]:
         "energy": float(np.square(values).sum()) if finite else None,
         "norm": float(np.linalg.norm(values)) if finite else None,
         "spectral_norm": float(values.max(initial=0.0)) if finite else None,
+        "root_mean_square": float(np.linalg.norm(values) / entries**0.5) if finite and entries else None,
     }

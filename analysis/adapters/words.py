@@ -122,9 +122,11 @@ def size_warnings(before: FileSize, after: FileSize, by_spectrum: float, stated:
     found = []
     # The header is ours, and its few bytes are no reason to worry.
     if after.factors + after.carried > before.factors + before.carried:
+        retyped = before.dtypes != after.dtypes
         found.append(
-            f"the result takes {in_bytes(after.total)}, more than the input's {in_bytes(before.total)} "
-            f"({before.dtypes} → {after.dtypes}). Keep the input's type, or ask for fewer directions."
+            f"the result takes {in_bytes(after.total)}, more than the input's {in_bytes(before.total)}"
+            f"{f' ({before.dtypes} → {after.dtypes})' if retyped else ''}. "
+            f"{'Keep the type of the input, or ask' if retyped else 'Ask'} for fewer directions."
         )
     if stated > max(2 * by_spectrum, ROUNDING):
         found.append(f"rounding to {after.dtypes} makes most of the error: {by_spectrum:.2%} without it. Ask for F32.")

@@ -12,7 +12,7 @@ from analysis.adapters import AdapterSpectra, Suggestion
 from analysis.adapters.files import AdapterError
 from analysis.adapters.many import Comparisons
 from analysis.adapters.targets import BudgetProblem
-from analysis.figures.adapters import NO_NUMBER, above_chance
+from analysis.figures.adapters import UNFILLED, above_chance
 from analysis.figures.scales import VIOLETS, even_scale, on_dark
 from analysis.figures.theme import EXTENDED, PRUNED, capital, empty_figure, fitted, styled
 
@@ -48,6 +48,8 @@ def size_curve(spectra: AdapterSpectra, chosen: Mapping[str, Suggestion] | None 
             mode="markers",
             name=f"{label}: {one.by.replace('_', ' ')}",
             marker={"color": PRUNED, "size": 12, "symbol": "diamond"},
+            # At either end it lies on an axis.
+            cliponaxis=False,
             hovertemplate=f"{label}<br>%{{x:,}} parameters<br>error %{{y:.2%}}<extra></extra>",
         )
     styled(figure, title=title, x="parameters of all directions", y="‖ΔW − ΔW'‖_F / ‖ΔW‖_F")
@@ -101,7 +103,7 @@ def overlap_matrix(
     figure.update_xaxes(tickvals=places, ticktext=told, range=ends, showgrid=False)
     figure.update_yaxes(tickvals=places, ticktext=told, range=ends[::-1], showgrid=False)
     # A pair without a number has no colour of the scale, and would sink into the page.
-    return figure.update_layout(height=140 + 60 * max(3, len(places)), plot_bgcolor=NO_NUMBER)
+    return figure.update_layout(height=140 + 60 * max(3, len(places)), **UNFILLED)
 
 
 ADAPTER_SIZE_FIGURES = {figure.__name__: figure for figure in (size_curve, overlap_matrix)}

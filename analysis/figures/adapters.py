@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -30,6 +30,8 @@ UNDEFINED, DEAD = "∅", "dead"
 WORDS = {"dead": DEAD, "not finite": "NaN"}
 """State of a matrix → what its cell says in place of a number."""
 NO_NUMBER = "rgba(127,127,127,0.16)"
+UNFILLED: dict[str, Any] = {"plot_bgcolor": NO_NUMBER, "margin": {"pad": 0}}
+"""Layout of a map in which some cells have no number; without the pad of a page's template, which has that ground."""
 STORED = ("rank", "parameters")
 """What also a dead matrix has."""
 WHOLE_TICKS = 16
@@ -51,6 +53,10 @@ class MapColour(NamedTuple):
     form: str
 
 
+def _violets(arrays: Sequence[np.ndarray]) -> Scale:
+    return even_scale(VIOLETS, arrays)
+
+
 MAP_COLOURS: dict[str, MapColour] = {
     found.column: found
     for found in (
@@ -59,7 +65,8 @@ MAP_COLOURS: dict[str, MapColour] = {
         MapColour("entropy", f"{measure_label('spectral_entropy')} of σ²", SCALES["entropy"], ".2f"),
         MapColour("effective_rank", measure_label("effective_rank"), level_scale, ".1f"),
         MapColour("stable_rank", "stable rank", level_scale, ".1f"),
-        MapColour("norm", "‖ΔW‖_F", lambda arrays: even_scale(VIOLETS, arrays), "g"),
+        MapColour("norm", "‖ΔW‖_F", _violets, "g"),
+        MapColour("root_mean_square", "size: root mean square of ΔW's entries", _violets, ".2g"),
         MapColour("parameters", "parameters of the directions", SCALES["parameters"], "s"),
     )
 }
@@ -148,7 +155,7 @@ def one_map(
     panels, scales = [Panel(values, texts, texts)], [(scale([values]), "")]
     figure = draw_maps(title, matrices, panels, scales, grid=adapter_grid(matrices), clickable=True, selected=selected)
     # A cell without a number has no colour of the scale, and would sink into the page.
-    return figure.update_layout(plot_bgcolor=NO_NUMBER) if np.isnan(values).any() else figure
+    return figure.update_layout(**UNFILLED) if np.isnan(values).any() else figure
 
 
 def adapter_spectrum(spectra: Mapping[str, AdapterSpectra], matrix: str) -> go.Figure:
@@ -215,7 +222,7 @@ def energy_curves(spectra: AdapterSpectra, selected: str | None = None) -> go.Fi
             name=kind,
             legendgroup=kind,
             showlegend=kind not in names_of(figure),
-            opacity=1.0 if chosen else 0.45,
+            opacity=1.0 if chosen else 0.6,
             line={"color": colour, "width": 4 if chosen else 1.2, "dash": dash},
             hovertemplate=f"{adapter_label(matrix)}<br>first %{{x}} directions<br>%{{y:.2%}}<extra></extra>",
         )

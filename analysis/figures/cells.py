@@ -184,9 +184,7 @@ def draw_maps(
         if clickable:
             _add_targets(figure, matrices, places, own, at)
     if selected in grid.place:
-        row, column = grid.place[selected]
-        ends = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
-        figure.add_shape(type="rect", **ends, line={"color": PRUNED, "width": 3})
+        _add_frame(figure, *grid.place[selected])
     layer = "block" if any(getattr(matrix, "block", "") for matrix in matrices) else "layer"
     names = (layer, "module type") if grid.sideways else ("module type", layer)
     for axis, name in zip((figure.update_xaxes, figure.update_yaxes), names, strict=True):
@@ -194,10 +192,14 @@ def draw_maps(
     row_px = max(10, min(ROW_PX, MAX_PX // max(1, len(grid.rows) * rows)))
     height = int(max(MIN_PX, 150 + rows * (60 + row_px * len(grid.rows))))
     figure.update_layout(_colour_axes(scales, height - 150))
-    figure.update_layout(
-        height=height, margin={"t": 70, "b": 80}, barmode="overlay", legend={"y": -0.16, "yanchor": "top"}
-    )
+    margin = {"t": 70 if panels[0].title else 44, "b": 80}
+    figure.update_layout(height=height, margin=margin, barmode="overlay", legend={"y": -0.16, "yanchor": "top"})
     return figure.update_annotations(font={"size": 12})
+
+
+def _add_frame(figure: go.Figure, row: int, column: int) -> None:
+    ends = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+    figure.add_shape(type="rect", **ends, line={"color": PRUNED, "width": 3})
 
 
 def _label(matrix: Placed) -> str:

@@ -40,6 +40,7 @@ from analysis.adapters.formats.plan import Plan
 from analysis.adapters.halves import Half, best_half, half_type
 from analysis.adapters.plans import PLAIN
 from analysis.adapters.words import describe_bound, describe_sizes, size_warnings
+from analysis.figures.theme import capital
 from charts import chart, dark
 from runs.store import allowed, plain, runs_root
 from widgets import act, download, progress, select
@@ -97,6 +98,8 @@ def shrink_section(source: Source) -> None:
         f"at most {whole['spectral']:.4g} in the spectral norm of a matrix.{rounding} What that does to accuracy only "
         "a test can say."
     )
+    for warning in size_warnings(before, plan_size(plan), whole["relative"], whole["relative"]):
+        st.warning(plain(capital(warning)), icon=":material/warning:")
     _offer_lossless(spectra, suggestion, written)
     _offer_half(source, spectra, plan, written, whole["relative"])
     if refused:
@@ -116,7 +119,10 @@ def shrink_section(source: Source) -> None:
             st.dataframe(rows, hide_index=True, key="adapters_errors", column_config=digits)
     with right:
         st.markdown("## Every order at this target")
-        st.dataframe(_all_orders(spectra, suggestion, written), hide_index=True, key="adapters_orders")
+        shown = {key: st.column_config.NumberColumn(key, format="localized") for key in ("rank", "parameters")}
+        shown |= {key: st.column_config.NumberColumn(key, format="%.2f%%") for key in ("energy", "error")}
+        rows = _all_orders(spectra, suggestion, written)
+        st.dataframe(rows, hide_index=True, key="adapters_orders", column_config=shown)
         st.markdown("## To train anew at these ranks")
         st.code(config_snippet(spectra.adapter, suggestion.ranks), language="python", height=220, wrap_lines=True)
 
@@ -316,8 +322,8 @@ def _all_orders(spectra: AdapterSpectra, suggestion: Suggestion, written: Writte
                 "order": by.replace("_", " "),
                 "rank": found.total_rank,
                 "parameters": found.parameters,
-                "energy": f"{found.energy_kept:.2%}",
-                "error": f"{error['relative']:.2%}",
+                "energy": 100 * found.energy_kept,
+                "error": 100 * error["relative"],
             }
         )
     return rows
@@ -360,7 +366,7 @@ def _write(source: Source, spectra: AdapterSpectra, suggestion: Suggestion, writ
     told = f"{describe_sizes(before, after)} Measured on the file: relative error {measured:.2%}."
     st.success(f"{done} {plain(told)}", icon=":material/check:")
     for warning in size_warnings(before, after, suggestion.error, measured):
-        st.warning(plain(f"{warning[0].upper()}{warning[1:]}"), icon=":material/warning:")
+        st.warning(plain(capital(warning)), icon=":material/warning:")
 
 
 def _shown(path: Path) -> str:

@@ -35,12 +35,12 @@ MAP = "adapters_map"
 
 AIMED = "adapters_aimed"
 """Path of the adapter to whose finding the map was turned."""
-COLOUR_OF = {"unused": "rank_99", "faint": "rank_99", "noisy_tail": "entropy"}
+COLOUR_OF = {"unused": "rank_99", "faint": "rank_99", "noisy_tail": "entropy", "size": "root_mean_square"}
 """Check → what shows its finding on the map; the others are seen in the norm."""
 
 FORMATS = {
     **dict.fromkeys(("entropy", "effective_rank", "stable_rank"), "%.3f"),
-    **dict.fromkeys(("energy", "norm", "spectral_norm", "scale"), "%.4g"),
+    **dict.fromkeys(("energy", "norm", "spectral_norm", "root_mean_square", "scale"), "%.4g"),
 }
 MIME = {"csv": "text/csv", "parquet": "application/octet-stream", "json": "application/json"}
 
@@ -84,8 +84,10 @@ def _aim(source: Source) -> Finding | None:
         st.session_state.pop(AIMED, None)
         return None
     finding = aims[0]
-    norms = {row["matrix"]: row["norm"] or 0.0 for row in source.spectra.table()}
-    matrix, colour = max(finding.matrices, key=lambda name: norms[name]), COLOUR_OF.get(finding.check, "norm")
+    colour = COLOUR_OF.get(finding.check, "norm")
+    shown = "root_mean_square" if colour == "root_mean_square" else "norm"
+    sizes = {row["matrix"]: row[shown] or 0.0 for row in source.spectra.table()}
+    matrix = max(finding.matrices, key=lambda name: sizes[name])
     if st.session_state.get(AIMED) != source.path:
         st.session_state[AIMED] = source.path
         st.session_state[SELECTED], st.session_state["adapters_colour"] = matrix, colour

@@ -14,7 +14,7 @@ import numpy as np
 import peft
 import pytest
 import torch
-from peft import AdaLoraConfig, LoHaConfig, LoKrConfig, LoraConfig, PeftModel, PeftType, get_peft_model
+from peft import AdaLoraConfig, LoHaConfig, LoKrConfig, LoraConfig, PeftConfig, PeftModel, PeftType, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.lora.config import ArrowConfig, BdLoraConfig, EvaConfig, KasaConfig, MontecloraConfig, VeloraConfig
 from peft.tuners.lora.variants import BdLoraLinearVariant, KasaLinearVariant, QALoraLinearVariant
@@ -32,6 +32,7 @@ from analysis.adapters import (
 from analysis.adapters.files import CONFIG, WEIGHTS, NewTensor, write_tensors
 from analysis.adapters.formats.others import READ, REASONS
 from analysis.adapters.formats.peft_keys import KNOWN_KEYS
+from analysis.adapters.plans import PLAIN, SAME
 
 PREFIX = "base_model.model."
 
@@ -269,20 +270,25 @@ def test_the_numbers_are_those_of_the_change_that_peft_computes(option, tmp_path
 SMALLER = (
     "use_bdlora A", "use_bdlora B", "monteclora_config", "velora_config", "convolution 1d", "convolution 3d",
     "embedding", "dora of convolutions", "layer_replication", "two parameters", "rank above the sides",
+    "loha with patterns", "lokr with patterns",
 )  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("option", SMALLER)
 def test_what_is_written_smaller_is_what_peft_loads(option, tmp_path):
-    make, config = LORA[option]
+    make, config = {**LORA, **LYCORIS}[option]
     before = deltas(made(make, config(), tmp_path / "a"))
     spectra = analyse_adapter(open_adapter(tmp_path / "a"))
     ranks = suggest_ranks(spectra, "energy", 0.8).ranks
-    errors = compress_adapter(spectra, ranks, tmp_path / "small")
+    errors = compress_adapter(spectra, ranks, tmp_path / "small", form=PLAIN if option in LYCORIS else SAME)
     torch.manual_seed(0)
     after = deltas(peft.PeftModel.from_pretrained(make(), str(tmp_path / "small")))
     assert set(before) == set(after) == {error.matrix for error in errors}
+    if option in LYCORIS:
+        # The modules are named as they were.
+        written = PeftConfig.from_pretrained(str(tmp_path / "small")).target_modules
+        assert written == config().target_modules
     for error in errors:
         lost = np.linalg.norm(before[error.matrix] - after[error.matrix])
         assert error.frobenius == pytest.approx(lost, abs=1e-4 * np.linalg.norm(before[error.matrix]))

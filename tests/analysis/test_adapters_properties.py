@@ -62,8 +62,9 @@ def random_factors(seed, matrices=3):
 def test_singular_values_are_those_of_the_dense_product(make, seed, alpha):
     factors = random_factors(seed)
     spectra = analyse_adapter(make(factors, lora_alpha=alpha))
-    for matrix, values in spectra.rows():
+    for (matrix, values), row in zip(spectra.rows(), spectra.table(), strict=True):
         B, A = factors[matrix.name]
+        assert row["root_mean_square"] == pytest.approx(np.sqrt(np.square(alpha / len(A) * B @ A).mean()))
         dense = np.linalg.svd(alpha / len(A) * B @ A, compute_uv=False)
         assert len(values) == matrix.rank == min(*B.shape, *A.shape)
         np.testing.assert_allclose(values, dense[: len(values)], atol=1e-12 * dense[0])
