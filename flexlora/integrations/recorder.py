@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,8 +20,9 @@ from flexlora.adapter_files import about_model
 from flexlora.allocator import RankAllocator
 from flexlora.config import FlexLoRAConfig
 from flexlora.decision import Decider
-from flexlora.errors import FlexLoRAError, FlexLoRAWarning
+from flexlora.errors import FlexLoRAError
 from flexlora.integrations.agreement import alone, check_agreement
+from flexlora.integrations.parameter_lists import Replaced, warn_of_narrow
 from flexlora.integrations.trackers import Reports
 from flexlora.kept_elsewhere import KeptElsewhere, whole
 from flexlora.optimizer_state import check_same_optimizer, group_of
@@ -90,7 +90,7 @@ class Recorder:
         """
         self.adapter = adapter
         if not isinstance(optimizer, KeptElsewhere):
-            _warn_of_narrow(adapter)
+            warn_of_narrow(adapter)
         self.allocator = RankAllocator(adapter, optimizer, config)
         self.allocator.log_all_measures = True
         self.folder = None if folder is None else Path(folder)
@@ -99,6 +99,7 @@ class Recorder:
         self.first_step = self.last_step + 1
         self.lost: str | None = None
         self.best_step: int | None = None
+        self._replaced = Replaced(adapter, told="source" in (header or {}))
         self._undefined: int | None = None
         self._waiting: list[_Waiting] = []
         self._began = self._stepped = self._drained = time.monotonic()
@@ -143,10 +144,10 @@ class Recorder:
             FlexLoRAError: a step that was recorded already, a loss or regulariser that is no one number, or processes
                 of one job came to different decisions.
         """
-        now = time.monotonic()
-        task_loss, regularizer = self._checked(t, task_loss, regularizer)
+        now, (task_loss, regularizer) = time.monotonic(), self._checked(t, task_loss, regularizer)
         complete = self.config.is_event(t) or t == self.config.total_steps
-        with whole(self.allocator.optimizer) if complete else nullcontext():
+        moving = whole(self.allocator.optimizer) if complete else nullcontext()
+        with self._replaced.by_event(t, due=complete), moving:
             if self._writer is not None:
                 seconds = now - self._stepped if step_s is None else step_s
                 rate = self._rate() if learning_rate is None else learning_rate
@@ -380,17 +381,6 @@ def check_settings(config: FlexLoRAConfig, state: Mapping[str, Any]) -> None:
     if other:
         told = ", ".join(f"{key}={value} (now {mine.get(key)})" for key, value in other.items())
         raise FlexLoRAError(f"The checkpoint was made with {told}. Resume with the same FlexLoRAConfig.")
-
-
-def _warn_of_narrow(adapter: Adapter) -> None:
-    narrow = {parameter.dtype for parameter in adapter.parameters() if parameter.element_size() < 4}
-    if narrow:
-        warnings.warn(
-            f"P, λ and Q are {', '.join(sorted(str(kind)[6:] for kind in narrow))}, in which small moves are lost: the "
-            "model was cast after it was attached. Cast it before: the adapter then keeps fp32 beside it.",
-            FlexLoRAWarning,
-            stacklevel=3,
-        )
 
 
 def _memory_bytes(device: torch.device) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import defaultdict
 from functools import partial
 
@@ -399,6 +400,27 @@ def test_training_a_copy_of_the_model_is_told():
         for t in (1, 2):
             copied(torch.ones(2, 16)).sum().backward()
             allocator.step(t)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_list_of_parameters_that_storage_outgrew_is_told_once_where_somebody_holds_it(held):
+    asked = config()
+    adapter = attach(net(), asked, spare_slots=0)
+    optimizer = torch.optim.AdamW(adapter.trainable_parameters(), lr=1e-3)
+    before = adapter.trainable_parameters() if held else []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with Recorder(adapter, optimizer, asked, None) as recorder:
+            for t in range(1, STEPS + 1):
+                loss = adapter.model(torch.ones(4, 16)).pow(2).mean()
+                loss.backward()
+                regularizer = adapter.add_regularization_gradient()
+                optimizer.step()
+                recorder.step(t, loss, regularizer)
+                optimizer.zero_grad()
+    assert max(matrix.capacity for matrix in adapter.matrices.values()) > 2
+    grew = [str(entry.message) for entry in told if "Storage grew" in str(entry.message)]
+    assert len(grew) == bool(before) and all("adapter.reserve(rank)" in message for message in grew)
 
 
 def test_lbfgs_and_a_reset_adagrad_are_refused_when_made():
