@@ -38,7 +38,8 @@ def lines_svg(figure: go.Figure) -> str:
     def places(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
         return list(zip((LEFT + x / x_end * across).tolist(), (TOP + up - y / y_end * up).tolist(), strict=True))
 
-    layout, parts = figure.layout, []
+    layout: Any = figure.layout
+    parts: list[str] = []
     for value in _ticks(x_end):
         ((x, y),) = places(np.array([value]), np.zeros(1))
         parts.append(_text(x, y + 16, _number(value, layout.xaxis.tickformat), "middle"))
