@@ -75,14 +75,15 @@ class Adapter:
         """Return everything an optimizer should train: the adapter and the head.
 
         Raises:
-            FlexLoRAError: all of the adapter is frozen, as by ``model.requires_grad_(False)`` after ``attach``.
+            FlexLoRAError: all is frozen, as by ``model.requires_grad_(False)`` after ``attach``, and there is no head.
         """
-        if not self.parameters() and not self.merged:
+        found = [*self.parameters(), *self.head_parameters()]
+        if not found and not self.merged:
             raise FlexLoRAError(
                 "P, λ and Q do not require gradients, so there is nothing to train: freeze before attach, or call "
                 "requires_grad_(True) on them."
             )
-        return [*self.parameters(), *self.head_parameters()]
+        return found
 
     def regularization(self) -> Tensor:
         """Return the unweighted orthogonality regulariser, a differentiable fp32 scalar."""
