@@ -21,7 +21,7 @@ from analysis.player_modules import FOLDER
 SAMPLES = Path(__file__).parents[2] / "sample_runs"
 STEPS = [(name, step["key"]) for name in LESSONS for step in lesson_source(name)["steps"]]
 USED_IN_CLAIMS = {function.__name__: function for function in (abs, all, any, len, max, min, round, set, str, sum)}
-TOLD_BY_NOBODY = ("0.5", "0.0000001", "1.3 and FlexLoRA 1.9", "(0.01)")
+TOLD_BY_NOBODY = ("0.5", "0.0000001", "81.7 with 1.3", "88.1 and FlexLoRA 89.1 with 1.9", "(0.01)")
 """Decimals that are no result: a goal, an option that is wrong, the paper's own table, a unit."""
 
 
