@@ -48,9 +48,14 @@ def _spike(examined: Examined) -> Finding | None:
 
 
 def layer_path(matrix: AdapterMatrix) -> str:
-    """Return where the layer of a matrix stands, as ``model.layers.3``; empty outside the layers."""
-    words = matrix.name.split(".")
-    return "" if matrix.layer is None else ".".join(words[: words.index(str(matrix.layer)) + 1])
+    """Return where the layer of a matrix stands, as ``model.layers.3``; empty outside the layers.
+
+    Its number alone where the name does not hold it, as where a map gives the place.
+    """
+    words, number = matrix.name.split("."), str(matrix.layer)
+    if matrix.layer is None or number not in words:
+        return "" if matrix.layer is None else number
+    return ".".join(words[: words.index(number) + 1])
 
 
 def _one_layer(examined: Examined) -> Finding | None:
