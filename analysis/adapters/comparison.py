@@ -281,15 +281,14 @@ def subspaces(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 def base_notices(adapters: Sequence[Adapter], labels: Sequence[str]) -> list[str]:
     """Return a line where the configurations name different base models: directions of those mean different things.
 
-    The hub tells no names apart by their case. Of one last word, as ``acme/base`` and ``/models/base``, one may be a
-    copy of the other.
+    Of one last word, as ``acme/base`` and ``/models/base``, one may be a copy of the other.
     """
     bases: dict[str, list[str]] = {}
     spelled: dict[str, str] = {}
     for adapter, label in zip(adapters, labels, strict=True):
         if adapter.base_model:
-            plain = adapter.base_model.rstrip("/").casefold()
-            bases.setdefault(spelled.setdefault(plain, adapter.base_model), []).append(label)
+            base = spelled.setdefault(base_key(adapter.base_model), adapter.base_model)
+            bases.setdefault(base, []).append(label)
     silent = [label for one, label in zip(adapters, labels, strict=True) if one.config and not one.base_model]
     told = _unlike_bases(bases) if len(bases) > 1 else _unlike_revisions(adapters, labels)
     if bases and silent:
@@ -298,10 +297,15 @@ def base_notices(adapters: Sequence[Adapter], labels: Sequence[str]) -> list[str
     return told
 
 
+def base_key(name: str) -> str:
+    """Return what a base model's name is compared by: neither case, on the hub, nor a last slash tells two apart."""
+    return name.rstrip("/").casefold()
+
+
 def _unlike_bases(bases: Mapping[str, Sequence[str]]) -> list[str]:
     told = "; ".join(f"{', '.join(own)}: {base}" for base, own in bases.items())
     what = "overlap compares directions of unlike weights, and merging makes no sense"
-    if len({base.rstrip("/").rpartition("/")[2].casefold() for base in bases}) == 1:
+    if len({base_key(base).rpartition("/")[2] for base in bases}) == 1:
         return [f"The base models have different names ({told}): unless these are copies of one, {what}."]
     return [f"The base models differ ({told}): {what}."]
 

@@ -6,9 +6,9 @@ import json
 import math
 from pathlib import Path
 
-from flexlora.placeholders import HEAD_BYTES, pointer_or_page, read_head
+from analysis.adapters.layout import ITEM_BYTES, MAX_HEADER_BYTES
+from flexlora.placeholders import BOM, HEAD_BYTES, pointer_or_page, read_head
 
-_MOST_HEADER = 100 << 20
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "a gzip archive"),
     (b"7z\xbc\xaf", "a 7z archive"),
@@ -20,11 +20,8 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 )
 """First bytes → what a file is that has them under another name."""
 _MOST_SAID = 100
-_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_MARKS = (BOM, b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-8 and UTF-16."""
-_BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8} | (
-    dict.fromkeys(("F8_E4M3", "F8_E5M2"), 8)
-)
 
 
 def what_it_is(path: Path) -> str | None:
@@ -81,20 +78,17 @@ def _contradiction(path: Path, size: int) -> str | None:
     again = "Get the file again, or save it anew."
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        text = file.read(length) if length <= _MOST_HEADER else b""
+        text = file.read(length) if length <= MAX_HEADER_BYTES else b""
     try:
         header = json.loads(text)
         entries = [(name, entry) for name, entry in header.items() if name != "__metadata__"]
         places = sorted((*map(int, entry["data_offsets"]), str(name)) for name, entry in entries)
         for name, entry in entries:
             begin, end = entry["data_offsets"]
-            bits = _BITS.get(entry["dtype"])
-            if (
-                bits is not None
-                and min(entry["shape"], default=0) >= 0
-                and math.prod(entry["shape"]) * bits != 8 * (end - begin)
-            ):
-                takes = math.prod(entry["shape"]) * bits // 8
+            if entry["dtype"] not in ITEM_BYTES or min(entry["shape"], default=0) < 0:
+                continue
+            takes = math.prod(entry["shape"]) * ITEM_BYTES[entry["dtype"]]
+            if takes != end - begin:
                 return (
                     f"{path.name} is damaged: {name} is {entry['dtype']} {entry['shape']} by its head, which takes "
                     f"{takes:,} bytes, and has {end - begin:,}. {again}"
@@ -118,7 +112,7 @@ def _cut(path: Path, size: int) -> str | None:
         return f"{path.name} is cut short: {size} bytes, of at least 8. {again}"
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > _MOST_HEADER:
+        if length > MAX_HEADER_BYTES:
             return None
         text = file.read(length)
     if text and not text.lstrip().startswith(b"{"):

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from analysis.adapters.damage import what_it_is
+from analysis.adapters.layout import ITEM_BYTES
 from analysis.outside import OutsideError, first_line, shown
 
 WEIGHTS = "adapter_model.safetensors"
@@ -24,16 +25,6 @@ MAX_NUMBER = 1e30
 """Beyond it a scale is a slip of the pen, and squares of σ would leave float64."""
 MAX_CONFIG_BYTES = 16 << 20
 """A rank pattern of a large AdaLoRA adapter takes a few hundred kilobytes."""
-MAX_HEADER_BYTES = 100 << 20
-"""What the safetensors library allows."""
-
-ITEM_BYTES = {
-    **dict.fromkeys(("F64", "I64", "U64"), 8),
-    **dict.fromkeys(("F32", "I32", "U32"), 4),
-    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
-    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1),
-}
-"""Type as safetensors names it → bytes of one number."""
 _WHOLE = {f"{sign}{bits}": f"<{kind}{bits // 8}" for sign, kind in (("I", "i"), ("U", "u")) for bits in (8, 16, 32, 64)}
 _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}
 

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 from analysis.adapters.adapter import Adapter
-from analysis.adapters.files import ITEM_BYTES, NewTensor, written_bytes
+from analysis.adapters.files import NewTensor, written_bytes
 from analysis.adapters.formats.plan import Plan, Ranks, own_tensors
+from analysis.adapters.layout import ITEM_BYTES
 from analysis.adapters.plans import SAME, planned
 
 

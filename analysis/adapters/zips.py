@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from analysis.adapters.files import MAX_HEADER_BYTES, AdapterError
+from analysis.adapters.files import AdapterError
+from analysis.adapters.layout import MAX_HEADER_BYTES
 from analysis.outside import first_line, shown
 from flexlora.placeholders import pointer_or_page
 

@@ -106,7 +106,9 @@ def shown(verdicts: Sequence[str]) -> int:
 
 
 def helps(rivals: Sequence[str], intervals: Sequence[Sequence[float]], ranks: Sequence[float]) -> int:
-    """Return which result shows that entropy helps: better than chance at an equal total rank, by its whole interval.
+    """Return which result shows that entropy is why FlexLoRA is ahead of LoRA, where it is.
+
+    Ahead of chance, too, at an equal total rank and by its whole interval: else any moving may be the reason.
 
     Args:
         rivals: whose accuracy was subtracted from FlexLoRA's, seed by seed.

@@ -46,17 +46,22 @@ def digest_beside(adapter: Adapter) -> str | None:
 
 @torch.no_grad()
 def digest_base(adapter: Adapter) -> str | None:
-    """Return a hash over some values of everything that is frozen; None where each process holds a part.
+    """Return a hash over some values of everything that is frozen.
 
-    A few of each tensor: enough to know a model from another one, in no time at any size.
+    A few of each tensor: enough to know a model from another one, in no time at any size, and on whatever devices its
+    parts lie. None where a process holds no values of its own: of packed weights, shards, and parts kept elsewhere.
     """
     own = {id(part) for part in (*adapter.head_parameters(), *adapter.named_parameters().values())}
     frozen = [part.detach() for part in adapter.model.parameters() if id(part) not in own]
-    if any(isinstance(part, DTensor) or type(part) is not Tensor for part in frozen):
+    if any(type(part) is not Tensor or part.is_meta for part in frozen):
         return None
     rows = [part.reshape(-1)[:: max(1, part.numel() // FEW)][:FEW].double() for part in frozen if part.numel()]
-    by_device = {row.device: [part for part in rows if part.device == row.device] for row in rows}
-    found = [torch.cat(part).cpu().numpy().tobytes() for part in by_device.values()]
+    moved = {}
+    for device in {row.device for row in rows}:
+        # One transfer a device; the order stays that of the model.
+        own = [row for row in rows if row.device == device]
+        moved[device] = iter(torch.cat(own).cpu().split([len(row) for row in own]))
+    found = [next(moved[row.device]).numpy().tobytes() for row in rows]
     return hashlib.blake2b(b"".join(found), digest_size=16).hexdigest()
 
 

@@ -256,16 +256,9 @@ class FlexLoRACallback(TrainerCallback, ExportableState):
         if recorder is not None and numbers:
             recorder.eval(state.global_step, numbers, split=split)
 
-    def on_predict(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: Mapping[str, Any] | None = None,
-        **more: Any,
-    ) -> None:
+    def on_predict(self, *given: Any, **more: Any) -> None:
         """Log the metrics of ``trainer.predict``, as those of split ``test``."""
-        self.on_evaluate(args, state, control, metrics, **more)
+        self.on_evaluate(*given, **more)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         """End the log, and say so when no event ever fired."""

@@ -24,6 +24,7 @@ from flexlora.optimizer_state import check_same_optimizer, first_rate, innermost
 from flexlora.peft.method_log import MethodLog
 from flexlora.peft.method_loop import MethodLoop
 from flexlora.peft.model import FlexLoRAModel
+from flexlora.run_log import add_eval
 
 
 class MethodCallback(TrainerCallback):
@@ -126,10 +127,16 @@ class MethodCallback(TrainerCallback):
         metrics: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:
-        """Log the metrics of an evaluation during training."""
+        """Log the metrics of an evaluation, also when the log has ended."""
         split, numbers = evaluation(metrics)
         if self.log is not None and numbers:
             self.log.eval(state.global_step, numbers, split)
+        elif numbers and self._last_folder is not None and self._last_folder.is_dir():
+            add_eval(self._last_folder, state.global_step, split, numbers)
+
+    def on_predict(self, *given: Any, **more: Any) -> None:
+        """Log the metrics of ``trainer.predict``, as those of split ``test``."""
+        self.on_evaluate(*given, **more)
 
     def close(self, reason: str | None = None, message: str | None = None) -> None:
         """End the log and let go of the optimizer, as after training that was interrupted."""

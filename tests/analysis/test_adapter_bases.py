@@ -29,6 +29,8 @@ def write(tmp_path, write_adapter):
     [
         ("acme/a", "acme/a", {"b1": "for acme/b", "b2": "for acme/b", "none": UNNAMED, "else": UNLIKE}),
         ("acme/b", "acme/b", {"a": "for acme/a", "none": UNNAMED, "else": UNLIKE}),
+        # Spelled as a path, or in other letters, it is the same base.
+        ("ACME/b/", "ACME/b/", {"a": "for acme/a", "none": UNNAMED, "else": UNLIKE}),
         # Most of the others decide, and one that names none may be for any.
         (None, "acme/b", {"a": "for acme/a", "else": UNLIKE}),
     ],

@@ -110,4 +110,5 @@ def test_methods_that_act_in_the_forward_pass_are_not_replayed(make_bert, tmp_pa
     monkeypatch.setattr(GraphedTrainer, "_unsuited", unsuited)
     with pytest.warns(FlexLoRAWarning, match="no device"):
         trained(GraphedTrainer, make_bert, tmp_path, method)
+    assert seen
     assert all(told in reason if told else reason is None for reason in seen)

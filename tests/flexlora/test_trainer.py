@@ -18,6 +18,7 @@ from analysis.runs import load_run
 from flexlora import FlexLoRAConfig, attach
 from flexlora.errors import FlexLoRAError, FlexLoRAWarning
 from flexlora.integrations import FlexLoRACallback, last_checkpoint
+from flexlora.integrations.agreement import digest_base
 from flexlora.run_log import RunLogError, RunWriter
 from flexlora.train import main
 
@@ -407,6 +408,18 @@ def test_a_checkpoint_resumed_on_another_base_is_told(make_bert, saved):
         other.bert.embeddings.word_embeddings.weight += 0.01
     with pytest.warns(FlexLoRAWarning, match="frozen weights are not those that the checkpoint of step 12"):
         trained(other, "bert", saved, resume=checkpoint)
+
+
+def test_a_base_is_known_by_its_values_alone_and_not_where_it_has_none(make_bert):
+    model = make_bert()
+    adapter = attach(model, FlexLoRAConfig(initial_rank=2))
+    known = digest_base(adapter)
+    trained_on = next(iter(adapter.matrices.values()))
+    with torch.no_grad():
+        trained_on.lam += 1.0
+    assert known is not None and digest_base(adapter) == known
+    model.bert.embeddings.word_embeddings.to("meta")
+    assert digest_base(adapter) is None
 
 
 def test_other_settings_are_refused_on_resume(make_bert, saved):

@@ -285,7 +285,12 @@ def test_another_method_that_was_left_ends_its_log_and_trains_again(make_bert, t
     assert run.state == "stopped" and "left after step 5" in run.end["message"]
     with pytest.warns(FlexLoRAWarning, match=r"and is logged in .*run-2"):
         trainer.train()
-    assert read_run(tmp_path / "run-2").state == "finished"
+    found = trainer.evaluate(Rows("bert", 8))
+    trainer.predict(Rows("bert", 8))
+    run = read_run(tmp_path / "run-2")
+    assert run.state == "finished" and not run.notices
+    assert [(record["step"], record["split"]) for record in run.evals] == [(STEPS, "validation"), (STEPS, "test")]
+    assert run.evals[0]["metrics"] == {"loss": pytest.approx(found["eval_loss"])}
 
 
 def test_a_start_that_fails_ends_its_log(make_bert, tmp_path):

@@ -127,7 +127,7 @@ def _by_layers(matrices: Sequence[AdapterMatrix]) -> str:
         kinds.setdefault(tuple(sorted(own)), []).append(kind)
     if len(kinds) > SHOWN or not all(len(_runs(own)) <= SHOWN for own in kinds):
         return ""
-    return "; ".join(f"{listed(types)} of {_layers(own)}" for own, types in kinds.items())
+    return "; ".join(f"{listed(types)} of {told_layers(own)}" for own, types in kinds.items())
 
 
 def _runs(own: Sequence[int]) -> list[str]:
@@ -142,7 +142,8 @@ def _runs(own: Sequence[int]) -> list[str]:
     return [one for run in told for one in run]
 
 
-def _layers(own: tuple[int, ...]) -> str:
+def told_layers(own: Sequence[int]) -> str:
+    """Return ascending layers in words: "layer 3", "layers 0 to 3 and 7"."""
     return f"layer {own[0]}" if len(own) == 1 else f"layers {listed(_runs(own))}"
 
 
@@ -156,6 +157,7 @@ class Check(NamedTuple):
         evidence: why there.
         find: f(examined) → finding, or None.
         needs_config: it reads ``adapter_config.json``, without which it says nothing.
+        of_alpha: what it reads there is alpha, which files of other formats than PEFT's hold themselves.
     """
 
     key: str
@@ -164,9 +166,10 @@ class Check(NamedTuple):
     evidence: str
     find: Callable[[Examined], Finding | None]
     needs_config: bool = False
+    of_alpha: bool = False
 
     def can_run(self, adapter: Adapter) -> bool:
-        """Return whether an adapter has what the check reads. Files of other formats hold their alphas themselves."""
+        """Return whether an adapter has what the check reads."""
         if adapter.config is not None or not self.needs_config:
             return True
-        return self.key in ("alpha_zero", "negative") and adapter.format != "peft"
+        return self.of_alpha and adapter.format != "peft"

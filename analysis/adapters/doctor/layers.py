@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from analysis.adapters.adapter import AdapterMatrix
-from analysis.adapters.doctor.finding import LOOK, Check, Examined, Finding
+from analysis.adapters.doctor.finding import LOOK, Check, Examined, Finding, told_layers
+from analysis.adapters.doctor.shape import layer_path
 from analysis.adapters.relations import listed
-from flexlora.matrix_names import place_label
+from analysis.adapters.words import adapter_label
 
 SAME = 1e-6
 """1 − cosine of two ΔW up to which they are one."""
@@ -37,7 +38,7 @@ def _copied(examined: Examined) -> Finding | None:
         return None
     name, first = next(iter(copies.items()))
     copy = examined.adapter.find(name)
-    told = f"{_label(copy)} has that of {_label(first)}"
+    told = f"{adapter_label(copy)} has that of {adapter_label(first)}"
     return Finding(
         "copied",
         LOOK,
@@ -47,10 +48,6 @@ def _copied(examined: Examined) -> Finding | None:
         len(copies),
         tuple(copies),
     )
-
-
-def _label(matrix: AdapterMatrix) -> str:
-    return f"{matrix.block} {matrix.module_type}" if matrix.block else place_label(matrix.layer, matrix.module_type)
 
 
 def _are_one(examined: Examined, first: AdapterMatrix, second: AdapterMatrix) -> bool:
@@ -66,16 +63,17 @@ def _gap(examined: Examined) -> Finding | None:
     stacks: dict[str, dict[str, set[int]]] = {}
     for matrix in examined.adapter.matrices:
         if matrix.layer is not None:
-            stack = matrix.name.split(f".{matrix.layer}.")[0]
+            stack = layer_path(matrix).rpartition(".")[0]
             stacks.setdefault(stack, {}).setdefault(matrix.module_type, set()).add(matrix.layer)
     told, count = [], 0
     for stack, kinds in stacks.items():
         layers = set.union(*kinds.values())
+        where = f" of {stack}" if stack else ""
         missing = _missing({-1, *layers})
         gone = {kind: _missing(own, missing) for kind, own in kinds.items()}
         if missing:
-            told.append(f"no matrix of {_layers(missing)} of {stack}")
-        told += [f"no {kind} of {_layers(own)} of {stack}" for kind, own in gone.items() if own]
+            told.append(f"no matrix of {told_layers(missing)}{where}")
+        told += [f"no {kind} of {told_layers(own)}{where}" for kind, own in gone.items() if own]
         count += len(missing) + sum(map(len, gone.values()))
     if not told:
         return None
@@ -108,10 +106,6 @@ def _missing(layers: set[int], known: Sequence[int] = ()) -> list[int]:
     # Every fourth layer of another kind is how models are built.
     regular = len(found) > 2 and len(steps) == 1 and steps != {1}
     return [] if regular or len(found) > MOST_MISSING * (max(layers) - min(layers) + 1) else found
-
-
-def _layers(own: Sequence[int]) -> str:
-    return f"layer {own[0]}" if len(own) == 1 else f"layers {listed([str(layer) for layer in own])}"
 
 
 LAYERS = (

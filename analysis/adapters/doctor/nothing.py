@@ -119,6 +119,7 @@ NOTHING = (
         "s multiplies all of ΔW",
         _alpha_zero,
         needs_config=True,
+        of_alpha=True,
     ),
     Check(
         "dead",

@@ -102,5 +102,6 @@ SCALE = (
         "training adds s · B A, and its alpha is above 0",
         _negative,
         needs_config=True,
+        of_alpha=True,
     ),
 )

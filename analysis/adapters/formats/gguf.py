@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from analysis.adapters.damage import what_it_is
-from analysis.adapters.files import MAX_HEADER_BYTES, AdapterError, Tensor, floats, number, stored_bytes, version_of
+from analysis.adapters.files import AdapterError, Tensor, floats, number, stored_bytes, version_of
 from analysis.adapters.formats.format import Format
 from analysis.adapters.formats.gguf_plan import GGUF_WRITER
 from analysis.adapters.formats.products import low_rank
@@ -26,6 +26,7 @@ from analysis.adapters.formats.record import (
     refuse_part,
     refuse_shapes,
 )
+from analysis.adapters.layout import MAX_HEADER_BYTES
 from analysis.outside import shown
 
 MAGIC = b"GGUF"

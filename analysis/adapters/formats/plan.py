@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from analysis.adapters.adapter import Adapter, AdapterMatrix
 from analysis.adapters.dtypes import DTYPES
-from analysis.adapters.files import ITEM_BYTES, AdapterError, NewTensor, Tensor
+from analysis.adapters.files import AdapterError, NewTensor, Tensor
 from analysis.adapters.formats.products import LOW_RANK
+from analysis.adapters.layout import ITEM_BYTES
 
 Ranks = Mapping[str, int]
 """Matrix → directions that it keeps; 0 = it is left out."""
